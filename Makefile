@@ -1,0 +1,51 @@
+# Every target works in an empty clone: the first thing each does is make its own virtual environment.
+PYTHON ?= python3.11
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ORDERS ?= 300
+PROTOS  = $(shell find protos -name '*.proto' | sort)
+
+.PHONY: demo up test test-long lint format proto proto-check bench clean help
+
+help:            ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | sort
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,demo,dev]'
+	@touch $@
+
+demo: $(VENV)/.installed   ## real baskets through the real services, then a proof (ORDERS=300)
+	$(BIN)/orderstream demo --orders $(ORDERS)
+
+up: $(VENV)/.installed     ## the whole stack in this terminal, until Ctrl-C
+	$(BIN)/orderstream up
+
+test: $(VENV)/.installed   ## everything that fits in a few minutes
+	$(BIN)/python -m pytest
+
+test-long: $(VENV)/.installed   ## the long forms of the reliability tests
+	$(BIN)/python -m pytest -m long
+
+lint: $(VENV)/.installed   ## ruff, mypy --strict, import-linter, buf, and that the stubs are current
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/buf lint
+	@$(MAKE) --no-print-directory proto-check
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+PROTOC = $(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
+
+proto: $(VENV)/.installed  ## generate the stubs again
+	$(PROTOC) --python_out=. --mypy_out=quiet:. --grpc_python_out=. --mypy_grpc_out=quiet:. $(PROTOS)
+
+proto-check: $(VENV)/.installed
+	@rm -rf $(VENV)/proto && mkdir -p $(VENV)/proto
+	@$(PROTOC) --python_out=$(VENV)/proto --mypy_out=quiet:$(VENV)/proto --grpc_python_out=$(VENV)/proto --mypy_grpc_out=quiet:$(VENV)/proto $(PROTOS)
+	@cd $(VENV)/proto && find . -type f | while read -r f; do cmp "$$f" "../../$$f" || { echo 'stubs are not current: run `make proto`'; exit 1; }; done
+
+bench: $(VENV)/.installed  ## the speed goals, both sides of each in one run
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) .orderstream
