@@ -1,0 +1,1 @@
+"""Everything between the domain and the log: names, bytes, streams, aggregates."""

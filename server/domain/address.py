@@ -1,0 +1,35 @@
+"""Where goods go. Copied where it is used, never referenced."""
+
+from dataclasses import dataclass
+
+from server.domain.rejection import Reason, Rejected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    name: str
+    line1: str
+    line2: str
+    city: str
+    postal_code: str
+    country: str
+
+
+# field → fewest and most characters
+LENGTHS = {
+    "name": (1, 200),
+    "line1": (1, 200),
+    "line2": (0, 200),
+    "city": (1, 100),
+    "postal_code": (0, 20),
+    "country": (2, 2),
+}
+
+
+def require_address(address: Address) -> None:
+    """Every field within its length, the country two upper-case letters (ISO 3166-1 alpha-2)."""
+    for field, (fewest, most) in LENGTHS.items():
+        if not fewest <= len(getattr(address, field).strip()) <= most:
+            raise Rejected(Reason.ADDRESS_INVALID, field=field)
+    if not (address.country.isascii() and address.country.isalpha() and address.country.isupper()):
+        raise Rejected(Reason.ADDRESS_INVALID, field="country")

@@ -1,0 +1,31 @@
+"""The shape every aggregate has: where it starts, what it decides, how it evolves."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Generic, TypeVar
+
+S = TypeVar("S")
+C = TypeVar("C")
+E = TypeVar("E")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decider(Generic[S, C, E]):
+    """An aggregate as three pure parts.
+
+    `decide` returns the events of a command, none if it was done before, and raises `Rejected` on a contradiction.
+    `evolve` is total and never validates: history is true.
+    `category` is the stream's prefix: the stream of aggregate x is `<category>-<x>`.
+    """
+
+    category: str
+    initial: S
+    decide: Callable[[S, C], Sequence[E]]
+    evolve: Callable[[S, E], S]
+
+    def fold(self, events: Iterable[E], state: S | None = None) -> S:
+        return reduce(self.evolve, events, self.initial if state is None else state)
+
+    def stream(self, aggregate_id: str) -> str:
+        return f"{self.category}-{aggregate_id}"

@@ -1,0 +1,137 @@
+"""What may be asked of an order. Time, prices and facts about others come in with the command."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from server.domain.address import Address
+from server.domain.money import Money
+from server.domain.order.events import LineQuantity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customer:
+    """What the order needs to know of its user; `known` is False for an id that was never registered."""
+
+    user_id: str
+    known: bool
+    blocked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What the order needs to know of a product now; `price` is None if the product was never registered."""
+
+    sku: str
+    name: str
+    price: Money | None
+    sellable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewLine:
+    line_id: str
+    listing: Listing
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateOrder:
+    order_id: str
+    customer: Customer
+    currency: str
+    lines: tuple[NewLine, ...]
+    address: Address | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddLine:
+    order_id: str
+    line: NewLine
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeLineQuantity:
+    order_id: str
+    line_id: str
+    quantity: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveLine:
+    order_id: str
+    line_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeShippingAddress:
+    order_id: str
+    address: Address
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceOrder:
+    """`listings` has the current listing of every product in the order."""
+
+    order_id: str
+    listings: tuple[Listing, ...]
+    expires_at: datetime
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmOrder:
+    order_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelOrder:
+    order_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateShipment:
+    """No `lines` means all that is open."""
+
+    order_id: str
+    shipment_id: str
+    lines: tuple[LineQuantity, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchShipment:
+    order_id: str
+    shipment_id: str
+    carrier: str
+    tracking_number: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmDelivery:
+    order_id: str
+    shipment_id: str
+    at: datetime
+
+
+OrderCommand = (
+    CreateOrder
+    | AddLine
+    | ChangeLineQuantity
+    | RemoveLine
+    | ChangeShippingAddress
+    | PlaceOrder
+    | ConfirmOrder
+    | CancelOrder
+    | CreateShipment
+    | DispatchShipment
+    | ConfirmDelivery
+)

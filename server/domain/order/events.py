@@ -1,0 +1,130 @@
+"""What has happened to an order. Field for field the messages of protos/orders/v1/events.proto."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from server.domain.address import Address
+from server.domain.money import Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderLine:
+    line_id: str
+    sku: str
+    name: str
+    quantity: int
+    unit_price: Money
+    line_total: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineQuantity:
+    line_id: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderCreated:
+    order_id: str
+    customer_id: str
+    currency: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineAdded:
+    order_id: str
+    line_id: str
+    sku: str
+    name: str
+    quantity: int
+    unit_price: Money
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineQuantityChanged:
+    order_id: str
+    line_id: str
+    quantity: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineRemoved:
+    order_id: str
+    line_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShippingAddressChanged:
+    order_id: str
+    address: Address
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderPlaced:
+    order_id: str
+    customer_id: str
+    lines: tuple[OrderLine, ...]
+    total: Money
+    address: Address
+    expires_at: datetime
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderConfirmed:
+    order_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderCancelled:
+    order_id: str
+    reason: str
+    total: Money
+    placed_at: datetime | None
+    units: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipmentCreated:
+    order_id: str
+    shipment_id: str
+    lines: tuple[LineQuantity, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipmentDispatched:
+    order_id: str
+    shipment_id: str
+    carrier: str
+    tracking_number: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipmentDelivered:
+    order_id: str
+    shipment_id: str
+    at: datetime
+
+
+OrderEvent = (
+    OrderCreated
+    | LineAdded
+    | LineQuantityChanged
+    | LineRemoved
+    | ShippingAddressChanged
+    | OrderPlaced
+    | OrderConfirmed
+    | OrderCancelled
+    | ShipmentCreated
+    | ShipmentDispatched
+    | ShipmentDelivered
+)

@@ -1,0 +1,60 @@
+"""The rulebook of a product: (state, command) → events."""
+
+from collections.abc import Sequence
+
+from server.domain.money import require_price
+from server.domain.product.commands import (
+    ActivateProduct,
+    ChangePrice,
+    DiscontinueProduct,
+    ProductCommand,
+    RegisterProduct,
+)
+from server.domain.product.events import (
+    PriceChanged,
+    ProductActivated,
+    ProductDiscontinued,
+    ProductEvent,
+    ProductRegistered,
+)
+from server.domain.product.state import Discontinued, NoProduct, Product, ProductState
+from server.domain.rejection import Reason, Rejected
+
+
+def decide(state: ProductState, command: ProductCommand) -> Sequence[ProductEvent]:
+    match state, command:
+        case NoProduct(), RegisterProduct():
+            require_price(command.price)
+            return [ProductRegistered(sku=command.sku, name=command.name, price=command.price, at=command.at)]
+        case Product(), RegisterProduct() if (state.name, state.price) == (command.name, command.price):
+            return []
+        case _, RegisterProduct():
+            raise Rejected(Reason.PRODUCT_EXISTS, sku=command.sku)
+        case NoProduct(), _:
+            raise Rejected(Reason.PRODUCT_NOT_FOUND, sku=command.sku)
+
+        case Product(), ChangePrice():
+            return _change_price(state, command)
+        case Product(), ActivateProduct():
+            return [] if state.active else [ProductActivated(sku=state.sku, at=command.at)]
+        case Product(), DiscontinueProduct():
+            return [ProductDiscontinued(sku=state.sku, at=command.at)]
+
+        case Discontinued(), DiscontinueProduct():
+            return []
+        case _:
+            raise Rejected(Reason.PRODUCT_DISCONTINUED, sku=command.sku)
+
+
+def _change_price(product: Product, command: ChangePrice) -> Sequence[ProductEvent]:
+    require_price(command.price)
+    if command.price == product.price:
+        return []
+    if command.price.currency != product.price.currency:
+        raise Rejected(
+            Reason.PRODUCT_CURRENCY_FIXED,
+            sku=product.sku,
+            currency=product.price.currency,
+            wanted=command.price.currency,
+        )
+    return [PriceChanged(sku=product.sku, price=command.price, at=command.at)]

@@ -1,0 +1,36 @@
+"""What has happened to a product. Field for field the messages of protos/products/v1/events.proto."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from server.domain.money import Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductRegistered:
+    sku: str
+    name: str
+    price: Money
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceChanged:
+    sku: str
+    price: Money
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductActivated:
+    sku: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductDiscontinued:
+    sku: str
+    at: datetime
+
+
+ProductEvent = ProductRegistered | PriceChanged | ProductActivated | ProductDiscontinued

@@ -1,0 +1,30 @@
+"""The rulebook of a user: (state, command) → events."""
+
+from collections.abc import Sequence
+
+from server.domain.rejection import Reason, Rejected
+from server.domain.user.commands import BlockUser, ChangeEmail, RegisterUser, UnblockUser, UserCommand
+from server.domain.user.events import EmailChanged, UserBlocked, UserEvent, UserRegistered, UserUnblocked
+from server.domain.user.state import NoUser, User, UserState
+
+
+def decide(state: UserState, command: UserCommand) -> Sequence[UserEvent]:
+    match state, command:
+        case NoUser(), RegisterUser():
+            return [UserRegistered(user_id=command.user_id, email=command.email, name=command.name, at=command.at)]
+        case User(), RegisterUser() if (state.email, state.name) == (command.email, command.name):
+            return []
+        case _, RegisterUser():
+            raise Rejected(Reason.USER_EXISTS, user_id=command.user_id)
+        case NoUser(), _:
+            raise Rejected(Reason.USER_NOT_FOUND, user_id=command.user_id)
+
+        case User(), ChangeEmail():
+            same = state.email == command.email
+            return [] if same else [EmailChanged(user_id=state.user_id, email=command.email, at=command.at)]
+        case User(), BlockUser():
+            return [] if state.blocked else [UserBlocked(user_id=state.user_id, reason=command.reason, at=command.at)]
+        case User(), UnblockUser():
+            return [UserUnblocked(user_id=state.user_id, at=command.at)] if state.blocked else []
+        case _:
+            raise AssertionError(f"no rule for {type(command).__name__} on {type(state).__name__}")

@@ -1,0 +1,35 @@
+"""What has happened to a user. Field for field the messages of protos/users/v1/events.proto."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserRegistered:
+    user_id: str
+    email: str
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailChanged:
+    user_id: str
+    email: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserBlocked:
+    user_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserUnblocked:
+    user_id: str
+    at: datetime
+
+
+UserEvent = UserRegistered | EmailChanged | UserBlocked | UserUnblocked

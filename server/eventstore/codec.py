@@ -1,0 +1,98 @@
+"""Events and their metadata, to and from bytes.
+
+What is stored is the proto3 JSON of the messages in `events.proto`; a contract test proves it in both directions.
+
+CodecError
+├── UnknownEventType        no row in the registry: written by newer code, or not by us
+└── MalformedEvent          the bytes are not what the row says
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from esdbclient import RecordedEvent
+
+from server.eventstore.recorded import Recorded
+from server.eventstore.registry import BY_EVENT, BY_NAME, ROWS, DomainEvent
+
+
+class CodecError(Exception):
+    """An event that cannot be read. The message names the event type."""
+
+
+class UnknownEventType(CodecError):  # noqa: N818  # it names what was met
+    pass
+
+
+class MalformedEvent(CodecError):  # noqa: N818  # it names what was met
+    pass
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who, when and why, beside each event. `$` names are EventStoreDB's own, so its tools follow them."""
+
+    correlation_id: str = msgspec.field(name="$correlationId")
+    causation_id: str = msgspec.field(name="$causationId")
+    request_id: str = msgspec.field(name="requestId")
+    payload_hash: str = msgspec.field(name="payloadHash")
+    schema_version: int = msgspec.field(name="schemaVersion")
+    actor: str
+    occurred_at: datetime = msgspec.field(name="occurredAt")
+    traceparent: str = ""
+
+
+_encoder = msgspec.json.Encoder()
+# strict=False: other writers of proto3 JSON put 64-bit integers into strings
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    row.name: msgspec.json.Decoder(row.event, strict=False) for row in ROWS
+}
+_metadata_decoder = msgspec.json.Decoder(Metadata)
+
+
+def encode(event: DomainEvent) -> tuple[str, bytes]:
+    """The event type and the bytes to store."""
+    return BY_EVENT[type(event)].name, _encoder.encode(event)
+
+
+def decode(event_type: str, data: bytes) -> DomainEvent:
+    """The event behind stored bytes. Raises `UnknownEventType` or `MalformedEvent`."""
+    decoder = _decoders.get(event_type)
+    if decoder is None:
+        raise UnknownEventType(f"no row in the registry for event type {event_type!r}")
+    try:
+        event: DomainEvent = decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedEvent(f"{event_type}: {error}") from error
+    return event
+
+
+def encode_metadata(metadata: Metadata) -> bytes:
+    return _encoder.encode(metadata)
+
+
+def decode_metadata(data: bytes) -> Metadata | None:
+    """None if the event was not written by a command of ours."""
+    try:
+        return _metadata_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def schema_version(event_type: str) -> int:
+    return BY_NAME[event_type].version
+
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def recorded(stored: RecordedEvent) -> Recorded[DomainEvent]:
+    """A stored event, decoded. Raises `CodecError`."""
+    return Recorded(
+        data=decode(stored.type, stored.data),
+        stream=stored.stream_name,
+        revision=stored.stream_position,
+        position=stored.commit_position or 0,
+        recorded_at=stored.recorded_at or EPOCH,
+        event_id=stored.id,
+    )

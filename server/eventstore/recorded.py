@@ -1,0 +1,20 @@
+"""An event as it stands in the log."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+from uuid import UUID
+
+E = TypeVar("E", covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded(Generic[E]):
+    """`revision` counts from 0 in the stream; `position` is the commit position in the whole log."""
+
+    data: E
+    stream: str
+    revision: int
+    position: int
+    recorded_at: datetime
+    event_id: UUID

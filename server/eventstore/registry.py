@@ -1,0 +1,52 @@
+"""Which wire name stands for which class: the one explicit list.
+
+A released shape is never edited. A new shape gets a new name, a new row and a new golden file.
+"""
+
+from dataclasses import dataclass
+
+from server.domain.order import events as order
+from server.domain.product import events as product
+from server.domain.user import events as user
+
+DomainEvent = order.OrderEvent | product.ProductEvent | user.UserEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`name` is the event type in the store; `version` is the number that goes into the metadata."""
+
+    name: str
+    event: type[DomainEvent]
+    category: str
+    version: int = 1
+
+
+ROWS = (
+    Row("OrderCreated", order.OrderCreated, "order"),
+    Row("LineAdded", order.LineAdded, "order"),
+    Row("LineQuantityChanged", order.LineQuantityChanged, "order"),
+    Row("LineRemoved", order.LineRemoved, "order"),
+    Row("ShippingAddressChanged", order.ShippingAddressChanged, "order"),
+    Row("OrderPlaced", order.OrderPlaced, "order"),
+    Row("OrderConfirmed", order.OrderConfirmed, "order"),
+    Row("OrderCancelled", order.OrderCancelled, "order"),
+    Row("ShipmentCreated", order.ShipmentCreated, "order"),
+    Row("ShipmentDispatched", order.ShipmentDispatched, "order"),
+    Row("ShipmentDelivered", order.ShipmentDelivered, "order"),
+    Row("ProductRegistered", product.ProductRegistered, "product"),
+    Row("PriceChanged", product.PriceChanged, "product"),
+    Row("ProductActivated", product.ProductActivated, "product"),
+    Row("ProductDiscontinued", product.ProductDiscontinued, "product"),
+    Row("UserRegistered", user.UserRegistered, "user"),
+    Row("EmailChanged", user.EmailChanged, "user"),
+    Row("UserBlocked", user.UserBlocked, "user"),
+    Row("UserUnblocked", user.UserUnblocked, "user"),
+)
+
+BY_NAME = {row.name: row for row in ROWS}
+BY_EVENT = {row.event: row for row in ROWS}
+CATEGORIES = tuple(dict.fromkeys(row.category for row in ROWS))
+
+if not len(ROWS) == len(BY_NAME) == len(BY_EVENT):
+    raise RuntimeError("an event name or class stands in two rows of the registry")

@@ -1,0 +1,127 @@
+"""What can go wrong outside the domain. Each failure has a stable reason; `server.rpc.errors` maps reasons to status codes.
+
+ServiceFailure
+├── InvalidRequest          FIELD_INVALID, REQUEST_ID_INVALID     the caller must change the request
+├── TokenInvalid            CONSISTENCY_TOKEN_INVALID             not issued by this system
+├── PageTokenInvalid        PAGE_TOKEN_INVALID                    malformed, or of another query
+├── RequestIdReused         REQUEST_ID_REUSED                     same request_id, another payload
+├── RevisionConflict        REVISION_CONFLICT                     the caller's expected revision is not the actual one
+├── Contention              CONTENTION                            other writers won each of several tries
+├── NotFound                …_NOT_FOUND                           a query for what the view does not hold
+├── NotFreshEnough          NOT_FRESH_ENOUGH                      the view did not reach the token in time
+├── DeadlinePassed          DEADLINE_EXCEEDED                     too late to start, or outcome unknown
+└── StoreUnavailable        STORE_UNAVAILABLE                     a store does not answer; try again
+"""
+
+from collections.abc import Mapping
+
+
+class ServiceFailure(Exception):  # noqa: N818  # the leaves name what happened
+    """`metadata` holds every value the message mentions; `retry_after` is in seconds, None if a retry is of no use."""
+
+    reason: str
+    retry_after: float | None = None
+
+    def __init__(self, message: str, **metadata: object) -> None:
+        super().__init__(message)
+        self.metadata: Mapping[str, str] = {name: str(value) for name, value in metadata.items()}
+
+
+class InvalidRequest(ServiceFailure):
+    """`violations` maps a field's path to what is wrong with it."""
+
+    reason = "FIELD_INVALID"
+
+    def __init__(self, violations: Mapping[str, str], reason: str = "FIELD_INVALID") -> None:
+        super().__init__(
+            "; ".join(f"{field}: {text}" for field, text in violations.items()), fields=", ".join(violations)
+        )
+        self.violations = violations
+        self.reason = reason
+
+
+class TokenInvalid(ServiceFailure):
+    reason = "CONSISTENCY_TOKEN_INVALID"
+
+    def __init__(self) -> None:
+        super().__init__("consistency_token was not issued by this system; pass one from a command's reply, unchanged")
+
+
+class PageTokenInvalid(ServiceFailure):
+    reason = "PAGE_TOKEN_INVALID"
+
+    def __init__(self) -> None:
+        super().__init__("page_token does not belong to this query; start again without one")
+
+
+class RequestIdReused(ServiceFailure):
+    reason = "REQUEST_ID_REUSED"
+
+    def __init__(self, request_id: str, stream: str) -> None:
+        super().__init__(
+            "request_id was used before with another payload; a new command needs a new id",
+            request_id=request_id,
+            stream=stream,
+        )
+
+
+class RevisionConflict(ServiceFailure):
+    """Revisions as callers see them; -1 means that there is no event yet."""
+
+    reason = "REVISION_CONFLICT"
+
+    def __init__(self, stream: str, expected: int, actual: int) -> None:
+        super().__init__(
+            f"expected revision {expected} but the stream is at {actual}; read it again and decide anew",
+            stream=stream,
+            expected=expected,
+            actual=actual,
+        )
+
+
+class Contention(ServiceFailure):
+    reason = "CONTENTION"
+    retry_after = 0.1
+
+    def __init__(self, stream: str, attempts: int) -> None:
+        super().__init__(
+            f"other writers won each of {attempts} tries; nothing was written, repeat it with the same request_id",
+            stream=stream,
+            attempts=attempts,
+        )
+
+
+class NotFound(ServiceFailure):
+    def __init__(self, reason: str, **metadata: object) -> None:
+        super().__init__(f"{reason}: " + ", ".join(f"{k}={v}" for k, v in metadata.items()), **metadata)
+        self.reason = reason
+
+
+class NotFreshEnough(ServiceFailure):
+    """Positions are commit positions of the log."""
+
+    reason = "NOT_FRESH_ENOUGH"
+    retry_after = 0.2
+
+    def __init__(self, view: str, wanted: int, position: int) -> None:
+        super().__init__(
+            f"{view} is at {position} and did not reach {wanted} within the deadline",
+            view=view,
+            wanted=wanted,
+            position=position,
+        )
+
+
+class DeadlinePassed(ServiceFailure):
+    reason = "DEADLINE_EXCEEDED"
+
+    def __init__(self) -> None:
+        super().__init__("the deadline passed; if this was a command, repeat it with the same request_id")
+
+
+class StoreUnavailable(ServiceFailure):
+    reason = "STORE_UNAVAILABLE"
+    retry_after = 0.5
+
+    def __init__(self, store: str) -> None:
+        super().__init__(f"the {store} store does not answer; try again", store=store)
