@@ -1,4 +1,4 @@
-"""What can go wrong outside the domain. Each failure has a stable reason; `server.rpc.errors` maps reasons to status codes.
+"""What can go wrong outside the domain. `server.rpc.errors` maps each stable reason to one status code.
 
 ServiceFailure
 ├── InvalidRequest          FIELD_INVALID, REQUEST_ID_INVALID     the caller must change the request

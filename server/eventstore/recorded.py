@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
-E = TypeVar("E", covariant=True)
+E_co = TypeVar("E_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded(Generic[E]):
+class Recorded(Generic[E_co]):
     """`revision` counts from 0 in the stream; `position` is the commit position in the whole log."""
 
-    data: E
+    data: E_co
     stream: str
     revision: int
     position: int

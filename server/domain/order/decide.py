@@ -116,8 +116,11 @@ def status(state: Order) -> str:
 
 
 def _create(command: CreateOrder) -> Sequence[OrderEvent]:
-    _require_customer(command.customer)
     require_currency(command.currency)
+    require_line_count(command.order_id, len(command.lines))
+    for line in command.lines:
+        _require_quantity(line.quantity)
+    _require_customer(command.customer)
     draft = Draft(order_id=command.order_id, customer_id=command.customer.user_id, currency=command.currency)
     events: list[OrderEvent] = [
         OrderCreated(
@@ -127,8 +130,6 @@ def _create(command: CreateOrder) -> Sequence[OrderEvent]:
     twice = [line_id for line_id, n in Counter(line.line_id for line in command.lines).items() if n > 1]
     if twice:
         raise Rejected(Reason.LINE_EXISTS, order_id=command.order_id, line_id=twice[0])
-    if len(command.lines) > MOST_LINES:
-        raise Rejected(Reason.TOO_MANY_LINES, order_id=command.order_id, lines=len(command.lines))
     events.extend(_line_added(draft, line, command) for line in command.lines)
     if command.address is not None:
         require_address(command.address)
@@ -143,8 +144,7 @@ def _add_line(draft: Draft, command: AddLine) -> Sequence[OrderEvent]:
             if (line.sku, line.quantity) == (new.listing.sku, new.quantity):
                 return []
             raise Rejected(Reason.LINE_EXISTS, order_id=draft.order_id, line_id=new.line_id)
-    if len(draft.lines) >= MOST_LINES:
-        raise Rejected(Reason.TOO_MANY_LINES, order_id=draft.order_id, lines=len(draft.lines) + 1)
+    require_line_count(draft.order_id, len(draft.lines) + 1)
     return [_line_added(draft, new, command)]
 
 
@@ -314,6 +314,11 @@ def _require_shipment(order: Confirmed, shipment_id: str) -> Shipment:
 
 
 # ------------------------------------------------------------------ rules on single values
+
+
+def require_line_count(order_id: str, lines: int) -> None:
+    if lines > MOST_LINES:
+        raise Rejected(Reason.TOO_MANY_LINES, order_id=order_id, lines=lines)
 
 
 def _require_customer(customer: Customer) -> None:

@@ -1,0 +1,141 @@
+"""The composition root: the only place of the server that constructs clients and servers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from pymongo import AsyncMongoClient
+
+from protos.orders.v1 import commands_pb2 as _orders_commands  # noqa: F401  # reflection finds what is imported
+from server.commands.facts import Facts
+from server.commands.handler import CommandHandler
+from server.commands.services import SERVICES, CommandServices
+from server.config import Settings
+from server.eventstore import store
+from server.eventstore.repository import Repository
+from server.queries import query_services
+from server.rpc.interceptors import Edge
+
+log = structlog.get_logger()
+
+KEEPALIVE = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients may ping every 10 s
+    ("grpc.http2.max_ping_strikes", 0),
+)
+PROBE_EVERY = 2.0  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a role serves: names for health and the edge, how to register, and whether its store answers."""
+
+    services: tuple[str, ...]
+    register: Callable[[grpc.aio.Server], None]
+    probe: Callable[[], Awaitable[object]]
+
+
+@asynccontextmanager
+async def commands(settings: Settings) -> AsyncIterator[Part]:
+    client = await store.connect(settings.eventstore_uri)
+    try:
+        events = store.EventStore(client)
+        repository = Repository(events, most=settings.cached_aggregates)
+        services = CommandServices(
+            CommandHandler(events, repository), Facts(repository), timedelta(seconds=settings.place_within)
+        )
+        yield Part(
+            services=tuple(SERVICES),
+            register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
+            probe=events.head,
+        )
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def queries(settings: Settings) -> AsyncIterator[Part]:
+    client = await store.connect(settings.eventstore_uri)
+    mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
+        settings.mongo_uri, serverSelectionTimeoutMS=3_000, tz_aware=True
+    )
+    try:
+        async with query_services(mongo[settings.mongo_database], client) as parts:
+
+            def register(server: grpc.aio.Server) -> None:
+                for add_to_server, servicer, _ in parts:
+                    add_to_server(servicer, server)
+
+            yield Part(
+                services=tuple(name for _, _, name in parts),
+                register=register,
+                probe=lambda: mongo.admin.command("ping"),
+            )
+    finally:
+        await mongo.close()
+        await client.close()
+
+
+ROLES = {"commands": commands, "queries": queries}
+
+
+@asynccontextmanager
+async def serving(role: str, settings: Settings, port: int) -> AsyncIterator[str]:
+    """Serve one role; yields the bound address. On leaving: NOT_SERVING, drain, finish calls in flight, close."""
+    async with AsyncExitStack() as stack:
+        part = await stack.enter_async_context(ROLES[role](settings))
+        server = grpc.aio.server(
+            interceptors=[Edge(frozenset(part.services), settings.default_deadline, settings.longest_deadline)],
+            options=[
+                *KEEPALIVE,
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", settings.largest_request),
+            ],
+            maximum_concurrent_rpcs=settings.most_concurrent_calls,
+        )
+        part.register(server)
+        status = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(status, server)
+        if settings.reflection:
+            names = (*part.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
+        bound = server.add_insecure_port(f"{settings.host}:{port}")
+        await server.start()
+        await status.set("", health_pb2.HealthCheckResponse.SERVING)
+        watching = asyncio.create_task(_watch(part, status))
+        try:
+            yield f"{settings.host}:{bound}"
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            await status.enter_graceful_shutdown()
+            await asyncio.sleep(settings.drain_delay)
+            await server.stop(settings.grace)
+
+
+async def _watch(part: Part, status: health.aio.HealthServicer) -> None:
+    """A service is healthy while its store answers; the process itself ("") is as long as it runs."""
+    serving: bool | None = None
+    while True:
+        try:
+            async with asyncio.timeout(PROBE_EVERY):
+                await part.probe()
+            now = True
+        except Exception as error:  # noqa: BLE001  # whatever it is, the store does not answer, and health says so
+            now = False
+            if serving is not False:
+                log.warning("store does not answer", services=part.services, error=str(error))
+        if now is not serving:
+            serving = now
+            state = health_pb2.HealthCheckResponse.SERVING if now else health_pb2.HealthCheckResponse.NOT_SERVING
+            for service in part.services:
+                await status.set(service, state)
+        await asyncio.sleep(PROBE_EVERY)

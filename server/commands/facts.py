@@ -1,0 +1,48 @@
+"""What an order needs to know of products and users, from their streams."""
+
+import asyncio
+from collections.abc import Iterable
+
+from server.domain.order.commands import Customer, Listing
+from server.domain.product import PRODUCT
+from server.domain.product.state import Discontinued, NoProduct, Product
+from server.domain.user import USER
+from server.domain.user.state import User
+from server.eventstore.repository import Repository
+
+WHILE_DRAFTING = 1.0  # seconds; good enough for a draft, since placing asks again
+NOW = 0.0
+AT_ONCE = 16  # products read side by side for one command
+
+
+class Facts:
+    """Reads through the repository; `max_age` says how old knowledge may be, in seconds."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    async def customer(self, user_id: str, max_age: float = WHILE_DRAFTING) -> Customer:
+        user = (await self._repository.load(USER, USER.stream(user_id), max_age)).state
+        known = isinstance(user, User)
+        return Customer(user_id=user_id, known=known, blocked=isinstance(user, User) and user.blocked)
+
+    async def listing(self, sku: str, max_age: float = WHILE_DRAFTING) -> Listing:
+        match (await self._repository.load(PRODUCT, PRODUCT.stream(sku), max_age)).state:
+            case NoProduct():
+                return Listing(sku=sku, name="", price=None, sellable=False)
+            case Product() as product:
+                return Listing(sku=sku, name=product.name, price=product.price, sellable=product.active)
+            case Discontinued() as product:
+                return Listing(sku=sku, name=product.name, price=product.price, sellable=False)
+
+    async def listings(self, skus: Iterable[str], max_age: float = WHILE_DRAFTING) -> dict[str, Listing]:
+        """By sku, each once."""
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def one(sku: str) -> Listing:
+            async with places:
+                return await self.listing(sku, max_age)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(sku)) for sku in dict.fromkeys(skus)]
+        return {task.result().sku: task.result() for task in tasks}

@@ -1,0 +1,162 @@
+"""Load, fold, decide, append: once, for all aggregates."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID, uuid5
+
+from esdbclient import NewEvent
+
+from server.domain.decider import Decider
+from server.domain.rejection import Rejected
+from server.eventstore import codec
+from server.eventstore.registry import DomainEvent
+from server.eventstore.repository import Aggregate, Receipt, Repository
+from server.eventstore.store import EventStore, WrongRevision
+from server.failures import Contention, RequestIdReused, RevisionConflict
+
+S = TypeVar("S")
+C = TypeVar("C")
+E = TypeVar("E", bound=DomainEvent)
+
+MOST_ATTEMPTS = 10
+LONGEST_PAUSE = 0.1  # seconds between two attempts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """Everything about a request but what it asks for. `at` is when it came in, UTC."""
+
+    request_id: str
+    payload_hash: str
+    expected_revision: int | None
+    actor: str
+    correlation_id: str
+    traceparent: str
+    at: datetime
+
+
+class CommandHandler:
+    """Carries out commands with exact expected revisions and repeatable requests."""
+
+    def __init__(self, store: EventStore, repository: Repository) -> None:
+        self._store = store
+        self._repository = repository
+        self._turns = _Turns()
+
+    async def handle(
+        self, decider: Decider[S, C, E], aggregate_id: str, envelope: Envelope, command: Callable[[S], Awaitable[C]]
+    ) -> Receipt:
+        """Decide and write. The receipt of a repeated request is that of its first time.
+
+        Raises `Rejected`, `RequestIdReused`, `RevisionConflict` (only if a revision was expected), `Contention`,
+        `StoreUnavailable` (the outcome is unknown: repeat with the same request id).
+        """
+        stream = decider.stream(aggregate_id)
+        async with self._turns.of(stream):
+            must_be_fresh = False
+            for attempt in range(MOST_ATTEMPTS):
+                aggregate = await self._repository.load(decider, stream, max_age=0 if must_be_fresh else None)
+                try:
+                    outcome = await self._decide(decider, stream, aggregate, envelope, command)
+                except (Rejected, RevisionConflict):
+                    if must_be_fresh:
+                        raise
+                    must_be_fresh = True  # a refusal has to rest on what the store says now
+                    continue
+                if isinstance(outcome, Receipt):
+                    return outcome
+                if not outcome and not must_be_fresh:
+                    must_be_fresh = True  # so has "nothing to do"
+                    continue
+                try:
+                    return await self._append(decider, stream, aggregate, envelope, outcome)
+                except WrongRevision:
+                    must_be_fresh = True
+                    await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.002 * 2**attempt)))  # noqa: S311  # jitter
+            raise Contention(stream, MOST_ATTEMPTS)
+
+    async def _decide(
+        self,
+        decider: Decider[S, C, E],
+        stream: str,
+        aggregate: Aggregate[S],
+        envelope: Envelope,
+        command: Callable[[S], Awaitable[C]],
+    ) -> Receipt | Sequence[E]:
+        before = aggregate.receipts.get(envelope.request_id)
+        if before is not None:
+            if before.payload_hash != envelope.payload_hash:
+                raise RequestIdReused(envelope.request_id, stream)
+            return before
+        if envelope.expected_revision is not None and envelope.expected_revision != aggregate.revision:
+            raise RevisionConflict(stream, envelope.expected_revision, aggregate.revision)
+        return decider.decide(aggregate.state, await command(aggregate.state))
+
+    async def _append(
+        self, decider: Decider[S, C, E], stream: str, aggregate: Aggregate[S], envelope: Envelope, events: Sequence[E]
+    ) -> Receipt:
+        if not events:
+            return Receipt(aggregate.revision, aggregate.position, envelope.payload_hash)
+        position = await self._store.append(stream, aggregate.revision, new_events(stream, envelope, events))
+        receipt = Receipt(aggregate.revision + len(events), position, envelope.payload_hash)
+        self._repository.appended(
+            decider, stream, aggregate, events=events, request_id=envelope.request_id, receipt=receipt
+        )
+        return receipt
+
+
+def new_events(stream: str, envelope: Envelope, events: Sequence[DomainEvent]) -> list[NewEvent]:
+    """What to append. Ids are derived from stream, request, payload and index.
+
+    The store takes events with known ids at a passed revision for a repeat; the payload is part of the id so that it
+    never takes another payload under the same request id for one.
+    """
+    new = []
+    for index, event in enumerate(events):
+        event_type, data = codec.encode(event)
+        metadata = codec.Metadata(
+            correlation_id=envelope.correlation_id,
+            causation_id=envelope.request_id,
+            request_id=envelope.request_id,
+            payload_hash=envelope.payload_hash,
+            schema_version=codec.schema_version(event_type),
+            actor=envelope.actor,
+            occurred_at=envelope.at,
+            traceparent=envelope.traceparent,
+        )
+        new.append(
+            NewEvent(
+                type=event_type,
+                data=data,
+                metadata=codec.encode_metadata(metadata),
+                content_type="application/json",
+                id=uuid5(UUID(envelope.request_id), f"{stream}:{envelope.payload_hash}:{index}"),
+            )
+        )
+    return new
+
+
+class _Turns:
+    """One writer per stream at a time in this process: they would only lose races to each other."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def of(self, stream: str) -> AsyncIterator[None]:
+        lock, waiting = self._locks.get(stream, (asyncio.Lock(), 0))
+        self._locks[stream] = (lock, waiting + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._locks[stream]
+            if waiting == 1:
+                del self._locks[stream]
+            else:
+                self._locks[stream] = (lock, waiting - 1)

@@ -1,0 +1,177 @@
+"""Order requests as commands."""
+
+from typing import Any
+
+from protos.common.v1 import types_pb2 as common
+from protos.orders.v1 import commands_pb2 as pb
+from protos.orders.v1 import types_pb2 as types
+from server.commands.facts import NOW
+from server.commands.routes import Route, World
+from server.domain.address import Address
+from server.domain.order import ORDER, commands
+from server.domain.order.commands import Listing, NewLine
+from server.domain.order.decide import require_line_count
+from server.domain.order.events import LineQuantity
+from server.domain.order.state import Draft, Order
+from server.rpc.validation import optional, sku, text, uuid
+
+
+async def create(request: pb.CreateOrderRequest, order_id: str, _: Order, world: World) -> commands.CreateOrder:
+    require_line_count(order_id, len(request.lines))
+    customer = await world.facts.customer(request.customer_id)
+    listings = await world.facts.listings(line.sku for line in request.lines)
+    return commands.CreateOrder(
+        order_id=order_id,
+        customer=customer,
+        currency=request.currency,
+        lines=tuple(_new_line(line, listings) for line in request.lines),
+        address=_address(request.shipping_address) if request.HasField("shipping_address") else None,
+        at=world.at,
+    )
+
+
+async def add_line(request: pb.AddLineRequest, order_id: str, _: Order, world: World) -> commands.AddLine:
+    listings = await world.facts.listings([request.line.sku])
+    return commands.AddLine(order_id=order_id, line=_new_line(request.line, listings), at=world.at)
+
+
+async def change_line_quantity(
+    request: pb.ChangeLineQuantityRequest, order_id: str, _: Order, world: World
+) -> commands.ChangeLineQuantity:
+    return commands.ChangeLineQuantity(
+        order_id=order_id, line_id=request.line_id, quantity=request.quantity, at=world.at
+    )
+
+
+async def remove_line(request: pb.RemoveLineRequest, order_id: str, _: Order, world: World) -> commands.RemoveLine:
+    return commands.RemoveLine(order_id=order_id, line_id=request.line_id, at=world.at)
+
+
+async def change_shipping_address(
+    request: pb.ChangeShippingAddressRequest, order_id: str, _: Order, world: World
+) -> commands.ChangeShippingAddress:
+    return commands.ChangeShippingAddress(order_id=order_id, address=_address(request.shipping_address), at=world.at)
+
+
+async def place(_request: pb.PlaceOrderRequest, order_id: str, order: Order, world: World) -> commands.PlaceOrder:
+    skus = [line.sku for line in order.lines] if isinstance(order, Draft) else []
+    listings = await world.facts.listings(skus, max_age=NOW)
+    return commands.PlaceOrder(
+        order_id=order_id, listings=tuple(listings.values()), expires_at=world.expires_at, at=world.at
+    )
+
+
+async def confirm(_request: pb.ConfirmOrderRequest, order_id: str, _: Order, world: World) -> commands.ConfirmOrder:
+    return commands.ConfirmOrder(order_id=order_id, at=world.at)
+
+
+async def cancel(request: pb.CancelOrderRequest, order_id: str, _: Order, world: World) -> commands.CancelOrder:
+    return commands.CancelOrder(order_id=order_id, reason=request.reason, at=world.at)
+
+
+async def create_shipment(
+    request: pb.CreateShipmentRequest, order_id: str, _: Order, world: World
+) -> commands.CreateShipment:
+    return commands.CreateShipment(
+        order_id=order_id,
+        shipment_id=request.shipment_id,
+        lines=tuple(_line_quantity(line) for line in request.lines),
+        at=world.at,
+    )
+
+
+async def dispatch_shipment(
+    request: pb.DispatchShipmentRequest, order_id: str, _: Order, world: World
+) -> commands.DispatchShipment:
+    return commands.DispatchShipment(
+        order_id=order_id,
+        shipment_id=request.shipment_id,
+        carrier=request.carrier,
+        tracking_number=request.tracking_number,
+        at=world.at,
+    )
+
+
+async def confirm_delivery(
+    request: pb.ConfirmDeliveryRequest, order_id: str, _: Order, world: World
+) -> commands.ConfirmDelivery:
+    return commands.ConfirmDelivery(order_id=order_id, shipment_id=request.shipment_id, at=world.at)
+
+
+def _new_line(line: pb.NewLine, listings: dict[str, Listing]) -> NewLine:
+    return NewLine(line_id=line.line_id or line.sku, listing=listings[line.sku], quantity=line.quantity)
+
+
+def _line_quantity(line: types.LineQuantity) -> LineQuantity:
+    return LineQuantity(line_id=line.line_id, quantity=line.quantity)
+
+
+def _address(address: common.Address) -> Address:
+    return Address(
+        name=address.name,
+        line1=address.line1,
+        line2=address.line2,
+        city=address.city,
+        postal_code=address.postal_code,
+        country=address.country,
+    )
+
+
+def _route(request: type[Any], response: type[Any], to_command: Any, **fields: Any) -> Route:
+    rules = fields.pop("rules", {})
+    return Route(
+        decider=ORDER,
+        id_field="order_id",
+        request=request,
+        response=response,
+        rules=rules,
+        to_command=to_command,
+        **fields,
+    )
+
+
+_ID = text(1, 64)
+ROUTES = {
+    "CreateOrder": _route(
+        pb.CreateOrderRequest,
+        pb.CreateOrderResponse,
+        create,
+        id_may_be_empty=True,
+        rules={"customer_id": uuid, "lines[].sku": sku, "lines[].line_id": optional(_ID)},
+    ),
+    "AddLine": _route(
+        pb.AddLineRequest,
+        pb.AddLineResponse,
+        add_line,
+        required=("line",),
+        rules={"line.sku": sku, "line.line_id": optional(_ID)},
+    ),
+    "ChangeLineQuantity": _route(
+        pb.ChangeLineQuantityRequest, pb.ChangeLineQuantityResponse, change_line_quantity, rules={"line_id": _ID}
+    ),
+    "RemoveLine": _route(pb.RemoveLineRequest, pb.RemoveLineResponse, remove_line, rules={"line_id": _ID}),
+    "ChangeShippingAddress": _route(
+        pb.ChangeShippingAddressRequest,
+        pb.ChangeShippingAddressResponse,
+        change_shipping_address,
+        required=("shipping_address",),
+    ),
+    "PlaceOrder": _route(pb.PlaceOrderRequest, pb.PlaceOrderResponse, place),
+    "ConfirmOrder": _route(pb.ConfirmOrderRequest, pb.ConfirmOrderResponse, confirm),
+    "CancelOrder": _route(pb.CancelOrderRequest, pb.CancelOrderResponse, cancel, rules={"reason": text(1, 500)}),
+    "CreateShipment": _route(
+        pb.CreateShipmentRequest,
+        pb.CreateShipmentResponse,
+        create_shipment,
+        rules={"shipment_id": _ID, "lines[].line_id": _ID},
+    ),
+    "DispatchShipment": _route(
+        pb.DispatchShipmentRequest,
+        pb.DispatchShipmentResponse,
+        dispatch_shipment,
+        rules={"shipment_id": _ID, "carrier": text(1, 100), "tracking_number": text(0, 100)},
+    ),
+    "ConfirmDelivery": _route(
+        pb.ConfirmDeliveryRequest, pb.ConfirmDeliveryResponse, confirm_delivery, rules={"shipment_id": _ID}
+    ),
+}

@@ -1,0 +1,75 @@
+"""Product requests as commands."""
+
+from protos.common.v1 import types_pb2 as common
+from protos.products.v1 import commands_pb2 as pb
+from server.commands.routes import Route, World
+from server.domain.money import Money
+from server.domain.product import PRODUCT, commands
+from server.domain.product.state import ProductState
+from server.rpc.validation import sku, text
+
+
+async def register(
+    request: pb.RegisterProductRequest, sku_: str, _: ProductState, world: World
+) -> commands.RegisterProduct:
+    return commands.RegisterProduct(sku=sku_, name=request.name, price=_money(request.price), at=world.at)
+
+
+async def change_price(
+    request: pb.ChangePriceRequest, sku_: str, _: ProductState, world: World
+) -> commands.ChangePrice:
+    return commands.ChangePrice(sku=sku_, price=_money(request.price), at=world.at)
+
+
+async def activate(
+    _request: pb.ActivateProductRequest, sku_: str, _: ProductState, world: World
+) -> commands.ActivateProduct:
+    return commands.ActivateProduct(sku=sku_, at=world.at)
+
+
+async def discontinue(
+    _request: pb.DiscontinueProductRequest, sku_: str, _: ProductState, world: World
+) -> commands.DiscontinueProduct:
+    return commands.DiscontinueProduct(sku=sku_, at=world.at)
+
+
+def _money(money: common.Money) -> Money:
+    return Money(amount_minor=money.amount_minor, currency=money.currency)
+
+
+ROUTES = {
+    "RegisterProduct": Route(
+        decider=PRODUCT,
+        id_field="sku",
+        request=pb.RegisterProductRequest,
+        response=pb.RegisterProductResponse,
+        rules={"sku": sku, "name": text(1, 200)},
+        required=("price",),
+        to_command=register,
+    ),
+    "ChangePrice": Route(
+        decider=PRODUCT,
+        id_field="sku",
+        request=pb.ChangePriceRequest,
+        response=pb.ChangePriceResponse,
+        rules={"sku": sku},
+        required=("price",),
+        to_command=change_price,
+    ),
+    "ActivateProduct": Route(
+        decider=PRODUCT,
+        id_field="sku",
+        request=pb.ActivateProductRequest,
+        response=pb.ActivateProductResponse,
+        rules={"sku": sku},
+        to_command=activate,
+    ),
+    "DiscontinueProduct": Route(
+        decider=PRODUCT,
+        id_field="sku",
+        request=pb.DiscontinueProductRequest,
+        response=pb.DiscontinueProductResponse,
+        rules={"sku": sku},
+        to_command=discontinue,
+    ),
+}

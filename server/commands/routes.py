@@ -1,0 +1,50 @@
+"""What the command services are made of: one row per RPC.
+
+A row says which aggregate a request is for, what its fields must look like, and how it becomes a command.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from google.protobuf.message import Message
+
+from server.commands.facts import Facts
+from server.domain.decider import Decider
+from server.rpc.validation import Rules, optional, uuid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a command brings in from outside: the time, and facts about other aggregates."""
+
+    at: datetime
+    expires_at: datetime
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """`id_field` names the aggregate; where it may be left empty (`id_may_be_empty`), the request_id takes its place.
+
+    `to_command(request, aggregate_id, state, world)` builds the domain's command.
+    """
+
+    decider: Decider[Any, Any, Any]
+    request: type[Message]
+    response: type[Message]
+    id_field: str
+    rules: Rules
+    required: tuple[str, ...] = ()
+    id_may_be_empty: bool = False
+    to_command: Callable[[Any, str, Any, World], Awaitable[object]]
+
+    def all_rules(self) -> Rules:
+        """With those that every command shares."""
+        id_rule = self.rules.get(self.id_field, uuid)
+        return {
+            "request_id": uuid,
+            **self.rules,
+            self.id_field: optional(id_rule) if self.id_may_be_empty else id_rule,
+        }

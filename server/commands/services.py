@@ -1,0 +1,95 @@
+"""The three command services, built from their routes."""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from server.commands import orders, products, users
+from server.commands.facts import Facts
+from server.commands.handler import CommandHandler, Envelope
+from server.commands.routes import Route, World
+from server.eventstore.token import to_token
+from server.failures import InvalidRequest
+from server.rpc import validation
+
+SERVICES: Mapping[str, Mapping[str, Route]] = {
+    "orders.v1.OrderCommandService": orders.ROUTES,
+    "products.v1.ProductCommandService": products.ROUTES,
+    "users.v1.UserCommandService": users.ROUTES,
+}
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class CommandServices:
+    """Turns requests into commands and receipts into replies. `clock` gives the time in UTC."""
+
+    def __init__(
+        self,
+        handler: CommandHandler,
+        facts: Facts,
+        place_within: timedelta,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._handler = handler
+        self._facts = facts
+        self._place_within = place_within
+        self._clock = clock
+
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        """What a grpc.aio server is given, one per service."""
+        return [
+            grpc.method_handlers_generic_handler(
+                service, {method: self._method(service, method, route) for method, route in routes.items()}
+            )
+            for service, routes in SERVICES.items()
+        ]
+
+    def _method(self, service: str, method: str, route: Route) -> grpc.RpcMethodHandler[Any, Any]:
+        return grpc.unary_unary_rpc_method_handler(
+            self._call(f"/{service}/{method}", route),
+            request_deserializer=route.request.FromString,
+            response_serializer=route.response.SerializeToString,
+        )
+
+    def _call(self, path: str, route: Route) -> Callable[[Any, Context], Awaitable[Message]]:
+        rules = route.all_rules()
+        names_its_id = route.id_field in route.response.DESCRIPTOR.fields_by_name
+
+        async def call(request: Any, context: Context) -> Message:
+            validation.check(request, rules)
+            validation.require_message(request, *route.required)
+            envelope = self._envelope(path, request, context)
+            aggregate_id = getattr(request, route.id_field) or request.request_id
+            world = World(at=envelope.at, expires_at=envelope.at + self._place_within, facts=self._facts)
+
+            async def command(state: object) -> object:
+                return await route.to_command(request, aggregate_id, state, world)
+
+            receipt = await self._handler.handle(route.decider, aggregate_id, envelope, command)
+            named = {route.id_field: aggregate_id} if names_its_id else {}
+            return route.response(revision=receipt.revision, consistency_token=to_token(receipt.position), **named)
+
+        return call
+
+    def _envelope(self, path: str, request: Any, context: Context) -> Envelope:
+        headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        correlation_id = headers.get("x-correlation-id", request.request_id)
+        if problem := validation.uuid(correlation_id):
+            raise InvalidRequest({"x-correlation-id": problem})
+        expects = "expected_revision" in request.DESCRIPTOR.fields_by_name and request.HasField("expected_revision")
+        return Envelope(
+            request_id=request.request_id,
+            payload_hash=hashlib.sha256(
+                path.encode() + b"\0" + request.SerializeToString(deterministic=True)
+            ).hexdigest(),
+            expected_revision=request.expected_revision if expects else None,
+            actor=headers.get("x-orderstream-actor", "anonymous")[:200],
+            correlation_id=correlation_id,
+            traceparent=headers.get("traceparent", "")[:128],
+            at=self._clock(),
+        )

@@ -1,0 +1,62 @@
+"""User requests as commands."""
+
+from protos.users.v1 import commands_pb2 as pb
+from server.commands.routes import Route, World
+from server.domain.user import USER, commands
+from server.domain.user.state import UserState
+from server.rpc.validation import email, text
+
+
+async def register(request: pb.RegisterUserRequest, user_id: str, _: UserState, world: World) -> commands.RegisterUser:
+    return commands.RegisterUser(user_id=user_id, email=request.email, name=request.name, at=world.at)
+
+
+async def change_email(
+    request: pb.ChangeEmailRequest, user_id: str, _: UserState, world: World
+) -> commands.ChangeEmail:
+    return commands.ChangeEmail(user_id=user_id, email=request.email, at=world.at)
+
+
+async def block(request: pb.BlockUserRequest, user_id: str, _: UserState, world: World) -> commands.BlockUser:
+    return commands.BlockUser(user_id=user_id, reason=request.reason, at=world.at)
+
+
+async def unblock(_request: pb.UnblockUserRequest, user_id: str, _: UserState, world: World) -> commands.UnblockUser:
+    return commands.UnblockUser(user_id=user_id, at=world.at)
+
+
+ROUTES = {
+    "RegisterUser": Route(
+        decider=USER,
+        id_field="user_id",
+        id_may_be_empty=True,
+        request=pb.RegisterUserRequest,
+        response=pb.RegisterUserResponse,
+        rules={"email": email, "name": text(1, 200)},
+        to_command=register,
+    ),
+    "ChangeEmail": Route(
+        decider=USER,
+        id_field="user_id",
+        request=pb.ChangeEmailRequest,
+        response=pb.ChangeEmailResponse,
+        rules={"email": email},
+        to_command=change_email,
+    ),
+    "BlockUser": Route(
+        decider=USER,
+        id_field="user_id",
+        request=pb.BlockUserRequest,
+        response=pb.BlockUserResponse,
+        rules={"reason": text(1, 500)},
+        to_command=block,
+    ),
+    "UnblockUser": Route(
+        decider=USER,
+        id_field="user_id",
+        request=pb.UnblockUserRequest,
+        response=pb.UnblockUserResponse,
+        rules={},
+        to_command=unblock,
+    ),
+}

@@ -1,0 +1,28 @@
+"""What can be set from outside. Every name carries the prefix ORDERSTREAM_, e.g. ORDERSTREAM_EVENTSTORE_URI."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of the command and query services. Durations are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="ORDERSTREAM_", frozen=True, extra="ignore")
+
+    eventstore_uri: str = "esdb://127.0.0.1:2113?Tls=false"
+    mongo_uri: str = "mongodb://127.0.0.1:27017/"
+    mongo_database: str = "orderstream"
+    host: str = Field(default="127.0.0.1", description="the address to listen on; 0.0.0.0 in a container")
+    log_level: str = "INFO"
+    metrics_port: int | None = Field(default=None, description="serves Prometheus metrics if given")
+    reflection: bool = True
+
+    default_deadline: float = Field(default=10.0, gt=0, description="for calls that bring none")
+    longest_deadline: float = Field(default=60.0, gt=0, description="longer ones are cut to this")
+    most_concurrent_calls: int = Field(default=1_000, gt=0, description="above: RESOURCE_EXHAUSTED")
+    largest_request: int = Field(default=256 * 1024, gt=0, description="above: RESOURCE_EXHAUSTED")
+    drain_delay: float = Field(default=0.0, ge=0, description="between NOT_SERVING and the end of new calls")
+    grace: float = Field(default=10.0, ge=0, description="for calls in flight when stopping")
+
+    cached_aggregates: int = Field(default=10_000, gt=0, description="folded aggregates kept in memory")
+    place_within: float = Field(default=3 * 24 * 3600.0, gt=0, description="a placed order expires after this")

@@ -1,0 +1,115 @@
+"""The one table from reasons to status codes, and the one place that writes google.rpc.Status."""
+
+from collections.abc import Mapping
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from server.domain.rejection import Reason, Rejected
+from server.failures import InvalidRequest, ServiceFailure
+
+Code = grpc.StatusCode
+
+STATUS: Mapping[str, grpc.StatusCode] = {
+    "FIELD_INVALID": Code.INVALID_ARGUMENT,
+    "REQUEST_ID_INVALID": Code.INVALID_ARGUMENT,
+    "CONSISTENCY_TOKEN_INVALID": Code.INVALID_ARGUMENT,
+    "PAGE_TOKEN_INVALID": Code.INVALID_ARGUMENT,
+    "REQUEST_ID_REUSED": Code.ALREADY_EXISTS,
+    "REVISION_CONFLICT": Code.ABORTED,
+    "CONTENTION": Code.ABORTED,
+    "NOT_FRESH_ENOUGH": Code.UNAVAILABLE,
+    "STORE_UNAVAILABLE": Code.UNAVAILABLE,
+    "DEADLINE_EXCEEDED": Code.DEADLINE_EXCEEDED,
+    "INTERNAL": Code.INTERNAL,
+    Reason.AMOUNT_INVALID: Code.INVALID_ARGUMENT,
+    Reason.CURRENCY_UNKNOWN: Code.INVALID_ARGUMENT,
+    Reason.ADDRESS_INVALID: Code.INVALID_ARGUMENT,
+    Reason.QUANTITY_INVALID: Code.INVALID_ARGUMENT,
+    Reason.ORDER_NOT_FOUND: Code.NOT_FOUND,
+    Reason.LINE_NOT_FOUND: Code.NOT_FOUND,
+    Reason.SHIPMENT_NOT_FOUND: Code.NOT_FOUND,
+    Reason.PRODUCT_NOT_FOUND: Code.NOT_FOUND,
+    Reason.USER_NOT_FOUND: Code.NOT_FOUND,
+    Reason.ORDER_EXISTS: Code.ALREADY_EXISTS,
+    Reason.PRODUCT_EXISTS: Code.ALREADY_EXISTS,
+    Reason.USER_EXISTS: Code.ALREADY_EXISTS,
+    Reason.TOO_MANY_LINES: Code.RESOURCE_EXHAUSTED,
+    Reason.ORDER_NOT_EDITABLE: Code.FAILED_PRECONDITION,
+    Reason.ORDER_STATE: Code.FAILED_PRECONDITION,
+    Reason.ORDER_EMPTY: Code.FAILED_PRECONDITION,
+    Reason.ADDRESS_MISSING: Code.FAILED_PRECONDITION,
+    Reason.LINE_EXISTS: Code.FAILED_PRECONDITION,
+    Reason.PRODUCT_NOT_SELLABLE: Code.FAILED_PRECONDITION,
+    Reason.CURRENCY_MISMATCH: Code.FAILED_PRECONDITION,
+    Reason.PRICE_CHANGED: Code.FAILED_PRECONDITION,
+    Reason.QUANTITY_EXCEEDS_OPEN: Code.FAILED_PRECONDITION,
+    Reason.SHIPMENT_EXISTS: Code.FAILED_PRECONDITION,
+    Reason.SHIPMENT_NOT_DISPATCHED: Code.FAILED_PRECONDITION,
+    Reason.SHIPMENT_DISPATCHED: Code.FAILED_PRECONDITION,
+    Reason.CANCEL_HAS_SHIPMENTS: Code.FAILED_PRECONDITION,
+    Reason.ALREADY_SHIPPED: Code.FAILED_PRECONDITION,
+    Reason.TOTAL_TOO_LARGE: Code.FAILED_PRECONDITION,
+    Reason.PRODUCT_DISCONTINUED: Code.FAILED_PRECONDITION,
+    Reason.PRODUCT_CURRENCY_FIXED: Code.FAILED_PRECONDITION,
+    Reason.USER_BLOCKED: Code.FAILED_PRECONDITION,
+}
+
+# the field to blame where the domain refuses a single value
+FIELDS: Mapping[str, str] = {
+    Reason.AMOUNT_INVALID: "price.amount_minor",
+    Reason.CURRENCY_UNKNOWN: "currency",
+    Reason.QUANTITY_INVALID: "quantity",
+    Reason.ADDRESS_INVALID: "shipping_address",
+}
+
+
+def status_of(failure: Rejected | ServiceFailure) -> status_pb2.Status:
+    """The whole answer: code, prose, and the machine-readable details."""
+    reason = str(failure.reason)
+    code = STATUS[reason]
+    status = status_pb2.Status(code=code.value[0], message=str(failure))
+    _attach(status, error_details_pb2.ErrorInfo(reason=reason, domain="orderstream", metadata=dict(failure.metadata)))
+    if code is Code.INVALID_ARGUMENT:
+        _attach(status, _bad_request(failure, reason))
+    if code is Code.FAILED_PRECONDITION:
+        violation = error_details_pb2.PreconditionFailure.Violation(
+            type=reason, subject=next(iter(failure.metadata.values()), ""), description=str(failure)
+        )
+        _attach(status, error_details_pb2.PreconditionFailure(violations=[violation]))
+    if isinstance(failure, ServiceFailure) and failure.retry_after is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(int(failure.retry_after * 1000))
+        _attach(status, error_details_pb2.RetryInfo(retry_delay=delay))
+    return status
+
+
+def internal(error_id: str) -> status_pb2.Status:
+    """A defect: the caller learns an id that is in the log, and nothing else."""
+    status = status_pb2.Status(code=Code.INTERNAL.value[0], message=f"internal error {error_id}; it is in the log")
+    _attach(
+        status,
+        error_details_pb2.ErrorInfo(reason="INTERNAL", domain="orderstream", metadata={"error_id": error_id}),
+    )
+    return status
+
+
+def _bad_request(failure: Rejected | ServiceFailure, reason: str) -> error_details_pb2.BadRequest:
+    violations = (
+        failure.violations
+        if isinstance(failure, InvalidRequest)
+        else {FIELDS.get(reason, reason.lower()): str(failure)}
+    )
+    return error_details_pb2.BadRequest(
+        field_violations=[
+            error_details_pb2.BadRequest.FieldViolation(field=field, description=text)
+            for field, text in violations.items()
+        ]
+    )
+
+
+def _attach(status: status_pb2.Status, detail: error_details_pb2.ErrorInfo | object) -> None:
+    packed = any_pb2.Any()
+    packed.Pack(detail)  # type: ignore[arg-type]  # googleapis-common-protos ships no types for its messages
+    status.details.append(packed)

@@ -1,0 +1,94 @@
+"""The edge of every call of ours: deadline, errors, metrics, log."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+from prometheus_client import Counter, Histogram
+from uuid_utils import uuid7
+
+from server.domain.rejection import Rejected
+from server.failures import DeadlinePassed, ServiceFailure
+from server.rpc.errors import internal, status_of
+
+log = structlog.get_logger()
+
+CALLS = Counter("orderstream_rpc_calls_total", "Calls by method and status code.", ["method", "code"])
+SECONDS = Histogram("orderstream_rpc_seconds", "Time from request to reply.", ["method"])
+
+Handler = grpc.RpcMethodHandler[Any, Any]
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Edge(grpc.aio.ServerInterceptor):
+    """Wraps the handlers of our own services; health and reflection pass as they are."""
+
+    def __init__(self, services: frozenset[str], default_deadline: float, longest_deadline: float) -> None:
+        self._services = services
+        self._default = default_deadline
+        self._longest = longest_deadline
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.split("/")[1] not in self._services:
+            return handler
+        if handler.unary_unary is None:
+            raise NotImplementedError(f"{method}: only unary calls are guarded so far")
+        return grpc.unary_unary_rpc_method_handler(
+            self._guarded(method, handler.unary_unary),  # type: ignore[arg-type]  # grpc.aio takes coroutines here
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _guarded(
+        self, method: str, inner: Callable[[Message, Context], Awaitable[Message]]
+    ) -> Callable[[Message, Context], Awaitable[Message]]:
+        async def call(request: Message, context: Context) -> Message:  # noqa: RET503  # abort raises
+            started = time.perf_counter()
+            try:
+                async with asyncio.timeout(self._limit(context)):
+                    reply = await inner(request, context)
+            except (Rejected, ServiceFailure) as failure:
+                status = status_of(failure)
+            except TimeoutError:
+                status = status_of(DeadlinePassed())
+            except asyncio.CancelledError:
+                CALLS.labels(method, "CANCELLED").inc()
+                raise
+            except Exception as error:  # the one place where a defect ends; it is logged whole
+                if isinstance(error, grpc.aio.AbortError):
+                    raise
+                error_id = str(uuid7())
+                log.exception("internal error", method=method, error_id=error_id)
+                status = internal(error_id)
+            else:
+                CALLS.labels(method, "OK").inc()
+                SECONDS.labels(method).observe(time.perf_counter() - started)
+                return reply
+            SECONDS.labels(method).observe(time.perf_counter() - started)
+            await abort(context, method, status)
+
+        return call
+
+    def _limit(self, context: Context) -> float:
+        remaining = context.time_remaining()
+        return min(self._default if remaining is None else remaining, self._longest)
+
+
+async def abort(context: Context, method: str, status: status_pb2.Status) -> NoReturn:
+    code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+    CALLS.labels(method, code.name).inc()
+    await context.abort(
+        code, status.message, trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),)
+    )
+    raise AssertionError("abort returned")

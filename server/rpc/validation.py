@@ -1,0 +1,81 @@
+"""Requests checked by a table: which field, which rule. All violations are told at once."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from server.failures import InvalidRequest
+
+Rule = Callable[[object], str | None]  # what is wrong with a value, or None
+Rules = Mapping[str, Rule]  # field path → rule; `lines[].sku` means every element's
+
+_SKU = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
+
+
+def uuid(value: object) -> str | None:
+    """Canonical form only, so that one id never names two streams."""
+    try:
+        canonical = str(UUID(str(value)))
+    except ValueError:
+        return "must be a UUID"
+    return None if canonical == value else "must be a UUID in canonical form, lower case with hyphens"
+
+
+def optional(rule: Rule) -> Rule:
+    return lambda value: rule(value) if value else None
+
+
+def text(fewest: int, most: int) -> Rule:
+    def check(value: object) -> str | None:
+        if not fewest <= len(str(value).strip()) or len(str(value)) > most:
+            return f"must have {fewest} to {most} characters"
+        if any(unicodedata.category(character) == "Cc" for character in str(value)):
+            return "must not contain control characters"
+        return None
+
+    return check
+
+
+def sku(value: object) -> str | None:
+    return None if _SKU.fullmatch(str(value)) else "must be 1 to 64 of A-Z a-z 0-9 . _ -"
+
+
+def email(value: object) -> str | None:
+    return None if _EMAIL.fullmatch(str(value)) else "must be an e-mail address of 3 to 254 characters"
+
+
+def check(request: Message, rules: Rules) -> None:
+    """Raise `InvalidRequest` with every violation; a bad request_id has a reason of its own."""
+    violations = {
+        path: problem
+        for field, rule in rules.items()
+        for path, value in _values(request, field)
+        if (problem := rule(value))
+    }
+    if violations:
+        raise InvalidRequest(violations, "REQUEST_ID_INVALID" if "request_id" in violations else "FIELD_INVALID")
+
+
+def require_message(request: Message, *fields: str) -> None:
+    """Raise `InvalidRequest` for sub-messages that were not given."""
+    missing = {field: "is required" for field in fields if not request.HasField(field)}
+    if missing:
+        raise InvalidRequest(missing)
+
+
+def _values(message: Message, path: str, prefix: str = "") -> list[tuple[str, object]]:
+    head, _, rest = path.partition(".")
+    if head.endswith("[]"):
+        name = head[:-2]
+        return [
+            pair
+            for index, element in enumerate(getattr(message, name))
+            for pair in _values(element, rest, f"{prefix}{name}[{index}].")
+        ]
+    if rest:
+        return _values(getattr(message, head), rest, f"{prefix}{head}.")
+    return [(prefix + head, getattr(message, head))]
