@@ -15,14 +15,13 @@ from server.commands.routes import Route, World
 from server.eventstore.token import to_token
 from server.failures import InvalidRequest
 from server.rpc import validation
+from server.rpc.typing import Context, Handler
 
 SERVICES: Mapping[str, Mapping[str, Route]] = {
     "orders.v1.OrderCommandService": orders.ROUTES,
     "products.v1.ProductCommandService": products.ROUTES,
     "users.v1.UserCommandService": users.ROUTES,
 }
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class CommandServices:
@@ -49,7 +48,7 @@ class CommandServices:
             for service, routes in SERVICES.items()
         ]
 
-    def _method(self, service: str, method: str, route: Route) -> grpc.RpcMethodHandler[Any, Any]:
+    def _method(self, service: str, method: str, route: Route) -> Handler:
         return grpc.unary_unary_rpc_method_handler(
             self._call(f"/{service}/{method}", route),
             request_deserializer=route.request.FromString,

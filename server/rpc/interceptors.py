@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import grpc
 import structlog
@@ -15,14 +15,12 @@ from uuid_utils import uuid7
 from server.domain.rejection import Rejected
 from server.failures import DeadlinePassed, ServiceFailure
 from server.rpc.errors import internal, status_of
+from server.rpc.typing import Context, Handler
 
 log = structlog.get_logger()
 
 CALLS = Counter("orderstream_rpc_calls_total", "Calls by method and status code.", ["method", "code"])
 SECONDS = Histogram("orderstream_rpc_seconds", "Time from request to reply.", ["method"])
-
-Handler = grpc.RpcMethodHandler[Any, Any]
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Edge(grpc.aio.ServerInterceptor):

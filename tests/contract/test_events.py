@@ -1,0 +1,75 @@
+"""What is stored is the proto3 JSON of events.proto, in both directions, for every event type."""
+
+import json
+from pathlib import Path
+
+import pytest
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from protos.orders.v1 import events_pb2 as orders_pb
+from protos.orders.v1 import queries_pb2
+from protos.products.v1 import events_pb2 as products_pb
+from protos.users.v1 import events_pb2 as users_pb
+from server.eventstore import codec
+from server.eventstore.registry import BY_EVENT, BY_NAME, ROWS, DomainEvent
+from tests.support.events import EXAMPLES
+from tests.support.orders import cancelled
+
+CONTRACTS = {"order": orders_pb, "product": products_pb, "user": users_pb}
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def message_for(event_type: str) -> Message:
+    contract = CONTRACTS[BY_NAME[event_type].category]
+    message: Message = getattr(contract, event_type)()
+    return message
+
+
+def named(event: DomainEvent) -> str:
+    return type(event).__name__
+
+
+def test_every_event_has_an_example_and_every_message_a_row() -> None:
+    assert {type(event) for event in EXAMPLES} == set(BY_EVENT)
+    messages = {name for contract in CONTRACTS.values() for name in contract.DESCRIPTOR.message_types_by_name}
+    assert messages == {row.name for row in ROWS}
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=named)
+def test_what_we_store_is_read_by_any_proto3_json_parser_with_no_unknown_field(event: DomainEvent) -> None:
+    event_type, data = codec.encode(event)
+    message = json_format.Parse(data, message_for(event_type), ignore_unknown_fields=False)
+    assert set(json.loads(data)) == {field.name for field in message.DESCRIPTOR.fields}
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=named)
+def test_what_any_proto3_json_writer_writes_is_read_by_us(event: DomainEvent) -> None:
+    event_type, data = codec.encode(event)
+    message = json_format.Parse(data, message_for(event_type))
+    written = json_format.MessageToJson(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    assert codec.decode(event_type, written.encode()) == event
+
+
+def test_an_unset_time_stays_unset() -> None:
+    event = cancelled(placed_at=None)
+    event_type, data = codec.encode(event)
+    message = json_format.Parse(data, orders_pb.OrderCancelled())
+    assert not message.HasField("placed_at")
+    assert codec.decode(event_type, data) == event
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=named)
+def test_a_released_shape_is_written_and_read_as_it_was_released(event: DomainEvent) -> None:
+    event_type, data = codec.encode(event)
+    golden = GOLDEN / f"{event_type}.v{BY_NAME[event_type].version}.json"
+    released = golden.read_bytes().rstrip(b"\n")
+    assert data == released, f"a released shape has changed: give it a new name, or restore it ({golden.name})"
+    assert codec.decode(event_type, released) == event
+
+
+def test_history_has_a_place_for_every_order_event() -> None:
+    offered = {field.message_type.name for field in queries_pb2.OrderEvent.DESCRIPTOR.fields if field.message_type}
+    assert offered == {row.name for row in ROWS if row.category == "order"}

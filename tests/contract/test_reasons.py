@@ -1,0 +1,35 @@
+"""Reasons are API: code, contract and table of status codes name the same ones."""
+
+from protos.common.v1 import errors_pb2 as common
+from protos.operations.v1 import errors_pb2 as operations
+from protos.orders.v1 import errors_pb2 as orders
+from protos.products.v1 import errors_pb2 as products
+from protos.users.v1 import errors_pb2 as users
+from server import failures
+from server.domain.rejection import Reason
+from server.rpc.errors import STATUS
+
+PREFIX = "ERROR_REASON_"
+
+
+def published(*modules: object) -> set[str]:
+    names = {name for module in modules for name in module.DESCRIPTOR.enum_types_by_name["ErrorReason"].values_by_name}  # type: ignore[attr-defined]  # a generated module
+    return {name.removeprefix(PREFIX) for name in names} - {"UNSPECIFIED"}
+
+
+def test_every_reason_of_the_domain_is_published() -> None:
+    assert {str(reason) for reason in Reason} <= published(common, orders, products, users)
+
+
+def test_every_published_reason_of_the_three_contexts_can_happen() -> None:
+    assert published(orders, products, users) <= {str(reason) for reason in Reason}
+
+
+def test_every_published_reason_has_one_status_code() -> None:
+    assert published(common, orders, products, users) == {str(reason) for reason in STATUS}
+    assert not published(operations) & set(STATUS), "operations maps its own"
+
+
+def test_every_failure_of_a_service_has_a_status_code() -> None:
+    leaves = [leaf for leaf in failures.ServiceFailure.__subclasses__() if leaf is not failures.NotFound]
+    assert {leaf.reason for leaf in leaves} <= set(STATUS)

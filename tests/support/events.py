@@ -1,0 +1,29 @@
+"""One example of every event there is."""
+
+from server.domain.product.events import PriceChanged, ProductActivated, ProductDiscontinued, ProductRegistered
+from server.domain.user.events import EmailChanged, UserBlocked, UserRegistered, UserUnblocked
+from server.eventstore.registry import DomainEvent
+from tests.support import orders
+from tests.support.orders import ANN, NOON, euros
+
+EXAMPLES: tuple[DomainEvent, ...] = (
+    orders.created(),
+    orders.line_added(),
+    orders.quantity_changed(),
+    orders.line_removed(),
+    orders.address_changed(),
+    orders.placed(orders.order_line("tea", 2, 350), orders.order_line("milk", 3, 101)),
+    orders.confirmed(),
+    orders.cancelled(),
+    orders.shipment_created("s1", ("tea", 2), ("milk", 1)),
+    orders.dispatched(),
+    orders.delivered(),
+    ProductRegistered(sku="tea", name="Tea", price=euros(2**53 - 1), at=NOON),
+    PriceChanged(sku="tea", price=euros(400), at=NOON.replace(microsecond=123456)),
+    ProductActivated(sku="tea", at=NOON),
+    ProductDiscontinued(sku="tea", at=NOON),
+    UserRegistered(user_id=ANN, email="ann@example.org", name="Änn 安", at=NOON),
+    EmailChanged(user_id=ANN, email="ann@example.com", at=NOON),
+    UserBlocked(user_id=ANN, reason="chargeback", at=NOON),
+    UserUnblocked(user_id=ANN, at=NOON),
+)

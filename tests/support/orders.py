@@ -1,0 +1,204 @@
+"""Builders: a test names only what matters to it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from server.domain.address import Address
+from server.domain.money import Money
+from server.domain.order.commands import (
+    AddLine,
+    CancelOrder,
+    ChangeLineQuantity,
+    ChangeShippingAddress,
+    ConfirmDelivery,
+    ConfirmOrder,
+    CreateOrder,
+    CreateShipment,
+    Customer,
+    DispatchShipment,
+    Listing,
+    NewLine,
+    PlaceOrder,
+    RemoveLine,
+)
+from server.domain.order.events import (
+    LineAdded,
+    LineQuantity,
+    LineQuantityChanged,
+    LineRemoved,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderCreated,
+    OrderLine,
+    OrderPlaced,
+    ShipmentCreated,
+    ShipmentDelivered,
+    ShipmentDispatched,
+    ShippingAddressChanged,
+)
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+LATER = NOON + timedelta(days=3)
+ORDER_ID = "0198c0de-0000-7000-8000-000000000001"
+ANN = "0198c0de-0000-7000-8000-0000000000aa"
+HOME = Address(name="Ann", line1="1 High Street", line2="", city="Ghent", postal_code="9000", country="BE")
+WORK = Address(name="Ann", line1="2 Low Street", line2="", city="Ghent", postal_code="9000", country="BE")
+
+
+def euros(amount_minor: int) -> Money:
+    return Money(amount_minor=amount_minor, currency="EUR")
+
+
+def order_line(line_id: str = "tea", quantity: int = 2, price: int = 350) -> OrderLine:
+    return OrderLine(
+        line_id=line_id,
+        sku=line_id,
+        name=line_id.title(),
+        quantity=quantity,
+        unit_price=euros(price),
+        line_total=euros(price * quantity),
+    )
+
+
+# ------------------------------------------------------------------ events
+
+
+def created(**changes: Any) -> OrderCreated:
+    fields: dict[str, Any] = {"order_id": ORDER_ID, "customer_id": ANN, "currency": "EUR", "at": NOON}
+    return OrderCreated(**fields | changes)
+
+
+def line_added(line_id: str = "tea", quantity: int = 2, price: int = 350, **changes: Any) -> LineAdded:
+    fields: dict[str, Any] = {
+        "order_id": ORDER_ID,
+        "line_id": line_id,
+        "sku": line_id,
+        "name": line_id.title(),
+        "quantity": quantity,
+        "unit_price": euros(price),
+        "at": NOON,
+    }
+    return LineAdded(**fields | changes)
+
+
+def quantity_changed(line_id: str = "tea", quantity: int = 5) -> LineQuantityChanged:
+    return LineQuantityChanged(order_id=ORDER_ID, line_id=line_id, quantity=quantity, at=NOON)
+
+
+def line_removed(line_id: str = "tea") -> LineRemoved:
+    return LineRemoved(order_id=ORDER_ID, line_id=line_id, at=NOON)
+
+
+def address_changed(address: Address = HOME) -> ShippingAddressChanged:
+    return ShippingAddressChanged(order_id=ORDER_ID, address=address, at=NOON)
+
+
+def placed(*lines: OrderLine, **changes: Any) -> OrderPlaced:
+    lines = lines or (order_line(),)
+    fields: dict[str, Any] = {
+        "order_id": ORDER_ID,
+        "customer_id": ANN,
+        "lines": lines,
+        "total": euros(sum(line.line_total.amount_minor for line in lines)),
+        "address": HOME,
+        "expires_at": LATER,
+        "at": NOON,
+    }
+    return OrderPlaced(**fields | changes)
+
+
+def confirmed() -> OrderConfirmed:
+    return OrderConfirmed(order_id=ORDER_ID, at=NOON)
+
+
+def cancelled(**changes: Any) -> OrderCancelled:
+    fields: dict[str, Any] = {
+        "order_id": ORDER_ID,
+        "reason": "changed my mind",
+        "total": euros(700),
+        "placed_at": NOON,
+        "units": 2,
+        "at": NOON,
+    }
+    return OrderCancelled(**fields | changes)
+
+
+def shipment_created(shipment_id: str = "s1", *lines: tuple[str, int]) -> ShipmentCreated:
+    parts = tuple(LineQuantity(line_id=line_id, quantity=n) for line_id, n in lines or (("tea", 2),))
+    return ShipmentCreated(order_id=ORDER_ID, shipment_id=shipment_id, lines=parts, at=NOON)
+
+
+def dispatched(shipment_id: str = "s1", carrier: str = "bpost", tracking_number: str = "42") -> ShipmentDispatched:
+    return ShipmentDispatched(
+        order_id=ORDER_ID, shipment_id=shipment_id, carrier=carrier, tracking_number=tracking_number, at=NOON
+    )
+
+
+def delivered(shipment_id: str = "s1") -> ShipmentDelivered:
+    return ShipmentDelivered(order_id=ORDER_ID, shipment_id=shipment_id, at=NOON)
+
+
+# ------------------------------------------------------------------ commands
+
+
+def listing(sku: str = "tea", price: int = 350, *, sellable: bool = True, currency: str = "EUR") -> Listing:
+    return Listing(sku=sku, name=sku.title(), price=Money(amount_minor=price, currency=currency), sellable=sellable)
+
+
+def new_line(line_id: str = "tea", quantity: int = 2, the_listing: Listing | None = None) -> NewLine:
+    return NewLine(line_id=line_id, listing=the_listing or listing(line_id), quantity=quantity)
+
+
+def create(*lines: NewLine, **changes: Any) -> CreateOrder:
+    fields: dict[str, Any] = {
+        "order_id": ORDER_ID,
+        "customer": Customer(user_id=ANN, known=True, blocked=False),
+        "currency": "EUR",
+        "lines": lines,
+        "address": None,
+        "at": NOON,
+    }
+    return CreateOrder(**fields | changes)
+
+
+def add_line(line: NewLine | None = None) -> AddLine:
+    return AddLine(order_id=ORDER_ID, line=line or new_line(), at=NOON)
+
+
+def change_quantity(line_id: str = "tea", quantity: int = 5) -> ChangeLineQuantity:
+    return ChangeLineQuantity(order_id=ORDER_ID, line_id=line_id, quantity=quantity, at=NOON)
+
+
+def remove_line(line_id: str = "tea") -> RemoveLine:
+    return RemoveLine(order_id=ORDER_ID, line_id=line_id, at=NOON)
+
+
+def change_address(address: Address = HOME) -> ChangeShippingAddress:
+    return ChangeShippingAddress(order_id=ORDER_ID, address=address, at=NOON)
+
+
+def place(*listings: Listing) -> PlaceOrder:
+    return PlaceOrder(order_id=ORDER_ID, listings=listings or (listing(),), expires_at=LATER, at=NOON)
+
+
+def confirm() -> ConfirmOrder:
+    return ConfirmOrder(order_id=ORDER_ID, at=NOON)
+
+
+def cancel(reason: str = "changed my mind") -> CancelOrder:
+    return CancelOrder(order_id=ORDER_ID, reason=reason, at=NOON)
+
+
+def create_shipment(shipment_id: str = "s1", *lines: tuple[str, int]) -> CreateShipment:
+    parts = tuple(LineQuantity(line_id=line_id, quantity=n) for line_id, n in lines)
+    return CreateShipment(order_id=ORDER_ID, shipment_id=shipment_id, lines=parts, at=NOON)
+
+
+def dispatch(shipment_id: str = "s1", carrier: str = "bpost", tracking_number: str = "42") -> DispatchShipment:
+    return DispatchShipment(
+        order_id=ORDER_ID, shipment_id=shipment_id, carrier=carrier, tracking_number=tracking_number, at=NOON
+    )
+
+
+def deliver(shipment_id: str = "s1") -> ConfirmDelivery:
+    return ConfirmDelivery(order_id=ORDER_ID, shipment_id=shipment_id, at=NOON)

@@ -1,0 +1,51 @@
+"""The rules of a user, one sentence each."""
+
+from typing import Any
+
+import pytest
+
+from server.domain.rejection import Reason
+from server.domain.user import USER
+from server.domain.user.commands import BlockUser, ChangeEmail, RegisterUser, UnblockUser
+from server.domain.user.events import EmailChanged, UserBlocked, UserRegistered, UserUnblocked
+from tests.support import deciding
+from tests.support.orders import ANN, NOON
+
+
+def given(*history: Any) -> deciding.Given[Any, Any, Any]:
+    return deciding.given(USER, *history)
+
+
+REGISTER = RegisterUser(user_id=ANN, email="ann@example.org", name="Ann", at=NOON)
+BLOCK = BlockUser(user_id=ANN, reason="chargeback", at=NOON)
+UNBLOCK = UnblockUser(user_id=ANN, at=NOON)
+CHANGE_EMAIL = ChangeEmail(user_id=ANN, email="ann@example.com", at=NOON)
+REGISTERED = UserRegistered(user_id=ANN, email="ann@example.org", name="Ann", at=NOON)
+BLOCKED = UserBlocked(user_id=ANN, reason="chargeback", at=NOON)
+UNBLOCKED = UserUnblocked(user_id=ANN, at=NOON)
+
+
+def test_a_user_is_registered_once() -> None:
+    given().when(REGISTER).then(REGISTERED)
+    given(REGISTERED).when(REGISTER).nothing()
+    given(REGISTERED).when(RegisterUser(user_id=ANN, email="x@example.org", name="Ann", at=NOON)).rejected(
+        Reason.USER_EXISTS, user_id=ANN
+    )
+
+
+def test_an_email_changes_once() -> None:
+    changed = EmailChanged(user_id=ANN, email="ann@example.com", at=NOON)
+    given(REGISTERED).when(CHANGE_EMAIL).then(changed)
+    given(REGISTERED, changed).when(CHANGE_EMAIL).nothing()
+
+
+def test_a_user_is_blocked_and_unblocked() -> None:
+    given(REGISTERED).when(BLOCK).then(BLOCKED)
+    given(REGISTERED, BLOCKED).when(BLOCK).nothing()
+    given(REGISTERED, BLOCKED).when(UNBLOCK).then(UNBLOCKED)
+    given(REGISTERED).when(UNBLOCK).nothing()
+
+
+@pytest.mark.parametrize("command", [CHANGE_EMAIL, BLOCK, UNBLOCK])
+def test_what_was_never_registered_is_not_found(command: Any) -> None:
+    given().when(command).rejected(Reason.USER_NOT_FOUND, user_id=ANN)
