@@ -1,0 +1,176 @@
+"""Whatever comes in, the answer is a documented code and reason, and no event is left behind."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+
+from protos.common.v1.types_pb2 import Address, Money
+from protos.orders.v1 import commands_pb2 as pb
+from protos.products.v1 import commands_pb2 as products_pb
+from protos.users.v1 import commands_pb2 as users_pb
+from server.app import serving
+from server.config import Settings
+from server.eventstore.store import EventStore
+from tests.support.calling import DEADLINE, HOME, Shop, euros, fresh_id, refusal, shop_at
+
+Code = grpc.StatusCode
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is there before the bad request comes in."""
+
+    user_id: str
+    sku: str
+    order_id: str
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    call: Callable[[Shop, Known], Any]
+    code: grpc.StatusCode
+    reason: str
+    fields: tuple[str, ...] = field(default=())
+
+
+def create(shop: Shop, known: Known, **changes: Any) -> Any:
+    fields = {"request_id": fresh_id(), "customer_id": known.user_id, "currency": "EUR"} | changes
+    return shop.orders.CreateOrder(pb.CreateOrderRequest(**fields), timeout=DEADLINE)
+
+
+def add(shop: Shop, known: Known, request_id: str | None = None, order_id: str | None = None, **line: Any) -> Any:
+    fields: dict[str, Any] = {"line_id": "l1", "sku": known.sku, "quantity": 1} | line
+    request = pb.AddLineRequest(
+        request_id=fresh_id() if request_id is None else request_id,
+        order_id=known.order_id if order_id is None else order_id,
+        line=pb.NewLine(**fields),
+    )
+    return shop.orders.AddLine(request, timeout=DEADLINE)
+
+
+def price(shop: Shop, known: Known, money: Money | None) -> Any:
+    request = products_pb.ChangePriceRequest(request_id=fresh_id(), sku=known.sku, price=money)
+    return shop.products.ChangePrice(request, timeout=DEADLINE)
+
+
+def register(shop: Shop, **changes: Any) -> Any:
+    fields = {"request_id": fresh_id(), "name": "Ann", "email": "ann@example.org"} | changes
+    return shop.users.RegisterUser(users_pb.RegisterUserRequest(**fields), timeout=DEADLINE)
+
+
+def lines(known: Known, count: int) -> list[pb.NewLine]:
+    return [pb.NewLine(line_id=f"l{n}", sku=known.sku, quantity=1) for n in range(count)]
+
+
+INVALID = Code.INVALID_ARGUMENT
+CASES = [
+    Case("no request id", lambda s, k: add(s, k, request_id=""), INVALID, "REQUEST_ID_INVALID", ("request_id",)),
+    Case("request id no UUID", lambda s, k: add(s, k, request_id="42"), INVALID, "REQUEST_ID_INVALID", ("request_id",)),
+    Case("order id malformed", lambda s, k: add(s, k, order_id="o-1"), INVALID, "FIELD_INVALID", ("order_id",)),
+    Case("order id empty", lambda s, k: add(s, k, order_id=""), INVALID, "FIELD_INVALID", ("order_id",)),
+    Case("order id upper case", lambda s, k: add(s, k, order_id=k.order_id.upper()), INVALID, "FIELD_INVALID"),
+    Case("order unknown", lambda s, k: add(s, k, order_id=fresh_id()), Code.NOT_FOUND, "ORDER_NOT_FOUND"),
+    Case(
+        "customer malformed", lambda s, k: create(s, k, customer_id="ann"), INVALID, "FIELD_INVALID", ("customer_id",)
+    ),
+    Case("customer unknown", lambda s, k: create(s, k, customer_id=fresh_id()), Code.NOT_FOUND, "USER_NOT_FOUND"),
+    Case("currency unknown", lambda s, k: create(s, k, currency="ZZZ"), INVALID, "CURRENCY_UNKNOWN", ("currency",)),
+    Case("currency empty", lambda s, k: create(s, k, currency=""), INVALID, "CURRENCY_UNKNOWN", ("currency",)),
+    Case("quantity 0", lambda s, k: add(s, k, quantity=0), INVALID, "QUANTITY_INVALID", ("quantity",)),
+    Case("quantity 10,000", lambda s, k: add(s, k, quantity=10_000), INVALID, "QUANTITY_INVALID", ("quantity",)),
+    Case("quantity negative", lambda s, k: add(s, k, quantity=-1), INVALID, "QUANTITY_INVALID", ("quantity",)),
+    Case("sku empty", lambda s, k: add(s, k, sku=""), INVALID, "FIELD_INVALID", ("line.sku",)),
+    Case("sku odd", lambda s, k: add(s, k, sku="a b"), INVALID, "FIELD_INVALID", ("line.sku",)),
+    Case("sku unknown", lambda s, k: add(s, k, sku="nowhere"), Code.FAILED_PRECONDITION, "PRODUCT_NOT_SELLABLE"),
+    Case("line id long", lambda s, k: add(s, k, line_id="x" * 65), INVALID, "FIELD_INVALID", ("line.line_id",)),
+    Case(
+        "line not given",
+        lambda s, k: s.orders.AddLine(pb.AddLineRequest(request_id=fresh_id(), order_id=k.order_id), timeout=DEADLINE),
+        INVALID,
+        "FIELD_INVALID",
+    ),
+    Case("201 lines", lambda s, k: create(s, k, lines=lines(k, 201)), Code.RESOURCE_EXHAUSTED, "TOO_MANY_LINES"),
+    Case(
+        "second line bad",
+        lambda s, k: create(s, k, lines=[*lines(k, 1), pb.NewLine(sku="?", quantity=1)]),
+        INVALID,
+        "FIELD_INVALID",
+        ("lines[1].sku",),
+    ),
+    Case(
+        "address half",
+        lambda s, k: create(s, k, shipping_address=Address(name="Ann")),
+        INVALID,
+        "ADDRESS_INVALID",
+        ("shipping_address",),
+    ),
+    Case("amount negative", lambda s, k: price(s, k, euros(-1)), INVALID, "AMOUNT_INVALID"),
+    Case("amount huge", lambda s, k: price(s, k, euros(2**53)), INVALID, "AMOUNT_INVALID"),
+    Case("amount of int64", lambda s, k: price(s, k, euros(2**63 - 1)), INVALID, "AMOUNT_INVALID"),
+    Case("price not given", lambda s, k: price(s, k, None), INVALID, "FIELD_INVALID", ("price",)),
+    Case("name empty", lambda s, _: register(s, name=""), INVALID, "FIELD_INVALID", ("name",)),
+    Case("name blank", lambda s, _: register(s, name="  "), INVALID, "FIELD_INVALID", ("name",)),
+    Case("name with a NUL", lambda s, _: register(s, name="A\0"), INVALID, "FIELD_INVALID", ("name",)),
+    Case("name of 100 kB", lambda s, _: register(s, name="x" * 100_000), INVALID, "FIELD_INVALID", ("name",)),
+    Case("name of 1 MB", lambda s, _: register(s, name="x" * 1_000_000), Code.RESOURCE_EXHAUSTED, ""),
+    Case("email without @", lambda s, _: register(s, email="ann"), INVALID, "FIELD_INVALID", ("email",)),
+    Case("two things wrong", lambda s, _: register(s, name="", email=""), INVALID, "FIELD_INVALID", ("email", "name")),
+    Case(
+        "revision stale",
+        lambda s, k: s.orders.RemoveLine(
+            pb.RemoveLineRequest(request_id=fresh_id(), order_id=k.order_id, line_id="x", expected_revision=7),
+            timeout=DEADLINE,
+        ),
+        Code.ABORTED,
+        "REVISION_CONFLICT",
+    ),
+    Case(
+        "correlation id no UUID",
+        lambda s, k: s.orders.PlaceOrder(
+            pb.PlaceOrderRequest(request_id=fresh_id(), order_id=k.order_id),
+            timeout=DEADLINE,
+            metadata=(("x-correlation-id", "here"),),
+        ),
+        INVALID,
+        "FIELD_INVALID",
+        ("x-correlation-id",),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_bad_input_is_told_and_leaves_no_event(
+    case: Case, shop: Shop, log: EventStore, capfd: pytest.CaptureFixture[str]
+) -> None:
+    known = Known(await shop.user(), await shop.product(), await shop.draft())
+    before = await log.head()
+
+    refused = await refusal(case.call(shop, known))
+
+    assert (refused.code, refused.reason) == (case.code, case.reason)
+    if case.fields:
+        assert tuple(sorted(refused.fields)) == case.fields
+    assert await log.head() == before
+    assert "Traceback" not in capfd.readouterr().err
+
+
+async def test_a_store_that_is_down_is_unavailable_and_worth_a_retry(capfd: pytest.CaptureFixture[str]) -> None:
+    settings = Settings(eventstore_uri="esdb://127.0.0.1:1?Tls=false", grace=1.0)
+    async with serving("commands", settings, port=0) as address, shop_at(address) as shop:
+        refused = await refusal(shop.user())
+    assert (refused.code, refused.reason, refused.retry) == (Code.UNAVAILABLE, "STORE_UNAVAILABLE", True)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+async def test_an_address_of_full_length_is_taken(shop: Shop) -> None:
+    order_id = await shop.draft()
+    longest = Address(
+        name="n" * 200, line1="l" * 200, line2="m" * 200, city="c" * 100, postal_code="p" * 20, country="BE"
+    )
+    for address in (longest, HOME):
+        request = pb.ChangeShippingAddressRequest(request_id=fresh_id(), order_id=order_id, shipping_address=address)
+        assert (await shop.orders.ChangeShippingAddress(request, timeout=DEADLINE)).consistency_token

@@ -1,0 +1,178 @@
+"""Requests may be repeated, raced and expected at a revision."""
+
+import asyncio
+import json
+from typing import Any
+
+import grpc
+import pytest
+
+from protos.orders.v1 import commands_pb2 as pb
+from server.app import serving
+from server.config import Settings
+from server.eventstore.store import EventStore
+from tests.support.calling import DEADLINE, Shop, fresh_id, refusal, refusal_of, shop_at
+
+
+def note(order_id: str, line_id: str, **fields: Any) -> pb.RemoveLineRequest:
+    known: dict[str, Any] = {"request_id": fresh_id(), "order_id": order_id, "line_id": line_id}
+    return pb.RemoveLineRequest(**known | fields)
+
+
+def add(order_id: str, sku: str, **fields: Any) -> pb.AddLineRequest:
+    line = pb.NewLine(line_id=fields.pop("line_id", sku), sku=sku, quantity=fields.pop("quantity", 1))
+    known: dict[str, Any] = {"request_id": fresh_id(), "order_id": order_id, "line": line}
+    return pb.AddLineRequest(**known | fields)
+
+
+async def events(log: EventStore, order_id: str) -> list[Any]:
+    return [event async for event in log.read(f"order-{order_id}")]
+
+
+async def test_a_repeat_gets_the_first_answer_and_leaves_no_second_event(shop: Shop, log: EventStore) -> None:
+    sku, order_id = await shop.product(), await shop.draft()
+    request = add(order_id, sku)
+    first = await shop.orders.AddLine(request, timeout=DEADLINE)
+    await shop.orders.RemoveLine(note(order_id, sku), timeout=DEADLINE)
+
+    assert await shop.orders.AddLine(request, timeout=DEADLINE) == first
+    assert [event.type for event in await events(log, order_id)][-2:] == ["LineAdded", "LineRemoved"]
+
+
+async def test_a_repeat_is_known_after_a_restart(shop: Shop, settings: Settings) -> None:
+    order_id = await shop.placed()
+    request = pb.ConfirmOrderRequest(request_id=fresh_id(), order_id=order_id)
+    first = await shop.orders.ConfirmOrder(request, timeout=DEADLINE)
+    async with serving("commands", settings, port=0) as address, shop_at(address) as another:
+        assert await another.orders.ConfirmOrder(request, timeout=DEADLINE) == first
+
+
+async def test_a_used_request_id_with_another_payload_is_refused(shop: Shop, log: EventStore) -> None:
+    sku, order_id = await shop.product(), await shop.draft()
+    request = add(order_id, sku)
+    await shop.orders.AddLine(request, timeout=DEADLINE)
+    before = len(await events(log, order_id))
+
+    refused = await refusal(shop.orders.AddLine(add(order_id, sku, quantity=2, request_id=request.request_id)))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+    assert refused.metadata["request_id"] == request.request_id
+    assert len(await events(log, order_id)) == before
+
+
+async def test_duplicates_sent_at_once_to_two_workers_have_one_effect(
+    shop: Shop, settings: Settings, log: EventStore
+) -> None:
+    sku, order_id = await shop.product(), await shop.draft()
+    request = add(order_id, sku)
+    async with serving("commands", settings, port=0) as address, shop_at(address) as other:
+        replies = await asyncio.gather(*(each.orders.AddLine(request, timeout=DEADLINE) for each in (shop, other) * 10))
+    assert all(reply == replies[0] for reply in replies)
+    assert [event.type for event in await events(log, order_id)].count("LineAdded") == 1
+
+
+async def test_two_payloads_racing_under_one_request_id_have_one_winner(
+    shop: Shop, settings: Settings, log: EventStore
+) -> None:
+    sku = await shop.product()
+    async with serving("commands", settings, port=0) as address, shop_at(address) as other:
+        for _ in range(10):
+            order_id, request_id = await shop.draft(), fresh_id()
+            outcomes = await asyncio.gather(
+                *(
+                    each.orders.AddLine(add(order_id, sku, quantity=n, request_id=request_id), timeout=DEADLINE)
+                    for n, each in enumerate((shop, other), start=1)
+                ),
+                return_exceptions=True,
+            )
+            lost = [outcome for outcome in outcomes if isinstance(outcome, grpc.aio.AioRpcError)]
+            assert [refusal_of(error).reason for error in lost] == ["REQUEST_ID_REUSED"]
+            added = [event for event in await events(log, order_id) if event.type == "LineAdded"]
+            assert len(added) == 1
+
+
+async def test_a_stale_expected_revision_is_aborted_with_both_revisions(shop: Shop, log: EventStore) -> None:
+    sku, order_id = await shop.product(), await shop.draft()
+    before = await events(log, order_id)
+    revision = before[-1].stream_position
+    reply = await shop.orders.AddLine(add(order_id, sku, expected_revision=revision), timeout=DEADLINE)
+    assert reply.revision == revision + 1
+
+    refused = await refusal(shop.orders.RemoveLine(note(order_id, sku, expected_revision=revision)))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.ABORTED, "REVISION_CONFLICT")
+    assert refused.metadata["expected"] == str(revision)
+    assert refused.metadata["actual"] == str(revision + 1)
+    assert len(await events(log, order_id)) == len(before) + 1
+
+
+async def test_64_writers_on_one_order_through_two_workers_lose_nothing(
+    shop: Shop, settings: Settings, log: EventStore
+) -> None:
+    sku, order_id = await shop.product(), await shop.draft()
+    async with serving("commands", settings, port=0) as address, shop_at(address) as other:
+        outcomes = await asyncio.gather(
+            *(
+                (shop, other)[n % 2].orders.AddLine(add(order_id, sku, line_id=f"line-{n}"), timeout=DEADLINE)
+                for n in range(64)
+            ),
+            return_exceptions=True,
+        )
+    lost = [outcome for outcome in outcomes if isinstance(outcome, grpc.aio.AioRpcError)]
+    assert all(refusal_of(error).reason == "CONTENTION" for error in lost)
+    added = {json.loads(e.data)["line_id"] for e in await events(log, order_id) if e.type == "LineAdded"}
+    assert len(added) == 64 - len(lost)
+
+
+async def test_a_stale_cache_never_refuses(shop: Shop, settings: Settings) -> None:
+    """One worker has the order as a draft in memory; the other places it; the first one is then asked to confirm."""
+    order_id = await shop.draft(await shop.product())
+    async with serving("commands", settings, port=0) as address, shop_at(address) as other:
+        await other.place(order_id)
+        assert (await shop.confirm(order_id)).revision > 0
+
+
+async def test_who_when_and_why_stand_beside_each_event(shop: Shop, log: EventStore) -> None:
+    order_id = await shop.placed()
+    request = pb.ConfirmOrderRequest(request_id=fresh_id(), order_id=order_id)
+    conversation, trace = fresh_id(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    headers = (("x-orderstream-actor", "ann"), ("x-correlation-id", conversation), ("traceparent", trace))
+    await shop.orders.ConfirmOrder(request, timeout=DEADLINE, metadata=headers)
+
+    metadata = json.loads((await events(log, order_id))[-1].metadata)
+    assert metadata.pop("occurredAt").endswith("Z")
+    assert len(metadata.pop("payloadHash")) == 64
+    assert metadata == {
+        "$correlationId": conversation,
+        "$causationId": request.request_id,
+        "requestId": request.request_id,
+        "schemaVersion": 1,
+        "actor": "ann",
+        "traceparent": trace,
+    }
+
+
+async def test_a_price_that_moved_is_found_when_placing(shop: Shop) -> None:
+    sku = await shop.product(price=350)
+    order_id = await shop.draft(sku)
+    await shop.price(sku, 400)
+    refused = await refusal(shop.place(order_id))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "PRICE_CHANGED")
+    assert refused.metadata == {"sku": sku, "order_price_minor": "350", "current_price_minor": "400"}
+
+
+async def test_a_price_changed_through_another_worker_is_found_when_placing(shop: Shop, settings: Settings) -> None:
+    sku = await shop.product(price=350)
+    order_id = await shop.draft(sku)
+    async with serving("commands", settings, port=0) as address, shop_at(address) as other:
+        await other.price(sku, 400)
+    assert (await refusal(shop.place(order_id))).reason == "PRICE_CHANGED"
+
+
+@pytest.mark.parametrize("given", [True, False])
+async def test_an_order_is_named_by_the_caller_or_by_its_request(shop: Shop, *, given: bool) -> None:
+    request_id, order_id = fresh_id(), fresh_id()
+    request = pb.CreateOrderRequest(
+        request_id=request_id, order_id=order_id if given else "", customer_id=await shop.user(), currency="EUR"
+    )
+    reply = await shop.orders.CreateOrder(request, timeout=DEADLINE)
+    assert reply.order_id == (order_id if given else request_id)
+    assert await shop.orders.CreateOrder(request, timeout=DEADLINE) == reply
