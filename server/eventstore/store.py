@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 
 import grpc
-from esdbclient import AsyncioEventStoreDBClient, NewEvent, RecordedEvent, StreamState
+from esdbclient import NewEvent, RecordedEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from esdbclient.exceptions import EventStoreDBClientException, NotFound, WrongCurrentVersion
 
@@ -26,7 +26,9 @@ class WrongRevision(Exception):  # noqa: N818  # a lost race, not a defect
 async def connect(uri: str) -> AsyncEventStoreDBClient:
     """A client for the node, or for the preferred node of the cluster, behind an EventStoreDB connection string."""
     with _translated():
-        return await AsyncioEventStoreDBClient(uri)
+        client = AsyncEventStoreDBClient(uri)
+        await client.connect()
+        return client
 
 
 class EventStore:

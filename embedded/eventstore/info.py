@@ -1,0 +1,73 @@
+"""Gossip and ServerFeatures: who this node is, and what it can do.
+
+esdbclient ships no stubs for ServerFeatures, and registering protos of that package beside its own breaks it, so these
+messages live in a descriptor pool of their own.
+"""
+
+import time
+import uuid
+from typing import Any
+
+from esdbclient.protos.Grpc import gossip_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+VERSION = "24.10.4"
+LEADER = 8
+FEATURES = {"streams/read": ["position", "events"], "streams/batchappend": ["deadline_duration"]}
+
+
+def _messages() -> dict[str, Any]:
+    file = descriptor_pb2.FileDescriptorProto(
+        name="embedded/server_features.proto", package="event_store.client.server_features", syntax="proto3"
+    )
+    text, message = descriptor_pb2.FieldDescriptorProto.TYPE_STRING, descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
+    one, many = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL, descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
+    method = file.message_type.add(name="SupportedMethod")
+    method.field.add(name="method_name", number=1, type=text, label=one)
+    method.field.add(name="service_name", number=2, type=text, label=one)
+    method.field.add(name="features", number=3, type=text, label=many)
+    methods = file.message_type.add(name="SupportedMethods")
+    methods.field.add(
+        name="methods",
+        number=1,
+        type=message,
+        label=many,
+        type_name=".event_store.client.server_features.SupportedMethod",
+    )
+    methods.field.add(name="event_store_server_version", number=2, type=text, label=one)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    package = pool.FindFileByName(file.name)
+    return {
+        name: message_factory.GetMessageClass(descriptor) for name, descriptor in package.message_types_by_name.items()
+    }
+
+
+_MESSAGES = _messages()
+
+
+def supported_methods(services: dict[str, list[str]]) -> bytes:
+    """The encoded answer for these services and their methods."""
+    answer = _MESSAGES["SupportedMethods"](event_store_server_version=VERSION)
+    for service, methods in services.items():
+        for method in methods:
+            key = f"{service.rsplit('.', 1)[1]}/{method}".lower()
+            answer.methods.add(method_name=method.lower(), service_name=service.lower(), features=FEATURES.get(key, []))
+    encoded: bytes = answer.SerializeToString()
+    return encoded
+
+
+class Member:
+    """This node, as its only member tells it."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._id = uuid.uuid4().bytes
+
+    def cluster_info(self) -> Any:
+        info = gossip_pb2.ClusterInfo()
+        member = info.members.add(time_stamp=time.time_ns() // 100, state=LEADER, is_alive=True)
+        member.instance_id.structured.most_significant_bits = int.from_bytes(self._id[:8], "big", signed=True)
+        member.instance_id.structured.least_significant_bits = int.from_bytes(self._id[8:], "big", signed=True)
+        member.http_end_point.address, member.http_end_point.port = self._host, self._port
+        return info

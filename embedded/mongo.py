@@ -1,0 +1,86 @@
+"""The embedded view store: SecantusDB, which speaks MongoDB's wire protocol, as a process of its own.
+
+It is GPL-2.0: started, never imported. Without --sync-on-commit it loses acknowledged writes when it is killed.
+"""
+
+import asyncio
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+READY_WITHIN = 30.0
+STOP_WITHIN = 10.0
+
+
+class MongoError(Exception):
+    """One line that says why it did not start, and what to do."""
+
+
+def command(host: str, port: int, directory: Path | None) -> list[str]:
+    program = shutil.which("secantusd-py", path=str(Path(sys.executable).parent)) or shutil.which("secantusd-py")
+    if program is None:
+        raise MongoError("secantusd-py is not installed; run: pip install 'orderstream[embedded]'")
+    storage = ":memory:" if directory is None else str(directory)
+    return [
+        program, "--host", host, "--port", str(port), "--storage-path", storage, "--sync-on-commit",
+        "--log-level", "WARNING", "--config", "/dev/null",
+    ]  # fmt: skip
+
+
+def uri_of(address: str) -> str:
+    return f"mongodb://{address}/?directConnection=true"
+
+
+@asynccontextmanager
+async def mongo(directory: Path | None, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """Run it; yields `host:port` once it answers."""
+    if directory is not None:
+        _make_writable(directory)
+    port = port or _free_port(host)
+    if _answers(host, port):
+        raise MongoError(f"port {port} on {host} is taken; choose another")
+    process = await asyncio.create_subprocess_exec(*command(host, port, directory), stdout=asyncio.subprocess.DEVNULL)
+    try:
+        await _wait_until_it_answers(process, host, port)
+        yield f"{host}:{port}"
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_WITHIN)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def _make_writable(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / ".writable").touch()
+    except OSError as error:
+        raise MongoError(f"cannot write to {directory}: {error.strerror}; choose another directory") from error
+
+
+async def _wait_until_it_answers(process: asyncio.subprocess.Process, host: str, port: int) -> None:
+    async with asyncio.timeout(READY_WITHIN):
+        while not _answers(host, port):
+            if process.returncode is not None:
+                raise MongoError(f"secantusd-py ended with exit code {process.returncode}; its words are above")
+            await asyncio.sleep(0.05)
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,79 @@
+"""Our processes as tests run them: started with free ports, known by their ready line, stopped or killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+ROOT = Path(__file__).parents[2]
+READY_WITHIN = 60.0  # seconds
+
+
+class Running:
+    """One process. `ready` is the JSON line it printed when it could be used."""
+
+    def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+        self._arguments = [sys.executable, "-m", *arguments]
+        self._environment = {**os.environ, **(environment or {})}
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self._arguments, cwd=ROOT, env=self._environment, stdout=subprocess.PIPE, stderr=self._errors
+        )
+        assert self.process.stdout is not None
+        deadline = time.monotonic() + READY_WITHIN
+        os.set_blocking(self.process.stdout.fileno(), False)
+        line = b""
+        while not line.endswith(b"\n"):
+            chunk = self.process.stdout.read()
+            line += chunk or b""
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"{self._arguments} is not ready: {self.errors()}")
+            if not chunk:
+                time.sleep(0.01)
+        self.ready: dict[str, Any] = json.loads(line)
+
+    def errors(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read().decode()
+
+    def kill(self) -> None:
+        """As by `kill -9`."""
+        self.process.kill()
+        self.process.wait()
+        self._close_output()
+
+    def stop(self) -> int:
+        """As an operator does; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=30)
+        self._close_output()
+        return code
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.stop()
+        self._close_output()
+        self._errors.close()
+
+    def _close_output(self) -> None:
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+@contextmanager
+def running(*arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[Running]:
+    process = Running(*arguments, environment=environment)
+    try:
+        yield process
+    finally:
+        process.close()
