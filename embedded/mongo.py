@@ -7,6 +7,7 @@ import asyncio
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -19,14 +20,20 @@ class MongoError(Exception):
     """One line that says why it did not start, and what to do."""
 
 
-def command(host: str, port: int, directory: Path | None) -> list[str]:
+def command(host: str, port: int, directory: Path) -> list[str]:
+    """How to start it. The empty configuration keeps it from finding one elsewhere on the machine."""
     program = shutil.which("secantusd-py", path=str(Path(sys.executable).parent)) or shutil.which("secantusd-py")
     if program is None:
         raise MongoError("secantusd-py is not installed; run: pip install 'orderstream[embedded]'")
-    storage = ":memory:" if directory is None else str(directory)
+    configuration = directory / "secantusd.toml"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        configuration.touch()
+    except OSError as error:
+        raise MongoError(f"cannot write to {directory}: {error.strerror}; choose another directory") from error
     return [
-        program, "--host", host, "--port", str(port), "--storage-path", storage, "--sync-on-commit",
-        "--log-level", "WARNING", "--config", "/dev/null",
+        program, "--config", str(configuration), "--host", host, "--port", str(port),
+        "--storage-path", str(directory / "data"), "--sync-on-commit", "--log-level", "WARNING",
     ]  # fmt: skip
 
 
@@ -36,9 +43,14 @@ def uri_of(address: str) -> str:
 
 @asynccontextmanager
 async def mongo(directory: Path | None, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-    """Run it; yields `host:port` once it answers."""
-    if directory is not None:
-        _make_writable(directory)
+    """Run it on `directory` (None: one that goes with it); yields `host:port` once it answers."""
+    with tempfile.TemporaryDirectory(prefix="orderstream-") as temporary:
+        async with _process(directory or Path(temporary), host, port) as address:
+            yield address
+
+
+@asynccontextmanager
+async def _process(directory: Path, host: str, port: int) -> AsyncIterator[str]:
     port = port or _free_port(host)
     if _answers(host, port):
         raise MongoError(f"port {port} on {host} is taken; choose another")
@@ -54,14 +66,6 @@ async def mongo(directory: Path | None, *, host: str = "127.0.0.1", port: int = 
         except TimeoutError:
             process.kill()
             await process.wait()
-
-
-def _make_writable(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / ".writable").touch()
-    except OSError as error:
-        raise MongoError(f"cannot write to {directory}: {error.strerror}; choose another directory") from error
 
 
 async def _wait_until_it_answers(process: asyncio.subprocess.Process, host: str, port: int) -> None:

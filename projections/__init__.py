@@ -1,0 +1,1 @@
+"""The read side's writer: follows the log and keeps the views."""

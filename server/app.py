@@ -12,7 +12,6 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pymongo import AsyncMongoClient
 
-from protos.orders.v1 import commands_pb2 as _orders_commands  # noqa: F401  # reflection finds what is imported
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler
 from server.commands.services import SERVICES, CommandServices
@@ -67,17 +66,17 @@ async def queries(settings: Settings) -> AsyncIterator[Part]:
         settings.mongo_uri, serverSelectionTimeoutMS=3_000, tz_aware=True
     )
     try:
-        async with query_services(mongo[settings.mongo_database], client) as parts:
+        services = query_services(mongo[settings.mongo_database], client)
 
-            def register(server: grpc.aio.Server) -> None:
-                for add_to_server, servicer, _ in parts:
-                    add_to_server(servicer, server)
+        def register(server: grpc.aio.Server) -> None:
+            for _, add_to in services:
+                add_to(server)
 
-            yield Part(
-                services=tuple(name for _, _, name in parts),
-                register=register,
-                probe=lambda: mongo.admin.command("ping"),
-            )
+        yield Part(
+            services=tuple(name for name, _ in services),
+            register=register,
+            probe=lambda: mongo.admin.command("ping"),
+        )
     finally:
         await mongo.close()
         await client.close()

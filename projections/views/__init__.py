@@ -1,0 +1,14 @@
+"""Every view there is."""
+
+from typing import Any
+
+from projections.view import View, by_name
+from projections.views.customer_orders import customer_orders
+from projections.views.order_detail import order_detail
+from projections.views.order_list import order_list
+from projections.views.product_list import product_list
+from projections.views.sales_daily import sales_daily
+from projections.views.user_detail import user_detail
+
+VIEWS: tuple[View[Any], ...] = (order_detail, order_list, customer_orders, product_list, user_detail, sales_daily)
+VIEWS_BY_NAME = by_name(VIEWS)

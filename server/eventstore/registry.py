@@ -45,7 +45,7 @@ ROWS = (
 )
 
 BY_NAME = {row.name: row for row in ROWS}
-BY_EVENT = {row.event: row for row in ROWS}
+BY_EVENT: dict[type, Row] = {row.event: row for row in ROWS}
 CATEGORIES = tuple(dict.fromkeys(row.category for row in ROWS))
 
 if not len(ROWS) == len(BY_NAME) == len(BY_EVENT):

@@ -1,0 +1,1 @@
+"""What views look like in MongoDB, and who reads them."""

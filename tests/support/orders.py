@@ -114,6 +114,7 @@ def confirmed() -> OrderConfirmed:
 def cancelled(**changes: Any) -> OrderCancelled:
     fields: dict[str, Any] = {
         "order_id": ORDER_ID,
+        "customer_id": ANN,
         "reason": "changed my mind",
         "total": euros(700),
         "placed_at": NOON,

@@ -286,12 +286,15 @@ class OrderCancelled(google.protobuf.message.Message):
     PLACED_AT_FIELD_NUMBER: builtins.int
     UNITS_FIELD_NUMBER: builtins.int
     AT_FIELD_NUMBER: builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """order_id is a UUID."""
     reason: builtins.str
     """reason is free text."""
     units: builtins.int
     """units is the sum of the line quantities."""
+    customer_id: builtins.str
+    """customer_id is the user's id."""
     @property
     def total(self) -> protos.common.v1.types_pb2.Money:
         """total is what the order was worth."""
@@ -313,9 +316,10 @@ class OrderCancelled(google.protobuf.message.Message):
         placed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         units: builtins.int = ...,
         at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        customer_id: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["at", b"at", "placed_at", b"placed_at", "total", b"total"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["at", b"at", "order_id", b"order_id", "placed_at", b"placed_at", "reason", b"reason", "total", b"total", "units", b"units"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "customer_id", b"customer_id", "order_id", b"order_id", "placed_at", b"placed_at", "reason", b"reason", "total", b"total", "units", b"units"]) -> None: ...
 
 Global___OrderCancelled: typing_extensions.TypeAlias = OrderCancelled
 

@@ -237,6 +237,7 @@ def _cancel(order: Draft | Placed | Confirmed, command: CancelOrder) -> Sequence
     return [
         OrderCancelled(
             order_id=order.order_id,
+            customer_id=order.customer_id,
             reason=command.reason,
             total=order_total(order.lines, order.currency),
             placed_at=None if isinstance(order, Draft) else order.placed_at,

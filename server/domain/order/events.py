@@ -84,6 +84,7 @@ class OrderConfirmed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderCancelled:
     order_id: str
+    customer_id: str
     reason: str
     total: Money
     placed_at: datetime | None

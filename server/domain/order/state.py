@@ -57,6 +57,7 @@ class Draft:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
     order_id: str
+    customer_id: str
     currency: str
     lines: tuple[OrderLine, ...]
     address: Address
@@ -66,6 +67,7 @@ class Placed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmed:
     order_id: str
+    customer_id: str
     currency: str
     lines: tuple[OrderLine, ...]
     address: Address
@@ -138,6 +140,7 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
         case Draft(), OrderPlaced():
             return Placed(
                 order_id=state.order_id,
+                customer_id=state.customer_id,
                 currency=state.currency,
                 lines=event.lines,
                 address=event.address,
@@ -146,6 +149,7 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
         case Placed(), OrderConfirmed():
             return Confirmed(
                 order_id=state.order_id,
+                customer_id=state.customer_id,
                 currency=state.currency,
                 lines=state.lines,
                 address=state.address,

@@ -1,0 +1,75 @@
+"""`python -m projections [--port N]`: every view in one process.
+
+When it serves, one JSON line goes to stdout; the log goes to stderr. SIGTERM and SIGINT stop it after the batch at
+work.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+
+import structlog
+from prometheus_client import start_http_server
+
+from projections.app import serving
+from projections.config import Settings
+from server.failures import ServiceFailure
+
+DEFAULT_PORT = 50053
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m projections", description="Run every view.")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one")
+    port = parser.parse_args().port
+    settings = Settings()
+    configure_logging(settings.log_level)
+    try:
+        asyncio.run(run(settings, port))
+    except RuntimeError as error:
+        if "bind" not in str(error):
+            raise
+        return complain(f"port {port} on {settings.host} is taken or not allowed; choose another with --port")
+    except ServiceFailure as error:
+        return complain(f"{error} ({settings.eventstore_uri})")
+    return 0
+
+
+async def run(settings: Settings, port: int) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with serving(settings, port) as address:
+        if settings.metrics_port is not None:
+            start_http_server(settings.metrics_port, addr=settings.host)
+        sys.stdout.write(json.dumps({"ready": "projections", "address": address, "pid": os.getpid()}) + "\n")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+def configure_logging(level: str) -> None:
+    """JSON lines on stderr."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def complain(line: str) -> int:
+    sys.stderr.write(f"orderstream: {line}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""One batch into one view: fold in memory, write each changed document once, guarded by its old position."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from esdbclient import RecordedEvent
+from pymongo import DeleteOne, InsertOne, ReplaceOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError
+
+from projections.failure import Parked, ParkingLot, parked
+from projections.view import View
+from server.eventstore import codec
+from server.eventstore.codec import UnknownEventType
+from server.eventstore.recorded import Recorded
+from server.eventstore.registry import DomainEvent
+
+log = structlog.get_logger()
+
+Document = dict[str, Any]
+MOST_TRIES = 5
+DUPLICATE_KEY = 11000
+
+
+class Contested(Exception):  # noqa: N818  # it names what happened
+    """Somebody else keeps writing the same documents: two processes believe that they own the view."""
+
+
+@dataclass(slots=True)
+class Held:
+    """A document as it is stored (`position` None: it is not) and as the batch leaves it (`body` None: gone)."""
+
+    stored: int | None
+    position: int
+    body: Any
+
+
+class Applier:
+    """Applies batches. What it wrote last it remembers, so that a document is seldom read twice."""
+
+    def __init__(
+        self, view: View[Any], documents: AsyncCollection[Document], lot: ParkingLot, *, most_cached: int = 10_000
+    ) -> None:
+        self._view = view
+        self._documents = documents
+        self._lot = lot
+        self._most = most_cached
+        self._cache: OrderedDict[str, tuple[int, Any]] = OrderedDict()
+        self.skipped = 0
+        self.last_error = ""
+
+    async def apply(self, events: Sequence[RecordedEvent]) -> None:
+        """Each event has its effect once, whatever was applied before. All is written at the end but the checkpoint."""
+        decoded, failed = self._decode(events)
+        for _ in range(MOST_TRIES):
+            held = await self._hold({key for _, _, key in decoded})
+            parking = self._fold(decoded, held, dict(failed))
+            if await self._write(held):
+                await self._lot.add(parking)
+                self._remember(held)
+                return
+            self._cache.clear()
+        raise Contested(f"{self._view.name}: others changed the same documents {MOST_TRIES} times in a row")
+
+    def _decode(
+        self, events: Sequence[RecordedEvent]
+    ) -> tuple[list[tuple[RecordedEvent, Recorded[DomainEvent] | None, str]], dict[int, Exception]]:
+        """Events with the key they change, and what is wrong with those that cannot be read, by position."""
+        decoded: list[tuple[RecordedEvent, Recorded[DomainEvent] | None, str]] = []
+        failed: dict[int, Exception] = {}
+        for event in events:
+            try:
+                recorded = codec.recorded(event)
+                handled = self._view.handler(recorded)
+            except UnknownEventType:
+                self.skipped += 1  # newer than this code, or not ours: a view leaves out what it does not know
+            except Exception as error:  # noqa: BLE001  # whatever it is, it parks this stream only
+                failed[event.commit_position or 0] = error
+                decoded.append((event, None, ""))
+            else:
+                if handled is not None:
+                    decoded.append((event, recorded, handled[0]))
+        return decoded, failed
+
+    async def _hold(self, keys: set[str]) -> dict[str, Held]:
+        held = {}
+        for key in keys & self._cache.keys():
+            position, body = self._cache[key]
+            held[key] = Held(position, position, body)
+        missing = [key for key in keys if key and key not in held]
+        if missing:
+            async for document in self._documents.find({"_id": {"$in": missing}}):
+                key, position = document.pop("_id"), document.pop("position")
+                held[key] = Held(position, position, document)
+        return held
+
+    def _fold(
+        self,
+        decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent] | None, str]],
+        held: dict[str, Held],
+        failed: dict[int, Exception],
+    ) -> list[Parked]:
+        parking: list[Parked] = []
+        waiting = set(self._lot.streams)
+        for event, recorded, key in decoded:
+            if event.stream_name in waiting:
+                parking.append(parked(event, None))
+                continue
+            if recorded is None:
+                self._park(event, failed[event.commit_position or 0], waiting, parking)
+                continue
+            document = held.get(key)
+            if document is not None and recorded.position <= document.position:
+                continue
+            handled = self._view.handler(recorded)
+            assert handled is not None, "it was decoded because it is handled"
+            try:
+                body = handled[1](None if document is None else document.body, recorded)
+            except Exception as error:  # noqa: BLE001  # whatever it is, it parks this stream only
+                self._park(event, error, waiting, parking)
+                continue
+            stored = None if document is None else document.stored
+            held[key] = Held(stored, recorded.position, body)
+        return parking
+
+    def _park(self, event: RecordedEvent, error: Exception, waiting: set[str], parking: list[Parked]) -> None:
+        waiting.add(event.stream_name)
+        entry = parked(event, error)
+        parking.append(entry)
+        self.last_error = f"{entry.event_type} {entry.revision}@{entry.stream}: {entry.error}"
+        log.error(
+            "stream parked", view=self._view.name, stream=entry.stream, revision=entry.revision, error=entry.error
+        )
+
+    async def _write(self, held: dict[str, Held]) -> bool:
+        """All changed documents in one go; False if one of them is not as it was held."""
+        writes: list[InsertOne[Document] | ReplaceOne[Document] | DeleteOne] = []
+        guarded = 0
+        for key, document in held.items():
+            if document.position == document.stored:
+                continue
+            if document.stored is None:
+                if document.body is not None:
+                    writes.append(InsertOne({"_id": key, "position": document.position, **document.body}))
+                continue
+            guarded += 1
+            guard = {"_id": key, "position": document.stored}
+            if document.body is None:
+                writes.append(DeleteOne(guard))
+            else:
+                writes.append(ReplaceOne(guard, {"_id": key, "position": document.position, **document.body}))
+        if not writes:
+            return True
+        try:
+            done = await self._documents.bulk_write(writes, ordered=False)
+        except BulkWriteError as error:
+            if all(problem["code"] == DUPLICATE_KEY for problem in error.details["writeErrors"]):
+                return False
+            raise
+        return done.matched_count + done.deleted_count == guarded
+
+    def _remember(self, held: dict[str, Held]) -> None:
+        for key, document in held.items():
+            if document.body is None:
+                self._cache.pop(key, None)
+            else:
+                self._cache[key] = (document.position, document.body)
+                self._cache.move_to_end(key)
+        while len(self._cache) > self._most:
+            self._cache.popitem(last=False)

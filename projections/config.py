@@ -1,0 +1,25 @@
+"""What can be set from outside. Every name carries the prefix ORDERSTREAM_."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of the projection process. Durations are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="ORDERSTREAM_", frozen=True, extra="ignore")
+
+    eventstore_uri: str = "esdb://127.0.0.1:2113?Tls=false"
+    mongo_uri: str = "mongodb://127.0.0.1:27017/"
+    mongo_database: str = "orderstream"
+    host: str = Field(default="127.0.0.1", description="the address to listen on; 0.0.0.0 in a container")
+    log_level: str = "INFO"
+    metrics_port: int | None = Field(default=None, description="serves Prometheus metrics if given")
+    grace: float = Field(default=10.0, ge=0, description="for calls in flight when stopping")
+
+    most_behind: int = Field(default=1_000, gt=0, description="events in a batch while reading history")
+    most_live: int = Field(default=100, gt=0, description="events in a batch while following")
+    prefetched: int = Field(default=4_000, gt=0, description="events read ahead of the batch at work")
+    cached_documents: int = Field(default=10_000, gt=0, description="documents kept in memory, per view")
+    heartbeat: float = Field(default=1.0, gt=0, description="between two signs of life of an idle view")
+    longest_pause: float = Field(default=5.0, gt=0, description="between two tries while a store is down")

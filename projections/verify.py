@@ -1,0 +1,220 @@
+"""Fold the log anew and compare it with the views, document by document, while the system serves.
+
+A document says which event was the last in it, so it is compared with the fold at exactly that event, wherever the log
+and the view have got to meanwhile.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from esdbclient import RecordedEvent
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from pymongo.asynchronous.database import AsyncDatabase
+
+from projections.view import View, stream_filter
+from server.eventstore import codec
+from server.eventstore.codec import CodecError
+from server.eventstore.registry import CATEGORIES
+from server.readmodel.state import ViewState
+
+PROGRESS_EVERY = 5_000  # events
+CATCH_UP_WITHIN = 60.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    events: int
+    position: int
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    key: str
+    field: str
+    expected: Any
+    actual: Any
+
+
+@dataclass(slots=True)
+class Result:
+    """`differences` counts all of them; `listed` holds the first."""
+
+    view: str
+    documents: int = 0
+    events: int = 0
+    streams: int = 0
+    checkpoint: int = 0
+    differences: int = 0
+    listed: list[Difference] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Fold:
+    """One view out of the log, in memory; `waiting` has the documents that are ahead of the fold, by key."""
+
+    view: View[Any]
+    result: Result
+    most: int
+    bodies: dict[str, Any] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+    waiting: dict[str, tuple[int, Any]] = field(default_factory=dict)
+
+    def take(self, event: RecordedEvent) -> None:
+        try:
+            recorded = codec.recorded(event)
+        except CodecError:
+            return
+        handled = self.view.handler(recorded)
+        if handled is None:
+            return
+        key, reduce = handled
+        try:
+            body = reduce(self.bodies.get(key), recorded)
+        except Exception as error:  # noqa: BLE001  # a handler that fails here fails in the view too: say so
+            self.differ(key, "", f"{type(error).__name__}: {error}", None)
+            return
+        self.result.events += 1
+        self.bodies[key], self.positions[key] = body, recorded.position
+        ahead = self.waiting.get(key)
+        if ahead is not None and ahead[0] == recorded.position:
+            del self.waiting[key]
+            self.compare(key, body, ahead[1])
+
+    def compare(self, key: str, expected: Any, actual: Any) -> None:
+        if expected == actual:
+            return
+        if not isinstance(expected, dict) or not isinstance(actual, dict):
+            self.differ(key, "", expected, actual)
+            return
+        name = next(n for n in sorted(expected.keys() | actual.keys()) if expected.get(n) != actual.get(n))
+        self.differ(key, name, expected.get(name), actual.get(name))
+
+    def differ(self, key: str, name: str, expected: Any, actual: Any) -> None:
+        self.result.differences += 1
+        if len(self.result.listed) < self.most:
+            self.result.listed.append(Difference(key, name, expected, actual))
+
+
+class Verifier:
+    """Reads the log once for all views that are asked for."""
+
+    def __init__(self, client: AsyncEventStoreDBClient, database: AsyncDatabase[Any]) -> None:
+        self._client = client
+        self._state = ViewState(database)
+
+    async def verify(self, views: Sequence[View[Any]], most: int = 20) -> AsyncIterator[Progress | Result]:
+        """Progress now and then, then one result per view."""
+        head = await self.head()
+        folds = [_Fold(view, Result(view.name), most) for view in views]
+        log = _Log(self._client, folds)
+        async for progress in log.fold(0, head):
+            yield progress
+        for fold in folds:
+            await self._compare(fold, head)
+        ahead = max((position for fold in folds for position, _ in fold.waiting.values()), default=0)
+        if ahead:
+            async for progress in log.fold(head, ahead):
+                yield progress
+        for fold in folds:
+            for key, (position, actual) in fold.waiting.items():
+                fold.differ(key, "position", fold.positions.get(key), position if actual else None)
+            fold.result.streams = log.streams_of(fold.view)
+            for stream, revision in log.gaps_of(fold.view):
+                fold.differ(stream, "revision", revision, None)
+            yield fold.result
+
+    async def _compare(self, fold: _Fold, head: int) -> None:
+        name = fold.view.name
+        generation = await self._state.generation(name)
+        fold.result.checkpoint = await self._caught_up(fold.view, head)
+        if fold.result.checkpoint > await self.head():
+            fold.differ("checkpoint", "position", f"at most {await self.head()}", fold.result.checkpoint)
+        seen = set()
+        async for document in self._state.documents(name, generation).find({}):
+            key, position = document.pop("_id"), document.pop("position")
+            seen.add(key)
+            fold.result.documents += 1
+            if position > head:
+                fold.waiting[key] = (position, document)
+            elif position != fold.positions.get(key):
+                fold.differ(key, "position", fold.positions.get(key), position)
+            else:
+                fold.compare(key, fold.bodies[key], document)
+        for key in fold.bodies.keys() - seen:
+            if fold.bodies[key] is not None:
+                fold.differ(key, "", fold.bodies[key], None)
+
+    async def _caught_up(self, view: View[Any], head: int) -> int:
+        """The checkpoint once it covers `head`, or what it is when patience ends (the comparison then tells)."""
+        deadline = time.monotonic() + CATCH_UP_WITHIN
+        wanted = await self.head(view, head)
+        while True:
+            checkpoint = await self._state.checkpoint(view.name)
+            position = 0 if checkpoint is None else checkpoint.position
+            if position >= wanted or time.monotonic() > deadline:
+                return position
+            await asyncio.sleep(0.05)
+
+    async def head(self, view: View[Any] | None = None, until: int | None = None) -> int:
+        """The position of the last event (that the view follows, at or before `until`); 0 if there is none."""
+        pattern = stream_filter(CATEGORIES if view is None else view.categories)
+        start = None if until is None else until + 1
+        async for event in await self._client.read_all(
+            commit_position=start, backwards=True, filter_include=[pattern], filter_by_stream_name=True, limit=1
+        ):
+            return event.commit_position or 0
+        return 0
+
+
+class _Log:
+    """The domain's events, in order, into every fold; and whether revisions are dense."""
+
+    def __init__(self, client: AsyncEventStoreDBClient, folds: Sequence[_Fold]) -> None:
+        self._client = client
+        self._folds = folds
+        self._revisions: dict[str, int] = {}
+        self._gaps: dict[str, int] = {}
+        self._events = 0
+
+    async def fold(self, after: int, until: int) -> AsyncIterator[Progress]:
+        if until <= after:
+            return
+        reading = await self._client.read_all(
+            commit_position=after + 1 if after else None,
+            filter_include=[stream_filter(CATEGORIES)],
+            filter_by_stream_name=True,
+        )
+        async for event in reading:
+            position = event.commit_position or 0
+            if position > until:
+                break
+            self._check_revision(event)
+            category = event.stream_name.partition("-")[0]
+            for fold in self._folds:
+                if category in fold.view.categories:
+                    fold.take(event)
+            self._events += 1
+            if self._events % PROGRESS_EVERY == 0:
+                yield Progress(self._events, position, until)
+                await asyncio.sleep(0)
+
+    def streams_of(self, view: View[Any]) -> int:
+        return sum(stream.partition("-")[0] in view.categories for stream in self._revisions)
+
+    def gaps_of(self, view: View[Any]) -> list[tuple[str, int]]:
+        return [(s, revision) for s, revision in self._gaps.items() if s.partition("-")[0] in view.categories]
+
+    def _check_revision(self, event: RecordedEvent) -> None:
+        wanted = self._revisions.get(event.stream_name, -1) + 1
+        if event.stream_position != wanted:
+            self._gaps.setdefault(event.stream_name, wanted)
+        self._revisions[event.stream_name] = event.stream_position
+
+
+def to_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

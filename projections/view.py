@@ -1,0 +1,71 @@
+"""The declaration of a view, nothing else: which streams, which key, what each event does to a document.
+
+Handlers are pure: `(body or None, recorded event) → body or None`. A body is a plain dict, what MongoDB holds without
+`_id` and `position`; None means that there is no document. A handler returns a new body and leaves the old one be.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from server.eventstore.recorded import Recorded
+from server.eventstore.registry import BY_EVENT, DomainEvent
+
+B = TypeVar("B")
+E = TypeVar("E", bound=DomainEvent)
+
+Key = Callable[[Recorded[Any]], str | None]
+Reduce = Callable[[Any, Recorded[Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """`key` names the document that the event changes; None: none."""
+
+    key: Key
+    reduce: Reduce
+
+
+@dataclass(frozen=True)
+class View(Generic[B]):
+    """`categories` are the stream prefixes it follows, without the dash."""
+
+    name: str
+    key: Key
+    categories: tuple[str, ...]
+    handlers: dict[type, Handler] = field(default_factory=dict)
+
+    def on(
+        self, event: type[E], *, key: Callable[[Recorded[E]], str | None] | None = None
+    ) -> Callable[[Callable[[B | None, Recorded[E]], B | None]], Callable[[B | None, Recorded[E]], B | None]]:
+        """Register what an event does; twice for one event, or for a stream not followed, is a mistake."""
+        if event in self.handlers:
+            raise ValueError(f"{self.name} handles {event.__name__} twice")
+        if BY_EVENT[event].category not in self.categories:
+            raise ValueError(f"{self.name} does not follow the streams of {event.__name__}")
+
+        def register(
+            reduce: Callable[[B | None, Recorded[E]], B | None],
+        ) -> Callable[[B | None, Recorded[E]], B | None]:
+            self.handlers[event] = Handler(key or self.key, reduce)
+            return reduce
+
+        return register
+
+    def handler(self, event: Recorded[DomainEvent]) -> tuple[str, Reduce] | None:
+        """The key and what to do, or None if the event changes nothing here."""
+        handler = self.handlers.get(type(event.data))
+        key = None if handler is None else handler.key(event)
+        return None if handler is None or key is None else (key, handler.reduce)
+
+    def stream_filter(self) -> list[str]:
+        """A regular expression for stream names, as esdbclient takes it (it puts ^ and $ around)."""
+        return [stream_filter(self.categories)]
+
+
+def stream_filter(categories: tuple[str, ...]) -> str:
+    return f"({'|'.join(categories)})-.*"
+
+
+def by_name(views: tuple[View[Any], ...]) -> Mapping[str, View[Any]]:
+    return {view.name: view for view in views}

@@ -1,0 +1,35 @@
+"""What a customer has ordered in all, by user id."""
+
+from projections.view import View
+from server.domain.order.events import OrderCancelled, OrderCreated, OrderPlaced
+from server.eventstore.recorded import Recorded
+from server.readmodel.documents import CustomerOrders
+
+customer_orders: View[CustomerOrders] = View("customer_orders", key=lambda e: e.data.customer_id, categories=("order",))
+
+NOTHING_YET: CustomerOrders = {"created": 0, "placed": 0, "cancelled": 0, "totals": {}}
+
+
+@customer_orders.on(OrderCreated)
+def created(doc: CustomerOrders | None, _: Recorded[OrderCreated]) -> CustomerOrders:
+    before = doc or NOTHING_YET
+    return {**before, "created": before["created"] + 1}
+
+
+@customer_orders.on(OrderPlaced)
+def placed(doc: CustomerOrders | None, e: Recorded[OrderPlaced]) -> CustomerOrders:
+    before = doc or NOTHING_YET
+    totals = plus(before["totals"], e.data.total.currency, e.data.total.amount_minor)
+    return {**before, "placed": before["placed"] + 1, "totals": totals}
+
+
+@customer_orders.on(OrderCancelled)
+def cancelled(doc: CustomerOrders | None, e: Recorded[OrderCancelled]) -> CustomerOrders:
+    before = doc or NOTHING_YET
+    undone = 0 if e.data.placed_at is None else e.data.total.amount_minor
+    totals = plus(before["totals"], e.data.total.currency, -undone) if undone else before["totals"]
+    return {**before, "cancelled": before["cancelled"] + 1, "totals": totals}
+
+
+def plus(totals: dict[str, int], currency: str, amount: int) -> dict[str, int]:
+    return {**totals, currency: totals.get(currency, 0) + amount}

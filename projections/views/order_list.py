@@ -1,0 +1,109 @@
+"""One row per order, by order id; found by customer, status and time."""
+
+from typing import Any
+
+from projections.view import View
+from server.domain.order.events import (
+    LineAdded,
+    LineQuantityChanged,
+    LineRemoved,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderCreated,
+    OrderPlaced,
+    ShipmentCreated,
+    ShipmentDelivered,
+    ShipmentDispatched,
+)
+from server.eventstore.recorded import Recorded
+from server.readmodel.documents import OrderRow, RowLine, RowParcel, to_micros
+
+order_list: View[OrderRow] = View("order_list", key=lambda e: e.data.order_id, categories=("order",))
+
+
+def changed(row: OrderRow | None, e: Recorded[Any], **fields: Any) -> OrderRow:
+    assert row is not None, f"{e.stream} has no OrderCreated before revision {e.revision}"
+    return {**row, **fields}  # type: ignore[typeddict-item]
+
+
+@order_list.on(OrderCreated)
+def created(_: OrderRow | None, e: Recorded[OrderCreated]) -> OrderRow:
+    return {
+        "customer_id": e.data.customer_id,
+        "status": "DRAFT",
+        "currency": e.data.currency,
+        "lines": [],
+        "parcels": [],
+        "created_at": to_micros(e.data.at),
+        "placed_at": None,
+    }
+
+
+@order_list.on(LineAdded)
+def line_added(row: OrderRow | None, e: Recorded[LineAdded]) -> OrderRow:
+    line: RowLine = {
+        "line_id": e.data.line_id,
+        "quantity": e.data.quantity,
+        "price_minor": e.data.unit_price.amount_minor,
+    }
+    return changed(row, e, lines=[*lines(row), line])
+
+
+@order_list.on(LineQuantityChanged)
+def quantity_changed(row: OrderRow | None, e: Recorded[LineQuantityChanged]) -> OrderRow:
+    new = [{**x, "quantity": e.data.quantity} if x["line_id"] == e.data.line_id else x for x in lines(row)]
+    return changed(row, e, lines=new)
+
+
+@order_list.on(LineRemoved)
+def line_removed(row: OrderRow | None, e: Recorded[LineRemoved]) -> OrderRow:
+    return changed(row, e, lines=[x for x in lines(row) if x["line_id"] != e.data.line_id])
+
+
+@order_list.on(OrderPlaced)
+def placed(row: OrderRow | None, e: Recorded[OrderPlaced]) -> OrderRow:
+    return changed(row, e, status="PLACED", placed_at=to_micros(e.data.at))
+
+
+@order_list.on(OrderConfirmed)
+def confirmed(row: OrderRow | None, e: Recorded[OrderConfirmed]) -> OrderRow:
+    return changed(row, e, status="CONFIRMED")
+
+
+@order_list.on(OrderCancelled)
+def cancelled(row: OrderRow | None, e: Recorded[OrderCancelled]) -> OrderRow:
+    return changed(row, e, status="CANCELLED")
+
+
+@order_list.on(ShipmentCreated)
+def shipment_created(row: OrderRow | None, e: Recorded[ShipmentCreated]) -> OrderRow:
+    units = sum(x.quantity for x in e.data.lines)
+    parcel: RowParcel = {"shipment_id": e.data.shipment_id, "units": units, "status": "CREATED"}
+    return changed(row, e, parcels=[*parcels(row), parcel])
+
+
+@order_list.on(ShipmentDispatched)
+def dispatched(row: OrderRow | None, e: Recorded[ShipmentDispatched]) -> OrderRow:
+    return changed(row, e, parcels=with_status(row, e.data.shipment_id, "DISPATCHED"))
+
+
+@order_list.on(ShipmentDelivered)
+def delivered(row: OrderRow | None, e: Recorded[ShipmentDelivered]) -> OrderRow:
+    return changed(row, e, parcels=with_status(row, e.data.shipment_id, "DELIVERED"))
+
+
+def lines(row: OrderRow | None) -> list[RowLine]:
+    return row["lines"] if row else []
+
+
+def parcels(row: OrderRow | None) -> list[RowParcel]:
+    return row["parcels"] if row else []
+
+
+def with_status(row: OrderRow | None, shipment_id: str, status: str) -> list[RowParcel]:
+    return [
+        {"shipment_id": x["shipment_id"], "units": x["units"], "status": status}
+        if x["shipment_id"] == shipment_id
+        else x
+        for x in parcels(row)
+    ]

@@ -1,0 +1,52 @@
+"""What was placed and cancelled, by the day of placing (UTC) and currency. A counter: nothing may be applied twice."""
+
+from datetime import datetime
+
+from projections.view import View
+from server.domain.order.events import OrderCancelled, OrderPlaced
+from server.eventstore.recorded import Recorded
+from server.readmodel.documents import SalesDay
+
+
+def key(day: datetime | None, currency: str) -> str | None:
+    """None for an order that was never placed: it is in no day's sales."""
+    return None if day is None else f"{day:%Y-%m-%d}:{currency}"
+
+
+sales_daily: View[SalesDay] = View(
+    "sales_daily", key=lambda e: key(e.data.at, e.data.total.currency), categories=("order",)
+)
+
+
+def empty(day: datetime, currency: str) -> SalesDay:
+    return {
+        "day": f"{day:%Y-%m-%d}",
+        "currency": currency,
+        "orders_placed": 0,
+        "orders_cancelled": 0,
+        "units": 0,
+        "placed_minor": 0,
+        "cancelled_minor": 0,
+    }
+
+
+@sales_daily.on(OrderPlaced)
+def placed(doc: SalesDay | None, e: Recorded[OrderPlaced]) -> SalesDay:
+    day = doc or empty(e.data.at, e.data.total.currency)
+    return {
+        **day,
+        "orders_placed": day["orders_placed"] + 1,
+        "units": day["units"] + sum(line.quantity for line in e.data.lines),
+        "placed_minor": day["placed_minor"] + e.data.total.amount_minor,
+    }
+
+
+@sales_daily.on(OrderCancelled, key=lambda e: key(e.data.placed_at, e.data.total.currency))
+def cancelled(doc: SalesDay | None, e: Recorded[OrderCancelled]) -> SalesDay:
+    assert doc is not None, f"{e.stream} was cancelled before any order of its day was placed"
+    return {
+        **doc,
+        "orders_cancelled": doc["orders_cancelled"] + 1,
+        "units": doc["units"] - e.data.units,
+        "cancelled_minor": doc["cancelled_minor"] + e.data.total.amount_minor,
+    }

@@ -1,0 +1,44 @@
+"""One user, by user id."""
+
+from typing import Any
+
+from projections.view import View
+from server.domain.user.events import EmailChanged, UserBlocked, UserRegistered, UserUnblocked
+from server.eventstore.recorded import Recorded
+from server.readmodel.documents import UserDetail, to_micros
+
+user_detail: View[UserDetail] = View("user_detail", key=lambda e: e.data.user_id, categories=("user",))
+
+
+def changed(user: UserDetail | None, e: Recorded[Any], **fields: Any) -> UserDetail:
+    assert user is not None, f"{e.stream} has no UserRegistered before revision {e.revision}"
+    return {**user, **fields, "updated_at": to_micros(e.data.at), "revision": e.revision}  # type: ignore[typeddict-item]
+
+
+@user_detail.on(UserRegistered)
+def registered(_: UserDetail | None, e: Recorded[UserRegistered]) -> UserDetail:
+    at = to_micros(e.data.at)
+    return {
+        "email": e.data.email,
+        "name": e.data.name,
+        "blocked": False,
+        "block_reason": "",
+        "registered_at": at,
+        "updated_at": at,
+        "revision": e.revision,
+    }
+
+
+@user_detail.on(EmailChanged)
+def email_changed(user: UserDetail | None, e: Recorded[EmailChanged]) -> UserDetail:
+    return changed(user, e, email=e.data.email)
+
+
+@user_detail.on(UserBlocked)
+def blocked(user: UserDetail | None, e: Recorded[UserBlocked]) -> UserDetail:
+    return changed(user, e, blocked=True, block_reason=e.data.reason)
+
+
+@user_detail.on(UserUnblocked)
+def unblocked(user: UserDetail | None, e: Recorded[UserUnblocked]) -> UserDetail:
+    return changed(user, e, blocked=False, block_reason="")

@@ -1,0 +1,147 @@
+"""OrderQueryService."""
+
+import re
+from datetime import UTC
+from typing import Any
+
+from protos.common.v1.types_pb2 import Money
+from protos.orders.v1 import queries_pb2 as pb
+from protos.orders.v1 import types_pb2 as types
+from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceServicer
+from server.failures import InvalidRequest, NotFound
+from server.queries import replies
+from server.queries.history import History, to_entry
+from server.queries.paging import from_page_token, page_size, to_page_token
+from server.queries.views import Views
+from server.readmodel.documents import to_micros
+from server.rpc.typing import Context
+from server.rpc.validation import Rule, check, known_enum, optional, uuid
+
+RECENT = 20
+ORDERS = {"": True, "created_at desc": True, "created_at asc": False}  # order_by → newest first
+DAY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
+AFTER_ANY_CURRENCY = "~"
+
+
+def order_by(value: object) -> str | None:
+    return None if value in ORDERS else 'must be "created_at desc" or "created_at asc"'
+
+
+def day(value: object) -> str | None:
+    return None if DAY.fullmatch(str(value)) else "must be a day as YYYY-MM-DD"
+
+
+LIST_RULES: dict[str, Rule] = {
+    "customer_id": optional(uuid),
+    "status": known_enum(types.OrderStatus.DESCRIPTOR),
+    "order_by": order_by,
+}
+
+
+class OrderQueries(OrderQueryServiceServicer):
+    """Answers about orders."""
+
+    def __init__(self, views: Views, history: History) -> None:
+        self._views = views
+        self._history = history
+
+    async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.GetOrderResponse:
+        check(request, {"order_id": uuid})
+        freshness, generation = await self._views.at_least("order_detail", request.consistency_token, context)
+        found = await self._views.answered(self._views.find.one("order_detail", generation, request.order_id))
+        if found is None:
+            raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
+        return pb.GetOrderResponse(order=replies.order(found), freshness=freshness)
+
+    async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:
+        check(request, LIST_RULES)
+        most, after = page_size(request.page_size), from_page_token(request, int, str)
+        freshness, generation = await self._views.at_least("order_list", request.consistency_token, context)
+        rows = await self._views.answered(
+            self._views.find.orders(
+                generation,
+                _where(request),
+                None if after is None else (after[0], after[1]),
+                newest_first=ORDERS[request.order_by],
+                most=most + 1,
+            )
+        )
+        page, more = rows[:most], len(rows) > most
+        return pb.ListOrdersResponse(
+            orders=[replies.order_summary(row) for row in page],
+            next_page_token=to_page_token(request, [int(page[-1]["created_at"]), page[-1]["_id"]]) if more else "",
+            freshness=freshness,
+        )
+
+    async def GetCustomerOrders(
+        self, request: pb.GetCustomerOrdersRequest, context: Context
+    ) -> pb.GetCustomerOrdersResponse:
+        check(request, {"customer_id": uuid})
+        # both views are asked for the token; the older of the two says how fresh the whole answer is
+        token, customer_id = request.consistency_token, request.customer_id
+        sums_fresh, sums_generation = await self._views.at_least("customer_orders", token, context)
+        rows_fresh, rows_generation = await self._views.at_least("order_list", token, context)
+        sums = await self._views.answered(self._views.find.one("customer_orders", sums_generation, customer_id))
+        rows = await self._views.answered(
+            self._views.find.orders(rows_generation, {"customer_id": customer_id}, None, newest_first=True, most=RECENT)
+        )
+        counted = sums or {"created": 0, "placed": 0, "cancelled": 0, "totals": {}}
+        return pb.GetCustomerOrdersResponse(
+            customer_id=customer_id,
+            orders_created=counted["created"],
+            orders_placed=counted["placed"],
+            orders_cancelled=counted["cancelled"],
+            totals=[Money(amount_minor=n, currency=c) for c, n in sorted(counted["totals"].items())],
+            recent=[replies.order_summary(row) for row in rows],
+            freshness=min(sums_fresh, rows_fresh, key=lambda fresh: fresh.position),
+        )
+
+    async def GetOrderHistory(self, request: pb.GetOrderHistoryRequest, context: Context) -> pb.GetOrderHistoryResponse:
+        check(request, {"order_id": uuid})
+        most, after = page_size(request.page_size), from_page_token(request, int)
+        freshness, _ = await self._views.at_least("order_detail", request.consistency_token, context)
+        start = 0 if after is None else after[0] + 1
+        events = await self._history.events(f"order-{request.order_id}", start, most + 1)
+        if events is None:
+            raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
+        page, more = events[:most], len(events) > most
+        return pb.GetOrderHistoryResponse(
+            entries=[to_entry(event) for event in page],
+            next_page_token=to_page_token(request, [page[-1].stream_position]) if more else "",
+            freshness=freshness,
+        )
+
+    async def GetSalesDaily(self, request: pb.GetSalesDailyRequest, context: Context) -> pb.GetSalesDailyResponse:
+        check(request, {"from_day": optional(day), "to_day": optional(day)})
+        most, after = page_size(request.page_size), from_page_token(request, str)
+        freshness, generation = await self._views.at_least("sales_daily", request.consistency_token, context)
+        keys = {"$gte": request.from_day} if request.from_day else {}
+        if request.to_day:
+            keys["$lt"] = request.to_day + AFTER_ANY_CURRENCY
+        if after is not None:
+            keys = {name: bound for name, bound in keys.items() if name == "$lt"} | {"$gt": after[0]}
+        rows = await self._views.answered(self._views.find.by_key("sales_daily", generation, {}, keys, most + 1))
+        page, more = rows[:most], len(rows) > most
+        return pb.GetSalesDailyResponse(
+            days=[replies.sales_day(row) for row in page],
+            next_page_token=to_page_token(request, [page[-1]["_id"]]) if more else "",
+            freshness=freshness,
+        )
+
+
+def _where(request: pb.ListOrdersRequest) -> dict[str, Any]:
+    where: dict[str, Any] = {}
+    if request.customer_id:
+        where["customer_id"] = request.customer_id
+    if request.status:
+        where["status"] = types.OrderStatus.Name(request.status).removeprefix("ORDER_STATUS_")
+    created = {}
+    for bound, field in (("$gte", "created_from"), ("$lt", "created_to")):
+        if request.HasField(field):  # type: ignore[arg-type]  # both are fields of the message
+            try:
+                created[bound] = to_micros(getattr(request, field).ToDatetime(tzinfo=UTC))
+            except (ValueError, OverflowError) as error:
+                raise InvalidRequest({field: "is not a time"}) from error
+    if created:
+        where["created_at"] = created
+    return where

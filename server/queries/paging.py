@@ -1,0 +1,55 @@
+"""Keyset paging: a page token holds where the last page ended, and belongs to one query."""
+
+import base64
+import hashlib
+from typing import Any
+
+import msgspec
+from google.protobuf.message import Message
+
+from server.failures import InvalidRequest, PageTokenInvalid
+
+DEFAULT_SIZE = 50
+LARGEST_SIZE = 1_000
+NOT_THE_QUERY = ("page_size", "page_token", "consistency_token")
+
+
+class _Token(msgspec.Struct, array_like=True):
+    query: str
+    last: list[str | int]
+
+
+def page_size(wanted: int) -> int:
+    """0 means the default; more than the largest is cut to it. Raises `InvalidRequest` for less than 0."""
+    if wanted < 0:
+        raise InvalidRequest({"page_size": "must not be negative"})
+    return min(wanted or DEFAULT_SIZE, LARGEST_SIZE)
+
+
+def to_page_token(request: Message, last: list[str | int]) -> str:
+    raw = msgspec.json.encode(_Token(_fingerprint(request), last))
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def from_page_token(request: Any, *shape: type) -> list[Any] | None:
+    """Where the last page ended; None for the first page. Raises `PageTokenInvalid` if it is not this query's."""
+    token = request.page_token
+    if not token:
+        return None
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        found = msgspec.json.decode(raw, type=_Token)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise PageTokenInvalid from error
+    if found.query != _fingerprint(request) or [type(value) for value in found.last] != list(shape):
+        raise PageTokenInvalid
+    return list(found.last)
+
+
+def _fingerprint(request: Message) -> str:
+    query = type(request)()
+    query.CopyFrom(request)
+    for field in NOT_THE_QUERY:
+        query.ClearField(field)
+    named = type(request).DESCRIPTOR.full_name.encode() + query.SerializeToString(deterministic=True)
+    return hashlib.sha256(named).hexdigest()[:16]

@@ -1,0 +1,41 @@
+"""ProductQueryService."""
+
+from protos.products.v1 import queries_pb2 as pb
+from protos.products.v1 import types_pb2 as types
+from protos.products.v1.queries_pb2_grpc import ProductQueryServiceServicer
+from server.failures import NotFound
+from server.queries import replies
+from server.queries.paging import from_page_token, page_size, to_page_token
+from server.queries.views import Views
+from server.rpc.typing import Context
+from server.rpc.validation import check, known_enum, sku
+
+
+class ProductQueries(ProductQueryServiceServicer):
+    """Answers about the catalogue."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    async def GetProduct(self, request: pb.GetProductRequest, context: Context) -> pb.GetProductResponse:
+        check(request, {"sku": sku})
+        freshness, generation = await self._views.at_least("product_list", request.consistency_token, context)
+        found = await self._views.answered(self._views.find.one("product_list", generation, request.sku))
+        if found is None:
+            raise NotFound("PRODUCT_NOT_FOUND", sku=request.sku)
+        return pb.GetProductResponse(product=replies.product(found), freshness=freshness)
+
+    async def ListProducts(self, request: pb.ListProductsRequest, context: Context) -> pb.ListProductsResponse:
+        check(request, {"status": known_enum(types.ProductStatus.DESCRIPTOR)})
+        most, after = page_size(request.page_size), from_page_token(request, str)
+        freshness, generation = await self._views.at_least("product_list", request.consistency_token, context)
+        name = types.ProductStatus.Name(request.status).removeprefix("PRODUCT_STATUS_")
+        where = {"status": name} if request.status else {}
+        keys = {} if after is None else {"$gt": after[0]}
+        rows = await self._views.answered(self._views.find.by_key("product_list", generation, where, keys, most + 1))
+        page, more = rows[:most], len(rows) > most
+        return pb.ListProductsResponse(
+            products=[replies.product(row) for row in page],
+            next_page_token=to_page_token(request, [page[-1]["_id"]]) if more else "",
+            freshness=freshness,
+        )

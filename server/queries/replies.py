@@ -1,0 +1,129 @@
+"""Documents as messages."""
+
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from protos.common.v1.types_pb2 import Address, Money
+from protos.orders.v1 import queries_pb2 as orders_queries
+from protos.orders.v1 import types_pb2 as orders
+from protos.products.v1 import types_pb2 as products
+from protos.users.v1 import types_pb2 as users
+from server.readmodel.documents import fulfilment
+
+Document = dict[str, Any]
+
+
+def timestamp(micros: int | None) -> Timestamp | None:
+    if micros is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromMicroseconds(micros)
+    return stamp
+
+
+def order(document: Document) -> orders.Order:
+    currency, lines, parcels = document["currency"], document["lines"], document["shipments"]
+    units = sum(line["quantity"] for line in lines)
+    return orders.Order(
+        order_id=document["_id"],
+        customer_id=document["customer_id"],
+        status=_order_status(document["status"]),
+        fulfilment=_fulfilment(units, [(_units(parcel["lines"]), parcel["status"]) for parcel in parcels]),
+        currency=currency,
+        lines=[_line(line, currency) for line in lines],
+        total=_total(lines, currency),
+        shipping_address=Address(**document["address"]) if document["address"] else None,
+        shipments=[_shipment(parcel) for parcel in parcels],
+        created_at=timestamp(document["created_at"]),
+        placed_at=timestamp(document["placed_at"]),
+        updated_at=timestamp(document["updated_at"]),
+        expires_at=timestamp(document["expires_at"]),
+        cancel_reason=document["cancel_reason"],
+        revision=document["revision"],
+    )
+
+
+def order_summary(row: Document) -> orders.OrderSummary:
+    units = sum(line["quantity"] for line in row["lines"])
+    return orders.OrderSummary(
+        order_id=row["_id"],
+        customer_id=row["customer_id"],
+        status=_order_status(row["status"]),
+        total=_total(row["lines"], row["currency"]),
+        line_count=len(row["lines"]),
+        created_at=timestamp(row["created_at"]),
+        placed_at=timestamp(row["placed_at"]),
+        fulfilment=_fulfilment(units, [(parcel["units"], parcel["status"]) for parcel in row["parcels"]]),
+    )
+
+
+def product(row: Document) -> products.Product:
+    return products.Product(
+        sku=row["_id"],
+        name=row["name"],
+        price=Money(amount_minor=row["price_minor"], currency=row["currency"]),
+        status=products.ProductStatus.Value(f"PRODUCT_STATUS_{row['status']}"),
+        updated_at=timestamp(row["updated_at"]),
+        revision=row["revision"],
+    )
+
+
+def user(document: Document) -> users.User:
+    return users.User(
+        user_id=document["_id"],
+        email=document["email"],
+        name=document["name"],
+        blocked=document["blocked"],
+        block_reason=document["block_reason"],
+        registered_at=timestamp(document["registered_at"]),
+        updated_at=timestamp(document["updated_at"]),
+        revision=document["revision"],
+    )
+
+
+def sales_day(document: Document) -> orders_queries.SalesDay:
+    return orders_queries.SalesDay(
+        **{name: value for name, value in document.items() if name not in ("_id", "position")}
+    )
+
+
+def _line(line: Document, currency: str) -> orders.OrderLine:
+    return orders.OrderLine(
+        line_id=line["line_id"],
+        sku=line["sku"],
+        name=line["name"],
+        quantity=line["quantity"],
+        unit_price=Money(amount_minor=line["price_minor"], currency=currency),
+        line_total=Money(amount_minor=line["price_minor"] * line["quantity"], currency=currency),
+    )
+
+
+def _shipment(parcel: Document) -> orders.Shipment:
+    return orders.Shipment(
+        shipment_id=parcel["shipment_id"],
+        status=orders.ShipmentStatus.Value(f"SHIPMENT_STATUS_{parcel['status']}"),
+        lines=[orders.LineQuantity(line_id=x["line_id"], quantity=x["quantity"]) for x in parcel["lines"]],
+        carrier=parcel["carrier"],
+        tracking_number=parcel["tracking_number"],
+    )
+
+
+def _order_status(name: str) -> orders.OrderStatus.ValueType:
+    return orders.OrderStatus.Value(f"ORDER_STATUS_{name}")
+
+
+def _fulfilment(units: int, parcels: list[tuple[int, str]]) -> orders.FulfilmentStatus.ValueType:
+    dispatched = sum(n for n, status in parcels if status != "CREATED")
+    delivered = sum(n for n, status in parcels if status == "DELIVERED")
+    return orders.FulfilmentStatus.Value(f"FULFILMENT_STATUS_{fulfilment(units, dispatched, delivered)}")
+
+
+def _units(parts: list[Document]) -> int:
+    return sum(part["quantity"] for part in parts)
+
+
+def _total(lines: list[Document], currency: str) -> Money:
+    """A draft's sum may be beyond what an amount can hold; it cannot be placed then."""
+    total = sum(line["price_minor"] * line["quantity"] for line in lines)
+    return Money(amount_minor=min(total, 2**63 - 1), currency=currency)

@@ -1,0 +1,139 @@
+"""The documents of each view: shape and indexes.
+
+A stored document is `{"_id": key, "position": p, **body}`: `position` is the commit position of the last event in it.
+Times are integers, microseconds since the Unix epoch (UTC): exact, and in order. Amounts are minor units.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TypedDict
+
+Index = tuple[tuple[str, int], ...]
+
+
+class Line(TypedDict):
+    line_id: str
+    sku: str
+    name: str
+    quantity: int
+    price_minor: int
+
+
+class ShipmentPart(TypedDict):
+    line_id: str
+    quantity: int
+
+
+class Parcel(TypedDict):
+    shipment_id: str
+    status: str
+    lines: list[ShipmentPart]
+    carrier: str
+    tracking_number: str
+
+
+class OrderDetail(TypedDict):
+    customer_id: str
+    status: str
+    currency: str
+    lines: list[Line]
+    address: dict[str, str] | None
+    shipments: list[Parcel]
+    created_at: int
+    placed_at: int | None
+    expires_at: int | None
+    updated_at: int
+    cancel_reason: str
+    revision: int
+
+
+class RowLine(TypedDict):
+    line_id: str
+    quantity: int
+    price_minor: int
+
+
+class RowParcel(TypedDict):
+    shipment_id: str
+    units: int
+    status: str
+
+
+class OrderRow(TypedDict):
+    customer_id: str
+    status: str
+    currency: str
+    lines: list[RowLine]
+    parcels: list[RowParcel]
+    created_at: int
+    placed_at: int | None
+
+
+class CustomerOrders(TypedDict):
+    created: int
+    placed: int
+    cancelled: int
+    totals: dict[str, int]  # currency → sum of orders placed and not cancelled
+
+
+class ProductRow(TypedDict):
+    name: str
+    price_minor: int
+    currency: str
+    status: str
+    updated_at: int
+    revision: int
+
+
+class UserDetail(TypedDict):
+    email: str
+    name: str
+    blocked: bool
+    block_reason: str
+    registered_at: int
+    updated_at: int
+    revision: int
+
+
+class SalesDay(TypedDict):
+    day: str
+    currency: str
+    orders_placed: int
+    orders_cancelled: int
+    units: int
+    placed_minor: int
+    cancelled_minor: int
+
+
+INDEXES: Mapping[str, tuple[Index, ...]] = {
+    "order_detail": (),
+    "order_list": (
+        (("created_at", 1), ("_id", 1)),
+        (("customer_id", 1), ("created_at", 1), ("_id", 1)),
+        (("status", 1), ("created_at", 1), ("_id", 1)),
+    ),
+    "customer_orders": (),
+    "product_list": ((("status", 1), ("_id", 1)),),
+    "user_detail": (),
+    "sales_daily": (),
+}
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def to_micros(at: datetime) -> int:
+    """Microseconds since the epoch, exactly."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_micros(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def fulfilment(units: int, dispatched: int, delivered: int) -> str:
+    """The derived status; the names are those of FulfilmentStatus without its prefix."""
+    if not units or not dispatched:
+        return "UNFULFILLED"
+    if delivered == units:
+        return "DELIVERED"
+    return "SHIPPED" if dispatched == units else "PARTIALLY_SHIPPED"

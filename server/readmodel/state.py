@@ -1,0 +1,110 @@
+"""Where views stand: which generation is live, and how far it has come. The one place that knows these two collections.
+
+`projections`   {_id: view, generation}                     the pointer that readers follow
+`checkpoints`   {_id: "<view>.g<generation>", …}            see `Checkpoint`
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import ReturnDocument, WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
+
+Document = dict[str, Any]
+FIRST_GENERATION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """`position`: every followed event up to it is in the view. `caught_up_at`: when that was last all, in µs."""
+
+    view: str
+    generation: int
+    position: int
+    caught_up_at: int
+    updated_at: int
+    epoch: int
+
+
+class Fenced(Exception):  # noqa: N818  # it names what happened
+    """Another process has taken this view over; what this one still holds must not be written."""
+
+
+def now_micros() -> int:
+    return time.time_ns() // 1000
+
+
+def collection_name(view: str, generation: int) -> str:
+    return f"{view}.g{generation}"
+
+
+class ViewState:
+    """Reads and moves pointers and checkpoints."""
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._database = database
+        self._pointers: AsyncCollection[Document] = database["projections"]
+        self._checkpoints: AsyncCollection[Document] = database["checkpoints"]
+        # checkpoint last and journaled: what it vouches for is on disk before it
+        self._durable = self._checkpoints.with_options(write_concern=WriteConcern(w=1, j=True))
+
+    def documents(self, view: str, generation: int) -> AsyncCollection[Document]:
+        return self._database[collection_name(view, generation)]
+
+    async def generation(self, view: str) -> int:
+        """The live one; the first is made so if there is none yet."""
+        pointer = await self._pointers.find_one({"_id": view})
+        if pointer is None:
+            try:
+                await self._pointers.insert_one({"_id": view, "generation": FIRST_GENERATION})
+            except DuplicateKeyError:
+                return await self.generation(view)
+            return FIRST_GENERATION
+        return int(pointer["generation"])
+
+    async def checkpoint(self, view: str) -> Checkpoint | None:
+        """That of the live generation; None if no process has ever run the view."""
+        pointer = await self._pointers.find_one({"_id": view})
+        generation = FIRST_GENERATION if pointer is None else int(pointer["generation"])
+        found = await self._checkpoints.find_one({"_id": collection_name(view, generation)})
+        return None if found is None else _checkpoint(view, generation, found)
+
+    async def take_over(self, view: str, generation: int) -> Checkpoint:
+        """Begin a new epoch: whoever wrote under an older one is fenced from now on."""
+        found = await self._durable.find_one_and_update(
+            {"_id": collection_name(view, generation)},
+            {"$inc": {"epoch": 1}, "$setOnInsert": {"position": 0, "caught_up_at": 0, "updated_at": now_micros()}},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+        assert found is not None, "an upsert returns what it made"
+        return _checkpoint(view, generation, found)
+
+    async def advance(self, checkpoint: Checkpoint) -> None:
+        """Write it. Raises `Fenced` if its epoch is over."""
+        done = await self._durable.update_one(
+            {"_id": collection_name(checkpoint.view, checkpoint.generation), "epoch": checkpoint.epoch},
+            {
+                "$set": {
+                    "position": checkpoint.position,
+                    "caught_up_at": checkpoint.caught_up_at,
+                    "updated_at": checkpoint.updated_at,
+                }
+            },
+        )
+        if not done.matched_count:
+            raise Fenced(f"{checkpoint.view} belongs to another process since epoch {checkpoint.epoch}")
+
+
+def _checkpoint(view: str, generation: int, found: Document) -> Checkpoint:
+    return Checkpoint(
+        view=view,
+        generation=generation,
+        position=found["position"],
+        caught_up_at=found["caught_up_at"],
+        updated_at=found["updated_at"],
+        epoch=found["epoch"],
+    )
