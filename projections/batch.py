@@ -25,7 +25,7 @@ MOST_TRIES = 5
 DUPLICATE_KEY = 11000
 
 
-class Contested(Exception):  # noqa: N818  # it names what happened
+class Contested(Exception):  # it names what happened
     """Somebody else keeps writing the same documents: two processes believe that they own the view."""
 
 

@@ -134,7 +134,7 @@ class Runner:
         PARKED.labels(self.view.name).set(self.parked_streams)
 
 
-class _Broken(Exception):  # noqa: N818  # it names what happened
+class _Broken(Exception):  # it names what happened
     """The subscription has ended without being asked to."""
 
 

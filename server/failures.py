@@ -16,7 +16,7 @@ ServiceFailure
 from collections.abc import Mapping
 
 
-class ServiceFailure(Exception):  # noqa: N818  # the leaves name what happened
+class ServiceFailure(Exception):  # the leaves name what happened
     """`metadata` holds every value the message mentions; `retry_after` is in seconds, None if a retry is of no use."""
 
     reason: str

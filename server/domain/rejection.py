@@ -45,7 +45,7 @@ class Reason(StrEnum):
     USER_BLOCKED = "USER_BLOCKED"
 
 
-class Rejected(Exception):  # noqa: N818  # a refusal is an answer, not an error
+class Rejected(Exception):  # a refusal is an answer, not an error
     """A command contradicts the state or a rule. Nothing was decided, nothing may be written.
 
     `metadata` carries every value that the message mentions, as text.

@@ -21,11 +21,11 @@ class CodecError(Exception):
     """An event that cannot be read. The message names the event type."""
 
 
-class UnknownEventType(CodecError):  # noqa: N818  # it names what was met
+class UnknownEventType(CodecError):  # it names what was met
     pass
 
 
-class MalformedEvent(CodecError):  # noqa: N818  # it names what was met
+class MalformedEvent(CodecError):  # it names what was met
     pass
 
 

@@ -19,7 +19,7 @@ NO_EVENTS = -1
 STORE_TIMEOUT = 5.0  # seconds; a store that needs longer than this for one append or read counts as down
 
 
-class WrongRevision(Exception):  # noqa: N818  # a lost race, not a defect
+class WrongRevision(Exception):  # a lost race, not a defect
     """Another writer was first."""
 
 

@@ -29,7 +29,7 @@ class Checkpoint:
     epoch: int
 
 
-class Fenced(Exception):  # noqa: N818  # it names what happened
+class Fenced(Exception):  # it names what happened
     """Another process has taken this view over; what this one still holds must not be written."""
 
 

@@ -30,7 +30,7 @@ def test_it_satisfies_the_compose_specification() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("service", "image"), every("image"))
+@pytest.mark.parametrize(("service", "image"), list(every("image")))
 def test_images_are_pinned(service: str, image: str) -> None:
     assert re.fullmatch(r".+:\d+\.\d+\.\d+", image), f"{service} runs {image}"
 
@@ -47,7 +47,7 @@ def test_ports_are_published_once_and_to_this_machine_only() -> None:
     assert len(published) == len({port.split(":")[1] for port in published})
 
 
-@pytest.mark.parametrize(("service", "settings"), OURS.items())
+@pytest.mark.parametrize(("service", "settings"), list(OURS.items()))
 def test_every_variable_of_ours_is_a_setting(service: str, settings: Any) -> None:
     known = {f"ORDERSTREAM_{name.upper()}" for name in settings.model_fields}
     assert set(SERVICES[service]["environment"]) <= known | {"ORDERSTREAM_HOST"}
@@ -60,7 +60,7 @@ def test_who_is_waited_for_exists_and_is_healthy() -> None:
             assert condition == {"condition": "service_healthy"}
 
 
-@pytest.mark.parametrize(("service", "environment"), every("environment"))
+@pytest.mark.parametrize(("service", "environment"), list(every("environment")))
 def test_nothing_secret_is_in_it(service: str, environment: dict[str, str] | None) -> None:
     for name, value in (environment or {}).items():
         assert not re.search("password|secret|token|key", name, re.IGNORECASE), f"{service} carries {name}"

@@ -1,0 +1,5 @@
+"""The command line `orderstream`."""
+
+from client.cli.main import main
+
+__all__ = ["main"]

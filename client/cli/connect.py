@@ -1,0 +1,44 @@
+"""Which servers to talk to, out of options and environment."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from client.cli.output import run
+from client.sdk import Addresses, OrderstreamClient
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Target:
+    """Set once from the options of `orderstream` itself."""
+
+    addresses: Addresses = field(default_factory=Addresses)
+    actor: str = ""
+    deadline: float = 10.0
+
+
+TARGET = Target()
+
+
+def call(work: Callable[[OrderstreamClient], Awaitable[T]]) -> T:
+    """Do it with a connected client; a failure is one line and an exit code."""
+
+    async def connected() -> T:
+        async with OrderstreamClient(TARGET.addresses, actor=TARGET.actor, deadline=TARGET.deadline) as shop:
+            return await work(shop)
+
+    return run(connected())
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+RequestId = Annotated[str, typer.Option(help="A UUID; a repeat with the same id has no further effect.")]
+Expected = Annotated[int | None, typer.Option("--expected-revision", help="Refuse if it is at another revision.")]
+Token = Annotated[str, typer.Option(help="A consistency token: wait until the answer reflects it.")]
+
+
+def expecting(revision: int | None) -> dict[str, Any]:
+    return {} if revision is None else {"expected_revision": revision}

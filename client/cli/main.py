@@ -1,0 +1,47 @@
+"""The entry point: options that every command shares, and the tree of commands."""
+
+from typing import Annotated
+
+import typer
+
+from client.cli import operate, output, shop
+from client.cli.connect import TARGET
+from client.sdk import Addresses
+
+app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=output.__doc__)
+
+DEFAULTS = Addresses()
+
+
+@app.callback(epilog=output.__doc__)
+def options(
+    commands: Annotated[str, typer.Option(envvar="ORDERSTREAM_COMMANDS", help="host:port")] = DEFAULTS.commands,
+    queries: Annotated[str, typer.Option(envvar="ORDERSTREAM_QUERIES", help="host:port")] = DEFAULTS.queries,
+    projections: Annotated[
+        str, typer.Option(envvar="ORDERSTREAM_PROJECTIONS", help="host:port")
+    ] = DEFAULTS.projections,
+    actor: Annotated[str, typer.Option(envvar="ORDERSTREAM_ACTOR", help="Who asks; kept beside each event.")] = "",
+    deadline: Annotated[float, typer.Option(help="Seconds for one call, over all tries.")] = 10.0,
+) -> None:
+    """An order management system, event sourced."""
+    TARGET.addresses = Addresses(commands=commands, queries=queries, projections=projections)
+    TARGET.actor = actor
+    TARGET.deadline = deadline
+
+
+app.command()(operate.up)
+app.command()(operate.demo)
+app.command()(operate.verify)
+app.command()(shop.sales)
+app.command()(operate.health)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(
+    operate.embedded
+)
+app.add_typer(shop.orders, name="orders")
+app.add_typer(shop.products, name="products")
+app.add_typer(shop.users, name="users")
+app.add_typer(operate.projections, name="projections")
+
+
+def main() -> None:
+    app()

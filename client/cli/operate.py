@@ -1,0 +1,270 @@
+"""`orderstream up|demo|verify|projections|health|embedded`: running it and looking after it."""
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import grpc
+import typer
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from client.cli.connect import AsJson, call
+from client.cli.output import FAILED, UNAVAILABLE, complain, enum_name, err, out, print_json, run, table, when
+from client.demo.baskets import DataMissingError, baskets_of, product_names, read_rows
+from client.demo.run import Demo, Outcome
+from client.sdk import OrderstreamClient
+from client.stack import ANY_PORTS, DEFAULT_PORTS, StackError, stack
+from protos.operations.v1.projections_pb2 import ProjectionStatus, VerifyResult
+
+projections = typer.Typer(no_args_is_help=True, help="The views: how far they are and what ails them.")
+
+Data = Annotated[Path, typer.Option(help="Where embedded stores and logs live.")]
+
+
+# ------------------------------------------------------------------ up
+
+
+def up(
+    data: Data = Path(".orderstream"),
+    commands_port: int = DEFAULT_PORTS["commands"],
+    queries_port: int = DEFAULT_PORTS["queries"],
+    projections_port: int = DEFAULT_PORTS["projections"],
+    eventstore_port: int = DEFAULT_PORTS["eventstore"],
+    mongo_port: int = DEFAULT_PORTS["mongo"],
+) -> None:
+    """Run the whole stack in this terminal; Ctrl-C drains and stops it. A port of 0 takes a free one.
+
+    The stores are embedded ones unless ORDERSTREAM_EVENTSTORE_URI and ORDERSTREAM_MONGO_URI are set.
+    """
+    ports = {
+        "commands": commands_port,
+        "queries": queries_port,
+        "projections": projections_port,
+        "eventstore": eventstore_port,
+        "mongo": mongo_port,
+    }
+    try:
+        asyncio.run(_up(data, ports))
+    except StackError as error:
+        complain(str(error), FAILED)
+
+
+async def _up(data: Path, ports: dict[str, int]) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    err.print(f"starting, with data in {data} …")
+    async with stack(data, ports) as running:
+        rows = table("part", "address", "process")
+        for name, member in running.members.items():
+            rows.add_row(name, str(member.ready["address"]), str(member.pid))
+        out.print(rows)
+        out.print("ready; Ctrl-C stops it")
+        sys.stdout.flush()
+        stopping, ending = asyncio.create_task(stop.wait()), asyncio.create_task(running.first_to_end())
+        await asyncio.wait((stopping, ending), return_when=asyncio.FIRST_COMPLETED)
+        if ending.done():
+            stopping.cancel()
+            raise StackError(f"{ending.result().name} has ended: {ending.result().last_words()}")
+        ending.cancel()
+        with suppress(asyncio.CancelledError):
+            await ending
+        err.print("stopping …")
+
+
+# ------------------------------------------------------------------ demo
+
+
+def demo(
+    orders: Annotated[int, typer.Option(min=1, help="How many baskets of the year.")] = 300,
+    data: Annotated[Path | None, typer.Option(help="Keep the stores here; without it they go with the demo.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send real baskets through the real services, then prove that log, views and data set agree."""
+    with tempfile.TemporaryDirectory(prefix="orderstream-demo-") as temporary:
+        try:
+            outcome = run(_demo(data or Path(temporary), orders))
+        except (StackError, DataMissingError) as error:
+            complain(str(error), FAILED)
+    if as_json:
+        print_json(demo_report(outcome))
+    else:
+        _tell(outcome)
+    if outcome.differences:
+        for difference in outcome.differences[:20]:
+            err.print(difference, style="red", highlight=False)
+        raise typer.Exit(FAILED)
+
+
+async def _demo(data: Path, most: int) -> Outcome:
+    left_out: Counter[str] = Counter()
+    columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=of)
+            bars.update(tasks[what], completed=done, total=of)
+
+        progress("reading", 0, most)
+        baskets = await asyncio.to_thread(lambda: baskets_of(read_rows(), most, left_out))
+        names = await asyncio.to_thread(product_names)
+        progress("reading", len(baskets), len(baskets))
+        async with stack(data, ANY_PORTS) as running, OrderstreamClient(running.addresses, actor="demo") as shop:
+            outcome = await Demo(shop, names, progress).run(baskets)
+        outcome.left_out = left_out
+        return outcome
+
+
+def demo_report(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "users": outcome.users,
+        "products": outcome.products,
+        "orders": outcome.orders,
+        "lines": outcome.lines,
+        "commands": outcome.commands,
+        "events": outcome.events,
+        "seconds": outcome.seconds,
+        "verified": {
+            "streams": outcome.streams,
+            "documents": outcome.documents,
+            "differences": len(outcome.differences),
+        },
+        "left_out": dict(sorted(outcome.left_out.items())),
+    }
+
+
+def _tell(outcome: Outcome) -> None:
+    rate = outcome.commands / outcome.seconds if outcome.seconds else 0
+    out.print(
+        f"{outcome.orders:,} orders with {outcome.lines:,} lines, of {outcome.users:,} users and "
+        f"{outcome.products:,} products: {outcome.commands:,} commands in {outcome.seconds:,.1f} s ({rate:,.0f}/s)",
+        highlight=False,
+        soft_wrap=True,
+    )
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in sorted(outcome.left_out.items()))
+    out.print(f"left out: {left_out or 'nothing'}", highlight=False, soft_wrap=True)
+    out.print(
+        f"verified: {outcome.events:,} events in {outcome.streams:,} streams against {outcome.documents:,} documents, "
+        f"and totals against the data set: {len(outcome.differences)} differences",
+        highlight=False,
+        soft_wrap=True,
+        style="red" if outcome.differences else "green",
+    )
+
+
+# ------------------------------------------------------------------ verify and projections
+
+
+def verify(
+    view: Annotated[list[str] | None, typer.Option(help="Only this view; may be given again.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fold the log again and compare it with every document of the views. Exit code 1 if anything differs."""
+    results: list[VerifyResult] = call(lambda shop: _verify(shop, view or []))
+    differences = sum(result.differences for result in results)
+    if as_json:
+        print_json(
+            {
+                "differences": differences,
+                "views": {
+                    result.view: {
+                        "documents": result.documents,
+                        "checkpoint": result.checkpoint,
+                        "events": result.events,
+                        "streams": result.streams,
+                        "differences": result.differences,
+                    }
+                    for result in results
+                },
+            }
+        )
+    else:
+        rows = table("view", "documents", "events", "streams", "checkpoint", "differences")
+        for x in results:
+            rows.add_row(x.view, *(f"{n:,}" for n in (x.documents, x.events, x.streams, x.checkpoint, x.differences)))
+        out.print(rows)
+    for result in results:
+        for found in result.listed:
+            said = f"{found.expected_json} in the log, {found.actual_json} in the view"
+            err.print(f"{result.view} {found.key} {found.field}: {said}", highlight=False, soft_wrap=True)
+    if differences:
+        raise typer.Exit(FAILED)
+
+
+async def _verify(shop: OrderstreamClient, views: list[str]) -> list[VerifyResult]:
+    results = []
+    with err.status("folding the log …") as status:
+        async for message in shop.operations.VerifyProjections.stream(views=views):
+            if message.HasField("progress"):
+                status.update(f"folding the log … {message.progress.events:,} events")
+            else:
+                results.append(message.result)
+    return results
+
+
+@projections.command("list")
+def list_projections(as_json: AsJson = False) -> None:
+    """Show every view with its position and lag."""
+    reply = call(lambda shop: shop.operations.ListProjections())
+    if as_json:
+        print_json(reply)
+        return
+    _show(reply.projections)
+
+
+@projections.command("get")
+def get_projection(view: str, as_json: AsJson = False) -> None:
+    """Show one view."""
+    reply = call(lambda shop: shop.operations.GetProjection(view=view))
+    if as_json:
+        print_json(reply)
+        return
+    _show([reply.projection])
+
+
+def _show(found: Any) -> None:
+    rows = table("view", "status", "position", "head", "lag (ms)", "applied", "parked", "checkpoint at", "last error")
+    for x in found:
+        numbers = (x.position, x.head, x.lag_ms, x.events_applied, x.parked_streams)
+        name = enum_name(ProjectionStatus, x.status, "PROJECTION_STATUS_").replace("_", " ")
+        rows.add_row(x.view, name, *(f"{n:,}" for n in numbers), when(x.updated_at), x.last_error)
+    out.print(rows)
+
+
+# ------------------------------------------------------------------ health and embedded
+
+
+def health(
+    address: Annotated[str, typer.Argument(help="host:port of any of our services.")],
+    service: Annotated[str, typer.Option(help="A service's full name or a view's; without it the process.")] = "",
+) -> None:
+    """Ask a service whether it serves. Exit code 0 if it does."""
+
+    async def ask() -> int:
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            try:
+                reply = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=3)
+            except grpc.aio.AioRpcError as error:
+                complain(f"{address} does not answer: {error.details()}", UNAVAILABLE)
+        return int(reply.status)
+
+    status = asyncio.run(ask())
+    out.print(health_pb2.HealthCheckResponse.ServingStatus.Name(status))
+    if status != health_pb2.HealthCheckResponse.SERVING:
+        raise typer.Exit(UNAVAILABLE)
+
+
+def embedded(context: typer.Context) -> None:
+    """Run one embedded store alone; see `orderstream embedded eventstore --help`."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "embedded", *context.args])  # noqa: S606  # no shell

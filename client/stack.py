@@ -1,0 +1,196 @@
+"""The whole stack as processes of this machine: stores, services, projections. Used by `up`, `demo` and tests.
+
+Each process prints one JSON line when it can be used; its log goes to a file under the data directory. They stop in
+reverse order. If this process dies without stopping them, they end too: each child watches a pipe that closes with us.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from client.sdk import Addresses
+
+READY_WITHIN = 60.0  # seconds
+STOP_WITHIN = 20.0  # seconds
+LAST_LINES = 15
+DEFAULT_PORTS = {"eventstore": 2113, "mongo": 27017, "commands": 50051, "queries": 50052, "projections": 50053}
+ANY_PORTS = dict.fromkeys(DEFAULT_PORTS, 0)
+
+# runs a module as if by `python -m`, and ends with its parent, however that ends
+_CHILD = """
+import os, runpy, signal, sys, threading
+def watch(pipe):
+    os.read(pipe, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=watch, args=(int(sys.argv[1]),), daemon=True).start()
+sys.argv = sys.argv[2:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+class StackError(Exception):
+    """One line that says what did not start or has ended, and what to do."""
+
+
+@dataclass(slots=True)
+class Member:
+    """One process of the stack."""
+
+    name: str
+    arguments: list[str]
+    environment: Mapping[str, str]
+    log: Path
+    ready: dict[str, Any] = field(default_factory=dict)
+    process: asyncio.subprocess.Process | None = None
+    _pipe: int = -1
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None, "it was started"
+        return self.process.pid
+
+    async def start(self) -> None:
+        """Run it and wait for its ready line. A second start takes the port of the first."""
+        read_end, self._pipe = os.pipe()
+        log = self.log.open("ab")
+        try:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                _CHILD,
+                str(read_end),
+                *self.arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **self.environment},
+                pass_fds=(read_end,),
+                start_new_session=True,  # Ctrl-C is for us; we stop them in order
+            )
+        finally:
+            os.close(read_end)
+            log.close()
+        assert self.process.stdout is not None, "stdout is a pipe"
+        try:
+            async with asyncio.timeout(READY_WITHIN):
+                line = await self.process.stdout.readline()
+        except TimeoutError:
+            line = b""
+        if not line:
+            await self.stop()
+            raise StackError(f"{self.name} did not start: {self.last_words()}")
+        self.ready = json.loads(line)
+        port = self.ready["address"].rpartition(":")[2]
+        self.arguments[self.arguments.index("--port") + 1] = port
+
+    async def stop(self) -> None:
+        if self.process is None:
+            return
+        with suppress(ProcessLookupError):
+            self.process.terminate()
+        try:
+            await asyncio.wait_for(self.process.wait(), STOP_WITHIN)
+        except TimeoutError:
+            self.process.kill()
+            await self.process.wait()
+        self._forget()
+
+    async def kill(self) -> None:
+        """As by `kill -9`."""
+        assert self.process is not None, "it was started"
+        os.kill(self.process.pid, signal.SIGKILL)
+        await self.process.wait()
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+        self.process = None
+
+    def last_words(self) -> str:
+        """What it said last, without the name of the program."""
+        lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+        said = [line.removeprefix("orderstream: ") for line in lines if line.startswith("orderstream: ")]
+        return said[-1] if said else "\n".join(["its last words are", *lines, f"(all of them: {self.log})"])
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What is running."""
+
+    members: dict[str, Member]
+
+    @property
+    def addresses(self) -> Addresses:
+        return Addresses(
+            **{role: self.members[role].ready["address"] for role in ("commands", "queries", "projections")}
+        )
+
+    async def first_to_end(self) -> Member:
+        """Wait until any of them ends by itself."""
+        waiting = {
+            asyncio.create_task(member.process.wait()): member
+            for member in self.members.values()
+            if member.process is not None
+        }
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        return waiting[done.pop()]
+
+
+@asynccontextmanager
+async def stack(data: Path, ports: Mapping[str, int] = ANY_PORTS) -> AsyncIterator[Stack]:
+    """Run everything on a data directory; embedded stores unless connection strings are configured.
+
+    Raises `StackError` if something does not start.
+    """
+    logs = data / "logs"
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        (logs / ".writable").touch()
+    except OSError as error:
+        raise StackError(f"cannot write to {data}: {error.strerror}; choose another directory with --data") from error
+    members: dict[str, Member] = {}
+    async with AsyncExitStack() as running:
+
+        async def start(name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Member:
+            port = ports[name]
+            if port and _taken(port):
+                raise StackError(f"port {port} for {name} is taken; stop what uses it, or choose with --{name}-port")
+            member = Member(name, [*arguments, "--port", str(port)], environment or {}, logs / f"{name}.log")
+            member.log.write_bytes(b"")
+            await member.start()
+            running.push_async_callback(member.stop)
+            members[name] = member
+            return member
+
+        uris = {}
+        for store, variable in (("eventstore", "ORDERSTREAM_EVENTSTORE_URI"), ("mongo", "ORDERSTREAM_MONGO_URI")):
+            uris[variable] = os.environ.get(variable, "")
+            if not uris[variable]:
+                started = await start(store, "embedded", store, "--data", str(data / store))
+                uris[variable] = started.ready["uri"]
+        await start("commands", "server", "commands", environment=uris)
+        await start("projections", "projections", environment=uris)
+        await start("queries", "server", "queries", environment=uris)
+        yield Stack(members)
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
