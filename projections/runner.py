@@ -5,6 +5,7 @@ The checkpoint goes last: a crash before it replays a batch, and a replay change
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
@@ -64,6 +65,7 @@ class Runner:
         self._settings = settings
         self._state = ViewState(database)
         self._stop = asyncio.Event()
+        self._last_batch = 0.0
 
     def stop(self) -> None:
         """Finish the batch at work, write the checkpoint, end."""
@@ -108,6 +110,8 @@ class Runner:
         settings, before = self._settings, self.checkpoint
         assert before is not None, "a view is taken over before it steps"
         live = self.status is Status.LIVE
+        if live:
+            await self._pace()
         items = await source.batch(settings.most_live if live else settings.most_behind, settings.heartbeat)
         events = [item for item in items if not isinstance(item, Checkpoint | CaughtUp)]
         if events:
@@ -132,6 +136,11 @@ class Runner:
         POSITION.labels(self.view.name).set(after.position)
         APPLIED.labels(self.view.name).inc(len(events))
         PARKED.labels(self.view.name).set(self.parked_streams)
+
+    async def _pace(self) -> None:
+        """After a pause the next event is taken at once; in a flood they are taken together."""
+        await asyncio.sleep(max(0.0, self._last_batch + self._settings.pace - time.monotonic()))
+        self._last_batch = time.monotonic()
 
 
 class _Broken(Exception):  # it names what happened

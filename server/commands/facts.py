@@ -10,7 +10,7 @@ from server.domain.user import USER
 from server.domain.user.state import User
 from server.eventstore.repository import Repository
 
-WHILE_DRAFTING = 1.0  # seconds; good enough for a draft, since placing asks again
+WHILE_DRAFTING = 1.0  # good enough for a draft, since placing asks again
 NOW = 0.0
 AT_ONCE = 16  # products read side by side for one command
 
@@ -22,12 +22,13 @@ class Facts:
         self._repository = repository
 
     async def customer(self, user_id: str, max_age: float = WHILE_DRAFTING) -> Customer:
-        user = (await self._repository.load(USER, USER.stream(user_id), max_age)).state
+        await self._repository.catch_up(USER, max_age)
+        user = (await self._repository.load(USER, USER.stream(user_id))).state
         known = isinstance(user, User)
         return Customer(user_id=user_id, known=known, blocked=isinstance(user, User) and user.blocked)
 
-    async def listing(self, sku: str, max_age: float = WHILE_DRAFTING) -> Listing:
-        match (await self._repository.load(PRODUCT, PRODUCT.stream(sku), max_age)).state:
+    async def _listing(self, sku: str) -> Listing:
+        match (await self._repository.load(PRODUCT, PRODUCT.stream(sku))).state:
             case NoProduct():
                 return Listing(sku=sku, name="", price=None, sellable=False)
             case Product() as product:
@@ -37,11 +38,12 @@ class Facts:
 
     async def listings(self, skus: Iterable[str], max_age: float = WHILE_DRAFTING) -> dict[str, Listing]:
         """By sku, each once."""
+        await self._repository.catch_up(PRODUCT, max_age)
         places = asyncio.Semaphore(AT_ONCE)
 
         async def one(sku: str) -> Listing:
             async with places:
-                return await self.listing(sku, max_age)
+                return await self._listing(sku)
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(sku)) for sku in dict.fromkeys(skus)]

@@ -49,9 +49,18 @@ class CommandHandler:
         self._turns = _Turns()
 
     async def handle(
-        self, decider: Decider[S, C, E], aggregate_id: str, envelope: Envelope, command: Callable[[S], Awaitable[C]]
+        self,
+        decider: Decider[S, C, E],
+        aggregate_id: str,
+        envelope: Envelope,
+        command: Callable[[S], Awaitable[C]],
+        *,
+        opens: bool = False,
     ) -> Receipt:
         """Decide and write. The receipt of a repeated request is that of its first time.
+
+        A command that `opens` a stream is first decided as if there were none; a repeat carries the same event ids
+        under the same expected revision, which the store answers with the first position.
 
         Raises `Rejected`, `RequestIdReused`, `RevisionConflict` (only if a revision was expected), `Contention`,
         `StoreUnavailable` (the outcome is unknown: repeat with the same request id).
@@ -60,7 +69,10 @@ class CommandHandler:
         async with self._turns.of(stream):
             must_be_fresh = False
             for attempt in range(MOST_ATTEMPTS):
-                aggregate = await self._repository.load(decider, stream, max_age=0 if must_be_fresh else None)
+                if opens and not must_be_fresh:
+                    aggregate = self._repository.remembered_or_new(decider, stream)
+                else:
+                    aggregate = await self._repository.load(decider, stream, max_age=0 if must_be_fresh else None)
                 try:
                     outcome = await self._decide(decider, stream, aggregate, envelope, command)
                 except (Rejected, RevisionConflict):

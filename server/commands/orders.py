@@ -137,6 +137,7 @@ ROUTES = {
         pb.CreateOrderResponse,
         create,
         id_may_be_empty=True,
+        opens=True,
         rules={"customer_id": uuid, "lines[].sku": sku, "lines[].line_id": optional(_ID)},
     ),
     "AddLine": _route(

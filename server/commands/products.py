@@ -40,6 +40,7 @@ def _money(money: common.Money) -> Money:
 ROUTES = {
     "RegisterProduct": Route(
         decider=PRODUCT,
+        opens=True,
         id_field="sku",
         request=pb.RegisterProductRequest,
         response=pb.RegisterProductResponse,

@@ -27,6 +27,7 @@ class World:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """`id_field` names the aggregate; where it may be left empty (`id_may_be_empty`), the request_id takes its place.
+    `opens` is for commands that are the first of their stream.
 
     `to_command(request, aggregate_id, state, world)` builds the domain's command.
     """
@@ -38,6 +39,7 @@ class Route:
     rules: Rules
     required: tuple[str, ...] = ()
     id_may_be_empty: bool = False
+    opens: bool = False
     to_command: Callable[[Any, str, Any, World], Awaitable[object]]
 
     def all_rules(self) -> Rules:

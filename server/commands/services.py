@@ -69,7 +69,7 @@ class CommandServices:
             async def command(state: object) -> object:
                 return await route.to_command(request, aggregate_id, state, world)
 
-            receipt = await self._handler.handle(route.decider, aggregate_id, envelope, command)
+            receipt = await self._handler.handle(route.decider, aggregate_id, envelope, command, opens=route.opens)
             named = {route.id_field: aggregate_id} if names_its_id else {}
             return route.response(revision=receipt.revision, consistency_token=to_token(receipt.position), **named)
 

@@ -30,6 +30,7 @@ ROUTES = {
         decider=USER,
         id_field="user_id",
         id_may_be_empty=True,
+        opens=True,
         request=pb.RegisterUserRequest,
         response=pb.RegisterUserResponse,
         rules={"email": email, "name": text(1, 200)},

@@ -60,6 +60,17 @@ class EventStore:
             except NotFound:
                 return
 
+    async def read_category(self, category: str, after: int) -> AsyncIterator[RecordedEvent]:
+        """The events of every stream of a category behind a commit position, in the order of the log."""
+        with _translated():
+            async for event in await self._client.read_all(
+                commit_position=after + 1,
+                filter_include=[f"{category}-.*"],
+                filter_by_stream_name=True,
+                timeout=self._timeout,
+            ):
+                yield event
+
     async def head(self) -> int:
         """The commit position of the last event in the log."""
         with _translated():
