@@ -12,8 +12,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-READY_WITHIN = 30.0
-STOP_WITHIN = 10.0
+READY_WITHIN = 30.0  # seconds
+STOP_WITHIN = 10.0  # seconds
+FREE_WITHIN = 2.0  # seconds; a store that was just killed may hold its port a moment longer
+
+# it ends when we end, even if we are killed: on Linux the kernel sees to that (PR_SET_PDEATHSIG = 1, SIGKILL = 9)
+_LAUNCH = """
+import ctypes, os, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 9)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 class MongoError(Exception):
@@ -52,9 +61,10 @@ async def mongo(directory: Path | None, *, host: str = "127.0.0.1", port: int = 
 @asynccontextmanager
 async def _process(directory: Path, host: str, port: int) -> AsyncIterator[str]:
     port = port or _free_port(host)
-    if _answers(host, port):
-        raise MongoError(f"port {port} on {host} is taken; choose another")
-    process = await asyncio.create_subprocess_exec(*command(host, port, directory), stdout=asyncio.subprocess.DEVNULL)
+    await _wait_until_free(host, port)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _LAUNCH, *command(host, port, directory), stdout=asyncio.subprocess.DEVNULL
+    )
     try:
         await _wait_until_it_answers(process, host, port)
         yield f"{host}:{port}"
@@ -66,6 +76,15 @@ async def _process(directory: Path, host: str, port: int) -> AsyncIterator[str]:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+async def _wait_until_free(host: str, port: int) -> None:
+    try:
+        async with asyncio.timeout(FREE_WITHIN):
+            while _answers(host, port):  # noqa: ASYNC110  # another process's port has no event
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise MongoError(f"port {port} on {host} is taken; choose another with --port") from None
 
 
 async def _wait_until_it_answers(process: asyncio.subprocess.Process, host: str, port: int) -> None:

@@ -1,0 +1,96 @@
+"""What keeps a process from starting is one clear line and an exit code, never a traceback."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import running
+
+ORDERSTREAM = str(Path(sys.executable).with_name("orderstream"))
+
+
+def fails(*command: str, environment: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=90, check=False, env={**os.environ, **(environment or {})}
+    )
+    assert done.returncode not in (0, -6, -11), (command, done.stdout)
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("orderstream: ")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("server", "commands"),
+        ("server", "queries"),
+        ("projections",),
+        ("embedded", "eventstore"),
+        ("embedded", "mongo"),
+    ],
+)
+def test_a_taken_port(command: tuple[str, ...], taken: int) -> None:
+    said = fails(sys.executable, "-m", *command, "--port", str(taken))
+    assert f"port {taken}" in said
+    assert "taken" in said
+
+
+def test_a_taken_port_of_the_stack(taken: int, tmp_path: Path) -> None:
+    said = fails(ORDERSTREAM, "up", "--data", str(tmp_path), "--eventstore-port", str(taken))
+    assert f"port {taken} for eventstore is taken" in said
+
+
+@pytest.mark.parametrize("store", ["eventstore", "mongo"])
+def test_a_directory_that_cannot_be_written(store: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("not a directory")
+    said = fails(sys.executable, "-m", "embedded", store, "--port", "0", "--data", str(file / "data"))
+    assert "choose another directory" in said
+    assert "cannot write" in fails(ORDERSTREAM, "up", "--data", str(file / "data"))
+
+
+def test_a_foreign_directory(tmp_path: Path) -> None:
+    (tmp_path / "events.db").write_text("this is no event log at all, but somebody's letter to their aunt")
+    said = fails(sys.executable, "-m", "embedded", "eventstore", "--port", "0", "--data", str(tmp_path))
+    assert "is not an event log" in said
+
+
+def test_a_second_node_on_one_directory(tmp_path: Path) -> None:
+    with running("embedded", "eventstore", "--port", "0", "--data", str(tmp_path)):
+        said = fails(sys.executable, "-m", "embedded", "eventstore", "--port", "0", "--data", str(tmp_path))
+    assert "another node is using" in said
+
+
+AS_IF_INSTALLED_ELSEWHERE = """
+import runpy, sys
+sys.executable = sys.argv[1]
+sys.argv = ["embedded", "mongo", "--port", "0"]
+runpy.run_module("embedded", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_a_view_store_that_is_not_installed(tmp_path: Path) -> None:
+    bare = str(tmp_path / "python")
+    said = fails(sys.executable, "-c", AS_IF_INSTALLED_ELSEWHERE, bare, environment={"PATH": str(tmp_path)})
+    assert "secantusd-py is not installed; run: pip install" in said
+
+
+def test_a_ready_line_says_where(tmp_path: Path) -> None:
+    with running("embedded", "eventstore", "--port", "0", "--data", str(tmp_path)) as node:
+        assert json.loads(json.dumps(node.ready))["uri"].startswith("esdb://127.0.0.1:")
+        assert node.stop() == 0

@@ -1,0 +1,133 @@
+"""`orderstream up` in one terminal, and the rest in another."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+ORDERSTREAM = str(Path(sys.executable).with_name("orderstream"))
+PARTS = ("eventstore", "mongo", "commands", "projections", "queries")
+Line = Callable[..., Any]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
+    ports = {part: free_port() for part in PARTS}
+    arguments = [text for part, port in ports.items() for text in (f"--{part}-port", str(port))]
+    data = tmp_path_factory.mktemp("up")
+    process = subprocess.Popen(
+        [ORDERSTREAM, "up", "--data", str(data), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if "ready" in line:
+            break
+    assert all(f":{port}" in said for port in ports.values()), said
+    yield ports
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+
+
+def orderstream(ports: dict[str, int], *arguments: str) -> subprocess.CompletedProcess[str]:
+    servers = [f"--{part}=127.0.0.1:{ports[part]}" for part in ("commands", "queries", "projections")]
+    return subprocess.run([ORDERSTREAM, *servers, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def line(up: dict[str, int]) -> Line:
+    def run(*arguments: str, code: int = 0) -> Any:
+        done = orderstream(up, *arguments)
+        assert done.returncode == code, (arguments, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return json.loads(done.stdout) if "--json" in arguments else done.stdout + done.stderr
+
+    return run
+
+
+def test_an_order_from_the_command_line_and_back(line: Line) -> None:
+    sku = f"tea-{uuid.uuid4().hex[:8]}"
+    user_id = line("users", "register", "--name", "Ann", "--email", "ann@example.org", "--json")["user_id"]
+    line("products", "register", sku, "--name", "Tea", "--price", "3.50")
+    line("products", "activate", sku)
+    address = ("--name", "Ann", "--street", "1 High Street", "--city", "Ghent", "--country", "BE")
+    created = line("orders", "create", "--customer", user_id, "--line", f"{sku}:2", *address, "--json")
+    order_id = created["order_id"]
+    placed = line("orders", "place", order_id, "--json")
+    token = placed["consistency_token"]
+
+    order = line("orders", "get", order_id, "--token", token, "--json")["order"]
+    assert (order["status"], order["total"]["amount_minor"]) == ("ORDER_STATUS_PLACED", "700")
+    assert "7.00 EUR" in line("orders", "get", order_id)
+
+    listed = line("orders", "list", "--customer", user_id, "--status", "placed", "--token", token, "--json")
+    assert [row["order_id"] for row in listed["orders"]] == [order_id]
+
+    told = line("orders", "history", order_id, "--json")["entries"]
+    assert [entry["event_type"] for entry in told] == [
+        "OrderCreated",
+        "LineAdded",
+        "ShippingAddressChanged",
+        "OrderPlaced",
+    ]
+
+    assert line("verify", "--json")["differences"] == 0
+
+
+def test_what_goes_wrong_is_one_line_and_an_exit_code(line: Line) -> None:
+    assert "ORDER_NOT_FOUND" in line("orders", "get", str(uuid.uuid4()), code=4)
+    assert "FIELD_INVALID" in line("orders", "get", "not-a-uuid", code=3)
+    assert "decimals" in line("products", "register", "x", "--name", "X", "--price", "1.234", code=2)
+    assert "no status" in line("orders", "list", "--status", "lost", code=2)
+
+
+def test_verify_finds_a_document_that_somebody_changed(line: Line, up: dict[str, int]) -> None:
+    user_id = line("users", "register", "--name", "Bob", "--email", "bob@example.org", "--json")["user_id"]
+    assert line("verify", "--view", "user_detail", "--json")["differences"] == 0
+    uri = f"mongodb://127.0.0.1:{up['mongo']}/?directConnection=true"
+    with MongoClient[dict[str, Any]](uri) as mongo:
+        users = mongo["orderstream"]["user_detail.g1"]
+        changed = users.update_one({"_id": user_id}, {"$set": {"name": "Mallory"}})
+        assert changed.matched_count == 1
+        report = line("verify", "--view", "user_detail", "--json", code=1)
+        assert report["differences"] == 1
+        assert report["views"]["user_detail"]["documents"] >= 1
+        users.update_one({"_id": user_id}, {"$set": {"name": "Bob"}})
+    assert line("verify", "--json")["differences"] == 0
+
+
+def test_every_view_is_shown_with_its_position(line: Line) -> None:
+    views = line("projections", "list", "--json")["projections"]
+    assert [view["view"] for view in views] == [
+        "customer_orders", "order_detail", "order_list", "product_list", "sales_daily", "user_detail",
+    ]  # fmt: skip
+    assert all(view["status"] == "PROJECTION_STATUS_LIVE" for view in views)
+
+
+def test_health_is_an_exit_code(line: Line, up: dict[str, int]) -> None:
+    assert "SERVING" in line("health", f"127.0.0.1:{up['projections']}", "--service", "order_list")
+    line("health", f"127.0.0.1:{free_port()}", code=5)
+
+
+def test_nobody_there_is_told_at_once(up: dict[str, int]) -> None:
+    nowhere = {**up, "commands": free_port()}
+    done = orderstream(nowhere, "--deadline", "1", "users", "register", "--name", "A", "--email", "a@example.org")
+    assert done.returncode == 5
+    assert "Traceback" not in done.stderr

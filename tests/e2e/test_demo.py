@@ -1,0 +1,31 @@
+"""The demo, as a program runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ORDERSTREAM = str(Path(sys.executable).with_name("orderstream"))
+
+
+def test_real_baskets_go_through_and_every_cent_is_found_again() -> None:
+    done = subprocess.run(
+        [ORDERSTREAM, "demo", "--orders", "40", "--json"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert set(report) == {
+        "users", "products", "orders", "lines", "commands", "events", "seconds", "verified", "left_out",
+    }  # fmt: skip
+    assert report["orders"] == 40
+    assert report["verified"]["differences"] == 0
+    assert report["verified"]["streams"] == report["orders"] + report["products"] + report["users"]
+    assert report["events"] > report["commands"] > report["orders"]
+
+
+def test_no_order_is_no_demo() -> None:
+    done = subprocess.run(
+        [ORDERSTREAM, "demo", "--orders", "0"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,44 @@
+"""Any process may be killed at any time: nothing acknowledged is lost, nothing is applied twice."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from client.demo.baskets import baskets_of
+from client.demo.run import Demo
+from client.sdk import OrderstreamClient
+from client.stack import stack
+from tests.support.baskets import rows
+
+ORDERS = 400
+KILL_AT = (60, 180)  # orders done
+LATEST = 60.0  # seconds
+
+
+class Milestones:
+    """An event for each number of orders to be done."""
+
+    def __init__(self) -> None:
+        self.reached = {number: asyncio.Event() for number in KILL_AT}
+
+    def __call__(self, what: str, done: int, _: int) -> None:
+        for number, event in self.reached.items():
+            if what == "orders" and done >= number:
+                event.set()
+
+
+@pytest.mark.parametrize("victim", ["projections", "queries", "commands", "eventstore", "mongo"])
+async def test_killed_under_load_and_started_again_nothing_is_missing(victim: str, tmp_path: Path) -> None:
+    baskets, milestones = baskets_of(rows(ORDERS), ORDERS, Counter()), Milestones()
+    async with stack(tmp_path) as running, OrderstreamClient(running.addresses) as shop, asyncio.TaskGroup() as group:
+        demo = group.create_task(Demo(shop, {}, milestones).run(baskets))
+        for milestone in milestones.reached.values():
+            await asyncio.wait_for(milestone.wait(), LATEST)
+            assert not demo.done(), "it was to be killed under load"
+            await running.members[victim].kill()
+            await running.members[victim].start()
+    outcome = demo.result()
+    assert outcome.differences == []
+    assert outcome.orders == ORDERS
