@@ -23,6 +23,7 @@ log = structlog.get_logger()
 Document = dict[str, Any]
 MOST_TRIES = 5
 DUPLICATE_KEY = 11000
+NEVER = 2**63
 
 
 class Contested(Exception):  # it names what happened
@@ -104,9 +105,10 @@ class Applier:
         failed: dict[int, Exception],
     ) -> list[Parked]:
         parking: list[Parked] = []
-        waiting = set(self._lot.streams)
+        waiting = dict(self._lot.streams)
         for event, recorded, key in decoded:
-            if event.stream_name in waiting:
+            # what stands before the first parked event was applied once, and a replay may bring it again
+            if (event.commit_position or 0) >= waiting.get(event.stream_name, NEVER):
                 parking.append(parked(event, None))
                 continue
             if recorded is None:
@@ -126,8 +128,8 @@ class Applier:
             held[key] = Held(stored, recorded.position, body)
         return parking
 
-    def _park(self, event: RecordedEvent, error: Exception, waiting: set[str], parking: list[Parked]) -> None:
-        waiting.add(event.stream_name)
+    def _park(self, event: RecordedEvent, error: Exception, waiting: dict[str, int], parking: list[Parked]) -> None:
+        waiting[event.stream_name] = event.commit_position or 0
         entry = parked(event, error)
         parking.append(entry)
         self.last_error = f"{entry.event_type} {entry.revision}@{entry.stream}: {entry.error}"

@@ -33,10 +33,12 @@ class ParkingLot:
     def __init__(self, database: AsyncDatabase[dict[str, Any]], view: str, generation: int) -> None:
         self._events: AsyncCollection[dict[str, Any]] = database["parked"]
         self._owner = collection_name(view, generation)
-        self.streams: set[str] = set()
+        self.streams: dict[str, int] = {}  # parked stream → position of its first parked event
 
     async def load(self) -> None:
-        self.streams = set(await self._events.distinct("stream", {"owner": self._owner}))
+        """What was parked before this process."""
+        async for event in self._events.find({"owner": self._owner}).sort("position", -1):
+            self.streams[event["stream"]] = event["position"]
 
     async def add(self, events: list[Parked]) -> None:
         """Repeatable: an event is parked once, however often it comes."""
@@ -64,4 +66,5 @@ class ParkingLot:
             ],
             ordered=False,
         )
-        self.streams.update(event.stream for event in events)
+        for event in events:
+            self.streams.setdefault(event.stream, event.position)

@@ -112,17 +112,7 @@ async def test_the_disk_is_synced_before_the_reply_is_sent(tmp_path: Path) -> No
     strace = ["strace", "-f", "-e", "trace=fdatasync,fsync,sendmsg", "-o", str(trace), "-p"]
     with running("embedded", "eventstore", "--port", "0", "--data", str(tmp_path / "data")) as node:
         tracer = subprocess.Popen(  # noqa: ASYNC220  # nothing else runs in this loop meanwhile
-            [
-                "strace",
-                "-f",
-                "-tt",
-                "-e",
-                "trace=fdatasync,fsync,sendmsg",
-                "-o",
-                str(trace),
-                "-p",
-                str(node.process.pid),
-            ],
+            [*strace, str(node.process.pid)],
             stderr=subprocess.PIPE,
         )
         assert tracer.stderr is not None

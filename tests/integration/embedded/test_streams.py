@@ -138,7 +138,7 @@ class TestReading:
     async def test_all_is_read_inclusive_forwards_and_exclusive_backwards(self, client: Client) -> None:
         stream, _ = await stream_of(client, 3)
         positions = [e.commit_position async for e in await client.read_stream(stream)]
-        mine = {"filter_include": [stream], "filter_by_stream_name": True}
+        mine: dict[str, Any] = {"filter_include": [stream], "filter_by_stream_name": True}
 
         async def found(**how: Any) -> list[int | None]:
             return [e.commit_position async for e in await client.read_all(**mine, **how)]
