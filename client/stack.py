@@ -24,17 +24,6 @@ LAST_LINES = 15
 DEFAULT_PORTS = {"eventstore": 2113, "mongo": 27017, "commands": 50051, "queries": 50052, "projections": 50053}
 ANY_PORTS = dict.fromkeys(DEFAULT_PORTS, 0)
 
-# runs a module as if by `python -m`, and ends with its parent, however that ends
-_CHILD = """
-import os, runpy, signal, sys, threading
-def watch(pipe):
-    os.read(pipe, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
-threading.Thread(target=watch, args=(int(sys.argv[1]),), daemon=True).start()
-sys.argv = sys.argv[2:]
-runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-"""
-
 
 class StackError(Exception):
     """One line that says what did not start or has ended, and what to do."""
@@ -64,8 +53,8 @@ class Member:
         try:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-c",
-                _CHILD,
+                "-m",
+                "client.supervised",
                 str(read_end),
                 *self.arguments,
                 stdin=asyncio.subprocess.DEVNULL,

@@ -1,0 +1,36 @@
+"""Money as people write it, exactly."""
+
+import pytest
+import typer
+
+from client.cli.output import money, to_money
+from protos.common.v1.types_pb2 import Money
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "minor"),
+    [
+        ("3.50", "EUR", 350),
+        ("3.5", "EUR", 350),
+        ("3", "EUR", 300),
+        ("0.01", "USD", 1),
+        ("300", "JPY", 300),
+        ("1.005", "KWD", 1005),
+    ],
+)
+def test_an_amount_is_taken_in_the_units_of_its_currency(text: str, currency: str, minor: int) -> None:
+    assert to_money(text, currency).amount_minor == minor
+
+
+@pytest.mark.parametrize(
+    ("text", "currency"), [("3.505", "EUR"), ("1.5", "JPY"), ("tea", "EUR"), ("NaN", "EUR"), ("1e99", "EUR")]
+)
+def test_what_is_no_amount_is_refused(text: str, currency: str) -> None:
+    with pytest.raises(typer.Exit) as refused:
+        to_money(text, currency)
+    assert refused.value.exit_code == 2
+
+
+def test_an_amount_is_shown_with_its_decimals() -> None:
+    assert money(Money(amount_minor=1234567, currency="EUR")) == "12,345.67 EUR"
+    assert money(Money(amount_minor=300, currency="JPY")) == "300 JPY"
