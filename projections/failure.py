@@ -33,10 +33,12 @@ class ParkingLot:
     def __init__(self, database: AsyncDatabase[dict[str, Any]], view: str, generation: int) -> None:
         self._events: AsyncCollection[dict[str, Any]] = database["parked"]
         self._owner = collection_name(view, generation)
-        self.streams: set[str] = set()
+        self.first: dict[str, int] = {}  # the position from which on a stream's events wait
 
     async def load(self) -> None:
-        self.streams = set(await self._events.distinct("stream", {"owner": self._owner}))
+        self.first = {}
+        async for event in self._events.find({"owner": self._owner}, {"stream": 1, "position": 1}).sort("position", 1):
+            self.first.setdefault(event["stream"], event["position"])
 
     async def add(self, events: list[Parked]) -> None:
         """Repeatable: an event is parked once, however often it comes."""
@@ -64,4 +66,5 @@ class ParkingLot:
             ],
             ordered=False,
         )
-        self.streams.update(event.stream for event in events)
+        for event in events:
+            self.first.setdefault(event.stream, event.position)
