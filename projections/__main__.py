@@ -14,6 +14,7 @@ import sys
 
 import structlog
 from prometheus_client import start_http_server
+from pydantic import ValidationError
 
 from projections.app import serving
 from projections.config import Settings
@@ -26,16 +27,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m projections", description="Run every view.")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one")
     port = parser.parse_args().port
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"ORDERSTREAM_{str(x['loc'][0]).upper()}: {x['msg']}" for x in error.errors())
+        return complain(f"a setting is not valid: {wrong}")
     configure_logging(settings.log_level)
     try:
         asyncio.run(run(settings, port))
+    except OSError as error:
+        return complain(f"cannot serve metrics on port {settings.metrics_port}: {error.strerror}")
     except RuntimeError as error:
         if "bind" not in str(error):
             raise
         return complain(f"port {port} on {settings.host} is taken or not allowed; choose another with --port")
     except ServiceFailure as error:
-        return complain(f"{error} ({settings.eventstore_uri})")
+        return complain(f"{error}; ORDERSTREAM_EVENTSTORE_URI and ORDERSTREAM_MONGO_URI say where they are")
     return 0
 
 

@@ -1,23 +1,29 @@
 """ProjectionService: how operators see and check the views."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
-from google.protobuf import any_pb2, timestamp_pb2
+import structlog
+from google.protobuf import duration_pb2, timestamp_pb2
 from google.rpc import error_details_pb2, status_pb2
+from pymongo.errors import PyMongoError
 
 from projections.runner import Runner, Status
 from projections.verify import Progress, Result, Verifier, to_json
 from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceServicer
+from server.failures import InvalidRequest, NotFound, ServiceFailure, StoreUnavailable
 from server.readmodel.state import Checkpoint, ViewState, now_micros
 
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
 else:
     Context = grpc.aio.ServicerContext
+
+log = structlog.get_logger()
 
 SERVICE = "operations.v1.ProjectionService"
 MOST_LISTED = 20
@@ -32,15 +38,17 @@ class ProjectionAdmin(ProjectionServiceServicer):
         self._verifier = verifier
 
     async def ListProjections(self, request: pb.ListProjectionsRequest, context: Context) -> pb.ListProjectionsResponse:
-        return pb.ListProjectionsResponse(
-            projections=[await self._tell(self._runners[x]) for x in sorted(self._runners)]
-        )
+        async with _answering(context):
+            told = [await self._tell(self._runners[name]) for name in sorted(self._runners)]
+        return pb.ListProjectionsResponse(projections=told)
 
     async def GetProjection(self, request: pb.GetProjectionRequest, context: Context) -> pb.GetProjectionResponse:
         runner = self._runners.get(request.view)
         if runner is None:
             await _no_such_view(context, request.view)
-        return pb.GetProjectionResponse(projection=await self._tell(runner))
+        async with _answering(context):
+            told = await self._tell(runner)
+        return pb.GetProjectionResponse(projection=told)
 
     async def VerifyProjections(
         self, request: pb.VerifyProjectionsRequest, context: Context
@@ -50,11 +58,16 @@ class ProjectionAdmin(ProjectionServiceServicer):
             if name not in self._runners:
                 await _no_such_view(context, name)
             views.append(self._runners[name].view)
-        async for message in self._verifier.verify(views, request.max_differences or MOST_LISTED):
-            yield _told(message)
+        if request.max_differences < 0:
+            await _refuse(context, InvalidRequest({"max_differences": "must not be negative"}))
+        async with _answering(context):
+            async for message in self._verifier.verify(views, request.max_differences or MOST_LISTED):
+                yield _told(message)
 
     async def _tell(self, runner: Runner) -> pb.Projection:
+        generation = await self._state.generation(runner.view.name)
         checkpoint = await self._state.checkpoint(runner.view.name)
+        lease = await self._state.lease(runner.view.name, generation)
         return pb.Projection(
             view=runner.view.name,
             status=pb.ProjectionStatus.Value(f"PROJECTION_STATUS_{runner.status.value}"),
@@ -64,7 +77,10 @@ class ProjectionAdmin(ProjectionServiceServicer):
             events_applied=runner.applied,
             last_error=runner.last_error,
             updated_at=_timestamp(checkpoint.updated_at) if checkpoint else None,
-            parked_streams=runner.parked_streams,
+            parked_streams=await self._state.parked_streams(runner.view.name),
+            owner=":".join(lease.owner.split(":")[:2]) if lease else "",
+            epoch=lease.epoch if lease else 0,
+            generation=generation,
         )
 
 
@@ -76,8 +92,8 @@ def lag_ms(checkpoint: Checkpoint | None) -> int:
 
 
 def healthy(runner: Runner) -> bool:
-    """A view that reads history or follows is; one that fails or has stopped is not."""
-    return runner.status in (Status.CATCHING_UP, Status.LIVE)
+    """A view that reads history, follows or stands by is; one that fails or has stopped is not."""
+    return runner.status in (Status.CATCHING_UP, Status.LIVE, Status.STANDBY)
 
 
 def _told(message: Progress | Result) -> pb.VerifyProjectionsResponse:
@@ -109,10 +125,45 @@ def _timestamp(micros: int) -> timestamp_pb2.Timestamp:
 
 
 async def _no_such_view(context: Context, view: str) -> NoReturn:
-    detail = any_pb2.Any()
-    detail.Pack(error_details_pb2.ErrorInfo(reason="VIEW_NOT_FOUND", domain="orderstream", metadata={"view": view}))
-    text = f"there is no view {view!r}"
-    status = status_pb2.Status(code=grpc.StatusCode.NOT_FOUND.value[0], message=text, details=[detail])
+    await _refuse(context, NotFound("VIEW_NOT_FOUND", view=view))
+
+
+CODES = {
+    "VIEW_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "FIELD_INVALID": grpc.StatusCode.INVALID_ARGUMENT,
+    "STORE_UNAVAILABLE": grpc.StatusCode.UNAVAILABLE,
+}
+
+
+@asynccontextmanager
+async def _answering(context: Context) -> AsyncIterator[None]:
+    """Stores that do not answer are told as such."""
+    try:
+        yield
+    except ServiceFailure as failure:
+        await _refuse(context, failure)
+    except PyMongoError as error:
+        log.warning("view store does not answer", error=str(error))
+        await _refuse(context, StoreUnavailable("view"))
+
+
+async def _refuse(context: Context, failure: ServiceFailure) -> NoReturn:
+    code = CODES[failure.reason]
+    status = status_pb2.Status(code=code.value[0], message=str(failure))
+    info = error_details_pb2.ErrorInfo(reason=failure.reason, domain="orderstream", metadata=dict(failure.metadata))
+    details: list[Any] = [info]
+    if isinstance(failure, InvalidRequest):
+        violations = [
+            error_details_pb2.BadRequest.FieldViolation(field=field, description=text)
+            for field, text in failure.violations.items()
+        ]
+        details.append(error_details_pb2.BadRequest(field_violations=violations))
+    if failure.retry_after is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(int(failure.retry_after * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    for detail in details:
+        status.details.add().Pack(detail)
     trailers = (("grpc-status-details-bin", status.SerializeToString()),)
-    await context.abort(grpc.StatusCode.NOT_FOUND, text, trailers)
+    await context.abort(code, status.message, trailers)
     raise AssertionError("abort returned")

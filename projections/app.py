@@ -1,6 +1,7 @@
 """The composition root: the only place of the read side's writer that constructs clients and servers."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -9,6 +10,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
 
 from projections.admin import SERVICE, ProjectionAdmin, healthy
 from projections.config import Settings
@@ -17,11 +19,15 @@ from projections.verify import Verifier
 from projections.views import VIEWS
 from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServicer_to_server
 from server.eventstore.store import connect
-from server.readmodel.state import Fenced, ViewState
+from server.failures import StoreUnavailable
+from server.readmodel.log import Log
+from server.readmodel.state import ViewState
 
 log = structlog.get_logger()
 
 LOOK_EVERY = 0.5  # seconds
+FIRST_PAUSE = 0.2  # seconds
+LONGEST_PAUSE = 2.0  # seconds
 OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -36,18 +42,21 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
 
     On leaving: NOT_SERVING, finish the batches at work, write the checkpoints, close.
     """
+    server = grpc.aio.server(options=OPTIONS)
+    bound = server.add_insecure_port(f"{settings.host}:{port}")  # first: a taken port is told before any waiting
     client = await connect(settings.eventstore_uri)
-    mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(settings.mongo_uri, serverSelectionTimeoutMS=3_000)
+    mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
+        settings.mongo_uri, serverSelectionTimeoutMS=3_000, connectTimeoutMS=3_000, socketTimeoutMS=20_000
+    )
     try:
+        await _stores_answer(Log(client), mongo, settings.start_within)
         database = mongo[settings.mongo_database]
         runners = [Runner(view, client, database, settings) for view in VIEWS]
-        server = grpc.aio.server(options=OPTIONS)
         admin = ProjectionAdmin(runners, ViewState(database), Verifier(client, database))
         add_ProjectionServiceServicer_to_server(admin, server)
         status = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-        bound = server.add_insecure_port(f"{settings.host}:{port}")
         await server.start()
         await status.set("", health_pb2.HealthCheckResponse.SERVING)
         await status.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
@@ -60,26 +69,39 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
         await client.close()
 
 
+async def _stores_answer(events: Log, mongo: AsyncMongoClient[dict[str, object]], within: float) -> None:
+    """Wait for both, whichever starts first. Raises `StoreUnavailable` when patience ends."""
+    deadline, pause = time.monotonic() + within, FIRST_PAUSE
+    while True:
+        try:
+            await events.head()
+            await _ping(mongo)
+        except StoreUnavailable as error:
+            if time.monotonic() + pause > deadline:
+                raise
+            log.warning("waiting for a store", error=str(error))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        else:
+            return
+
+
+async def _ping(mongo: AsyncMongoClient[dict[str, object]]) -> None:
+    try:
+        await mongo.admin.command("ping")
+    except PyMongoError as error:
+        raise StoreUnavailable("view") from error
+
+
 @asynccontextmanager
 async def _running(runners: list[Runner]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(_run(runner), name=runner.view.name) for runner in runners]
+    tasks = [asyncio.create_task(runner.run(), name=runner.view.name) for runner in runners]
     try:
         yield
     finally:
         for runner in runners:
             runner.stop()
         await asyncio.gather(*tasks)
-
-
-async def _run(runner: Runner) -> None:
-    try:
-        await runner.run()
-    except Fenced as fenced:
-        log.error("view given up", view=runner.view.name, reason=str(fenced))
-        runner.last_error = str(fenced)
-    except Exception as error:  # one broken view must not take the others with it; health and list show it
-        log.exception("view ended", view=runner.view.name)
-        runner.last_error = f"{type(error).__name__}: {error}"
 
 
 @asynccontextmanager

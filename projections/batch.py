@@ -17,6 +17,7 @@ from server.eventstore import codec
 from server.eventstore.codec import UnknownEventType
 from server.eventstore.recorded import Recorded
 from server.eventstore.registry import DomainEvent
+from server.readmodel.log import position_of
 
 log = structlog.get_logger()
 
@@ -24,6 +25,7 @@ Document = dict[str, Any]
 MOST_TRIES = 5
 DUPLICATE_KEY = 11000
 NEVER = 2**63
+NEVER = 2**64
 
 
 class Contested(Exception):  # it names what happened
@@ -59,8 +61,10 @@ class Applier:
         for _ in range(MOST_TRIES):
             held = await self._hold({key for _, _, key in decoded})
             parking = self._fold(decoded, held, dict(failed))
+            # parked before the documents are written: a document that several streams share moves past the failed
+            # event in the same batch, and a replay after a crash between the two would take it for applied
+            await self._lot.add(parking)
             if await self._write(held):
-                await self._lot.add(parking)
                 self._remember(held)
                 return
             self._cache.clear()
@@ -79,7 +83,7 @@ class Applier:
             except UnknownEventType:
                 self.skipped += 1  # newer than this code, or not ours: a view leaves out what it does not know
             except Exception as error:  # noqa: BLE001  # whatever it is, it parks this stream only
-                failed[event.commit_position or 0] = error
+                failed[position_of(event)] = error
                 decoded.append((event, None, ""))
             else:
                 if handled is not None:
@@ -105,14 +109,13 @@ class Applier:
         failed: dict[int, Exception],
     ) -> list[Parked]:
         parking: list[Parked] = []
-        waiting = dict(self._lot.streams)
+        waiting = dict(self._lot.first)
         for event, recorded, key in decoded:
-            # what stands before the first parked event was applied once, and a replay may bring it again
-            if (event.commit_position or 0) >= waiting.get(event.stream_name, NEVER):
+            if position_of(event) >= waiting.get(event.stream_name, NEVER):
                 parking.append(parked(event, None))
                 continue
             if recorded is None:
-                self._park(event, failed[event.commit_position or 0], waiting, parking)
+                self._park(event, failed[position_of(event)], waiting, parking)
                 continue
             document = held.get(key)
             if document is not None and recorded.position <= document.position:
@@ -129,7 +132,7 @@ class Applier:
         return parking
 
     def _park(self, event: RecordedEvent, error: Exception, waiting: dict[str, int], parking: list[Parked]) -> None:
-        waiting[event.stream_name] = event.commit_position or 0
+        waiting[event.stream_name] = position_of(event)
         entry = parked(event, error)
         parking.append(entry)
         self.last_error = f"{entry.event_type} {entry.revision}@{entry.stream}: {entry.error}"

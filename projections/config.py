@@ -23,4 +23,6 @@ class Settings(BaseSettings):
     prefetched: int = Field(default=4_000, gt=0, description="events read ahead of the batch at work")
     cached_documents: int = Field(default=10_000, gt=0, description="documents kept in memory, per view")
     heartbeat: float = Field(default=1.0, gt=0, description="between two signs of life of an idle view")
+    lease: float = Field(default=3.0, gt=0, description="how long an owner may be silent; above the heartbeat")
+    start_within: float = Field(default=15.0, ge=0, description="for the stores to answer when starting")
     longest_pause: float = Field(default=5.0, gt=0, description="between two tries while a store is down")

@@ -33,12 +33,12 @@ class ParkingLot:
     def __init__(self, database: AsyncDatabase[dict[str, Any]], view: str, generation: int) -> None:
         self._events: AsyncCollection[dict[str, Any]] = database["parked"]
         self._owner = collection_name(view, generation)
-        self.streams: dict[str, int] = {}  # parked stream → position of its first parked event
+        self.first: dict[str, int] = {}  # the position from which on a stream's events wait
 
     async def load(self) -> None:
-        """What was parked before this process."""
-        async for event in self._events.find({"owner": self._owner}).sort("position", -1):
-            self.streams[event["stream"]] = event["position"]
+        self.first = {}
+        async for event in self._events.find({"owner": self._owner}, {"stream": 1, "position": 1}).sort("position", 1):
+            self.first.setdefault(event["stream"], event["position"])
 
     async def add(self, events: list[Parked]) -> None:
         """Repeatable: an event is parked once, however often it comes."""
@@ -67,4 +67,4 @@ class ParkingLot:
             ordered=False,
         )
         for event in events:
-            self.streams.setdefault(event.stream, event.position)
+            self.first.setdefault(event.stream, event.position)

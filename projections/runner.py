@@ -6,14 +6,13 @@ The checkpoint goes last: a crash before it replays a batch, and a replay change
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
 import structlog
-from esdbclient import CaughtUp, Checkpoint, RecordedEvent
+from esdbclient import CaughtUp, Checkpoint
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from esdbclient.exceptions import EventStoreDBClientException
 from prometheus_client import Counter, Gauge
@@ -23,10 +22,14 @@ from pymongo.errors import PyMongoError
 from projections.batch import Applier, Contested
 from projections.config import Settings
 from projections.failure import ParkingLot
+from projections.lease import Keeper, this_process
+from projections.source import Broken, Source
 from projections.view import View
+from server.failures import ServiceFailure
 from server.readmodel import state
 from server.readmodel.documents import INDEXES
-from server.readmodel.state import ViewState, now_micros
+from server.readmodel.log import Log, being_cancelled, position_of
+from server.readmodel.state import Fenced, Lease, ViewState, now_micros
 
 log = structlog.get_logger()
 
@@ -35,7 +38,6 @@ APPLIED = Counter("orderstream_projection_events_total", "Events taken in.", ["v
 RESTARTS = Counter("orderstream_projection_restarts_total", "Times it had to begin anew after a failure.", ["view"])
 PARKED = Gauge("orderstream_projection_parked_streams", "Streams held back after a failing event.", ["view"])
 
-CHECKPOINT_WINDOW = 500  # events the server looks through before it says how far it has come
 FIRST_PAUSE = 0.1  # seconds
 
 
@@ -46,10 +48,14 @@ class Status(StrEnum):
     LIVE = "LIVE"
     FAILING = "FAILING"
     STOPPED = "STOPPED"
+    STANDBY = "STANDBY"
 
 
 class Runner:
-    """One view in one process. `run` ends when it is told to stop, or raises `Fenced` if another process takes over."""
+    """One view in one process: stands by until it is the owner, then follows, until it is told to stop.
+
+    Whatever goes wrong, it begins anew from the checkpoint after a pause; `status` and `last_error` tell.
+    """
 
     def __init__(
         self, view: View[Any], client: AsyncEventStoreDBClient, database: AsyncDatabase[Any], settings: Settings
@@ -64,12 +70,18 @@ class Runner:
         self._database = database
         self._settings = settings
         self._state = ViewState(database)
+        self._keeper = Keeper(self._state, this_process(), settings.lease)
+        self._log = Log(client)
         self._stop = asyncio.Event()
+        self._source: Source | None = None
         self._last_batch = 0.0
+        self._missed: int | None = None
 
     def stop(self) -> None:
         """Finish the batch at work, write the checkpoint, end."""
         self._stop.set()
+        if self._source is not None:
+            self._source.wake()
 
     async def run(self) -> None:
         pause = FIRST_PAUSE
@@ -77,38 +89,66 @@ class Runner:
             while not self._stop.is_set():
                 before = self.applied
                 try:
-                    await self._follow()
-                except (EventStoreDBClientException, PyMongoError, Contested, _Broken) as error:
-                    if self.applied > before:
-                        pause = FIRST_PAUSE
-                    self.status = Status.FAILING
-                    self.last_error = f"{type(error).__name__}: {error}"
-                    RESTARTS.labels(self.view.name).inc()
-                    log.warning("projection begins anew", view=self.view.name, error=self.last_error, pause=pause)
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._stop.wait(), pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-                    pause = min(pause * 2, self._settings.longest_pause)
+                    await self._own_and_follow()
+                except Fenced as fenced:
+                    log.warning("view given up", view=self.view.name, reason=str(fenced))
+                except (ServiceFailure, EventStoreDBClientException, PyMongoError, Contested, Broken) as error:
+                    pause = FIRST_PAUSE if self.applied > before else pause
+                    await self._failed(error, pause)
+                except asyncio.CancelledError as error:
+                    if being_cancelled():
+                        raise
+                    await self._failed(error, pause)  # the client's reconnect cancels what else is under way on it
+                except Exception as error:  # a defect in one view must not end it for good, nor touch the others
+                    log.exception("defect", view=self.view.name)
+                    await self._failed(error, pause)
+                else:
+                    continue
+                pause = min(pause * 2, self._settings.longest_pause)
         finally:
             self.status = Status.STOPPED
+            if self.checkpoint is not None:
+                with suppress(PyMongoError):  # then whoever stands by waits for the lease to run out
+                    await self._state.release(self.checkpoint)
 
-    async def _follow(self) -> None:
-        view = self.view
-        generation = await self._state.generation(view.name)
+    async def _failed(self, error: BaseException, pause: float) -> None:
+        self.status = Status.FAILING
+        self.last_error = f"{type(error).__name__}: {error}"
+        RESTARTS.labels(self.view.name).inc()
+        log.warning("projection begins anew", view=self.view.name, error=self.last_error, pause=pause)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+
+    async def _own_and_follow(self) -> None:
+        name = self.view.name
+        generation = await self._state.generation(name)
+        self.checkpoint = await self._keeper.acquire(name, generation, self._stop, self._standing_by)
+        if self.checkpoint is not None:
+            await self._follow(generation)
+
+    def _standing_by(self, lease: Lease) -> None:
+        if self.status is not Status.STANDBY:
+            log.info("standing by", view=self.view.name, owner=lease.owner)
+        self.status = Status.STANDBY
+
+    async def _follow(self, generation: int) -> None:
+        view, settings = self.view, self._settings
+        assert self.checkpoint is not None, "a view is owned before it is followed"
         documents = self._state.documents(view.name, generation)
         for index in INDEXES[view.name]:
             await documents.create_index(list(index))
         lot = ParkingLot(self._database, view.name, generation)
         await lot.load()
-        self.checkpoint = await self._state.take_over(view.name, generation)
-        applier = Applier(view, documents, lot, most_cached=self._settings.cached_documents)
-        self.status = Status.CATCHING_UP
-        async with _Prefetch(self._client, view, self.checkpoint.position, self._settings.prefetched) as source:
+        applier = Applier(view, documents, lot, most_cached=settings.cached_documents)
+        self._missed = None
+        async with Source(self._client, view, self.checkpoint.position, settings.prefetched) as self._source:
+            self.status = Status.CATCHING_UP
             while not self._stop.is_set():
-                await self._step(source, applier, lot)
+                await self._step(self._source, applier, lot)
 
-    async def _step(self, source: "_Prefetch", applier: Applier, lot: ParkingLot) -> None:
+    async def _step(self, source: Source, applier: Applier, lot: ParkingLot) -> None:
         settings, before = self._settings, self.checkpoint
-        assert before is not None, "a view is taken over before it steps"
+        assert before is not None, "a view is owned before it steps"
         live = self.status is Status.LIVE
         if live:
             await self._pace()
@@ -116,100 +156,44 @@ class Runner:
         events = [item for item in items if not isinstance(item, Checkpoint | CaughtUp)]
         if events:
             await applier.apply(events)
-        reached = max((item.commit_position or 0 for item in items), default=0)
-        if any(isinstance(item, CaughtUp) for item in items):
-            live = True
+        reached = max((position_of(item) for item in items), default=before.position)
         now = now_micros()
+        if items:
+            self._missed = None
+        elif not self._stop.is_set():
+            reached = await self._listen(before.position)
+        live = live or any(isinstance(item, CaughtUp) for item in items)
+        whole = live and source.empty() and self._missed is None
         after = replace(
             before,
             position=max(before.position, reached),
-            caught_up_at=now if live and source.empty() else before.caught_up_at,
-            updated_at=now,
+            caught_up_at=now if whole else before.caught_up_at,
+            updated_at=now_micros(),
         )
         await self._state.advance(after)
         self.checkpoint = after
         self.status = Status.LIVE if live else Status.CATCHING_UP
         self.applied += len(events)
-        self.parked_streams = len(lot.streams)
+        self.parked_streams = len(lot.first)
         if applier.last_error:
             self.last_error = applier.last_error
         POSITION.labels(self.view.name).set(after.position)
         APPLIED.labels(self.view.name).inc(len(events))
         PARKED.labels(self.view.name).set(self.parked_streams)
 
+    async def _listen(self, position: int) -> int:
+        """Nothing has come for a while: ask the log whether that is so. The position up to which it is.
+
+        A subscription can be dead and look alive: a connection half open, a node that hangs. What the log has had for
+        a whole heartbeat without it being brought to us says so.
+        """
+        ahead = await self._log.ahead_of(position, self.view.stream_filter())
+        if ahead.next_event is not None and ahead.next_event == self._missed:
+            raise Broken(f"silent at {position} though the log has had an event at {self._missed} for a while")
+        self._missed = ahead.next_event
+        return ahead.whole_until
+
     async def _pace(self) -> None:
         """After a pause the next event is taken at once; in a flood they are taken together."""
         await asyncio.sleep(max(0.0, self._last_batch + self._settings.pace - time.monotonic()))
         self._last_batch = time.monotonic()
-
-
-class _Broken(Exception):  # it names what happened
-    """The subscription has ended without being asked to."""
-
-
-class _Prefetch:
-    """A catch-up subscription read ahead by a task of its own, into a bounded queue."""
-
-    def __init__(self, client: AsyncEventStoreDBClient, view: View[Any], position: int, most: int) -> None:
-        self._client = client
-        self._view = view
-        self._position = position
-        self._queue: asyncio.Queue[RecordedEvent | Exception] = asyncio.Queue(most)
-        self._failure: Exception | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._subscription: Any = None
-
-    async def __aenter__(self) -> "_Prefetch":
-        self._subscription = await self._client.subscribe_to_all(
-            commit_position=self._position or None,
-            filter_include=self._view.stream_filter(),
-            filter_by_stream_name=True,
-            include_checkpoints=True,
-            include_caught_up=True,
-            window_size=CHECKPOINT_WINDOW,
-            checkpoint_interval_multiplier=1,
-        )
-        self._task = asyncio.create_task(self._read(self._subscription))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._task is not None, "entered before it is left"
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-        await self._subscription.stop()
-
-    async def _read(self, subscription: AsyncIterator[RecordedEvent]) -> None:
-        try:
-            async for item in subscription:
-                await self._queue.put(item)
-            await self._queue.put(_Broken("the subscription ended"))
-        except Exception as error:  # noqa: BLE001  # handed to whoever waits for the next batch
-            await self._queue.put(error)
-
-    async def batch(self, most: int, patience: float) -> list[RecordedEvent]:
-        """All that is there, at most `most`; none if nothing comes within `patience` seconds."""
-        self._raise_failure()
-        items: list[RecordedEvent] = []
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                self._take(await self._queue.get(), items)
-        while len(items) < most and not self._queue.empty():
-            self._take(self._queue.get_nowait(), items)
-        if not items:
-            self._raise_failure()
-        return items
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _take(self, item: RecordedEvent | Exception, items: list[RecordedEvent]) -> None:
-        if isinstance(item, Exception):
-            known = isinstance(item, EventStoreDBClientException | _Broken)
-            self._failure = item if known else _Broken(repr(item))
-        else:
-            items.append(item)
-
-    def empty(self) -> bool:
-        return self._queue.empty()

@@ -8,6 +8,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +18,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from projections.view import View, stream_filter
 from server.eventstore import codec
-from server.eventstore.codec import CodecError
+from server.eventstore.codec import UnknownEventType
 from server.eventstore.registry import CATEGORIES
+from server.readmodel.log import Log, position_of
 from server.readmodel.state import ViewState
 
 PROGRESS_EVERY = 5_000  # events
@@ -55,7 +57,10 @@ class Result:
 
 @dataclass(slots=True)
 class _Fold:
-    """One view out of the log, in memory; `waiting` has the documents that are ahead of the fold, by key."""
+    """One view out of the log, in memory; `waiting` has the documents that are ahead of the fold, by key.
+
+    A stream with an event that cannot be folded is `stuck` from there on, as it is parked in the view.
+    """
 
     view: View[Any]
     result: Result
@@ -63,20 +68,25 @@ class _Fold:
     bodies: dict[str, Any] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    stuck: set[str] = field(default_factory=set)
 
     def take(self, event: RecordedEvent) -> None:
+        if event.stream_name in self.stuck:
+            return
         try:
             recorded = codec.recorded(event)
-        except CodecError:
-            return
-        handled = self.view.handler(recorded)
-        if handled is None:
-            return
-        key, reduce = handled
-        try:
+            handled = self.view.handler(recorded)
+            if handled is None:
+                return
+            key, reduce = handled
             body = reduce(self.bodies.get(key), recorded)
-        except Exception as error:  # noqa: BLE001  # a handler that fails here fails in the view too: say so
-            self.differ(key, "", f"{type(error).__name__}: {error}", None)
+        except UnknownEventType:
+            return
+        except Exception as error:  # noqa: BLE001  # what fails here is parked in the view: one difference a stream
+            self.stuck.add(event.stream_name)
+            self.differ(
+                event.stream_name, f"revision {event.stream_position}", f"{type(error).__name__}: {error}", None
+            )
             return
         self.result.events += 1
         self.bodies[key], self.positions[key] = body, recorded.position
@@ -104,14 +114,14 @@ class Verifier:
     """Reads the log once for all views that are asked for."""
 
     def __init__(self, client: AsyncEventStoreDBClient, database: AsyncDatabase[Any]) -> None:
-        self._client = client
+        self._log = Log(client)
         self._state = ViewState(database)
 
     async def verify(self, views: Sequence[View[Any]], most: int = 20) -> AsyncIterator[Progress | Result]:
         """Progress now and then, then one result per view."""
         head = await self.head()
         folds = [_Fold(view, Result(view.name), most) for view in views]
-        log = _Log(self._client, folds)
+        log = _Reading(self._log, folds)
         async for progress in log.fold(0, head):
             yield progress
         for fold in folds:
@@ -163,19 +173,14 @@ class Verifier:
     async def head(self, view: View[Any] | None = None, until: int | None = None) -> int:
         """The position of the last event (that the view follows, at or before `until`); 0 if there is none."""
         pattern = stream_filter(CATEGORIES if view is None else view.categories)
-        start = None if until is None else until + 1
-        async for event in await self._client.read_all(
-            commit_position=start, backwards=True, filter_include=[pattern], filter_by_stream_name=True, limit=1
-        ):
-            return event.commit_position or 0
-        return 0
+        return await self._log.head(pattern, until)
 
 
-class _Log:
+class _Reading:
     """The domain's events, in order, into every fold; and whether revisions are dense."""
 
-    def __init__(self, client: AsyncEventStoreDBClient, folds: Sequence[_Fold]) -> None:
-        self._client = client
+    def __init__(self, log: Log, folds: Sequence[_Fold]) -> None:
+        self._log = log
         self._folds = folds
         self._revisions: dict[str, int] = {}
         self._gaps: dict[str, int] = {}
@@ -184,24 +189,23 @@ class _Log:
     async def fold(self, after: int, until: int) -> AsyncIterator[Progress]:
         if until <= after:
             return
-        reading = await self._client.read_all(
-            commit_position=after + 1 if after else None,
-            filter_include=[stream_filter(CATEGORIES)],
-            filter_by_stream_name=True,
-        )
-        async for event in reading:
-            position = event.commit_position or 0
-            if position > until:
-                break
-            self._check_revision(event)
-            category = event.stream_name.partition("-")[0]
-            for fold in self._folds:
-                if category in fold.view.categories:
-                    fold.take(event)
-            self._events += 1
-            if self._events % PROGRESS_EVERY == 0:
-                yield Progress(self._events, position, until)
-                await asyncio.sleep(0)
+        async with aclosing(self._log.after(after, stream_filter(CATEGORIES))) as reading:
+            async for event in reading:
+                position = position_of(event)
+                if position > until:
+                    break
+                self._take(event)
+                if self._events % PROGRESS_EVERY == 0:
+                    yield Progress(self._events, position, until)
+                    await asyncio.sleep(0)
+
+    def _take(self, event: RecordedEvent) -> None:
+        self._check_revision(event)
+        category = event.stream_name.partition("-")[0]
+        for fold in self._folds:
+            if category in fold.view.categories:
+                fold.take(event)
+        self._events += 1
 
     def streams_of(self, view: View[Any]) -> int:
         return sum(stream.partition("-")[0] in view.categories for stream in self._revisions)

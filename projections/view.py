@@ -58,9 +58,9 @@ class View(Generic[B]):
         key = None if handler is None else handler.key(event)
         return None if handler is None or key is None else (key, handler.reduce)
 
-    def stream_filter(self) -> list[str]:
+    def stream_filter(self) -> str:
         """A regular expression for stream names, as esdbclient takes it (it puts ^ and $ around)."""
-        return [stream_filter(self.categories)]
+        return stream_filter(self.categories)
 
 
 def stream_filter(categories: tuple[str, ...]) -> str:

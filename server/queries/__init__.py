@@ -11,12 +11,12 @@ from protos.orders.v1.queries_pb2_grpc import add_OrderQueryServiceServicer_to_s
 from protos.products.v1.queries_pb2_grpc import add_ProductQueryServiceServicer_to_server
 from protos.users.v1.queries_pb2_grpc import add_UserQueryServiceServicer_to_server
 from server.queries.freshness import FreshViews
-from server.queries.history import History
 from server.queries.orders import OrderQueries
 from server.queries.products import ProductQueries
 from server.queries.users import UserQueries
 from server.queries.views import Views
 from server.readmodel.finders import Finders
+from server.readmodel.log import Log
 from server.readmodel.state import ViewState
 
 # which streams each view follows: what a token has to be proved against
@@ -34,9 +34,9 @@ Service = tuple[str, Callable[[grpc.aio.Server], None]]
 
 def query_services(database: AsyncDatabase[Any], client: AsyncEventStoreDBClient) -> list[Service]:
     """The services by full name, each with how to register it."""
-    state, history = ViewState(database), History(client)
-    views = Views(Finders(state), FreshViews(state, FOLLOWS, history.nothing_between))
-    orders, products, users = OrderQueries(views, history), ProductQueries(views), UserQueries(views)
+    state, log = ViewState(database), Log(client)
+    views = Views(Finders(state), FreshViews(state, FOLLOWS, log))
+    orders, products, users = OrderQueries(views, log), ProductQueries(views), UserQueries(views)
     return [
         ("orders.v1.OrderQueryService", lambda server: add_OrderQueryServiceServicer_to_server(orders, server)),
         ("products.v1.ProductQueryService", lambda server: add_ProductQueryServiceServicer_to_server(products, server)),

@@ -1,87 +1,112 @@
 """Answers at least as fresh as the caller asks for.
 
 A view is fresh up to its checkpoint, and further if the log holds nothing beyond it that the view follows. One watcher
-per view reads the checkpoint for all calls that wait.
+per view looks for all calls that wait.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from server.eventstore.token import from_token
-from server.failures import NotFreshEnough
+from server.failures import NotFreshEnough, StoreUnavailable
+from server.readmodel.log import Log
 from server.readmodel.state import Checkpoint, ViewState
 
 GOOD_FOR = 0.1  # seconds that a checkpoint may be told again without reading it
 LOOK_EVERY = 0.005  # seconds, while calls wait
+ASK_AFTER = 0.03  # seconds that a checkpoint stands still before the log is asked whether there is anything to wait for
 SPARE = 0.05  # seconds of the caller's deadline kept for the answer
 WITHOUT_DEADLINE = 10.0  # seconds
 
-NothingBetween = Callable[[str, int, int], Awaitable[bool]]  # stream pattern, after, up to and including
-
 
 class FreshViews:
-    """`follows` has the stream categories of each view; `nothing_between` asks the log whether it has none of them."""
+    """`follows` has, per view, the pattern of the streams it follows."""
 
-    def __init__(self, state: ViewState, follows: Mapping[str, str], nothing_between: NothingBetween) -> None:
-        self._watchers = {view: _Watcher(view, pattern, state, nothing_between) for view, pattern in follows.items()}
+    def __init__(self, state: ViewState, follows: Mapping[str, str], log: Log) -> None:
+        self._watchers = {view: _Watcher(view, pattern, state, log) for view, pattern in follows.items()}
 
     async def at_least(self, view: str, token: str, context: Any) -> Checkpoint:
-        """Wait until the view reflects the token ("" for any). Raises `TokenInvalid` or `NotFreshEnough`."""
+        """Wait until the view reflects the token ("" for any). Raises `TokenInvalid` or `NotFreshEnough`.
+
+        The position that comes back is at least the token's.
+        """
         watcher = self._watchers[view]
         if not token:
             return await watcher.recent()
         remaining = context.time_remaining()
         patience = WITHOUT_DEADLINE if remaining is None else remaining
-        return await watcher.reach(from_token(token), time.monotonic() + patience - SPARE)
+        return await watcher.reach(from_token(token), patience - SPARE)
 
 
 class _Watcher:
-    """What is known of one view's checkpoint."""
+    """What is known of one view. It looks quickly while calls wait, and not at all while none does."""
 
-    def __init__(self, view: str, pattern: str, state: ViewState, nothing_between: NothingBetween) -> None:
+    def __init__(self, view: str, pattern: str, state: ViewState, log: Log) -> None:
         self._view = view
         self._pattern = pattern
         self._state = state
-        self._nothing_between = nothing_between
+        self._log = log
         self._known = _nothing(view)
         self._read_at = 0.0
+        self._moved_at = 0.0
         self._reading: asyncio.Task[None] | None = None
+        self._proving: asyncio.Task[None] | None = None
 
     async def recent(self) -> Checkpoint:
         if time.monotonic() - self._read_at > GOOD_FOR:
-            await self._read()
+            await self._look()
         return self._known
 
-    async def reach(self, wanted: int, deadline: float) -> Checkpoint:
-        asked_at = -1
-        while self._known.position < wanted:
-            await self._read()
-            if self._known.position >= wanted:
-                break
-            if self._known.position != asked_at:
-                asked_at = self._known.position
-                if await self._nothing_between(self._pattern, asked_at, wanted):
-                    return self._known
-            if time.monotonic() >= deadline:
-                raise NotFreshEnough(self._view, wanted, self._known.position)
-            await asyncio.sleep(min(LOOK_EVERY, max(0.0, deadline - time.monotonic())))
+    async def reach(self, wanted: int, patience: float) -> Checkpoint:
+        ask_from = time.monotonic() + ASK_AFTER
+        try:
+            async with asyncio.timeout(patience):
+                while (await self.recent()).position < wanted:
+                    self._prove(max(ask_from, self._moved_at + ASK_AFTER))
+                    await asyncio.sleep(LOOK_EVERY)
+                    await self._look()
+        except TimeoutError:
+            raise NotFreshEnough(self._view, wanted, self._known.position) from None
         return self._known
 
-    async def _read(self) -> None:
+    async def _look(self) -> None:
         """One read for all who ask at the same time."""
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read_once())
+        if self._reading is None or self._reading.done():
+            self._reading = _task(self._read())
         await asyncio.shield(self._reading)
 
-    async def _read_once(self) -> None:
-        try:
-            found = await self._state.checkpoint(self._view)
-            self._known = found or _nothing(self._view)
-            self._read_at = time.monotonic()
-        finally:
-            self._reading = None
+    async def _read(self) -> None:
+        found = await self._state.checkpoint(self._view) or _nothing(self._view)
+        now, known = time.monotonic(), self._known
+        if (found.generation, found.epoch) == (known.generation, known.epoch) and found.position <= known.position:
+            found = replace(found, position=known.position)  # it may be proved further than it has written down
+        else:
+            self._moved_at = now
+        self._known, self._read_at = found, now
+
+    def _prove(self, not_before: float) -> None:
+        """Ask the log, beside the looking, whether there is anything to wait for."""
+        if time.monotonic() >= not_before and (self._proving is None or self._proving.done()):
+            self._proving = _task(self._prove_further(self._known))
+
+    async def _prove_further(self, known: Checkpoint) -> None:
+        with suppress(StoreUnavailable):  # the view may come as far without this
+            whole = (await self._log.ahead_of(known.position, self._pattern)).whole_until
+            now = self._known
+            if (now.generation, now.epoch) == (known.generation, known.epoch):
+                self._known = replace(now, position=max(now.position, whole))
+        self._moved_at = time.monotonic()
+
+
+def _task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A failure is raised to those who wait for it; nobody may be left to."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 def _nothing(view: str) -> Checkpoint:

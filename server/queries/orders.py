@@ -10,10 +10,11 @@ from protos.orders.v1 import types_pb2 as types
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceServicer
 from server.failures import InvalidRequest, NotFound
 from server.queries import replies
-from server.queries.history import History, to_entry
+from server.queries.history import to_entry
 from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.views import Views
 from server.readmodel.documents import to_micros
+from server.readmodel.log import Log
 from server.rpc.typing import Context
 from server.rpc.validation import Rule, check, known_enum, optional, uuid
 
@@ -41,9 +42,9 @@ LIST_RULES: dict[str, Rule] = {
 class OrderQueries(OrderQueryServiceServicer):
     """Answers about orders."""
 
-    def __init__(self, views: Views, history: History) -> None:
+    def __init__(self, views: Views, log: Log) -> None:
         self._views = views
-        self._history = history
+        self._log = log
 
     async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.GetOrderResponse:
         check(request, {"order_id": uuid})
@@ -101,7 +102,7 @@ class OrderQueries(OrderQueryServiceServicer):
         most, after = page_size(request.page_size), from_page_token(request, int)
         freshness, _ = await self._views.at_least("order_detail", request.consistency_token, context)
         start = 0 if after is None else after[0] + 1
-        events = await self._history.events(f"order-{request.order_id}", start, most + 1)
+        events = await self._log.stream(f"order-{request.order_id}", start, most + 1)
         if events is None:
             raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
         page, more = events[:most], len(events) > most

@@ -22,11 +22,12 @@ class Finders:
     ) -> list[Document]:
         """Rows of order_list by (created_at, order id), from behind `after`."""
         query: Document = dict(where)
-        way, beyond = (-1, "$lt") if newest_first else (1, "$gt")
+        way, beyond, bound = (-1, "$lt", "$lte") if newest_first else (1, "$gt", "$gte")
         if after is not None:
             at, order_id = after
-            behind = [{"created_at": {beyond: at}}, {"created_at": at, "_id": {beyond: order_id}}]
-            query = {"$and": [query, {"$or": behind}]} if query else {"$or": behind}
+            # the bound lets the index begin there; the alternatives only sort out rows of the same microsecond
+            query["created_at"] = _narrowed(query.get("created_at", {}), bound, at)
+            query["$or"] = [{"created_at": {beyond: at}}, {"created_at": at, "_id": {beyond: order_id}}]
         documents = self._state.documents("order_list", generation)
         return await documents.find(query).sort([("created_at", way), ("_id", way)]).limit(most).to_list()
 
@@ -38,3 +39,9 @@ class Finders:
         if keys:
             query["_id"] = dict(keys)
         return await self._state.documents(view, generation).find(query).sort("_id", 1).limit(most).to_list()
+
+
+def _narrowed(range_: Mapping[str, int], bound: str, at: int) -> dict[str, int]:
+    """The range with one more bound; where it has that one already, the tighter of the two."""
+    tighter = min if bound == "$lte" else max
+    return {**range_, bound: tighter(at, range_.get(bound, at))}

@@ -1,7 +1,7 @@
 """Where views stand: which generation is live, and how far it has come. The one place that knows these two collections.
 
 `projections`   {_id: view, generation}                     the pointer that readers follow
-`checkpoints`   {_id: "<view>.g<generation>", …}            see `Checkpoint`
+`checkpoints`   {_id: "<view>.g<generation>", …}            see `Checkpoint` and `Lease`
 """
 
 import time
@@ -27,6 +27,15 @@ class Checkpoint:
     caught_up_at: int
     updated_at: int
     epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """`owner` is "" while nobody runs the view; `beats` counts the owner's signs of life."""
+
+    owner: str
+    epoch: int
+    beats: int
 
 
 class Fenced(Exception):  # it names what happened
@@ -72,19 +81,47 @@ class ViewState:
         found = await self._checkpoints.find_one({"_id": collection_name(view, generation)})
         return None if found is None else _checkpoint(view, generation, found)
 
-    async def take_over(self, view: str, generation: int) -> Checkpoint:
-        """Begin a new epoch: whoever wrote under an older one is fenced from now on."""
+    async def lease(self, view: str, generation: int) -> Lease | None:
+        """Who runs the view; None if nobody ever has."""
+        found = await self._checkpoints.find_one({"_id": collection_name(view, generation)})
+        return None if found is None else _lease(found)
+
+    async def take_over(self, view: str, generation: int, owner: str = "") -> Checkpoint:
+        """Begin a new epoch, whoever owns the view: what is written under an older one is fenced from now on."""
         found = await self._durable.find_one_and_update(
             {"_id": collection_name(view, generation)},
-            {"$inc": {"epoch": 1}, "$setOnInsert": {"position": 0, "caught_up_at": 0, "updated_at": now_micros()}},
+            {
+                "$inc": {"epoch": 1},
+                "$set": {"owner": owner, "updated_at": now_micros()},
+                "$setOnInsert": {"position": 0, "caught_up_at": 0, "beats": 0},
+            },
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
         assert found is not None, "an upsert returns what it made"
         return _checkpoint(view, generation, found)
 
+    async def claim(self, view: str, generation: int, owner: str, seen: Lease) -> Checkpoint | None:
+        """Begin a new epoch if the lease is still as it was seen; None if its owner lives or another was quicker."""
+        found = await self._durable.find_one_and_update(
+            {"_id": collection_name(view, generation), "epoch": seen.epoch, "beats": seen.beats},
+            {"$set": {"epoch": seen.epoch + 1, "owner": owner, "updated_at": now_micros()}},
+            return_document=ReturnDocument.AFTER,
+        )
+        return None if found is None else _checkpoint(view, generation, found)
+
+    async def parked_streams(self, view: str) -> int:
+        """How many streams the live generation holds back after a failing event."""
+        owner = collection_name(view, await self.generation(view))
+        return len(await self._database["parked"].distinct("stream", {"owner": owner}))
+
+    async def release(self, checkpoint: Checkpoint) -> None:
+        """Let another process take the view at once. Nothing happens if it has."""
+        key = collection_name(checkpoint.view, checkpoint.generation)
+        await self._durable.update_one({"_id": key, "epoch": checkpoint.epoch}, {"$set": {"owner": ""}})
+
     async def advance(self, checkpoint: Checkpoint) -> None:
-        """Write it. Raises `Fenced` if its epoch is over."""
+        """Write it, which is also the owner's sign of life. Raises `Fenced` if its epoch is over."""
         done = await self._durable.update_one(
             {"_id": collection_name(checkpoint.view, checkpoint.generation), "epoch": checkpoint.epoch},
             {
@@ -92,11 +129,16 @@ class ViewState:
                     "position": checkpoint.position,
                     "caught_up_at": checkpoint.caught_up_at,
                     "updated_at": checkpoint.updated_at,
-                }
+                },
+                "$inc": {"beats": 1},
             },
         )
         if not done.matched_count:
             raise Fenced(f"{checkpoint.view} belongs to another process since epoch {checkpoint.epoch}")
+
+
+def _lease(found: Document) -> Lease:
+    return Lease(owner=found["owner"], epoch=found["epoch"], beats=found["beats"])
 
 
 def _checkpoint(view: str, generation: int, found: Document) -> Checkpoint:

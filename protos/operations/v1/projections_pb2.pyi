@@ -36,6 +36,10 @@ class _ProjectionStatusEnumTypeWrapper(google.protobuf.internal.enum_type_wrappe
     """It cannot go on; last_error says why. It is tried again with a back-off."""
     PROJECTION_STATUS_STOPPED: _ProjectionStatus.ValueType  # 4
     """No process runs it."""
+    PROJECTION_STATUS_PAUSED: _ProjectionStatus.ValueType  # 5
+    """An operator has paused it."""
+    PROJECTION_STATUS_STANDBY: _ProjectionStatus.ValueType  # 6
+    """Another process runs it; this one takes over when that one falls silent."""
 
 class ProjectionStatus(_ProjectionStatus, metaclass=_ProjectionStatusEnumTypeWrapper):
     """ProjectionStatus is what a view is doing."""
@@ -50,6 +54,10 @@ PROJECTION_STATUS_FAILING: ProjectionStatus.ValueType  # 3
 """It cannot go on; last_error says why. It is tried again with a back-off."""
 PROJECTION_STATUS_STOPPED: ProjectionStatus.ValueType  # 4
 """No process runs it."""
+PROJECTION_STATUS_PAUSED: ProjectionStatus.ValueType  # 5
+"""An operator has paused it."""
+PROJECTION_STATUS_STANDBY: ProjectionStatus.ValueType  # 6
+"""Another process runs it; this one takes over when that one falls silent."""
 Global___ProjectionStatus: typing_extensions.TypeAlias = ProjectionStatus
 
 @typing.final
@@ -67,6 +75,9 @@ class Projection(google.protobuf.message.Message):
     LAST_ERROR_FIELD_NUMBER: builtins.int
     UPDATED_AT_FIELD_NUMBER: builtins.int
     PARKED_STREAMS_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
+    EPOCH_FIELD_NUMBER: builtins.int
+    GENERATION_FIELD_NUMBER: builtins.int
     view: builtins.str
     """view is its name."""
     status: Global___ProjectionStatus.ValueType
@@ -83,6 +94,12 @@ class Projection(google.protobuf.message.Message):
     """last_error is the last failure; empty: none since the process started."""
     parked_streams: builtins.int
     """parked_streams counts the streams held back after a failing event."""
+    owner: builtins.str
+    """owner is the process that runs it, as "host:pid"; empty: none."""
+    epoch: builtins.int
+    """epoch counts how often ownership has changed."""
+    generation: builtins.int
+    """generation is the live one; each rebuild makes the next."""
     @property
     def updated_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """updated_at is when the checkpoint was last written (UTC)."""
@@ -99,9 +116,12 @@ class Projection(google.protobuf.message.Message):
         last_error: builtins.str = ...,
         updated_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         parked_streams: builtins.int = ...,
+        owner: builtins.str = ...,
+        epoch: builtins.int = ...,
+        generation: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["events_applied", b"events_applied", "head", b"head", "lag_ms", b"lag_ms", "last_error", b"last_error", "parked_streams", b"parked_streams", "position", b"position", "status", b"status", "updated_at", b"updated_at", "view", b"view"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["epoch", b"epoch", "events_applied", b"events_applied", "generation", b"generation", "head", b"head", "lag_ms", b"lag_ms", "last_error", b"last_error", "owner", b"owner", "parked_streams", b"parked_streams", "position", b"position", "status", b"status", "updated_at", b"updated_at", "view", b"view"]) -> None: ...
 
 Global___Projection: typing_extensions.TypeAlias = Projection
 

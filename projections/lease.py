@@ -1,0 +1,76 @@
+"""Who runs a view: one process at a time, the others stand by.
+
+The owner's checkpoint writes are its signs of life: each counts `beats` up. Whoever stands by measures with its own
+monotonic clock how long the count has not moved; wall clocks are never compared. Taking over begins a new epoch, and
+nothing is written under an old one, so an owner that was only slow is fenced, not trusted.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from uuid_utils import uuid7
+
+from server.readmodel.state import Checkpoint, Lease, ViewState
+
+
+def this_process() -> str:
+    """`host:pid:started:where:nonce`. `where` is the running kernel and process namespace, in which a pid means one."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}:{_where()}:{uuid7().hex[-8:]}"
+
+
+def gone(owner: str) -> bool:
+    """Whether the owner is known to have ended: a process of this machine that is no longer there."""
+    *_, pid, started, where, _ = ("", *owner.split(":")) if owner.count(":") == 4 else ("", "0", "", "", "")
+    return bool(where) and where == _where() and _started(int(pid)) != started
+
+
+def _started(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _where() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}".replace(":", "-")
+    except OSError:
+        return ""  # not Linux: then nobody is known to be gone, and standing by takes the whole lease
+
+
+class Keeper:
+    """Takes one view's lease, at once if it is free, or ours, or its owner is known to have ended."""
+
+    def __init__(self, state: ViewState, owner: str, lease: float) -> None:
+        self._state = state
+        self._owner = owner
+        self._lease = lease
+
+    async def acquire(
+        self, view: str, generation: int, stop: asyncio.Event, standing_by: Callable[[Lease], None]
+    ) -> Checkpoint | None:
+        """Wait for the view to be ours; None if told to stop first."""
+        seen: Lease | None = None
+        seen_at = 0.0
+        while not stop.is_set():
+            lease = await self._state.lease(view, generation)
+            if lease != seen:
+                seen, seen_at = lease, time.monotonic()
+            silent = time.monotonic() - seen_at >= self._lease
+            if lease is None or lease.owner == self._owner:
+                return await self._state.take_over(view, generation, self._owner)
+            if lease.owner == "" or silent or gone(lease.owner):
+                claimed = await self._state.claim(view, generation, self._owner, lease)
+                if claimed is not None:
+                    return claimed
+                continue  # somebody was quicker, or the owner was alive after all
+            standing_by(lease)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), self._lease / 10)
+        return None

@@ -1,0 +1,118 @@
+"""How the read side asks the log: whole reads, its head, and what a view has not seen yet.
+
+Every failure is `StoreUnavailable("event")`, also a read that breaks off: esdbclient ends the iteration quietly when
+its call is cancelled, by a reconnect of another call for instance, and a part of an answer must not pass for the whole.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from esdbclient import RecordedEvent
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from esdbclient.exceptions import EventStoreDBClientException, NotFound, StreamIsDeleted
+
+from server.failures import StoreUnavailable
+
+Events = AsyncGenerator[RecordedEvent, None]
+TIMEOUT = 5.0  # seconds, for reads that return one event or one page
+START = 0  # the position before every event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """The reader holds all that matches up to `whole_until`; `next_event` is what it lacks first, None if nothing."""
+
+    whole_until: int
+    next_event: int | None
+
+
+class Log:
+    """Positions are commit positions; a pattern is a regular expression for whole stream names."""
+
+    def __init__(self, client: AsyncEventStoreDBClient) -> None:
+        self._client = client
+
+    async def head(self, pattern: str = "", until: int | None = None) -> int:
+        """The position of the last event (of streams that match, at or before `until`); `START` if there is none."""
+        bounds: dict[str, Any] = {} if until is None else {"commit_position": until + 1}
+        async with aclosing(self._read_all(pattern, backwards=True, limit=1, timeout=TIMEOUT, **bounds)) as reading:
+            async for event in reading:
+                return position_of(event)
+        return START
+
+    async def after(self, position: int, pattern: str, *, limit: int | None = None) -> Events:
+        """The events of matching streams behind a position, in the order of the log."""
+        bounds: dict[str, Any] = {} if limit is None else {"limit": limit, "timeout": TIMEOUT}
+        start = position + 1 if position else None
+        async with aclosing(self._read_all(pattern, commit_position=start, **bounds)) as reading:
+            async for event in reading:
+                yield event
+
+    async def ahead_of(self, position: int, pattern: str) -> Ahead:
+        """What a reader that holds all matching events up to `position` has not seen.
+
+        The head is asked first: what is appended between the two reads lies behind it, and is no gap below it.
+        """
+        head = await self.head()
+        async with aclosing(self.after(position, pattern, limit=1)) as reading:
+            async for event in reading:
+                return Ahead(whole_until=max(position, position_of(event) - 1), next_event=position_of(event))
+        return Ahead(whole_until=max(position, head), next_event=None)
+
+    async def stream(self, name: str, start: int, most: int) -> list[RecordedEvent] | None:
+        """Up to `most` events from revision `start` on; None if there is no such stream."""
+        with translated():
+            try:
+                reading = await self._client.read_stream(name, stream_position=start, limit=most, timeout=TIMEOUT)
+                return [event async for event in _whole(reading)]
+            except (NotFound, StreamIsDeleted):
+                return None
+
+    async def _read_all(self, pattern: str, **bounds: Any) -> Events:
+        matching: dict[str, Any] = {"filter_include": [pattern], "filter_by_stream_name": True} if pattern else {}
+        with translated():
+            async for event in _whole(await self._client.read_all(**matching, **bounds)):
+                yield event
+
+
+def position_of(event: RecordedEvent) -> int:
+    return event.commit_position or START
+
+
+async def _whole(reading: Any) -> AsyncIterator[RecordedEvent]:
+    """All of a read. Left early it is stopped, broken off by anybody else it raises."""
+    try:
+        async for event in reading:
+            yield event
+        if reading.aio_call.cancelled():
+            if being_cancelled():
+                raise asyncio.CancelledError  # it was swallowed on the way here
+            raise StoreUnavailable("event")
+    finally:
+        await reading.stop()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Failures of the event store's client as ours. `NotFound` passes."""
+    try:
+        yield
+    except NotFound:
+        raise
+    except (EventStoreDBClientException, grpc.aio.UsageError, grpc.RpcError) as error:
+        raise StoreUnavailable("event") from error
+    except asyncio.CancelledError as error:
+        if being_cancelled():
+            raise
+        # the client closes its channel to reconnect, which cancels the other calls on it
+        raise StoreUnavailable("event") from error
+
+
+def being_cancelled() -> bool:
+    """Whether somebody wants this task to end, and not only a call inside it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
