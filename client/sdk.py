@@ -3,6 +3,8 @@
 async with OrderstreamClient(Addresses()) as shop:
     reply = await shop.orders.CreateOrder(customer_id=ann, currency="EUR")
     await shop.orders.GetOrder(order_id=reply.order_id, consistency_token=reply.consistency_token)
+
+With `read_your_writes=True` a query that is given no token takes that of the last command answered.
 """
 
 import asyncio
@@ -50,12 +52,20 @@ class Addresses:
 class OrderstreamClient:
     """`orders`, `products`, `users` have the commands and queries of their context, `operations` the projections'."""
 
-    def __init__(self, addresses: Addresses, *, actor: str = "", deadline: float = DEFAULT_DEADLINE) -> None:
+    def __init__(
+        self,
+        addresses: Addresses,
+        *,
+        actor: str = "",
+        deadline: float = DEFAULT_DEADLINE,
+        read_your_writes: bool = False,
+    ) -> None:
         self._channels = {
             role: grpc.aio.insecure_channel(getattr(addresses, role), options=OPTIONS)
             for role in ("commands", "queries", "projections")
         }
         headers = {"x-orderstream-actor": actor} if actor else {}
+        session = Session() if read_your_writes else None
 
         def context(**files: Any) -> Context:
             services = [
@@ -63,7 +73,7 @@ class OrderstreamClient:
                 for role, file in files.items()
                 for service in file.DESCRIPTOR.services_by_name.values()
             ]
-            return Context(services, headers, deadline)
+            return Context(services, headers, deadline, session)
 
         self.orders = context(commands=orders_commands, queries=orders_queries)
         self.products = context(commands=products_commands, queries=products_queries)
@@ -78,6 +88,13 @@ class OrderstreamClient:
             await channel.close()
 
 
+@dataclass(slots=True)
+class Session:
+    """What the last command answered, kept for the queries after it."""
+
+    consistency_token: str = ""
+
+
 class Context:
     """The RPCs of one context, by their names: fields as keywords, the reply's message as result."""
 
@@ -86,9 +103,10 @@ class Context:
         services: list[tuple[grpc.aio.Channel, ServiceDescriptor]],
         headers: Mapping[str, str],
         deadline: float,
+        session: Session | None = None,
     ) -> None:
         self._methods = {
-            method.name: _Method(channel, method, headers, deadline)
+            method.name: _Method(channel, method, headers, deadline, session)
             for channel, service in services
             for method in service.methods
         }
@@ -113,8 +131,15 @@ class _Method:
     """One RPC. A command gets a request id unless one is given, and keeps it over all tries."""
 
     def __init__(
-        self, channel: grpc.aio.Channel, method: MethodDescriptor, headers: Mapping[str, str], deadline: float
+        self,
+        channel: grpc.aio.Channel,
+        method: MethodDescriptor,
+        headers: Mapping[str, str],
+        deadline: float,
+        session: Session | None,
     ) -> None:
+        self._session = session
+        self._takes_token = "consistency_token" in method.input_type.fields_by_name
         self._request: Any = GetMessageClass(method.input_type)
         self._is_command = "request_id" in method.input_type.fields_by_name
         self._headers = tuple(headers.items())
@@ -134,12 +159,16 @@ class _Method:
         pause = FIRST_PAUSE
         while True:
             try:
-                return await self._call(request, timeout=max(0.001, until - time.monotonic()), metadata=self._headers)
+                reply = await self._call(request, timeout=max(0.001, until - time.monotonic()), metadata=self._headers)
             except grpc.aio.AioRpcError as error:
                 failure = from_rpc_error(error)
                 again = failure.code in WORTH_A_RETRY or failure.reason in REASONS_WORTH_A_RETRY
                 if not again or time.monotonic() + pause >= until:
                     raise failure from error
+            else:
+                if self._session is not None and self._is_command:
+                    self._session.consistency_token = reply.consistency_token
+                return reply
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
             pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -154,6 +183,8 @@ class _Method:
     def _build(self, fields: dict[str, Any]) -> Any:
         if self._is_command and not fields.get("request_id"):
             fields = {**fields, "request_id": str(uuid7())}
+        if self._session is not None and self._takes_token and not fields.get("consistency_token"):
+            fields = {**fields, "consistency_token": self._session.consistency_token}
         return self._request(**fields)
 
 

@@ -131,9 +131,11 @@ class Stack:
             for member in self.members.values()
             if member.process is not None
         }
-        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
         return waiting[done.pop()]
 
 

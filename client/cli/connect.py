@@ -19,6 +19,7 @@ class Target:
     addresses: Addresses = field(default_factory=Addresses)
     actor: str = ""
     deadline: float = 10.0
+    wait: bool = False
 
 
 TARGET = Target()

@@ -22,11 +22,13 @@ def options(
     ] = DEFAULTS.projections,
     actor: Annotated[str, typer.Option(envvar="ORDERSTREAM_ACTOR", help="Who asks; kept beside each event.")] = "",
     deadline: Annotated[float, typer.Option(help="Seconds for one call, over all tries.")] = 10.0,
+    wait: Annotated[bool, typer.Option("--wait", help="After a change, wait until the views show it.")] = False,
 ) -> None:
     """An order management system, event sourced."""
     TARGET.addresses = Addresses(commands=commands, queries=queries, projections=projections)
     TARGET.actor = actor
     TARGET.deadline = deadline
+    TARGET.wait = wait
 
 
 app.command()(operate.up)

@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ from client.cli.output import FAILED, UNAVAILABLE, complain, enum_name, err, out
 from client.demo.baskets import DataMissingError, baskets_of, product_names, read_rows
 from client.demo.run import Demo, Outcome
 from client.sdk import OrderstreamClient
-from client.stack import ANY_PORTS, DEFAULT_PORTS, StackError, stack
+from client.stack import ANY_PORTS, DEFAULT_PORTS, Stack, StackError, stack
 from protos.operations.v1.projections_pb2 import ProjectionStatus, VerifyResult
 
 projections = typer.Typer(no_args_is_help=True, help="The views: how far they are and what ails them.")
@@ -119,9 +120,23 @@ async def _demo(data: Path, most: int) -> Outcome:
         names = await asyncio.to_thread(product_names)
         progress("reading", len(baskets), len(baskets))
         async with stack(data, ANY_PORTS) as running, OrderstreamClient(running.addresses, actor="demo") as shop:
-            outcome = await Demo(shop, names, progress).run(baskets)
+            outcome = await _unless_one_ends(running, Demo(shop, names, progress).run(baskets))
         outcome.left_out = left_out
         return outcome
+
+
+async def _unless_one_ends(running: Stack, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """The result of the work; a process that ends meanwhile is told at once, not when every retry has failed."""
+    working, ending = asyncio.create_task(work), asyncio.create_task(running.first_to_end())
+    try:
+        await asyncio.wait((working, ending), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise StackError(f"{ending.result().name} has ended: {ending.result().last_words()}")
+        return working.result()
+    finally:
+        for task in (working, ending):
+            task.cancel()
+        await asyncio.gather(working, ending, return_exceptions=True)
 
 
 def demo_report(outcome: Outcome) -> dict[str, Any]:

@@ -46,8 +46,23 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
     except OrderstreamError as error:
-        reason = f" [{error.reason}]" if error.reason else ""
-        complain(f"{error}{reason}", EXIT_CODES.get(type(error), REFUSED))
+        _give_up(error)
+    except ExceptionGroup as group:
+        # of concurrent calls the first to fail ends the others, so the first is the one to tell
+        failures = group.subgroup(OrderstreamError)
+        if failures is None:
+            raise
+        _give_up(_first(failures))
+
+
+def _first(group: ExceptionGroup[OrderstreamError]) -> OrderstreamError:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first
+
+
+def _give_up(error: OrderstreamError) -> NoReturn:
+    reason = f" [{error.reason}]" if error.reason else ""
+    complain(f"{error}{reason}", EXIT_CODES.get(type(error), REFUSED))
 
 
 def as_dict(message: Message) -> dict[str, Any]:

