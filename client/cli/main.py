@@ -6,6 +6,7 @@ import typer
 
 from client.cli import operate, output, shop
 from client.cli.connect import TARGET
+from client.cli.events import events
 from client.sdk import Addresses
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=output.__doc__)
@@ -43,6 +44,7 @@ app.add_typer(shop.orders, name="orders")
 app.add_typer(shop.products, name="products")
 app.add_typer(shop.users, name="users")
 app.add_typer(operate.projections, name="projections")
+app.add_typer(events, name="events")
 
 
 def main() -> None:

@@ -53,6 +53,8 @@ class Edge(grpc.aio.ServerInterceptor):
     ) -> Callable[[Message, Context], Awaitable[Message]]:
         async def call(request: Message, context: Context) -> Message:  # noqa: RET503  # abort raises
             started = time.perf_counter()
+            # every line that this call logs, wherever, says which conversation it belongs to
+            structlog.contextvars.bind_contextvars(method=method, correlation_id=_correlation_id(request, context))
             try:
                 async with asyncio.timeout(self._limit(context)):
                     reply = await inner(request, context)
@@ -67,13 +69,15 @@ class Edge(grpc.aio.ServerInterceptor):
                 if isinstance(error, grpc.aio.AbortError):
                     raise
                 error_id = str(uuid7())
-                log.exception("internal error", method=method, error_id=error_id)
+                log.exception("internal error", error_id=error_id)
                 status = internal(error_id)
             else:
                 CALLS.labels(method, "OK").inc()
                 SECONDS.labels(method).observe(time.perf_counter() - started)
                 return reply
-            SECONDS.labels(method).observe(time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            SECONDS.labels(method).observe(seconds)
+            log.info("call refused", code=status.code, reason=status.message, seconds=round(seconds, 4))
             await abort(context, method, status)
 
         return call
@@ -81,6 +85,12 @@ class Edge(grpc.aio.ServerInterceptor):
     def _limit(self, context: Context) -> float:
         remaining = context.time_remaining()
         return min(self._default if remaining is None else remaining, self._longest)
+
+
+def _correlation_id(request: Message, context: Context) -> str:
+    """The caller's, or the request's own id."""
+    headers = dict(context.invocation_metadata() or ())
+    return str(headers.get("x-correlation-id") or getattr(request, "request_id", ""))
 
 
 async def abort(context: Context, method: str, status: status_pb2.Status) -> NoReturn:

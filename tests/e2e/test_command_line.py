@@ -91,6 +91,14 @@ def test_an_order_from_the_command_line_and_back(line: Line) -> None:
     assert line("verify", "--json")["differences"] == 0
 
 
+def test_the_log_can_be_followed_from_the_start(line: Line, up: dict[str, int]) -> None:
+    user_id = line("users", "register", "--name", "Eve", "--email", "eve@example.org", "--json")["user_id"]
+    uri = f"esdb://127.0.0.1:{up['eventstore']}?Tls=false"
+    told = line("events", "tail", "--stream", f"user-{user_id}", "--from-start", "--limit", "1", "--uri", uri, "--json")
+    assert (told["type"], told["revision"]) == ("UserRegistered", 0)
+    assert "Eve" in told["data"]
+
+
 def test_what_goes_wrong_is_one_line_and_an_exit_code(line: Line) -> None:
     assert "ORDER_NOT_FOUND" in line("orders", "get", str(uuid.uuid4()), code=4)
     assert "FIELD_INVALID" in line("orders", "get", "not-a-uuid", code=3)

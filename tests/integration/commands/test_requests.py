@@ -176,3 +176,14 @@ async def test_an_order_is_named_by_the_caller_or_by_its_request(shop: Shop, *, 
     reply = await shop.orders.CreateOrder(request, timeout=DEADLINE)
     assert reply.order_id == (order_id if given else request_id)
     assert await shop.orders.CreateOrder(request, timeout=DEADLINE) == reply
+
+
+async def test_every_line_of_the_log_says_which_conversation_it_belongs_to(
+    shop: Shop, capfd: pytest.CaptureFixture[str]
+) -> None:
+    conversation = fresh_id()
+    request = pb.PlaceOrderRequest(request_id=fresh_id(), order_id=fresh_id())
+    await refusal(shop.orders.PlaceOrder(request, timeout=DEADLINE, metadata=(("x-correlation-id", conversation),)))
+    told = capfd.readouterr()
+    assert conversation in told.out + told.err
+    assert "ORDER_NOT_FOUND" in told.out + told.err
