@@ -1,0 +1,211 @@
+"""What each view makes of what has happened."""
+
+from typing import Any
+
+import pytest
+
+from projections.view import View
+from projections.views import VIEWS
+from projections.views.customer_orders import customer_orders
+from projections.views.order_detail import order_detail
+from projections.views.order_list import order_list
+from projections.views.product_list import product_list
+from projections.views.sales_daily import sales_daily
+from projections.views.user_detail import user_detail
+from protos.orders.v1.types_pb2 import FulfilmentStatus
+from server.domain.order.events import OrderCreated
+from server.domain.product.events import PriceChanged, ProductActivated, ProductDiscontinued, ProductRegistered
+from server.domain.user.events import EmailChanged, UserBlocked, UserRegistered, UserUnblocked
+from server.eventstore.registry import ROWS
+from server.queries import FOLLOWS
+from server.queries.replies import order, order_summary
+from server.readmodel.documents import INDEXES, to_micros
+from tests.support.orders import (
+    ANN,
+    HOME,
+    NOON,
+    ORDER_ID,
+    address_changed,
+    cancelled,
+    confirmed,
+    created,
+    delivered,
+    dispatched,
+    euros,
+    line_added,
+    line_removed,
+    order_line,
+    placed,
+    quantity_changed,
+    shipment_created,
+)
+from tests.support.viewing import fold, given
+
+AT = to_micros(NOON)
+DRAFT = (created(), line_added(), address_changed())
+PLACED = (*DRAFT, placed())
+SHIPPED = (*PLACED, confirmed(), shipment_created("s1", ("tea", 1)), dispatched("s1"))
+
+
+class TestOrderDetail:
+    def test_a_draft_shows_its_lines_and_address(self) -> None:
+        given(*DRAFT).view(order_detail).equals(
+            {
+                "customer_id": ANN,
+                "status": "DRAFT",
+                "currency": "EUR",
+                "lines": [{"line_id": "tea", "sku": "tea", "name": "Tea", "quantity": 2, "price_minor": 350}],
+                "address": {
+                    "name": "Ann",
+                    "line1": "1 High Street",
+                    "line2": "",
+                    "city": "Ghent",
+                    "postal_code": "9000",
+                    "country": "BE",
+                },
+                "shipments": [],
+                "created_at": AT,
+                "placed_at": None,
+                "expires_at": None,
+                "updated_at": AT,
+                "cancel_reason": "",
+                "revision": 2,
+            }
+        )
+
+    def test_editing_a_line_shows(self) -> None:
+        edited = (created(), line_added("tea"), line_added("milk"), quantity_changed("tea", 5), line_removed("milk"))
+        given(*edited).view(order_detail).has(
+            lines=[{"line_id": "tea", "sku": "tea", "name": "Tea", "quantity": 5, "price_minor": 350}], revision=4
+        )
+
+    @pytest.mark.parametrize(
+        ("history", "status"),
+        [(PLACED, "PLACED"), ((*PLACED, confirmed()), "CONFIRMED"), ((*PLACED, cancelled()), "CANCELLED")],
+    )
+    def test_each_step_shows_as_the_status(self, history: tuple[Any, ...], status: str) -> None:
+        given(*history).view(order_detail).has(status=status, placed_at=AT)
+
+    @pytest.mark.parametrize(
+        ("more", "fulfilment"),
+        [
+            ((), "FULFILMENT_STATUS_PARTIALLY_SHIPPED"),
+            ((delivered("s1"),), "FULFILMENT_STATUS_PARTIALLY_SHIPPED"),
+            ((shipment_created("s2", ("tea", 1)),), "FULFILMENT_STATUS_PARTIALLY_SHIPPED"),
+            ((shipment_created("s2", ("tea", 1)), dispatched("s2")), "FULFILMENT_STATUS_SHIPPED"),
+            (
+                (shipment_created("s2", ("tea", 1)), dispatched("s2"), delivered("s1"), delivered("s2")),
+                "FULFILMENT_STATUS_DELIVERED",
+            ),
+        ],
+    )
+    def test_fulfilment_follows_from_the_parcels_in_both_views(self, more: tuple[Any, ...], fulfilment: str) -> None:
+        events = (*SHIPPED, *more)
+        detail = {"_id": ORDER_ID, **fold(order_detail, events)[ORDER_ID]}
+        row = {"_id": ORDER_ID, **fold(order_list, events)[ORDER_ID]}
+        shown = {order(detail).fulfilment, order_summary(row).fulfilment}
+        assert {FulfilmentStatus.Name(number) for number in shown} == {fulfilment}
+
+    def test_the_reply_adds_up(self) -> None:
+        events = (created(), line_added("tea", 2, 350), line_added("milk", 3, 101))
+        shown = order({"_id": ORDER_ID, **fold(order_detail, events)[ORDER_ID]})
+        assert shown.total.amount_minor == 1003
+        assert [line.line_total.amount_minor for line in shown.lines] == [700, 303]
+
+
+class TestOrderList:
+    def test_a_row_is_what_a_list_needs(self) -> None:
+        given(*PLACED).view(order_list).equals(
+            {
+                "customer_id": ANN,
+                "status": "PLACED",
+                "currency": "EUR",
+                "lines": [{"line_id": "tea", "quantity": 2, "price_minor": 350}],
+                "parcels": [],
+                "created_at": AT,
+                "placed_at": AT,
+            }
+        )
+
+    def test_editing_a_line_moves_the_total(self) -> None:
+        edited = (created(), line_added("tea"), line_added("milk"), quantity_changed("tea", 5), line_removed("milk"))
+        row = {"_id": ORDER_ID, **fold(order_list, edited)[ORDER_ID]}
+        assert (order_summary(row).total.amount_minor, order_summary(row).line_count) == (1750, 1)
+
+
+class TestCustomerOrders:
+    def test_everything_a_customer_did_is_counted(self) -> None:
+        given(*PLACED).view(customer_orders).equals({"created": 1, "placed": 1, "cancelled": 0, "totals": {"EUR": 700}})
+
+    def test_a_cancelled_order_is_taken_off_the_total(self) -> None:
+        given(*PLACED, cancelled()).view(customer_orders).has(placed=1, cancelled=1, totals={"EUR": 0})
+
+    def test_a_cancelled_draft_was_never_in_it(self) -> None:
+        given(*DRAFT, cancelled(placed_at=None)).view(customer_orders).has(placed=0, cancelled=1, totals={})
+
+
+class TestSalesDaily:
+    def test_a_day_sums_what_was_placed(self) -> None:
+        given(placed(order_line(quantity=2)), placed(order_line(quantity=3), order_id="another")).view(
+            sales_daily
+        ).equals(
+            {
+                "day": "2026-03-01",
+                "currency": "EUR",
+                "orders_placed": 2,
+                "orders_cancelled": 0,
+                "units": 5,
+                "placed_minor": 1750,
+                "cancelled_minor": 0,
+            }
+        )
+
+    def test_a_cancellation_counts_on_the_day_of_placing(self) -> None:
+        later = cancelled(at=NOON.replace(day=9))
+        given(placed(), later).view(sales_daily).has(
+            day="2026-03-01", orders_placed=1, orders_cancelled=1, units=0, cancelled_minor=700
+        )
+
+    def test_a_cancelled_draft_is_in_no_day(self) -> None:
+        given(created(), cancelled(placed_at=None)).view(sales_daily).is_empty()
+
+
+class TestProductsAndUsers:
+    def test_a_product_shows_its_price_and_whether_it_is_on_sale(self) -> None:
+        events = (
+            ProductRegistered(sku="tea", name="Tea", price=euros(350), at=NOON),
+            ProductActivated(sku="tea", at=NOON),
+            PriceChanged(sku="tea", price=euros(400), at=NOON),
+        )
+        given(*events).view(product_list).has(name="Tea", price_minor=400, currency="EUR", status="ACTIVE", revision=2)
+        given(*events, ProductDiscontinued(sku="tea", at=NOON)).view(product_list).has(status="DISCONTINUED")
+
+    def test_a_user_shows_the_last_address_and_why_blocked(self) -> None:
+        events = (
+            UserRegistered(user_id=ANN, email="a@example.org", name="Ann", at=NOON),
+            EmailChanged(user_id=ANN, email="b@example.org", at=NOON),
+            UserBlocked(user_id=ANN, reason="chargeback", at=NOON),
+        )
+        given(*events).view(user_detail).has(email="b@example.org", blocked=True, block_reason="chargeback")
+        given(*events, UserUnblocked(user_id=ANN, at=NOON)).view(user_detail).has(blocked=False, block_reason="")
+
+
+class TestDeclarations:
+    def test_an_event_is_handled_once(self) -> None:
+        with pytest.raises(ValueError, match="twice"):
+            order_detail.on(OrderCreated)
+
+    def test_an_event_of_streams_not_followed_is_a_mistake(self) -> None:
+        with pytest.raises(ValueError, match="does not follow"):
+            View[Any]("users_only", key=lambda _: None, categories=("user",)).on(OrderCreated)
+
+    def test_read_model_and_queries_know_every_view(self) -> None:
+        assert {view.name for view in VIEWS} == set(INDEXES) == set(FOLLOWS)
+        assert {view.name: f"{view.categories[0]}-.*" for view in VIEWS} == FOLLOWS
+
+    def test_every_event_shows_somewhere(self) -> None:
+        assert {row.event for row in ROWS} == {event for view in VIEWS for event in view.handlers}
+
+    def test_an_address_is_kept_whole(self) -> None:
+        shown = order({"_id": ORDER_ID, **fold(order_detail, PLACED)[ORDER_ID]})
+        assert shown.shipping_address.line1 == HOME.line1
