@@ -27,6 +27,10 @@ def parked(event: RecordedEvent, error: Exception | None) -> Parked:
     return Parked(event.stream_name, event.stream_position, event.commit_position or 0, event.type, text)
 
 
+def told(event_type: str, revision: int, stream: str, error: str) -> str:
+    return f"{event_type} {revision}@{stream}: {error}"
+
+
 class ParkingLot:
     """The parked events of one generation of one view: collection `parked`, `{_id: "<view>.g<n>:<position>", …}`."""
 
@@ -34,11 +38,14 @@ class ParkingLot:
         self._events: AsyncCollection[dict[str, Any]] = database["parked"]
         self._owner = collection_name(view, generation)
         self.first: dict[str, int] = {}  # the position from which on a stream's events wait
+        self.last_error = ""
 
     async def load(self) -> None:
         self.first = {}
-        async for event in self._events.find({"owner": self._owner}, {"stream": 1, "position": 1}).sort("position", 1):
+        async for event in self._events.find({"owner": self._owner}).sort("position", 1):
             self.first.setdefault(event["stream"], event["position"])
+            if event["error"] is not None:
+                self.last_error = told(event["event_type"], event["revision"], event["stream"], event["error"])
 
     async def add(self, events: list[Parked]) -> None:
         """Repeatable: an event is parked once, however often it comes."""
@@ -68,3 +75,5 @@ class ParkingLot:
         )
         for event in events:
             self.first.setdefault(event.stream, event.position)
+            if event.error is not None:
+                self.last_error = told(event.event_type, event.revision, event.stream, event.error)

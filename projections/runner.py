@@ -175,8 +175,7 @@ class Runner:
         self.status = Status.LIVE if live else Status.CATCHING_UP
         self.applied += len(events)
         self.parked_streams = len(lot.first)
-        if applier.last_error:
-            self.last_error = applier.last_error
+        self.last_error = lot.last_error or self.last_error
         POSITION.labels(self.view.name).set(after.position)
         APPLIED.labels(self.view.name).inc(len(events))
         PARKED.labels(self.view.name).set(self.parked_streams)

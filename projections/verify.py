@@ -113,7 +113,14 @@ class _Fold:
 class Verifier:
     """Reads the log once for all views that are asked for."""
 
-    def __init__(self, client: AsyncEventStoreDBClient, database: AsyncDatabase[Any]) -> None:
+    def __init__(
+        self,
+        client: AsyncEventStoreDBClient,
+        database: AsyncDatabase[Any],
+        *,
+        catch_up_within: float = CATCH_UP_WITHIN,
+    ) -> None:
+        self._patience = catch_up_within
         self._log = Log(client)
         self._state = ViewState(database)
 
@@ -161,7 +168,7 @@ class Verifier:
 
     async def _caught_up(self, view: View[Any], head: int) -> int:
         """The checkpoint once it covers `head`, or what it is when patience ends (the comparison then tells)."""
-        deadline = time.monotonic() + CATCH_UP_WITHIN
+        deadline = time.monotonic() + self._patience
         wanted = await self.head(view, head)
         while True:
             checkpoint = await self._state.checkpoint(view.name)

@@ -141,8 +141,8 @@ async def test_an_event_type_that_nobody_knows_is_skipped_and_counted(mongo: Asy
 
 async def test_only_the_owner_moves_the_checkpoint(mongo: AsyncDatabase[Any]) -> None:
     state = ViewState(mongo)
-    first = await state.take_over("sales_daily", 1, "one")
-    second = await state.take_over("sales_daily", 1, "another")
+    first = await state.take_over("sales_daily", 1)
+    second = await state.take_over("sales_daily", 1)
     await state.advance(replace(second, position=20))
     with pytest.raises(Fenced):
         await state.advance(replace(first, position=10))

@@ -1,48 +1,77 @@
-"""Rows of the data set as orders: every cent counts, and what is left out is counted."""
+"""Rows become baskets: whole cents only, and whatever cannot be sold is counted."""
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.demo.baskets import Line, Row, baskets_of
+from client.demo.baskets import Basket, Line, Row, baskets_of
 
-NINE = datetime(2017, 1, 1, 9, 0, tzinfo=UTC)
-
-
-def row(basket: int = 1, product: int = 7, quantity: int = 2, value: int = 700, minutes: int = 0) -> Row:
-    return Row(basket, 900, product, quantity, value, NINE + timedelta(minutes=minutes))
+NOON = datetime(2017, 1, 1, 12, tzinfo=UTC)
 
 
-def lines_of(*rows: Row) -> tuple[Line, ...]:
-    [basket] = baskets_of(rows, 10, Counter())
-    return basket.lines
+def row(product: int = 7, quantity: int = 1, value: int = 100, basket: int = 1) -> Row:
+    return Row(basket, 900, product, quantity, value, NOON)
 
 
-def test_the_price_of_a_unit_is_the_value_divided_by_the_quantity() -> None:
-    assert lines_of(row(quantity=2, value=700)) == (Line("7", 7, 2, 350),)
-
-
-def test_a_value_that_does_not_divide_is_sold_as_a_pack() -> None:
-    assert lines_of(row(quantity=3, value=100)) == (Line("7-x3", 7, 1, 100),)
-
-
-def test_what_cannot_be_a_line_is_left_out_by_reason() -> None:
+def prepared(*rows: Row, most: int = 1_000) -> tuple[list[Basket], dict[str, int]]:
     left_out: Counter[str] = Counter()
-    rows = [row(basket=1, quantity=0), row(basket=2, quantity=10_000), row(basket=2), row(basket=3, quantity=9_999)]
-    baskets = baskets_of(rows, 10, left_out)
-    assert [basket.basket for basket in baskets] == [2, 3]
-    assert left_out == {"quantity_zero": 1, "quantity_over_9999": 1, "basket_empty": 1}
+    return baskets_of(rows, most, left_out), dict(left_out)
 
 
-def test_baskets_come_in_time_order_and_no_more_than_wanted() -> None:
-    rows = [row(basket=1, minutes=9), row(basket=2, minutes=3), row(basket=3, minutes=6)]
-    assert [basket.basket for basket in baskets_of(rows, 2, Counter())] == [2, 3]
+def test_the_price_is_the_value_of_one_unit() -> None:
+    (basket,), left_out = prepared(row(quantity=3, value=297))
+    assert basket.lines == (Line("7", 7, 3, 99),)
+    assert left_out == {}
 
 
-@given(st.lists(st.tuples(st.integers(1, 9_999), st.integers(0, 10**7)), min_size=1, max_size=20))
-def test_not_a_cent_is_lost(sold: list[tuple[int, int]]) -> None:
-    rows = [row(product=n, quantity=quantity, value=value) for n, (quantity, value) in enumerate(sold)]
-    [basket] = baskets_of(rows, 1, Counter())
-    assert basket.total == sum(value for _, value in sold)
+def test_what_does_not_divide_is_sold_as_a_pack() -> None:
+    (basket,), left_out = prepared(row(quantity=3, value=100))
+    assert basket.lines == (Line("7-x3", 7, 1, 100),)
+    assert left_out == {}
+
+
+def test_a_gift_has_a_price_of_nothing() -> None:
+    (basket,), _ = prepared(row(quantity=2, value=0))
+    assert basket.lines == (Line("7", 7, 2, 0),)
+
+
+def test_what_cannot_be_sold_is_counted_by_its_reason() -> None:
+    rows = (row(1), row(2, quantity=0), row(3, quantity=10_000), row(4, value=-5))
+    (basket,), left_out = prepared(*rows)
+    assert [line.product for line in basket.lines] == [1]
+    assert left_out == {"quantity_zero": 1, "quantity_over_9999": 1, "value_negative": 1}
+
+
+def test_a_basket_with_nothing_left_is_counted_and_another_takes_its_place() -> None:
+    baskets, left_out = prepared(row(quantity=0, basket=1), row(basket=2), row(basket=3), most=1)
+    assert [basket.basket for basket in baskets] == [2]
+    assert left_out == {"quantity_zero": 1, "basket_empty": 1}
+
+
+def test_no_more_rows_are_taken_than_needed() -> None:
+    rows = iter([row(basket=1), row(basket=2), row(basket=3), row(basket=4)])
+    baskets_of(rows, 2, Counter())
+    assert [left.basket for left in rows] == [4]
+
+
+ROWS = st.builds(
+    row,
+    product=st.integers(1, 20),
+    quantity=st.one_of(st.integers(0, 12), st.integers(9_990, 10_010)),
+    value=st.integers(-50, 100_000),
+    basket=st.just(1),
+)
+
+
+@given(st.lists(st.lists(ROWS, min_size=1, max_size=6), max_size=8))
+def test_every_cent_and_every_row_is_either_sold_or_counted(groups: list[list[Row]]) -> None:
+    rows = [Row(number, x.household, x.product, x.quantity, x.value, x.at) for number, group in enumerate(groups)
+            for x in group]  # fmt: skip
+    baskets, left_out = prepared(*rows)
+    sellable = [x for x in rows if 0 < x.quantity <= 9_999 and x.value >= 0]
+    assert sum(basket.total for basket in baskets) == sum(x.value for x in sellable)
+    empty = left_out.pop("basket_empty", 0)
+    assert sum(len(basket.lines) for basket in baskets) + sum(left_out.values()) == len(rows)
+    assert len(baskets) + empty == len(groups)

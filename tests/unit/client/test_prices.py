@@ -1,40 +1,82 @@
-"""Turns at prices: in basket order per sku, together where the price is the same, never in a circle."""
+"""A product has one price at a time: turns are taken in basket order, and nobody waits in a circle."""
 
 import asyncio
 import random
+from collections.abc import Mapping
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import pytest
 
 from client.demo.prices import PriceBoard
 
-baskets = st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(1, 3), min_size=1), max_size=12)
 
+class Shop:
+    """Keeps the prices and what happened to them."""
 
-@given(baskets, st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
-def test_everyone_gets_their_prices_in_basket_order(wanted: list[dict[str, int]], chance: random.Random) -> None:
-    in_force: dict[str, int] = {}
-    served: dict[str, list[int]] = {}
+    def __init__(self) -> None:
+        self.prices: dict[str, int] = {}
+        self.changes: list[tuple[str, int]] = []
 
-    async def set_price(sku: str, price: int) -> None:
+    async def set_price(self, sku: str, price: int) -> None:
         await asyncio.sleep(0)
-        in_force[sku] = price
+        self.prices[sku] = price
+        self.changes.append((sku, price))
 
-    async def buy(board: PriceBoard, index: int, prices: dict[str, int], tickets: object) -> None:
-        async with board.hold(tickets):  # type: ignore[arg-type]  # what draw() returned
-            for _ in range(chance.randint(0, 3)):
-                await asyncio.sleep(0)
-                assert {sku: in_force[sku] for sku in prices} == prices, "nobody changed them meanwhile"
-            for sku, price in prices.items():
-                served.setdefault(sku, []).append(price)
 
-    async def shop() -> None:
-        board = PriceBoard(set_price)
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-            for index, prices in enumerate(wanted):
-                group.create_task(buy(board, index, prices, board.draw(prices)))
+async def test_the_price_stands_while_it_is_held() -> None:
+    shop = Shop()
+    board = PriceBoard(shop.set_price)
+    first, second = board.draw({"tea": 100}), board.draw({"tea": 120})
+    waiting = asyncio.create_task(_bought(board, shop, second))
+    async with board.hold(first):
+        await asyncio.sleep(0)
+        assert shop.prices == {"tea": 100}
+        assert not waiting.done()
+    assert await waiting == {"tea": 120}
 
-    asyncio.run(shop())
-    for sku, prices in served.items():
-        assert prices == [basket[sku] for basket in wanted if sku in basket]
+
+async def test_who_needs_the_same_price_buys_together_and_it_is_set_once() -> None:
+    shop = Shop()
+    board = PriceBoard(shop.set_price)
+    first, second = board.draw({"tea": 100}), board.draw({"tea": 100})
+    async with board.hold(first), board.hold(second):
+        assert shop.changes == [("tea", 100)]
+
+
+async def test_nobody_overtakes_who_waits_for_another_price() -> None:
+    shop = Shop()
+    board = PriceBoard(shop.set_price)
+    tickets = [board.draw({"tea": price}) for price in (100, 120, 100)]
+    await asyncio.gather(*(_bought(board, shop, ticket) for ticket in reversed(tickets)))
+    assert shop.changes == [("tea", 100), ("tea", 120), ("tea", 100)]
+
+
+async def test_whoever_fails_lets_go() -> None:
+    shop = Shop()
+    board = PriceBoard(shop.set_price)
+    first, second = board.draw({"tea": 100}), board.draw({"tea": 120})
+    with pytest.raises(LookupError):
+        async with board.hold(first):
+            raise LookupError
+    assert await asyncio.wait_for(_bought(board, shop, second), 5) == {"tea": 120}
+
+
+async def test_many_baskets_that_cross_each_other_all_get_their_prices() -> None:
+    shop, chance = Shop(), random.Random(11)
+    board = PriceBoard(shop.set_price)
+    baskets = [
+        {f"sku-{n}": chance.choice((100, 110, 120)) for n in chance.sample(range(6), chance.randint(1, 6))}
+        for _ in range(200)
+    ]
+    buying = [_bought(board, shop, board.draw(prices)) for prices in baskets]
+    chance.shuffle(together := list(enumerate(buying)))
+    async with asyncio.timeout(20):
+        seen = dict(zip((n for n, _ in together), await asyncio.gather(*(b for _, b in together)), strict=True))
+    assert [seen[number] for number in range(len(baskets))] == baskets
+
+
+async def _bought(board: PriceBoard, shop: Shop, tickets: Mapping[str, object]) -> dict[str, int]:
+    """The prices that the shop has, for these skus, after a while of holding them."""
+    async with board.hold(tickets):  # type: ignore[arg-type]  # the board's own tickets, opaque to its users
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return {sku: shop.prices[sku] for sku in tickets}

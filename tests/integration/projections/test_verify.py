@@ -1,0 +1,146 @@
+"""The verifier finds what is damaged, names it, and finds nothing where nothing is."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import grpc
+import pytest
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+
+from projections.app import serving
+from projections.config import Settings
+from projections.verify import Result, Verifier
+from projections.views import VIEWS
+from projections.views.order_list import order_list
+from projections.views.sales_daily import sales_daily
+from protos.operations.v1 import projections_pb2 as pb
+from protos.operations.v1.projections_pb2_grpc import ProjectionServiceStub
+from server.readmodel.state import ViewState
+from tests.support.calling import refusal
+from tests.support.eventually import eventually
+from tests.support.orders import cancelled
+from tests.support.processes import running
+from tests.support.views import append, append_broken, new_order, reached, run
+
+Client = AsyncEventStoreDBClient
+Mongo = AsyncDatabase[Any]
+
+
+@pytest.fixture
+def own_log() -> Iterator[str]:
+    """An empty log for each test: what is folded is what the test wrote."""
+    with running("embedded", "eventstore", "--port", "0", "--memory") as store:
+        yield store.ready["uri"]
+
+
+async def verdicts(client: Client, mongo: Mongo, *views: Any) -> dict[str, Result]:
+    verifier = Verifier(client, mongo, catch_up_within=10.0)
+    return {x.view: x async for x in verifier.verify(views) if isinstance(x, Result)}
+
+
+@pytest.fixture
+async def followed(client: Client, mongo: Mongo) -> None:
+    """Three orders, one of them cancelled, in both views."""
+    for _ in range(2):
+        await append(client, new_order())
+    last = await append(client, order := new_order())
+    last = await append(client, [replace(cancelled(), order_id=order[0].order_id)])
+    async with run(order_list, client, mongo), run(sales_daily, client, mongo):
+        await reached(mongo, order_list, last)
+        await reached(mongo, sales_daily, last)
+
+
+async def test_views_that_are_right_have_no_difference(client: Client, mongo: Mongo, followed: None) -> None:
+    found = await verdicts(client, mongo, order_list, sales_daily)
+    assert [result.differences for result in found.values()] == [0, 0]
+    assert found["order_list"].documents == found["order_list"].streams >= 3
+    assert found["order_list"].events >= 13
+
+
+Damage = Callable[[AsyncCollection[Any]], Any]
+
+
+@pytest.mark.parametrize(
+    ("damage", "field"),
+    [
+        (lambda rows: rows.update_one({"status": "CANCELLED"}, {"$set": {"status": "PLACED"}}), "status"),
+        (lambda rows: rows.update_one({"status": "CANCELLED"}, {"$set": {"surplus": 1}}), "surplus"),
+        (lambda rows: rows.update_one({"status": "CANCELLED"}, {"$inc": {"position": -1}}), "position"),
+        (lambda rows: rows.delete_one({"status": "CANCELLED"}), ""),
+        (lambda rows: rows.insert_one({"_id": "nobody's", "position": 1, "status": "PLACED"}), "position"),
+    ],
+    ids=["changed", "surplus field", "set back", "missing", "surplus document"],
+)
+async def test_what_is_damaged_is_found_and_named(
+    client: Client, mongo: Mongo, followed: None, damage: Damage, field: str
+) -> None:
+    await damage(ViewState(mongo).documents("order_list", 1))
+    result = (await verdicts(client, mongo, order_list))["order_list"]
+    assert (result.differences, [x.field for x in result.listed]) == (1, [field])
+
+
+async def test_a_checkpoint_ahead_of_the_log_is_told(client: Client, mongo: Mongo, followed: None) -> None:
+    """As after the log was restored from an older backup."""
+    state = ViewState(mongo)
+    await state.advance(replace(await state.take_over("order_list", 1), position=2**40))
+    result = (await verdicts(client, mongo, order_list))["order_list"]
+    assert [x.key for x in result.listed] == ["checkpoint"]
+
+
+async def test_verifying_while_the_log_grows_finds_nothing(client: Client, mongo: Mongo, followed: None) -> None:
+    async with run(order_list, client, mongo), run(sales_daily, client, mongo):
+        messages = Verifier(client, mongo).verify([order_list, sales_daily])
+        await append(client, new_order())
+        async for message in messages:
+            last = await append(client, new_order())
+            assert not isinstance(message, Result) or message.differences == 0, message
+        await reached(mongo, order_list, last)
+
+
+async def test_the_whole_service(own_log: str, client: Client, mongo: Mongo, mongo_uri: str, database: str) -> None:
+    settings = Settings(eventstore_uri=own_log, mongo_uri=mongo_uri, mongo_database=database, grace=1.0)
+    async with serving(settings, 0) as address, grpc.aio.insecure_channel(address) as channel:
+        operations: Any = ProjectionServiceStub(channel)
+        last = await append(client, order := new_order())
+
+        async def projection() -> pb.Projection:
+            ask = pb.GetProjectionRequest(view="order_list")
+            return (await operations.GetProjection(ask, timeout=10)).projection  # type: ignore[no-any-return]
+
+        seen = await eventually(projection, lambda now: now.position >= last)
+        assert seen.status == pb.PROJECTION_STATUS_LIVE
+        assert (seen.epoch, seen.generation, bool(seen.owner)) == (1, 1, True)
+
+        verdict = [x async for x in operations.VerifyProjections(pb.VerifyProjectionsRequest(), timeout=60)]
+        results = {x.result.view: x.result for x in verdict if x.HasField("result")}
+        assert {view: x.differences for view, x in results.items()} == {view.name: 0 for view in VIEWS}
+
+        broken = await append_broken(client, order[0].order_id)
+        parked = await eventually(projection, lambda now: bool(now.parked_streams and now.last_error))
+        assert "MalformedEvent" in parked.last_error
+        last = await append(client, another := new_order())
+        await eventually(projection, lambda now: now.position >= last > broken)
+        assert await mongo["order_list.g1"].count_documents({"_id": another[0].order_id}) == 1
+        only = pb.VerifyProjectionsRequest(views=["order_list"])
+        [told] = [x.result async for x in operations.VerifyProjections(only, timeout=60) if x.HasField("result")]
+        assert [x.key for x in told.listed] == [f"order-{order[0].order_id}"]
+
+        names = (await operations.ListProjections(pb.ListProjectionsRequest(), timeout=10)).projections
+        assert [x.view for x in names] == sorted(view.name for view in VIEWS)
+
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        for service in ("", "order_list", "operations.v1.ProjectionService"):
+            check = partial(health.Check, health_pb2.HealthCheckRequest(service=service), timeout=5)
+            await eventually(check, lambda now: now.status == health_pb2.HealthCheckResponse.SERVING)
+
+        nowhere = await refusal(operations.GetProjection(pb.GetProjectionRequest(view="nowhere"), timeout=5))
+        assert (nowhere.code, nowhere.reason) == (grpc.StatusCode.NOT_FOUND, "VIEW_NOT_FOUND")
+        negative = pb.VerifyProjectionsRequest(max_differences=-1)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            [x async for x in operations.VerifyProjections(negative, timeout=5)]
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -1,0 +1,93 @@
+"""Views over real stores: write events, run a view, look at its documents."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from esdbclient import NewEvent, StreamState
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from pymongo.asynchronous.database import AsyncDatabase
+from uuid_utils import uuid7
+
+from projections.config import Settings
+from projections.runner import Runner, Status
+from projections.view import View
+from server.domain.order.events import OrderEvent
+from server.eventstore import codec
+from server.readmodel.log import Log
+from server.readmodel.state import ViewState
+from tests.support.eventually import eventually
+from tests.support.orders import confirmed, created, line_added, order_line, placed
+
+QUICK = Settings(heartbeat=0.05, lease=0.5, pace=0.0, longest_pause=0.2)
+Documents = dict[str, dict[str, Any]]
+
+
+def new_order(quantity: int = 2) -> list[OrderEvent]:
+    """An order placed and confirmed, under an id of its own."""
+    order_id = str(uuid7())
+    history: list[Any] = [created(), line_added(quantity=quantity), placed(order_line(quantity=quantity)), confirmed()]
+    return [replace(event, order_id=order_id) for event in history]
+
+
+async def append(client: AsyncEventStoreDBClient, events: Sequence[OrderEvent]) -> int:
+    """Write an order's events to its stream; the commit position of the last."""
+    stored = [NewEvent(*codec.encode(event)) for event in events]
+    return await client.append_to_stream(f"order-{events[0].order_id}", current_version=StreamState.ANY, events=stored)
+
+
+async def append_broken(client: AsyncEventStoreDBClient, order_id: str) -> int:
+    """Write what nobody can read."""
+    event = NewEvent("OrderConfirmed", b'{"order_id": 7')
+    return await client.append_to_stream(f"order-{order_id}", current_version=StreamState.ANY, events=[event])
+
+
+async def begin_at_the_end(client: AsyncEventStoreDBClient, mongo: AsyncDatabase[Any], view: View[Any]) -> int:
+    """Let a view begin behind all that other tests have written; the position."""
+    state, head = ViewState(mongo), await Log(client).head()
+    checkpoint = await state.take_over(view.name, 1)
+    await state.advance(replace(checkpoint, position=head))
+    await state.release(checkpoint)
+    return head
+
+
+@asynccontextmanager
+async def run(
+    view: View[Any], client: AsyncEventStoreDBClient, mongo: AsyncDatabase[Any], settings: Settings = QUICK
+) -> AsyncIterator[Runner]:
+    runner = Runner(view, client, mongo, settings)
+    task = asyncio.create_task(runner.run())
+    try:
+        yield runner
+    finally:
+        runner.stop()
+        await task
+
+
+async def reached(mongo: AsyncDatabase[Any], view: View[Any], position: int) -> None:
+    """Wait until the view's checkpoint covers a position."""
+
+    async def look() -> int:
+        checkpoint = await ViewState(mongo).checkpoint(view.name)
+        return 0 if checkpoint is None else checkpoint.position
+
+    await eventually(look, lambda now: now >= position)
+
+
+async def is_(runner: Runner, status: Status) -> None:
+    async def look() -> Status:
+        return runner.status
+
+    await eventually(look, lambda now: now is status)
+
+
+async def documents(mongo: AsyncDatabase[Any], view: View[Any], generation: int = 1) -> Documents:
+    """Bodies by key, positions left out."""
+    found = {}
+    async for document in ViewState(mongo).documents(view.name, generation).find({}):
+        key = document.pop("_id")
+        document.pop("position")
+        found[key] = document
+    return found
