@@ -70,7 +70,8 @@ def test_an_order_from_the_command_line_and_back(line: Line) -> None:
     address = ("--name", "Ann", "--street", "1 High Street", "--city", "Ghent", "--country", "BE")
     created = line("orders", "create", "--customer", user_id, "--line", f"{sku}:2", *address, "--json")
     order_id = created["order_id"]
-    placed = line("orders", "place", order_id, "--json")
+    placed = line("--wait", "orders", "place", order_id, "--json")
+    assert line("orders", "get", order_id, "--json")["order"]["status"] == "ORDER_STATUS_PLACED"
     token = placed["consistency_token"]
 
     order = line("orders", "get", order_id, "--token", token, "--json")["order"]

@@ -23,6 +23,19 @@ def test_real_baskets_go_through_and_every_cent_is_found_again() -> None:
     assert report["events"] > report["commands"] > report["orders"]
 
 
+def test_a_second_run_on_the_same_data_changes_nothing(tmp_path: Path) -> None:
+    def run() -> dict[str, object]:
+        done = subprocess.run(
+            [ORDERSTREAM, "demo", "--orders", "15", "--data", str(tmp_path), "--json"],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        report: dict[str, object] = json.loads(done.stdout)
+        return {name: value for name, value in report.items() if name != "seconds"}
+
+    assert run() == run()
+
+
 def test_no_order_is_no_demo() -> None:
     done = subprocess.run(
         [ORDERSTREAM, "demo", "--orders", "0"], capture_output=True, text=True, timeout=60, check=False
