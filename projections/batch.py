@@ -41,6 +41,19 @@ class Held:
     body: Any
 
 
+def _beginnings(decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent] | None, str]]) -> set[str]:
+    """Documents of one stream each whose stream begins here: there is nothing to load, but in a replay.
+
+    Then the insert meets a duplicate key, and all are loaded after all.
+    """
+    first: dict[str, RecordedEvent] = {}
+    for event, _, key in decoded:
+        first.setdefault(key, event)
+    return {
+        key for key, event in first.items() if event.stream_position == 0 and event.stream_name.partition("-")[2] == key
+    }
+
+
 class Applier:
     """Applies batches. What it wrote last it remembers, so that a document is seldom read twice."""
 
@@ -58,8 +71,9 @@ class Applier:
     async def apply(self, events: Sequence[RecordedEvent]) -> None:
         """Each event has its effect once, whatever was applied before. All is written at the end but the checkpoint."""
         decoded, failed = self._decode(events)
+        hoped_new = _beginnings(decoded)
         for _ in range(MOST_TRIES):
-            held = await self._hold({key for _, _, key in decoded})
+            held = await self._hold({key for _, _, key in decoded}, hoped_new)
             parking = self._fold(decoded, held, dict(failed))
             # parked before the documents are written: a document that several streams share moves past the failed
             # event in the same batch, and a replay after a crash between the two would take it for applied
@@ -68,6 +82,7 @@ class Applier:
                 self._remember(held)
                 return
             self._cache.clear()
+            hoped_new = set()
         raise Contested(f"{self._view.name}: others changed the same documents {MOST_TRIES} times in a row")
 
     def _decode(
@@ -90,12 +105,12 @@ class Applier:
                     decoded.append((event, recorded, handled[0]))
         return decoded, failed
 
-    async def _hold(self, keys: set[str]) -> dict[str, Held]:
+    async def _hold(self, keys: set[str], hoped_new: set[str]) -> dict[str, Held]:
         held = {}
         for key in keys & self._cache.keys():
             position, body = self._cache[key]
             held[key] = Held(position, position, body)
-        missing = [key for key in keys if key and key not in held]
+        missing = [key for key in keys - hoped_new if key and key not in held]
         if missing:
             async for document in self._documents.find({"_id": {"$in": missing}}):
                 key, position = document.pop("_id"), document.pop("position")
