@@ -1,5 +1,7 @@
 """ProjectionService: how operators see and check the views."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,6 +29,7 @@ log = structlog.get_logger()
 
 SERVICE = "operations.v1.ProjectionService"
 MOST_LISTED = 20
+NOTICED_WITHIN = 2.0  # seconds
 
 
 class ProjectionAdmin(ProjectionServiceServicer):
@@ -43,12 +46,33 @@ class ProjectionAdmin(ProjectionServiceServicer):
         return pb.ListProjectionsResponse(projections=told)
 
     async def GetProjection(self, request: pb.GetProjectionRequest, context: Context) -> pb.GetProjectionResponse:
-        runner = self._runners.get(request.view)
-        if runner is None:
-            await _no_such_view(context, request.view)
+        runner = await self._named(request.view, context)
         async with _answering(context):
             told = await self._tell(runner)
         return pb.GetProjectionResponse(projection=told)
+
+    async def PauseProjection(self, request: pb.PauseProjectionRequest, context: Context) -> pb.PauseProjectionResponse:
+        runner = await self._named(request.view, context)
+        async with _answering(context):
+            await self._state.pause(request.view)
+            await _at_rest(runner)
+            log.warning("view paused", view=request.view)
+            return pb.PauseProjectionResponse(projection=await self._tell(runner))
+
+    async def ResumeProjection(
+        self, request: pb.ResumeProjectionRequest, context: Context
+    ) -> pb.ResumeProjectionResponse:
+        runner = await self._named(request.view, context)
+        async with _answering(context):
+            await self._state.resume(request.view)
+            log.warning("view resumed", view=request.view)
+            return pb.ResumeProjectionResponse(projection=await self._tell(runner))
+
+    async def _named(self, view: str, context: Context) -> Runner:
+        runner = self._runners.get(view)
+        if runner is None:
+            await _no_such_view(context, view)
+        return runner
 
     async def VerifyProjections(
         self, request: pb.VerifyProjectionsRequest, context: Context
@@ -68,9 +92,10 @@ class ProjectionAdmin(ProjectionServiceServicer):
         generation = await self._state.generation(runner.view.name)
         checkpoint = await self._state.checkpoint(runner.view.name)
         lease = await self._state.lease(runner.view.name, generation)
+        status = Status.PAUSED if await self._state.paused(runner.view.name) else runner.status
         return pb.Projection(
             view=runner.view.name,
-            status=pb.ProjectionStatus.Value(f"PROJECTION_STATUS_{runner.status.value}"),
+            status=pb.ProjectionStatus.Value(f"PROJECTION_STATUS_{status.value}"),
             position=checkpoint.position if checkpoint else 0,
             head=await self._verifier.head(runner.view),
             lag_ms=lag_ms(checkpoint),
@@ -92,8 +117,16 @@ def lag_ms(checkpoint: Checkpoint | None) -> int:
 
 
 def healthy(runner: Runner) -> bool:
-    """A view that reads history, follows or stands by is; one that fails or has stopped is not."""
-    return runner.status in (Status.CATCHING_UP, Status.LIVE, Status.STANDBY)
+    """A view that reads, follows, stands by or was paused on purpose is; one that fails or has stopped is not."""
+    return runner.status in (Status.CATCHING_UP, Status.LIVE, Status.STANDBY, Status.PAUSED)
+
+
+async def _at_rest(runner: Runner) -> None:
+    """Let the runner of this process notice a pause; one elsewhere does at its next heartbeat."""
+    deadline = time.monotonic() + NOTICED_WITHIN
+    while runner.status is not Status.PAUSED and time.monotonic() < deadline:
+        runner.nudge()
+        await asyncio.sleep(0.02)
 
 
 def _told(message: Progress | Result) -> pb.VerifyProjectionsResponse:

@@ -49,6 +49,7 @@ class Status(StrEnum):
     FAILING = "FAILING"
     STOPPED = "STOPPED"
     STANDBY = "STANDBY"
+    PAUSED = "PAUSED"
 
 
 class Runner:
@@ -80,6 +81,10 @@ class Runner:
     def stop(self) -> None:
         """Finish the batch at work, write the checkpoint, end."""
         self._stop.set()
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Write the checkpoint now, and so learn at once if the view was taken away."""
         if self._source is not None:
             self._source.wake()
 
@@ -121,6 +126,12 @@ class Runner:
 
     async def _own_and_follow(self) -> None:
         name = self.view.name
+        while await self._state.paused(name):
+            self.status = Status.PAUSED
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), self._settings.lease / 10)
+            if self._stop.is_set():
+                return
         generation = await self._state.generation(name)
         self.checkpoint = await self._keeper.acquire(name, generation, self._stop, self._standing_by)
         if self.checkpoint is not None:
@@ -160,7 +171,7 @@ class Runner:
         now = now_micros()
         if items:
             self._missed = None
-        elif not self._stop.is_set():
+        elif not self._stop.is_set():  # woken without an item, or nothing came within a heartbeat
             reached = await self._listen(before.position)
         live = live or any(isinstance(item, CaughtUp) for item in items)
         whole = live and source.empty() and self._missed is None
@@ -169,6 +180,7 @@ class Runner:
             position=max(before.position, reached),
             caught_up_at=now if whole else before.caught_up_at,
             updated_at=now_micros(),
+            parked=len(lot.first),
         )
         await self._state.advance(after)
         self.checkpoint = after

@@ -27,6 +27,7 @@ class FreshViews:
     """`follows` has, per view, the pattern of the streams it follows."""
 
     def __init__(self, state: ViewState, follows: Mapping[str, str], log: Log) -> None:
+        self._state = state
         self._watchers = {view: _Watcher(view, pattern, state, log) for view, pattern in follows.items()}
 
     async def at_least(self, view: str, token: str, context: Any) -> Checkpoint:
@@ -39,7 +40,11 @@ class FreshViews:
             return await watcher.recent()
         remaining = context.time_remaining()
         patience = WITHOUT_DEADLINE if remaining is None else remaining
-        return await watcher.reach(from_token(token), patience - SPARE)
+        wanted = from_token(token)
+        reached = await watcher.reach(wanted, patience - SPARE)
+        if reached.parked and await self._state.is_parked(view, reached.generation, wanted):
+            raise NotFreshEnough(view, wanted, wanted - 1)  # the view went on without the caller's event
+        return reached
 
 
 class _Watcher:

@@ -1,6 +1,6 @@
 """Where views stand: which generation is live, and how far it has come. The one place that knows these two collections.
 
-`projections`   {_id: view, generation}                     the pointer that readers follow
+`projections`   {_id: view, generation, paused}             the pointer that readers follow, and an operator's word
 `checkpoints`   {_id: "<view>.g<generation>", …}            see `Checkpoint` and `Lease`
 """
 
@@ -19,7 +19,10 @@ FIRST_GENERATION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """`position`: every followed event up to it is in the view. `caught_up_at`: when that was last all, in µs."""
+    """`position`: every followed event up to it is in the view. `caught_up_at`: when that was last all, in µs.
+
+    `parked` counts the streams held back after a failing event: their events are not in the view.
+    """
 
     view: str
     generation: int
@@ -27,6 +30,7 @@ class Checkpoint:
     caught_up_at: int
     updated_at: int
     epoch: int
+    parked: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,19 @@ class ViewState:
         found = await self._checkpoints.find_one({"_id": collection_name(view, generation)})
         return None if found is None else _checkpoint(view, generation, found)
 
+    async def paused(self, view: str) -> bool:
+        pointer = await self._pointers.find_one({"_id": view})
+        return pointer is not None and bool(pointer.get("paused"))
+
+    async def pause(self, view: str) -> None:
+        """Nobody runs the view until it is resumed. Who runs it now is fenced, after the batch at work."""
+        generation = await self.generation(view)
+        await self._pointers.update_one({"_id": view}, {"$set": {"paused": True}})
+        await self.take_over(view, generation)
+
+    async def resume(self, view: str) -> None:
+        await self._pointers.update_one({"_id": view}, {"$set": {"paused": False}})
+
     async def lease(self, view: str, generation: int) -> Lease | None:
         """Who runs the view; None if nobody ever has."""
         found = await self._checkpoints.find_one({"_id": collection_name(view, generation)})
@@ -115,6 +132,11 @@ class ViewState:
         owner = collection_name(view, await self.generation(view))
         return len(await self._database["parked"].distinct("stream", {"owner": owner}))
 
+    async def is_parked(self, view: str, generation: int, position: int) -> bool:
+        """Whether the event at a position is held back."""
+        key = f"{collection_name(view, generation)}:{position}"
+        return await self._database["parked"].find_one({"_id": key}, {"_id": 1}) is not None
+
     async def release(self, checkpoint: Checkpoint) -> None:
         """Let another process take the view at once. Nothing happens if it has."""
         key = collection_name(checkpoint.view, checkpoint.generation)
@@ -129,6 +151,7 @@ class ViewState:
                     "position": checkpoint.position,
                     "caught_up_at": checkpoint.caught_up_at,
                     "updated_at": checkpoint.updated_at,
+                    "parked": checkpoint.parked,
                 },
                 "$inc": {"beats": 1},
             },
@@ -149,4 +172,5 @@ def _checkpoint(view: str, generation: int, found: Document) -> Checkpoint:
         caught_up_at=found["caught_up_at"],
         updated_at=found["updated_at"],
         epoch=found["epoch"],
+        parked=found.get("parked", 0),
     )

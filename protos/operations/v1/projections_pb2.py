@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&protos/operations/v1/projections.proto\x12\roperations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x02\n\nProjection\x12\x0c\n\x04view\x18\x01 \x01(\t\x12/\n\x06status\x18\x02 \x01(\x0e\x32\x1f.operations.v1.ProjectionStatus\x12\x10\n\x08position\x18\x03 \x01(\x04\x12\x0c\n\x04head\x18\x04 \x01(\x04\x12\x0e\n\x06lag_ms\x18\x05 \x01(\x03\x12\x16\n\x0e\x65vents_applied\x18\x06 \x01(\x04\x12\x12\n\nlast_error\x18\x07 \x01(\t\x12.\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eparked_streams\x18\t \x01(\x04\x12\r\n\x05owner\x18\n \x01(\t\x12\r\n\x05\x65poch\x18\x0b \x01(\x04\x12\x12\n\ngeneration\x18\x0c \x01(\r\"\x18\n\x16ListProjectionsRequest\"I\n\x17ListProjectionsResponse\x12.\n\x0bprojections\x18\x01 \x03(\x0b\x32\x19.operations.v1.Projection\"$\n\x14GetProjectionRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\"F\n\x15GetProjectionResponse\x12-\n\nprojection\x18\x01 \x01(\x0b\x32\x19.operations.v1.Projection\"B\n\x18VerifyProjectionsRequest\x12\r\n\x05views\x18\x01 \x03(\t\x12\x17\n\x0fmax_differences\x18\x02 \x01(\x05\"\x88\x01\n\x19VerifyProjectionsResponse\x12\x31\n\x08progress\x18\x01 \x01(\x0b\x32\x1d.operations.v1.VerifyProgressH\x00\x12-\n\x06result\x18\x02 \x01(\x0b\x32\x1b.operations.v1.VerifyResultH\x00\x42\t\n\x07message\"@\n\x0eVerifyProgress\x12\x0e\n\x06\x65vents\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x0c\n\x04head\x18\x03 \x01(\x04\"\xa4\x01\n\x0cVerifyResult\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x11\n\tdocuments\x18\x02 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x03 \x01(\x04\x12\x12\n\ncheckpoint\x18\x04 \x01(\x04\x12\x13\n\x0b\x64ifferences\x18\x05 \x01(\x04\x12)\n\x06listed\x18\x06 \x03(\x0b\x32\x19.operations.v1.Difference\x12\x0f\n\x07streams\x18\x07 \x01(\x04\"T\n\nDifference\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x15\n\rexpected_json\x18\x03 \x01(\t\x12\x13\n\x0b\x61\x63tual_json\x18\x04 \x01(\t*\xef\x01\n\x10ProjectionStatus\x12!\n\x1dPROJECTION_STATUS_UNSPECIFIED\x10\x00\x12!\n\x1dPROJECTION_STATUS_CATCHING_UP\x10\x01\x12\x1a\n\x16PROJECTION_STATUS_LIVE\x10\x02\x12\x1d\n\x19PROJECTION_STATUS_FAILING\x10\x03\x12\x1d\n\x19PROJECTION_STATUS_STOPPED\x10\x04\x12\x1c\n\x18PROJECTION_STATUS_PAUSED\x10\x05\x12\x1d\n\x19PROJECTION_STATUS_STANDBY\x10\x06\x32\xbb\x02\n\x11ProjectionService\x12`\n\x0fListProjections\x12%.operations.v1.ListProjectionsRequest\x1a&.operations.v1.ListProjectionsResponse\x12Z\n\rGetProjection\x12#.operations.v1.GetProjectionRequest\x1a$.operations.v1.GetProjectionResponse\x12h\n\x11VerifyProjections\x12\'.operations.v1.VerifyProjectionsRequest\x1a(.operations.v1.VerifyProjectionsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&protos/operations/v1/projections.proto\x12\roperations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x02\n\nProjection\x12\x0c\n\x04view\x18\x01 \x01(\t\x12/\n\x06status\x18\x02 \x01(\x0e\x32\x1f.operations.v1.ProjectionStatus\x12\x10\n\x08position\x18\x03 \x01(\x04\x12\x0c\n\x04head\x18\x04 \x01(\x04\x12\x0e\n\x06lag_ms\x18\x05 \x01(\x03\x12\x16\n\x0e\x65vents_applied\x18\x06 \x01(\x04\x12\x12\n\nlast_error\x18\x07 \x01(\t\x12.\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eparked_streams\x18\t \x01(\x04\x12\r\n\x05owner\x18\n \x01(\t\x12\r\n\x05\x65poch\x18\x0b \x01(\x04\x12\x12\n\ngeneration\x18\x0c \x01(\r\"\x18\n\x16ListProjectionsRequest\"I\n\x17ListProjectionsResponse\x12.\n\x0bprojections\x18\x01 \x03(\x0b\x32\x19.operations.v1.Projection\"$\n\x14GetProjectionRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\"F\n\x15GetProjectionResponse\x12-\n\nprojection\x18\x01 \x01(\x0b\x32\x19.operations.v1.Projection\"&\n\x16PauseProjectionRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\"H\n\x17PauseProjectionResponse\x12-\n\nprojection\x18\x01 \x01(\x0b\x32\x19.operations.v1.Projection\"\'\n\x17ResumeProjectionRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\"I\n\x18ResumeProjectionResponse\x12-\n\nprojection\x18\x01 \x01(\x0b\x32\x19.operations.v1.Projection\"B\n\x18VerifyProjectionsRequest\x12\r\n\x05views\x18\x01 \x03(\t\x12\x17\n\x0fmax_differences\x18\x02 \x01(\x05\"\x88\x01\n\x19VerifyProjectionsResponse\x12\x31\n\x08progress\x18\x01 \x01(\x0b\x32\x1d.operations.v1.VerifyProgressH\x00\x12-\n\x06result\x18\x02 \x01(\x0b\x32\x1b.operations.v1.VerifyResultH\x00\x42\t\n\x07message\"@\n\x0eVerifyProgress\x12\x0e\n\x06\x65vents\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x0c\n\x04head\x18\x03 \x01(\x04\"\xa4\x01\n\x0cVerifyResult\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x11\n\tdocuments\x18\x02 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x03 \x01(\x04\x12\x12\n\ncheckpoint\x18\x04 \x01(\x04\x12\x13\n\x0b\x64ifferences\x18\x05 \x01(\x04\x12)\n\x06listed\x18\x06 \x03(\x0b\x32\x19.operations.v1.Difference\x12\x0f\n\x07streams\x18\x07 \x01(\x04\"T\n\nDifference\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x15\n\rexpected_json\x18\x03 \x01(\t\x12\x13\n\x0b\x61\x63tual_json\x18\x04 \x01(\t*\xef\x01\n\x10ProjectionStatus\x12!\n\x1dPROJECTION_STATUS_UNSPECIFIED\x10\x00\x12!\n\x1dPROJECTION_STATUS_CATCHING_UP\x10\x01\x12\x1a\n\x16PROJECTION_STATUS_LIVE\x10\x02\x12\x1d\n\x19PROJECTION_STATUS_FAILING\x10\x03\x12\x1d\n\x19PROJECTION_STATUS_STOPPED\x10\x04\x12\x1c\n\x18PROJECTION_STATUS_PAUSED\x10\x05\x12\x1d\n\x19PROJECTION_STATUS_STANDBY\x10\x06\x32\x82\x04\n\x11ProjectionService\x12`\n\x0fListProjections\x12%.operations.v1.ListProjectionsRequest\x1a&.operations.v1.ListProjectionsResponse\x12Z\n\rGetProjection\x12#.operations.v1.GetProjectionRequest\x1a$.operations.v1.GetProjectionResponse\x12`\n\x0fPauseProjection\x12%.operations.v1.PauseProjectionRequest\x1a&.operations.v1.PauseProjectionResponse\x12\x63\n\x10ResumeProjection\x12&.operations.v1.ResumeProjectionRequest\x1a\'.operations.v1.ResumeProjectionResponse\x12h\n\x11VerifyProjections\x12\'.operations.v1.VerifyProjectionsRequest\x1a(.operations.v1.VerifyProjectionsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.operations.v1.projections_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROJECTIONSTATUS']._serialized_start=1120
-  _globals['_PROJECTIONSTATUS']._serialized_end=1359
+  _globals['_PROJECTIONSTATUS']._serialized_start=1350
+  _globals['_PROJECTIONSTATUS']._serialized_end=1589
   _globals['_PROJECTION']._serialized_start=91
   _globals['_PROJECTION']._serialized_end=380
   _globals['_LISTPROJECTIONSREQUEST']._serialized_start=382
@@ -44,16 +44,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETPROJECTIONREQUEST']._serialized_end=519
   _globals['_GETPROJECTIONRESPONSE']._serialized_start=521
   _globals['_GETPROJECTIONRESPONSE']._serialized_end=591
-  _globals['_VERIFYPROJECTIONSREQUEST']._serialized_start=593
-  _globals['_VERIFYPROJECTIONSREQUEST']._serialized_end=659
-  _globals['_VERIFYPROJECTIONSRESPONSE']._serialized_start=662
-  _globals['_VERIFYPROJECTIONSRESPONSE']._serialized_end=798
-  _globals['_VERIFYPROGRESS']._serialized_start=800
-  _globals['_VERIFYPROGRESS']._serialized_end=864
-  _globals['_VERIFYRESULT']._serialized_start=867
-  _globals['_VERIFYRESULT']._serialized_end=1031
-  _globals['_DIFFERENCE']._serialized_start=1033
-  _globals['_DIFFERENCE']._serialized_end=1117
-  _globals['_PROJECTIONSERVICE']._serialized_start=1362
-  _globals['_PROJECTIONSERVICE']._serialized_end=1677
+  _globals['_PAUSEPROJECTIONREQUEST']._serialized_start=593
+  _globals['_PAUSEPROJECTIONREQUEST']._serialized_end=631
+  _globals['_PAUSEPROJECTIONRESPONSE']._serialized_start=633
+  _globals['_PAUSEPROJECTIONRESPONSE']._serialized_end=705
+  _globals['_RESUMEPROJECTIONREQUEST']._serialized_start=707
+  _globals['_RESUMEPROJECTIONREQUEST']._serialized_end=746
+  _globals['_RESUMEPROJECTIONRESPONSE']._serialized_start=748
+  _globals['_RESUMEPROJECTIONRESPONSE']._serialized_end=821
+  _globals['_VERIFYPROJECTIONSREQUEST']._serialized_start=823
+  _globals['_VERIFYPROJECTIONSREQUEST']._serialized_end=889
+  _globals['_VERIFYPROJECTIONSRESPONSE']._serialized_start=892
+  _globals['_VERIFYPROJECTIONSRESPONSE']._serialized_end=1028
+  _globals['_VERIFYPROGRESS']._serialized_start=1030
+  _globals['_VERIFYPROGRESS']._serialized_end=1094
+  _globals['_VERIFYRESULT']._serialized_start=1097
+  _globals['_VERIFYRESULT']._serialized_end=1261
+  _globals['_DIFFERENCE']._serialized_start=1263
+  _globals['_DIFFERENCE']._serialized_end=1347
+  _globals['_PROJECTIONSERVICE']._serialized_start=1592
+  _globals['_PROJECTIONSERVICE']._serialized_end=2106
 # @@protoc_insertion_point(module_scope)

@@ -197,6 +197,84 @@ class GetProjectionResponse(google.protobuf.message.Message):
 Global___GetProjectionResponse: typing_extensions.TypeAlias = GetProjectionResponse
 
 @typing.final
+class PauseProjectionRequest(google.protobuf.message.Message):
+    """PauseProjectionRequest names a view."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VIEW_FIELD_NUMBER: builtins.int
+    view: builtins.str
+    """view is its name."""
+    def __init__(
+        self,
+        *,
+        view: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["view", b"view"]) -> None: ...
+
+Global___PauseProjectionRequest: typing_extensions.TypeAlias = PauseProjectionRequest
+
+@typing.final
+class PauseProjectionResponse(google.protobuf.message.Message):
+    """PauseProjectionResponse is the view as it stands now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROJECTION_FIELD_NUMBER: builtins.int
+    @property
+    def projection(self) -> Global___Projection:
+        """projection is its state."""
+
+    def __init__(
+        self,
+        *,
+        projection: Global___Projection | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["projection", b"projection"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["projection", b"projection"]) -> None: ...
+
+Global___PauseProjectionResponse: typing_extensions.TypeAlias = PauseProjectionResponse
+
+@typing.final
+class ResumeProjectionRequest(google.protobuf.message.Message):
+    """ResumeProjectionRequest names a view."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VIEW_FIELD_NUMBER: builtins.int
+    view: builtins.str
+    """view is its name."""
+    def __init__(
+        self,
+        *,
+        view: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["view", b"view"]) -> None: ...
+
+Global___ResumeProjectionRequest: typing_extensions.TypeAlias = ResumeProjectionRequest
+
+@typing.final
+class ResumeProjectionResponse(google.protobuf.message.Message):
+    """ResumeProjectionResponse is the view as it stands now; it is running again within seconds."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROJECTION_FIELD_NUMBER: builtins.int
+    @property
+    def projection(self) -> Global___Projection:
+        """projection is its state."""
+
+    def __init__(
+        self,
+        *,
+        projection: Global___Projection | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["projection", b"projection"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["projection", b"projection"]) -> None: ...
+
+Global___ResumeProjectionResponse: typing_extensions.TypeAlias = ResumeProjectionResponse
+
+@typing.final
 class VerifyProjectionsRequest(google.protobuf.message.Message):
     """VerifyProjectionsRequest says what to check."""
 

@@ -45,6 +45,16 @@ class ProjectionServiceStub(object):
                 request_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.GetProjectionRequest.SerializeToString,
                 response_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.GetProjectionResponse.FromString,
                 _registered_method=True)
+        self.PauseProjection = channel.unary_unary(
+                '/operations.v1.ProjectionService/PauseProjection',
+                request_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.PauseProjectionRequest.SerializeToString,
+                response_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.PauseProjectionResponse.FromString,
+                _registered_method=True)
+        self.ResumeProjection = channel.unary_unary(
+                '/operations.v1.ProjectionService/ResumeProjection',
+                request_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.ResumeProjectionRequest.SerializeToString,
+                response_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.ResumeProjectionResponse.FromString,
+                _registered_method=True)
         self.VerifyProjections = channel.unary_stream(
                 '/operations.v1.ProjectionService/VerifyProjections',
                 request_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.VerifyProjectionsRequest.SerializeToString,
@@ -70,6 +80,20 @@ class ProjectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseProjection(self, request, context):
+        """PauseProjection stops a view, in every process, until it is resumed; queries go on answering from what it holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeProjection(self, request, context):
+        """ResumeProjection lets a paused view go on from its checkpoint.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def VerifyProjections(self, request, context):
         """VerifyProjections folds the log anew and compares every document; it ends with one result per view.
         """
@@ -89,6 +113,16 @@ def add_ProjectionServiceServicer_to_server(servicer, server):
                     servicer.GetProjection,
                     request_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.GetProjectionRequest.FromString,
                     response_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.GetProjectionResponse.SerializeToString,
+            ),
+            'PauseProjection': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseProjection,
+                    request_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.PauseProjectionRequest.FromString,
+                    response_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.PauseProjectionResponse.SerializeToString,
+            ),
+            'ResumeProjection': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeProjection,
+                    request_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.ResumeProjectionRequest.FromString,
+                    response_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.ResumeProjectionResponse.SerializeToString,
             ),
             'VerifyProjections': grpc.unary_stream_rpc_method_handler(
                     servicer.VerifyProjections,
@@ -151,6 +185,60 @@ class ProjectionService(object):
             '/operations.v1.ProjectionService/GetProjection',
             protos_dot_operations_dot_v1_dot_projections__pb2.GetProjectionRequest.SerializeToString,
             protos_dot_operations_dot_v1_dot_projections__pb2.GetProjectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseProjection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/operations.v1.ProjectionService/PauseProjection',
+            protos_dot_operations_dot_v1_dot_projections__pb2.PauseProjectionRequest.SerializeToString,
+            protos_dot_operations_dot_v1_dot_projections__pb2.PauseProjectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeProjection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/operations.v1.ProjectionService/ResumeProjection',
+            protos_dot_operations_dot_v1_dot_projections__pb2.ResumeProjectionRequest.SerializeToString,
+            protos_dot_operations_dot_v1_dot_projections__pb2.ResumeProjectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,38 @@ _ProjectionServiceGetProjectionType = typing_extensions.TypeVar(
     ],
 )
 
+_ProjectionServicePauseProjectionType = typing_extensions.TypeVar(
+    '_ProjectionServicePauseProjectionType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.PauseProjectionRequest,
+        protos.operations.v1.projections_pb2.PauseProjectionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.PauseProjectionRequest,
+        protos.operations.v1.projections_pb2.PauseProjectionResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.PauseProjectionRequest,
+        protos.operations.v1.projections_pb2.PauseProjectionResponse,
+    ],
+)
+
+_ProjectionServiceResumeProjectionType = typing_extensions.TypeVar(
+    '_ProjectionServiceResumeProjectionType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ResumeProjectionRequest,
+        protos.operations.v1.projections_pb2.ResumeProjectionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ResumeProjectionRequest,
+        protos.operations.v1.projections_pb2.ResumeProjectionResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ResumeProjectionRequest,
+        protos.operations.v1.projections_pb2.ResumeProjectionResponse,
+    ],
+)
+
 _ProjectionServiceVerifyProjectionsType = typing_extensions.TypeVar(
     '_ProjectionServiceVerifyProjectionsType',
     grpc.UnaryStreamMultiCallable[
@@ -73,7 +105,7 @@ _ProjectionServiceVerifyProjectionsType = typing_extensions.TypeVar(
     ],
 )
 
-class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType, _ProjectionServiceGetProjectionType, _ProjectionServiceVerifyProjectionsType]):
+class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType, _ProjectionServiceGetProjectionType, _ProjectionServicePauseProjectionType, _ProjectionServiceResumeProjectionType, _ProjectionServiceVerifyProjectionsType]):
     """ProjectionService is served by the projection process on a port of its own."""
 
     @typing.overload
@@ -85,6 +117,14 @@ class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType
         grpc.UnaryUnaryMultiCallable[
             protos.operations.v1.projections_pb2.GetProjectionRequest,
             protos.operations.v1.projections_pb2.GetProjectionResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.operations.v1.projections_pb2.PauseProjectionRequest,
+            protos.operations.v1.projections_pb2.PauseProjectionResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.operations.v1.projections_pb2.ResumeProjectionRequest,
+            protos.operations.v1.projections_pb2.ResumeProjectionResponse,
         ],
         grpc.UnaryStreamMultiCallable[
             protos.operations.v1.projections_pb2.VerifyProjectionsRequest,
@@ -102,6 +142,14 @@ class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType
             protos.operations.v1.projections_pb2.GetProjectionRequest,
             protos.operations.v1.projections_pb2.GetProjectionResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.operations.v1.projections_pb2.PauseProjectionRequest,
+            protos.operations.v1.projections_pb2.PauseProjectionResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.operations.v1.projections_pb2.ResumeProjectionRequest,
+            protos.operations.v1.projections_pb2.ResumeProjectionResponse,
+        ],
         grpc.aio.UnaryStreamMultiCallable[
             protos.operations.v1.projections_pb2.VerifyProjectionsRequest,
             protos.operations.v1.projections_pb2.VerifyProjectionsResponse,
@@ -114,6 +162,12 @@ class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType
     GetProjection: _ProjectionServiceGetProjectionType
     """GetProjection returns one view."""
 
+    PauseProjection: _ProjectionServicePauseProjectionType
+    """PauseProjection stops a view, in every process, until it is resumed; queries go on answering from what it holds."""
+
+    ResumeProjection: _ProjectionServiceResumeProjectionType
+    """ResumeProjection lets a paused view go on from its checkpoint."""
+
     VerifyProjections: _ProjectionServiceVerifyProjectionsType
     """VerifyProjections folds the log anew and compares every document; it ends with one result per view."""
 
@@ -125,6 +179,14 @@ ProjectionServiceAsyncStub: typing_extensions.TypeAlias = ProjectionServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         protos.operations.v1.projections_pb2.GetProjectionRequest,
         protos.operations.v1.projections_pb2.GetProjectionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.PauseProjectionRequest,
+        protos.operations.v1.projections_pb2.PauseProjectionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ResumeProjectionRequest,
+        protos.operations.v1.projections_pb2.ResumeProjectionResponse,
     ],
     grpc.aio.UnaryStreamMultiCallable[
         protos.operations.v1.projections_pb2.VerifyProjectionsRequest,
@@ -150,6 +212,22 @@ class ProjectionServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.operations.v1.projections_pb2.GetProjectionResponse, collections.abc.Awaitable[protos.operations.v1.projections_pb2.GetProjectionResponse]]:
         """GetProjection returns one view."""
+
+    @abc.abstractmethod
+    def PauseProjection(
+        self,
+        request: protos.operations.v1.projections_pb2.PauseProjectionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.operations.v1.projections_pb2.PauseProjectionResponse, collections.abc.Awaitable[protos.operations.v1.projections_pb2.PauseProjectionResponse]]:
+        """PauseProjection stops a view, in every process, until it is resumed; queries go on answering from what it holds."""
+
+    @abc.abstractmethod
+    def ResumeProjection(
+        self,
+        request: protos.operations.v1.projections_pb2.ResumeProjectionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.operations.v1.projections_pb2.ResumeProjectionResponse, collections.abc.Awaitable[protos.operations.v1.projections_pb2.ResumeProjectionResponse]]:
+        """ResumeProjection lets a paused view go on from its checkpoint."""
 
     @abc.abstractmethod
     def VerifyProjections(

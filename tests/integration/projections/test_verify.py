@@ -20,12 +20,16 @@ from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceStub
+from server.eventstore.token import to_token
+from server.failures import NotFreshEnough
+from server.queries.freshness import FreshViews
+from server.readmodel.log import Log
 from server.readmodel.state import ViewState
 from tests.support.calling import refusal
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled
 from tests.support.processes import running
-from tests.support.views import append, append_broken, new_order, reached, run
+from tests.support.views import QUICK, append, append_broken, new_order, reached, run
 
 Client = AsyncEventStoreDBClient
 Mongo = AsyncDatabase[Any]
@@ -36,6 +40,13 @@ def own_log() -> Iterator[str]:
     """An empty log for each test: what is folded is what the test wrote."""
     with running("embedded", "eventstore", "--port", "0", "--memory") as store:
         yield store.ready["uri"]
+
+
+class Waiting:
+    """A call whose caller waits for five seconds."""
+
+    def time_remaining(self) -> float:
+        return 5.0
 
 
 async def verdicts(client: Client, mongo: Mongo, *views: Any) -> dict[str, Result]:
@@ -123,7 +134,12 @@ async def test_the_whole_service(own_log: str, client: Client, mongo: Mongo, mon
         broken = await append_broken(client, order[0].order_id)
         parked = await eventually(projection, lambda now: bool(now.parked_streams and now.last_error))
         assert "MalformedEvent" in parked.last_error
+        state = ViewState(mongo)
+        fresh = FreshViews(state, {"order_list": "order-.*"}, Log(client))
+        with pytest.raises(NotFreshEnough):  # never answered as if the parked event were in it
+            await fresh.at_least("order_list", to_token(broken), Waiting())
         last = await append(client, another := new_order())
+        assert (await fresh.at_least("order_list", to_token(last), Waiting())).parked == 1
         await eventually(projection, lambda now: now.position >= last > broken)
         assert await mongo["order_list.g1"].count_documents({"_id": another[0].order_id}) == 1
         only = pb.VerifyProjectionsRequest(views=["order_list"])
@@ -144,3 +160,31 @@ async def test_the_whole_service(own_log: str, client: Client, mongo: Mongo, mon
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             [x async for x in operations.VerifyProjections(negative, timeout=5)]
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_paused_view_stands_still_until_it_is_resumed(
+    own_log: str, client: Client, mongo: Mongo, mongo_uri: str, database: str
+) -> None:
+    settings = QUICK.model_copy(
+        update={"eventstore_uri": own_log, "mongo_uri": mongo_uri, "mongo_database": database, "grace": 1.0}
+    )
+    view = {"view": "order_list"}
+    async with serving(settings, 0) as address, grpc.aio.insecure_channel(address) as channel:
+        operations: Any = ProjectionServiceStub(channel)
+
+        async def status() -> Any:
+            return (await operations.GetProjection(pb.GetProjectionRequest(**view), timeout=10)).projection.status
+
+        await eventually(status, lambda now: now == pb.PROJECTION_STATUS_LIVE)
+        paused = (await operations.PauseProjection(pb.PauseProjectionRequest(**view), timeout=10)).projection
+        assert paused.status == pb.PROJECTION_STATUS_PAUSED
+        last = await append(client, order := new_order())
+        await reached(mongo, sales_daily, last)
+        assert await mongo["order_list.g1"].count_documents({"_id": order[0].order_id}) == 0
+        assert await status() == pb.PROJECTION_STATUS_PAUSED
+
+        await operations.ResumeProjection(pb.ResumeProjectionRequest(**view), timeout=10)
+        await reached(mongo, order_list, last)
+        assert await mongo["order_list.g1"].count_documents({"_id": order[0].order_id}) == 1
+        nowhere = await refusal(operations.PauseProjection(pb.PauseProjectionRequest(view="nowhere"), timeout=5))
+        assert nowhere.reason == "VIEW_NOT_FOUND"
