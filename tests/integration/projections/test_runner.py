@@ -9,19 +9,22 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from projections.batch import Applier
-from projections.failure import ParkingLot
+from projections.failure import Parked, ParkingLot
 from projections.lease import gone, this_process
 from projections.runner import Runner, Status
 from projections.source import Broken, Source
+from projections.view import View
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
+from server.domain.order.events import OrderPlaced
+from server.eventstore.recorded import Recorded
 from server.failures import StoreUnavailable
 from server.readmodel.log import Log
 from server.readmodel.state import Fenced, ViewState
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
-from tests.support.orders import cancelled
-from tests.support.viewing import fold
+from tests.support.orders import ANN, cancelled, placed
+from tests.support.viewing import fold, stored
 from tests.support.views import (
     QUICK,
     append,
@@ -117,6 +120,30 @@ async def test_a_failed_event_of_a_shared_document_stays_parked_after_a_crash(cl
             await applier.apply(seen)
             assert lot.first == {f"order-{bad[0].order_id}": first}
     assert await documents(mongo, sales_daily) == fold(sales_daily, good)
+
+
+async def test_a_crash_before_parking_leaves_the_documents_alone(mongo: Mongo) -> None:
+    """Otherwise the shared document would have moved past the failed event, and a replay take it for applied."""
+    per_customer = View[dict[str, int]]("per_customer", key=lambda e: str(e.data.customer_id), categories=("order",))
+
+    @per_customer.on(OrderPlaced)
+    def _(doc: dict[str, int] | None, e: Recorded[OrderPlaced]) -> dict[str, int]:
+        if e.data.order_id == "bad":
+            raise ZeroDivisionError
+        return {"placed": (doc or {"placed": 0})["placed"] + 1}
+
+    class Dying(ParkingLot):
+        async def add(self, events: list[Parked]) -> None:
+            raise SystemError(f"killed before {len(events)} were parked")
+
+    rows = ViewState(mongo).documents("per_customer", 1)
+    events = stored([placed(order_id=order_id) for order_id in ("one", "bad", "two")])
+    with pytest.raises(SystemError):
+        await Applier(per_customer, rows, Dying(mongo, "per_customer", 1)).apply(events)
+    lot = ParkingLot(mongo, "per_customer", 1)
+    await Applier(per_customer, rows, lot).apply(events)
+    assert list(lot.first) == ["order-bad"]
+    assert await documents(mongo, per_customer) == {ANN: {"placed": 2}}
 
 
 async def test_one_process_owns_a_view_and_the_next_takes_over_at_once_when_it_stops(
