@@ -1,6 +1,7 @@
-"""`python -m embedded eventstore|mongo [--port N] [--data DIR]`: one embedded store in one process.
+"""`python -m embedded eventstore|mongo|stack|backup|restore|check`: the embedded stores, and looking after their files.
 
-When it serves, one JSON line goes to stdout. SIGTERM and SIGINT stop it.
+A store prints one JSON line on stdout when it serves; SIGTERM and SIGINT stop it. The rest prints one JSON line when
+it is done. Whatever goes wrong is one line on stderr, and the exit code is 1.
 """
 
 import argparse
@@ -10,46 +11,107 @@ import logging
 import os
 import signal
 import sys
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from embedded.eventstore.log import LogError
+from embedded.eventstore.errors import DamagedRecordError, LogError
+from embedded.eventstore.files import FILE, back_up, check, restore
 from embedded.eventstore.node import node
 from embedded.mongo import MongoError, mongo, uri_of
+from embedded.stack import NotStartedError, embedded_stack
+
+PORTS = {"eventstore": 2113, "mongo": 27017}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m embedded", description="Run one embedded store.")
-    parser.add_argument("store", choices=["eventstore", "mongo"])
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, help="0 takes a free one")
-    parser.add_argument("--data", type=Path, help="a directory of its own; without it everything goes with the process")
-    parser.add_argument("--memory", action="store_true", help="keep nothing")
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    port = {"eventstore": 2113, "mongo": 27017}[arguments.store] if arguments.port is None else arguments.port
-    directory = None if arguments.memory else arguments.data
     try:
-        asyncio.run(run(arguments.store, directory, arguments.host, port))
-    except (LogError, MongoError) as error:
+        arguments.run(arguments)
+    except (LogError, MongoError, NotStartedError, DamagedRecordError) as error:
         return complain(str(error))
     except RuntimeError as error:
         if "bind" not in str(error):
             raise
+        port = PORTS[arguments.store] if arguments.port is None else arguments.port
         return complain(f"port {port} on {arguments.host} is taken or not allowed; choose another with --port")
     return 0
 
 
-async def run(store: str, directory: Path | None, host: str, port: int) -> None:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m embedded", description="The embedded stores.")
+    commands = parser.add_subparsers(dest="store", required=True)
+    for store in PORTS:
+        one = commands.add_parser(store, help=f"run an embedded {store}")
+        one.add_argument("--host", default="127.0.0.1")
+        one.add_argument("--port", type=int, help="0 takes a free one")
+        one.add_argument("--data", type=Path, help="a directory of its own; without it nothing is kept")
+        one.add_argument("--memory", action="store_true", help="keep nothing")
+        one.add_argument("--with-parent", action="store_true", help="stop when standard input ends")
+        one.set_defaults(run=lambda a: asyncio.run(serve(a)))
+    commands.choices["eventstore"].add_argument("--start-standard-projections", action="store_true")
+    both = commands.add_parser("stack", help="run both")
+    both.add_argument("--data", type=Path)
+    both.set_defaults(run=lambda a: asyncio.run(serve_both(a.data)))
+    backup = commands.add_parser("backup", help="copy an event log into one file, while its node runs or not")
+    backup.add_argument("--data", type=Path, required=True)
+    backup.add_argument("--to", type=Path, required=True)
+    backup.set_defaults(run=lambda a: report("backup", a.to, back_up(a.data, a.to)))
+    back = commands.add_parser("restore", help="put a backup into an empty directory")
+    back.add_argument("--from", type=Path, required=True, dest="file")
+    back.add_argument("--data", type=Path, required=True)
+    back.set_defaults(run=lambda a: report("restore", a.data, restore(a.file, a.data)))
+    checking = commands.add_parser("check", help="read and check every record of an event log")
+    checking.add_argument("--data", type=Path, required=True)
+    checking.set_defaults(run=lambda a: report("check", a.data, check(a.data / FILE)))
+    return parser
+
+
+async def serve(arguments: argparse.Namespace) -> None:
+    stop = _stopping(with_parent=arguments.with_parent)
+    store, host = arguments.store, arguments.host
+    directory = None if arguments.memory else arguments.data
+    port = PORTS[store] if arguments.port is None else arguments.port
+    serving: AbstractAsyncContextManager[str] = (
+        node(directory, host=host, port=port) if store == "eventstore" else mongo(directory, host=host, port=port)
+    )
+    async with serving as address:
+        uri = f"esdb://{address}?Tls=false" if store == "eventstore" else uri_of(address)
+        _say({"ready": store, "uri": uri, "address": address, "pid": os.getpid()})
+        await stop.wait()
+
+
+async def serve_both(data: Path | None) -> None:
+    stop = _stopping(with_parent=False)
+    async with embedded_stack(data) as uris:
+        _say({"ready": "stack", "eventstore": uris.eventstore, "mongo": uris.mongo, "pid": os.getpid()})
+        await stop.wait()
+
+
+def _stopping(*, with_parent: bool) -> asyncio.Event:
+    """Set by SIGTERM, SIGINT and, if asked for, the end of standard input."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    serving = node(directory, host=host, port=port) if store == "eventstore" else mongo(directory, host=host, port=port)
-    async with serving as address:
-        uri = f"esdb://{address}?Tls=false" if store == "eventstore" else uri_of(address)
-        sys.stdout.write(json.dumps({"ready": store, "uri": uri, "address": address, "pid": os.getpid()}) + "\n")
-        sys.stdout.flush()
-        await stop.wait()
+    if with_parent:
+
+        def heard() -> None:
+            if not os.read(sys.stdin.fileno(), 4096):
+                loop.remove_reader(sys.stdin.fileno())
+                stop.set()
+
+        loop.add_reader(sys.stdin.fileno(), heard)
+    return stop
+
+
+def report(what: str, where: Path, found: tuple[int, int]) -> None:
+    _say({"done": what, "where": str(where), "events": found[0], "position": found[1]})
+
+
+def _say(line: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
 
 
 def complain(line: str) -> int:

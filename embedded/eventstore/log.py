@@ -1,215 +1,117 @@
 """The log: one SQLite file, one writer thread, one fsync for everything that waits.
 
-Positions are given inside the commit, by the one writer, so they become visible in order. An append is acknowledged
-after the commit that holds it has returned, and SQLite (WAL, synchronous=FULL) returns after the fsync.
+Positions are given inside the commit, by the one writer, so they become visible in order and without a gap. An append
+is acknowledged after the commit that holds it has returned, and SQLite (WAL, synchronous=FULL) returns after the fsync.
+
+What was committed is handed over by one call of `deliver` per commit: everything but the committing itself happens on
+the thread that `deliver` leads to, which is the only one that reads.
 """
 
-import fcntl
-import json
 import logging
 import queue
 import sqlite3
 import threading
-import time
-import uuid
-import zlib
-from bisect import bisect_right
-from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple, Protocol
 
-from esdbclient.protos.Grpc import streams_pb2
+from embedded.eventstore.errors import DamagedRecordError
+from embedded.eventstore.files import FILE, SELECT, connect, open_log, take, to_entry
+from embedded.eventstore.records import (
+    NEWEST_ONLY,
+    TOMBSTONE,
+    Entry,
+    Limits,
+    system_event,
+    to_limits,
+)
+from embedded.eventstore.writer import Outcome, Writer
 
 log = logging.getLogger(__name__)
 
-NO_STREAM, ANY, STREAM_EXISTS = -1, -2, -4
-TOMBSTONE = 2**63 - 1  # the revision of $streamDeleted, and the $tb of a soft-deleted stream
-APPLICATION_ID = 0x0E5DB10C
-SCHEMA_VERSION = 1
 MOST_IN_ONE_COMMIT = 512
-REMEMBERED_HEADS = 50_000
-RECENT = 8_192  # entries kept for subscribers that keep up
-
-_SCHEMA = """
-CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE events (
-    position INTEGER PRIMARY KEY,
-    stream INTEGER NOT NULL REFERENCES streams (id),
-    revision INTEGER NOT NULL,
-    id BLOB NOT NULL,
-    type TEXT NOT NULL,
-    created INTEGER NOT NULL,
-    checksum INTEGER NOT NULL,
-    encoded BLOB NOT NULL
-);
-CREATE UNIQUE INDEX events_by_revision ON events (stream, revision);
-"""
-_COLUMNS = "e.position, s.name, e.revision, e.id, e.type, e.created, e.checksum, e.encoded"
-_FROM = "FROM events e JOIN streams s ON s.id = e.stream"
-
-
-class LogError(Exception):
-    """One line that says what is wrong with the data directory, and what to do."""
-
-
-class DamagedRecordError(Exception):
-    """A stored record is not what was written. It is never served."""
-
-
-class Proposed(NamedTuple):
-    """An event to write. `id` is the 16 bytes of the UUID."""
-
-    id: bytes
-    type: str
-    is_json: bool
-    data: bytes
-    metadata: bytes
-
-
-class Entry(NamedTuple):
-    """An event in the log. `encoded` is its ReadResp as it goes over the wire; `created` is in ticks of 100 ns."""
-
-    position: int
-    stream: str
-    revision: int
-    id: bytes
-    type: str
-    created: int
-    encoded: bytes
-
-
-class Written(NamedTuple):
-    revision: int  # -1: nothing was written and the stream has no event
-    position: int
-
-
-class WrongVersion(NamedTuple):
-    actual: int
-
-
-class Deleted(NamedTuple):
-    stream: str
-
-
-Outcome = Written | WrongVersion | Deleted | BaseException
-
-
-@dataclass(slots=True)
-class Head:
-    """What the writer knows of a stream."""
-
-    stream_id: int | None
-    last: int
-    tombstoned: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What stream metadata hides. `raw` is the JSON object, {} if there is none or it is not valid."""
-
-    max_count: int | None = None
-    max_age: int | None = None
-    truncate_before: int = 0
-    raw: dict[str, object] | None = None
-
-    @property
-    def soft_deleted(self) -> bool:
-        return self.truncate_before == TOMBSTONE
+RECENT = 8_192  # entries kept in memory for subscribers that keep up
+RECENT_BYTES = 64 * 1024 * 1024
+PAGE_BYTES = 4 * 1024 * 1024
 
 
 class _Job(NamedTuple):
-    run: Callable[["_Writer"], Outcome]
+    run: Callable[[Writer], Outcome]
     done: Callable[[Outcome], None]
 
 
-def ticks() -> int:
-    """Now, in units of 100 ns since the Unix epoch."""
-    return time.time_ns() // 100
+class WriterMaker(Protocol):
+    def __call__(self, connection: sqlite3.Connection, last_position: int) -> Writer: ...
 
 
-def to_limits(entry: Entry | None) -> Limits:
-    """From the newest event of a metadata stream. Anything malformed counts as no metadata."""
-    if entry is None:
-        return Limits()
-    record = streams_pb2.ReadResp.FromString(entry.encoded).event.event
-    if record.metadata["content-type"] != "application/json":
-        return Limits()
-    try:
-        raw = json.loads(record.data)
-    except ValueError:
-        return Limits()
-    if not isinstance(raw, dict):
-        return Limits()
-    count, age, before = raw.get("$maxCount"), raw.get("$maxAge"), raw.get("$tb", 0)
-    for value, least in ((count, 1), (age, 1), (before, 0)):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63):
-            return Limits()
-    return Limits(count, age, before, raw)
+class NotWrittenError(Exception):
+    """The disk did not take it. Nothing of the request is in the log, unless the text says that this is unknown."""
 
 
-def encode(proposed: Proposed, stream: str, revision: int, position: int, created: int) -> bytes:
-    """The event as every reader gets it: a ReadResp with the id as text."""
-    response = streams_pb2.ReadResp()
-    event = response.event
-    event.commit_position = position
-    record = event.event
-    record.id.string = uuid_text(proposed.id)
-    record.stream_identifier.stream_name = stream.encode()
-    record.stream_revision = revision
-    record.prepare_position = record.commit_position = position
-    record.metadata["type"] = proposed.type
-    record.metadata["created"] = str(created)
-    record.metadata["content-type"] = "application/json" if proposed.is_json else "application/octet-stream"
-    record.custom_metadata = proposed.metadata
-    record.data = proposed.data
-    return response.SerializeToString()
-
-
-def uuid_text(raw: bytes) -> str:
-    text = raw.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+def _at_once(call: Callable[..., None], *arguments: object) -> None:
+    call(*arguments)
 
 
 class Log:
-    """Open one data directory. Appends may come from any thread; reads belong to the thread that calls them first."""
+    """One data directory, open. Raises `LogError` if it cannot be used.
 
-    def __init__(self, directory: Path, *, synchronous: str = "FULL") -> None:
-        self._directory = directory
-        self._synchronous = synchronous
-        self._lock_file = _take(directory)
-        self._path = directory / "events.db"
-        self._writer_connection = self._open()
+    `submit` may be called from any thread; everything that reads belongs to the thread `deliver` calls back on.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        synchronous: str = "FULL",
+        deliver: Callable[..., object] = _at_once,
+        writer: WriterMaker = Writer,
+    ) -> None:
+        self._lock_file = take(directory)
+        self._path = directory / FILE
+        try:
+            self._writer_connection = open_log(self._path, synchronous)
+            self._reader = connect(self._path)
+            self.head: int = self._reader.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0]
+        except BaseException:
+            self._lock_file.close()
+            raise
+        self._deliver = deliver
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._listeners: set[Callable[[], None]] = set()
-        self._recent: deque[Entry] = deque(maxlen=RECENT)
-        self._readers = threading.local()
-        self.head = self._writer_connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0]
-        self._writer = _Writer(self._writer_connection, self.head)
+        self._listeners: list[Callable[[list[Entry]], None]] = []
+        self._recent: list[Entry] = []
+        self._recent_bytes = 0
+        self._broken: NotWrittenError | None = None
+        self._writer = writer(self._writer_connection, self.head)
         if self.head == 0:
             self._seed()
         self._thread = threading.Thread(target=self._commit_forever, name="committer", daemon=True)
         self._thread.start()
 
-    # -------------------------------------------------------------- writing
-
-    def submit(self, run: Callable[["_Writer"], Outcome], done: Callable[[Outcome], None]) -> None:
-        """Queue a write. `done` is called on the committer's thread, after the commit or with what prevented it."""
-        self._jobs.put(_Job(run, done))
-
-    def on_commit(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` (on the committer's thread) after each commit; returns how to stop that."""
-        self._listeners.add(listener)
-        return lambda: self._listeners.discard(listener)
-
     def close(self) -> None:
+        """Write what is queued, then let go of the directory."""
         self._jobs.put(None)
         self._thread.join()
-        self._writer_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        try:
+            self._writer_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:  # the write-ahead log stays, and is read at the next start
+            log.warning("the write-ahead log was not folded in: %s", error)
+        self._reader.close()
         self._writer_connection.close()
         self._lock_file.close()
+
+    # -------------------------------------------------------------- writing
+
+    def submit(self, run: Callable[[Writer], Outcome], done: Callable[[Outcome], None]) -> None:
+        """Queue a write. `done` is called by way of `deliver`, after the commit, or with what prevented it.
+
+        `run` decides on the committer's thread. It may be called more than once, and only its last call counts.
+        """
+        self._jobs.put(_Job(run, done))
+
+    def on_commit(self, listener: Callable[[list[Entry]], None]) -> Callable[[], None]:
+        """Call `listener` with what each commit added; returns how to stop that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def _commit_forever(self) -> None:
         while (first := self._jobs.get()) is not None:
@@ -224,49 +126,83 @@ class Log:
                     stopping = True
                     break
                 jobs.append(job)
-            self._commit(jobs)
+            entries, outcomes = self._commit(jobs)
+            try:
+                self._deliver(self._published, entries, jobs, outcomes)
+            except RuntimeError:  # the loop that waits for the answers has ended: nobody is there to hear them
+                log.warning("%d requests were written while the node stopped", len(jobs))
             if stopping:
                 return
 
-    def _commit(self, jobs: Sequence[_Job]) -> None:
-        writer = self._writer
-        outcomes: list[Outcome] = []
+    def _commit(self, jobs: Sequence[_Job]) -> tuple[list[Entry], list[Outcome]]:
+        if self._broken is not None:
+            return [], [self._broken] * len(jobs)
+        refused: dict[int, Outcome] = {}
+        for _ in range(len(jobs) + 1):  # each round refuses one job more
+            outcomes: list[Outcome] = []
+            try:
+                self._writer.begin()
+                for index, job in enumerate(jobs):
+                    outcomes.append(refused[index] if index in refused else job.run(self._writer))
+                return self._writer.commit(), outcomes
+            except sqlite3.Error as error:
+                return [], [self._failed(error, len(jobs))] * len(jobs)
+            except Exception as error:  # a request that cannot be carried out must not hurt the others
+                log.error("a request cannot be carried out", exc_info=error)
+                self._writer.roll_back()
+                refused[len(outcomes)] = error
+        raise AssertionError("a job that was refused cannot fail again")
+
+    def _failed(self, error: sqlite3.Error, requests: int) -> NotWrittenError:
+        log.error("nothing of %d requests was written: %s", requests, error)
         try:
-            writer.begin()
-            for job in jobs:
-                try:
-                    outcomes.append(job.run(writer))
-                except sqlite3.Error:
-                    raise
-                except Exception as error:  # noqa: BLE001  # a request that cannot be carried out must not hurt the others
-                    outcomes.append(error)
-            entries = writer.commit()
-        except sqlite3.Error as error:
-            log.error("nothing of %d requests was written: %s", len(jobs), error)
-            writer.roll_back()
-            outcomes = [error] * len(jobs)
-        else:
-            if entries:
-                self._recent.extend(entries)
-                self.head = entries[-1].position
+            self._writer.roll_back()
+        except sqlite3.Error as again:
+            self._broken = NotWrittenError(f"the log cannot be written until the node is restarted: {again}")
+        full = "full" in str(error)
+        if not full and isinstance(error, sqlite3.OperationalError):
+            # after a failed fsync nobody knows what the disk holds: only reading it again, at a start, tells
+            self._broken = NotWrittenError(
+                f"the disk failed ({error}); the log takes no more writes until the node is restarted, "
+                "and whether this one was written is unknown until then"
+            )
+        return self._broken or NotWrittenError(f"the log cannot be written: {error}; free some space and try again")
+
+    def _published(self, entries: list[Entry], jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
+        if entries:
+            self._remember(entries)
+            self.head = entries[-1].position
         for job, outcome in zip(jobs, outcomes, strict=True):
             job.done(outcome)
-        for listener in tuple(self._listeners):
-            listener()
+        if entries:
+            for listener in tuple(self._listeners):
+                listener(entries)
+
+    def _remember(self, entries: list[Entry]) -> None:
+        recent = self._recent
+        recent += entries
+        self._recent_bytes += sum(len(entry.encoded) for entry in entries)
+        if len(recent) > 2 * RECENT or self._recent_bytes > RECENT_BYTES:
+            keep, size = 0, 0
+            for entry in reversed(recent):
+                size += len(entry.encoded)
+                if keep == RECENT or size > RECENT_BYTES // 2:
+                    break
+                keep += 1
+            del recent[: len(recent) - keep]
+            self._recent_bytes = sum(len(entry.encoded) for entry in recent)
 
     def _seed(self) -> None:
         # clients expect the first event of a fresh database to be a system event
         self._writer.begin()
-        self._writer.put(
-            "$$$scavenges",
-            [Proposed(bytes(15) + b"\1", "$metadata", is_json=True, data=b'{"$maxAge":2592000}', metadata=b"")],
-        )
+        self._writer.put("$$$scavenges", [system_event("$metadata", {"$maxAge": 2592000})])
         self.head = self._writer.commit()[-1].position
 
     # -------------------------------------------------------------- reading
 
     def limits(self, stream: str) -> Limits:
-        return to_limits(self.last_of("$$" + stream))
+        """What is hidden of a stream."""
+        return NEWEST_ONLY if stream.startswith("$$") else to_limits(self.last_of("$$" + stream))
 
     def last_of(self, stream: str) -> Entry | None:
         """The newest event of a stream, whatever its metadata says."""
@@ -275,271 +211,66 @@ class Log:
     def at(self, stream: str, revision: int) -> Entry | None:
         return next(self._query("WHERE s.name = ? AND e.revision = ?", (stream, revision)), None)
 
+    def state(self, kind: str) -> dict[str, str]:
+        """The node's own state of one kind, by key."""
+        return dict(self._reader.execute("SELECT key, value FROM state WHERE kind = ? ORDER BY key", (kind,)))
+
     def stream_page(self, stream: str, start: int, *, forwards: bool, count: int) -> list[Entry]:
-        """Up to `count` entries from revision `start` on, `start` included."""
+        """Up to `count` entries (fewer if they are large) from revision `start` on, `start` included.
+
+        Empty only if there is none. Raises `DamagedRecordError`.
+        """
         order = "e.revision >= ? ORDER BY e.revision" if forwards else "e.revision <= ? ORDER BY e.revision DESC"
-        return list(self._query(f"WHERE s.name = ? AND {order} LIMIT ?", (stream, min(start, TOMBSTONE), count)))
+        page = self._page(f"WHERE s.name = ? AND {order} LIMIT ?", (stream, min(start, TOMBSTONE), count))
+        numbers = [entry.revision for entry in page if entry.revision != TOMBSTONE]
+        if numbers and (abs(numbers[-1] - numbers[0]) != len(numbers) - 1 or (forwards and numbers[0] > start)):
+            raise DamagedRecordError(f"revisions of {stream!r} are missing near {numbers[0]}; restore a backup")
+        return page
 
     def all_page(self, position: int, *, forwards: bool, count: int) -> list[Entry]:
-        """Up to `count` entries: after `position` forwards, before it backwards."""
-        if forwards and (recent := self._from_memory(position, count)) is not None:
-            return recent
+        """Up to `count` entries (fewer if they are large): after `position` forwards, before it backwards.
+
+        Empty only if there is none. Raises `DamagedRecordError`.
+        """
+        recent = self._recent
+        if forwards and recent and position >= recent[0].position - 1:
+            start = position - recent[0].position + 1
+            return recent[start : start + count]
         order = "e.position > ? ORDER BY e.position" if forwards else "e.position < ? ORDER BY e.position DESC"
-        return list(self._query(f"WHERE {order} LIMIT ?", (min(position, TOMBSTONE), count)))
-
-    def _from_memory(self, position: int, count: int) -> list[Entry] | None:
-        # one copy, taken in one step, is all that is looked at: the committer moves on meanwhile, and whatever is kept
-        # beside the entries may belong to the state before or after
-        recent = tuple(self._recent)
-        if not recent or position < recent[0].position:
-            return None
-        start = bisect_right(recent, position, key=attrgetter("position"))
-        return list(recent[start : start + count])
-
-    def _query(self, where: str, parameters: Sequence[object]) -> Iterator[Entry]:
-        reader = getattr(self._readers, "connection", None)
-        if reader is None:
-            reader = self._readers.connection = self._connect()
-        for position, name, revision, id_, type_, created, checksum, encoded in reader.execute(
-            f"SELECT {_COLUMNS} {_FROM} {where}", parameters
+        page = self._page(f"WHERE {order} LIMIT ?", (min(position, TOMBSTONE), count))
+        if page and (
+            abs(page[-1].position - page[0].position) != len(page) - 1
+            or (forwards and page[0].position != position + 1)
         ):
-            if zlib.crc32(encoded) != checksum:
-                raise DamagedRecordError(
-                    f"the record at position {position} (revision {revision} of {name}) is damaged"
-                )
-            yield Entry(position, name, revision, id_, type_, created, encoded)
+            raise DamagedRecordError(f"records near position {page[0].position} are missing; restore a backup")
+        return page
 
-    # -------------------------------------------------------------- opening
+    def _page(self, where: str, parameters: Sequence[object]) -> list[Entry]:
+        page, size = [], 0
+        rows = self._query(where, parameters)
+        for entry in rows:
+            page.append(entry)
+            size += len(entry.encoded)
+            if size > PAGE_BYTES:
+                rows.close()
+                break
+        return page
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+    def _query(self, where: str, parameters: Sequence[object]) -> "_Rows":
+        return _Rows(self._reader, where, parameters)
 
-    def _open(self) -> sqlite3.Connection:
+
+class _Rows(Iterator[Entry]):
+    """Entries of a query, each checked when it is taken."""
+
+    def __init__(self, reader: sqlite3.Connection, where: str, parameters: Sequence[object]) -> None:
+        self._cursor = reader.execute(SELECT + where, parameters)
+
+    def __next__(self) -> Entry:
         try:
-            new = not self._path.exists() or self._path.stat().st_size == 0
-            connection = self._connect()
-            if new:
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(
-                    "BEGIN IMMEDIATE;" + _SCHEMA + f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-                )
-            owner = connection.execute("PRAGMA application_id").fetchone()[0]
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            return to_entry(next(self._cursor))
         except sqlite3.DatabaseError as error:
-            raise LogError(f"{self._path} is not an event log ({error}); choose another directory") from error
-        if owner != APPLICATION_ID or version != SCHEMA_VERSION:
-            raise LogError(f"{self._path} was not written by this node; choose another directory")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        connection.execute("PRAGMA wal_autocheckpoint = 20000")
-        return connection
+            raise DamagedRecordError(f"the log is damaged: {error}; restore a backup") from error
 
-
-class _Writer:
-    """The decisions of one transaction. Only the committer's thread uses it."""
-
-    def __init__(self, connection: sqlite3.Connection, head: int) -> None:
-        self._db = connection
-        self._next = head + 1
-        self._heads: OrderedDict[str, Head] = OrderedDict()
-        self._new: list[Entry] = []
-
-    def begin(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def commit(self) -> list[Entry]:
-        self._db.execute("COMMIT")
-        entries, self._new = self._new, []
-        while len(self._heads) > REMEMBERED_HEADS:
-            self._heads.popitem(last=False)
-        return entries
-
-    def roll_back(self) -> None:
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
-        self._next -= len(self._new)
-        self._new = []
-        self._heads.clear()
-
-    # -------------------------------------------------------------- the rules
-
-    def append(self, stream: str, expected: int, events: Sequence[Proposed]) -> Outcome:
-        head = self._head(stream)
-        if head.tombstoned:
-            return Deleted(stream)
-        limits = self.limits(stream)
-        refused = self._check(stream, head, limits, expected, events)
-        if refused is not None:
-            return refused
-        if not events:
-            return Written(head.last, self._next - 1)
-        first = head.last + 1
-        written = self.put(stream, events)
-        if limits.soft_deleted:
-            self._truncate("$$" + stream, limits, first)
-        if stream.startswith("$$"):
-            self._undelete(stream)
-        return written
-
-    def delete(self, stream: str, expected: int) -> Outcome:
-        head = self._head(stream)
-        if head.tombstoned:
-            return Deleted(stream)
-        limits = self.limits(stream)
-        metadata_exists = self._head("$$" + stream).last >= 0
-        if head.last < 0 and not metadata_exists:
-            return WrongVersion(-1)
-        refused = self._check_delete(stream, head, limits, expected)
-        if refused is not None:
-            return refused
-        data = json.dumps({"$tb": TOMBSTONE}, separators=(",", ":")).encode()
-        return self.put("$$" + stream, [Proposed(_fresh_id(), "$metadata", is_json=True, data=data, metadata=b"")])
-
-    def tombstone(self, stream: str, expected: int) -> Outcome:
-        head = self._head(stream)
-        if head.tombstoned:
-            return Deleted(stream)
-        refused = self._check_delete(stream, head, self.limits(stream), expected)
-        if refused is not None:
-            return refused
-        proposed = Proposed(_fresh_id(), "$streamDeleted", is_json=False, data=b"", metadata=b"")
-        return self.put(stream, [proposed], revision=TOMBSTONE)
-
-    def _check(
-        self, stream: str, head: Head, limits: Limits, expected: int, events: Sequence[Proposed]
-    ) -> Outcome | None:
-        if expected == STREAM_EXISTS:
-            if limits.soft_deleted:
-                return Deleted(stream)
-            if head.last < 0 and self._head("$$" + stream).last < 0:
-                return WrongVersion(-1)
-        if expected in (ANY, STREAM_EXISTS):
-            return self._repeated_anywhere(head, events)
-        if expected > head.last:
-            return WrongVersion(head.last)
-        if expected < head.last:
-            return self._repeated_at(head, limits, expected, events)
-        return None
-
-    def _check_delete(self, stream: str, head: Head, limits: Limits, expected: int) -> Outcome | None:
-        if expected == STREAM_EXISTS:
-            if limits.soft_deleted:
-                return Deleted(stream)
-            if head.last < 0 and self._head("$$" + stream).last < 0:
-                return WrongVersion(-1)
-            return None
-        if expected in (ANY, head.last) or (expected == NO_STREAM and limits.soft_deleted):
-            return None
-        return WrongVersion(head.last)
-
-    def _repeated_anywhere(self, head: Head, events: Sequence[Proposed]) -> Outcome | None:
-        found = None
-        for index, event in enumerate(events):
-            found = self._find(head, event.id)
-            if found is None:
-                return None if index == 0 else WrongVersion(head.last)
-        return found
-
-    def _repeated_at(self, head: Head, limits: Limits, expected: int, events: Sequence[Proposed]) -> Outcome | None:
-        rows = self._db.execute(
-            "SELECT id, revision, position FROM events WHERE stream = ? AND revision > ? ORDER BY revision LIMIT ?",
-            (head.stream_id, expected, len(events)),
-        ).fetchall()
-        same = [row[0] == event.id for row, event in zip(rows, events, strict=False)]
-        if events and len(rows) == len(events) and all(same):
-            return Written(rows[-1][1], rows[-1][2])
-        if events and not same[0] and expected == NO_STREAM and limits.soft_deleted:
-            return None
-        return WrongVersion(head.last)
-
-    def _find(self, head: Head, event_id: bytes) -> Written | None:
-        row = self._db.execute(
-            "SELECT revision, position FROM events WHERE stream = ? AND id = ? ORDER BY revision LIMIT 1",
-            (head.stream_id, event_id),
-        ).fetchone()
-        return Written(*row) if row else None
-
-    def _truncate(self, metadata_stream: str, limits: Limits, before: int) -> None:
-        data = json.dumps({**(limits.raw or {}), "$tb": before}, separators=(",", ":")).encode()
-        self.put(metadata_stream, [Proposed(_fresh_id(), "$metadata", is_json=True, data=data, metadata=b"")])
-
-    def _undelete(self, metadata_stream: str) -> None:
-        # a second newest event of $$X says whether X was soft-deleted before this append
-        rows = self._db.execute(
-            f"SELECT {_COLUMNS} {_FROM} WHERE s.name = ? ORDER BY e.revision DESC LIMIT 2", (metadata_stream,)
-        ).fetchall()
-        if len(rows) < 2:
-            return
-        newest, before = (to_limits(Entry(r[0], r[1], r[2], r[3], r[4], r[5], r[7])) for r in rows)
-        if before.soft_deleted and not newest.soft_deleted:
-            self._truncate(metadata_stream, newest, self._head(metadata_stream[2:]).last + 1)
-
-    # -------------------------------------------------------------- rows
-
-    def limits(self, stream: str) -> Limits:
-        head = self._head("$$" + stream) if not stream.startswith("$$") else None
-        if head is None or head.last < 0:
-            return Limits()
-        row = self._db.execute(
-            f"SELECT {_COLUMNS} {_FROM} WHERE e.stream = ? AND e.revision = ?", (head.stream_id, head.last)
-        ).fetchone()
-        return to_limits(Entry(row[0], row[1], row[2], row[3], row[4], row[5], row[7]))
-
-    def put(self, stream: str, events: Sequence[Proposed], revision: int | None = None) -> Written:
-        head = self._head(stream)
-        if head.stream_id is None:
-            head.stream_id = self._db.execute("INSERT INTO streams (name) VALUES (?)", (stream,)).lastrowid
-        created = ticks()
-        rows = []
-        for event in events:
-            number = head.last + 1 if revision is None else revision
-            encoded = encode(event, stream, number, self._next, created)
-            rows.append(
-                (self._next, head.stream_id, number, event.id, event.type, created, zlib.crc32(encoded), encoded)
-            )
-            self._new.append(Entry(self._next, stream, number, event.id, event.type, created, encoded))
-            self._next += 1
-            if revision is None:
-                head.last = number
-            else:
-                head.tombstoned = True
-        self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        return Written(rows[-1][2], rows[-1][0])
-
-    def _head(self, stream: str) -> Head:
-        head = self._heads.get(stream)
-        if head is not None:
-            self._heads.move_to_end(stream)
-            return head
-        row = self._db.execute("SELECT id FROM streams WHERE name = ?", (stream,)).fetchone()
-        if row is None:
-            head = Head(None, -1)
-        else:
-            last = self._db.execute(
-                "SELECT revision FROM events WHERE stream = ? ORDER BY revision DESC LIMIT 2", (row[0],)
-            ).fetchall()
-            tombstoned = bool(last) and last[0][0] == TOMBSTONE
-            numbers = [number for (number,) in last if number != TOMBSTONE]
-            head = Head(row[0], numbers[0] if numbers else -1, tombstoned)
-        self._heads[stream] = head
-        return head
-
-
-def _fresh_id() -> bytes:
-    return uuid.uuid4().bytes
-
-
-def _take(directory: Path) -> IO[str]:
-    """The directory is this process's until it ends. Returns the open lock file."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        file = (directory / "lock").open("w")
-    except OSError as error:
-        raise LogError(f"cannot write to {directory}: {error.strerror}; choose another directory") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise LogError(f"another node is using {directory}; stop it or choose another directory") from error
-    return file
+    def close(self) -> None:
+        self._cursor.close()

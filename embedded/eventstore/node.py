@@ -3,17 +3,22 @@
 import asyncio
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
 from esdbclient.protos.Grpc import shared_pb2, streams_pb2
 
+from embedded.eventstore.batches import Batches
+from embedded.eventstore.errors import DamagedRecordError, HandlerError, RefusalError
+from embedded.eventstore.following import Feed
 from embedded.eventstore.info import Member, supported_methods
-from embedded.eventstore.log import DamagedRecordError, Log
-from embedded.eventstore.streams import HandlerError, RefusalError, Streams
+from embedded.eventstore.log import Log, WriterMaker
+from embedded.eventstore.reading import Reading
+from embedded.eventstore.writer import Writer
+from embedded.eventstore.writing import Writing
 
 log = logging.getLogger(__name__)
 
@@ -24,80 +29,88 @@ OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
+STOP_GRACE = 0.5  # seconds
 THROWN = "Exception was thrown by handler."
 
 
 @asynccontextmanager
 async def node(
-    directory: Path | None, *, host: str = "127.0.0.1", port: int = 0, synchronous: str = "FULL"
+    directory: Path | None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    synchronous: str = "FULL",
+    writer: WriterMaker = Writer,
 ) -> AsyncIterator[str]:
     """Serve the log in `directory` (None: one that goes with the node); yields the bound `host:port`.
 
-    Raises `LogError` for an unusable directory and `RuntimeError` for a taken port.
+    Raises `LogError` for an unusable directory and `RuntimeError` for a taken port. When left, open calls are ended,
+    what was accepted is written, and the directory is free again.
     """
+    loop = asyncio.get_running_loop()
     with tempfile.TemporaryDirectory(prefix="orderstream-") as temporary:
-        opened = Log(directory or Path(temporary), synchronous=synchronous if directory else "OFF")
-        streams = Streams(opened)
+        opened = Log(
+            directory or Path(temporary),
+            synchronous=synchronous if directory else "OFF",
+            deliver=loop.call_soon_threadsafe,
+            writer=writer,
+        )
+        feed = Feed(opened)
         try:
             server = grpc.aio.server(options=OPTIONS)
             bound = server.add_insecure_port(f"{host}:{port}")
-            server.add_generic_rpc_handlers(tuple(_handlers(streams, Member(host, bound))))
+            services = _services(opened, feed, Member(host, bound))
+            server.add_generic_rpc_handlers(
+                tuple(grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items())
+            )
             await server.start()
             try:
                 yield f"{host}:{bound}"
             finally:
-                await server.stop(0.5)
+                await server.stop(STOP_GRACE)
         finally:
-            streams.close()
+            feed.close()
             await asyncio.to_thread(opened.close)
 
 
-def _handlers(streams: Streams, member: Member) -> list[grpc.GenericRpcHandler]:
-    encoded = bytes  # entries are kept as they go over the wire
+def _services(opened: Log, feed: Feed, member: Member) -> dict[str, dict[str, Any]]:
+    writing, reading, batches = Writing(opened), Reading(opened, feed), Batches(opened)
 
     async def read_gossip(_request: object, _context: object) -> Any:
         return member.cluster_info()
 
     async def get_supported_methods(_request: object, _context: object) -> bytes:
-        return features
+        return supported_methods({name: list(methods) for name, methods in services.items()})
 
+    s = streams_pb2
     services: dict[str, dict[str, Any]] = {
         "event_store.client.streams.Streams": {
-            "Read": grpc.unary_stream_rpc_method_handler(
-                _stream(streams.read), streams_pb2.ReadReq.FromString, encoded
-            ),
-            "Append": grpc.stream_unary_rpc_method_handler(
-                _unary(streams.append), streams_pb2.AppendReq.FromString, streams_pb2.AppendResp.SerializeToString
-            ),
-            "BatchAppend": grpc.stream_stream_rpc_method_handler(
-                _stream(streams.batch_append),
-                streams_pb2.BatchAppendReq.FromString,
-                streams_pb2.BatchAppendResp.SerializeToString,
-            ),
-            "Delete": grpc.unary_unary_rpc_method_handler(
-                _unary(streams.delete), streams_pb2.DeleteReq.FromString, streams_pb2.DeleteResp.SerializeToString
-            ),
+            "Read": grpc.unary_stream_rpc_method_handler(_stream(reading.read), s.ReadReq.FromString),
+            "Append": grpc.stream_unary_rpc_method_handler(_unary(writing.append), s.AppendReq.FromString, _encode),
+            "BatchAppend": grpc.stream_stream_rpc_method_handler(_stream(batches.append), s.BatchAppendReq.FromString),
+            "Delete": grpc.unary_unary_rpc_method_handler(_unary(writing.delete), s.DeleteReq.FromString, _encode),
             "Tombstone": grpc.unary_unary_rpc_method_handler(
-                _unary(streams.tombstone),
-                streams_pb2.TombstoneReq.FromString,
-                streams_pb2.TombstoneResp.SerializeToString,
+                _unary(writing.tombstone), s.TombstoneReq.FromString, _encode
             ),
         },
         "event_store.client.gossip.Gossip": {
-            "Read": grpc.unary_unary_rpc_method_handler(
-                read_gossip, shared_pb2.Empty.FromString, lambda info: info.SerializeToString()
-            ),
+            "Read": grpc.unary_unary_rpc_method_handler(_unary(read_gossip), shared_pb2.Empty.FromString, _encode),
         },
         "event_store.client.server_features.ServerFeatures": {
             "GetSupportedMethods": grpc.unary_unary_rpc_method_handler(
-                get_supported_methods, shared_pb2.Empty.FromString, encoded
+                _unary(get_supported_methods), shared_pb2.Empty.FromString
             ),
         },
     }
-    features = supported_methods({name: list(methods) for name, methods in services.items()})
-    return [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
+    return services
+
+
+def _encode(message: Any) -> bytes:
+    return bytes(message.SerializeToString())
 
 
 def _unary(handler: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
@@ -110,11 +123,12 @@ def _unary(handler: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any]
     return call
 
 
-def _stream(handler: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], AsyncIterator[Any]]:
+def _stream(handler: Callable[[Any, Any], AsyncGenerator[Any, None]]) -> Callable[[Any, Any], AsyncIterator[Any]]:
     async def call(request: Any, context: Any) -> AsyncIterator[Any]:
         try:
-            async for message in handler(request, context):
-                yield message
+            async with aclosing(handler(request, context)) as messages:  # what the handler holds, it lets go at once
+                async for message in messages:
+                    yield message
         except Exception as error:  # noqa: BLE001  # every failure leaves as the protocol's
             await _abort(context, error)
 

@@ -1,0 +1,205 @@
+"""BatchAppend: many appends over one long call, answered in any order, each exactly once."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
+
+from esdbclient.protos.Grpc import shared_pb2, status_pb2, streams_pb2
+from google.protobuf import any_pb2
+
+from embedded.eventstore.errors import HandlerError, RefusalError
+from embedded.eventstore.log import Log
+from embedded.eventstore.records import ANY, Proposed
+from embedded.eventstore.requests import MOST_BYTES, expected_of, name_of, proposed_of, size_of
+from embedded.eventstore.writer import Deleted, Outcome, Writer, Written, WrongVersion
+from embedded.eventstore.writing import set_written
+
+MOST_IN_FLIGHT = 2_048  # appends of one call that wait for the disk, or for the client to take their answer
+MOST_OPEN = 1_024  # appends of one call whose last chunk has not come
+CHUNKS_WITHIN = 2.0  # seconds, from the options to the last chunk, unless the client asks for less
+PREFIX = "type.googleapis.com/event_store.client."
+
+
+class Batches:
+    """The handler of the RPC."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    async def append(self, requests: AsyncIterator[Any], _: Any) -> AsyncGenerator[bytes, None]:
+        call = _Call(self._log)
+        reading = asyncio.create_task(call.read(requests))
+        try:
+            while (answer := await call.next_answer()) is not None:
+                yield answer
+            await reading
+        finally:
+            reading.cancel()
+
+
+class _Call:
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._open: dict[bytes, _Batch] = {}
+        self._answers: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._in_flight = 0
+        self._room = asyncio.Event()
+        self._ended = False
+
+    async def next_answer(self) -> bytes | None:
+        answer = await self._answers.get()
+        if answer is not None:
+            self._in_flight -= 1
+            self._room.set()
+        self._finish()
+        return answer
+
+    async def read(self, requests: AsyncIterator[Any]) -> None:
+        """Take chunks until the client has no more; whatever happens, the answering side learns of the end."""
+        try:
+            async for request in requests:
+                while self._in_flight >= MOST_IN_FLIGHT:
+                    self._room.clear()
+                    await self._room.wait()
+                self._take(request)
+        finally:
+            self._ended = True
+            self._finish()
+
+    def _take(self, request: Any) -> None:
+        key = request.correlation_id.SerializeToString(deterministic=True)
+        batch = self._open.pop(key, None)
+        if batch is None:
+            if not request.HasField("options"):
+                return  # a late chunk of an append that was answered already
+            batch = _Batch(request)
+        problem = batch.take(request)
+        if problem is not None:
+            self._in_flight += 1
+            self._answers.put_nowait(batch.error(*problem))
+        elif request.is_final:
+            self._in_flight += 1
+            self._log.submit(batch.run, self._answering(batch))
+        else:
+            self._open[key] = batch
+            self._drop_overdue()
+
+    def _drop_overdue(self) -> None:
+        for key in [k for k, b in self._open.items() if b.is_overdue()] or list(self._open)[: -MOST_OPEN or None]:
+            if key in self._open and (self._open[key].is_overdue() or len(self._open) > MOST_OPEN):
+                self._in_flight += 1
+                self._answers.put_nowait(self._open.pop(key).error(4, "Timeout", shared_pb2.Timeout()))
+
+    def _answering(self, batch: "_Batch") -> Callable[[Outcome], None]:
+        def done(outcome: Outcome) -> None:
+            self._answers.put_nowait(batch.answer(outcome))
+
+        return done
+
+    def _finish(self) -> None:
+        if self._ended and not self._in_flight:
+            self._answers.put_nowait(None)
+
+
+class _Batch:
+    """One append out of the call, until it is answered."""
+
+    __slots__ = ("_deadline", "_events", "_expected", "_opened", "_request", "_size", "_stream")
+
+    def __init__(self, request: Any) -> None:
+        self._request = request  # the first chunk: options and correlation id
+        self._stream = ""
+        self._expected = ANY
+        self._events: list[Proposed] = []
+        self._size = 0
+        self._opened = False
+        self._deadline = 0.0
+
+    def take(self, request: Any) -> tuple[int, str, Any] | None:
+        """A chunk; what is wrong with it, if anything: code, message, detail."""
+        try:
+            if not self._opened:
+                self._opened = True
+                self._open()
+            for message in request.proposed_messages:
+                event = proposed_of(message)
+                self._size += size_of(event)
+                self._events.append(event)
+        except (HandlerError, RefusalError) as error:
+            return 3, "BadRequest", shared_pb2.BadRequest(message=str(error))
+        if self._size > MOST_BYTES:
+            return 3, "MaximumAppendSizeExceeded", shared_pb2.MaximumAppendSizeExceeded(maxAppendSize=MOST_BYTES)
+        if self.is_overdue():
+            return 4, "Timeout", shared_pb2.Timeout()
+        return None
+
+    def is_overdue(self) -> bool:
+        return self._deadline <= time.monotonic()
+
+    def _open(self) -> None:
+        options = self._request.options
+        self._deadline = time.monotonic() + min(_seconds(options), CHUNKS_WITHIN)
+        self._stream = name_of(options.stream_identifier)
+        self._expected = expected_of(options, "expected_stream_position", "stream_position")
+
+    def run(self, writer: Writer) -> Outcome:
+        return writer.append(self._stream, self._expected, self._events)
+
+    def answer(self, outcome: Outcome) -> bytes:
+        match outcome:
+            case Written(revision, position):
+                response = self._response()
+                set_written(response.success, revision, position)
+                return bytes(response.SerializeToString())
+            case WrongVersion(actual):
+                return self.error(6, "WrongExpectedVersion", self._wrong(actual))
+            case Deleted():
+                detail = shared_pb2.StreamDeleted()
+                detail.stream_identifier.stream_name = self._stream.encode()
+                return self.error(5, "StreamDeleted", detail)
+            case _:
+                return self.error(2, "Unknown", shared_pb2.Unknown())
+
+    def error(self, code: int, message: str, detail: Any) -> bytes:
+        response = self._response()
+        packed = any_pb2.Any(type_url=PREFIX + type(detail).__name__, value=detail.SerializeToString())
+        response.error.CopyFrom(
+            status_pb2.Status(code=code, message=message, details=packed)  # type: ignore[arg-type]  # an enum's number
+        )
+        return bytes(response.SerializeToString())
+
+    def _response(self) -> Any:
+        response = streams_pb2.BatchAppendResp()
+        response.correlation_id.CopyFrom(self._request.correlation_id)
+        response.stream_identifier.CopyFrom(self._request.options.stream_identifier)
+        return response
+
+    def _wrong(self, actual: int) -> Any:
+        detail = shared_pb2.WrongExpectedVersion()
+        if actual < 0:
+            detail.current_no_stream.SetInParent()
+        else:
+            detail.current_stream_revision = actual
+        match self._expected:
+            case -1:
+                detail.expected_no_stream.SetInParent()
+            case -2:
+                detail.expected_any.SetInParent()
+            case -4:
+                detail.expected_stream_exists.SetInParent()
+            case number:
+                detail.expected_stream_position = number
+        return detail
+
+
+def _seconds(options: Any) -> float:
+    """How long the client gives this append from now on."""
+    match options.WhichOneof("deadline_option"):
+        case "deadline":
+            return float(options.deadline.seconds + options.deadline.nanos / 1e9)
+        case "deadline_21_10_0":
+            until = options.deadline_21_10_0
+            return float(until.seconds + until.nanos / 1e9 - time.time())
+        case _:
+            return CHUNKS_WITHIN

@@ -1,0 +1,48 @@
+"""What can go wrong, as a tree.
+
+LogError             the data directory cannot be used; the text says what to do
+DamagedRecordError   a stored record is not what was written; it is never served
+HandlerError         what the real server answers with "Exception was thrown by handler."
+RefusalError         a failure that the protocol defines: code, text and trailers
+"""
+
+import grpc
+
+
+class LogError(Exception):
+    """One line that says what is wrong with the data directory, and what to do."""
+
+
+class DamagedRecordError(Exception):
+    """A stored record is not what was written. It is never served."""
+
+
+class HandlerError(Exception):
+    """What the real server answers with "Exception was thrown by handler."."""
+
+
+class RefusalError(Exception):
+    """A failure that the protocol defines: code, text and trailers (underscores in their names become hyphens)."""
+
+    def __init__(self, code: grpc.StatusCode, detail: str, **trailers: object) -> None:
+        super().__init__(detail)
+        self.code, self.detail = code, detail
+        self.trailers = tuple((k.replace("_", "-"), printable(str(v))) for k, v in trailers.items())
+
+
+def printable(text: str) -> str:
+    """Percent-encoded where it is not printable ASCII: gRPC hangs on any other trailer."""
+    return "".join(c if 32 <= ord(c) < 127 and c != "%" else "".join(f"%{b:02X}" for b in c.encode()) for c in text)
+
+
+def invalid(detail: str) -> RefusalError:
+    return RefusalError(grpc.StatusCode.INVALID_ARGUMENT, detail)
+
+
+def stream_deleted(stream: str) -> RefusalError:
+    return RefusalError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        f"Event stream '{stream}' is deleted.",
+        exception="stream-deleted",
+        stream_name=stream,
+    )

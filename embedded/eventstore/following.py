@@ -1,0 +1,79 @@
+"""Who follows the log, and how they learn of news without a task waking for what does not concern it."""
+
+import asyncio
+from collections.abc import Callable
+
+from embedded.eventstore.log import Log
+from embedded.eventstore.records import Entry
+
+Look = Callable[[Entry], bool]
+
+
+class Feed:
+    """Tells the followers of a log what each commit added."""
+
+    def __init__(self, log: Log) -> None:
+        self._of_all: set[Follower] = set()
+        self._of_stream: dict[str, set[Follower]] = {}
+        self._stop = log.on_commit(self._committed)
+
+    def close(self) -> None:
+        self._stop()
+
+    def add(self, follower: "Follower") -> None:
+        self._group(follower.stream).add(follower)
+
+    def remove(self, follower: "Follower") -> None:
+        group = self._group(follower.stream)
+        group.discard(follower)
+        if follower.stream is not None and not group:
+            del self._of_stream[follower.stream]
+
+    def _group(self, stream: str | None) -> "set[Follower]":
+        return self._of_all if stream is None else self._of_stream.setdefault(stream, set())
+
+    def _committed(self, entries: list[Entry]) -> None:
+        for follower in self._of_all:
+            follower.offer(entries)
+        if self._of_stream:
+            for entry in entries:
+                for follower in self._of_stream.get(entry.stream, ()):
+                    follower.wake()
+
+
+class Follower:
+    """One subscription's place at the end of the log.
+
+    While it waits, `look` is shown every new entry at once, on the committing side: it says whether the entry gives
+    the subscription something to send. Only then the waiting ends; the entry itself is read from the log again.
+    """
+
+    def __init__(self, stream: str | None, look: Look | None = None) -> None:
+        self.stream = stream
+        self.at = 0  # the last position considered; for $all only
+        self._look = look
+        self._news = asyncio.Event()
+
+    async def wait(self) -> None:
+        await self._news.wait()
+
+    def arm(self) -> None:
+        """From now on news count. To be called before the last look at the log."""
+        self._news.clear()
+
+    def wake(self) -> None:
+        self._news.set()
+
+    def offer(self, entries: list[Entry]) -> None:
+        if self._news.is_set():
+            return
+        if self._look is None:
+            self._news.set()
+            return
+        for entry in entries:
+            if entry.position <= self.at:
+                continue
+            if self._look(entry):
+                self._news.set()
+                return
+            self.at = entry.position

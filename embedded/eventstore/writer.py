@@ -1,0 +1,298 @@
+"""The rules of writing: expected revisions, idempotency, deletion. One transaction at a time.
+
+Only the committer's thread uses a writer. What it decides is visible to readers once `commit` has returned.
+"""
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from embedded.eventstore.files import SELECT, to_entry
+from embedded.eventstore.records import (
+    ANY,
+    NEWEST_ONLY,
+    NO_LIMITS,
+    NO_STREAM,
+    STREAM_EXISTS,
+    TOMBSTONE,
+    Entry,
+    Limits,
+    Proposed,
+    checksum,
+    encode,
+    system_event,
+    ticks,
+    to_limits,
+)
+
+REMEMBERED_HEADS = 50_000
+REMEMBERED_IDS = 500_000  # over all streams; like the real server's, this memory is bounded
+IDS_OF_A_STREAM = 4_096  # how far back a repeated event is recognised when a stream is met again
+
+
+class Written(NamedTuple):
+    """`revision` -1: nothing was written and the stream has no event. `position` None: no longer readable."""
+
+    revision: int
+    position: int | None
+
+
+class WrongVersion(NamedTuple):
+    actual: int
+
+
+class Deleted(NamedTuple):
+    stream: str
+
+
+Outcome = Written | WrongVersion | Deleted | BaseException
+
+
+@dataclass(slots=True)
+class Head:
+    """What the writer knows of a stream."""
+
+    stream_id: int | None
+    last: int
+    tombstoned: bool = False
+    limits: Limits | None = None  # of the stream this one is the metadata of
+    known: dict[bytes, int] | None = None  # event id -> its first revision, for recent ones
+
+
+class Writer:
+    """The decisions of one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, last_position: int) -> None:
+        self._db = connection
+        self._next = last_position + 1
+        self._heads: OrderedDict[str, Head] = OrderedDict()
+        self._known = 0
+        self._new: list[Entry] = []
+
+    def begin(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> list[Entry]:
+        self._db.execute("COMMIT")
+        entries, self._new = self._new, []
+        while len(self._heads) > REMEMBERED_HEADS:
+            self._forget(self._heads.popitem(last=False)[1])
+        if self._known > REMEMBERED_IDS:
+            for head in self._heads.values():
+                self._forget(head)
+        return entries
+
+    def roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._next -= len(self._new)
+        self._new = []
+        self._heads.clear()
+        self._known = 0
+
+    # -------------------------------------------------------------- the rules
+
+    def append(self, stream: str, expected: int, events: Sequence[Proposed]) -> Outcome:
+        head = self._head(stream)
+        if head.tombstoned:
+            return Deleted(stream)
+        limits = self._limits(stream)
+        refused = self._check(stream, head, limits, expected, events)
+        if refused is not None:
+            return refused
+        if not events:
+            return Written(head.last, self._next - 1)
+        first = head.last + 1
+        owner_deleted = stream.startswith("$$") and self._limits(stream[2:]).soft_deleted
+        written = self.put(stream, events)
+        if limits.soft_deleted:
+            self._truncate(stream, limits, first)
+        elif owner_deleted:
+            owner = stream[2:]
+            self._truncate(owner, self._limits(owner), self._head(owner).last + 1)
+        return written
+
+    def delete(self, stream: str, expected: int) -> Outcome:
+        head = self._head(stream)
+        if head.tombstoned:
+            return Deleted(stream)
+        if head.last < 0 and self._head("$$" + stream).last < 0:
+            return WrongVersion(-1)
+        refused = self._check_delete(stream, head, expected)
+        if refused is not None:
+            return refused
+        return self.put("$$" + stream, [system_event("$metadata", {"$tb": TOMBSTONE})])
+
+    def tombstone(self, stream: str, expected: int) -> Outcome:
+        head = self._head(stream)
+        if head.tombstoned:
+            return Deleted(stream)
+        refused = self._check_delete(stream, head, expected)
+        if refused is not None:
+            return refused
+        event = system_event("$streamDeleted", None)._replace(is_json=False, data=b"")
+        return self.put(stream, [event], revision=TOMBSTONE)
+
+    def _check(
+        self, stream: str, head: Head, limits: Limits, expected: int, events: Sequence[Proposed]
+    ) -> Outcome | None:
+        if expected == STREAM_EXISTS and (missing := self._check_exists(stream, head, limits)):
+            return missing
+        if expected in (ANY, STREAM_EXISTS):
+            return self._repeated_anywhere(head, limits, events)
+        if expected > head.last:
+            return WrongVersion(head.last)
+        if expected < head.last:
+            return self._repeated_at(head, limits, expected, events)
+        return None
+
+    def _check_exists(self, stream: str, head: Head, limits: Limits) -> Outcome | None:
+        if limits.soft_deleted:
+            return Deleted(stream)
+        if head.last < 0 and self._head("$$" + stream).last < 0:
+            return WrongVersion(-1)
+        return None
+
+    def _check_delete(self, stream: str, head: Head, expected: int) -> Outcome | None:
+        limits = self._limits(stream)
+        if expected == STREAM_EXISTS:
+            return self._check_exists(stream, head, limits)
+        if expected in (ANY, head.last) or (expected == NO_STREAM and limits.soft_deleted):
+            return None
+        return WrongVersion(head.last)
+
+    def _repeated_anywhere(self, head: Head, limits: Limits, events: Sequence[Proposed]) -> Outcome | None:
+        if head.last < 0 or not events:
+            return None
+        known = self._ids(head)
+        revision = -1
+        for index, event in enumerate(events):
+            found = known.get(event.id)
+            if found is None:
+                return None if index == 0 else WrongVersion(head.last)
+            revision = found
+        return self._replayed(head, limits, revision)
+
+    def _repeated_at(self, head: Head, limits: Limits, expected: int, events: Sequence[Proposed]) -> Outcome | None:
+        rows = self._db.execute(
+            "SELECT id FROM events WHERE stream = ? AND revision > ? AND revision < ? ORDER BY revision LIMIT ?",
+            (head.stream_id, expected, TOMBSTONE, len(events)),
+        ).fetchall()
+        same = [row[0] == event.id for row, event in zip(rows, events, strict=False)]
+        if events and len(rows) == len(events) and all(same):
+            return self._replayed(head, limits, expected + len(events))
+        if events and not same[0] and expected == NO_STREAM and limits.soft_deleted:
+            return None
+        return WrongVersion(head.last)
+
+    def _replayed(self, head: Head, limits: Limits, revision: int) -> Written:
+        position, created = self._db.execute(
+            "SELECT position, created FROM events WHERE stream = ? AND revision = ?", (head.stream_id, revision)
+        ).fetchone()
+        low, oldest = limits.visible(head.last)
+        return Written(revision, position if revision >= low and created >= oldest else None)
+
+    def _truncate(self, stream: str, limits: Limits, before: int) -> None:
+        self.put("$$" + stream, [system_event("$metadata", {**(limits.raw or {}), "$tb": before})])
+
+    # -------------------------------------------------------------- rows
+
+    def put(self, stream: str, events: Sequence[Proposed], revision: int | None = None) -> Written:
+        """Add events at the end, unchecked. `revision` is for the tombstone alone."""
+        head = self._head(stream)
+        if head.stream_id is None:
+            head.stream_id = self._new_stream(stream)
+        created = ticks()
+        entries = []
+        for event in events:
+            number = head.last + 1 if revision is None else revision
+            encoded = encode(event, stream, number, self._next, created)
+            entries.append(Entry(self._next, stream, number, event.id, event.type, created, encoded))
+            self._next += 1
+            if revision is not None:
+                head.tombstoned = True
+                continue
+            head.last = number
+            if head.known is not None:
+                head.known.setdefault(event.id, number)
+                self._known += 1
+        self._new += entries
+        self._insert(head.stream_id, entries)
+        if stream.startswith("$$"):
+            head.limits = None
+        return Written(entries[-1].revision, entries[-1].position)
+
+    def keep(self, kind: str, key: str, value: str | None) -> Written:
+        """Set a piece of the node's own state; None forgets it."""
+        if value is None:
+            self._db.execute("DELETE FROM state WHERE kind = ? AND key = ?", (kind, key))
+        else:
+            self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (kind, key, value))
+        return Written(-1, self._next - 1)
+
+    def last_of(self, stream: str) -> int:
+        """The last revision of a stream, -1 if it has none; the tombstone does not count."""
+        return self._head(stream).last
+
+    def is_tombstoned(self, stream: str) -> bool:
+        return self._head(stream).tombstoned
+
+    def _new_stream(self, stream: str) -> int:
+        number = self._db.execute("INSERT INTO streams (name) VALUES (?)", (stream,)).lastrowid
+        assert number is not None
+        return number
+
+    def _insert(self, stream_id: int, entries: Sequence[Entry]) -> None:
+        self._db.executemany(
+            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(e.position, stream_id, e.revision, e.id, e.type, e.created, checksum(e), e.encoded) for e in entries],
+        )
+
+    def _limits(self, stream: str) -> Limits:
+        if stream.startswith("$$"):
+            return NEWEST_ONLY
+        head = self._head("$$" + stream)
+        if head.limits is None:
+            head.limits = self._read_limits(head)
+        return head.limits
+
+    def _read_limits(self, head: Head) -> Limits:
+        if head.last < 0:
+            return NO_LIMITS
+        row = self._db.execute(SELECT + "WHERE e.stream = ? AND e.revision = ?", (head.stream_id, head.last)).fetchone()
+        return to_limits(to_entry(row))
+
+    def _ids(self, head: Head) -> dict[bytes, int]:
+        if head.known is None:
+            rows = self._db.execute(
+                "SELECT id, revision FROM events WHERE stream = ? AND revision < ? ORDER BY revision DESC LIMIT ?",
+                (head.stream_id, TOMBSTONE, IDS_OF_A_STREAM),
+            )
+            head.known = dict(rows.fetchall())  # newest first: of two with one id the older stays
+            self._known += len(head.known)
+        return head.known
+
+    def _forget(self, head: Head) -> None:
+        if head.known is not None:
+            self._known -= len(head.known)
+            head.known = None
+
+    def _head(self, stream: str) -> Head:
+        head = self._heads.get(stream)
+        if head is not None:
+            self._heads.move_to_end(stream)
+            return head
+        head = self._heads[stream] = self._read_head(stream)
+        return head
+
+    def _read_head(self, stream: str) -> Head:
+        row = self._db.execute("SELECT id FROM streams WHERE name = ?", (stream,)).fetchone()
+        if row is None:
+            return Head(None, -1)
+        last = self._db.execute(
+            "SELECT revision FROM events WHERE stream = ? ORDER BY revision DESC LIMIT 2", (row[0],)
+        ).fetchall()
+        numbers = [number for (number,) in last if number != TOMBSTONE]
+        return Head(row[0], numbers[0] if numbers else -1, tombstoned=len(numbers) < len(last))
