@@ -49,7 +49,6 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--memory", action="store_true", help="keep nothing")
         one.add_argument("--with-parent", action="store_true", help="stop when standard input ends")
         one.set_defaults(run=lambda a: asyncio.run(serve(a)))
-    commands.choices["eventstore"].add_argument("--start-standard-projections", action="store_true")
     both = commands.add_parser("stack", help="run both")
     both.add_argument("--data", type=Path)
     both.set_defaults(run=lambda a: asyncio.run(serve_both(a.data)))

@@ -23,12 +23,12 @@ class Uris(NamedTuple):
 
 
 @contextmanager
-def started(store: str, data: Path | None = None, *, port: int = 0, options: tuple[str, ...] = ()) -> Iterator[str]:
+def started(store: str, data: Path | None = None, *, port: int = 0) -> Iterator[str]:
     """Run `eventstore` or `mongo` on `data` (None: nothing is kept), on `port` (0: a free one); yields its URI.
 
     For code without an event loop. Raises `NotStartedError`.
     """
-    arguments = [sys.executable, "-m", "embedded", store, "--port", str(port), "--with-parent", *options]
+    arguments = [sys.executable, "-m", "embedded", store, "--port", str(port), "--with-parent"]
     arguments += ["--memory"] if data is None else ["--data", str(data.absolute())]
     process = subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
@@ -49,8 +49,8 @@ def started(store: str, data: Path | None = None, *, port: int = 0, options: tup
 
 
 @asynccontextmanager
-async def _running(store: str, data: Path | None, port: int, options: tuple[str, ...]) -> AsyncIterator[str]:
-    context = started(store, data, port=port, options=options)
+async def _running(store: str, data: Path | None, port: int) -> AsyncIterator[str]:
+    context = started(store, data, port=port)
     uri = await asyncio.to_thread(context.__enter__)
     try:
         yield uri
@@ -59,22 +59,19 @@ async def _running(store: str, data: Path | None, port: int, options: tuple[str,
 
 
 @asynccontextmanager
-async def embedded_eventstore(
-    data: Path | None = None, *, port: int = 0, projections: bool = False
-) -> AsyncIterator[str]:
+async def embedded_eventstore(data: Path | None = None, *, port: int = 0) -> AsyncIterator[str]:
     """An event store for the length of the block; yields its `esdb://` URI.
 
-    `data` None keeps nothing; `projections` switches the standard projections on. Raises `NotStartedError`.
+    `data` None keeps nothing. Raises `NotStartedError`.
     """
-    options = ("--start-standard-projections",) if projections else ()
-    async with _running("eventstore", data, port, options) as uri:
+    async with _running("eventstore", data, port) as uri:
         yield uri
 
 
 @asynccontextmanager
 async def embedded_mongo(data: Path | None = None, *, port: int = 0) -> AsyncIterator[str]:
     """A MongoDB for the length of the block; yields its `mongodb://` URI. Raises `NotStartedError`."""
-    async with _running("mongo", data, port, ()) as uri:
+    async with _running("mongo", data, port) as uri:
         yield uri
 
 

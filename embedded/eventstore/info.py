@@ -52,7 +52,8 @@ def supported_methods(services: dict[str, list[str]]) -> bytes:
     for service, methods in services.items():
         for method in methods:
             key = f"{service.rsplit('.', 1)[1]}/{method}".lower()
-            answer.methods.add(method_name=method.lower(), service_name=service.lower(), features=FEATURES.get(key, []))
+            features = ["stream", "all"] if "persistent" in key else FEATURES.get(key, [])
+            answer.methods.add(method_name=method.lower(), service_name=service.lower(), features=features)
     encoded: bytes = answer.SerializeToString()
     return encoded
 

@@ -232,7 +232,7 @@ class Log:
 
         Empty only if there is none. Raises `DamagedRecordError`.
         """
-        recent = self._recent
+        recent, position = self._recent, max(position, 0)
         if forwards and recent and position >= recent[0].position - 1:
             start = position - recent[0].position + 1
             return recent[start : start + count]

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from esdbclient.protos.Grpc import shared_pb2, streams_pb2
+from esdbclient.protos.Grpc import persistent_pb2, shared_pb2, streams_pb2
 
 from embedded.eventstore.batches import Batches
 from embedded.eventstore.errors import DamagedRecordError, HandlerError, RefusalError
 from embedded.eventstore.following import Feed
 from embedded.eventstore.info import Member, supported_methods
 from embedded.eventstore.log import Log, WriterMaker
+from embedded.eventstore.persistent.service import PersistentSubscriptions
 from embedded.eventstore.reading import Reading
 from embedded.eventstore.writer import Writer
 from embedded.eventstore.writing import Writing
@@ -63,7 +64,8 @@ async def node(
         try:
             server = grpc.aio.server(options=OPTIONS)
             bound = server.add_insecure_port(f"{host}:{port}")
-            services = _services(opened, feed, Member(host, bound))
+            persistent = PersistentSubscriptions(opened, feed)
+            services = _services(opened, feed, persistent, Member(host, bound))
             server.add_generic_rpc_handlers(
                 tuple(grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items())
             )
@@ -71,13 +73,16 @@ async def node(
             try:
                 yield f"{host}:{bound}"
             finally:
+                await persistent.close()  # its consumers are told before the connections go
                 await server.stop(STOP_GRACE)
         finally:
             feed.close()
             await asyncio.to_thread(opened.close)
 
 
-def _services(opened: Log, feed: Feed, member: Member) -> dict[str, dict[str, Any]]:
+def _services(
+    opened: Log, feed: Feed, persistent: PersistentSubscriptions, member: Member
+) -> dict[str, dict[str, Any]]:
     writing, reading, batches = Writing(opened), Reading(opened, feed), Batches(opened)
 
     async def read_gossip(_request: object, _context: object) -> Any:
@@ -86,7 +91,7 @@ def _services(opened: Log, feed: Feed, member: Member) -> dict[str, dict[str, An
     async def get_supported_methods(_request: object, _context: object) -> bytes:
         return supported_methods({name: list(methods) for name, methods in services.items()})
 
-    s = streams_pb2
+    s, p = streams_pb2, persistent_pb2
     services: dict[str, dict[str, Any]] = {
         "event_store.client.streams.Streams": {
             "Read": grpc.unary_stream_rpc_method_handler(_stream(reading.read), s.ReadReq.FromString),
@@ -96,6 +101,16 @@ def _services(opened: Log, feed: Feed, member: Member) -> dict[str, dict[str, An
             "Tombstone": grpc.unary_unary_rpc_method_handler(
                 _unary(writing.tombstone), s.TombstoneReq.FromString, _encode
             ),
+        },
+        "event_store.client.persistent_subscriptions.PersistentSubscriptions": {
+            "Create": _one(persistent.create, p.CreateReq),
+            "Update": _one(persistent.update, p.UpdateReq),
+            "Delete": _one(persistent.delete, p.DeleteReq),
+            "Read": grpc.stream_stream_rpc_method_handler(_stream(persistent.read), p.ReadReq.FromString),
+            "GetInfo": _one(persistent.get_info, p.GetInfoReq),
+            "ReplayParked": _one(persistent.replay_parked, p.ReplayParkedReq),
+            "List": _one(persistent.list, p.ListReq),
+            "RestartSubsystem": _one(persistent.restart, shared_pb2.Empty),
         },
         "event_store.client.gossip.Gossip": {
             "Read": grpc.unary_unary_rpc_method_handler(_unary(read_gossip), shared_pb2.Empty.FromString, _encode),
@@ -107,6 +122,10 @@ def _services(opened: Log, feed: Feed, member: Member) -> dict[str, dict[str, An
         },
     }
     return services
+
+
+def _one(handler: Callable[[Any, Any], Awaitable[Any]], request: Any) -> Any:
+    return grpc.unary_unary_rpc_method_handler(_unary(handler), request.FromString, _encode)
 
 
 def _encode(message: Any) -> bytes:

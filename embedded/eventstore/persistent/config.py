@@ -1,0 +1,206 @@
+"""What a persistent subscription is made of, read from requests and kept as JSON."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import grpc
+
+from embedded.eventstore.errors import HandlerError, RefusalError
+from embedded.eventstore.log import Log
+from embedded.eventstore.records import Entry
+from embedded.eventstore.requests import END
+from embedded.eventstore.shaping import Wanted, filter_of, is_hidden, matching
+
+ALL = "$all"
+FROM_END = -1
+STRATEGIES = ("DispatchToSingle", "RoundRobin", "Pinned", "PinnedByCorrelation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """`start` is a revision or position, inclusive, or FROM_END; `first` is where delivery began when it was made."""
+
+    source: str
+    group: str
+    start: int
+    first: int
+    strategy: str
+    resolve_links: bool
+    extra_statistics: bool
+    message_timeout_ms: int
+    max_retry_count: int
+    checkpoint_after_ms: int
+    min_checkpoint_count: int
+    max_checkpoint_count: int
+    max_subscriber_count: int
+    live_buffer_size: int
+    read_batch_size: int
+    history_buffer_size: int
+    by_type: bool | None = None  # None: not filtered
+    regex: str = ""
+    prefixes: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        return f"{self.source}::{self.group}"
+
+    @property
+    def parked_stream(self) -> str:
+        return f"$persistentsubscription-{self.key}-parked"
+
+    def wanted(self) -> Wanted:
+        if self.source != ALL:
+            return lambda _: True
+        if self.by_type is None:
+            return lambda entry: not is_hidden(entry.stream)
+        passes = matching(by_type=self.by_type, regex=self.regex, prefixes=self.prefixes)
+        return lambda entry: not is_hidden(entry.stream) and passes(entry)
+
+    def order(self, entry: Entry) -> int:
+        return entry.position if self.source == ALL else entry.revision
+
+    def place(self, number: int) -> str:
+        """A position or revision as clients read it."""
+        return f"C:{number}/P:{number}" if self.source == ALL else str(number)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> "Config":
+        return Config(**json.loads(text))
+
+
+def refusal(code: grpc.StatusCode, exception: str, text: str, source: str, group: str, **more: str) -> RefusalError:
+    detail = f"Subscription group {group} on stream {source} {text}"
+    return RefusalError(code, detail, exception=exception, stream_name=source, group_name=group, **more)
+
+
+def failed(source: str, group: str, reason: str) -> RefusalError:
+    return refusal(
+        grpc.StatusCode.INTERNAL,
+        "persistent-subscription-failed",
+        f"failed: '{reason}'",
+        source,
+        group,
+        reason=reason,
+    )
+
+
+def missing(source: str, group: str) -> RefusalError:
+    text = "does not exist."
+    return refusal(grpc.StatusCode.NOT_FOUND, "persistent-subscription-does-not-exist", text, source, group)
+
+
+def dropped(source: str, group: str) -> RefusalError:
+    return refusal(grpc.StatusCode.CANCELLED, "persistent-subscription-dropped", "was dropped.", source, group)
+
+
+def source_of(options: Any, named: str = "stream_identifier") -> str:
+    """`$all` or the name of a stream, of any request but Create and Update."""
+    kind = options.WhichOneof("stream_option")
+    if kind == "all":
+        return ALL
+    if kind is None:
+        raise RefusalError(grpc.StatusCode.INVALID_ARGUMENT, "neither a stream nor $all")
+    return _name(getattr(options, named))
+
+
+def _name(identifier: Any) -> str:
+    try:
+        return str(identifier.stream_name.decode())
+    except UnicodeDecodeError as error:
+        raise HandlerError("a stream name is UTF-8") from error
+
+
+def target(options: Any) -> tuple[str, int]:
+    """Source and start of a Create or Update, in their present and deprecated forms."""
+    match options.WhichOneof("stream_option"):
+        case "all":
+            kind = options.all.WhichOneof("all_option")
+            position = options.all.position
+            if kind == "position" and position.commit_position < position.prepare_position:
+                raise failed(ALL, options.group_name, "Invalid Start From position: prepare is beyond commit.")
+            number = position.commit_position if kind == "position" else 0
+            return ALL, FROM_END if kind == "end" or number == END else number
+        case "stream":
+            kind, source = options.stream.WhichOneof("revision_option"), _name(options.stream.stream_identifier)
+            number = options.stream.revision if kind == "revision" else 0
+        case _:
+            kind, number, source = "revision", options.settings.revision, _name(options.stream_identifier)
+    return source, FROM_END if kind == "end" or number == END else number
+
+
+def config_of(log: Log, options: Any, old: Config | None) -> Config:
+    """From a Create or (with `old`) an Update. Raises what the protocol has for each wrong value."""
+    source, start = target(options)
+    group, settings = options.group_name, options.settings
+    strategy = getattr(settings, "consumer_strategy", "")
+    if not strategy:
+        enum = settings.named_consumer_strategy
+        strategy = STRATEGIES[enum] if 0 <= enum < 3 else str(enum)
+    if source in {"", "$$"} or (source == ALL and options.WhichOneof("stream_option") != "all"):
+        raise failed(source, group, "Bad stream name.")
+    if strategy not in STRATEGIES:
+        raise failed(source, group, f"Consumer strategy {strategy} does not exist.")
+    if source == ALL and start > log.head:
+        raise failed(
+            source,
+            group,
+            "Invalid Start From position: commit position must be less than or equal to the last commit position "
+            "in the transaction file.",
+        )
+    if start >= 2**63:
+        raise HandlerError("out of range")
+    return Config(
+        source=source,
+        group=group,
+        start=start,
+        first=_end(log, source) if start == FROM_END else start,
+        strategy=strategy,
+        resolve_links=settings.resolve_links,
+        extra_statistics=settings.extra_statistics,
+        message_timeout_ms=_milliseconds(settings, "message_timeout"),
+        max_retry_count=settings.max_retry_count,
+        checkpoint_after_ms=_milliseconds(settings, "checkpoint_after"),
+        min_checkpoint_count=settings.min_checkpoint_count,
+        max_checkpoint_count=settings.max_checkpoint_count,
+        max_subscriber_count=settings.max_subscriber_count,
+        live_buffer_size=settings.live_buffer_size,
+        read_batch_size=settings.read_batch_size,
+        history_buffer_size=settings.history_buffer_size,
+        **_filter(options, old),
+    )
+
+
+def check_sizes(config: Config) -> None:
+    if config.read_batch_size >= config.history_buffer_size:
+        raise failed(config.source, config.group, "ReadBatchSize may not be greater than or equal to BufferSize")
+
+
+def _end(log: Log, source: str) -> int:
+    if source == ALL:
+        return log.head + 1
+    newest = log.last_of(source)
+    return 0 if newest is None else newest.revision + 1
+
+
+def _milliseconds(settings: Any, name: str) -> int:
+    ticks, milliseconds = f"{name}_ticks", f"{name}_ms"
+    value = (
+        getattr(settings, ticks) // 10_000 if settings.WhichOneof(name) == ticks else getattr(settings, milliseconds)
+    )
+    return int(min(max(value, 0), 2**31 - 1))  # what the info message holds
+
+
+def _filter(options: Any, old: Config | None) -> dict[str, Any]:
+    if old is not None:
+        return {"by_type": old.by_type, "regex": old.regex, "prefixes": old.prefixes}
+    if options.WhichOneof("stream_option") != "all" or options.all.WhichOneof("filter_option") != "filter":
+        return {}
+    filter_ = options.all.filter
+    filter_of(filter_)  # raises for what cannot be used
+    kind = filter_.WhichOneof("filter")
+    expression = getattr(filter_, kind)
+    return {"by_type": kind == "event_type", "regex": expression.regex, "prefixes": list(expression.prefix)}

@@ -1,0 +1,396 @@
+"""One persistent subscription at work: what to deliver next, to whom, and what became of it."""
+
+import asyncio
+import json
+import logging
+import time
+import zlib
+from bisect import insort
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import grpc
+from esdbclient.protos.Grpc import persistent_pb2
+
+from embedded.eventstore.errors import HandlerError, RefusalError
+from embedded.eventstore.following import Follower
+from embedded.eventstore.log import Log
+from embedded.eventstore.persistent.config import ALL, Config, dropped
+from embedded.eventstore.records import ANY, TOMBSTONE, Entry, decode, system_event
+from embedded.eventstore.shaping import LINK, make_structured, resolve
+from embedded.eventstore.writer import Outcome, Writer, Written
+from embedded.eventstore.writing import write
+
+log = logging.getLogger(__name__)
+
+PARK, RETRY, SKIP, STOP = 1, 2, 3, 4  # actions of a nack; 0 and anything else count as RETRY
+BUCKETS = 1024
+PAGE = 500
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """An event on its way. `order` is its place in the source, -1 for a replayed parked one."""
+
+    order: int
+    target: Entry | None  # what a link leads to, or the event itself; None for a link to nothing
+    link: Entry | None
+    retries: int = 0
+    deadline: float = 0.0
+    sent: float = 0.0
+
+    @property
+    def ack_id(self) -> bytes:
+        entry = self.link or self.target
+        assert entry is not None
+        return entry.id
+
+    def message(self, *, structured: bool) -> bytes:
+        response = persistent_pb2.ReadResp()
+        event = response.event
+        outer = self.link or self.target
+        assert outer is not None
+        for entry, record in ((self.target, event.event), (self.link, event.link)):
+            if entry is not None:
+                record.ParseFromString(decode(entry).SerializeToString())
+                record.commit_position = record.prepare_position = outer.position
+        event.commit_position = outer.position
+        event.retry_count = self.retries
+        if structured:
+            make_structured(event)
+        return bytes(response.SerializeToString())
+
+
+class Consumer:
+    """One connected reader."""
+
+    def __init__(self, size: int, name: str, *, structured: bool) -> None:
+        if size <= 0:
+            raise HandlerError("a consumer needs room for one event")
+        self.size, self.name, self.structured = size, name, structured
+        self.in_flight: dict[bytes, list[Item]] = {}
+        self.count = self.total = self.total_before = self.per_second = 0
+        self.latencies: deque[int] = deque(maxlen=500)  # milliseconds
+        self.outbox: asyncio.Queue[Item | Exception] = asyncio.Queue()  # never more than `size`
+
+    @property
+    def has_room(self) -> bool:
+        return self.count < self.size
+
+    def push(self, item: Item, timeout: float) -> None:
+        item.sent = time.monotonic()
+        item.deadline = item.sent + timeout
+        self.in_flight.setdefault(item.ack_id, []).append(item)
+        self.count += 1
+        self.total += 1
+        self.outbox.put_nowait(item)
+
+    def take(self, ack_id: bytes) -> list[Item]:
+        items = self.in_flight.pop(ack_id, [])
+        self.count -= len(items)
+        for item in items:
+            self.latencies.append(int((time.monotonic() - item.sent) * 1000))
+        return items
+
+
+class Group:
+    """A subscription and its consumers. Everything happens on the event loop."""
+
+    def __init__(self, log: Log, config: Config, checkpoint: int | None) -> None:
+        self.config, self.checkpoint = config, checkpoint
+        self._log = log
+        self._wanted = config.wanted()
+        self._next = config.first if checkpoint is None else checkpoint + 1
+        self.consumers: list[Consumer] = []
+        self.retry: list[Item] = []
+        self.buffer: deque[Item] = deque()
+        self._parking: set[Item] = set()
+        self._pinned: dict[int, Consumer] = {}
+        self._since_checkpoint, self._checkpoint_at = 0, time.monotonic()
+        self.total = self.per_second = self._total_before = 0
+        self._wake = asyncio.Event()
+        self.follower = _Waking(None if config.source == ALL else config.source, self._wake)
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def known(self) -> int:
+        """The last place in the source that was looked at."""
+        return self._next - 1
+
+    async def close(self) -> None:
+        self.drop_consumers()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    # -------------------------------------------------------------- consumers
+
+    def connect(self, consumer: Consumer) -> None:
+        most = self.config.max_subscriber_count
+        if most and len(self.consumers) >= most:
+            raise RefusalError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"Maximum subscriptions reached for subscription group {self.config.group} on stream "
+                f"{self.config.source}.",
+                exception="maximum-subscribers-reached",
+                stream_name=self.config.source,
+                group_name=self.config.group,
+            )
+        self.consumers.append(consumer)
+        self._wake.set()
+
+    def disconnect(self, consumer: Consumer) -> None:
+        """What it had not acknowledged goes to others, before anything new."""
+        if consumer not in self.consumers:
+            return
+        self.consumers.remove(consumer)
+        self._pinned = {bucket: to for bucket, to in self._pinned.items() if to is not consumer}
+        for item in [item for items in consumer.in_flight.values() for item in items]:
+            item.retries += 1
+            self._again(item)
+        self._wake.set()
+
+    def drop_consumers(self) -> None:
+        for consumer in tuple(self.consumers):
+            self.disconnect(consumer)
+            consumer.outbox.put_nowait(dropped(self.config.source, self.config.group))
+
+    def ack(self, consumer: Consumer, ids: Iterable[bytes]) -> None:
+        for ack_id in ids:
+            for item in consumer.take(ack_id):
+                self._done(item)
+        self._wake.set()
+
+    def nack(self, consumer: Consumer, ids: Iterable[bytes], action: int, reason: str) -> None:
+        for ack_id in ids:
+            for item in consumer.take(ack_id):
+                if action in (SKIP, STOP):
+                    self._done(item)
+                elif action == PARK:
+                    self._park(item, reason)
+                else:
+                    self._retry_or_park(item)
+        self._wake.set()
+
+    def tick(self) -> None:
+        """Once a second: overdue events, checkpoint, rates."""
+        now = time.monotonic()
+        for consumer in self.consumers:
+            overdue = [i.ack_id for items in consumer.in_flight.values() for i in items if i.deadline <= now]
+            for ack_id in overdue:
+                for item in consumer.take(ack_id):
+                    self._retry_or_park(item)
+            consumer.per_second, consumer.total_before = consumer.total - consumer.total_before, consumer.total
+        self.per_second, self._total_before = self.total - self._total_before, self.total
+        after = self.config.checkpoint_after_ms / 1000
+        if self._since_checkpoint >= self.config.min_checkpoint_count and after and now - self._checkpoint_at >= after:
+            self._save_checkpoint()
+        self._wake.set()
+
+    # -------------------------------------------------------------- outcomes
+
+    def _done(self, _: Item) -> None:
+        self._considered()
+
+    def _considered(self) -> None:
+        self._since_checkpoint += 1
+        if self._since_checkpoint >= max(self.config.max_checkpoint_count, 1):
+            self._save_checkpoint()
+
+    def _again(self, item: Item) -> None:
+        if item.order < 0:
+            self.retry.append(item)
+        else:
+            replayed = [i for i in self.retry if i.order < 0]
+            ordered = [i for i in self.retry if i.order >= 0]
+            insort(ordered, item, key=lambda i: i.order)
+            self.retry = ordered + replayed
+
+    def _retry_or_park(self, item: Item) -> None:
+        if item.retries < self.config.max_retry_count:
+            item.retries += 1
+            self._again(item)
+        else:
+            self._park(item, f"Reached retry count of {self.config.max_retry_count}")
+
+    def _park(self, item: Item, reason: str) -> None:
+        if item.target is None:
+            self._done(item)  # a link to nothing: there is nothing to come back to
+            return
+        about = {"added": time.time(), "reason": reason, "subscriptionEventNumber": item.order}
+        event = system_event(LINK, None)._replace(
+            is_json=False,
+            data=f"{item.target.revision}@{item.target.stream}".encode(),
+            metadata=json.dumps(about).encode(),
+        )
+        self._parking.add(item)  # the checkpoint must not pass it before it is on disk
+
+        def done(outcome: Outcome) -> None:
+            self._parking.discard(item)
+            if isinstance(outcome, Written):
+                self._done(item)
+            else:
+                self._again(item)
+            self._wake.set()
+
+        self._log.submit(partial(Writer.append, stream=self.config.parked_stream, expected=ANY, events=[event]), done)
+
+    def _save_checkpoint(self) -> None:
+        self._since_checkpoint, self._checkpoint_at = 0, time.monotonic()
+        waiting = [i.order for c in self.consumers for items in c.in_flight.values() for i in items]
+        waiting += [i.order for i in (*self.retry, *self.buffer, *self._parking)]
+        place = min((order for order in waiting if order >= 0), default=self._next) - 1
+        if place < 0 or (self.checkpoint is not None and place <= self.checkpoint):
+            return
+        self.checkpoint = place
+        self._log.submit(lambda writer: writer.keep("checkpoint", self.config.key, str(place)), lambda _: None)
+
+    # -------------------------------------------------------------- parked
+
+    def parked_range(self) -> tuple[int, int]:
+        """The first and one past the last parked event that was not replayed."""
+        newest = self._log.last_of(self.config.parked_stream)
+        if newest is None or newest.revision == TOMBSTONE:
+            return 0, 0
+        low, _ = self._log.limits(self.config.parked_stream).visible(newest.revision)
+        return min(low, newest.revision + 1), newest.revision + 1
+
+    async def replay(self, stop_at: int | None) -> None:
+        """Deliver parked events again, up to `stop_at` (None: all that are parked now)."""
+        await write(self._log, lambda writer: writer.keep("replayed", self.config.key, None))  # after earlier parks
+        first, end = self.parked_range()
+        end = end if stop_at is None else min(end, stop_at)
+        at = first
+        while at < end:
+            for parked in self._log.stream_page(self.config.parked_stream, at, forwards=True, count=PAGE):
+                at = parked.revision + 1
+                if parked.revision < end:
+                    _, target = resolve(self._log, parked)
+                    if target is not None:
+                        self.retry.append(Item(-1, target, parked))
+            await asyncio.sleep(0)
+        if end > first:
+            event = system_event("$metadata", {"$tb": end})
+            await write(self._log, lambda writer: writer.append("$$" + self.config.parked_stream, ANY, [event]))
+        self._wake.set()
+
+    # -------------------------------------------------------------- delivery
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                more = self._advance()
+            except Exception as error:
+                log.exception("the subscription %s cannot go on", self.config.key)
+                for consumer in tuple(self.consumers):
+                    self.disconnect(consumer)
+                    consumer.outbox.put_nowait(error)
+                more = False
+                self._wake.clear()
+            if more:
+                await asyncio.sleep(0)
+            else:
+                await self._wake.wait()
+
+    def _advance(self) -> bool:
+        """Deliver what can be delivered; True if there may be more at once."""
+        self._push()
+        hungry = any(c.has_room for c in self.consumers) and len(self.buffer) < self.config.history_buffer_size
+        return hungry and self._fetch()
+
+    def _fetch(self) -> bool:
+        """Buffer a page of the source; False at its end."""
+        config, count = self.config, min(max(self.config.read_batch_size, 1), PAGE)
+        if config.source == ALL:
+            page = self._log.all_page(self._next - 1, forwards=True, count=count)
+        else:
+            page = self._log.stream_page(config.source, self._next, forwards=True, count=count)
+            page = [entry for entry in page if entry.revision != TOMBSTONE]
+            if page:
+                newest = self._log.last_of(config.source)
+                limits = self._log.limits(config.source)
+                low, oldest = limits.visible(newest.revision if newest else -1)
+                self._next = page[-1].revision + 1
+                readable = [e for e in page if e.revision >= low and e.created >= oldest]
+                self.buffer.extend(map(self._item, readable))
+                return True
+        for entry in page:
+            self._next = config.order(entry) + 1
+            if self._wanted(entry):
+                self.buffer.append(self._item(entry))
+            else:
+                self._considered()
+        return bool(page)
+
+    def _item(self, entry: Entry) -> Item:
+        order = self.config.order(entry)
+        if self.config.resolve_links:
+            is_link, target = resolve(self._log, entry)
+            if is_link:
+                return Item(order, target, entry)
+        return Item(order, entry, None)
+
+    def _push(self) -> None:
+        if not self.consumers:
+            return
+        for waiting in (self.retry, self.buffer):
+            left = []
+            while waiting and any(c.has_room for c in self.consumers):
+                item = waiting.popleft() if isinstance(waiting, deque) else waiting.pop(0)
+                consumer = self._choose(item)
+                if consumer is None:
+                    left.append(item)  # its consumer is full; later ones of other buckets may overtake
+                    continue
+                consumer.push(item, self.config.message_timeout_ms / 1000)
+                self.total += 1
+            if isinstance(waiting, deque):
+                waiting.extendleft(reversed(left))
+            else:
+                waiting[:0] = left
+
+    def _choose(self, item: Item) -> Consumer | None:
+        match self.config.strategy:
+            case "RoundRobin":
+                chosen = next(c for c in self.consumers if c.has_room)
+                self.consumers.remove(chosen)
+                self.consumers.append(chosen)
+                return chosen
+            case "DispatchToSingle":
+                while not self.consumers[0].has_room:
+                    self.consumers.append(self.consumers.pop(0))
+                return self.consumers[0]
+            case _:
+                bucket = zlib.crc32(self._pin(item).encode()) % BUCKETS
+                if bucket not in self._pinned:
+                    load = list(self._pinned.values())
+                    self._pinned[bucket] = min(self.consumers, key=load.count)
+                chosen = self._pinned[bucket]
+                return chosen if chosen.has_room else None
+
+    def _pin(self, item: Item) -> str:
+        entry = item.target
+        if entry is None:
+            assert item.link is not None
+            return decode(item.link).data.decode(errors="replace").partition("@")[2]
+        if self.config.strategy == "PinnedByCorrelation":
+            try:
+                found = json.loads(decode(entry).custom_metadata)["$correlationId"]
+            except (ValueError, KeyError, TypeError, RecursionError):
+                return entry.stream
+            if isinstance(found, str):
+                return found
+        return entry.stream
+
+
+class _Waking(Follower):
+    def __init__(self, stream: str | None, event: asyncio.Event) -> None:
+        super().__init__(stream)
+        self._event = event
+
+    def wake(self) -> None:
+        self._event.set()
+
+    def offer(self, entries: list[Entry]) -> None:  # noqa: ARG002  # the group reads them from the log
+        self._event.set()

@@ -1,0 +1,247 @@
+"""The PersistentSubscriptions service."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import grpc
+from esdbclient.protos.Grpc import persistent_pb2 as pb
+from esdbclient.protos.Grpc import shared_pb2
+
+from embedded.eventstore.errors import HandlerError
+from embedded.eventstore.following import Feed
+from embedded.eventstore.log import Log
+from embedded.eventstore.persistent.config import (
+    Config,
+    check_sizes,
+    config_of,
+    failed,
+    missing,
+    refusal,
+    source_of,
+    target,
+)
+from embedded.eventstore.persistent.group import Consumer, Group
+from embedded.eventstore.records import ANY
+from embedded.eventstore.requests import uuid_bytes
+from embedded.eventstore.writer import Outcome, Writer
+from embedded.eventstore.writing import write
+
+TICK = 1.0  # seconds; timeouts are looked at no oftener, as on the real server
+
+
+class PersistentSubscriptions:
+    """All subscriptions of a node, as kept in its log."""
+
+    def __init__(self, log: Log, feed: Feed) -> None:
+        self._log, self._feed = log, feed
+        self._groups: dict[str, Group] = {}
+        self._load()
+        self._ticking = asyncio.create_task(self._tick())
+
+    async def close(self) -> None:
+        self._ticking.cancel()
+        await asyncio.gather(self._ticking, return_exceptions=True)
+        for group in tuple(self._groups.values()):
+            await self._stop(group)
+
+    def _load(self) -> None:
+        checkpoints = self._log.state("checkpoint")
+        for key, text in self._log.state("persistent").items():
+            self._start(Config.from_json(text), int(checkpoints[key]) if key in checkpoints else None)
+
+    def _start(self, config: Config, checkpoint: int | None) -> None:
+        group = self._groups[config.key] = Group(self._log, config, checkpoint)
+        self._feed.add(group.follower)
+
+    async def _stop(self, group: Group) -> None:
+        self._groups.pop(group.config.key, None)
+        self._feed.remove(group.follower)
+        await group.close()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            for group in tuple(self._groups.values()):
+                group.tick()
+
+    def _group(self, source: str, name: str) -> Group:
+        group = self._groups.get(f"{source}::{name}")
+        if group is None:
+            raise missing(source, name)
+        return group
+
+    # -------------------------------------------------------------- management
+
+    async def create(self, request: Any, _: Any) -> Any:
+        config = config_of(self._log, request.options, None)
+        if config.key in self._groups:
+            raise refusal(
+                grpc.StatusCode.ALREADY_EXISTS, "persistent-subscription-exists", "exists.", config.source, config.group
+            )
+        check_sizes(config)
+        await write(self._log, lambda writer: writer.keep("persistent", config.key, config.to_json()))
+        if config.key not in self._groups:
+            self._start(config, None)
+        return pb.CreateResp()
+
+    async def update(self, request: Any, _: Any) -> Any:
+        source, _start = target(request.options)
+        group = self._group(source, request.options.group_name)
+        config = config_of(self._log, request.options, group.config)
+        check_sizes(config)
+        await write(self._log, lambda writer: writer.keep("persistent", config.key, config.to_json()))
+        await self._stop(group)
+        self._start(config, group.checkpoint)
+        return pb.UpdateResp()
+
+    async def delete(self, request: Any, _: Any) -> Any:
+        group = self._group(source_of(request.options), request.options.group_name)
+        key, parked = group.config.key, group.config.parked_stream
+
+        def forget(writer: Writer) -> Outcome:
+            writer.keep("checkpoint", key, None)
+            if writer.last_of(parked) >= 0:
+                writer.delete(parked, ANY)
+            return writer.keep("persistent", key, None)
+
+        await self._stop(group)
+        await write(self._log, forget)
+        return pb.DeleteResp()
+
+    async def replay_parked(self, request: Any, _: Any) -> Any:
+        options = request.options
+        source = source_of(options)
+        stop_at = options.stop_at if options.WhichOneof("stop_at_option") == "stop_at" else None
+        if stop_at is not None and stop_at < 0:
+            raise failed(source, options.group_name, "Cannot stop replaying parked message at a negative version.")
+        await self._group(source, options.group_name).replay(stop_at)
+        return pb.ReplayParkedResp()
+
+    async def restart(self, _request: Any, _: Any) -> Any:
+        groups = tuple(self._groups.values())
+        for group in groups:
+            await self._stop(group)
+        for group in groups:
+            self._start(group.config, group.checkpoint)
+        return shared_pb2.Empty()
+
+    async def get_info(self, request: Any, _: Any) -> Any:
+        group = self._group(source_of(request.options), request.options.group_name)
+        return pb.GetInfoResp(subscription_info=_info(group))
+
+    async def list(self, request: Any, _: Any) -> Any:
+        groups = list(self._groups.values())
+        if request.options.WhichOneof("list_option") == "list_for_stream":
+            source = source_of(request.options.list_for_stream, "stream")
+            groups = [group for group in groups if group.config.source == source]
+            if not groups:
+                raise missing(source, "")
+        return pb.ListResp(subscriptions=[_info(group) for group in groups])
+
+    # -------------------------------------------------------------- consuming
+
+    async def read(self, requests: AsyncIterator[Any], context: Any) -> AsyncGenerator[bytes, None]:
+        options = await _options(requests)
+        group = self._group(source_of(options), options.group_name)
+        name = dict(context.invocation_metadata() or ()).get("connection-name", "<unknown>")
+        consumer = Consumer(options.buffer_size, str(name), structured=options.uuid_option.HasField("structured"))
+        group.connect(consumer)
+        reading = asyncio.create_task(_take_answers(requests, group, consumer))
+        try:
+            response = pb.ReadResp()
+            response.subscription_confirmation.subscription_id = group.config.key
+            yield bytes(response.SerializeToString())
+            while True:
+                item = await consumer.outbox.get()
+                if isinstance(item, Exception):
+                    raise item
+                yield item.message(structured=consumer.structured)
+        finally:
+            group.disconnect(consumer)
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _options(requests: AsyncIterator[Any]) -> Any:
+    async for request in requests:
+        if request.WhichOneof("content") == "options":
+            return request.options
+        break
+    raise HandlerError("options come first")
+
+
+async def _take_answers(requests: AsyncIterator[Any], group: Group, consumer: Consumer) -> None:
+    try:
+        async for request in requests:
+            kind = request.WhichOneof("content")
+            if kind == "ack":
+                group.ack(consumer, [uuid_bytes(i) for i in request.ack.ids])
+            elif kind == "nack":
+                ids = [uuid_bytes(i) for i in request.nack.ids]
+                group.nack(consumer, ids, request.nack.action, request.nack.reason)
+            else:
+                consumer.outbox.put_nowait(HandlerError("an ack or a nack"))
+    except Exception as error:  # noqa: BLE001  # it ends the call, whose other half is waiting for events
+        consumer.outbox.put_nowait(error)
+
+
+def _info(group: Group) -> Any:
+    c = group.config
+    in_flight = sum(consumer.count for consumer in group.consumers)
+    first, end = group.parked_range()
+    info = pb.SubscriptionInfo(
+        event_source=c.source,
+        group_name=c.group,
+        status="Live",
+        average_per_second=group.per_second,
+        total_items=group.total,
+        count_since_last_measurement=group.per_second,
+        last_checkpointed_event_position="" if group.checkpoint is None else c.place(group.checkpoint),
+        last_known_event_position="" if group.known < 0 else c.place(group.known),
+        resolve_link_tos=c.resolve_links,
+        start_from=c.place(c.start),
+        message_timeout_milliseconds=c.message_timeout_ms,
+        extra_statistics=c.extra_statistics,
+        max_retry_count=c.max_retry_count,
+        live_buffer_size=c.live_buffer_size,
+        buffer_size=c.history_buffer_size,
+        read_batch_size=c.read_batch_size,
+        check_point_after_milliseconds=c.checkpoint_after_ms,
+        min_check_point_count=c.min_checkpoint_count,
+        max_check_point_count=c.max_checkpoint_count,
+        read_buffer_count=len(group.buffer),
+        live_buffer_count=0,
+        retry_buffer_count=len(group.retry),
+        total_in_flight_messages=in_flight,
+        outstanding_messages_count=in_flight,
+        named_consumer_strategy=c.strategy,
+        max_subscriber_count=c.max_subscriber_count,
+        parked_message_count=end - first,
+    )
+    for consumer in group.consumers:
+        connection = info.connections.add(
+            username="anonymous",
+            average_items_per_second=consumer.per_second,
+            total_items=consumer.total,
+            count_since_last_measurement=consumer.per_second,
+            available_slots=consumer.size - consumer.count,
+            in_flight_messages=consumer.count,
+            connection_name=consumer.name,
+        )
+        if c.extra_statistics and consumer.latencies:
+            for key, value in _measurements(sorted(consumer.latencies)):
+                connection.observed_measurements.add(key=key, value=value)
+    return info
+
+
+def _measurements(latencies: list[int]) -> list[tuple[str, int]]:
+    def at(share: float) -> int:
+        return latencies[min(int(len(latencies) * share), len(latencies) - 1)]
+
+    shares = [(f"Quintile {n}", n / 5) for n in range(1, 6)]
+    shares += [("90%", 0.9), ("95%", 0.95), ("99%", 0.99), ("99.5%", 0.995), ("99.9%", 0.999), ("Highest", 1.0)]
+    first = [("Mean", sum(latencies) // len(latencies)), ("Median", at(0.5)), ("Fastest", latencies[0])]
+    return first + [(key, at(share)) for key, share in shares]
