@@ -10,12 +10,14 @@ from typing import Any
 
 import grpc
 from esdbclient.protos.Grpc import persistent_pb2, shared_pb2, streams_pb2
+from google.protobuf.message import DecodeError
 
 from embedded.eventstore.batches import Batches
 from embedded.eventstore.errors import DamagedRecordError, HandlerError, RefusalError
 from embedded.eventstore.following import Feed
 from embedded.eventstore.info import Member, supported_methods
 from embedded.eventstore.log import Log, WriterMaker
+from embedded.eventstore.operations import Operations
 from embedded.eventstore.persistent.service import PersistentSubscriptions
 from embedded.eventstore.reading import Reading
 from embedded.eventstore.writer import Writer
@@ -91,41 +93,66 @@ def _services(
     async def get_supported_methods(_request: object, _context: object) -> bytes:
         return supported_methods({name: list(methods) for name, methods in services.items()})
 
+    operations = Operations(opened, persistent)
     s, p = streams_pb2, persistent_pb2
     services: dict[str, dict[str, Any]] = {
         "event_store.client.streams.Streams": {
-            "Read": grpc.unary_stream_rpc_method_handler(_stream(reading.read), s.ReadReq.FromString),
-            "Append": grpc.stream_unary_rpc_method_handler(_unary(writing.append), s.AppendReq.FromString, _encode),
-            "BatchAppend": grpc.stream_stream_rpc_method_handler(_stream(batches.append), s.BatchAppendReq.FromString),
-            "Delete": grpc.unary_unary_rpc_method_handler(_unary(writing.delete), s.DeleteReq.FromString, _encode),
+            "Read": grpc.unary_stream_rpc_method_handler(_stream(reading.read), _reading(s.ReadReq)),
+            "Append": grpc.stream_unary_rpc_method_handler(_unary(writing.append), _reading(s.AppendReq), _encode),
+            "BatchAppend": grpc.stream_stream_rpc_method_handler(_stream(batches.append), _reading(s.BatchAppendReq)),
+            "Delete": grpc.unary_unary_rpc_method_handler(_unary(writing.delete), _reading(s.DeleteReq), _encode),
             "Tombstone": grpc.unary_unary_rpc_method_handler(
-                _unary(writing.tombstone), s.TombstoneReq.FromString, _encode
+                _unary(writing.tombstone), _reading(s.TombstoneReq), _encode
             ),
         },
         "event_store.client.persistent_subscriptions.PersistentSubscriptions": {
             "Create": _one(persistent.create, p.CreateReq),
             "Update": _one(persistent.update, p.UpdateReq),
             "Delete": _one(persistent.delete, p.DeleteReq),
-            "Read": grpc.stream_stream_rpc_method_handler(_stream(persistent.read), p.ReadReq.FromString),
+            "Read": grpc.stream_stream_rpc_method_handler(_stream(persistent.read), _reading(p.ReadReq)),
             "GetInfo": _one(persistent.get_info, p.GetInfoReq),
             "ReplayParked": _one(persistent.replay_parked, p.ReplayParkedReq),
             "List": _one(persistent.list, p.ListReq),
             "RestartSubsystem": _one(persistent.restart, shared_pb2.Empty),
         },
+        "event_store.client.operations.Operations": {
+            name: grpc.unary_unary_rpc_method_handler(_unary(handler), None, _encode)
+            for name, handler in operations.handlers().items()
+        },
+        "event_store.client.monitoring.Monitoring": {
+            "Stats": grpc.unary_stream_rpc_method_handler(_stream(operations.stats)),
+        },
         "event_store.client.gossip.Gossip": {
-            "Read": grpc.unary_unary_rpc_method_handler(_unary(read_gossip), shared_pb2.Empty.FromString, _encode),
+            "Read": grpc.unary_unary_rpc_method_handler(_unary(read_gossip), _reading(shared_pb2.Empty), _encode),
         },
         "event_store.client.server_features.ServerFeatures": {
             "GetSupportedMethods": grpc.unary_unary_rpc_method_handler(
-                _unary(get_supported_methods), shared_pb2.Empty.FromString
+                _unary(get_supported_methods), _reading(shared_pb2.Empty)
             ),
         },
     }
     return services
 
 
+class _Garbled:
+    """Stands for a message that cannot be decoded: whoever looks into it fails as the protocol says."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise HandlerError("a message that cannot be decoded")
+
+
+def _reading(kind: Any) -> Callable[[bytes], Any]:
+    def read(raw: bytes) -> Any:
+        try:
+            return kind.FromString(raw)
+        except DecodeError:  # if this left here, the client would be told the name of a Python class
+            return _Garbled()
+
+    return read
+
+
 def _one(handler: Callable[[Any, Any], Awaitable[Any]], request: Any) -> Any:
-    return grpc.unary_unary_rpc_method_handler(_unary(handler), request.FromString, _encode)
+    return grpc.unary_unary_rpc_method_handler(_unary(handler), _reading(request), _encode)
 
 
 def _encode(message: Any) -> bytes:
@@ -163,7 +190,7 @@ async def _abort(context: Any, error: Exception) -> None:
         case DamagedRecordError():
             log.error("%s", error)
             await context.abort(grpc.StatusCode.DATA_LOSS, str(error))
-        case HandlerError() | UnicodeDecodeError():
+        case HandlerError() | UnicodeDecodeError() | DecodeError():
             await context.abort(grpc.StatusCode.UNKNOWN, THROWN)
         case _:
             log.error("unexpected", exc_info=error)
