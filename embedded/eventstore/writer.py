@@ -7,6 +7,7 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 from embedded.eventstore.files import SELECT, to_entry
@@ -29,6 +30,7 @@ from embedded.eventstore.records import (
 
 REMEMBERED_HEADS = 50_000
 REMEMBERED_IDS = 500_000  # over all streams; like the real server's, this memory is bounded
+ROWS_AT_ONCE = 16
 IDS_OF_A_STREAM = 4_096  # how far back a repeated event is recognised when a stream is met again
 
 
@@ -61,6 +63,12 @@ class Head:
     known: dict[bytes, int] | None = None  # event id -> its first revision, for recent ones
 
 
+@cache
+def _insert_many(table: str, columns: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return f"INSERT INTO {table} VALUES {', '.join([row] * ROWS_AT_ONCE)}"  # noqa: S608  # both are ours
+
+
 class Writer:
     """The decisions of one transaction."""
 
@@ -70,11 +78,15 @@ class Writer:
         self._heads: OrderedDict[str, Head] = OrderedDict()
         self._known = 0
         self._new: list[Entry] = []
+        self._rows: list[tuple[object, ...]] = []  # of `events`, not yet in the database
+        self._stream_rows: list[tuple[object, ...]] = []  # of `streams`, the same
+        self._next_stream = self._count_streams()
 
     def begin(self) -> None:
         self._db.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> list[Entry]:
+        self._flush()
         self._db.execute("COMMIT")
         entries, self._new = self._new, []
         while len(self._heads) > REMEMBERED_HEADS:
@@ -88,9 +100,10 @@ class Writer:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
         self._next -= len(self._new)
-        self._new = []
+        self._new, self._rows, self._stream_rows = [], [], []
         self._heads.clear()
         self._known = 0
+        self._next_stream = self._count_streams()
 
     # -------------------------------------------------------------- the rules
 
@@ -176,6 +189,7 @@ class Writer:
         return self._replayed(head, limits, revision)
 
     def _repeated_at(self, head: Head, limits: Limits, expected: int, events: Sequence[Proposed]) -> Outcome | None:
+        self._flush()
         rows = self._db.execute(
             "SELECT id FROM events WHERE stream = ? AND revision > ? AND revision < ? ORDER BY revision LIMIT ?",
             (head.stream_id, expected, TOMBSTONE, len(events)),
@@ -188,6 +202,7 @@ class Writer:
         return WrongVersion(head.last)
 
     def _replayed(self, head: Head, limits: Limits, revision: int) -> Written:
+        self._flush()
         position, created = self._db.execute(
             "SELECT position, created FROM events WHERE stream = ? AND revision = ?", (head.stream_id, revision)
         ).fetchone()
@@ -240,15 +255,33 @@ class Writer:
         return self._head(stream).tombstoned
 
     def _new_stream(self, stream: str) -> int:
-        number = self._db.execute("INSERT INTO streams (name) VALUES (?)", (stream,)).lastrowid
-        assert number is not None
+        number = self._next_stream
+        self._next_stream += 1
+        self._stream_rows.append((number, stream))
         return number
 
+    def _count_streams(self) -> int:
+        return int(self._db.execute("SELECT coalesce(max(id), 0) + 1 FROM streams").fetchone()[0])
+
     def _insert(self, stream_id: int, entries: Sequence[Entry]) -> None:
-        self._db.executemany(
-            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [(e.position, stream_id, e.revision, e.id, e.type, e.created, checksum(e), e.encoded) for e in entries],
-        )
+        self._rows += [
+            (e.position, stream_id, e.revision, e.id, e.type, e.created, checksum(e), e.encoded) for e in entries
+        ]
+
+    def _flush(self) -> None:
+        """Give the database what was decided so far: before it is asked about it, and before the commit.
+
+        Many rows in one statement, since each statement makes this thread wait for the interpreter's lock again.
+        """
+        for table, columns, rows in (("streams", 2, self._stream_rows), ("events", 8, self._rows)):
+            whole = len(rows) - len(rows) % ROWS_AT_ONCE
+            if whole:
+                statement = _insert_many(table, columns)
+                for start in range(0, whole, ROWS_AT_ONCE):
+                    self._db.execute(statement, [value for row in rows[start : start + ROWS_AT_ONCE] for value in row])
+            if whole < len(rows):
+                self._db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * columns)})", rows[whole:])  # noqa: S608  # the same
+        self._rows, self._stream_rows = [], []
 
     def _limits(self, stream: str) -> Limits:
         if stream.startswith("$$"):
@@ -261,11 +294,13 @@ class Writer:
     def _read_limits(self, head: Head) -> Limits:
         if head.last < 0:
             return NO_LIMITS
+        self._flush()
         row = self._db.execute(SELECT + "WHERE e.stream = ? AND e.revision = ?", (head.stream_id, head.last)).fetchone()
         return to_limits(to_entry(row))
 
     def _ids(self, head: Head) -> dict[bytes, int]:
         if head.known is None:
+            self._flush()
             rows = self._db.execute(
                 "SELECT id, revision FROM events WHERE stream = ? AND revision < ? ORDER BY revision DESC LIMIT ?",
                 (head.stream_id, TOMBSTONE, IDS_OF_A_STREAM),
