@@ -15,9 +15,9 @@ from projections.failure import Parked, ParkingLot, parked
 from projections.view import View
 from server.eventstore import codec
 from server.eventstore.codec import UnknownEventType
+from server.eventstore.reading import position_of
 from server.eventstore.recorded import Recorded
 from server.eventstore.registry import DomainEvent
-from server.readmodel.log import position_of
 
 log = structlog.get_logger()
 

@@ -25,10 +25,11 @@ from projections.failure import ParkingLot
 from projections.lease import Keeper, this_process
 from projections.source import Broken, Source
 from projections.view import View
+from server.eventstore.reading import being_cancelled, position_of
 from server.failures import ServiceFailure
 from server.readmodel import state
 from server.readmodel.documents import INDEXES
-from server.readmodel.log import Log, being_cancelled, position_of
+from server.readmodel.log import Log
 from server.readmodel.state import Fenced, Lease, ViewState, now_micros
 
 log = structlog.get_logger()

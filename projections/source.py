@@ -9,7 +9,7 @@ from esdbclient import RecordedEvent
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
 from projections.view import View
-from server.readmodel.log import translated
+from server.eventstore.reading import translated
 
 CHECKPOINT_WINDOW = 500  # events the server looks through before it says how far it has come
 

@@ -19,8 +19,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 from projections.view import View, stream_filter
 from server.eventstore import codec
 from server.eventstore.codec import UnknownEventType
+from server.eventstore.reading import position_of
 from server.eventstore.registry import CATEGORIES
-from server.readmodel.log import Log, position_of
+from server.readmodel.log import Log
 from server.readmodel.state import ViewState
 
 PROGRESS_EVERY = 5_000  # events

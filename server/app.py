@@ -44,8 +44,8 @@ class Part:
 @asynccontextmanager
 async def commands(settings: Settings) -> AsyncIterator[Part]:
     client = await store.connect(settings.eventstore_uri)
+    events = store.EventStore(client)
     try:
-        events = store.EventStore(client)
         repository = Repository(events, most=settings.cached_aggregates)
         services = CommandServices(
             CommandHandler(events, repository), Facts(repository), timedelta(seconds=settings.place_within)
@@ -56,6 +56,7 @@ async def commands(settings: Settings) -> AsyncIterator[Part]:
             probe=events.head,
         )
     finally:
+        await events.close()
         await client.close()
 
 

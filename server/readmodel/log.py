@@ -1,21 +1,18 @@
 """How the read side asks the log: whole reads, its head, and what a view has not seen yet.
 
-Every failure is `StoreUnavailable("event")`, also a read that breaks off: esdbclient ends the iteration quietly when
-its call is cancelled, by a reconnect of another call for instance, and a part of an answer must not pass for the whole.
+Every failure is `StoreUnavailable("event")`, also a read that breaks off.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
 from esdbclient import RecordedEvent
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
-from esdbclient.exceptions import EventStoreDBClientException, NotFound, StreamIsDeleted
+from esdbclient.exceptions import NotFound, StreamIsDeleted
 
-from server.failures import StoreUnavailable
+from server.eventstore.reading import position_of, translated, whole
 
 Events = AsyncGenerator[RecordedEvent, None]
 TIMEOUT = 5.0  # seconds, for reads that return one event or one page
@@ -68,51 +65,12 @@ class Log:
         with translated():
             try:
                 reading = await self._client.read_stream(name, stream_position=start, limit=most, timeout=TIMEOUT)
-                return [event async for event in _whole(reading)]
+                return [event async for event in whole(reading)]
             except (NotFound, StreamIsDeleted):
                 return None
 
     async def _read_all(self, pattern: str, **bounds: Any) -> Events:
         matching: dict[str, Any] = {"filter_include": [pattern], "filter_by_stream_name": True} if pattern else {}
         with translated():
-            async for event in _whole(await self._client.read_all(**matching, **bounds)):
+            async for event in whole(await self._client.read_all(**matching, **bounds)):
                 yield event
-
-
-def position_of(event: RecordedEvent) -> int:
-    return event.commit_position or START
-
-
-async def _whole(reading: Any) -> AsyncIterator[RecordedEvent]:
-    """All of a read. Left early it is stopped, broken off by anybody else it raises."""
-    try:
-        async for event in reading:
-            yield event
-        if reading.aio_call.cancelled():
-            if being_cancelled():
-                raise asyncio.CancelledError  # it was swallowed on the way here
-            raise StoreUnavailable("event")
-    finally:
-        await reading.stop()
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Failures of the event store's client as ours. `NotFound` passes."""
-    try:
-        yield
-    except NotFound:
-        raise
-    except (EventStoreDBClientException, grpc.aio.UsageError, grpc.RpcError) as error:
-        raise StoreUnavailable("event") from error
-    except asyncio.CancelledError as error:
-        if being_cancelled():
-            raise
-        # the client closes its channel to reconnect, which cancels the other calls on it
-        raise StoreUnavailable("event") from error
-
-
-def being_cancelled() -> bool:
-    """Whether somebody wants this task to end, and not only a call inside it."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

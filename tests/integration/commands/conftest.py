@@ -31,7 +31,9 @@ async def shop(commands: str) -> AsyncIterator[Shop]:
 @pytest.fixture
 async def log(eventstore_uri: str) -> AsyncIterator[EventStore]:
     client = await store.connect(eventstore_uri)
-    yield EventStore(client)
+    events = EventStore(client)
+    yield events
+    await events.close()
     await client.close()
 
 

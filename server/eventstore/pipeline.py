@@ -1,0 +1,128 @@
+"""Appends of one worker over one long-lived BatchAppend call, answers matched by correlation id.
+
+It costs less than half of a call per append. It is only the fast lane: whatever it cannot answer, because the call
+broke or the store says something else than "written" or "wrong revision", raises `Unanswered`, and the caller asks
+again in esdbclient's ordinary way, with the same event ids. The call itself is esdbclient's, on its connection: what
+it knows of clusters, credentials and leaders holds here too.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import grpc
+from esdbclient import NewEvent, StreamState
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from esdbclient.exceptions import EventStoreDBClientException, GrpcDeadlineExceeded, WrongCurrentVersion
+
+
+class Unanswered(Exception):  # it names what happened
+    """The store may have written these events or not."""
+
+
+class Pipeline:
+    """Bounded by the callers: each waits for its own answer."""
+
+    def __init__(self, client: AsyncEventStoreDBClient) -> None:
+        self._client = client
+        self._call: _Call | None = None
+
+    async def append(
+        self, stream: str, current_version: int | StreamState, events: Sequence[NewEvent], timeout: float
+    ) -> int:
+        """The commit position of the last event. Raises `WrongCurrentVersion`, `Unanswered`, `GrpcDeadlineExceeded`."""
+        if self._call is None or self._call.broken:
+            self._call = _Call(self._client)
+        return await self._call.append(stream, current_version, events, timeout)
+
+    async def close(self) -> None:
+        if self._call is not None:
+            await self._call.close()
+
+
+class _Call:
+    """One BatchAppend call until it breaks."""
+
+    def __init__(self, client: AsyncEventStoreDBClient) -> None:
+        # esdbclient has no public name for what it appends with: its pinned version is checked by tests/contract
+        self._streams = client._connection.streams  # noqa: SLF001
+        metadata = self._streams._metadata(client._call_metadata, requires_leader=True)  # noqa: SLF001
+        self._outgoing: asyncio.Queue[Any] = asyncio.Queue()
+        self._pending: dict[UUID, asyncio.Future[Any]] = {}
+        self._ids = itertools.count(1)
+        self._last_answer = asyncio.get_running_loop().time()
+        self.broken = False
+        try:
+            self._rpc = self._streams._stub.BatchAppend(metadata=metadata, credentials=client._call_credentials)  # noqa: SLF001
+        except grpc.aio.UsageError as error:  # the channel is closed; esdbclient opens another one when it needs it
+            raise Unanswered from error
+        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._read())]
+
+    async def append(
+        self, stream: str, current_version: int | StreamState, events: Sequence[NewEvent], timeout: float
+    ) -> int:
+        loop = asyncio.get_running_loop()
+        correlation_id = UUID(int=next(self._ids))
+        answer = self._pending[correlation_id] = loop.create_future()
+        asked = loop.time()
+        try:
+            self._outgoing.put_nowait(
+                self._streams._construct_batch_append_req(stream, current_version, events, correlation_id, timeout)  # noqa: SLF001
+            )
+            async with asyncio.timeout(timeout):
+                response = await answer
+        except TimeoutError as error:
+            if self._last_answer < asked:
+                self._break()  # a call that answers nobody is of no use to those who come next
+            raise GrpcDeadlineExceeded from error
+        finally:
+            self._pending.pop(correlation_id, None)
+        try:
+            return self._streams._convert_batch_append_resp(response, stream, current_version)  # noqa: SLF001
+        except WrongCurrentVersion:
+            raise
+        except EventStoreDBClientException as error:
+            raise Unanswered from error
+
+    async def close(self) -> None:
+        self._break()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._rpc.write(await self._outgoing.get())
+        except (grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+            self._break()
+
+    async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async for response in self._rpc:
+                self._last_answer = loop.time()
+                waiting = self._pending.get(_id_of(response.correlation_id))
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(response)
+        except (grpc.RpcError, grpc.aio.UsageError):
+            pass  # whoever waits learns of it by `Unanswered`, and of its cause by asking again
+        finally:
+            self._break()
+
+    def _break(self) -> None:
+        self.broken = True
+        self._rpc.cancel()
+        for task in self._tasks:
+            task.cancel()
+        for waiting in self._pending.values():
+            if not waiting.done():
+                waiting.set_exception(Unanswered())
+
+
+def _id_of(correlation_id: Any) -> UUID:
+    if correlation_id.WhichOneof("value") == "string":
+        return UUID(correlation_id.string)
+    halves = correlation_id.structured
+    mask = (1 << 64) - 1
+    return UUID(int=(halves.most_significant_bits & mask) << 64 | (halves.least_significant_bits & mask))

@@ -1,0 +1,104 @@
+"""The store as the write side sees it, while connections break under it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+from uuid import UUID
+
+import pytest
+from esdbclient import NewEvent, StreamState
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from uuid_utils import uuid7
+
+from server.eventstore import store
+from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
+from server.failures import StoreUnavailable
+
+MORE_THAN_ARRIVES_AT_ONCE = 3_000  # events of 4 KiB: several flow control windows
+
+
+class Connected(NamedTuple):
+    events: EventStore
+    client: AsyncEventStoreDBClient
+
+
+@pytest.fixture
+async def connected(eventstore_uri: str) -> AsyncIterator[Connected]:
+    client = await store.connect(eventstore_uri)
+    events = EventStore(client)
+    yield Connected(events, client)
+    await events.close()
+    await client.close()
+
+
+def name() -> str:
+    return f"store-{uuid7().hex}"
+
+
+def event(data: bytes = b"{}") -> NewEvent:
+    return NewEvent(type="Happened", data=data, id=UUID(int=uuid7().int))
+
+
+async def test_a_read_that_is_broken_off_never_passes_for_the_whole(connected: Connected) -> None:
+    stream = name()
+    large = [event(b'"' + b"x" * 4_096 + b'"') for _ in range(200)]
+    await connected.client.append_to_stream(stream, current_version=StreamState.NO_STREAM, events=large)
+    for _ in range(MORE_THAN_ARRIVES_AT_ONCE // 200 - 1):
+        more = [event(b'"' + b"x" * 4_096 + b'"') for _ in range(200)]
+        await connected.client.append_to_stream(stream, current_version=StreamState.ANY, events=more)
+
+    reading = connected.events.read(stream)
+    assert (await anext(reading)).stream_position == 0
+    await connected.client.reconnect()  # as another call does that finds the node not to be the leader
+    with pytest.raises(StoreUnavailable):
+        assert len([stored async for stored in reading]) == MORE_THAN_ARRIVES_AT_ONCE - 1
+
+
+async def test_appends_under_way_when_the_connection_goes_are_answered_and_written_once(connected: Connected) -> None:
+    streams = [name() for _ in range(300)]
+
+    async def append(stream: str) -> int:
+        first = await connected.events.append(stream, NO_EVENTS, [event()])
+        return max(first, await connected.events.append(stream, 0, [event(), event()]))
+
+    appending = [asyncio.create_task(append(stream)) for stream in streams]
+    for _ in range(5):
+        await appending[len(streams) // 10]
+        await connected.client.reconnect()
+    outcomes = await asyncio.gather(*appending, return_exceptions=True)
+
+    acknowledged = [stream for stream, outcome in zip(streams, outcomes, strict=True) if isinstance(outcome, int)]
+    refused = {type(outcome) for outcome in outcomes if not isinstance(outcome, int)}
+    assert acknowledged
+    assert refused <= {StoreUnavailable}
+    for stream in acknowledged:
+        assert [stored.stream_position async for stored in connected.events.read(stream)] == [0, 1, 2]
+
+
+async def test_the_answer_is_the_position_at_which_the_event_is_read(connected: Connected) -> None:
+    stream = name()
+    position = await connected.events.append(stream, NO_EVENTS, [event(), event()])
+    assert [stored.commit_position async for stored in connected.events.read(stream, 1)] == [position]
+    assert await connected.events.head() >= position
+
+
+async def test_who_expects_another_revision_has_lost_a_race(connected: Connected) -> None:
+    stream = name()
+    with pytest.raises(WrongRevision):
+        await connected.events.append(stream, 4, [event()])
+    await connected.events.append(stream, NO_EVENTS, [event()])
+    with pytest.raises(WrongRevision):
+        await connected.events.append(stream, NO_EVENTS, [event()])
+
+
+async def test_the_same_events_again_are_the_same_append(connected: Connected) -> None:
+    stream, again = name(), [event()]
+    first = await connected.events.append(stream, NO_EVENTS, again)
+    await connected.client.reconnect()  # the repeat comes over another call
+    assert await connected.events.append(stream, NO_EVENTS, again) == first
+
+
+async def test_what_the_store_refuses_is_refused_with_its_cause(connected: Connected) -> None:
+    with pytest.raises(StoreUnavailable) as refused:
+        await connected.events.append(name(), NO_EVENTS, [event(b'"' + b"x" * 2_000_000 + b'"')])
+    assert "size" in repr(refused.value.__cause__).lower()
