@@ -36,13 +36,17 @@ format: $(VENV)/.installed
 
 PROTOC = $(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 
-proto: $(VENV)/.installed  ## generate the stubs again
+SDK = $(BIN)/python -m client.stubgen | $(BIN)/ruff format --stdin-filename contexts.pyi -
+
+proto: $(VENV)/.installed  ## generate the stubs again, and the signatures of the Python client
 	$(PROTOC) --python_out=. --mypy_out=quiet:. --grpc_python_out=. --mypy_grpc_out=quiet:. $(PROTOS)
+	$(SDK) > $(VENV)/contexts.pyi && mv $(VENV)/contexts.pyi client/contexts.pyi
 
 proto-check: $(VENV)/.installed
 	@rm -rf $(VENV)/proto && mkdir -p $(VENV)/proto
 	@$(PROTOC) --python_out=$(VENV)/proto --mypy_out=quiet:$(VENV)/proto --grpc_python_out=$(VENV)/proto --mypy_grpc_out=quiet:$(VENV)/proto $(PROTOS)
 	@cd $(VENV)/proto && find . -type f | while read -r f; do cmp "$$f" "../../$$f" || { echo 'stubs are not current: run `make proto`'; exit 1; }; done
+	@$(SDK) | cmp - client/contexts.pyi || { echo 'client/contexts.pyi is not current: run `make proto`'; exit 1; }
 
 bench: $(VENV)/.installed  ## the speed goals, both sides of each in one run
 	$(BIN)/python -m bench

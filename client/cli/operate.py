@@ -19,7 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from client.cli.connect import AsJson, call
 from client.cli.output import FAILED, UNAVAILABLE, complain, enum_name, err, out, print_json, run, table, when
 from client.demo.baskets import DataMissingError, baskets_of, product_names, read_rows
-from client.demo.run import Demo, Outcome
+from client.demo.run import Demo, Outcome, ViewsStuckError
+from client.demo.survey import survey
 from client.sdk import OrderstreamClient
 from client.stack import ANY_PORTS, DEFAULT_PORTS, Stack, StackError, stack
 from protos.operations.v1.projections_pb2 import ProjectionStatus, VerifyResult
@@ -86,13 +87,19 @@ async def _up(data: Path, ports: dict[str, int]) -> None:
 def demo(
     orders: Annotated[int, typer.Option(min=1, help="How many baskets of the year.")] = 300,
     data: Annotated[Path | None, typer.Option(help="Keep the stores here; without it they go with the demo.")] = None,
+    only_survey: Annotated[
+        bool, typer.Option("--survey", help="Send nothing: count what of the whole year can be sold, and what cannot.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Send real baskets through the real services, then prove that log, views and data set agree."""
+    if only_survey:
+        _survey(as_json=as_json)
+        return
     with tempfile.TemporaryDirectory(prefix="orderstream-demo-") as temporary:
         try:
             outcome = run(_demo(data or Path(temporary), orders))
-        except (StackError, DataMissingError) as error:
+        except (StackError, DataMissingError, ViewsStuckError) as error:
             complain(str(error), FAILED)
     if as_json:
         print_json(demo_report(outcome))
@@ -102,6 +109,22 @@ def demo(
         for difference in outcome.differences[:20]:
             err.print(difference, style="red", highlight=False)
         raise typer.Exit(FAILED)
+
+
+def _survey(*, as_json: bool) -> None:
+    try:
+        with err.status("reading the year"):
+            found = survey(read_rows())
+    except DataMissingError as error:
+        complain(str(error), FAILED)
+    if as_json:
+        print_json(found)
+        return
+    out.print(f"{found['baskets']:,} baskets, {found['baskets_left_out']:,} of them with nothing that can be sold")
+    rows = table("outcome", "rows", "value")
+    for what, of in found["rows"].items():
+        rows.add_row(what, f"{of['rows']:,}", f"{of['cents'] / 100:,.2f}")
+    out.print(rows)
 
 
 async def _demo(data: Path, most: int) -> Outcome:
@@ -218,7 +241,7 @@ def verify(
 async def _verify(shop: OrderstreamClient, views: list[str]) -> list[VerifyResult]:
     results = []
     with err.status("folding the log …") as status:
-        async for message in shop.operations.VerifyProjections.stream(views=views):
+        async for message in shop.operations.VerifyProjections(views=views):
             if message.HasField("progress"):
                 status.update(f"folding the log … {message.progress.events:,} events")
             else:

@@ -21,13 +21,18 @@ from protos.orders.v1.commands_pb2 import NewLine
 from protos.orders.v1.types_pb2 import LineQuantity, OrderStatus
 
 AT_ONCE = 32
-DEADLINE = 60.0  # seconds for one command, over all tries
+DEADLINE = 60.0  # seconds for one command, over all tries, and for the views to move at all
+LOOK_AGAIN = 0.5  # seconds
 CANCEL_EVERY, SPLIT_EVERY = 20, 5
 EVENTS_OF_A_PARCEL = 3
 TAKE_IN_EVERYTHING = ("order_detail", "product_list", "user_detail")  # between them, each event of the log once
 NAMES = UUID("6f0d1c4e-6a55-5b0e-9d6e-0c6f7a9f2b11")  # ids are derived, so the demo may be run again on the same data
 
 Progress = Callable[[str, int, int], None]  # what, done, of
+
+
+class ViewsStuckError(Exception):
+    """One line that says which."""
 
 
 def derived(*parts: object) -> str:
@@ -205,6 +210,19 @@ class Proof:
         await self._customers(baskets)
 
     async def _wait_for_the_views(self, baskets: list[Basket], tokens: list[str]) -> None:
+        reached, since = -1, time.monotonic()
+        while True:
+            views = (await self._shop.operations.ListProjections(deadline=DEADLINE)).projections
+            at, head = sum(min(view.position, view.head) for view in views), sum(view.head for view in views)
+            self._progress("views", at, head)
+            if at == head:
+                break
+            if at != reached:
+                reached, since = at, time.monotonic()
+            elif time.monotonic() - since > DEADLINE:
+                behind = ", ".join(f"{view.view} {view.last_error}" for view in views if view.position < view.head)
+                raise ViewsStuckError(f"no view has moved for {DEADLINE:.0f} s; behind the log: {behind}")
+            await asyncio.sleep(LOOK_AGAIN)
         # each view has a position of its own, and which of the last answers is the newest the tokens do not say
         orders, anyone = self._shop.orders, derived("user", baskets[0].household)
         for token in tokens:
@@ -213,10 +231,11 @@ class Proof:
             await orders.GetCustomerOrders(consistency_token=token, customer_id=anyone, deadline=DEADLINE)
 
     async def _views_are_the_log(self) -> None:
-        outcome = self._outcome
-        async for message in self._shop.operations.VerifyProjections.stream():
+        outcome, head = self._outcome, 0
+        async for message in self._shop.operations.VerifyProjections():
             if message.HasField("progress"):
-                self._progress("verifying", message.progress.position, message.progress.head)
+                head = message.progress.head
+                self._progress("verifying", message.progress.position, head)
                 continue
             result = message.result
             outcome.documents += result.documents
@@ -229,6 +248,7 @@ class Proof:
                 )
             if result.differences > len(result.listed):
                 outcome.differences.append(f"{result.view}: {result.differences - len(result.listed)} more")
+        self._progress("verifying", head, head)
 
     async def _sales(self, baskets: list[Basket]) -> None:
         totals: Counter[str] = Counter()

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.demo.baskets import Basket, Line, Row, baskets_of
+from client.demo.survey import survey
 
 NOON = datetime(2017, 1, 1, 12, tzinfo=UTC)
 
@@ -48,6 +49,21 @@ def test_a_basket_with_nothing_left_is_counted_and_another_takes_its_place() -> 
     baskets, left_out = prepared(row(quantity=0, basket=1), row(basket=2), row(basket=3), most=1)
     assert [basket.basket for basket in baskets] == [2]
     assert left_out == {"quantity_zero": 1, "basket_empty": 1}
+
+
+def test_a_survey_counts_every_row_once_by_what_becomes_of_it_with_its_value() -> None:
+    found = survey(
+        [row(1, value=100), row(2, quantity=3, value=100), row(3, quantity=0, value=7), row(quantity=0, basket=2)]
+    )
+    assert found == {
+        "baskets": 2,
+        "baskets_left_out": 1,
+        "rows": {
+            "quantity_zero": {"rows": 2, "cents": 7 + row(quantity=0).value},
+            "sold": {"rows": 2, "cents": 200},
+            "sold_as_pack": {"rows": 1, "cents": 100},
+        },
+    }
 
 
 def test_no_more_rows_are_taken_than_needed() -> None:

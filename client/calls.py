@@ -1,0 +1,131 @@
+"""The machinery of the client: one RPC as a method, with request ids, deadlines and retries taken care of."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import grpc
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
+from google.protobuf.message_factory import GetMessageClass
+from uuid_utils import uuid7
+
+from client.errors import from_rpc_error
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between tries
+WORTH_A_RETRY = {grpc.StatusCode.UNAVAILABLE}
+REASONS_WORTH_A_RETRY = {"CONTENTION"}
+
+
+@dataclass(slots=True)
+class Session:
+    """What the last command answered, kept for the queries after it."""
+
+    consistency_token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """What all calls of a client share. `deadline` is in seconds, over all tries."""
+
+    channels: Mapping[str, grpc.aio.Channel]
+    headers: Mapping[str, str]
+    deadline: float
+    session: Session | None
+
+
+class Context:
+    """The RPCs of one context, by their names: fields as keywords, the reply's message as result.
+
+    `files` says which proto files have them, by the role of the server that answers. The typed signatures are in
+    `contexts.pyi`, made of the same files.
+    """
+
+    files: ClassVar[Mapping[str, FileDescriptor]]
+
+    def __init__(self, caller: Caller) -> None:
+        self._methods: dict[str, _Unary | _Streaming] = {
+            method.name: _Streaming(channel, method, caller)
+            if method.server_streaming
+            else _Unary(channel, method, caller)
+            for channel, method in (
+                (caller.channels[role], method)
+                for role, file in self.files.items()
+                for service in file.services_by_name.values()
+                for method in service.methods
+            )
+        }
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._methods[name]
+        except KeyError:
+            raise AttributeError(f"there is no RPC {name}; there are {', '.join(sorted(self._methods))}") from None
+
+    async def pages(self, name: str, **fields: Any) -> AsyncIterator[Any]:
+        """Every page of a list, one reply at a time."""
+        while True:
+            reply = await getattr(self, name)(**fields)
+            yield reply
+            if not reply.next_page_token:
+                return
+            fields["page_token"] = reply.next_page_token
+
+
+class _Method:
+    """One RPC. A command gets a request id unless one is given, and keeps it over all tries."""
+
+    def __init__(self, channel: grpc.aio.Channel, method: MethodDescriptor, caller: Caller) -> None:
+        self._session = caller.session
+        self._deadline = caller.deadline
+        self._headers = tuple(caller.headers.items())
+        self._takes_token = "consistency_token" in method.input_type.fields_by_name
+        self._is_command = "request_id" in method.input_type.fields_by_name
+        self._request: Any = GetMessageClass(method.input_type)
+        make = channel.unary_stream if method.server_streaming else channel.unary_unary
+        self._call: Any = make(
+            f"/{method.containing_service.full_name}/{method.name}",
+            request_serializer=self._request.SerializeToString,
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+
+    def _build(self, fields: dict[str, Any]) -> Any:
+        if self._is_command and not fields.get("request_id"):
+            fields = {**fields, "request_id": str(uuid7())}
+        if self._session is not None and self._takes_token and not fields.get("consistency_token"):
+            fields = {**fields, "consistency_token": self._session.consistency_token}
+        return self._request(**fields)
+
+
+class _Unary(_Method):
+    async def __call__(self, *, deadline: float | None = None, **fields: Any) -> Any:
+        """The reply; raises a leaf of `OrderstreamError`. `deadline` is in seconds, over all tries."""
+        request = self._build(fields)
+        until = time.monotonic() + (self._deadline if deadline is None else deadline)
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                reply = await self._call(request, timeout=max(0.001, until - time.monotonic()), metadata=self._headers)
+            except grpc.aio.AioRpcError as error:
+                failure = from_rpc_error(error)
+                again = failure.code in WORTH_A_RETRY or failure.reason in REASONS_WORTH_A_RETRY
+                if not again or time.monotonic() + pause >= until:
+                    raise failure from error
+            else:
+                if self._session is not None and self._is_command:
+                    self._session.consistency_token = reply.consistency_token
+                return reply
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+
+class _Streaming(_Method):
+    async def __call__(self, *, deadline: float | None = None, **fields: Any) -> AsyncIterator[Any]:
+        """The messages as they come; raises a leaf of `OrderstreamError`. No deadline unless one is given."""
+        try:
+            async for message in self._call(self._build(fields), timeout=deadline, metadata=self._headers):
+                yield message
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error

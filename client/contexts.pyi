@@ -1,0 +1,321 @@
+# Made by `make proto`. Do not edit.
+import collections.abc
+import typing
+
+import google.protobuf.timestamp_pb2
+import protos.common.v1.types_pb2
+import protos.operations.v1.projections_pb2
+import protos.orders.v1.commands_pb2
+import protos.orders.v1.queries_pb2
+import protos.orders.v1.types_pb2
+import protos.products.v1.commands_pb2
+import protos.products.v1.queries_pb2
+import protos.products.v1.types_pb2
+import protos.users.v1.commands_pb2
+import protos.users.v1.queries_pb2
+from client.calls import Caller, Context
+
+Fields = collections.abc.Mapping[str, typing.Any]
+
+class Orders:
+    def __init__(self, caller: Caller) -> None: ...
+    async def CreateOrder(
+        self,
+        *,
+        request_id: str = ...,
+        order_id: str = ...,
+        customer_id: str = ...,
+        currency: str = ...,
+        lines: collections.abc.Iterable[protos.orders.v1.commands_pb2.NewLine | Fields] = ...,
+        shipping_address: protos.common.v1.types_pb2.Address | Fields | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.CreateOrderResponse: ...
+    async def AddLine(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        line: protos.orders.v1.commands_pb2.NewLine | Fields | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.AddLineResponse: ...
+    async def ChangeLineQuantity(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        line_id: str = ...,
+        quantity: int = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.ChangeLineQuantityResponse: ...
+    async def RemoveLine(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        line_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.RemoveLineResponse: ...
+    async def ChangeShippingAddress(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        shipping_address: protos.common.v1.types_pb2.Address | Fields | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.ChangeShippingAddressResponse: ...
+    async def PlaceOrder(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.PlaceOrderResponse: ...
+    async def ConfirmOrder(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.ConfirmOrderResponse: ...
+    async def CancelOrder(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.CancelOrderResponse: ...
+    async def CreateShipment(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        shipment_id: str = ...,
+        lines: collections.abc.Iterable[protos.orders.v1.types_pb2.LineQuantity | Fields] = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.CreateShipmentResponse: ...
+    async def DispatchShipment(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        shipment_id: str = ...,
+        carrier: str = ...,
+        tracking_number: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.DispatchShipmentResponse: ...
+    async def ConfirmDelivery(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        shipment_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.ConfirmDeliveryResponse: ...
+    async def GetOrder(
+        self, *, order_id: str = ..., consistency_token: str = ..., deadline: float | None = ...
+    ) -> protos.orders.v1.queries_pb2.GetOrderResponse: ...
+    async def ListOrders(
+        self,
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        customer_id: str = ...,
+        status: protos.orders.v1.types_pb2.OrderStatus.ValueType | str = ...,
+        created_from: google.protobuf.timestamp_pb2.Timestamp | Fields | None = ...,
+        created_to: google.protobuf.timestamp_pb2.Timestamp | Fields | None = ...,
+        order_by: str = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.queries_pb2.ListOrdersResponse: ...
+    async def GetCustomerOrders(
+        self, *, customer_id: str = ..., consistency_token: str = ..., deadline: float | None = ...
+    ) -> protos.orders.v1.queries_pb2.GetCustomerOrdersResponse: ...
+    async def GetOrderHistory(
+        self,
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        order_id: str = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.queries_pb2.GetOrderHistoryResponse: ...
+    async def GetSalesDaily(
+        self,
+        *,
+        from_day: str = ...,
+        to_day: str = ...,
+        consistency_token: str = ...,
+        page_size: int = ...,
+        page_token: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.queries_pb2.GetSalesDailyResponse: ...
+    @typing.overload
+    def pages(
+        self,
+        name: typing.Literal["ListOrders"],
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        customer_id: str = ...,
+        status: protos.orders.v1.types_pb2.OrderStatus.ValueType | str = ...,
+        created_from: google.protobuf.timestamp_pb2.Timestamp | Fields | None = ...,
+        created_to: google.protobuf.timestamp_pb2.Timestamp | Fields | None = ...,
+        order_by: str = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> collections.abc.AsyncIterator[protos.orders.v1.queries_pb2.ListOrdersResponse]: ...
+    @typing.overload
+    def pages(
+        self,
+        name: typing.Literal["GetOrderHistory"],
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        order_id: str = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> collections.abc.AsyncIterator[protos.orders.v1.queries_pb2.GetOrderHistoryResponse]: ...
+    @typing.overload
+    def pages(
+        self,
+        name: typing.Literal["GetSalesDaily"],
+        *,
+        from_day: str = ...,
+        to_day: str = ...,
+        consistency_token: str = ...,
+        page_size: int = ...,
+        page_token: str = ...,
+        deadline: float | None = ...,
+    ) -> collections.abc.AsyncIterator[protos.orders.v1.queries_pb2.GetSalesDailyResponse]: ...
+
+class Products:
+    def __init__(self, caller: Caller) -> None: ...
+    async def RegisterProduct(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        sku: str = ...,
+        name: str = ...,
+        price: protos.common.v1.types_pb2.Money | Fields | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.products.v1.commands_pb2.RegisterProductResponse: ...
+    async def ChangePrice(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        sku: str = ...,
+        price: protos.common.v1.types_pb2.Money | Fields | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.products.v1.commands_pb2.ChangePriceResponse: ...
+    async def ActivateProduct(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        sku: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.products.v1.commands_pb2.ActivateProductResponse: ...
+    async def DiscontinueProduct(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        sku: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.products.v1.commands_pb2.DiscontinueProductResponse: ...
+    async def GetProduct(
+        self, *, sku: str = ..., consistency_token: str = ..., deadline: float | None = ...
+    ) -> protos.products.v1.queries_pb2.GetProductResponse: ...
+    async def ListProducts(
+        self,
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        status: protos.products.v1.types_pb2.ProductStatus.ValueType | str = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.products.v1.queries_pb2.ListProductsResponse: ...
+    def pages(
+        self,
+        name: typing.Literal["ListProducts"],
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        status: protos.products.v1.types_pb2.ProductStatus.ValueType | str = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> collections.abc.AsyncIterator[protos.products.v1.queries_pb2.ListProductsResponse]: ...
+
+class Users:
+    def __init__(self, caller: Caller) -> None: ...
+    async def RegisterUser(
+        self,
+        *,
+        request_id: str = ...,
+        user_id: str = ...,
+        email: str = ...,
+        name: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.users.v1.commands_pb2.RegisterUserResponse: ...
+    async def ChangeEmail(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        user_id: str = ...,
+        email: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.users.v1.commands_pb2.ChangeEmailResponse: ...
+    async def BlockUser(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        user_id: str = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.users.v1.commands_pb2.BlockUserResponse: ...
+    async def UnblockUser(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        user_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.users.v1.commands_pb2.UnblockUserResponse: ...
+    async def GetUser(
+        self, *, user_id: str = ..., consistency_token: str = ..., deadline: float | None = ...
+    ) -> protos.users.v1.queries_pb2.GetUserResponse: ...
+
+class Operations:
+    def __init__(self, caller: Caller) -> None: ...
+    async def ListProjections(
+        self, *, deadline: float | None = ...
+    ) -> protos.operations.v1.projections_pb2.ListProjectionsResponse: ...
+    async def GetProjection(
+        self, *, view: str = ..., deadline: float | None = ...
+    ) -> protos.operations.v1.projections_pb2.GetProjectionResponse: ...
+    async def PauseProjection(
+        self, *, view: str = ..., deadline: float | None = ...
+    ) -> protos.operations.v1.projections_pb2.PauseProjectionResponse: ...
+    async def ResumeProjection(
+        self, *, view: str = ..., deadline: float | None = ...
+    ) -> protos.operations.v1.projections_pb2.ResumeProjectionResponse: ...
+    def VerifyProjections(
+        self, *, views: collections.abc.Iterable[str] = ..., max_differences: int = ..., deadline: float | None = ...
+    ) -> collections.abc.AsyncIterator[protos.operations.v1.projections_pb2.VerifyProjectionsResponse]: ...
+
+CONTEXTS: tuple[type[Context], ...]
