@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ORDERS ?= 300
 PROTOS  = $(shell find protos -name '*.proto' | sort)
 
-.PHONY: demo up test test-long lint format proto proto-check bench clean help
+.PHONY: demo up test test-long lint format proto baseline proto-check bench clean help
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | sort
@@ -28,7 +28,7 @@ test-long: $(VENV)/.installed   ## the long forms of the reliability tests
 	$(BIN)/python -m pytest -m long
 
 lint: $(VENV)/.installed   ## ruff, mypy --strict, import-linter, buf, and that the stubs are current
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/buf lint
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/buf lint && $(BIN)/buf breaking --against protos/baseline.binpb
 	@$(MAKE) --no-print-directory proto-check
 
 format: $(VENV)/.installed
@@ -41,6 +41,9 @@ SDK = $(BIN)/python -m client.stubgen | $(BIN)/ruff format --stdin-filename cont
 proto: $(VENV)/.installed  ## generate the stubs again, and the signatures of the Python client
 	$(PROTOC) --python_out=. --mypy_out=quiet:. --grpc_python_out=. --mypy_grpc_out=quiet:. $(PROTOS)
 	$(SDK) > $(VENV)/contexts.pyi && mv $(VENV)/contexts.pyi client/contexts.pyi
+
+baseline: $(VENV)/.installed   ## at a release: the contract as it is now is what later ones may not break
+	$(BIN)/buf build --exclude-source-info -o protos/baseline.binpb
 
 proto-check: $(VENV)/.installed
 	@rm -rf $(VENV)/proto && mkdir -p $(VENV)/proto

@@ -37,10 +37,16 @@ class Receipt:
 
 @dataclass(slots=True)
 class _News:
-    """How far the news of one category have been read. `as_of` is when that read began, in monotonic seconds."""
+    """How far the news of one category have been read. `as_of` is when that read began, in monotonic seconds.
+
+    What was read before `since`, or lacks what the news had of its stream (`missed`: its revision), must not be taken
+    for something that the news keep up to date.
+    """
 
     position: int = -1
     as_of: float = float("-inf")
+    since: float = float("-inf")
+    missed: OrderedDict[str, int] = field(default_factory=OrderedDict)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -85,11 +91,12 @@ class Repository:
             as_of = self._clock()
             if as_of - news.as_of > WORTH_CATCHING_UP:
                 self._forget_category(decider.category)
+                news.since = as_of
                 news.position = await self._store.head()
             else:
                 head = await self._store.head()
                 async for stored in self._store.read_category(decider.category, news.position):
-                    self._take_news(decider, stored)
+                    self._take_news(decider, news, stored)
                     head = max(head, stored.commit_position or 0)
                 news.position = head
             news.as_of = as_of
@@ -103,7 +110,7 @@ class Repository:
         base = known or _nothing(decider, read_at)
         aggregate = await self._catch_up(decider, stream, base, read_at)
         if aggregate.revision != NO_EVENTS:
-            self._remember(stream, aggregate)
+            self._remember(decider.category, stream, aggregate)
         return aggregate
 
     def appended(
@@ -119,6 +126,7 @@ class Repository:
         """Take over what has just been written after `aggregate`."""
         aggregate.receipts[request_id] = receipt
         self._remember(
+            decider.category,
             stream,
             Aggregate(
                 state=decider.fold(events, aggregate.state),
@@ -155,9 +163,15 @@ class Repository:
         news = self._news.get(decider.category)
         return known.read_at if news is None else max(known.read_at, news.as_of)
 
-    def _take_news(self, decider: Decider[S, C, E], stored: RecordedEvent) -> None:
+    def _take_news(self, decider: Decider[S, C, E], news: _News, stored: RecordedEvent) -> None:
         known = self._cache.get(stored.stream_name)
-        if known is None or stored.stream_position <= known.revision:
+        if known is None:
+            news.missed[stored.stream_name] = stored.stream_position
+            news.missed.move_to_end(stored.stream_name)
+            if len(news.missed) > self._most:
+                news.missed.popitem(last=False)
+            return
+        if stored.stream_position <= known.revision:
             return
         if stored.stream_position != known.revision + 1:
             self.forget(stored.stream_name)
@@ -180,10 +194,15 @@ class Repository:
             self._cache.move_to_end(stream)
         return aggregate
 
-    def _remember(self, stream: str, aggregate: Aggregate[Any]) -> None:
+    def _remember(self, category: str, stream: str, aggregate: Aggregate[Any]) -> None:
         newest = self._cache.get(stream)
         if newest is not None and newest.revision > aggregate.revision:
             return
+        news = self._news.get(category)
+        if news is not None and newest is None:
+            if aggregate.read_at < news.since or news.missed.get(stream, NO_EVENTS) > aggregate.revision:
+                return
+            news.missed.pop(stream, None)
         self._cache[stream] = aggregate
         self._cache.move_to_end(stream)
         if len(self._cache) > self._most:

@@ -1,0 +1,67 @@
+"""Remembered aggregates against what others write meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+from esdbclient import NewEvent, RecordedEvent
+from uuid_utils import uuid7
+
+from server.domain.product import PRODUCT
+from server.domain.product.events import PriceChanged, ProductRegistered
+from server.domain.product.state import NoProduct
+from server.eventstore import codec, store
+from server.eventstore.registry import DomainEvent
+from server.eventstore.repository import Repository
+from server.eventstore.store import NO_EVENTS, EventStore
+from tests.support.orders import NOON, euros
+
+AN_HOUR = 3_600.0  # seconds of age that nobody minds
+
+
+class SlowNetwork(EventStore):
+    """The store; the end of a stream's read is held back while `clear` is not set."""
+
+    clear: asyncio.Event
+    waiting: asyncio.Event
+
+    async def read(self, stream: str, start: int = 0) -> AsyncIterator[RecordedEvent]:
+        async for event in super().read(stream, start):
+            yield event
+        self.waiting.set()
+        await self.clear.wait()
+
+
+@pytest.fixture
+async def network(eventstore_uri: str) -> AsyncIterator[SlowNetwork]:
+    client = await store.connect(eventstore_uri)
+    events = SlowNetwork(client)
+    events.clear, events.waiting = asyncio.Event(), asyncio.Event()
+    yield events
+    await events.close()
+    await client.close()
+
+
+def stored(event: DomainEvent) -> NewEvent:
+    event_type, data = codec.encode(event)
+    return NewEvent(type=event_type, data=data, id=UUID(int=uuid7().int))
+
+
+async def test_a_read_that_the_news_overtook_is_not_taken_for_up_to_date(network: SlowNetwork) -> None:
+    sku = f"tea-{uuid7().hex}"
+    stream = PRODUCT.stream(sku)
+    repository = Repository(network)
+    await network.append(stream, NO_EVENTS, [stored(ProductRegistered(sku=sku, name="Tea", price=euros(350), at=NOON))])
+    await repository.catch_up(PRODUCT, max_age=0)  # from here on the news are followed
+
+    loading = asyncio.create_task(repository.load(PRODUCT, stream))
+    await network.waiting.wait()
+    await network.append(stream, 0, [stored(PriceChanged(sku=sku, price=euros(400), at=NOON))])
+    await repository.catch_up(PRODUCT, max_age=0)
+    network.clear.set()
+    await loading
+
+    known = (await repository.load(PRODUCT, stream, max_age=AN_HOUR)).state
+    assert not isinstance(known, NoProduct)
+    assert known.price == euros(400)
