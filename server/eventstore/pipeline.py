@@ -13,9 +13,12 @@ from typing import Any
 from uuid import UUID
 
 import grpc
+import structlog
 from esdbclient import NewEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from esdbclient.exceptions import EventStoreDBClientException, GrpcDeadlineExceeded, WrongCurrentVersion
+
+log = structlog.get_logger()
 
 
 class Unanswered(Exception):  # it names what happened
@@ -46,7 +49,7 @@ class _Call:
     """One BatchAppend call until it breaks."""
 
     def __init__(self, client: AsyncEventStoreDBClient) -> None:
-        # esdbclient has no public name for what it appends with: its pinned version is checked by tests/contract
+        # esdbclient has no public name for what it appends with (docs/adr/0006); its version is pinned
         self._streams = client._connection.streams  # noqa: SLF001
         metadata = self._streams._metadata(client._call_metadata, requires_leader=True)  # noqa: SLF001
         self._outgoing: asyncio.Queue[Any] = asyncio.Queue()
@@ -54,6 +57,7 @@ class _Call:
         self._ids = itertools.count(1)
         self._last_answer = asyncio.get_running_loop().time()
         self.broken = False
+        self._closing = False
         try:
             self._rpc = self._streams._stub.BatchAppend(metadata=metadata, credentials=client._call_credentials)  # noqa: SLF001
         except grpc.aio.UsageError as error:  # the channel is closed; esdbclient opens another one when it needs it
@@ -87,6 +91,7 @@ class _Call:
             raise Unanswered from error
 
     async def close(self) -> None:
+        self._closing = True
         self._break()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -111,6 +116,10 @@ class _Call:
             self._break()
 
     def _break(self) -> None:
+        if not self.broken and not self._closing:
+            log.warning(
+                "the call that appends go over is broken; the next append opens another", pending=len(self._pending)
+            )
         self.broken = True
         self._rpc.cancel()
         for task in self._tasks:
