@@ -236,6 +236,73 @@ class Products:
         sku: str = ...,
         deadline: float | None = ...,
     ) -> protos.products.v1.commands_pb2.DiscontinueProductResponse: ...
+    async def ReceiveStock(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        sku: str = ...,
+        quantity: int = ...,
+        deadline: float | None = ...,
+    ) -> protos.products.v1.commands_pb2.ReceiveStockResponse: ...
+    async def AdjustStock(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        sku: str = ...,
+        change: int = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.products.v1.commands_pb2.AdjustStockResponse: ...
+    async def ReserveStock(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        sku: str = ...,
+        reservation_id: str = ...,
+        quantity: int = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | Fields | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.products.v1.commands_pb2.ReserveStockResponse: ...
+    async def CommitReservation(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        sku: str = ...,
+        reservation_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.products.v1.commands_pb2.CommitReservationResponse: ...
+    async def ReleaseReservation(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        sku: str = ...,
+        reservation_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.products.v1.commands_pb2.ReleaseReservationResponse: ...
+    async def ExpireReservation(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        sku: str = ...,
+        reservation_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.products.v1.commands_pb2.ExpireReservationResponse: ...
+    async def RestockReturn(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        sku: str = ...,
+        return_id: str = ...,
+        quantity: int = ...,
+        deadline: float | None = ...,
+    ) -> protos.products.v1.commands_pb2.RestockReturnResponse: ...
     async def GetProduct(
         self, *, sku: str = ..., consistency_token: str = ..., deadline: float | None = ...
     ) -> protos.products.v1.queries_pb2.GetProductResponse: ...
@@ -248,6 +315,19 @@ class Products:
         consistency_token: str = ...,
         deadline: float | None = ...,
     ) -> protos.products.v1.queries_pb2.ListProductsResponse: ...
+    async def GetStock(
+        self, *, sku: str = ..., consistency_token: str = ..., deadline: float | None = ...
+    ) -> protos.products.v1.queries_pb2.GetStockResponse: ...
+    async def ListStock(
+        self,
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        available_at_most: int | None = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.products.v1.queries_pb2.ListStockResponse: ...
+    @typing.overload
     def pages(
         self,
         name: typing.Literal["ListProducts"],
@@ -258,6 +338,17 @@ class Products:
         consistency_token: str = ...,
         deadline: float | None = ...,
     ) -> collections.abc.AsyncIterator[protos.products.v1.queries_pb2.ListProductsResponse]: ...
+    @typing.overload
+    def pages(
+        self,
+        name: typing.Literal["ListStock"],
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        available_at_most: int | None = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> collections.abc.AsyncIterator[protos.products.v1.queries_pb2.ListStockResponse]: ...
 
 class Users:
     def __init__(self, caller: Caller) -> None: ...

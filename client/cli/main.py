@@ -42,6 +42,7 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 )
 app.add_typer(shop.orders, name="orders")
 app.add_typer(shop.products, name="products")
+app.add_typer(shop.stock, name="stock")
 app.add_typer(shop.users, name="users")
 app.add_typer(operate.projections, name="projections")
 app.add_typer(events, name="events")

@@ -1,5 +1,6 @@
-"""`orderstream orders|products|users …` and `sales`."""
+"""`orderstream orders|products|stock|users …` and `sales`."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from protos.products.v1.types_pb2 import ProductStatus
 
 orders = typer.Typer(no_args_is_help=True, help="Open, place, ship and look at orders.")
 products = typer.Typer(no_args_is_help=True, help="The catalogue.")
+stock = typer.Typer(no_args_is_help=True, help="How much there is of each product.")
 users = typer.Typer(no_args_is_help=True, help="Who orders.")
 
 OrderId = Annotated[str, typer.Argument(help="The order's UUID.")]
@@ -29,7 +31,7 @@ PageToken = Annotated[str, typer.Option(help="The last page's next_page_token.")
 # a query of every view that shows a context, and the field that names what was changed
 SHOWN_BY: dict[str, tuple[tuple[str, str], ...]] = {
     "orders": (("GetOrder", "order_id"), ("ListOrders", ""), ("GetSalesDaily", "")),
-    "products": (("ListProducts", ""),),
+    "products": (("ListProducts", ""), ("ListStock", "")),
     "users": (("GetUser", "user_id"),),
 }
 
@@ -406,6 +408,122 @@ def _show_products(reply: Message, found: Any, as_json: bool) -> None:  # a flag
     rows = table("sku", "name", "price", "status")
     for x in found:
         rows.add_row(x.sku, x.name, money(x.price), enum_name(ProductStatus, x.status, "PRODUCT_STATUS_"))
+    out.print(rows)
+    _print_more(reply)
+
+
+# ------------------------------------------------------------------ stock
+
+
+Units = Annotated[int, typer.Argument(help="Units of sale.")]
+ReservationId = Annotated[str, typer.Argument(help="The reservation's UUID.")]
+
+
+@stock.command("receive")
+def receive_stock(sku: Sku, quantity: Units, request_id: RequestId = "", as_json: AsJson = False) -> None:
+    """Put units on hand."""
+    send("products", "ReceiveStock", as_json, sku=sku, quantity=quantity, request_id=request_id)
+
+
+@stock.command("adjust")
+def adjust_stock(
+    sku: Sku,
+    change: Annotated[int, typer.Option(help="Found more, or less when negative: --change -3.")],
+    reason: Annotated[str, typer.Option(help="What the counter says.")],
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Correct what is on hand after a count."""
+    send("products", "AdjustStock", as_json, sku=sku, change=change, reason=reason, request_id=request_id)
+
+
+@stock.command("reserve")
+def reserve_stock(
+    sku: Sku,
+    reservation_id: ReservationId,
+    quantity: Units,
+    expires_at: Annotated[datetime | None, typer.Option(help="UTC; from then on it may be expired.")] = None,
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Promise units to somebody, if so many are available."""
+    fields: dict[str, Any] = {"sku": sku, "reservation_id": reservation_id, "quantity": quantity}
+    if expires_at is not None:
+        fields["expires_at"] = expires_at.replace(tzinfo=UTC)
+    send("products", "ReserveStock", as_json, **fields, request_id=request_id)
+
+
+@stock.command("commit")
+def commit_reservation(
+    sku: Sku, reservation_id: ReservationId, request_id: RequestId = "", as_json: AsJson = False
+) -> None:
+    """Take the promised units off what is on hand: they leave the house."""
+    _about_reservation("CommitReservation", sku, reservation_id, request_id, as_json)
+
+
+@stock.command("release")
+def release_reservation(
+    sku: Sku, reservation_id: ReservationId, request_id: RequestId = "", as_json: AsJson = False
+) -> None:
+    """Take a promise back."""
+    _about_reservation("ReleaseReservation", sku, reservation_id, request_id, as_json)
+
+
+@stock.command("expire")
+def expire_reservation(
+    sku: Sku, reservation_id: ReservationId, request_id: RequestId = "", as_json: AsJson = False
+) -> None:
+    """Take a promise back whose time has passed."""
+    _about_reservation("ExpireReservation", sku, reservation_id, request_id, as_json)
+
+
+def _about_reservation(rpc: str, sku: str, reservation_id: str, request_id: str, as_json: bool) -> None:
+    send("products", rpc, as_json, sku=sku, reservation_id=reservation_id, request_id=request_id)
+
+
+@stock.command("restock")
+def restock_return(
+    sku: Sku,
+    return_id: Annotated[str, typer.Argument(help="A UUID; what comes back under one id is taken in once.")],
+    quantity: Units,
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Put units on hand that came back."""
+    fields = {"sku": sku, "return_id": return_id, "quantity": quantity, "request_id": request_id}
+    send("products", "RestockReturn", as_json, **fields)
+
+
+@stock.command("get")
+def get_stock(sku: Sku, token: Token = "", as_json: AsJson = False) -> None:
+    """Show the stock of one product."""
+    reply = ask("products", "GetStock", sku=sku, consistency_token=token)
+    _show_stock(reply, [reply.stock], as_json)
+
+
+@stock.command("list")
+def list_stock(
+    at_most: Annotated[int | None, typer.Option(help="Only products of which no more is available.")] = None,
+    page_size: PageSize = 50,
+    page_token: PageToken = "",
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show stock by sku."""
+    fields: dict[str, Any] = {"page_size": page_size, "page_token": page_token, "consistency_token": token}
+    if at_most is not None:
+        fields["available_at_most"] = at_most
+    reply = ask("products", "ListStock", **fields)
+    _show_stock(reply, reply.stock, as_json)
+
+
+def _show_stock(reply: Message, found: Any, as_json: bool) -> None:  # a flag of the command line
+    if as_json:
+        print_json(reply)
+        return
+    rows = table("sku", "on hand", "reserved", "available", "reservations")
+    for x in found:
+        rows.add_row(x.sku, *(f"{n:,}" for n in (x.on_hand, x.reserved, x.available, x.open_reservations)))
     out.print(rows)
     _print_more(reply)
 

@@ -25,7 +25,8 @@ DEADLINE = 60.0  # seconds for one command, over all tries, and for the views to
 LOOK_AGAIN = 0.5  # seconds
 CANCEL_EVERY, SPLIT_EVERY = 20, 5
 EVENTS_OF_A_PARCEL = 3
-TAKE_IN_EVERYTHING = ("order_detail", "product_list", "user_detail")  # between them, each event of the log once
+# between them, each event of the log once
+TAKE_IN_EVERYTHING = ("order_detail", "product_list", "stock_levels", "user_detail")
 NAMES = UUID("6f0d1c4e-6a55-5b0e-9d6e-0c6f7a9f2b11")  # ids are derived, so the demo may be run again on the same data
 
 Progress = Callable[[str, int, int], None]  # what, done, of

@@ -8,7 +8,16 @@ from projections.views.order_detail import order_detail
 from projections.views.order_list import order_list
 from projections.views.product_list import product_list
 from projections.views.sales_daily import sales_daily
+from projections.views.stock_levels import stock_levels
 from projections.views.user_detail import user_detail
 
-VIEWS: tuple[View[Any], ...] = (order_detail, order_list, customer_orders, product_list, user_detail, sales_daily)
+VIEWS: tuple[View[Any], ...] = (
+    order_detail,
+    order_list,
+    customer_orders,
+    product_list,
+    stock_levels,
+    user_detail,
+    sales_daily,
+)
 VIEWS_BY_NAME = by_name(VIEWS)

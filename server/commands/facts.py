@@ -9,6 +9,7 @@ from server.domain.product.state import Discontinued, NoProduct, Product
 from server.domain.user import USER
 from server.domain.user.state import User
 from server.eventstore.repository import Repository
+from server.eventstore.store import NO_EVENTS
 
 WHILE_DRAFTING = 1.0  # good enough for a draft, since placing asks again
 NOW = 0.0
@@ -26,6 +27,10 @@ class Facts:
         user = (await self._repository.load(USER, USER.stream(user_id))).state
         known = isinstance(user, User)
         return Customer(user_id=user_id, known=known, blocked=isinstance(user, User) and user.blocked)
+
+    async def is_product(self, sku: str) -> bool:
+        """Whether it was ever registered; once it is, it stays."""
+        return (await self._repository.load(PRODUCT, PRODUCT.stream(sku))).revision != NO_EVENTS
 
     async def _listing(self, sku: str) -> Listing:
         match (await self._repository.load(PRODUCT, PRODUCT.stream(sku))).state:

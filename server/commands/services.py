@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from server.commands import orders, products, users
+from server.commands import orders, products, stock, users
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler, Envelope
 from server.commands.routes import Route, World
@@ -20,6 +20,7 @@ from server.rpc.typing import Context, Handler
 SERVICES: Mapping[str, Mapping[str, Route]] = {
     "orders.v1.OrderCommandService": orders.ROUTES,
     "products.v1.ProductCommandService": products.ROUTES,
+    "products.v1.StockCommandService": stock.ROUTES,
     "users.v1.UserCommandService": users.ROUTES,
 }
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from server.domain.order import events as order
 from server.domain.product import events as product
+from server.domain.stock import events as stock
 from server.domain.user import events as user
 
-DomainEvent = order.OrderEvent | product.ProductEvent | user.UserEvent
+DomainEvent = order.OrderEvent | product.ProductEvent | stock.StockEvent | user.UserEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,13 @@ ROWS = (
     Row("PriceChanged", product.PriceChanged, "product"),
     Row("ProductActivated", product.ProductActivated, "product"),
     Row("ProductDiscontinued", product.ProductDiscontinued, "product"),
+    Row("StockReceived", stock.StockReceived, "stock"),
+    Row("StockAdjusted", stock.StockAdjusted, "stock"),
+    Row("StockReserved", stock.StockReserved, "stock"),
+    Row("ReservationCommitted", stock.ReservationCommitted, "stock"),
+    Row("ReservationReleased", stock.ReservationReleased, "stock"),
+    Row("ReservationExpired", stock.ReservationExpired, "stock"),
+    Row("StockRestocked", stock.StockRestocked, "stock"),
     Row("UserRegistered", user.UserRegistered, "user"),
     Row("EmailChanged", user.EmailChanged, "user"),
     Row("UserBlocked", user.UserBlocked, "user"),

@@ -8,11 +8,15 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from protos.orders.v1.queries_pb2_grpc import add_OrderQueryServiceServicer_to_server
-from protos.products.v1.queries_pb2_grpc import add_ProductQueryServiceServicer_to_server
+from protos.products.v1.queries_pb2_grpc import (
+    add_ProductQueryServiceServicer_to_server,
+    add_StockQueryServiceServicer_to_server,
+)
 from protos.users.v1.queries_pb2_grpc import add_UserQueryServiceServicer_to_server
 from server.queries.freshness import FreshViews
 from server.queries.orders import OrderQueries
 from server.queries.products import ProductQueries
+from server.queries.stock import StockQueries
 from server.queries.users import UserQueries
 from server.queries.views import Views
 from server.readmodel.finders import Finders
@@ -26,6 +30,7 @@ FOLLOWS = {
     "customer_orders": "order-.*",
     "sales_daily": "order-.*",
     "product_list": "product-.*",
+    "stock_levels": "stock-.*",
     "user_detail": "user-.*",
 }
 
@@ -36,9 +41,11 @@ def query_services(database: AsyncDatabase[Any], client: AsyncEventStoreDBClient
     """The services by full name, each with how to register it."""
     state, log = ViewState(database), Log(client)
     views = Views(Finders(state), FreshViews(state, FOLLOWS, log))
-    orders, products, users = OrderQueries(views, log), ProductQueries(views), UserQueries(views)
+    orders, products = OrderQueries(views, log), ProductQueries(views)
+    stock, users = StockQueries(views), UserQueries(views)
     return [
         ("orders.v1.OrderQueryService", lambda server: add_OrderQueryServiceServicer_to_server(orders, server)),
         ("products.v1.ProductQueryService", lambda server: add_ProductQueryServiceServicer_to_server(products, server)),
+        ("products.v1.StockQueryService", lambda server: add_StockQueryServiceServicer_to_server(stock, server)),
         ("users.v1.UserQueryService", lambda server: add_UserQueryServiceServicer_to_server(users, server)),
     ]

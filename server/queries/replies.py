@@ -69,6 +69,18 @@ def product(row: Document) -> products.Product:
     )
 
 
+def stock(level: Document) -> products.Stock:
+    return products.Stock(
+        sku=level["_id"],
+        on_hand=level["on_hand"],
+        reserved=level["reserved"],
+        available=level["available"],
+        open_reservations=level["open_reservations"],
+        updated_at=timestamp(level["updated_at"]),
+        revision=level["revision"],
+    )
+
+
 def user(document: Document) -> users.User:
     return users.User(
         user_id=document["_id"],

@@ -85,6 +85,15 @@ class ProductRow(TypedDict):
     revision: int
 
 
+class StockLevel(TypedDict):
+    on_hand: int
+    reserved: int
+    available: int
+    open_reservations: int
+    updated_at: int
+    revision: int
+
+
 class UserDetail(TypedDict):
     email: str
     name: str
@@ -114,6 +123,7 @@ INDEXES: Mapping[str, tuple[Index, ...]] = {
     ),
     "customer_orders": (),
     "product_list": ((("status", 1), ("_id", 1)),),
+    "stock_levels": ((("available", 1), ("_id", 1)),),
     "user_detail": (),
     "sales_daily": (),
 }

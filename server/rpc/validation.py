@@ -49,6 +49,15 @@ def email(value: object) -> str | None:
     return None if _EMAIL.fullmatch(str(value)) else "must be an e-mail address of 3 to 254 characters"
 
 
+def time(value: object) -> str | None:
+    """A timestamp that has a date: years 1 to 9999."""
+    try:
+        value.ToDatetime()  # type: ignore[attr-defined]  # a rule for google.protobuf.Timestamp fields only
+    except (ValueError, OverflowError):
+        return "must be a time between the years 1 and 9999"
+    return None
+
+
 def known_enum(enum: EnumDescriptor) -> Rule:
     """An open enum takes any number over the wire; we take those that have a name."""
 

@@ -16,7 +16,7 @@ from server.eventstore.registry import BY_EVENT, BY_NAME, ROWS, DomainEvent
 from tests.support.events import EXAMPLES
 from tests.support.orders import cancelled
 
-CONTRACTS = {"order": orders_pb, "product": products_pb, "user": users_pb}
+CONTRACTS = {"order": orders_pb, "product": products_pb, "stock": products_pb, "user": users_pb}
 GOLDEN = Path(__file__).parent / "golden"
 
 

@@ -107,6 +107,20 @@ def test_what_goes_wrong_is_one_line_and_an_exit_code(line: Line) -> None:
     assert "no status" in line("orders", "list", "--status", "lost", code=2)
 
 
+def test_stock_is_received_promised_and_sold(line: Line) -> None:
+    line("products", "register", "honey", "--name", "Honey", "--price", "5.00")
+    line("stock", "receive", "honey", "10")
+    line("stock", "adjust", "honey", "--change", "-1", "--reason", "one jar fell")
+    promise = str(uuid.uuid4())
+    line("stock", "reserve", "honey", promise, "4", "--expires-at", "2100-01-01")
+    assert "OUT_OF_STOCK" in line("stock", "reserve", "honey", str(uuid.uuid4()), "6", code=3)
+    assert "RESERVATION_NOT_EXPIRED" in line("stock", "expire", "honey", promise, code=3)
+    token = line("stock", "commit", "honey", promise, "--json")["consistency_token"]
+    stock = line("stock", "get", "honey", "--token", token, "--json")["stock"]
+    assert (int(stock["on_hand"]), int(stock["reserved"]), int(stock["available"])) == (5, 0, 5)
+    assert "honey" in line("stock", "list", "--at-most", "5")
+
+
 def test_verify_finds_a_document_that_somebody_changed(line: Line, up: dict[str, int]) -> None:
     user_id = line("users", "register", "--name", "Bob", "--email", "bob@example.org", "--json")["user_id"]
     assert line("verify", "--view", "user_detail", "--json")["differences"] == 0
@@ -125,7 +139,7 @@ def test_verify_finds_a_document_that_somebody_changed(line: Line, up: dict[str,
 def test_every_view_is_shown_with_its_position(line: Line) -> None:
     views = line("projections", "list", "--json")["projections"]
     assert [view["view"] for view in views] == [
-        "customer_orders", "order_detail", "order_list", "product_list", "sales_daily", "user_detail",
+        "customer_orders", "order_detail", "order_list", "product_list", "sales_daily", "stock_levels", "user_detail",
     ]  # fmt: skip
     assert all(view["status"] == "PROJECTION_STATUS_LIVE" for view in views)
 

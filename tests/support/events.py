@@ -1,6 +1,15 @@
 """One example of every event there is."""
 
 from server.domain.product.events import PriceChanged, ProductActivated, ProductDiscontinued, ProductRegistered
+from server.domain.stock.events import (
+    ReservationCommitted,
+    ReservationExpired,
+    ReservationReleased,
+    StockAdjusted,
+    StockReceived,
+    StockReserved,
+    StockRestocked,
+)
 from server.domain.user.events import EmailChanged, UserBlocked, UserRegistered, UserUnblocked
 from server.eventstore.registry import DomainEvent
 from tests.support import orders
@@ -22,6 +31,13 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     PriceChanged(sku="tea", price=euros(400), at=NOON.replace(microsecond=123456)),
     ProductActivated(sku="tea", at=NOON),
     ProductDiscontinued(sku="tea", at=NOON),
+    StockReceived(sku="tea", quantity=100, at=NOON),
+    StockAdjusted(sku="tea", change=-3, reason="broken", at=NOON),
+    StockReserved(sku="tea", reservation_id=ANN, quantity=2, expires_at=NOON, at=NOON),
+    ReservationCommitted(sku="tea", reservation_id=ANN, quantity=2, at=NOON),
+    ReservationReleased(sku="tea", reservation_id=ANN, quantity=2, at=NOON),
+    ReservationExpired(sku="tea", reservation_id=ANN, quantity=2, at=NOON),
+    StockRestocked(sku="tea", return_id=ANN, quantity=1, at=NOON),
     UserRegistered(user_id=ANN, email="ann@example.org", name="Änn 安", at=NOON),
     EmailChanged(user_id=ANN, email="ann@example.com", at=NOON),
     UserBlocked(user_id=ANN, reason="chargeback", at=NOON),

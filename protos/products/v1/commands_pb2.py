@@ -22,32 +22,63 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from protos.common.v1 import types_pb2 as protos_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/products/v1/commands.proto\x12\x0bproducts.v1\x1a\x1cprotos/common/v1/types.proto\"\x9e\x01\n\x16RegisterProductRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x1f\n\x05price\x18\x05 \x01(\x0b\x32\x10.common.v1.MoneyB\x14\n\x12_expected_revision\"F\n\x17RegisterProductResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x8c\x01\n\x12\x43hangePriceRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x1f\n\x05price\x18\x04 \x01(\x0b\x32\x10.common.v1.MoneyB\x14\n\x12_expected_revision\"B\n\x13\x43hangePriceResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"o\n\x16\x41\x63tivateProductRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03sku\x18\x03 \x01(\tB\x14\n\x12_expected_revision\"F\n\x17\x41\x63tivateProductResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"r\n\x19\x44iscontinueProductRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03sku\x18\x03 \x01(\tB\x14\n\x12_expected_revision\"I\n\x1a\x44iscontinueProductResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t2\x8c\x03\n\x15ProductCommandService\x12\\\n\x0fRegisterProduct\x12#.products.v1.RegisterProductRequest\x1a$.products.v1.RegisterProductResponse\x12P\n\x0b\x43hangePrice\x12\x1f.products.v1.ChangePriceRequest\x1a .products.v1.ChangePriceResponse\x12\\\n\x0f\x41\x63tivateProduct\x12#.products.v1.ActivateProductRequest\x1a$.products.v1.ActivateProductResponse\x12\x65\n\x12\x44iscontinueProduct\x12&.products.v1.DiscontinueProductRequest\x1a\'.products.v1.DiscontinueProductResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/products/v1/commands.proto\x12\x0bproducts.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\"\x9e\x01\n\x16RegisterProductRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x1f\n\x05price\x18\x05 \x01(\x0b\x32\x10.common.v1.MoneyB\x14\n\x12_expected_revision\"F\n\x17RegisterProductResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x8c\x01\n\x12\x43hangePriceRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x1f\n\x05price\x18\x04 \x01(\x0b\x32\x10.common.v1.MoneyB\x14\n\x12_expected_revision\"B\n\x13\x43hangePriceResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"o\n\x16\x41\x63tivateProductRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03sku\x18\x03 \x01(\tB\x14\n\x12_expected_revision\"F\n\x17\x41\x63tivateProductResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"r\n\x19\x44iscontinueProductRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03sku\x18\x03 \x01(\tB\x14\n\x12_expected_revision\"I\n\x1a\x44iscontinueProductResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"~\n\x13ReceiveStockRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\x05\x42\x14\n\x12_expected_revision\"C\n\x14ReceiveStockResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x8b\x01\n\x12\x41\x64justStockRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x0e\n\x06\x63hange\x18\x04 \x01(\x05\x12\x0e\n\x06reason\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"B\n\x13\x41\x64justStockResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xc6\x01\n\x13ReserveStockRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x16\n\x0ereservation_id\x18\x04 \x01(\t\x12\x10\n\x08quantity\x18\x05 \x01(\x05\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x14\n\x12_expected_revision\"C\n\x14ReserveStockResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x89\x01\n\x18\x43ommitReservationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x16\n\x0ereservation_id\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"H\n\x19\x43ommitReservationResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x8a\x01\n\x19ReleaseReservationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x16\n\x0ereservation_id\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"I\n\x1aReleaseReservationResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x89\x01\n\x18\x45xpireReservationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x16\n\x0ereservation_id\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"H\n\x19\x45xpireReservationResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x92\x01\n\x14RestockReturnRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x11\n\treturn_id\x18\x04 \x01(\t\x12\x10\n\x08quantity\x18\x05 \x01(\x05\x42\x14\n\x12_expected_revision\"D\n\x15RestockReturnResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t2\x8c\x03\n\x15ProductCommandService\x12\\\n\x0fRegisterProduct\x12#.products.v1.RegisterProductRequest\x1a$.products.v1.RegisterProductResponse\x12P\n\x0b\x43hangePrice\x12\x1f.products.v1.ChangePriceRequest\x1a .products.v1.ChangePriceResponse\x12\\\n\x0f\x41\x63tivateProduct\x12#.products.v1.ActivateProductRequest\x1a$.products.v1.ActivateProductResponse\x12\x65\n\x12\x44iscontinueProduct\x12&.products.v1.DiscontinueProductRequest\x1a\'.products.v1.DiscontinueProductResponse2\x98\x05\n\x13StockCommandService\x12S\n\x0cReceiveStock\x12 .products.v1.ReceiveStockRequest\x1a!.products.v1.ReceiveStockResponse\x12P\n\x0b\x41\x64justStock\x12\x1f.products.v1.AdjustStockRequest\x1a .products.v1.AdjustStockResponse\x12S\n\x0cReserveStock\x12 .products.v1.ReserveStockRequest\x1a!.products.v1.ReserveStockResponse\x12\x62\n\x11\x43ommitReservation\x12%.products.v1.CommitReservationRequest\x1a&.products.v1.CommitReservationResponse\x12\x65\n\x12ReleaseReservation\x12&.products.v1.ReleaseReservationRequest\x1a\'.products.v1.ReleaseReservationResponse\x12\x62\n\x11\x45xpireReservation\x12%.products.v1.ExpireReservationRequest\x1a&.products.v1.ExpireReservationResponse\x12V\n\rRestockReturn\x12!.products.v1.RestockReturnRequest\x1a\".products.v1.RestockReturnResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.products.v1.commands_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REGISTERPRODUCTREQUEST']._serialized_start=81
-  _globals['_REGISTERPRODUCTREQUEST']._serialized_end=239
-  _globals['_REGISTERPRODUCTRESPONSE']._serialized_start=241
-  _globals['_REGISTERPRODUCTRESPONSE']._serialized_end=311
-  _globals['_CHANGEPRICEREQUEST']._serialized_start=314
-  _globals['_CHANGEPRICEREQUEST']._serialized_end=454
-  _globals['_CHANGEPRICERESPONSE']._serialized_start=456
-  _globals['_CHANGEPRICERESPONSE']._serialized_end=522
-  _globals['_ACTIVATEPRODUCTREQUEST']._serialized_start=524
-  _globals['_ACTIVATEPRODUCTREQUEST']._serialized_end=635
-  _globals['_ACTIVATEPRODUCTRESPONSE']._serialized_start=637
-  _globals['_ACTIVATEPRODUCTRESPONSE']._serialized_end=707
-  _globals['_DISCONTINUEPRODUCTREQUEST']._serialized_start=709
-  _globals['_DISCONTINUEPRODUCTREQUEST']._serialized_end=823
-  _globals['_DISCONTINUEPRODUCTRESPONSE']._serialized_start=825
-  _globals['_DISCONTINUEPRODUCTRESPONSE']._serialized_end=898
-  _globals['_PRODUCTCOMMANDSERVICE']._serialized_start=901
-  _globals['_PRODUCTCOMMANDSERVICE']._serialized_end=1297
+  _globals['_REGISTERPRODUCTREQUEST']._serialized_start=114
+  _globals['_REGISTERPRODUCTREQUEST']._serialized_end=272
+  _globals['_REGISTERPRODUCTRESPONSE']._serialized_start=274
+  _globals['_REGISTERPRODUCTRESPONSE']._serialized_end=344
+  _globals['_CHANGEPRICEREQUEST']._serialized_start=347
+  _globals['_CHANGEPRICEREQUEST']._serialized_end=487
+  _globals['_CHANGEPRICERESPONSE']._serialized_start=489
+  _globals['_CHANGEPRICERESPONSE']._serialized_end=555
+  _globals['_ACTIVATEPRODUCTREQUEST']._serialized_start=557
+  _globals['_ACTIVATEPRODUCTREQUEST']._serialized_end=668
+  _globals['_ACTIVATEPRODUCTRESPONSE']._serialized_start=670
+  _globals['_ACTIVATEPRODUCTRESPONSE']._serialized_end=740
+  _globals['_DISCONTINUEPRODUCTREQUEST']._serialized_start=742
+  _globals['_DISCONTINUEPRODUCTREQUEST']._serialized_end=856
+  _globals['_DISCONTINUEPRODUCTRESPONSE']._serialized_start=858
+  _globals['_DISCONTINUEPRODUCTRESPONSE']._serialized_end=931
+  _globals['_RECEIVESTOCKREQUEST']._serialized_start=933
+  _globals['_RECEIVESTOCKREQUEST']._serialized_end=1059
+  _globals['_RECEIVESTOCKRESPONSE']._serialized_start=1061
+  _globals['_RECEIVESTOCKRESPONSE']._serialized_end=1128
+  _globals['_ADJUSTSTOCKREQUEST']._serialized_start=1131
+  _globals['_ADJUSTSTOCKREQUEST']._serialized_end=1270
+  _globals['_ADJUSTSTOCKRESPONSE']._serialized_start=1272
+  _globals['_ADJUSTSTOCKRESPONSE']._serialized_end=1338
+  _globals['_RESERVESTOCKREQUEST']._serialized_start=1341
+  _globals['_RESERVESTOCKREQUEST']._serialized_end=1539
+  _globals['_RESERVESTOCKRESPONSE']._serialized_start=1541
+  _globals['_RESERVESTOCKRESPONSE']._serialized_end=1608
+  _globals['_COMMITRESERVATIONREQUEST']._serialized_start=1611
+  _globals['_COMMITRESERVATIONREQUEST']._serialized_end=1748
+  _globals['_COMMITRESERVATIONRESPONSE']._serialized_start=1750
+  _globals['_COMMITRESERVATIONRESPONSE']._serialized_end=1822
+  _globals['_RELEASERESERVATIONREQUEST']._serialized_start=1825
+  _globals['_RELEASERESERVATIONREQUEST']._serialized_end=1963
+  _globals['_RELEASERESERVATIONRESPONSE']._serialized_start=1965
+  _globals['_RELEASERESERVATIONRESPONSE']._serialized_end=2038
+  _globals['_EXPIRERESERVATIONREQUEST']._serialized_start=2041
+  _globals['_EXPIRERESERVATIONREQUEST']._serialized_end=2178
+  _globals['_EXPIRERESERVATIONRESPONSE']._serialized_start=2180
+  _globals['_EXPIRERESERVATIONRESPONSE']._serialized_end=2252
+  _globals['_RESTOCKRETURNREQUEST']._serialized_start=2255
+  _globals['_RESTOCKRETURNREQUEST']._serialized_end=2401
+  _globals['_RESTOCKRETURNRESPONSE']._serialized_start=2403
+  _globals['_RESTOCKRETURNRESPONSE']._serialized_end=2471
+  _globals['_PRODUCTCOMMANDSERVICE']._serialized_start=2474
+  _globals['_PRODUCTCOMMANDSERVICE']._serialized_end=2870
+  _globals['_STOCKCOMMANDSERVICE']._serialized_start=2873
+  _globals['_STOCKCOMMANDSERVICE']._serialized_end=3537
 # @@protoc_insertion_point(module_scope)

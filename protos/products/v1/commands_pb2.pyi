@@ -6,6 +6,7 @@ Commands of the products context: each is decided against the log and answered w
 import builtins
 import google.protobuf.descriptor
 import google.protobuf.message
+import google.protobuf.timestamp_pb2
 import protos.common.v1.types_pb2
 import sys
 import typing
@@ -232,3 +233,399 @@ class DiscontinueProductResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
 
 Global___DiscontinueProductResponse: typing_extensions.TypeAlias = DiscontinueProductResponse
+
+@typing.final
+class ReceiveStockRequest(google.protobuf.message.Message):
+    """ReceiveStockRequest puts units of a known product on hand."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    SKU_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the stock's last event, or the reply is ABORTED."""
+    sku: builtins.str
+    """sku is the product's id: 1 to 64 of A-Z a-z 0-9 . _ -"""
+    quantity: builtins.int
+    """quantity is 1 to 1,000,000 units."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        sku: builtins.str = ...,
+        quantity: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "quantity", b"quantity", "request_id", b"request_id", "sku", b"sku"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___ReceiveStockRequest: typing_extensions.TypeAlias = ReceiveStockRequest
+
+@typing.final
+class ReceiveStockResponse(google.protobuf.message.Message):
+    """ReceiveStockResponse says where the stock now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the stock's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___ReceiveStockResponse: typing_extensions.TypeAlias = ReceiveStockResponse
+
+@typing.final
+class AdjustStockRequest(google.protobuf.message.Message):
+    """AdjustStockRequest corrects what is on hand after a count; never below what is reserved."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    SKU_FIELD_NUMBER: builtins.int
+    CHANGE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the stock's last event, or the reply is ABORTED."""
+    sku: builtins.str
+    """sku is the product's id: 1 to 64 of A-Z a-z 0-9 . _ -"""
+    change: builtins.int
+    """change is what was found more (positive) or less (negative); up to 1,000,000 units either way."""
+    reason: builtins.str
+    """reason is 1 to 500 characters."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        sku: builtins.str = ...,
+        change: builtins.int = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "change", b"change", "expected_revision", b"expected_revision", "reason", b"reason", "request_id", b"request_id", "sku", b"sku"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___AdjustStockRequest: typing_extensions.TypeAlias = AdjustStockRequest
+
+@typing.final
+class AdjustStockResponse(google.protobuf.message.Message):
+    """AdjustStockResponse says where the stock now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the stock's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___AdjustStockResponse: typing_extensions.TypeAlias = AdjustStockResponse
+
+@typing.final
+class ReserveStockRequest(google.protobuf.message.Message):
+    """ReserveStockRequest promises units to somebody, if so many are available."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    SKU_FIELD_NUMBER: builtins.int
+    RESERVATION_ID_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the stock's last event, or the reply is ABORTED."""
+    sku: builtins.str
+    """sku is the product's id: 1 to 64 of A-Z a-z 0-9 . _ -"""
+    reservation_id: builtins.str
+    """reservation_id is a UUID given by the caller: the same one again with the same quantity and time changes nothing."""
+    quantity: builtins.int
+    """quantity is 1 to 1,000,000 units."""
+    @property
+    def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """expires_at is from when on the reservation may be expired; unset: never."""
+
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        sku: builtins.str = ...,
+        reservation_id: builtins.str = ...,
+        quantity: builtins.int = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "expires_at", b"expires_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "expires_at", b"expires_at", "quantity", b"quantity", "request_id", b"request_id", "reservation_id", b"reservation_id", "sku", b"sku"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___ReserveStockRequest: typing_extensions.TypeAlias = ReserveStockRequest
+
+@typing.final
+class ReserveStockResponse(google.protobuf.message.Message):
+    """ReserveStockResponse says where the stock now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the stock's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___ReserveStockResponse: typing_extensions.TypeAlias = ReserveStockResponse
+
+@typing.final
+class CommitReservationRequest(google.protobuf.message.Message):
+    """CommitReservationRequest takes the promised units off what is on hand: they leave the house."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    SKU_FIELD_NUMBER: builtins.int
+    RESERVATION_ID_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the stock's last event, or the reply is ABORTED."""
+    sku: builtins.str
+    """sku is the product's id: 1 to 64 of A-Z a-z 0-9 . _ -"""
+    reservation_id: builtins.str
+    """reservation_id is the reservation's UUID."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        sku: builtins.str = ...,
+        reservation_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "request_id", b"request_id", "reservation_id", b"reservation_id", "sku", b"sku"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___CommitReservationRequest: typing_extensions.TypeAlias = CommitReservationRequest
+
+@typing.final
+class CommitReservationResponse(google.protobuf.message.Message):
+    """CommitReservationResponse says where the stock now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the stock's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___CommitReservationResponse: typing_extensions.TypeAlias = CommitReservationResponse
+
+@typing.final
+class ReleaseReservationRequest(google.protobuf.message.Message):
+    """ReleaseReservationRequest takes a promise back."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    SKU_FIELD_NUMBER: builtins.int
+    RESERVATION_ID_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the stock's last event, or the reply is ABORTED."""
+    sku: builtins.str
+    """sku is the product's id: 1 to 64 of A-Z a-z 0-9 . _ -"""
+    reservation_id: builtins.str
+    """reservation_id is the reservation's UUID."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        sku: builtins.str = ...,
+        reservation_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "request_id", b"request_id", "reservation_id", b"reservation_id", "sku", b"sku"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___ReleaseReservationRequest: typing_extensions.TypeAlias = ReleaseReservationRequest
+
+@typing.final
+class ReleaseReservationResponse(google.protobuf.message.Message):
+    """ReleaseReservationResponse says where the stock now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the stock's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___ReleaseReservationResponse: typing_extensions.TypeAlias = ReleaseReservationResponse
+
+@typing.final
+class ExpireReservationRequest(google.protobuf.message.Message):
+    """ExpireReservationRequest takes a promise back whose time has passed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    SKU_FIELD_NUMBER: builtins.int
+    RESERVATION_ID_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the stock's last event, or the reply is ABORTED."""
+    sku: builtins.str
+    """sku is the product's id: 1 to 64 of A-Z a-z 0-9 . _ -"""
+    reservation_id: builtins.str
+    """reservation_id is the reservation's UUID."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        sku: builtins.str = ...,
+        reservation_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "request_id", b"request_id", "reservation_id", b"reservation_id", "sku", b"sku"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___ExpireReservationRequest: typing_extensions.TypeAlias = ExpireReservationRequest
+
+@typing.final
+class ExpireReservationResponse(google.protobuf.message.Message):
+    """ExpireReservationResponse says where the stock now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the stock's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___ExpireReservationResponse: typing_extensions.TypeAlias = ExpireReservationResponse
+
+@typing.final
+class RestockReturnRequest(google.protobuf.message.Message):
+    """RestockReturnRequest puts units on hand that came back."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    SKU_FIELD_NUMBER: builtins.int
+    RETURN_ID_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the stock's last event, or the reply is ABORTED."""
+    sku: builtins.str
+    """sku is the product's id: 1 to 64 of A-Z a-z 0-9 . _ -"""
+    return_id: builtins.str
+    """return_id is a UUID given by the caller: what comes back under one id is taken in once."""
+    quantity: builtins.int
+    """quantity is 1 to 1,000,000 units."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        sku: builtins.str = ...,
+        return_id: builtins.str = ...,
+        quantity: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "quantity", b"quantity", "request_id", b"request_id", "return_id", b"return_id", "sku", b"sku"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___RestockReturnRequest: typing_extensions.TypeAlias = RestockReturnRequest
+
+@typing.final
+class RestockReturnResponse(google.protobuf.message.Message):
+    """RestockReturnResponse says where the stock now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the stock's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___RestockReturnResponse: typing_extensions.TypeAlias = RestockReturnResponse

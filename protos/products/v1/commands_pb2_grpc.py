@@ -231,3 +231,343 @@ class ProductCommandService(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+class StockCommandServiceStub(object):
+    """StockCommandService changes the stock of products. Every call may be repeated with the same request_id.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ReceiveStock = channel.unary_unary(
+                '/products.v1.StockCommandService/ReceiveStock',
+                request_serializer=protos_dot_products_dot_v1_dot_commands__pb2.ReceiveStockRequest.SerializeToString,
+                response_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.ReceiveStockResponse.FromString,
+                _registered_method=True)
+        self.AdjustStock = channel.unary_unary(
+                '/products.v1.StockCommandService/AdjustStock',
+                request_serializer=protos_dot_products_dot_v1_dot_commands__pb2.AdjustStockRequest.SerializeToString,
+                response_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.AdjustStockResponse.FromString,
+                _registered_method=True)
+        self.ReserveStock = channel.unary_unary(
+                '/products.v1.StockCommandService/ReserveStock',
+                request_serializer=protos_dot_products_dot_v1_dot_commands__pb2.ReserveStockRequest.SerializeToString,
+                response_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.ReserveStockResponse.FromString,
+                _registered_method=True)
+        self.CommitReservation = channel.unary_unary(
+                '/products.v1.StockCommandService/CommitReservation',
+                request_serializer=protos_dot_products_dot_v1_dot_commands__pb2.CommitReservationRequest.SerializeToString,
+                response_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.CommitReservationResponse.FromString,
+                _registered_method=True)
+        self.ReleaseReservation = channel.unary_unary(
+                '/products.v1.StockCommandService/ReleaseReservation',
+                request_serializer=protos_dot_products_dot_v1_dot_commands__pb2.ReleaseReservationRequest.SerializeToString,
+                response_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.ReleaseReservationResponse.FromString,
+                _registered_method=True)
+        self.ExpireReservation = channel.unary_unary(
+                '/products.v1.StockCommandService/ExpireReservation',
+                request_serializer=protos_dot_products_dot_v1_dot_commands__pb2.ExpireReservationRequest.SerializeToString,
+                response_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.ExpireReservationResponse.FromString,
+                _registered_method=True)
+        self.RestockReturn = channel.unary_unary(
+                '/products.v1.StockCommandService/RestockReturn',
+                request_serializer=protos_dot_products_dot_v1_dot_commands__pb2.RestockReturnRequest.SerializeToString,
+                response_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.RestockReturnResponse.FromString,
+                _registered_method=True)
+
+
+class StockCommandServiceServicer(object):
+    """StockCommandService changes the stock of products. Every call may be repeated with the same request_id.
+    """
+
+    def ReceiveStock(self, request, context):
+        """ReceiveStock puts units of a known product on hand.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdjustStock(self, request, context):
+        """AdjustStock corrects what is on hand after a count; never below what is reserved.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReserveStock(self, request, context):
+        """ReserveStock promises units to somebody, if so many are available.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CommitReservation(self, request, context):
+        """CommitReservation takes the promised units off what is on hand: they leave the house.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseReservation(self, request, context):
+        """ReleaseReservation takes a promise back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExpireReservation(self, request, context):
+        """ExpireReservation takes a promise back whose time has passed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestockReturn(self, request, context):
+        """RestockReturn puts units on hand that came back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_StockCommandServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ReceiveStock': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReceiveStock,
+                    request_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.ReceiveStockRequest.FromString,
+                    response_serializer=protos_dot_products_dot_v1_dot_commands__pb2.ReceiveStockResponse.SerializeToString,
+            ),
+            'AdjustStock': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdjustStock,
+                    request_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.AdjustStockRequest.FromString,
+                    response_serializer=protos_dot_products_dot_v1_dot_commands__pb2.AdjustStockResponse.SerializeToString,
+            ),
+            'ReserveStock': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReserveStock,
+                    request_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.ReserveStockRequest.FromString,
+                    response_serializer=protos_dot_products_dot_v1_dot_commands__pb2.ReserveStockResponse.SerializeToString,
+            ),
+            'CommitReservation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CommitReservation,
+                    request_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.CommitReservationRequest.FromString,
+                    response_serializer=protos_dot_products_dot_v1_dot_commands__pb2.CommitReservationResponse.SerializeToString,
+            ),
+            'ReleaseReservation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseReservation,
+                    request_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.ReleaseReservationRequest.FromString,
+                    response_serializer=protos_dot_products_dot_v1_dot_commands__pb2.ReleaseReservationResponse.SerializeToString,
+            ),
+            'ExpireReservation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExpireReservation,
+                    request_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.ExpireReservationRequest.FromString,
+                    response_serializer=protos_dot_products_dot_v1_dot_commands__pb2.ExpireReservationResponse.SerializeToString,
+            ),
+            'RestockReturn': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestockReturn,
+                    request_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.RestockReturnRequest.FromString,
+                    response_serializer=protos_dot_products_dot_v1_dot_commands__pb2.RestockReturnResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'products.v1.StockCommandService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('products.v1.StockCommandService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class StockCommandService(object):
+    """StockCommandService changes the stock of products. Every call may be repeated with the same request_id.
+    """
+
+    @staticmethod
+    def ReceiveStock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/products.v1.StockCommandService/ReceiveStock',
+            protos_dot_products_dot_v1_dot_commands__pb2.ReceiveStockRequest.SerializeToString,
+            protos_dot_products_dot_v1_dot_commands__pb2.ReceiveStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdjustStock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/products.v1.StockCommandService/AdjustStock',
+            protos_dot_products_dot_v1_dot_commands__pb2.AdjustStockRequest.SerializeToString,
+            protos_dot_products_dot_v1_dot_commands__pb2.AdjustStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReserveStock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/products.v1.StockCommandService/ReserveStock',
+            protos_dot_products_dot_v1_dot_commands__pb2.ReserveStockRequest.SerializeToString,
+            protos_dot_products_dot_v1_dot_commands__pb2.ReserveStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CommitReservation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/products.v1.StockCommandService/CommitReservation',
+            protos_dot_products_dot_v1_dot_commands__pb2.CommitReservationRequest.SerializeToString,
+            protos_dot_products_dot_v1_dot_commands__pb2.CommitReservationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseReservation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/products.v1.StockCommandService/ReleaseReservation',
+            protos_dot_products_dot_v1_dot_commands__pb2.ReleaseReservationRequest.SerializeToString,
+            protos_dot_products_dot_v1_dot_commands__pb2.ReleaseReservationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExpireReservation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/products.v1.StockCommandService/ExpireReservation',
+            protos_dot_products_dot_v1_dot_commands__pb2.ExpireReservationRequest.SerializeToString,
+            protos_dot_products_dot_v1_dot_commands__pb2.ExpireReservationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestockReturn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/products.v1.StockCommandService/RestockReturn',
+            protos_dot_products_dot_v1_dot_commands__pb2.RestockReturnRequest.SerializeToString,
+            protos_dot_products_dot_v1_dot_commands__pb2.RestockReturnResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -199,3 +199,295 @@ class ProductCommandServiceServicer(metaclass=abc.ABCMeta):
         """DiscontinueProduct takes a product off sale for good."""
 
 def add_ProductCommandServiceServicer_to_server(servicer: ProductCommandServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
+
+_StockCommandServiceReceiveStockType = typing_extensions.TypeVar(
+    '_StockCommandServiceReceiveStockType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ReceiveStockRequest,
+        protos.products.v1.commands_pb2.ReceiveStockResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ReceiveStockRequest,
+        protos.products.v1.commands_pb2.ReceiveStockResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ReceiveStockRequest,
+        protos.products.v1.commands_pb2.ReceiveStockResponse,
+    ],
+)
+
+_StockCommandServiceAdjustStockType = typing_extensions.TypeVar(
+    '_StockCommandServiceAdjustStockType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.AdjustStockRequest,
+        protos.products.v1.commands_pb2.AdjustStockResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.AdjustStockRequest,
+        protos.products.v1.commands_pb2.AdjustStockResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.AdjustStockRequest,
+        protos.products.v1.commands_pb2.AdjustStockResponse,
+    ],
+)
+
+_StockCommandServiceReserveStockType = typing_extensions.TypeVar(
+    '_StockCommandServiceReserveStockType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ReserveStockRequest,
+        protos.products.v1.commands_pb2.ReserveStockResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ReserveStockRequest,
+        protos.products.v1.commands_pb2.ReserveStockResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ReserveStockRequest,
+        protos.products.v1.commands_pb2.ReserveStockResponse,
+    ],
+)
+
+_StockCommandServiceCommitReservationType = typing_extensions.TypeVar(
+    '_StockCommandServiceCommitReservationType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.CommitReservationRequest,
+        protos.products.v1.commands_pb2.CommitReservationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.CommitReservationRequest,
+        protos.products.v1.commands_pb2.CommitReservationResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.CommitReservationRequest,
+        protos.products.v1.commands_pb2.CommitReservationResponse,
+    ],
+)
+
+_StockCommandServiceReleaseReservationType = typing_extensions.TypeVar(
+    '_StockCommandServiceReleaseReservationType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ReleaseReservationRequest,
+        protos.products.v1.commands_pb2.ReleaseReservationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ReleaseReservationRequest,
+        protos.products.v1.commands_pb2.ReleaseReservationResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ReleaseReservationRequest,
+        protos.products.v1.commands_pb2.ReleaseReservationResponse,
+    ],
+)
+
+_StockCommandServiceExpireReservationType = typing_extensions.TypeVar(
+    '_StockCommandServiceExpireReservationType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ExpireReservationRequest,
+        protos.products.v1.commands_pb2.ExpireReservationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ExpireReservationRequest,
+        protos.products.v1.commands_pb2.ExpireReservationResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ExpireReservationRequest,
+        protos.products.v1.commands_pb2.ExpireReservationResponse,
+    ],
+)
+
+_StockCommandServiceRestockReturnType = typing_extensions.TypeVar(
+    '_StockCommandServiceRestockReturnType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.RestockReturnRequest,
+        protos.products.v1.commands_pb2.RestockReturnResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.RestockReturnRequest,
+        protos.products.v1.commands_pb2.RestockReturnResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.RestockReturnRequest,
+        protos.products.v1.commands_pb2.RestockReturnResponse,
+    ],
+)
+
+class StockCommandServiceStub(typing.Generic[_StockCommandServiceReceiveStockType, _StockCommandServiceAdjustStockType, _StockCommandServiceReserveStockType, _StockCommandServiceCommitReservationType, _StockCommandServiceReleaseReservationType, _StockCommandServiceExpireReservationType, _StockCommandServiceRestockReturnType]):
+    """StockCommandService changes the stock of products. Every call may be repeated with the same request_id."""
+
+    @typing.overload
+    def __init__(self: StockCommandServiceStub[
+        grpc.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.ReceiveStockRequest,
+            protos.products.v1.commands_pb2.ReceiveStockResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.AdjustStockRequest,
+            protos.products.v1.commands_pb2.AdjustStockResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.ReserveStockRequest,
+            protos.products.v1.commands_pb2.ReserveStockResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.CommitReservationRequest,
+            protos.products.v1.commands_pb2.CommitReservationResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.ReleaseReservationRequest,
+            protos.products.v1.commands_pb2.ReleaseReservationResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.ExpireReservationRequest,
+            protos.products.v1.commands_pb2.ExpireReservationResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.RestockReturnRequest,
+            protos.products.v1.commands_pb2.RestockReturnResponse,
+        ],
+    ], channel: grpc.Channel) -> None: ...
+
+    @typing.overload
+    def __init__(self: StockCommandServiceStub[
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.ReceiveStockRequest,
+            protos.products.v1.commands_pb2.ReceiveStockResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.AdjustStockRequest,
+            protos.products.v1.commands_pb2.AdjustStockResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.ReserveStockRequest,
+            protos.products.v1.commands_pb2.ReserveStockResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.CommitReservationRequest,
+            protos.products.v1.commands_pb2.CommitReservationResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.ReleaseReservationRequest,
+            protos.products.v1.commands_pb2.ReleaseReservationResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.ExpireReservationRequest,
+            protos.products.v1.commands_pb2.ExpireReservationResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.RestockReturnRequest,
+            protos.products.v1.commands_pb2.RestockReturnResponse,
+        ],
+    ], channel: grpc.aio.Channel) -> None: ...
+
+    ReceiveStock: _StockCommandServiceReceiveStockType
+    """ReceiveStock puts units of a known product on hand."""
+
+    AdjustStock: _StockCommandServiceAdjustStockType
+    """AdjustStock corrects what is on hand after a count; never below what is reserved."""
+
+    ReserveStock: _StockCommandServiceReserveStockType
+    """ReserveStock promises units to somebody, if so many are available."""
+
+    CommitReservation: _StockCommandServiceCommitReservationType
+    """CommitReservation takes the promised units off what is on hand: they leave the house."""
+
+    ReleaseReservation: _StockCommandServiceReleaseReservationType
+    """ReleaseReservation takes a promise back."""
+
+    ExpireReservation: _StockCommandServiceExpireReservationType
+    """ExpireReservation takes a promise back whose time has passed."""
+
+    RestockReturn: _StockCommandServiceRestockReturnType
+    """RestockReturn puts units on hand that came back."""
+
+StockCommandServiceAsyncStub: typing_extensions.TypeAlias = StockCommandServiceStub[
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ReceiveStockRequest,
+        protos.products.v1.commands_pb2.ReceiveStockResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.AdjustStockRequest,
+        protos.products.v1.commands_pb2.AdjustStockResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ReserveStockRequest,
+        protos.products.v1.commands_pb2.ReserveStockResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.CommitReservationRequest,
+        protos.products.v1.commands_pb2.CommitReservationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ReleaseReservationRequest,
+        protos.products.v1.commands_pb2.ReleaseReservationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.ExpireReservationRequest,
+        protos.products.v1.commands_pb2.ExpireReservationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.RestockReturnRequest,
+        protos.products.v1.commands_pb2.RestockReturnResponse,
+    ],
+]
+
+class StockCommandServiceServicer(metaclass=abc.ABCMeta):
+    """StockCommandService changes the stock of products. Every call may be repeated with the same request_id."""
+
+    @abc.abstractmethod
+    def ReceiveStock(
+        self,
+        request: protos.products.v1.commands_pb2.ReceiveStockRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.products.v1.commands_pb2.ReceiveStockResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.ReceiveStockResponse]]:
+        """ReceiveStock puts units of a known product on hand."""
+
+    @abc.abstractmethod
+    def AdjustStock(
+        self,
+        request: protos.products.v1.commands_pb2.AdjustStockRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.products.v1.commands_pb2.AdjustStockResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.AdjustStockResponse]]:
+        """AdjustStock corrects what is on hand after a count; never below what is reserved."""
+
+    @abc.abstractmethod
+    def ReserveStock(
+        self,
+        request: protos.products.v1.commands_pb2.ReserveStockRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.products.v1.commands_pb2.ReserveStockResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.ReserveStockResponse]]:
+        """ReserveStock promises units to somebody, if so many are available."""
+
+    @abc.abstractmethod
+    def CommitReservation(
+        self,
+        request: protos.products.v1.commands_pb2.CommitReservationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.products.v1.commands_pb2.CommitReservationResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.CommitReservationResponse]]:
+        """CommitReservation takes the promised units off what is on hand: they leave the house."""
+
+    @abc.abstractmethod
+    def ReleaseReservation(
+        self,
+        request: protos.products.v1.commands_pb2.ReleaseReservationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.products.v1.commands_pb2.ReleaseReservationResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.ReleaseReservationResponse]]:
+        """ReleaseReservation takes a promise back."""
+
+    @abc.abstractmethod
+    def ExpireReservation(
+        self,
+        request: protos.products.v1.commands_pb2.ExpireReservationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.products.v1.commands_pb2.ExpireReservationResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.ExpireReservationResponse]]:
+        """ExpireReservation takes a promise back whose time has passed."""
+
+    @abc.abstractmethod
+    def RestockReturn(
+        self,
+        request: protos.products.v1.commands_pb2.RestockReturnRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.products.v1.commands_pb2.RestockReturnResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.RestockReturnResponse]]:
+        """RestockReturn puts units on hand that came back."""
+
+def add_StockCommandServiceServicer_to_server(servicer: StockCommandServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/products/v1/errors.proto\x12\x0bproducts.v1*\xc0\x01\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x45RROR_REASON_PRODUCT_NOT_FOUND\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_PRODUCT_EXISTS\x10\x02\x12%\n!ERROR_REASON_PRODUCT_DISCONTINUED\x10\x03\x12\'\n#ERROR_REASON_PRODUCT_CURRENCY_FIXED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/products/v1/errors.proto\x12\x0bproducts.v1*\xad\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x45RROR_REASON_PRODUCT_NOT_FOUND\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_PRODUCT_EXISTS\x10\x02\x12%\n!ERROR_REASON_PRODUCT_DISCONTINUED\x10\x03\x12\'\n#ERROR_REASON_PRODUCT_CURRENCY_FIXED\x10\x04\x12\x1d\n\x19\x45RROR_REASON_OUT_OF_STOCK\x10\x05\x12%\n!ERROR_REASON_STOCK_BELOW_RESERVED\x10\x06\x12 \n\x1c\x45RROR_REASON_STOCK_TOO_LARGE\x10\x07\x12&\n\"ERROR_REASON_RESERVATION_NOT_FOUND\x10\x08\x12#\n\x1f\x45RROR_REASON_RESERVATION_EXISTS\x10\t\x12\"\n\x1e\x45RROR_REASON_RESERVATION_ENDED\x10\n\x12(\n$ERROR_REASON_RESERVATION_NOT_EXPIRED\x10\x0b\x12&\n\"ERROR_REASON_TOO_MANY_RESERVATIONS\x10\x0c\x12\x1e\n\x1a\x45RROR_REASON_RETURN_EXISTS\x10\r\x12 \n\x1c\x45RROR_REASON_STOCK_NOT_FOUND\x10\x0e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.products.v1.errors_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=49
-  _globals['_ERRORREASON']._serialized_end=241
+  _globals['_ERRORREASON']._serialized_end=606
 # @@protoc_insertion_point(module_scope)

@@ -32,6 +32,26 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: a discontinued product does not change any more. Metadata: sku."""
     ERROR_REASON_PRODUCT_CURRENCY_FIXED: _ErrorReason.ValueType  # 4
     """FAILED_PRECONDITION: a product's currency never changes. Metadata: sku, currency, wanted."""
+    ERROR_REASON_OUT_OF_STOCK: _ErrorReason.ValueType  # 5
+    """FAILED_PRECONDITION: less can be reserved than was wanted. Metadata: sku, available, wanted."""
+    ERROR_REASON_STOCK_BELOW_RESERVED: _ErrorReason.ValueType  # 6
+    """FAILED_PRECONDITION: what is promised must stay on hand. Metadata: sku, on_hand, reserved, change."""
+    ERROR_REASON_STOCK_TOO_LARGE: _ErrorReason.ValueType  # 7
+    """FAILED_PRECONDITION: more than a stock can hold. Metadata: sku, on_hand, most."""
+    ERROR_REASON_RESERVATION_NOT_FOUND: _ErrorReason.ValueType  # 8
+    """NOT_FOUND. Metadata: sku, reservation_id."""
+    ERROR_REASON_RESERVATION_EXISTS: _ErrorReason.ValueType  # 9
+    """FAILED_PRECONDITION: the id is taken by another quantity or time. Metadata: sku, reservation_id."""
+    ERROR_REASON_RESERVATION_ENDED: _ErrorReason.ValueType  # 10
+    """FAILED_PRECONDITION: it was committed, released or expired before. Metadata: sku, reservation_id, ended."""
+    ERROR_REASON_RESERVATION_NOT_EXPIRED: _ErrorReason.ValueType  # 11
+    """FAILED_PRECONDITION: its time has not come. Metadata: sku, reservation_id, expires_at."""
+    ERROR_REASON_TOO_MANY_RESERVATIONS: _ErrorReason.ValueType  # 12
+    """RESOURCE_EXHAUSTED: more reservations at one time than a stock keeps. Metadata: sku, most."""
+    ERROR_REASON_RETURN_EXISTS: _ErrorReason.ValueType  # 13
+    """FAILED_PRECONDITION: the return was taken in with another quantity. Metadata: sku, return_id."""
+    ERROR_REASON_STOCK_NOT_FOUND: _ErrorReason.ValueType  # 14
+    """NOT_FOUND: the product never had any stock, or there is no such product. Metadata: sku."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -46,4 +66,24 @@ ERROR_REASON_PRODUCT_DISCONTINUED: ErrorReason.ValueType  # 3
 """FAILED_PRECONDITION: a discontinued product does not change any more. Metadata: sku."""
 ERROR_REASON_PRODUCT_CURRENCY_FIXED: ErrorReason.ValueType  # 4
 """FAILED_PRECONDITION: a product's currency never changes. Metadata: sku, currency, wanted."""
+ERROR_REASON_OUT_OF_STOCK: ErrorReason.ValueType  # 5
+"""FAILED_PRECONDITION: less can be reserved than was wanted. Metadata: sku, available, wanted."""
+ERROR_REASON_STOCK_BELOW_RESERVED: ErrorReason.ValueType  # 6
+"""FAILED_PRECONDITION: what is promised must stay on hand. Metadata: sku, on_hand, reserved, change."""
+ERROR_REASON_STOCK_TOO_LARGE: ErrorReason.ValueType  # 7
+"""FAILED_PRECONDITION: more than a stock can hold. Metadata: sku, on_hand, most."""
+ERROR_REASON_RESERVATION_NOT_FOUND: ErrorReason.ValueType  # 8
+"""NOT_FOUND. Metadata: sku, reservation_id."""
+ERROR_REASON_RESERVATION_EXISTS: ErrorReason.ValueType  # 9
+"""FAILED_PRECONDITION: the id is taken by another quantity or time. Metadata: sku, reservation_id."""
+ERROR_REASON_RESERVATION_ENDED: ErrorReason.ValueType  # 10
+"""FAILED_PRECONDITION: it was committed, released or expired before. Metadata: sku, reservation_id, ended."""
+ERROR_REASON_RESERVATION_NOT_EXPIRED: ErrorReason.ValueType  # 11
+"""FAILED_PRECONDITION: its time has not come. Metadata: sku, reservation_id, expires_at."""
+ERROR_REASON_TOO_MANY_RESERVATIONS: ErrorReason.ValueType  # 12
+"""RESOURCE_EXHAUSTED: more reservations at one time than a stock keeps. Metadata: sku, most."""
+ERROR_REASON_RETURN_EXISTS: ErrorReason.ValueType  # 13
+"""FAILED_PRECONDITION: the return was taken in with another quantity. Metadata: sku, return_id."""
+ERROR_REASON_STOCK_NOT_FOUND: ErrorReason.ValueType  # 14
+"""NOT_FOUND: the product never had any stock, or there is no such product. Metadata: sku."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -129,3 +129,115 @@ class ListProductsResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "next_page_token", b"next_page_token", "products", b"products"]) -> None: ...
 
 Global___ListProductsResponse: typing_extensions.TypeAlias = ListProductsResponse
+
+@typing.final
+class GetStockRequest(google.protobuf.message.Message):
+    """GetStockRequest names a product."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    sku: builtins.str
+    """sku is the product's id."""
+    consistency_token: builtins.str
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    def __init__(
+        self,
+        *,
+        sku: builtins.str = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "sku", b"sku"]) -> None: ...
+
+Global___GetStockRequest: typing_extensions.TypeAlias = GetStockRequest
+
+@typing.final
+class GetStockResponse(google.protobuf.message.Message):
+    """GetStockResponse is the stock of the product."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STOCK_FIELD_NUMBER: builtins.int
+    FRESHNESS_FIELD_NUMBER: builtins.int
+    @property
+    def stock(self) -> protos.products.v1.types_pb2.Stock:
+        """stock is what is on hand and what of it is promised."""
+
+    @property
+    def freshness(self) -> protos.common.v1.types_pb2.Freshness:
+        """freshness says how current the answer is."""
+
+    def __init__(
+        self,
+        *,
+        stock: protos.products.v1.types_pb2.Stock | None = ...,
+        freshness: protos.common.v1.types_pb2.Freshness | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["freshness", b"freshness", "stock", b"stock"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "stock", b"stock"]) -> None: ...
+
+Global___GetStockResponse: typing_extensions.TypeAlias = GetStockResponse
+
+@typing.final
+class ListStockRequest(google.protobuf.message.Message):
+    """ListStockRequest filters and pages."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    AVAILABLE_AT_MOST_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """page_size is the number of rows wanted; 0: 50; above 1000: 1000."""
+    page_token: builtins.str
+    """page_token is the last reply's next_page_token; only valid for the same query."""
+    available_at_most: builtins.int
+    """available_at_most, if given, leaves out products of which more is available."""
+    consistency_token: builtins.str
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        available_at_most: builtins.int | None = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_available_at_most", b"_available_at_most", "available_at_most", b"available_at_most"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_available_at_most", b"_available_at_most", "available_at_most", b"available_at_most", "consistency_token", b"consistency_token", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_available_at_most", b"_available_at_most"]) -> typing.Literal["available_at_most"] | None: ...
+
+Global___ListStockRequest: typing_extensions.TypeAlias = ListStockRequest
+
+@typing.final
+class ListStockResponse(google.protobuf.message.Message):
+    """ListStockResponse is one page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STOCK_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    FRESHNESS_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """next_page_token asks for the next page; empty: this was the last."""
+    @property
+    def stock(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.products.v1.types_pb2.Stock]:
+        """stock is ordered by sku."""
+
+    @property
+    def freshness(self) -> protos.common.v1.types_pb2.Freshness:
+        """freshness says how current the answer is."""
+
+    def __init__(
+        self,
+        *,
+        stock: collections.abc.Iterable[protos.products.v1.types_pb2.Stock] | None = ...,
+        next_page_token: builtins.str = ...,
+        freshness: protos.common.v1.types_pb2.Freshness | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "next_page_token", b"next_page_token", "stock", b"stock"]) -> None: ...
+
+Global___ListStockResponse: typing_extensions.TypeAlias = ListStockResponse

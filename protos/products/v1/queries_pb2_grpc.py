@@ -143,3 +143,123 @@ class ProductQueryService(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+class StockQueryServiceStub(object):
+    """StockQueryService answers from the view of stock levels.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.GetStock = channel.unary_unary(
+                '/products.v1.StockQueryService/GetStock',
+                request_serializer=protos_dot_products_dot_v1_dot_queries__pb2.GetStockRequest.SerializeToString,
+                response_deserializer=protos_dot_products_dot_v1_dot_queries__pb2.GetStockResponse.FromString,
+                _registered_method=True)
+        self.ListStock = channel.unary_unary(
+                '/products.v1.StockQueryService/ListStock',
+                request_serializer=protos_dot_products_dot_v1_dot_queries__pb2.ListStockRequest.SerializeToString,
+                response_deserializer=protos_dot_products_dot_v1_dot_queries__pb2.ListStockResponse.FromString,
+                _registered_method=True)
+
+
+class StockQueryServiceServicer(object):
+    """StockQueryService answers from the view of stock levels.
+    """
+
+    def GetStock(self, request, context):
+        """GetStock returns the stock of one product; of a product that never had any, NOT_FOUND STOCK_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStock(self, request, context):
+        """ListStock returns stock by sku.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_StockQueryServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'GetStock': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStock,
+                    request_deserializer=protos_dot_products_dot_v1_dot_queries__pb2.GetStockRequest.FromString,
+                    response_serializer=protos_dot_products_dot_v1_dot_queries__pb2.GetStockResponse.SerializeToString,
+            ),
+            'ListStock': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStock,
+                    request_deserializer=protos_dot_products_dot_v1_dot_queries__pb2.ListStockRequest.FromString,
+                    response_serializer=protos_dot_products_dot_v1_dot_queries__pb2.ListStockResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'products.v1.StockQueryService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('products.v1.StockQueryService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class StockQueryService(object):
+    """StockQueryService answers from the view of stock levels.
+    """
+
+    @staticmethod
+    def GetStock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/products.v1.StockQueryService/GetStock',
+            protos_dot_products_dot_v1_dot_queries__pb2.GetStockRequest.SerializeToString,
+            protos_dot_products_dot_v1_dot_queries__pb2.GetStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/products.v1.StockQueryService/ListStock',
+            protos_dot_products_dot_v1_dot_queries__pb2.ListStockRequest.SerializeToString,
+            protos_dot_products_dot_v1_dot_queries__pb2.ListStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

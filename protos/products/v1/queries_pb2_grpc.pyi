@@ -121,3 +121,100 @@ class ProductQueryServiceServicer(metaclass=abc.ABCMeta):
         """ListProducts returns products by sku."""
 
 def add_ProductQueryServiceServicer_to_server(servicer: ProductQueryServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
+
+_StockQueryServiceGetStockType = typing_extensions.TypeVar(
+    '_StockQueryServiceGetStockType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.queries_pb2.GetStockRequest,
+        protos.products.v1.queries_pb2.GetStockResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.queries_pb2.GetStockRequest,
+        protos.products.v1.queries_pb2.GetStockResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.queries_pb2.GetStockRequest,
+        protos.products.v1.queries_pb2.GetStockResponse,
+    ],
+)
+
+_StockQueryServiceListStockType = typing_extensions.TypeVar(
+    '_StockQueryServiceListStockType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.queries_pb2.ListStockRequest,
+        protos.products.v1.queries_pb2.ListStockResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.queries_pb2.ListStockRequest,
+        protos.products.v1.queries_pb2.ListStockResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.queries_pb2.ListStockRequest,
+        protos.products.v1.queries_pb2.ListStockResponse,
+    ],
+)
+
+class StockQueryServiceStub(typing.Generic[_StockQueryServiceGetStockType, _StockQueryServiceListStockType]):
+    """StockQueryService answers from the view of stock levels."""
+
+    @typing.overload
+    def __init__(self: StockQueryServiceStub[
+        grpc.UnaryUnaryMultiCallable[
+            protos.products.v1.queries_pb2.GetStockRequest,
+            protos.products.v1.queries_pb2.GetStockResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.products.v1.queries_pb2.ListStockRequest,
+            protos.products.v1.queries_pb2.ListStockResponse,
+        ],
+    ], channel: grpc.Channel) -> None: ...
+
+    @typing.overload
+    def __init__(self: StockQueryServiceStub[
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.products.v1.queries_pb2.GetStockRequest,
+            protos.products.v1.queries_pb2.GetStockResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.products.v1.queries_pb2.ListStockRequest,
+            protos.products.v1.queries_pb2.ListStockResponse,
+        ],
+    ], channel: grpc.aio.Channel) -> None: ...
+
+    GetStock: _StockQueryServiceGetStockType
+    """GetStock returns the stock of one product; of a product that never had any, NOT_FOUND STOCK_NOT_FOUND."""
+
+    ListStock: _StockQueryServiceListStockType
+    """ListStock returns stock by sku."""
+
+StockQueryServiceAsyncStub: typing_extensions.TypeAlias = StockQueryServiceStub[
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.queries_pb2.GetStockRequest,
+        protos.products.v1.queries_pb2.GetStockResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.queries_pb2.ListStockRequest,
+        protos.products.v1.queries_pb2.ListStockResponse,
+    ],
+]
+
+class StockQueryServiceServicer(metaclass=abc.ABCMeta):
+    """StockQueryService answers from the view of stock levels."""
+
+    @abc.abstractmethod
+    def GetStock(
+        self,
+        request: protos.products.v1.queries_pb2.GetStockRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.products.v1.queries_pb2.GetStockResponse, collections.abc.Awaitable[protos.products.v1.queries_pb2.GetStockResponse]]:
+        """GetStock returns the stock of one product; of a product that never had any, NOT_FOUND STOCK_NOT_FOUND."""
+
+    @abc.abstractmethod
+    def ListStock(
+        self,
+        request: protos.products.v1.queries_pb2.ListStockRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.products.v1.queries_pb2.ListStockResponse, collections.abc.Awaitable[protos.products.v1.queries_pb2.ListStockResponse]]:
+        """ListStock returns stock by sku."""
+
+def add_StockQueryServiceServicer_to_server(servicer: StockQueryServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

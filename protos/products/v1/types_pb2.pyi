@@ -89,3 +89,48 @@ class Product(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["name", b"name", "price", b"price", "revision", b"revision", "sku", b"sku", "status", b"status", "updated_at", b"updated_at"]) -> None: ...
 
 Global___Product: typing_extensions.TypeAlias = Product
+
+@typing.final
+class Stock(google.protobuf.message.Message):
+    """Stock is how much of a product there is, in units of sale."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: builtins.int
+    ON_HAND_FIELD_NUMBER: builtins.int
+    RESERVED_FIELD_NUMBER: builtins.int
+    AVAILABLE_FIELD_NUMBER: builtins.int
+    OPEN_RESERVATIONS_FIELD_NUMBER: builtins.int
+    UPDATED_AT_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    sku: builtins.str
+    """sku is the product's id."""
+    on_hand: builtins.int
+    """on_hand is what lies in the house, reserved units included."""
+    reserved: builtins.int
+    """reserved is what is promised."""
+    available: builtins.int
+    """available is what can still be reserved: on_hand less reserved."""
+    open_reservations: builtins.int
+    """open_reservations is the number of promises neither committed nor taken back."""
+    revision: builtins.int
+    """revision is the revision of the last event of the stock's stream that is in this answer."""
+    @property
+    def updated_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """updated_at is when the last event happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        sku: builtins.str = ...,
+        on_hand: builtins.int = ...,
+        reserved: builtins.int = ...,
+        available: builtins.int = ...,
+        open_reservations: builtins.int = ...,
+        updated_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["updated_at", b"updated_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["available", b"available", "on_hand", b"on_hand", "open_reservations", b"open_reservations", "reserved", b"reserved", "revision", b"revision", "sku", b"sku", "updated_at", b"updated_at"]) -> None: ...
+
+Global___Stock: typing_extensions.TypeAlias = Stock

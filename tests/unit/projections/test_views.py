@@ -11,10 +11,20 @@ from projections.views.order_detail import order_detail
 from projections.views.order_list import order_list
 from projections.views.product_list import product_list
 from projections.views.sales_daily import sales_daily
+from projections.views.stock_levels import stock_levels
 from projections.views.user_detail import user_detail
 from protos.orders.v1.types_pb2 import FulfilmentStatus
 from server.domain.order.events import OrderCreated
 from server.domain.product.events import PriceChanged, ProductActivated, ProductDiscontinued, ProductRegistered
+from server.domain.stock.events import (
+    ReservationCommitted,
+    ReservationExpired,
+    ReservationReleased,
+    StockAdjusted,
+    StockReceived,
+    StockReserved,
+    StockRestocked,
+)
 from server.domain.user.events import EmailChanged, UserBlocked, UserRegistered, UserUnblocked
 from server.eventstore.registry import ROWS
 from server.queries import FOLLOWS
@@ -179,6 +189,22 @@ class TestProductsAndUsers:
         )
         given(*events).view(product_list).has(name="Tea", price_minor=400, currency="EUR", status="ACTIVE", revision=2)
         given(*events, ProductDiscontinued(sku="tea", at=NOON)).view(product_list).has(status="DISCONTINUED")
+
+    def test_stock_shows_what_is_there_and_what_of_it_is_promised(self) -> None:
+        two_promises = (
+            StockReceived(sku="tea", quantity=100, at=NOON),
+            StockAdjusted(sku="tea", change=-3, reason="broken", at=NOON),
+            StockReserved(sku="tea", reservation_id="a", quantity=20, expires_at=None, at=NOON),
+            StockReserved(sku="tea", reservation_id="b", quantity=30, expires_at=None, at=NOON),
+        )
+        given(*two_promises).view(stock_levels).has(on_hand=97, reserved=50, available=47, open_reservations=2)
+        sold = (*two_promises, ReservationCommitted(sku="tea", reservation_id="a", quantity=20, at=NOON))
+        given(*sold).view(stock_levels).has(on_hand=77, reserved=30, available=47, open_reservations=1)
+        for gone in (ReservationReleased, ReservationExpired):
+            none = (*sold, gone(sku="tea", reservation_id="b", quantity=30, at=NOON))
+            given(*none).view(stock_levels).has(on_hand=77, reserved=0, available=77, open_reservations=0)
+        back = (*sold, StockRestocked(sku="tea", return_id="c", quantity=5, at=NOON))
+        given(*back).view(stock_levels).has(on_hand=82, available=52, revision=5)
 
     def test_a_user_shows_the_last_address_and_why_blocked(self) -> None:
         events = (

@@ -1,0 +1,69 @@
+"""How much there is of each product, by sku."""
+
+from typing import Any
+
+from projections.view import View
+from server.domain.stock.events import (
+    ReservationCommitted,
+    ReservationExpired,
+    ReservationReleased,
+    StockAdjusted,
+    StockReceived,
+    StockReserved,
+    StockRestocked,
+)
+from server.eventstore.recorded import Recorded
+from server.readmodel.documents import StockLevel, to_micros
+
+stock_levels: View[StockLevel] = View("stock_levels", key=lambda e: e.data.sku, categories=("stock",))
+
+
+def moved(
+    level: StockLevel | None, e: Recorded[Any], *, on_hand: int = 0, reserved: int = 0, reservations: int = 0
+) -> StockLevel:
+    """The level after so much more of each; less is negative."""
+    now_on_hand = on_hand + (level["on_hand"] if level else 0)
+    now_reserved = reserved + (level["reserved"] if level else 0)
+    return {
+        "on_hand": now_on_hand,
+        "reserved": now_reserved,
+        "available": now_on_hand - now_reserved,
+        "open_reservations": reservations + (level["open_reservations"] if level else 0),
+        "updated_at": to_micros(e.data.at),
+        "revision": e.revision,
+    }
+
+
+@stock_levels.on(StockReceived)
+def received(level: StockLevel | None, e: Recorded[StockReceived]) -> StockLevel:
+    return moved(level, e, on_hand=e.data.quantity)
+
+
+@stock_levels.on(StockAdjusted)
+def adjusted(level: StockLevel | None, e: Recorded[StockAdjusted]) -> StockLevel:
+    return moved(level, e, on_hand=e.data.change)
+
+
+@stock_levels.on(StockRestocked)
+def restocked(level: StockLevel | None, e: Recorded[StockRestocked]) -> StockLevel:
+    return moved(level, e, on_hand=e.data.quantity)
+
+
+@stock_levels.on(StockReserved)
+def reserved(level: StockLevel | None, e: Recorded[StockReserved]) -> StockLevel:
+    return moved(level, e, reserved=e.data.quantity, reservations=1)
+
+
+@stock_levels.on(ReservationCommitted)
+def committed(level: StockLevel | None, e: Recorded[ReservationCommitted]) -> StockLevel:
+    return moved(level, e, on_hand=-e.data.quantity, reserved=-e.data.quantity, reservations=-1)
+
+
+@stock_levels.on(ReservationReleased)
+def released(level: StockLevel | None, e: Recorded[ReservationReleased]) -> StockLevel:
+    return moved(level, e, reserved=-e.data.quantity, reservations=-1)
+
+
+@stock_levels.on(ReservationExpired)
+def expired(level: StockLevel | None, e: Recorded[ReservationExpired]) -> StockLevel:
+    return moved(level, e, reserved=-e.data.quantity, reservations=-1)

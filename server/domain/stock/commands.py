@@ -1,0 +1,77 @@
+"""What may be asked of the stock of a product. Quantities are units of sale."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiveStock:
+    """`product_known` is what the product's stream says."""
+
+    sku: str
+    quantity: int
+    product_known: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdjustStock:
+    """`change` is what the count found more (positive) or less (negative) than was on hand."""
+
+    sku: str
+    change: int
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReserveStock:
+    """`expires_at`: from then on the reservation may be expired; None: never."""
+
+    sku: str
+    reservation_id: str
+    quantity: int
+    expires_at: datetime | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitReservation:
+    sku: str
+    reservation_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseReservation:
+    sku: str
+    reservation_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpireReservation:
+    sku: str
+    reservation_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestockReturn:
+    """`return_id` makes it repeatable: what comes back under one id is taken in once."""
+
+    sku: str
+    return_id: str
+    quantity: int
+    at: datetime
+
+
+StockCommand = (
+    ReceiveStock
+    | AdjustStock
+    | ReserveStock
+    | CommitReservation
+    | ReleaseReservation
+    | ExpireReservation
+    | RestockReturn
+)

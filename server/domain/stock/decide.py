@@ -1,0 +1,161 @@
+"""The rulebook of stock: (state, command) → events. Never more is promised than is there."""
+
+from collections.abc import Sequence
+
+from server.domain.rejection import Reason, Rejected
+from server.domain.stock.commands import (
+    AdjustStock,
+    CommitReservation,
+    ExpireReservation,
+    ReceiveStock,
+    ReleaseReservation,
+    ReserveStock,
+    RestockReturn,
+    StockCommand,
+)
+from server.domain.stock.events import (
+    ReservationCommitted,
+    ReservationExpired,
+    ReservationReleased,
+    StockAdjusted,
+    StockEvent,
+    StockReceived,
+    StockReserved,
+    StockRestocked,
+)
+from server.domain.stock.state import Ended, Ending, Reservation, Stock
+
+MOST_ON_HAND = 1_000_000_000
+MOST_AT_ONCE = 1_000_000  # units in one command
+MOST_OPEN = 10_000  # reservations at one time
+
+
+def decide(state: Stock, command: StockCommand) -> Sequence[StockEvent]:
+    match command:
+        case ReceiveStock():
+            if not command.product_known:
+                raise Rejected(Reason.PRODUCT_NOT_FOUND, sku=command.sku)
+            _require_room(state, command.sku, _valid(command.quantity))
+            return [StockReceived(sku=command.sku, quantity=command.quantity, at=command.at)]
+        case _ if not state.known:
+            raise Rejected(Reason.STOCK_NOT_FOUND, sku=command.sku)
+        case AdjustStock():
+            return _adjust(state, command)
+        case ReserveStock():
+            return _reserve(state, command)
+        case CommitReservation():
+            reservation = _open(state, command, Ending.COMMITTED)
+            return [] if reservation is None else [_end(ReservationCommitted, command, reservation)]
+        case ReleaseReservation():
+            reservation = _open(state, command, Ending.RELEASED, Ending.EXPIRED)
+            return [] if reservation is None else [_end(ReservationReleased, command, reservation)]
+        case ExpireReservation():
+            return _expire(state, command)
+        case RestockReturn():
+            return _restock(state, command)
+
+
+def _adjust(state: Stock, command: AdjustStock) -> Sequence[StockEvent]:
+    if command.change == 0:
+        return []
+    _valid(abs(command.change))
+    if command.change > 0:
+        _require_room(state, command.sku, command.change)
+    elif state.on_hand + command.change < state.reserved:
+        raise Rejected(
+            Reason.STOCK_BELOW_RESERVED,
+            sku=command.sku,
+            on_hand=state.on_hand,
+            reserved=state.reserved,
+            change=command.change,
+        )
+    return [StockAdjusted(sku=command.sku, change=command.change, reason=command.reason, at=command.at)]
+
+
+def _reserve(state: Stock, command: ReserveStock) -> Sequence[StockEvent]:
+    _valid(command.quantity)
+    known = state.open.get(command.reservation_id)
+    if known is not None:
+        if (known.quantity, known.expires_at) == (command.quantity, command.expires_at):
+            return []
+        raise Rejected(Reason.RESERVATION_EXISTS, sku=command.sku, reservation_id=command.reservation_id)
+    if command.reservation_id in state.ended:
+        raise _has_ended(command, state.ended[command.reservation_id])
+    if len(state.open) >= MOST_OPEN:
+        raise Rejected(Reason.TOO_MANY_RESERVATIONS, sku=command.sku, most=MOST_OPEN)
+    if command.quantity > state.available:
+        raise Rejected(Reason.OUT_OF_STOCK, sku=command.sku, available=state.available, wanted=command.quantity)
+    return [
+        StockReserved(
+            sku=command.sku,
+            reservation_id=command.reservation_id,
+            quantity=command.quantity,
+            expires_at=command.expires_at,
+            at=command.at,
+        )
+    ]
+
+
+def _expire(state: Stock, command: ExpireReservation) -> Sequence[StockEvent]:
+    reservation = _open(state, command, Ending.EXPIRED, Ending.RELEASED)
+    if reservation is None:
+        return []
+    if reservation.expires_at is None or command.at < reservation.expires_at:
+        raise Rejected(
+            Reason.RESERVATION_NOT_EXPIRED,
+            sku=command.sku,
+            reservation_id=command.reservation_id,
+            expires_at=reservation.expires_at.isoformat() if reservation.expires_at else "never",
+        )
+    return [_end(ReservationExpired, command, reservation)]
+
+
+def _restock(state: Stock, command: RestockReturn) -> Sequence[StockEvent]:
+    _valid(command.quantity)
+    before = state.returned.get(command.return_id)
+    if before is not None:
+        if before == command.quantity:
+            return []
+        raise Rejected(Reason.RETURN_EXISTS, sku=command.sku, return_id=command.return_id)
+    _require_room(state, command.sku, command.quantity)
+    return [StockRestocked(sku=command.sku, return_id=command.return_id, quantity=command.quantity, at=command.at)]
+
+
+def _open(
+    state: Stock, command: CommitReservation | ReleaseReservation | ExpireReservation, *done: Ending
+) -> Reservation | None:
+    """The reservation, or None if it has ended in a way that is what was asked for."""
+    ended = state.ended.get(command.reservation_id)
+    if ended is not None:
+        if ended.how in done:
+            return None
+        raise _has_ended(command, ended)
+    reservation = state.open.get(command.reservation_id)
+    if reservation is None:
+        raise Rejected(Reason.RESERVATION_NOT_FOUND, sku=command.sku, reservation_id=command.reservation_id)
+    return reservation
+
+
+def _has_ended(
+    command: ReserveStock | CommitReservation | ReleaseReservation | ExpireReservation, ended: Ended
+) -> Rejected:
+    return Rejected(Reason.RESERVATION_ENDED, sku=command.sku, reservation_id=command.reservation_id, ended=ended.how)
+
+
+def _end(
+    event: type[ReservationCommitted] | type[ReservationReleased] | type[ReservationExpired],
+    command: CommitReservation | ReleaseReservation | ExpireReservation,
+    reservation: Reservation,
+) -> StockEvent:
+    return event(sku=command.sku, reservation_id=command.reservation_id, quantity=reservation.quantity, at=command.at)
+
+
+def _valid(quantity: int) -> int:
+    if not 1 <= quantity <= MOST_AT_ONCE:
+        raise Rejected(Reason.QUANTITY_INVALID, quantity=quantity)
+    return quantity
+
+
+def _require_room(state: Stock, sku: str, quantity: int) -> None:
+    if state.on_hand + quantity > MOST_ON_HAND:
+        raise Rejected(Reason.STOCK_TOO_LARGE, sku=sku, on_hand=state.on_hand, most=MOST_ON_HAND)

@@ -1,0 +1,39 @@
+"""StockQueryService."""
+
+from protos.products.v1 import queries_pb2 as pb
+from protos.products.v1.queries_pb2_grpc import StockQueryServiceServicer
+from server.failures import NotFound
+from server.queries import replies
+from server.queries.paging import from_page_token, page_size, to_page_token
+from server.queries.views import Views
+from server.rpc.typing import Context
+from server.rpc.validation import check, sku
+
+
+class StockQueries(StockQueryServiceServicer):
+    """Answers about how much there is."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    async def GetStock(self, request: pb.GetStockRequest, context: Context) -> pb.GetStockResponse:
+        check(request, {"sku": sku})
+        freshness, generation = await self._views.at_least("stock_levels", request.consistency_token, context)
+        found = await self._views.answered(self._views.find.one("stock_levels", generation, request.sku))
+        if found is None:
+            raise NotFound("STOCK_NOT_FOUND", sku=request.sku)
+        return pb.GetStockResponse(stock=replies.stock(found), freshness=freshness)
+
+    async def ListStock(self, request: pb.ListStockRequest, context: Context) -> pb.ListStockResponse:
+        most, after = page_size(request.page_size), from_page_token(request, str)
+        freshness, generation = await self._views.at_least("stock_levels", request.consistency_token, context)
+        limited = request.HasField("available_at_most")
+        where = {"available": {"$lte": request.available_at_most}} if limited else {}
+        keys = {} if after is None else {"$gt": after[0]}
+        rows = await self._views.answered(self._views.find.by_key("stock_levels", generation, where, keys, most + 1))
+        page, more = rows[:most], len(rows) > most
+        return pb.ListStockResponse(
+            stock=[replies.stock(row) for row in page],
+            next_page_token=to_page_token(request, [page[-1]["_id"]]) if more else "",
+            freshness=freshness,
+        )

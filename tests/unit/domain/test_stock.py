@@ -1,0 +1,190 @@
+"""The rules of stock, one sentence each, and one for every sequence."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+
+from server.domain.rejection import Reason, Rejected
+from server.domain.stock import STOCK
+from server.domain.stock.commands import (
+    AdjustStock,
+    CommitReservation,
+    ExpireReservation,
+    ReceiveStock,
+    ReleaseReservation,
+    ReserveStock,
+    RestockReturn,
+)
+from server.domain.stock.decide import MOST_AT_ONCE, MOST_ON_HAND, MOST_OPEN
+from server.domain.stock.events import (
+    ReservationCommitted,
+    ReservationExpired,
+    ReservationReleased,
+    StockAdjusted,
+    StockReceived,
+    StockReserved,
+    StockRestocked,
+)
+from server.domain.stock.state import REMEMBERED, Stock
+from tests.support import deciding
+from tests.support.orders import NOON
+
+LATER = NOON + timedelta(minutes=15)
+
+
+def given(*history: Any) -> deciding.Given[Any, Any, Any]:
+    return deciding.given(STOCK, *history)
+
+
+def receive(quantity: int = 10, *, product_known: bool = True) -> ReceiveStock:
+    return ReceiveStock(sku="tea", quantity=quantity, product_known=product_known, at=NOON)
+
+
+def adjust(change: int) -> AdjustStock:
+    return AdjustStock(sku="tea", change=change, reason="counted", at=NOON)
+
+
+def reserve(quantity: int = 2, name: str = "r1") -> ReserveStock:
+    return ReserveStock(sku="tea", reservation_id=name, quantity=quantity, expires_at=LATER, at=NOON)
+
+
+def restock(quantity: int = 1, name: str = "back1") -> RestockReturn:
+    return RestockReturn(sku="tea", return_id=name, quantity=quantity, at=NOON)
+
+
+def received(quantity: int = 10) -> StockReceived:
+    return StockReceived(sku="tea", quantity=quantity, at=NOON)
+
+
+def reserved(quantity: int = 2, name: str = "r1") -> StockReserved:
+    return StockReserved(sku="tea", reservation_id=name, quantity=quantity, expires_at=LATER, at=NOON)
+
+
+COMMIT = CommitReservation(sku="tea", reservation_id="r1", at=NOON)
+RELEASE = ReleaseReservation(sku="tea", reservation_id="r1", at=NOON)
+EXPIRE = ExpireReservation(sku="tea", reservation_id="r1", at=LATER)
+COMMITTED = ReservationCommitted(sku="tea", reservation_id="r1", quantity=2, at=NOON)
+RELEASED = ReservationReleased(sku="tea", reservation_id="r1", quantity=2, at=NOON)
+EXPIRED = ReservationExpired(sku="tea", reservation_id="r1", quantity=2, at=LATER)
+
+
+def test_stock_is_received_for_products_that_exist() -> None:
+    given().when(receive()).then(received())
+    given().when(receive(product_known=False)).rejected(Reason.PRODUCT_NOT_FOUND, sku="tea")
+
+
+@pytest.mark.parametrize("command", [adjust(1), reserve(), COMMIT, RELEASE, EXPIRE, restock()])
+def test_where_nothing_was_ever_received_there_is_no_stock(command: Any) -> None:
+    given().when(command).rejected(Reason.STOCK_NOT_FOUND, sku="tea")
+
+
+@pytest.mark.parametrize("quantity", [0, -1, MOST_AT_ONCE + 1])
+def test_a_quantity_is_at_least_one_and_not_absurd(quantity: int) -> None:
+    for command in (receive(quantity), reserve(quantity), restock(quantity)):
+        given(received()).when(command).rejected(Reason.QUANTITY_INVALID, quantity=quantity)
+
+
+def test_a_stock_has_a_largest_size() -> None:
+    full = received(MOST_ON_HAND)
+    for command in (receive(1), adjust(1), restock(1)):
+        given(full).when(command).rejected(Reason.STOCK_TOO_LARGE, on_hand=MOST_ON_HAND)
+
+
+def test_what_is_available_can_be_reserved_and_no_more() -> None:
+    given(received()).when(reserve(10)).then(reserved(10))
+    given(received(), reserved(8)).when(reserve(3, "r2")).rejected(Reason.OUT_OF_STOCK, available=2, wanted=3)
+
+
+def test_the_same_reservation_again_changes_nothing_another_under_its_id_is_refused() -> None:
+    given(received(), reserved()).when(reserve()).nothing()
+    given(received(), reserved()).when(reserve(3)).rejected(Reason.RESERVATION_EXISTS, reservation_id="r1")
+
+
+def test_a_reservation_ends_once_and_in_one_way() -> None:
+    open_one = (received(), reserved())
+    given(*open_one).when(COMMIT).then(COMMITTED)
+    given(*open_one).when(RELEASE).then(RELEASED)
+    given(*open_one).when(EXPIRE).then(EXPIRED)
+    given(*open_one, COMMITTED).when(COMMIT).nothing()
+    given(*open_one, RELEASED).when(RELEASE).nothing()
+    given(*open_one, EXPIRED).when(EXPIRE).nothing()
+    given(*open_one, COMMITTED).when(RELEASE).rejected(Reason.RESERVATION_ENDED, ended="COMMITTED")
+    given(*open_one, COMMITTED).when(EXPIRE).rejected(Reason.RESERVATION_ENDED, ended="COMMITTED")
+    given(*open_one, RELEASED).when(COMMIT).rejected(Reason.RESERVATION_ENDED, ended="RELEASED")
+    given(*open_one, EXPIRED).when(reserve()).rejected(Reason.RESERVATION_ENDED, ended="EXPIRED")
+
+
+def test_the_units_of_a_reservation_that_is_gone_either_way_are_free_again() -> None:
+    given(received(), reserved(), EXPIRED).when(RELEASE).nothing()
+    given(received(), reserved(), RELEASED).when(EXPIRE).nothing()
+
+
+def test_a_reservation_does_not_expire_before_its_time() -> None:
+    early = replace(EXPIRE, at=NOON)
+    given(received(), reserved()).when(early).rejected(Reason.RESERVATION_NOT_EXPIRED, expires_at=LATER.isoformat())
+    for_ever = replace(reserved(), expires_at=None)
+    given(received(), for_ever).when(EXPIRE).rejected(Reason.RESERVATION_NOT_EXPIRED, expires_at="never")
+
+
+@pytest.mark.parametrize("command", [COMMIT, RELEASE, EXPIRE])
+def test_what_was_never_reserved_is_not_found(command: Any) -> None:
+    given(received()).when(command).rejected(Reason.RESERVATION_NOT_FOUND, reservation_id="r1")
+
+
+def test_a_count_corrects_what_is_on_hand_but_not_below_what_is_promised() -> None:
+    given(received()).when(adjust(-10)).then(StockAdjusted(sku="tea", change=-10, reason="counted", at=NOON))
+    given(received()).when(adjust(0)).nothing()
+    given(received(), reserved(8)).when(adjust(-3)).rejected(Reason.STOCK_BELOW_RESERVED, on_hand=10, reserved=8)
+
+
+def test_what_comes_back_is_taken_in_once() -> None:
+    back = StockRestocked(sku="tea", return_id="back1", quantity=1, at=NOON)
+    given(received()).when(restock()).then(back)
+    given(received(), back).when(restock()).nothing()
+    given(received(), back).when(restock(2)).rejected(Reason.RETURN_EXISTS, return_id="back1")
+
+
+def test_a_stock_keeps_so_many_reservations_at_one_time() -> None:
+    history: list[Any] = [received(MOST_OPEN + 1), *(reserved(1, f"r{n}") for n in range(MOST_OPEN))]
+    full = STOCK.fold(history)
+    with pytest.raises(Rejected) as refused:
+        STOCK.decide(full, reserve(1, "one more"))
+    assert refused.value.reason == Reason.TOO_MANY_RESERVATIONS
+
+
+def test_a_stock_that_sells_for_years_stays_small() -> None:
+    state = STOCK.fold([received(10)])
+    for n in range(3 * REMEMBERED):
+        state = STOCK.fold([reserved(1, f"r{n}"), replace(RELEASED, reservation_id=f"r{n}", quantity=1)], state)
+    assert len(state.ended) == REMEMBERED
+    assert not state.open
+    assert state.available == 10
+
+
+QUANTITIES, NAMES = st.integers(1, 6), st.sampled_from(["r1", "r2", "r3"])
+COMMANDS = st.one_of(
+    st.builds(receive, QUANTITIES),
+    st.builds(adjust, st.integers(-6, 6)),
+    st.builds(reserve, QUANTITIES, NAMES),
+    st.builds(restock, QUANTITIES, NAMES),
+    *(st.builds(lambda name, command: replace(command, reservation_id=name), NAMES, st.just(command))
+      for command in (COMMIT, RELEASE, EXPIRE)),
+)  # fmt: skip
+
+
+@for_all(st.lists(COMMANDS, max_size=60))
+def test_no_sequence_of_commands_promises_more_than_is_there(commands: list[Any]) -> None:
+    state = Stock()
+    for command in commands:
+        try:
+            events = STOCK.decide(state, command)
+        except Rejected:
+            continue
+        state = STOCK.fold(events, state)
+        assert 0 <= state.reserved <= state.on_hand
+        assert state.reserved == sum(reservation.quantity for reservation in state.open.values())
+        assert not set(state.open) & set(state.ended)
