@@ -123,8 +123,21 @@ class Orders:
         deadline: float | None = ...,
     ) -> protos.orders.v1.commands_pb2.ConfirmDeliveryResponse: ...
     async def GetOrder(
-        self, *, order_id: str = ..., consistency_token: str = ..., deadline: float | None = ...
+        self,
+        *,
+        order_id: str = ...,
+        consistency_token: str = ...,
+        as_of: protos.orders.v1.queries_pb2.Moment | Fields | None = ...,
+        deadline: float | None = ...,
     ) -> protos.orders.v1.queries_pb2.GetOrderResponse: ...
+    async def DiffOrder(
+        self,
+        *,
+        order_id: str = ...,
+        since: protos.orders.v1.queries_pb2.Moment | Fields | None = ...,
+        until: protos.orders.v1.queries_pb2.Moment | Fields | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.queries_pb2.DiffOrderResponse: ...
     async def ListOrders(
         self,
         *,

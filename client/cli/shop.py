@@ -11,6 +11,7 @@ from client.cli.output import complain, enum_name, money, out, print_json, table
 from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address
 from protos.orders.v1.commands_pb2 import NewLine
+from protos.orders.v1.queries_pb2 import Moment
 from protos.orders.v1.types_pb2 import FulfilmentStatus, LineQuantity, OrderStatus, ShipmentStatus
 from protos.products.v1.types_pb2 import ProductStatus
 
@@ -240,9 +241,18 @@ def deliver(
 
 
 @orders.command("get")
-def get_order(order_id: OrderId, token: Token = "", as_json: AsJson = False) -> None:
-    """Show one order."""
-    reply = ask("orders", "GetOrder", order_id=order_id, consistency_token=token)
+def get_order(
+    order_id: OrderId,
+    at_revision: Annotated[int | None, typer.Option(min=0, help="As it was after this event of its stream.")] = None,
+    at_time: Annotated[datetime | None, typer.Option(help="UTC; as the log had it by then.")] = None,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show one order, as it is or as it was."""
+    fields: dict[str, Any] = {"order_id": order_id, "consistency_token": token}
+    if at_revision is not None or at_time is not None:
+        fields["as_of"] = _moment(at_revision, at_time)
+    reply = ask("orders", "GetOrder", **fields)
     if as_json:
         print_json(reply)
         return
@@ -314,11 +324,52 @@ def history(
     if as_json:
         print_json(reply)
         return
+    _print_entries(reply.entries)
+    _print_more(reply)
+
+
+def _print_entries(entries: Any) -> None:
     rows = table("revision", "event", "when", "who", "request", "data")
-    for x in reply.entries:
+    for x in entries:
         rows.add_row(str(x.revision), x.event_type, when(x.occurred_at), x.actor, x.request_id, x.data_json)
     out.print(rows)
-    _print_more(reply)
+
+
+@orders.command("diff")
+def diff(
+    order_id: OrderId,
+    since: Annotated[int | None, typer.Option(min=0, help="The earlier revision; without it, before all.")] = None,
+    until: Annotated[int | None, typer.Option(min=0, help="The later revision; without it, now.")] = None,
+    since_time: Annotated[datetime | None, typer.Option(help="UTC, instead of --since.")] = None,
+    until_time: Annotated[datetime | None, typer.Option(help="UTC, instead of --until.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what changed in an order between two moments, and who did it."""
+    fields: dict[str, Any] = {"order_id": order_id}
+    if since is not None or since_time is not None:
+        fields["since"] = _moment(since, since_time)
+    if until is not None or until_time is not None:
+        fields["until"] = _moment(until, until_time)
+    reply = ask("orders", "DiffOrder", **fields)
+    if as_json:
+        print_json(reply)
+        return
+    changes = table("field", "before", "after")
+    for x in reply.changes:
+        changes.add_row(x.path, x.before_json, x.after_json)
+    out.print(changes)
+    _print_entries(reply.entries)
+
+
+def _moment(revision: int | None, at: datetime | None) -> Moment:
+    if revision is not None and at is not None:
+        raise typer.BadParameter("give a revision or a time, not both")
+    if revision is not None:
+        return Moment(revision=revision)
+    assert at is not None, "asked for only if one of the two was given"
+    moment = Moment()
+    moment.time.FromDatetime(at.replace(tzinfo=UTC))
+    return moment
 
 
 def sales(

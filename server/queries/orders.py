@@ -4,12 +4,13 @@ import re
 from datetime import UTC
 from typing import Any
 
-from protos.common.v1.types_pb2 import Money
+from protos.common.v1.types_pb2 import Freshness, Money
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceServicer
+from server.eventstore.reading import position_of
 from server.failures import InvalidRequest, NotFound
-from server.queries import replies
+from server.queries import past, replies
 from server.queries.history import to_entry
 from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.views import Views
@@ -48,11 +49,34 @@ class OrderQueries(OrderQueryServiceServicer):
 
     async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.GetOrderResponse:
         check(request, {"order_id": uuid})
+        if request.HasField("as_of"):
+            return await self._as_of(request)
         freshness, generation = await self._views.at_least("order_detail", request.consistency_token, context)
         found = await self._views.answered(self._views.find.one("order_detail", generation, request.order_id))
         if found is None:
             raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
         return pb.GetOrderResponse(order=replies.order(found), freshness=freshness)
+
+    async def _as_of(self, request: pb.GetOrderRequest) -> pb.GetOrderResponse:
+        # from the log, which holds whatever a token stands for
+        events = await past.history(self._log, request.order_id)
+        then = past.until(events, request.as_of, "as_of")
+        order = past.order_of(request.order_id, then)
+        if order is None:
+            raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
+        return pb.GetOrderResponse(order=order, freshness=Freshness(position=position_of(then[-1])))
+
+    async def DiffOrder(self, request: pb.DiffOrderRequest, context: Context) -> pb.DiffOrderResponse:
+        check(request, {"order_id": uuid})
+        events = await past.history(self._log, request.order_id)
+        start = past.until(events, request.since, "since") if request.HasField("since") else []
+        end = past.until(events, request.until, "until") if request.HasField("until") else events
+        if len(end) < len(start):
+            raise InvalidRequest({"until": "must not be before since"})
+        return pb.DiffOrderResponse(
+            changes=past.changes(past.order_of(request.order_id, start), past.order_of(request.order_id, end)),
+            entries=[to_entry(event) for event in end[len(start) :]],
+        )
 
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:
         check(request, LIST_RULES)

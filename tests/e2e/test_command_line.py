@@ -100,6 +100,20 @@ def test_the_log_can_be_followed_from_the_start(line: Line, up: dict[str, int]) 
     assert "Eve" in told["data"]
 
 
+def test_an_order_is_shown_as_it_was(line: Line) -> None:
+    ann = line("users", "register", "--name", "Ann", "--email", "ann@example.org", "--json")["user_id"]
+    made = line("orders", "create", "--customer", ann, "--currency", "EUR", "--json")
+    order_id = made["order_id"]
+    line("orders", "cancel", order_id, "--reason", "a test")
+    then = line("orders", "get", order_id, "--at-revision", "0", "--json")["order"]
+    assert then["status"] == "ORDER_STATUS_DRAFT"
+    diff = line("orders", "diff", order_id, "--since", "0", "--json")
+    assert [entry["event_type"] for entry in diff["entries"]] == ["OrderCancelled"]
+    assert {change["path"] for change in diff["changes"]} >= {"status", "cancel_reason"}
+    assert "cancel_reason" in line("orders", "diff", order_id, "--since", "0")
+    assert "not both" in line("orders", "get", order_id, "--at-revision", "0", "--at-time", "2026-01-01", code=2)
+
+
 def test_what_goes_wrong_is_one_line_and_an_exit_code(line: Line) -> None:
     assert "ORDER_NOT_FOUND" in line("orders", "get", str(uuid.uuid4()), code=4)
     assert "FIELD_INVALID" in line("orders", "get", "not-a-uuid", code=3)

@@ -28,7 +28,7 @@ from protos.orders.v1 import events_pb2 as protos_dot_orders_dot_v1_dot_events__
 from protos.orders.v1 import types_pb2 as protos_dot_orders_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/orders/v1/queries.proto\x12\torders.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\x1a\x1dprotos/orders/v1/events.proto\x1a\x1cprotos/orders/v1/types.proto\">\n\x0fGetOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\\\n\x10GetOrderResponse\x12\x1f\n\x05order\x18\x01 \x01(\x0b\x32\x10.orders.v1.Order\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\"\x86\x02\n\x11ListOrdersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12&\n\x06status\x18\x04 \x01(\x0e\x32\x16.orders.v1.OrderStatus\x12\x30\n\x0c\x63reated_from\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_to\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08order_by\x18\x07 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x08 \x01(\t\"\x7f\n\x12ListOrdersResponse\x12\'\n\x06orders\x18\x01 \x03(\x0b\x32\x17.orders.v1.OrderSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness\"J\n\x18GetCustomerOrdersRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xed\x01\n\x19GetCustomerOrdersResponse\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x16\n\x0eorders_created\x18\x02 \x01(\x03\x12\x15\n\rorders_placed\x18\x03 \x01(\x03\x12\x18\n\x10orders_cancelled\x18\x04 \x01(\x03\x12 \n\x06totals\x18\x05 \x03(\x0b\x32\x10.common.v1.Money\x12\'\n\x06recent\x18\x06 \x03(\x0b\x32\x17.orders.v1.OrderSummary\x12\'\n\tfreshness\x18\x07 \x01(\x0b\x32\x14.common.v1.Freshness\"l\n\x16GetOrderHistoryRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\t\"\x85\x01\n\x17GetOrderHistoryResponse\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.orders.v1.HistoryEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness\"\xc4\x02\n\x0cHistoryEntry\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12/\n\x0boccurred_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecorded_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x14\n\x0c\x63\x61usation_id\x18\t \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\n \x01(\t\x12\x11\n\tdata_json\x18\x0b \x01(\t\x12$\n\x05\x65vent\x18\x0c \x01(\x0b\x32\x15.orders.v1.OrderEvent\"\xf9\x04\n\nOrderEvent\x12\x30\n\rorder_created\x18\x01 \x01(\x0b\x32\x17.orders.v1.OrderCreatedH\x00\x12*\n\nline_added\x18\x02 \x01(\x0b\x32\x14.orders.v1.LineAddedH\x00\x12?\n\x15line_quantity_changed\x18\x03 \x01(\x0b\x32\x1e.orders.v1.LineQuantityChangedH\x00\x12.\n\x0cline_removed\x18\x04 \x01(\x0b\x32\x16.orders.v1.LineRemovedH\x00\x12\x45\n\x18shipping_address_changed\x18\x05 \x01(\x0b\x32!.orders.v1.ShippingAddressChangedH\x00\x12.\n\x0corder_placed\x18\x06 \x01(\x0b\x32\x16.orders.v1.OrderPlacedH\x00\x12\x34\n\x0forder_confirmed\x18\x07 \x01(\x0b\x32\x19.orders.v1.OrderConfirmedH\x00\x12\x34\n\x0forder_cancelled\x18\x08 \x01(\x0b\x32\x19.orders.v1.OrderCancelledH\x00\x12\x36\n\x10shipment_created\x18\t \x01(\x0b\x32\x1a.orders.v1.ShipmentCreatedH\x00\x12<\n\x13shipment_dispatched\x18\n \x01(\x0b\x32\x1d.orders.v1.ShipmentDispatchedH\x00\x12:\n\x12shipment_delivered\x18\x0b \x01(\x0b\x32\x1c.orders.v1.ShipmentDeliveredH\x00\x42\x07\n\x05\x65vent\"z\n\x14GetSalesDailyRequest\x12\x10\n\x08\x66rom_day\x18\x01 \x01(\t\x12\x0e\n\x06to_day\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"|\n\x15GetSalesDailyResponse\x12!\n\x04\x64\x61ys\x18\x01 \x03(\x0b\x32\x13.orders.v1.SalesDay\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness\"\x98\x01\n\x08SalesDay\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x15\n\rorders_placed\x18\x03 \x01(\x03\x12\x18\n\x10orders_cancelled\x18\x04 \x01(\x03\x12\r\n\x05units\x18\x05 \x01(\x03\x12\x14\n\x0cplaced_minor\x18\x06 \x01(\x03\x12\x17\n\x0f\x63\x61ncelled_minor\x18\x07 \x01(\x03\x32\xb1\x03\n\x11OrderQueryService\x12\x43\n\x08GetOrder\x12\x1a.orders.v1.GetOrderRequest\x1a\x1b.orders.v1.GetOrderResponse\x12I\n\nListOrders\x12\x1c.orders.v1.ListOrdersRequest\x1a\x1d.orders.v1.ListOrdersResponse\x12^\n\x11GetCustomerOrders\x12#.orders.v1.GetCustomerOrdersRequest\x1a$.orders.v1.GetCustomerOrdersResponse\x12X\n\x0fGetOrderHistory\x12!.orders.v1.GetOrderHistoryRequest\x1a\".orders.v1.GetOrderHistoryResponse\x12R\n\rGetSalesDaily\x12\x1f.orders.v1.GetSalesDailyRequest\x1a .orders.v1.GetSalesDailyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/orders/v1/queries.proto\x12\torders.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\x1a\x1dprotos/orders/v1/events.proto\x1a\x1cprotos/orders/v1/types.proto\"o\n\x0fGetOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12%\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x11.orders.v1.MomentH\x00\x88\x01\x01\x42\x08\n\x06_as_of\"R\n\x06Moment\x12\x12\n\x08revision\x18\x01 \x01(\x04H\x00\x12*\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x42\x08\n\x06moment\"\x86\x01\n\x10\x44iffOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12%\n\x05since\x18\x02 \x01(\x0b\x32\x11.orders.v1.MomentH\x00\x88\x01\x01\x12%\n\x05until\x18\x03 \x01(\x0b\x32\x11.orders.v1.MomentH\x01\x88\x01\x01\x42\x08\n\x06_sinceB\x08\n\x06_until\"f\n\x11\x44iffOrderResponse\x12\'\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x16.orders.v1.FieldChange\x12(\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x17.orders.v1.HistoryEntry\"D\n\x0b\x46ieldChange\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x13\n\x0b\x62\x65\x66ore_json\x18\x02 \x01(\t\x12\x12\n\nafter_json\x18\x03 \x01(\t\"\\\n\x10GetOrderResponse\x12\x1f\n\x05order\x18\x01 \x01(\x0b\x32\x10.orders.v1.Order\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\"\x86\x02\n\x11ListOrdersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12&\n\x06status\x18\x04 \x01(\x0e\x32\x16.orders.v1.OrderStatus\x12\x30\n\x0c\x63reated_from\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_to\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08order_by\x18\x07 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x08 \x01(\t\"\x7f\n\x12ListOrdersResponse\x12\'\n\x06orders\x18\x01 \x03(\x0b\x32\x17.orders.v1.OrderSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness\"J\n\x18GetCustomerOrdersRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xed\x01\n\x19GetCustomerOrdersResponse\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x16\n\x0eorders_created\x18\x02 \x01(\x03\x12\x15\n\rorders_placed\x18\x03 \x01(\x03\x12\x18\n\x10orders_cancelled\x18\x04 \x01(\x03\x12 \n\x06totals\x18\x05 \x03(\x0b\x32\x10.common.v1.Money\x12\'\n\x06recent\x18\x06 \x03(\x0b\x32\x17.orders.v1.OrderSummary\x12\'\n\tfreshness\x18\x07 \x01(\x0b\x32\x14.common.v1.Freshness\"l\n\x16GetOrderHistoryRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\t\"\x85\x01\n\x17GetOrderHistoryResponse\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.orders.v1.HistoryEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness\"\xc4\x02\n\x0cHistoryEntry\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12/\n\x0boccurred_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecorded_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x14\n\x0c\x63\x61usation_id\x18\t \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\n \x01(\t\x12\x11\n\tdata_json\x18\x0b \x01(\t\x12$\n\x05\x65vent\x18\x0c \x01(\x0b\x32\x15.orders.v1.OrderEvent\"\xf9\x04\n\nOrderEvent\x12\x30\n\rorder_created\x18\x01 \x01(\x0b\x32\x17.orders.v1.OrderCreatedH\x00\x12*\n\nline_added\x18\x02 \x01(\x0b\x32\x14.orders.v1.LineAddedH\x00\x12?\n\x15line_quantity_changed\x18\x03 \x01(\x0b\x32\x1e.orders.v1.LineQuantityChangedH\x00\x12.\n\x0cline_removed\x18\x04 \x01(\x0b\x32\x16.orders.v1.LineRemovedH\x00\x12\x45\n\x18shipping_address_changed\x18\x05 \x01(\x0b\x32!.orders.v1.ShippingAddressChangedH\x00\x12.\n\x0corder_placed\x18\x06 \x01(\x0b\x32\x16.orders.v1.OrderPlacedH\x00\x12\x34\n\x0forder_confirmed\x18\x07 \x01(\x0b\x32\x19.orders.v1.OrderConfirmedH\x00\x12\x34\n\x0forder_cancelled\x18\x08 \x01(\x0b\x32\x19.orders.v1.OrderCancelledH\x00\x12\x36\n\x10shipment_created\x18\t \x01(\x0b\x32\x1a.orders.v1.ShipmentCreatedH\x00\x12<\n\x13shipment_dispatched\x18\n \x01(\x0b\x32\x1d.orders.v1.ShipmentDispatchedH\x00\x12:\n\x12shipment_delivered\x18\x0b \x01(\x0b\x32\x1c.orders.v1.ShipmentDeliveredH\x00\x42\x07\n\x05\x65vent\"z\n\x14GetSalesDailyRequest\x12\x10\n\x08\x66rom_day\x18\x01 \x01(\t\x12\x0e\n\x06to_day\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"|\n\x15GetSalesDailyResponse\x12!\n\x04\x64\x61ys\x18\x01 \x03(\x0b\x32\x13.orders.v1.SalesDay\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness\"\x98\x01\n\x08SalesDay\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x15\n\rorders_placed\x18\x03 \x01(\x03\x12\x18\n\x10orders_cancelled\x18\x04 \x01(\x03\x12\r\n\x05units\x18\x05 \x01(\x03\x12\x14\n\x0cplaced_minor\x18\x06 \x01(\x03\x12\x17\n\x0f\x63\x61ncelled_minor\x18\x07 \x01(\x03\x32\xf9\x03\n\x11OrderQueryService\x12\x43\n\x08GetOrder\x12\x1a.orders.v1.GetOrderRequest\x1a\x1b.orders.v1.GetOrderResponse\x12\x46\n\tDiffOrder\x12\x1b.orders.v1.DiffOrderRequest\x1a\x1c.orders.v1.DiffOrderResponse\x12I\n\nListOrders\x12\x1c.orders.v1.ListOrdersRequest\x1a\x1d.orders.v1.ListOrdersResponse\x12^\n\x11GetCustomerOrders\x12#.orders.v1.GetCustomerOrdersRequest\x1a$.orders.v1.GetCustomerOrdersResponse\x12X\n\x0fGetOrderHistory\x12!.orders.v1.GetOrderHistoryRequest\x1a\".orders.v1.GetOrderHistoryResponse\x12R\n\rGetSalesDaily\x12\x1f.orders.v1.GetSalesDailyRequest\x1a .orders.v1.GetSalesDailyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,31 +36,39 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.orders.v1.queries_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETORDERREQUEST']._serialized_start=169
-  _globals['_GETORDERREQUEST']._serialized_end=231
-  _globals['_GETORDERRESPONSE']._serialized_start=233
-  _globals['_GETORDERRESPONSE']._serialized_end=325
-  _globals['_LISTORDERSREQUEST']._serialized_start=328
-  _globals['_LISTORDERSREQUEST']._serialized_end=590
-  _globals['_LISTORDERSRESPONSE']._serialized_start=592
-  _globals['_LISTORDERSRESPONSE']._serialized_end=719
-  _globals['_GETCUSTOMERORDERSREQUEST']._serialized_start=721
-  _globals['_GETCUSTOMERORDERSREQUEST']._serialized_end=795
-  _globals['_GETCUSTOMERORDERSRESPONSE']._serialized_start=798
-  _globals['_GETCUSTOMERORDERSRESPONSE']._serialized_end=1035
-  _globals['_GETORDERHISTORYREQUEST']._serialized_start=1037
-  _globals['_GETORDERHISTORYREQUEST']._serialized_end=1145
-  _globals['_GETORDERHISTORYRESPONSE']._serialized_start=1148
-  _globals['_GETORDERHISTORYRESPONSE']._serialized_end=1281
-  _globals['_HISTORYENTRY']._serialized_start=1284
-  _globals['_HISTORYENTRY']._serialized_end=1608
-  _globals['_ORDEREVENT']._serialized_start=1611
-  _globals['_ORDEREVENT']._serialized_end=2244
-  _globals['_GETSALESDAILYREQUEST']._serialized_start=2246
-  _globals['_GETSALESDAILYREQUEST']._serialized_end=2368
-  _globals['_GETSALESDAILYRESPONSE']._serialized_start=2370
-  _globals['_GETSALESDAILYRESPONSE']._serialized_end=2494
-  _globals['_SALESDAY']._serialized_start=2497
-  _globals['_SALESDAY']._serialized_end=2649
-  _globals['_ORDERQUERYSERVICE']._serialized_start=2652
-  _globals['_ORDERQUERYSERVICE']._serialized_end=3085
+  _globals['_GETORDERREQUEST']._serialized_end=280
+  _globals['_MOMENT']._serialized_start=282
+  _globals['_MOMENT']._serialized_end=364
+  _globals['_DIFFORDERREQUEST']._serialized_start=367
+  _globals['_DIFFORDERREQUEST']._serialized_end=501
+  _globals['_DIFFORDERRESPONSE']._serialized_start=503
+  _globals['_DIFFORDERRESPONSE']._serialized_end=605
+  _globals['_FIELDCHANGE']._serialized_start=607
+  _globals['_FIELDCHANGE']._serialized_end=675
+  _globals['_GETORDERRESPONSE']._serialized_start=677
+  _globals['_GETORDERRESPONSE']._serialized_end=769
+  _globals['_LISTORDERSREQUEST']._serialized_start=772
+  _globals['_LISTORDERSREQUEST']._serialized_end=1034
+  _globals['_LISTORDERSRESPONSE']._serialized_start=1036
+  _globals['_LISTORDERSRESPONSE']._serialized_end=1163
+  _globals['_GETCUSTOMERORDERSREQUEST']._serialized_start=1165
+  _globals['_GETCUSTOMERORDERSREQUEST']._serialized_end=1239
+  _globals['_GETCUSTOMERORDERSRESPONSE']._serialized_start=1242
+  _globals['_GETCUSTOMERORDERSRESPONSE']._serialized_end=1479
+  _globals['_GETORDERHISTORYREQUEST']._serialized_start=1481
+  _globals['_GETORDERHISTORYREQUEST']._serialized_end=1589
+  _globals['_GETORDERHISTORYRESPONSE']._serialized_start=1592
+  _globals['_GETORDERHISTORYRESPONSE']._serialized_end=1725
+  _globals['_HISTORYENTRY']._serialized_start=1728
+  _globals['_HISTORYENTRY']._serialized_end=2052
+  _globals['_ORDEREVENT']._serialized_start=2055
+  _globals['_ORDEREVENT']._serialized_end=2688
+  _globals['_GETSALESDAILYREQUEST']._serialized_start=2690
+  _globals['_GETSALESDAILYREQUEST']._serialized_end=2812
+  _globals['_GETSALESDAILYRESPONSE']._serialized_start=2814
+  _globals['_GETSALESDAILYRESPONSE']._serialized_end=2938
+  _globals['_SALESDAY']._serialized_start=2941
+  _globals['_SALESDAY']._serialized_end=3093
+  _globals['_ORDERQUERYSERVICE']._serialized_start=3096
+  _globals['_ORDERQUERYSERVICE']._serialized_end=3601
 # @@protoc_insertion_point(module_scope)

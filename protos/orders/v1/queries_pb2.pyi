@@ -30,19 +30,140 @@ class GetOrderRequest(google.protobuf.message.Message):
 
     ORDER_ID_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    AS_OF_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """order_id is a UUID."""
     consistency_token: builtins.str
     """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    @property
+    def as_of(self) -> Global___Moment:
+        """as_of, if given, is the moment of the past that is wanted; the answer then comes from the log."""
+
     def __init__(
         self,
         *,
         order_id: builtins.str = ...,
         consistency_token: builtins.str = ...,
+        as_of: Global___Moment | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "order_id", b"order_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_as_of", b"_as_of", "as_of", b"as_of"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_as_of", b"_as_of", "as_of", b"as_of", "consistency_token", b"consistency_token", "order_id", b"order_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_as_of", b"_as_of"]) -> typing.Literal["as_of"] | None: ...
 
 Global___GetOrderRequest: typing_extensions.TypeAlias = GetOrderRequest
+
+@typing.final
+class Moment(google.protobuf.message.Message):
+    """Moment is a point in the life of an order."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    TIME_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the last event taken into account; INVALID_ARGUMENT if the order has none such."""
+    @property
+    def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """time (UTC): every event that the log had recorded by then is taken into account."""
+
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["moment", b"moment", "revision", b"revision", "time", b"time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["moment", b"moment", "revision", b"revision", "time", b"time"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["moment", b"moment"]) -> typing.Literal["revision", "time"] | None: ...
+
+Global___Moment: typing_extensions.TypeAlias = Moment
+
+@typing.final
+class DiffOrderRequest(google.protobuf.message.Message):
+    """DiffOrderRequest names an order and two moments."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    SINCE_FIELD_NUMBER: builtins.int
+    UNTIL_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    @property
+    def since(self) -> Global___Moment:
+        """since is the earlier moment; not given: before the first event."""
+
+    @property
+    def until(self) -> Global___Moment:
+        """until is the later moment; not given: now."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        since: Global___Moment | None = ...,
+        until: Global___Moment | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_since", b"_since", "_until", b"_until", "since", b"since", "until", b"until"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_since", b"_since", "_until", b"_until", "order_id", b"order_id", "since", b"since", "until", b"until"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_since", b"_since"]) -> typing.Literal["since"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_until", b"_until"]) -> typing.Literal["until"] | None: ...
+
+Global___DiffOrderRequest: typing_extensions.TypeAlias = DiffOrderRequest
+
+@typing.final
+class DiffOrderResponse(google.protobuf.message.Message):
+    """DiffOrderResponse is what changed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: builtins.int
+    ENTRIES_FIELD_NUMBER: builtins.int
+    @property
+    def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___FieldChange]:
+        """changes are the fields that differ, in the order of their paths."""
+
+    @property
+    def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___HistoryEntry]:
+        """entries are the events between the two moments, oldest first, each with who and why."""
+
+    def __init__(
+        self,
+        *,
+        changes: collections.abc.Iterable[Global___FieldChange] | None = ...,
+        entries: collections.abc.Iterable[Global___HistoryEntry] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "entries", b"entries"]) -> None: ...
+
+Global___DiffOrderResponse: typing_extensions.TypeAlias = DiffOrderResponse
+
+@typing.final
+class FieldChange(google.protobuf.message.Message):
+    """FieldChange is one field that differs."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    BEFORE_JSON_FIELD_NUMBER: builtins.int
+    AFTER_JSON_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    """path is the field's name in Order, like "status" or "lines[tea].quantity"; lines and shipments go by their ids."""
+    before_json: builtins.str
+    """before_json is its earlier value as proto3 JSON; empty: there was none."""
+    after_json: builtins.str
+    """after_json is its later value as proto3 JSON; empty: there is none any more."""
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        before_json: builtins.str = ...,
+        after_json: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["after_json", b"after_json", "before_json", b"before_json", "path", b"path"]) -> None: ...
+
+Global___FieldChange: typing_extensions.TypeAlias = FieldChange
 
 @typing.final
 class GetOrderResponse(google.protobuf.message.Message):

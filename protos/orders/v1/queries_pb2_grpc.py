@@ -40,6 +40,11 @@ class OrderQueryServiceStub(object):
                 request_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderRequest.SerializeToString,
                 response_deserializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderResponse.FromString,
                 _registered_method=True)
+        self.DiffOrder = channel.unary_unary(
+                '/orders.v1.OrderQueryService/DiffOrder',
+                request_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.DiffOrderRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_queries__pb2.DiffOrderResponse.FromString,
+                _registered_method=True)
         self.ListOrders = channel.unary_unary(
                 '/orders.v1.OrderQueryService/ListOrders',
                 request_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.ListOrdersRequest.SerializeToString,
@@ -67,7 +72,14 @@ class OrderQueryServiceServicer(object):
     """
 
     def GetOrder(self, request, context):
-        """GetOrder returns one order, or NOT_FOUND ORDER_NOT_FOUND.
+        """GetOrder returns one order as it is, or as it was at a revision or a time; or NOT_FOUND ORDER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiffOrder(self, request, context):
+        """DiffOrder returns what changed in an order between two moments, and the events that changed it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,6 +120,11 @@ def add_OrderQueryServiceServicer_to_server(servicer, server):
                     servicer.GetOrder,
                     request_deserializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderRequest.FromString,
                     response_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderResponse.SerializeToString,
+            ),
+            'DiffOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffOrder,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_queries__pb2.DiffOrderRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.DiffOrderResponse.SerializeToString,
             ),
             'ListOrders': grpc.unary_unary_rpc_method_handler(
                     servicer.ListOrders,
@@ -158,6 +175,33 @@ class OrderQueryService(object):
             '/orders.v1.OrderQueryService/GetOrder',
             protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderRequest.SerializeToString,
             protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderQueryService/DiffOrder',
+            protos_dot_orders_dot_v1_dot_queries__pb2.DiffOrderRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_queries__pb2.DiffOrderResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,22 @@ _OrderQueryServiceGetOrderType = typing_extensions.TypeVar(
     ],
 )
 
+_OrderQueryServiceDiffOrderType = typing_extensions.TypeVar(
+    '_OrderQueryServiceDiffOrderType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.queries_pb2.DiffOrderRequest,
+        protos.orders.v1.queries_pb2.DiffOrderResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.queries_pb2.DiffOrderRequest,
+        protos.orders.v1.queries_pb2.DiffOrderResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.queries_pb2.DiffOrderRequest,
+        protos.orders.v1.queries_pb2.DiffOrderResponse,
+    ],
+)
+
 _OrderQueryServiceListOrdersType = typing_extensions.TypeVar(
     '_OrderQueryServiceListOrdersType',
     grpc.UnaryUnaryMultiCallable[
@@ -105,7 +121,7 @@ _OrderQueryServiceGetSalesDailyType = typing_extensions.TypeVar(
     ],
 )
 
-class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _OrderQueryServiceListOrdersType, _OrderQueryServiceGetCustomerOrdersType, _OrderQueryServiceGetOrderHistoryType, _OrderQueryServiceGetSalesDailyType]):
+class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _OrderQueryServiceDiffOrderType, _OrderQueryServiceListOrdersType, _OrderQueryServiceGetCustomerOrdersType, _OrderQueryServiceGetOrderHistoryType, _OrderQueryServiceGetSalesDailyType]):
     """OrderQueryService answers from the views, and about history from the log."""
 
     @typing.overload
@@ -113,6 +129,10 @@ class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _Orde
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.queries_pb2.GetOrderRequest,
             protos.orders.v1.queries_pb2.GetOrderResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.queries_pb2.DiffOrderRequest,
+            protos.orders.v1.queries_pb2.DiffOrderResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.queries_pb2.ListOrdersRequest,
@@ -139,6 +159,10 @@ class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _Orde
             protos.orders.v1.queries_pb2.GetOrderResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.queries_pb2.DiffOrderRequest,
+            protos.orders.v1.queries_pb2.DiffOrderResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             protos.orders.v1.queries_pb2.ListOrdersRequest,
             protos.orders.v1.queries_pb2.ListOrdersResponse,
         ],
@@ -157,7 +181,10 @@ class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _Orde
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetOrder: _OrderQueryServiceGetOrderType
-    """GetOrder returns one order, or NOT_FOUND ORDER_NOT_FOUND."""
+    """GetOrder returns one order as it is, or as it was at a revision or a time; or NOT_FOUND ORDER_NOT_FOUND."""
+
+    DiffOrder: _OrderQueryServiceDiffOrderType
+    """DiffOrder returns what changed in an order between two moments, and the events that changed it."""
 
     ListOrders: _OrderQueryServiceListOrdersType
     """ListOrders returns orders by customer, status and date, newest first unless said otherwise."""
@@ -175,6 +202,10 @@ OrderQueryServiceAsyncStub: typing_extensions.TypeAlias = OrderQueryServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         protos.orders.v1.queries_pb2.GetOrderRequest,
         protos.orders.v1.queries_pb2.GetOrderResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.queries_pb2.DiffOrderRequest,
+        protos.orders.v1.queries_pb2.DiffOrderResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         protos.orders.v1.queries_pb2.ListOrdersRequest,
@@ -203,7 +234,15 @@ class OrderQueryServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.queries_pb2.GetOrderRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.queries_pb2.GetOrderResponse, collections.abc.Awaitable[protos.orders.v1.queries_pb2.GetOrderResponse]]:
-        """GetOrder returns one order, or NOT_FOUND ORDER_NOT_FOUND."""
+        """GetOrder returns one order as it is, or as it was at a revision or a time; or NOT_FOUND ORDER_NOT_FOUND."""
+
+    @abc.abstractmethod
+    def DiffOrder(
+        self,
+        request: protos.orders.v1.queries_pb2.DiffOrderRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.queries_pb2.DiffOrderResponse, collections.abc.Awaitable[protos.orders.v1.queries_pb2.DiffOrderResponse]]:
+        """DiffOrder returns what changed in an order between two moments, and the events that changed it."""
 
     @abc.abstractmethod
     def ListOrders(

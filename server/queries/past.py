@@ -1,0 +1,84 @@
+"""An order at any moment of its past, folded from the log with what makes the view, and what differs between two."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC
+from typing import Any
+
+from esdbclient import RecordedEvent
+from google.protobuf import json_format
+
+from protos.orders.v1 import queries_pb2 as pb
+from protos.orders.v1 import types_pb2 as types
+from server.eventstore import codec
+from server.failures import InvalidRequest, NotFound
+from server.queries import replies
+from server.readmodel.log import Log
+from server.readmodel.order_detail import fold
+
+AT_ONCE = 1_000  # events in one read
+KEYS = {"lines": "line_id", "shipments": "shipment_id"}  # lists whose elements have a name of their own
+
+
+async def history(log: Log, order_id: str) -> list[RecordedEvent]:
+    """Every event of the order; raises `NotFound`."""
+    events: list[RecordedEvent] = []
+    while True:
+        page = await log.stream(f"order-{order_id}", len(events), AT_ONCE)
+        if page is None:
+            raise NotFound("ORDER_NOT_FOUND", order_id=order_id)
+        events += page
+        if len(page) < AT_ONCE:
+            return events
+
+
+def until(events: Sequence[RecordedEvent], moment: pb.Moment, field: str) -> Sequence[RecordedEvent]:
+    """The events up to the moment. `field` is what to blame if there is no such moment."""
+    match moment.WhichOneof("moment"):
+        case "revision":
+            if moment.revision >= len(events):
+                last = len(events) - 1
+                raise InvalidRequest({f"{field}.revision": f"the order's last revision is {last}"})
+            return events[: moment.revision + 1]
+        case "time":
+            try:
+                at = moment.time.ToDatetime(tzinfo=UTC)
+            except (ValueError, OverflowError) as error:
+                raise InvalidRequest({f"{field}.time": "is not a time"}) from error
+            return [event for event in events if event.recorded_at is not None and event.recorded_at <= at]
+        case _:
+            raise InvalidRequest({field: "needs a revision or a time"})
+
+
+def order_of(order_id: str, events: Sequence[RecordedEvent]) -> types.Order | None:
+    """The order after these events, None before the first."""
+    document = fold(codec.recorded(event) for event in events)
+    return None if document is None else replies.order({"_id": order_id, **document})
+
+
+def changes(before: types.Order | None, after: types.Order | None) -> list[pb.FieldChange]:
+    was, now = dict(_fields(before)), dict(_fields(after))
+    return [
+        pb.FieldChange(path=path, before_json=was.get(path, ""), after_json=now.get(path, ""))
+        for path in sorted(was.keys() | now.keys())
+        if was.get(path) != now.get(path)
+    ]
+
+
+def _fields(order: types.Order | None) -> Iterator[tuple[str, str]]:
+    """Each field that is set, by its path, as JSON."""
+    if order is not None:
+        yield from _leaves("", json_format.MessageToDict(order, preserving_proto_field_name=True))
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(f"{path}.{name}" if path else name, inner)
+    elif isinstance(value, list):
+        key = KEYS.get(path.rpartition(".")[2])
+        for index, inner in enumerate(value):
+            name = inner[key] if key and isinstance(inner, dict) else index
+            yield from _leaves(f"{path}[{name}]", inner)
+    else:
+        yield path, json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,147 @@
+"""How the events of an order become the document that shows it: pure, for the view and for any moment of the past."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from server.domain.order.events import (
+    LineAdded,
+    LineQuantityChanged,
+    LineRemoved,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderCreated,
+    OrderEvent,
+    OrderPlaced,
+    ShipmentCreated,
+    ShipmentDelivered,
+    ShipmentDispatched,
+    ShippingAddressChanged,
+)
+from server.eventstore.recorded import Recorded
+from server.readmodel.documents import Line, OrderDetail, Parcel, to_micros
+
+Reduce = Callable[[OrderDetail | None, Recorded[Any]], OrderDetail | None]
+R = TypeVar("R", bound=Callable[..., OrderDetail])
+
+REDUCERS: dict[type[OrderEvent], Reduce] = {}
+
+
+def fold(events: Iterable[Recorded[Any]]) -> OrderDetail | None:
+    """The document after these events, which are the first of an order's stream."""
+    doc: OrderDetail | None = None
+    for event in events:
+        doc = REDUCERS[type(event.data)](doc, event)
+    return doc
+
+
+def on(event: type[OrderEvent]) -> Callable[[R], R]:
+    def register(reduce: R) -> R:
+        REDUCERS[event] = reduce
+        return reduce
+
+    return register
+
+
+def changed(doc: OrderDetail | None, e: Recorded[Any], **fields: Any) -> OrderDetail:
+    """The document with new fields, stamped with when and where in the stream."""
+    assert doc is not None, f"{e.stream} has no OrderCreated before revision {e.revision}"
+    return {**doc, **fields, "updated_at": to_micros(e.data.at), "revision": e.revision}  # type: ignore[typeddict-item]
+
+
+@on(OrderCreated)
+def created(_: OrderDetail | None, e: Recorded[OrderCreated]) -> OrderDetail:
+    at = to_micros(e.data.at)
+    return {
+        "customer_id": e.data.customer_id,
+        "status": "DRAFT",
+        "currency": e.data.currency,
+        "lines": [],
+        "address": None,
+        "shipments": [],
+        "created_at": at,
+        "placed_at": None,
+        "expires_at": None,
+        "updated_at": at,
+        "cancel_reason": "",
+        "revision": e.revision,
+    }
+
+
+@on(LineAdded)
+def line_added(doc: OrderDetail | None, e: Recorded[LineAdded]) -> OrderDetail:
+    line: Line = {
+        "line_id": e.data.line_id,
+        "sku": e.data.sku,
+        "name": e.data.name,
+        "quantity": e.data.quantity,
+        "price_minor": e.data.unit_price.amount_minor,
+    }
+    return changed(doc, e, lines=[*lines(doc), line])
+
+
+@on(LineQuantityChanged)
+def quantity_changed(doc: OrderDetail | None, e: Recorded[LineQuantityChanged]) -> OrderDetail:
+    new = [{**x, "quantity": e.data.quantity} if x["line_id"] == e.data.line_id else x for x in lines(doc)]
+    return changed(doc, e, lines=new)
+
+
+@on(LineRemoved)
+def line_removed(doc: OrderDetail | None, e: Recorded[LineRemoved]) -> OrderDetail:
+    return changed(doc, e, lines=[x for x in lines(doc) if x["line_id"] != e.data.line_id])
+
+
+@on(ShippingAddressChanged)
+def address_changed(doc: OrderDetail | None, e: Recorded[ShippingAddressChanged]) -> OrderDetail:
+    return changed(doc, e, address=asdict(e.data.address))
+
+
+@on(OrderPlaced)
+def placed(doc: OrderDetail | None, e: Recorded[OrderPlaced]) -> OrderDetail:
+    at, expires_at = to_micros(e.data.at), to_micros(e.data.expires_at)
+    return changed(doc, e, status="PLACED", placed_at=at, expires_at=expires_at)
+
+
+@on(OrderConfirmed)
+def confirmed(doc: OrderDetail | None, e: Recorded[OrderConfirmed]) -> OrderDetail:
+    return changed(doc, e, status="CONFIRMED")
+
+
+@on(OrderCancelled)
+def cancelled(doc: OrderDetail | None, e: Recorded[OrderCancelled]) -> OrderDetail:
+    return changed(doc, e, status="CANCELLED", cancel_reason=e.data.reason)
+
+
+@on(ShipmentCreated)
+def shipment_created(doc: OrderDetail | None, e: Recorded[ShipmentCreated]) -> OrderDetail:
+    parcel: Parcel = {
+        "shipment_id": e.data.shipment_id,
+        "status": "CREATED",
+        "lines": [{"line_id": x.line_id, "quantity": x.quantity} for x in e.data.lines],
+        "carrier": "",
+        "tracking_number": "",
+    }
+    return changed(doc, e, shipments=[*shipments(doc), parcel])
+
+
+@on(ShipmentDispatched)
+def dispatched(doc: OrderDetail | None, e: Recorded[ShipmentDispatched]) -> OrderDetail:
+    news = {"status": "DISPATCHED", "carrier": e.data.carrier, "tracking_number": e.data.tracking_number}
+    return changed(doc, e, shipments=with_parcel(doc, e.data.shipment_id, news))
+
+
+@on(ShipmentDelivered)
+def delivered(doc: OrderDetail | None, e: Recorded[ShipmentDelivered]) -> OrderDetail:
+    return changed(doc, e, shipments=with_parcel(doc, e.data.shipment_id, {"status": "DELIVERED"}))
+
+
+def lines(doc: OrderDetail | None) -> list[Line]:
+    return doc["lines"] if doc else []
+
+
+def shipments(doc: OrderDetail | None) -> list[Parcel]:
+    return doc["shipments"] if doc else []
+
+
+def with_parcel(doc: OrderDetail | None, shipment_id: str, news: dict[str, str]) -> list[dict[str, Any]]:
+    return [{**x, **news} if x["shipment_id"] == shipment_id else {**x} for x in shipments(doc)]

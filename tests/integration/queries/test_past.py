@@ -1,0 +1,86 @@
+"""Orders at every moment of their past, from the log."""
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from client import errors
+from client.sdk import OrderstreamClient
+from protos.orders.v1.queries_pb2 import Moment
+from protos.orders.v1.types_pb2 import LineQuantity, OrderStatus
+from tests.integration.queries.test_queries import orders
+from tests.support.calling import fresh_id
+
+
+async def a_life(client: OrderstreamClient) -> tuple[str, list[bytes]]:
+    """An order that went from draft to delivery, and what GetOrder said after every command."""
+    _, [order_id], token = await orders(client, 1)
+    seen = []
+
+    async def look(token: str) -> None:
+        order = (await client.orders.GetOrder(order_id=order_id, consistency_token=token)).order
+        seen.append(order.SerializeToString(deterministic=True))
+
+    await look(token)
+    await look((await client.orders.ConfirmOrder(order_id=order_id)).consistency_token)
+    line_id = (await client.orders.GetOrder(order_id=order_id)).order.lines[0].line_id
+    parcel = LineQuantity(line_id=line_id, quantity=2)
+    made = await client.orders.CreateShipment(order_id=order_id, shipment_id="s1", lines=[parcel])
+    await look(made.consistency_token)
+    sent = await client.orders.DispatchShipment(order_id=order_id, shipment_id="s1", carrier="DHL", tracking_number="1")
+    await look(sent.consistency_token)
+    await look((await client.orders.ConfirmDelivery(order_id=order_id, shipment_id="s1")).consistency_token)
+    return order_id, seen
+
+
+async def test_every_revision_is_what_the_view_showed_at_that_moment(client: OrderstreamClient) -> None:
+    order_id, seen = await a_life(client)
+    for revision, shown in enumerate(seen, start=3):  # 0 to 2: created, line, address
+        then = (await client.orders.GetOrder(order_id=order_id, as_of=Moment(revision=revision))).order
+        assert then.revision == revision
+        assert then.SerializeToString(deterministic=True) == shown
+
+
+async def test_a_time_shows_what_the_log_had_by_then(client: OrderstreamClient) -> None:
+    order_id, _ = await a_life(client)
+    entries = (await client.orders.GetOrderHistory(order_id=order_id)).entries
+    for entry in entries:
+        then = (await client.orders.GetOrder(order_id=order_id, as_of=Moment(time=entry.recorded_at))).order
+        by_then = [e.revision for e in entries if e.recorded_at.ToNanoseconds() <= entry.recorded_at.ToNanoseconds()]
+        assert then.revision == max(by_then)
+    with pytest.raises(errors.NotFound):
+        await client.orders.GetOrder(order_id=order_id, as_of=Moment(time=Timestamp(seconds=1)))
+
+
+async def test_a_diff_tells_the_fields_and_the_events(client: OrderstreamClient) -> None:
+    order_id, _ = await a_life(client)
+    diff = await client.orders.DiffOrder(order_id=order_id, since=Moment(revision=3), until=Moment(revision=6))
+    told = {change.path: (change.before_json, change.after_json) for change in diff.changes}
+    assert told["status"] == ('"ORDER_STATUS_PLACED"', '"ORDER_STATUS_CONFIRMED"')
+    assert told["shipments[s1].carrier"] == ("", '"DHL"')
+    assert not {path for path in told if path.startswith("lines")}
+    assert [entry.event_type for entry in diff.entries] == ["OrderConfirmed", "ShipmentCreated", "ShipmentDispatched"]
+
+
+async def test_a_diff_of_everything_begins_with_nothing(client: OrderstreamClient) -> None:
+    order_id, _ = await a_life(client)
+    diff = await client.orders.DiffOrder(order_id=order_id)
+    assert {change.before_json for change in diff.changes} == {""}
+    assert [entry.revision for entry in diff.entries] == list(range(len(diff.entries)))
+    same = await client.orders.DiffOrder(order_id=order_id, since=Moment(revision=4), until=Moment(revision=4))
+    assert not same.changes
+    assert not same.entries
+
+
+async def test_moments_that_are_none_are_refused(client: OrderstreamClient) -> None:
+    _, [order_id], _ = await orders(client, 1)
+    with pytest.raises(errors.InvalidRequest, match="last revision is 3"):
+        await client.orders.GetOrder(order_id=order_id, as_of=Moment(revision=4))
+    with pytest.raises(errors.InvalidRequest, match="needs a revision or a time"):
+        await client.orders.GetOrder(order_id=order_id, as_of=Moment())
+    with pytest.raises(errors.InvalidRequest, match="is not a time"):
+        await client.orders.GetOrder(order_id=order_id, as_of=Moment(time=Timestamp(seconds=10**15)))
+    with pytest.raises(errors.InvalidRequest, match="before since"):
+        await client.orders.DiffOrder(order_id=order_id, since=Moment(revision=2), until=Moment(revision=1))
+    with pytest.raises(errors.NotFound):
+        await client.orders.DiffOrder(order_id=fresh_id())
+    assert OrderStatus.Name((await client.orders.GetOrder(order_id=order_id)).order.status) == "ORDER_STATUS_PLACED"
