@@ -1,4 +1,5 @@
 """`make bench`, or `python -m bench [--json]`: commands through the service against raw appends, same node, same run.
+`python -m bench node [--quick]`: the embedded node alone.
 
 Both sides are interleaved over several rounds; the ratio is taken round by round and the median told with its spread.
 Absolute figures belong to one machine and one moment.
@@ -21,6 +22,7 @@ from esdbclient import NewEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from uuid_utils import uuid7
 
+from bench import node
 from client.sdk import OrderstreamClient
 from client.stack import stack
 
@@ -110,9 +112,15 @@ def goal(id_: str, what: str, pairs: list[tuple[float, float]], wanted: float, *
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    as_json = parser.parse_args().json
+    parts = parser.add_subparsers(dest="part")
+    of_node = parts.add_parser("node", help="the embedded node: appends, reads, subscriptions, memory, start-up")
+    of_node.add_argument("--quick", action="store_true", help="fewer rounds, and a log of 10,000 events only")
+    arguments = parser.parse_args()
+    if arguments.part == "node":
+        print(json.dumps(node.run(quick=arguments.quick), indent=2))
+        return
     result = asyncio.run(measure())
-    if as_json:
+    if arguments.json:
         print(json.dumps(result))
         return
     for x in result["goals"]:

@@ -48,6 +48,15 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--data", type=Path, help="a directory of its own; without it nothing is kept")
         one.add_argument("--memory", action="store_true", help="keep nothing")
         one.add_argument("--with-parent", action="store_true", help="stop when standard input ends")
+        if store == "eventstore":
+            one.add_argument("--advertise", default="", metavar="HOST", help="the host named in gossip (localhost)")
+            one.add_argument(
+                "--projections", choices=["off", "system"], default="off", help="system: run the five that make links"
+            )
+            one.add_argument(
+                "--start-standard-projections", action="store_const", const="system", dest="projections",
+                help="the same as --projections system",
+            )  # fmt: skip
         one.set_defaults(run=lambda a: asyncio.run(serve(a)))
     both = commands.add_parser("stack", help="run both")
     both.add_argument("--data", type=Path)
@@ -72,7 +81,15 @@ async def serve(arguments: argparse.Namespace) -> None:
     directory = None if arguments.memory else arguments.data
     port = PORTS[store] if arguments.port is None else arguments.port
     serving: AbstractAsyncContextManager[str] = (
-        node(directory, host=host, port=port) if store == "eventstore" else mongo(directory, host=host, port=port)
+        node(
+            directory,
+            host=host,
+            port=port,
+            advertise=arguments.advertise,
+            system_projections=arguments.projections == "system",
+        )
+        if store == "eventstore"
+        else mongo(directory, host=host, port=port)
     )
     async with serving as address:
         uri = f"esdb://{address}?Tls=false" if store == "eventstore" else uri_of(address)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -23,12 +23,12 @@ class Uris(NamedTuple):
 
 
 @contextmanager
-def started(store: str, data: Path | None = None, *, port: int = 0) -> Iterator[str]:
+def started(store: str, data: Path | None = None, *, port: int = 0, options: Sequence[str] = ()) -> Iterator[str]:
     """Run `eventstore` or `mongo` on `data` (None: nothing is kept), on `port` (0: a free one); yields its URI.
 
-    For code without an event loop. Raises `NotStartedError`.
+    `options` are more of its command line. For code without an event loop. Raises `NotStartedError`.
     """
-    arguments = [sys.executable, "-m", "embedded", store, "--port", str(port), "--with-parent"]
+    arguments = [sys.executable, "-m", "embedded", store, "--port", str(port), "--with-parent", *options]
     arguments += ["--memory"] if data is None else ["--data", str(data.absolute())]
     process = subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
@@ -49,8 +49,8 @@ def started(store: str, data: Path | None = None, *, port: int = 0) -> Iterator[
 
 
 @asynccontextmanager
-async def _running(store: str, data: Path | None, port: int) -> AsyncIterator[str]:
-    context = started(store, data, port=port)
+async def _running(store: str, data: Path | None, port: int, options: Sequence[str] = ()) -> AsyncIterator[str]:
+    context = started(store, data, port=port, options=options)
     uri = await asyncio.to_thread(context.__enter__)
     try:
         yield uri
@@ -59,12 +59,15 @@ async def _running(store: str, data: Path | None, port: int) -> AsyncIterator[st
 
 
 @asynccontextmanager
-async def embedded_eventstore(data: Path | None = None, *, port: int = 0) -> AsyncIterator[str]:
+async def embedded_eventstore(
+    data: Path | None = None, *, port: int = 0, system_projections: bool = False
+) -> AsyncIterator[str]:
     """An event store for the length of the block; yields its `esdb://` URI.
 
-    `data` None keeps nothing. Raises `NotStartedError`.
+    `data` None keeps nothing. `system_projections` runs the five that make links. Raises `NotStartedError`.
     """
-    async with _running("eventstore", data, port) as uri:
+    options = ["--projections", "system"] if system_projections else []
+    async with _running("eventstore", data, port, options) as uri:
         yield uri
 
 

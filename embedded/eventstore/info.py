@@ -13,7 +13,11 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 VERSION = "24.10.4"
 LEADER = 8
-FEATURES = {"streams/read": ["position", "events"], "streams/batchappend": ["deadline_duration"]}
+FEATURES = {
+    "streams/read": ["position", "events"],
+    "streams/batchappend": ["deadline_duration"],
+    "projections/create": ["track_emitted_streams"],
+}
 
 
 def _messages() -> dict[str, Any]:
@@ -52,10 +56,15 @@ def supported_methods(services: dict[str, list[str]]) -> bytes:
     for service, methods in services.items():
         for method in methods:
             key = f"{service.rsplit('.', 1)[1]}/{method}".lower()
-            features = ["stream", "all"] if "persistent" in key else FEATURES.get(key, [])
+            features = ["stream", "all"] if "persistentsub" in key.split("/")[0] else FEATURES.get(key, [])
             answer.methods.add(method_name=method.lower(), service_name=service.lower(), features=features)
     encoded: bytes = answer.SerializeToString()
     return encoded
+
+
+def advertised(host: str) -> str:
+    """The host others are told: what clients on this machine dial, unless the node listens on an address of its own."""
+    return "localhost" if host in {"127.0.0.1", "::1", "[::1]", "0.0.0.0", "::", "[::]"} else host  # noqa: S104  # named
 
 
 class Member:

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from esdbclient.protos.Grpc import persistent_pb2, shared_pb2, streams_pb2
+from esdbclient.protos.Grpc import persistent_pb2, projections_pb2, shared_pb2, streams_pb2
 from google.protobuf.message import DecodeError
 
 from embedded.eventstore.batches import Batches
 from embedded.eventstore.errors import DamagedRecordError, HandlerError, RefusalError
 from embedded.eventstore.following import Feed
-from embedded.eventstore.info import Member, supported_methods
+from embedded.eventstore.info import Member, advertised, supported_methods
 from embedded.eventstore.log import Log, WriterMaker
 from embedded.eventstore.operations import Operations
 from embedded.eventstore.persistent.service import PersistentSubscriptions
+from embedded.eventstore.projections.service import Projections
 from embedded.eventstore.reading import Reading
 from embedded.eventstore.writer import Writer
 from embedded.eventstore.writing import Writing
@@ -46,10 +47,15 @@ async def node(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
+    advertise: str = "",
+    system_projections: bool = False,
     synchronous: str = "FULL",
     writer: WriterMaker = Writer,
 ) -> AsyncIterator[str]:
     """Serve the log in `directory` (None: one that goes with the node); yields the bound `host:port`.
+
+    `advertise` is the host it names in gossip; without it the one it listens on, or `localhost`. `system_projections`
+    starts the five that make links.
 
     Raises `LogError` for an unusable directory and `RuntimeError` for a taken port. When left, open calls are ended,
     what was accepted is written, and the directory is free again.
@@ -67,7 +73,9 @@ async def node(
             server = grpc.aio.server(options=OPTIONS)
             bound = server.add_insecure_port(f"{host}:{port}")
             persistent = PersistentSubscriptions(opened, feed)
-            services = _services(opened, feed, persistent, Member(host, bound))
+            projections = Projections(opened, start_system=system_projections)
+            member = Member(advertise or advertised(host), bound)
+            services = _services(opened, feed, persistent, projections, member)
             server.add_generic_rpc_handlers(
                 tuple(grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items())
             )
@@ -75,6 +83,7 @@ async def node(
             try:
                 yield f"{host}:{bound}"
             finally:
+                await projections.close()
                 await persistent.close()  # its consumers are told before the connections go
                 await server.stop(STOP_GRACE)
         finally:
@@ -83,7 +92,7 @@ async def node(
 
 
 def _services(
-    opened: Log, feed: Feed, persistent: PersistentSubscriptions, member: Member
+    opened: Log, feed: Feed, persistent: PersistentSubscriptions, projections: Projections, member: Member
 ) -> dict[str, dict[str, Any]]:
     writing, reading, batches = Writing(opened), Reading(opened, feed), Batches(opened)
 
@@ -94,7 +103,7 @@ def _services(
         return supported_methods({name: list(methods) for name, methods in services.items()})
 
     operations = Operations(opened, persistent)
-    s, p = streams_pb2, persistent_pb2
+    s, p, j = streams_pb2, persistent_pb2, projections_pb2
     services: dict[str, dict[str, Any]] = {
         "event_store.client.streams.Streams": {
             "Read": grpc.unary_stream_rpc_method_handler(_stream(reading.read), _reading(s.ReadReq)),
@@ -114,6 +123,20 @@ def _services(
             "ReplayParked": _one(persistent.replay_parked, p.ReplayParkedReq),
             "List": _one(persistent.list, p.ListReq),
             "RestartSubsystem": _one(persistent.restart, shared_pb2.Empty),
+        },
+        "event_store.client.projections.Projections": {
+            "Create": _one(projections.create, j.CreateReq),
+            "Update": _one(projections.update, j.UpdateReq),
+            "Delete": _one(projections.delete, j.DeleteReq),
+            "Statistics": grpc.unary_stream_rpc_method_handler(
+                _stream(projections.statistics), _reading(j.StatisticsReq)
+            ),
+            "Disable": _one(projections.disable, j.DisableReq),
+            "Enable": _one(projections.enable, j.EnableReq),
+            "Reset": _one(projections.reset, j.ResetReq),
+            "State": _one(projections.state, j.StateReq),
+            "Result": _one(projections.result, j.ResultReq),
+            "RestartSubsystem": _one(projections.restart, shared_pb2.Empty),
         },
         "event_store.client.operations.Operations": {
             name: grpc.unary_unary_rpc_method_handler(_unary(handler), None, _encode)

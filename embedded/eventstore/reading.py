@@ -108,9 +108,8 @@ class Reading:
 
     async def _subscribe_stream(self, stream: str, options: Any, shape: Shape) -> AsyncGenerator[bytes, None]:
         last, _ = self._state(stream)
-        kind = options.WhichOneof("revision_option")
-        asked = clamp(options.revision) if kind == "revision" else TOMBSTONE
-        at = -1 if kind in {"start", None} else (last if asked == TOMBSTONE else asked)
+        asked = _revision(options)
+        at = -1 if options.WhichOneof("revision_option") == "start" else (last if asked == TOMBSTONE else asked)
         follower = Follower(stream)
         self._feed.add(follower)
         try:
@@ -142,7 +141,9 @@ class Reading:
 
     async def _subscribe_all(self, options: Any, wanted: Wanted | None, shape: Shape) -> AsyncGenerator[bytes, None]:
         kind = options.all.WhichOneof("all_option")
-        at = position_of(options.all.position) if kind == "position" else (0 if kind != "end" else TOMBSTONE)
+        if kind is None:
+            raise invalid("no position")
+        at = {"start": 0, "end": TOMBSTONE}[kind] if kind != "position" else position_of(options.all.position)
         at = self._log.head if at == TOMBSTONE else at
         passage = _Passage(options.filter if wanted else None, wanted, start=at)
         follower = Follower(None, passage.skips_not)

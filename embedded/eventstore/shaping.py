@@ -17,6 +17,11 @@ LINK = "$>"
 _TARGET = re.compile(rb"\s*(-?\d+)(@?)(.*)", re.DOTALL)
 _HIDDEN = re.compile(r"\$epoch-information|\$persistentsubscription-\$all::.*-(checkpoint|parked)", re.DOTALL)
 
+_DIALECT = re.compile(
+    r"(?P<escaped>\\\\)|(?P<named>\(\?<[A-Za-z_]\w*>)|(?P<reference>\\k<\w+>)|(?P<end>\\z)|(?P<last>\\Z)"
+)
+_SPELLING = {"escaped": r"\\", "named": "(?P<{}>", "reference": "(?P={})", "end": r"\Z", "last": r"(?=\n?\Z)"}
+
 
 def is_hidden(stream: str) -> bool:
     """True for the node's own book-keeping, which no reader of everything ever sees."""
@@ -90,10 +95,15 @@ def filter_of(filter_: Any) -> Wanted:
     )
 
 
+def _as_python(regex: str) -> str:
+    """What .NET writes otherwise: named groups, references to them, the ends of the text."""
+    return _DIALECT.sub(lambda m: _SPELLING[m.lastgroup or ""].format(m[0][3:-1]), regex)
+
+
 def matching(*, by_type: bool, regex: str, prefixes: Any) -> Wanted:
     if regex:
         try:
-            search = re.compile(regex).search
+            search = re.compile(_as_python(regex)).search
         except (re.error, RecursionError, OverflowError) as error:
             raise HandlerError("bad regex") from error
         return (lambda e: search(e.type) is not None) if by_type else (lambda e: search(e.stream) is not None)

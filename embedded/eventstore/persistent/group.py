@@ -110,6 +110,7 @@ class Group:
         self._pinned: dict[int, Consumer] = {}
         self._since_checkpoint, self._checkpoint_at = 0, time.monotonic()
         self.total = self.per_second = self._total_before = 0
+        self._replaying = 0
         self._wake = asyncio.Event()
         self.follower = _Waking(None if config.source == ALL else config.source, self._wake)
         self._task = asyncio.create_task(self._run())
@@ -256,8 +257,30 @@ class Group:
         low, _ = self._log.limits(self.config.parked_stream).visible(newest.revision)
         return min(low, newest.revision + 1), newest.revision + 1
 
+    @property
+    def status(self) -> str:
+        """The names of what is so, as the real server tells them."""
+        end = self._log.head if self.config.source == ALL else self._newest_revision()
+        flags = (
+            ("Behind", self._next <= end),
+            ("ReplayingParkedMessages", self._replaying > 0),
+            ("Live", self._next > end),
+        )
+        return ", ".join(name for name, holds in flags if holds)
+
+    def _newest_revision(self) -> int:
+        newest = self._log.last_of(self.config.source)
+        return -1 if newest is None or newest.revision == TOMBSTONE else newest.revision
+
     async def replay(self, stop_at: int | None) -> None:
         """Deliver parked events again, up to `stop_at` (None: all that are parked now)."""
+        self._replaying += 1
+        try:
+            await self._replay(stop_at)
+        finally:
+            self._replaying -= 1
+
+    async def _replay(self, stop_at: int | None) -> None:
         await write(self._log, lambda writer: writer.keep("replayed", self.config.key, None))  # after earlier parks
         first, end = self.parked_range()
         end = end if stop_at is None else min(end, stop_at)
@@ -297,8 +320,7 @@ class Group:
     def _advance(self) -> bool:
         """Deliver what can be delivered; True if there may be more at once."""
         self._push()
-        hungry = any(c.has_room for c in self.consumers) and len(self.buffer) < self.config.history_buffer_size
-        return hungry and self._fetch()
+        return len(self.buffer) < self.config.history_buffer_size and self._fetch()
 
     def _fetch(self) -> bool:
         """Buffer a page of the source; False at its end."""

@@ -195,7 +195,7 @@ def _info(group: Group) -> Any:
     info = pb.SubscriptionInfo(
         event_source=c.source,
         group_name=c.group,
-        status="Live",
+        status=group.status,
         average_per_second=group.per_second,
         total_items=group.total,
         count_since_last_measurement=group.per_second,

@@ -42,6 +42,15 @@ await client.deletePersistentSubscriptionToStream(stream, "g");
 await client.deletePersistentSubscriptionToAll(stream);
 seen.gone = await errorOf(() => client.getPersistentSubscriptionToStreamInfo(stream, "g"));
 
+const links = client.subscribeToStream("$ce-node", { resolveLinkTos: true, fromRevision: m.START });
+seen.category = await taken(links, 2);
+await client.createProjection(`p-${stream}`, "fromAll()");
+seen.projection = (await client.getProjectionStatus(`p-${stream}`)).status;
+await client.disableProjection(`p-${stream}`);
+seen.stopped = (await client.getProjectionStatus(`p-${stream}`)).status;
+await client.deleteProjection(`p-${stream}`);
+seen.projections = (await client.listProjections()).map((p) => `${p.name} ${p.status}`).sort();
+
 await client.setStreamMetadata(stream, { maxCount: 1 });
 seen.metadata = (await client.getStreamMetadata(stream)).metadata;
 seen.truncated = await taken(client.readStream(stream));

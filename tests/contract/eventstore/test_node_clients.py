@@ -34,7 +34,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("package", list(PACKAGES))
 def test_an_official_client_sees_what_the_protocol_says(package: str, installed: Path) -> None:
-    with started("eventstore") as uri:
+    with started("eventstore", options=["--projections", "system"]) as uri:
         done = subprocess.run(
             ["node", PROGRAM.name, package, uri.replace("Tls", "tls")],  # whichever node is installed
             cwd=installed, capture_output=True, text=True, timeout=60, check=False,
@@ -53,6 +53,13 @@ def test_an_official_client_sees_what_the_protocol_says(package: str, installed:
         "start": "start",
         "listed": 2,
         "gone": "persistent-subscription-does-not-exist",
+        "category": ["T0", "T1"],
+        "projection": "Faulted",
+        "stopped": "Stopped",
+        "projections": [
+            f"${name} Running"
+            for name in ("by_category", "by_correlation_id", "by_event_type", "stream_by_category", "streams")
+        ],
         "metadata": {"maxCount": 1},
         "truncated": ["T1"],
         "deleted": "stream-not-found",

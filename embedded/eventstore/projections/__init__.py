@@ -1,0 +1,1 @@
+"""The five system projections, and the service that manages projections."""

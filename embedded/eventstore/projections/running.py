@@ -1,0 +1,178 @@
+"""A system projection at work: it follows the log and adds links, each of them once.
+
+The links of a page of events and the place reached are one transaction, so a crash repeats nothing and loses nothing.
+A reset goes through the log again, but adds nothing for what was added before.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+
+from embedded.eventstore.errors import RefusalError
+from embedded.eventstore.log import Log
+from embedded.eventstore.projections.system import Emitted, emitted, is_visible
+from embedded.eventstore.records import Entry
+from embedded.eventstore.writer import Outcome, Writer
+from embedded.eventstore.writing import write
+
+log = logging.getLogger(__name__)
+
+KIND = "system projection"
+PAGE = 100  # events whose links are one commit: others do not wait long behind it
+QUIET = (
+    0.2  # seconds without a write of anybody's before links are added: who appends and then reads meets none between
+)
+PATIENCE = 0.6  # seconds after which links are added all the same
+KEEP_AFTER = 5_000  # events that called for no link, after which the place is written down
+TRY_AGAIN = 1.0  # seconds, after the disk did not take it
+
+
+@dataclass(slots=True)
+class Place:
+    """How far a projection is. `added` is the last position whose links exist, also after a reset."""
+
+    at: int = 0
+    added: int = 0
+    enabled: bool = False
+    deleted: bool = False
+
+
+class Pulse:
+    """When users last wrote: shared by all projections of a node."""
+
+    def __init__(self, log: Log) -> None:
+        self._waiting: set[asyncio.Event] = set()
+        self.newest = log.head  # up to where there may be something for them; links are nothing for anybody
+        self._last = self._first = time.monotonic()
+        self._settled = True
+        self._stop = log.on_commit(self._committed)
+
+    def close(self) -> None:
+        self._stop()
+
+    def _committed(self, entries: list[Entry]) -> None:
+        if not any(is_visible(entry.stream) for entry in entries):
+            return
+        self.newest = entries[-1].position
+        self._last = time.monotonic()
+        if self._settled:
+            self._settled, self._first = False, self._last
+        for news in self._waiting:
+            news.set()
+
+    def listen(self) -> asyncio.Event:
+        news = asyncio.Event()
+        self._waiting.add(news)
+        return news
+
+    def forget(self, news: asyncio.Event) -> None:
+        self._waiting.discard(news)
+
+    async def quiet(self) -> None:
+        """Wait until nobody writes, or somebody has written for too long."""
+        while True:
+            now = time.monotonic()
+            left = min(self._last + QUIET, self._first + PATIENCE) - now
+            if left <= 0:
+                self._settled = self._settled or now - self._last >= QUIET
+                return
+            await asyncio.sleep(left)
+
+
+class Running:
+    """One system projection. `error` says why it stands still, if it does."""
+
+    def __init__(self, log: Log, pulse: Pulse, name: str, place: Place) -> None:
+        self._log, self._pulse = log, pulse
+        self.name, self.place = name, place
+        self.processed = 0
+        self.error = ""
+        self._kept_at = place.at
+        self._task: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()  # a write and the place it leads to are one step, also for who stops this
+
+    @property
+    def is_running(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    @property
+    def progress(self) -> float:
+        newest = self._pulse.newest
+        return 100.0 * min(self.place.at, newest) / newest if newest else 100.0
+
+    def start(self) -> None:
+        if not self.is_running:
+            self.error, self.processed = "", 0
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is None:
+            return
+        async with self._writing:
+            self._task.cancel()
+        await asyncio.wait([self._task])
+        self._task = None
+
+    async def keep(self, **changes: object) -> None:
+        """Change the place, durably."""
+        place = Place(**{**asdict(self.place), **changes})
+        await write(self._log, lambda writer: writer.keep(KIND, self.name, json.dumps(asdict(place))))
+        self.place = place
+
+    async def _run(self) -> None:
+        news = self._pulse.listen()
+        try:
+            while True:
+                news.clear()
+                if not await self._step():
+                    await news.wait()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("the projection %s cannot go on", self.name)
+            self.error = str(error)
+        finally:
+            self._pulse.forget(news)
+
+    async def _step(self) -> bool:
+        """Go through one page; False at the end of the log."""
+        page = self._log.all_page(self.place.at, forwards=True, count=PAGE)
+        if not page:
+            return False
+        if any(is_visible(entry.stream) for entry in page):
+            await self._pulse.quiet()
+        new = [found for e in page if e.position > self.place.added for found in emitted(self.name, e)]
+        at = page[-1].position
+        if new or at - self._kept_at >= KEEP_AFTER:
+            await self._write(new, at)
+        else:
+            self.place.at = at
+            await asyncio.sleep(0)
+        self.processed += sum(is_visible(entry.stream) for entry in page)
+        return True
+
+    async def _write(self, new: list[Emitted], at: int) -> None:
+        place = Place(at, max(at, self.place.added), self.place.enabled, self.place.deleted)
+        by_stream: defaultdict[str, list[Emitted]] = defaultdict(list)
+        for found in new:
+            by_stream[found.stream].append(found)
+
+        def add(writer: Writer) -> Outcome:
+            for stream, links in by_stream.items():
+                # at the exact end: no look for repeated ids. A tombstoned stream takes none, and that is all
+                writer.append(stream, writer.last_of(stream), [link.proposed() for link in links])
+            return writer.keep(KIND, self.name, json.dumps(asdict(place)))
+
+        while True:
+            try:
+                async with self._writing:
+                    await write(self._log, add)
+                    self.error, self.place, self._kept_at = "", place, at
+            except RefusalError as error:
+                self.error = error.detail
+                await asyncio.sleep(TRY_AGAIN)
+            else:
+                return

@@ -1,0 +1,231 @@
+"""The Projections service: the system projections run; any other is kept and managed, but nothing here can run it."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import grpc
+from esdbclient.protos.Grpc import projections_pb2 as pb
+from esdbclient.protos.Grpc import shared_pb2
+
+from embedded.eventstore.errors import HandlerError, RefusalError
+from embedded.eventstore.log import Log
+from embedded.eventstore.projections.running import KIND, Place, Pulse, Running
+from embedded.eventstore.projections.system import PROJECTIONS
+from embedded.eventstore.writing import write
+
+QUERY_KIND = "projection"
+NO_ENGINE = "This node has no JavaScript engine: the projection is kept but not run."
+NO_QUERY = "The query is empty."
+MODES = {"transient": "Transient", "continuous": "Continuous", "one_time": "OneTime"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A projection somebody created."""
+
+    name: str
+    mode: str
+    text: str
+    emit_enabled: bool = False
+    track_emitted_streams: bool = False
+    enabled: bool = True
+    version: int = 0
+
+    @property
+    def status(self) -> str:
+        return "Faulted" if self.enabled else "Stopped"
+
+    @property
+    def reason(self) -> str:
+        if not self.enabled:
+            return ""
+        return NO_ENGINE if self.text.strip() else NO_QUERY
+
+
+class Projections:
+    """All projections of a node, as kept in its log. `start_system` enables the five system ones."""
+
+    def __init__(self, log: Log, *, start_system: bool) -> None:
+        self._log = log
+        self._pulse = Pulse(log)
+        kept = {name: Place(**json.loads(text)) for name, text in log.state(KIND).items()}
+        self._system: dict[str, Running] = {}
+        for name in PROJECTIONS:
+            place = kept.get(name, Place())
+            place.deleted = False  # a deleted one is there again after a start, as on the real server
+            place.enabled = place.enabled or start_system
+            self._system[name] = Running(log, self._pulse, name, place)
+            if place.enabled:
+                self._system[name].start()
+        self._queries = {name: Query(**json.loads(text)) for name, text in log.state(QUERY_KIND).items()}
+
+    async def close(self) -> None:
+        for running in self._system.values():
+            await running.stop()
+        self._pulse.close()
+
+    # -------------------------------------------------------------- the service
+
+    async def create(self, request: Any, _: Any) -> Any:
+        options = request.options
+        kind = options.WhichOneof("mode")
+        if kind is None:
+            raise HandlerError("no mode")
+        mode = getattr(options, kind)
+        query = Query(
+            name=getattr(mode, "name", "") or str(uuid.uuid4()),
+            mode=MODES[kind],
+            text=options.query,
+            emit_enabled=getattr(mode, "emit_enabled", False),
+            track_emitted_streams=getattr(mode, "track_emitted_streams", False),
+        )
+        if query.track_emitted_streams and not query.emit_enabled:
+            raise HandlerError("only emitted streams can be tracked")
+        if self._has(query.name):
+            raise _unexpected("Conflict")
+        await self._keep(query)
+        return pb.CreateResp()
+
+    async def update(self, request: Any, _: Any) -> Any:
+        options = request.options
+        found = self._find(options.name)
+        if isinstance(found, Running):
+            raise _unexpected("OperationFailed")  # what a system projection does is fixed
+        changed = replace(found, text=options.query, version=found.version + 1)
+        if options.WhichOneof("emit_option") == "emit_enabled":
+            changed = replace(changed, emit_enabled=options.emit_enabled)
+        await self._keep(changed)
+        return pb.UpdateResp()
+
+    async def delete(self, request: Any, _: Any) -> Any:
+        found = self._find(request.options.name)
+        if isinstance(found, Running):
+            if found.is_running:
+                raise _unexpected("OperationFailed")
+            await found.keep(deleted=True, enabled=False, at=0)
+        else:
+            if found.enabled and found.text.strip():  # it would run, where there is an engine
+                raise _unexpected("OperationFailed")
+            await write(self._log, lambda writer: writer.keep(QUERY_KIND, found.name, None))
+            self._queries.pop(found.name, None)
+        return pb.DeleteResp()
+
+    async def enable(self, request: Any, _: Any) -> Any:
+        await self._switch(request.options.name, on=True)
+        return pb.EnableResp()
+
+    async def disable(self, request: Any, _: Any) -> Any:
+        await self._switch(request.options.name, on=False)
+        return pb.DisableResp()
+
+    async def reset(self, request: Any, _: Any) -> Any:
+        found = self._find(request.options.name)
+        if isinstance(found, Running):
+            was_running = found.is_running
+            await found.stop()
+            await found.keep(at=0)
+            if was_running:
+                found.start()
+        else:
+            await self._keep(replace(found, version=found.version + 1))
+        return pb.ResetResp()
+
+    async def statistics(self, request: Any, _: Any) -> AsyncGenerator[bytes, None]:
+        kind = request.options.WhichOneof("mode")
+        if kind is None:
+            raise HandlerError("no mode")
+        if kind == "name":
+            chosen = [_details(self._find(request.options.name))]
+        else:
+            chosen = [d for d in self._every() if kind == "all" or d.mode == MODES[kind]]
+        for details in chosen:
+            yield bytes(pb.StatisticsResp(details=details).SerializeToString())
+
+    async def state(self, request: Any, context: Any) -> Any:
+        await self._has_state(request.options.name, context)
+        response = pb.StateResp()
+        response.state.struct_value.SetInParent()
+        return response
+
+    async def result(self, request: Any, context: Any) -> Any:
+        await self._has_state(request.options.name, context)
+        response = pb.ResultResp()
+        response.result.struct_value.SetInParent()
+        return response
+
+    async def restart(self, _request: Any, _: Any) -> Any:
+        for running in self._system.values():
+            if running.place.enabled:
+                await running.stop()
+                running.start()
+        return shared_pb2.Empty()
+
+    # -------------------------------------------------------------- what there is
+
+    def _has(self, name: str) -> bool:
+        system = self._system.get(name)
+        return name in self._queries or (system is not None and not system.place.deleted)
+
+    def _find(self, name: str) -> Running | Query:
+        if not self._has(name):
+            raise RefusalError(grpc.StatusCode.NOT_FOUND, f"Projection '{name}' not found")
+        return self._queries[name] if name in self._queries else self._system[name]
+
+    def _every(self) -> Iterator[Any]:
+        for running in self._system.values():
+            if self._has(running.name):
+                yield _details(running)
+        for query in self._queries.values():
+            yield _details(query)
+
+    async def _keep(self, query: Query) -> None:
+        await write(self._log, lambda writer: writer.keep(QUERY_KIND, query.name, json.dumps(asdict(query))))
+        self._queries[query.name] = query
+
+    async def _switch(self, name: str, *, on: bool) -> None:
+        found = self._find(name)
+        if isinstance(found, Query):
+            await self._keep(replace(found, enabled=on))
+            return
+        if not on:
+            await found.stop()
+        await found.keep(enabled=on)
+        if on:
+            found.start()
+
+    async def _has_state(self, name: str, context: Any) -> None:
+        """Come back if there is an answer, which none of these projections has anything in.
+
+        The real server never answers for a projection without a query, and clients count on their deadline then.
+        """
+        found = self._find(name)
+        if isinstance(found, Query) and found.reason == NO_QUERY and context.time_remaining() is not None:
+            await asyncio.Event().wait()
+
+
+def _details(projection: Running | Query) -> Any:
+    details = pb.StatisticsResp.Details(
+        name=projection.name, effectiveName=projection.name, epoch=-1, progress=-1.0, mode="Continuous"
+    )
+    if isinstance(projection, Query):
+        details.status, details.stateReason = projection.status, projection.reason
+        details.mode, details.version = projection.mode, projection.version
+        return details
+    place = f"C:{projection.place.at}/P:{projection.place.at}"
+    details.position = details.lastCheckpoint = place
+    details.progress = projection.progress
+    details.eventsProcessedAfterRestart = projection.processed
+    details.stateReason = projection.error
+    if projection.is_running:
+        details.status = "Running"
+    else:
+        details.status = "Faulted" if projection.error else "Stopped"
+    return details
+
+
+def _unexpected(received: str) -> RefusalError:
+    return RefusalError(grpc.StatusCode.UNKNOWN, f"Envelope callback expected Updated, received {received} instead")
