@@ -224,6 +224,15 @@ class Products:
         price: protos.common.v1.types_pb2.Money | Fields | None = ...,
         deadline: float | None = ...,
     ) -> protos.products.v1.commands_pb2.RegisterProductResponse: ...
+    async def RenameProduct(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        sku: str = ...,
+        name: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.products.v1.commands_pb2.RenameProductResponse: ...
     async def ChangePrice(
         self,
         *,
@@ -383,6 +392,15 @@ class Users:
         email: str = ...,
         deadline: float | None = ...,
     ) -> protos.users.v1.commands_pb2.ChangeEmailResponse: ...
+    async def ChangeName(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        user_id: str = ...,
+        name: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.users.v1.commands_pb2.ChangeNameResponse: ...
     async def BlockUser(
         self,
         *,

@@ -408,6 +408,15 @@ def register_product(
     send("products", "RegisterProduct", as_json, **fields)
 
 
+@products.command("rename")
+def rename_product(
+    sku: Sku, name: str, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
+) -> None:
+    """Give a product another name."""
+    fields = {"sku": sku, "name": name, "request_id": request_id}
+    send("products", "RenameProduct", as_json, **fields, **expecting(expected_revision))
+
+
 @products.command("price")
 def change_price(
     sku: Sku, price: str, currency: str = "EUR", request_id: RequestId = "", expected_revision: Expected = None,
@@ -598,6 +607,15 @@ def register_user(
 def change_email(user_id: UserId, email: str, request_id: RequestId = "", as_json: AsJson = False) -> None:
     """Set the e-mail address."""
     send("users", "ChangeEmail", as_json, user_id=user_id, email=email, request_id=request_id)
+
+
+@users.command("rename")
+def rename_user(
+    user_id: UserId, name: str, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
+) -> None:
+    """Give a user another name."""
+    fields = {"user_id": user_id, "name": name, "request_id": request_id}
+    send("users", "ChangeName", as_json, **fields, **expecting(expected_revision))
 
 
 @users.command("block")

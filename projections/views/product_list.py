@@ -3,7 +3,13 @@
 from typing import Any
 
 from projections.view import View
-from server.domain.product.events import PriceChanged, ProductActivated, ProductDiscontinued, ProductRegistered
+from server.domain.product.events import (
+    PriceChanged,
+    ProductActivated,
+    ProductDiscontinued,
+    ProductRegistered,
+    ProductRenamed,
+)
 from server.eventstore.recorded import Recorded
 from server.readmodel.documents import ProductRow, to_micros
 
@@ -25,6 +31,11 @@ def registered(_: ProductRow | None, e: Recorded[ProductRegistered]) -> ProductR
         "updated_at": to_micros(e.data.at),
         "revision": e.revision,
     }
+
+
+@product_list.on(ProductRenamed)
+def renamed(row: ProductRow | None, e: Recorded[ProductRenamed]) -> ProductRow:
+    return changed(row, e, name=e.data.name)
 
 
 @product_list.on(PriceChanged)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from projections.view import View
-from server.domain.user.events import EmailChanged, UserBlocked, UserRegistered, UserUnblocked
+from server.domain.user.events import EmailChanged, NameChanged, UserBlocked, UserRegistered, UserUnblocked
 from server.eventstore.recorded import Recorded
 from server.readmodel.documents import UserDetail, to_micros
 
@@ -32,6 +32,11 @@ def registered(_: UserDetail | None, e: Recorded[UserRegistered]) -> UserDetail:
 @user_detail.on(EmailChanged)
 def email_changed(user: UserDetail | None, e: Recorded[EmailChanged]) -> UserDetail:
     return changed(user, e, email=e.data.email)
+
+
+@user_detail.on(NameChanged)
+def name_changed(user: UserDetail | None, e: Recorded[NameChanged]) -> UserDetail:
+    return changed(user, e, name=e.data.name)
 
 
 @user_detail.on(UserBlocked)

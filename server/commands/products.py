@@ -15,6 +15,10 @@ async def register(
     return commands.RegisterProduct(sku=sku_, name=request.name, price=_money(request.price), at=world.at)
 
 
+async def rename(request: pb.RenameProductRequest, sku_: str, _: ProductState, world: World) -> commands.RenameProduct:
+    return commands.RenameProduct(sku=sku_, name=request.name, at=world.at)
+
+
 async def change_price(
     request: pb.ChangePriceRequest, sku_: str, _: ProductState, world: World
 ) -> commands.ChangePrice:
@@ -47,6 +51,14 @@ ROUTES = {
         rules={"sku": sku, "name": text(1, 200)},
         required=("price",),
         to_command=register,
+    ),
+    "RenameProduct": Route(
+        decider=PRODUCT,
+        id_field="sku",
+        request=pb.RenameProductRequest,
+        response=pb.RenameProductResponse,
+        rules={"sku": sku, "name": text(1, 200)},
+        to_command=rename,
     ),
     "ChangePrice": Route(
         decider=PRODUCT,

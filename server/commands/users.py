@@ -17,6 +17,10 @@ async def change_email(
     return commands.ChangeEmail(user_id=user_id, email=request.email, at=world.at)
 
 
+async def change_name(request: pb.ChangeNameRequest, user_id: str, _: UserState, world: World) -> commands.ChangeName:
+    return commands.ChangeName(user_id=user_id, name=request.name, at=world.at)
+
+
 async def block(request: pb.BlockUserRequest, user_id: str, _: UserState, world: World) -> commands.BlockUser:
     return commands.BlockUser(user_id=user_id, reason=request.reason, at=world.at)
 
@@ -43,6 +47,14 @@ ROUTES = {
         response=pb.ChangeEmailResponse,
         rules={"email": email},
         to_command=change_email,
+    ),
+    "ChangeName": Route(
+        decider=USER,
+        id_field="user_id",
+        request=pb.ChangeNameRequest,
+        response=pb.ChangeNameResponse,
+        rules={"name": text(1, 200)},
+        to_command=change_name,
     ),
     "BlockUser": Route(
         decider=USER,

@@ -36,6 +36,7 @@ ROWS = (
     Row("ShipmentDispatched", order.ShipmentDispatched, "order"),
     Row("ShipmentDelivered", order.ShipmentDelivered, "order"),
     Row("ProductRegistered", product.ProductRegistered, "product"),
+    Row("ProductRenamed", product.ProductRenamed, "product"),
     Row("PriceChanged", product.PriceChanged, "product"),
     Row("ProductActivated", product.ProductActivated, "product"),
     Row("ProductDiscontinued", product.ProductDiscontinued, "product"),
@@ -48,6 +49,7 @@ ROWS = (
     Row("StockRestocked", stock.StockRestocked, "stock"),
     Row("UserRegistered", user.UserRegistered, "user"),
     Row("EmailChanged", user.EmailChanged, "user"),
+    Row("NameChanged", user.NameChanged, "user"),
     Row("UserBlocked", user.UserBlocked, "user"),
     Row("UserUnblocked", user.UserUnblocked, "user"),
 )

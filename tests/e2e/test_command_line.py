@@ -114,6 +114,15 @@ def test_an_order_is_shown_as_it_was(line: Line) -> None:
     assert "not both" in line("orders", "get", order_id, "--at-revision", "0", "--at-time", "2026-01-01", code=2)
 
 
+def test_products_and_users_can_be_renamed(line: Line) -> None:
+    line("products", "register", "jam", "--name", "Jam", "--price", "2.00")
+    token = line("products", "rename", "jam", "Plum jam", "--json")["consistency_token"]
+    assert line("products", "get", "jam", "--token", token, "--json")["product"]["name"] == "Plum jam"
+    bob = line("users", "register", "--name", "Bob", "--email", "bob@example.org", "--json")["user_id"]
+    token = line("users", "rename", bob, "Robert", "--json")["consistency_token"]
+    assert line("users", "get", bob, "--token", token, "--json")["user"]["name"] == "Robert"
+
+
 def test_what_goes_wrong_is_one_line_and_an_exit_code(line: Line) -> None:
     assert "ORDER_NOT_FOUND" in line("orders", "get", str(uuid.uuid4()), code=4)
     assert "FIELD_INVALID" in line("orders", "get", "not-a-uuid", code=3)

@@ -1,6 +1,12 @@
 """One example of every event there is."""
 
-from server.domain.product.events import PriceChanged, ProductActivated, ProductDiscontinued, ProductRegistered
+from server.domain.product.events import (
+    PriceChanged,
+    ProductActivated,
+    ProductDiscontinued,
+    ProductRegistered,
+    ProductRenamed,
+)
 from server.domain.stock.events import (
     ReservationCommitted,
     ReservationExpired,
@@ -10,7 +16,7 @@ from server.domain.stock.events import (
     StockReserved,
     StockRestocked,
 )
-from server.domain.user.events import EmailChanged, UserBlocked, UserRegistered, UserUnblocked
+from server.domain.user.events import EmailChanged, NameChanged, UserBlocked, UserRegistered, UserUnblocked
 from server.eventstore.registry import DomainEvent
 from tests.support import orders
 from tests.support.orders import ANN, NOON, euros
@@ -28,6 +34,7 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     orders.dispatched(),
     orders.delivered(),
     ProductRegistered(sku="tea", name="Tea", price=euros(2**53 - 1), at=NOON),
+    ProductRenamed(sku="tea", name="Green tea", at=NOON),
     PriceChanged(sku="tea", price=euros(400), at=NOON.replace(microsecond=123456)),
     ProductActivated(sku="tea", at=NOON),
     ProductDiscontinued(sku="tea", at=NOON),
@@ -40,6 +47,7 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     StockRestocked(sku="tea", return_id=ANN, quantity=1, at=NOON),
     UserRegistered(user_id=ANN, email="ann@example.org", name="Änn 安", at=NOON),
     EmailChanged(user_id=ANN, email="ann@example.com", at=NOON),
+    NameChanged(user_id=ANN, name="Anne", at=NOON),
     UserBlocked(user_id=ANN, reason="chargeback", at=NOON),
     UserUnblocked(user_id=ANN, at=NOON),
 )

@@ -79,6 +79,60 @@ class RegisterProductResponse(google.protobuf.message.Message):
 Global___RegisterProductResponse: typing_extensions.TypeAlias = RegisterProductResponse
 
 @typing.final
+class RenameProductRequest(google.protobuf.message.Message):
+    """RenameProductRequest gives a product another name; orders keep the one they were made with."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    SKU_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the product's last event, or the reply is ABORTED."""
+    sku: builtins.str
+    """sku is the product's id: 1 to 64 of A-Z a-z 0-9 . _ -"""
+    name: builtins.str
+    """name is 1 to 200 characters."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        sku: builtins.str = ...,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "name", b"name", "request_id", b"request_id", "sku", b"sku"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___RenameProductRequest: typing_extensions.TypeAlias = RenameProductRequest
+
+@typing.final
+class RenameProductResponse(google.protobuf.message.Message):
+    """RenameProductResponse says where the product now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the product's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___RenameProductResponse: typing_extensions.TypeAlias = RenameProductResponse
+
+@typing.final
 class ChangePriceRequest(google.protobuf.message.Message):
     """ChangePriceRequest sets the price of a unit, from now on; open drafts keep theirs until they are placed."""
 

@@ -40,6 +40,11 @@ class ProductCommandServiceStub(object):
                 request_serializer=protos_dot_products_dot_v1_dot_commands__pb2.RegisterProductRequest.SerializeToString,
                 response_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.RegisterProductResponse.FromString,
                 _registered_method=True)
+        self.RenameProduct = channel.unary_unary(
+                '/products.v1.ProductCommandService/RenameProduct',
+                request_serializer=protos_dot_products_dot_v1_dot_commands__pb2.RenameProductRequest.SerializeToString,
+                response_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.RenameProductResponse.FromString,
+                _registered_method=True)
         self.ChangePrice = channel.unary_unary(
                 '/products.v1.ProductCommandService/ChangePrice',
                 request_serializer=protos_dot_products_dot_v1_dot_commands__pb2.ChangePriceRequest.SerializeToString,
@@ -63,6 +68,13 @@ class ProductCommandServiceServicer(object):
 
     def RegisterProduct(self, request, context):
         """RegisterProduct makes a product known; it is not on sale until activated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenameProduct(self, request, context):
+        """RenameProduct gives a product another name; orders keep the one they were made with.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,6 +108,11 @@ def add_ProductCommandServiceServicer_to_server(servicer, server):
                     servicer.RegisterProduct,
                     request_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.RegisterProductRequest.FromString,
                     response_serializer=protos_dot_products_dot_v1_dot_commands__pb2.RegisterProductResponse.SerializeToString,
+            ),
+            'RenameProduct': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenameProduct,
+                    request_deserializer=protos_dot_products_dot_v1_dot_commands__pb2.RenameProductRequest.FromString,
+                    response_serializer=protos_dot_products_dot_v1_dot_commands__pb2.RenameProductResponse.SerializeToString,
             ),
             'ChangePrice': grpc.unary_unary_rpc_method_handler(
                     servicer.ChangePrice,
@@ -141,6 +158,33 @@ class ProductCommandService(object):
             '/products.v1.ProductCommandService/RegisterProduct',
             protos_dot_products_dot_v1_dot_commands__pb2.RegisterProductRequest.SerializeToString,
             protos_dot_products_dot_v1_dot_commands__pb2.RegisterProductResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenameProduct(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/products.v1.ProductCommandService/RenameProduct',
+            protos_dot_products_dot_v1_dot_commands__pb2.RenameProductRequest.SerializeToString,
+            protos_dot_products_dot_v1_dot_commands__pb2.RenameProductResponse.FromString,
             options,
             channel_credentials,
             insecure,

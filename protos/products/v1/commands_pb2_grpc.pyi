@@ -41,6 +41,22 @@ _ProductCommandServiceRegisterProductType = typing_extensions.TypeVar(
     ],
 )
 
+_ProductCommandServiceRenameProductType = typing_extensions.TypeVar(
+    '_ProductCommandServiceRenameProductType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.RenameProductRequest,
+        protos.products.v1.commands_pb2.RenameProductResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.RenameProductRequest,
+        protos.products.v1.commands_pb2.RenameProductResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.RenameProductRequest,
+        protos.products.v1.commands_pb2.RenameProductResponse,
+    ],
+)
+
 _ProductCommandServiceChangePriceType = typing_extensions.TypeVar(
     '_ProductCommandServiceChangePriceType',
     grpc.UnaryUnaryMultiCallable[
@@ -89,7 +105,7 @@ _ProductCommandServiceDiscontinueProductType = typing_extensions.TypeVar(
     ],
 )
 
-class ProductCommandServiceStub(typing.Generic[_ProductCommandServiceRegisterProductType, _ProductCommandServiceChangePriceType, _ProductCommandServiceActivateProductType, _ProductCommandServiceDiscontinueProductType]):
+class ProductCommandServiceStub(typing.Generic[_ProductCommandServiceRegisterProductType, _ProductCommandServiceRenameProductType, _ProductCommandServiceChangePriceType, _ProductCommandServiceActivateProductType, _ProductCommandServiceDiscontinueProductType]):
     """ProductCommandService changes products. Every call may be repeated with the same request_id."""
 
     @typing.overload
@@ -97,6 +113,10 @@ class ProductCommandServiceStub(typing.Generic[_ProductCommandServiceRegisterPro
         grpc.UnaryUnaryMultiCallable[
             protos.products.v1.commands_pb2.RegisterProductRequest,
             protos.products.v1.commands_pb2.RegisterProductResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.RenameProductRequest,
+            protos.products.v1.commands_pb2.RenameProductResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             protos.products.v1.commands_pb2.ChangePriceRequest,
@@ -119,6 +139,10 @@ class ProductCommandServiceStub(typing.Generic[_ProductCommandServiceRegisterPro
             protos.products.v1.commands_pb2.RegisterProductResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            protos.products.v1.commands_pb2.RenameProductRequest,
+            protos.products.v1.commands_pb2.RenameProductResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             protos.products.v1.commands_pb2.ChangePriceRequest,
             protos.products.v1.commands_pb2.ChangePriceResponse,
         ],
@@ -135,6 +159,9 @@ class ProductCommandServiceStub(typing.Generic[_ProductCommandServiceRegisterPro
     RegisterProduct: _ProductCommandServiceRegisterProductType
     """RegisterProduct makes a product known; it is not on sale until activated."""
 
+    RenameProduct: _ProductCommandServiceRenameProductType
+    """RenameProduct gives a product another name; orders keep the one they were made with."""
+
     ChangePrice: _ProductCommandServiceChangePriceType
     """ChangePrice sets the price of a unit, from now on; open drafts keep theirs until they are placed."""
 
@@ -148,6 +175,10 @@ ProductCommandServiceAsyncStub: typing_extensions.TypeAlias = ProductCommandServ
     grpc.aio.UnaryUnaryMultiCallable[
         protos.products.v1.commands_pb2.RegisterProductRequest,
         protos.products.v1.commands_pb2.RegisterProductResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.products.v1.commands_pb2.RenameProductRequest,
+        protos.products.v1.commands_pb2.RenameProductResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         protos.products.v1.commands_pb2.ChangePriceRequest,
@@ -173,6 +204,14 @@ class ProductCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.products.v1.commands_pb2.RegisterProductResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.RegisterProductResponse]]:
         """RegisterProduct makes a product known; it is not on sale until activated."""
+
+    @abc.abstractmethod
+    def RenameProduct(
+        self,
+        request: protos.products.v1.commands_pb2.RenameProductRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.products.v1.commands_pb2.RenameProductResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.RenameProductResponse]]:
+        """RenameProduct gives a product another name; orders keep the one they were made with."""
 
     @abc.abstractmethod
     def ChangePrice(

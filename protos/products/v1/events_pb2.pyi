@@ -56,6 +56,35 @@ class ProductRegistered(google.protobuf.message.Message):
 Global___ProductRegistered: typing_extensions.TypeAlias = ProductRegistered
 
 @typing.final
+class ProductRenamed(google.protobuf.message.Message):
+    """ProductRenamed gives a product another name; orders keep the one they were made with."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    sku: builtins.str
+    """sku is the product's id."""
+    name: builtins.str
+    """name is the new one."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        sku: builtins.str = ...,
+        name: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "name", b"name", "sku", b"sku"]) -> None: ...
+
+Global___ProductRenamed: typing_extensions.TypeAlias = ProductRenamed
+
+@typing.final
 class PriceChanged(google.protobuf.message.Message):
     """PriceChanged sets the price of a unit."""
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/users/v1/commands.proto\x12\x08users.v1\"W\n\x13RegisterUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\"T\n\x14RegisterUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"~\n\x12\x43hangeEmailRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"B\n\x13\x43hangeEmailResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"}\n\x10\x42lockUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"@\n\x11\x42lockUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"o\n\x12UnblockUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\tB\x14\n\x12_expected_revision\"B\n\x13UnblockUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t2\xc1\x02\n\x12UserCommandService\x12M\n\x0cRegisterUser\x12\x1d.users.v1.RegisterUserRequest\x1a\x1e.users.v1.RegisterUserResponse\x12J\n\x0b\x43hangeEmail\x12\x1c.users.v1.ChangeEmailRequest\x1a\x1d.users.v1.ChangeEmailResponse\x12\x44\n\tBlockUser\x12\x1a.users.v1.BlockUserRequest\x1a\x1b.users.v1.BlockUserResponse\x12J\n\x0bUnblockUser\x12\x1c.users.v1.UnblockUserRequest\x1a\x1d.users.v1.UnblockUserResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/users/v1/commands.proto\x12\x08users.v1\"W\n\x13RegisterUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\"T\n\x14RegisterUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"~\n\x12\x43hangeEmailRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"B\n\x13\x43hangeEmailResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"|\n\x11\x43hangeNameRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"A\n\x12\x43hangeNameResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"}\n\x10\x42lockUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"@\n\x11\x42lockUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"o\n\x12UnblockUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\tB\x14\n\x12_expected_revision\"B\n\x13UnblockUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t2\x8a\x03\n\x12UserCommandService\x12M\n\x0cRegisterUser\x12\x1d.users.v1.RegisterUserRequest\x1a\x1e.users.v1.RegisterUserResponse\x12J\n\x0b\x43hangeEmail\x12\x1c.users.v1.ChangeEmailRequest\x1a\x1d.users.v1.ChangeEmailResponse\x12G\n\nChangeName\x12\x1b.users.v1.ChangeNameRequest\x1a\x1c.users.v1.ChangeNameResponse\x12\x44\n\tBlockUser\x12\x1a.users.v1.BlockUserRequest\x1a\x1b.users.v1.BlockUserResponse\x12J\n\x0bUnblockUser\x12\x1c.users.v1.UnblockUserRequest\x1a\x1d.users.v1.UnblockUserResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,14 +39,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHANGEEMAILREQUEST']._serialized_end=345
   _globals['_CHANGEEMAILRESPONSE']._serialized_start=347
   _globals['_CHANGEEMAILRESPONSE']._serialized_end=413
-  _globals['_BLOCKUSERREQUEST']._serialized_start=415
-  _globals['_BLOCKUSERREQUEST']._serialized_end=540
-  _globals['_BLOCKUSERRESPONSE']._serialized_start=542
-  _globals['_BLOCKUSERRESPONSE']._serialized_end=606
-  _globals['_UNBLOCKUSERREQUEST']._serialized_start=608
-  _globals['_UNBLOCKUSERREQUEST']._serialized_end=719
-  _globals['_UNBLOCKUSERRESPONSE']._serialized_start=721
-  _globals['_UNBLOCKUSERRESPONSE']._serialized_end=787
-  _globals['_USERCOMMANDSERVICE']._serialized_start=790
-  _globals['_USERCOMMANDSERVICE']._serialized_end=1111
+  _globals['_CHANGENAMEREQUEST']._serialized_start=415
+  _globals['_CHANGENAMEREQUEST']._serialized_end=539
+  _globals['_CHANGENAMERESPONSE']._serialized_start=541
+  _globals['_CHANGENAMERESPONSE']._serialized_end=606
+  _globals['_BLOCKUSERREQUEST']._serialized_start=608
+  _globals['_BLOCKUSERREQUEST']._serialized_end=733
+  _globals['_BLOCKUSERRESPONSE']._serialized_start=735
+  _globals['_BLOCKUSERRESPONSE']._serialized_end=799
+  _globals['_UNBLOCKUSERREQUEST']._serialized_start=801
+  _globals['_UNBLOCKUSERREQUEST']._serialized_end=912
+  _globals['_UNBLOCKUSERRESPONSE']._serialized_start=914
+  _globals['_UNBLOCKUSERRESPONSE']._serialized_end=980
+  _globals['_USERCOMMANDSERVICE']._serialized_start=983
+  _globals['_USERCOMMANDSERVICE']._serialized_end=1377
 # @@protoc_insertion_point(module_scope)

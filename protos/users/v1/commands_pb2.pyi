@@ -127,6 +127,60 @@ class ChangeEmailResponse(google.protobuf.message.Message):
 Global___ChangeEmailResponse: typing_extensions.TypeAlias = ChangeEmailResponse
 
 @typing.final
+class ChangeNameRequest(google.protobuf.message.Message):
+    """ChangeNameRequest gives a user another name."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the user's last event, or the reply is ABORTED."""
+    user_id: builtins.str
+    """user_id is a UUID."""
+    name: builtins.str
+    """name is 1 to 200 characters."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        user_id: builtins.str = ...,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "name", b"name", "request_id", b"request_id", "user_id", b"user_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___ChangeNameRequest: typing_extensions.TypeAlias = ChangeNameRequest
+
+@typing.final
+class ChangeNameResponse(google.protobuf.message.Message):
+    """ChangeNameResponse says where the user now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the user's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___ChangeNameResponse: typing_extensions.TypeAlias = ChangeNameResponse
+
+@typing.final
 class BlockUserRequest(google.protobuf.message.Message):
     """BlockUserRequest stops a user from opening orders."""
 

@@ -45,6 +45,11 @@ class UserCommandServiceStub(object):
                 request_serializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeEmailRequest.SerializeToString,
                 response_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeEmailResponse.FromString,
                 _registered_method=True)
+        self.ChangeName = channel.unary_unary(
+                '/users.v1.UserCommandService/ChangeName',
+                request_serializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeNameRequest.SerializeToString,
+                response_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeNameResponse.FromString,
+                _registered_method=True)
         self.BlockUser = channel.unary_unary(
                 '/users.v1.UserCommandService/BlockUser',
                 request_serializer=protos_dot_users_dot_v1_dot_commands__pb2.BlockUserRequest.SerializeToString,
@@ -70,6 +75,13 @@ class UserCommandServiceServicer(object):
 
     def ChangeEmail(self, request, context):
         """ChangeEmail sets the user's e-mail address.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeName(self, request, context):
+        """ChangeName gives a user another name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,6 +113,11 @@ def add_UserCommandServiceServicer_to_server(servicer, server):
                     servicer.ChangeEmail,
                     request_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeEmailRequest.FromString,
                     response_serializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeEmailResponse.SerializeToString,
+            ),
+            'ChangeName': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeName,
+                    request_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeNameRequest.FromString,
+                    response_serializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeNameResponse.SerializeToString,
             ),
             'BlockUser': grpc.unary_unary_rpc_method_handler(
                     servicer.BlockUser,
@@ -168,6 +185,33 @@ class UserCommandService(object):
             '/users.v1.UserCommandService/ChangeEmail',
             protos_dot_users_dot_v1_dot_commands__pb2.ChangeEmailRequest.SerializeToString,
             protos_dot_users_dot_v1_dot_commands__pb2.ChangeEmailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeName(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/users.v1.UserCommandService/ChangeName',
+            protos_dot_users_dot_v1_dot_commands__pb2.ChangeNameRequest.SerializeToString,
+            protos_dot_users_dot_v1_dot_commands__pb2.ChangeNameResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,22 @@ _UserCommandServiceChangeEmailType = typing_extensions.TypeVar(
     ],
 )
 
+_UserCommandServiceChangeNameType = typing_extensions.TypeVar(
+    '_UserCommandServiceChangeNameType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.ChangeNameRequest,
+        protos.users.v1.commands_pb2.ChangeNameResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.ChangeNameRequest,
+        protos.users.v1.commands_pb2.ChangeNameResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.ChangeNameRequest,
+        protos.users.v1.commands_pb2.ChangeNameResponse,
+    ],
+)
+
 _UserCommandServiceBlockUserType = typing_extensions.TypeVar(
     '_UserCommandServiceBlockUserType',
     grpc.UnaryUnaryMultiCallable[
@@ -89,7 +105,7 @@ _UserCommandServiceUnblockUserType = typing_extensions.TypeVar(
     ],
 )
 
-class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType, _UserCommandServiceChangeEmailType, _UserCommandServiceBlockUserType, _UserCommandServiceUnblockUserType]):
+class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType, _UserCommandServiceChangeEmailType, _UserCommandServiceChangeNameType, _UserCommandServiceBlockUserType, _UserCommandServiceUnblockUserType]):
     """UserCommandService changes users. Every call may be repeated with the same request_id."""
 
     @typing.overload
@@ -101,6 +117,10 @@ class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType,
         grpc.UnaryUnaryMultiCallable[
             protos.users.v1.commands_pb2.ChangeEmailRequest,
             protos.users.v1.commands_pb2.ChangeEmailResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.users.v1.commands_pb2.ChangeNameRequest,
+            protos.users.v1.commands_pb2.ChangeNameResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             protos.users.v1.commands_pb2.BlockUserRequest,
@@ -123,6 +143,10 @@ class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType,
             protos.users.v1.commands_pb2.ChangeEmailResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            protos.users.v1.commands_pb2.ChangeNameRequest,
+            protos.users.v1.commands_pb2.ChangeNameResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             protos.users.v1.commands_pb2.BlockUserRequest,
             protos.users.v1.commands_pb2.BlockUserResponse,
         ],
@@ -138,6 +162,9 @@ class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType,
     ChangeEmail: _UserCommandServiceChangeEmailType
     """ChangeEmail sets the user's e-mail address."""
 
+    ChangeName: _UserCommandServiceChangeNameType
+    """ChangeName gives a user another name."""
+
     BlockUser: _UserCommandServiceBlockUserType
     """BlockUser stops a user from opening orders."""
 
@@ -152,6 +179,10 @@ UserCommandServiceAsyncStub: typing_extensions.TypeAlias = UserCommandServiceStu
     grpc.aio.UnaryUnaryMultiCallable[
         protos.users.v1.commands_pb2.ChangeEmailRequest,
         protos.users.v1.commands_pb2.ChangeEmailResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.ChangeNameRequest,
+        protos.users.v1.commands_pb2.ChangeNameResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         protos.users.v1.commands_pb2.BlockUserRequest,
@@ -181,6 +212,14 @@ class UserCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.users.v1.commands_pb2.ChangeEmailResponse, collections.abc.Awaitable[protos.users.v1.commands_pb2.ChangeEmailResponse]]:
         """ChangeEmail sets the user's e-mail address."""
+
+    @abc.abstractmethod
+    def ChangeName(
+        self,
+        request: protos.users.v1.commands_pb2.ChangeNameRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.users.v1.commands_pb2.ChangeNameResponse, collections.abc.Awaitable[protos.users.v1.commands_pb2.ChangeNameResponse]]:
+        """ChangeName gives a user another name."""
 
     @abc.abstractmethod
     def BlockUser(

@@ -80,6 +80,35 @@ class EmailChanged(google.protobuf.message.Message):
 Global___EmailChanged: typing_extensions.TypeAlias = EmailChanged
 
 @typing.final
+class NameChanged(google.protobuf.message.Message):
+    """NameChanged gives a user another name."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """user_id is a UUID."""
+    name: builtins.str
+    """name is the new one."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        name: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "name", b"name", "user_id", b"user_id"]) -> None: ...
+
+Global___NameChanged: typing_extensions.TypeAlias = NameChanged
+
+@typing.final
 class UserBlocked(google.protobuf.message.Message):
     """UserBlocked stops a user from opening orders."""
 

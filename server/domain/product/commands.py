@@ -15,6 +15,13 @@ class RegisterProduct:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RenameProduct:
+    sku: str
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangePrice:
     sku: str
     price: Money
@@ -33,4 +40,4 @@ class DiscontinueProduct:
     at: datetime
 
 
-ProductCommand = RegisterProduct | ChangePrice | ActivateProduct | DiscontinueProduct
+ProductCommand = RegisterProduct | RenameProduct | ChangePrice | ActivateProduct | DiscontinueProduct

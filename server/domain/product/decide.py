@@ -9,6 +9,7 @@ from server.domain.product.commands import (
     DiscontinueProduct,
     ProductCommand,
     RegisterProduct,
+    RenameProduct,
 )
 from server.domain.product.events import (
     PriceChanged,
@@ -16,6 +17,7 @@ from server.domain.product.events import (
     ProductDiscontinued,
     ProductEvent,
     ProductRegistered,
+    ProductRenamed,
 )
 from server.domain.product.state import Discontinued, NoProduct, Product, ProductState
 from server.domain.rejection import Reason, Rejected
@@ -33,6 +35,9 @@ def decide(state: ProductState, command: ProductCommand) -> Sequence[ProductEven
         case NoProduct(), _:
             raise Rejected(Reason.PRODUCT_NOT_FOUND, sku=command.sku)
 
+        case Product(), RenameProduct():
+            same = state.name == command.name
+            return [] if same else [ProductRenamed(sku=state.sku, name=command.name, at=command.at)]
         case Product(), ChangePrice():
             return _change_price(state, command)
         case Product(), ActivateProduct():

@@ -15,6 +15,13 @@ class ProductRegistered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProductRenamed:
+    sku: str
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PriceChanged:
     sku: str
     price: Money
@@ -33,4 +40,4 @@ class ProductDiscontinued:
     at: datetime
 
 
-ProductEvent = ProductRegistered | PriceChanged | ProductActivated | ProductDiscontinued
+ProductEvent = ProductRegistered | ProductRenamed | PriceChanged | ProductActivated | ProductDiscontinued

@@ -10,6 +10,7 @@ from server.domain.product.events import (
     ProductDiscontinued,
     ProductEvent,
     ProductRegistered,
+    ProductRenamed,
 )
 
 
@@ -40,13 +41,15 @@ def evolve(state: ProductState, event: ProductEvent) -> ProductState:
     match state, event:
         case NoProduct(), ProductRegistered():
             return Product(sku=event.sku, name=event.name, price=event.price)
+        case Product(), ProductRenamed():
+            return replace(state, name=event.name)
         case Product(), PriceChanged():
             return replace(state, price=event.price)
         case Product(), ProductActivated():
             return replace(state, active=True)
         case Product(), ProductDiscontinued():
             return Discontinued(sku=state.sku, name=state.name, price=state.price)
-        case _, (ProductRegistered() | PriceChanged() | ProductActivated() | ProductDiscontinued()):
+        case _, (ProductRegistered() | ProductRenamed() | PriceChanged() | ProductActivated() | ProductDiscontinued()):
             return state  # a step that decide never takes; history is true, so it changes nothing
         case _:
             assert_never(event)

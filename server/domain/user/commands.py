@@ -20,6 +20,13 @@ class ChangeEmail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeName:
+    user_id: str
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlockUser:
     user_id: str
     reason: str
@@ -32,4 +39,4 @@ class UnblockUser:
     at: datetime
 
 
-UserCommand = RegisterUser | ChangeEmail | BlockUser | UnblockUser
+UserCommand = RegisterUser | ChangeEmail | ChangeName | BlockUser | UnblockUser

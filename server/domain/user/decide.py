@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from server.domain.rejection import Reason, Rejected
-from server.domain.user.commands import BlockUser, ChangeEmail, RegisterUser, UnblockUser, UserCommand
-from server.domain.user.events import EmailChanged, UserBlocked, UserEvent, UserRegistered, UserUnblocked
+from server.domain.user.commands import BlockUser, ChangeEmail, ChangeName, RegisterUser, UnblockUser, UserCommand
+from server.domain.user.events import EmailChanged, NameChanged, UserBlocked, UserEvent, UserRegistered, UserUnblocked
 from server.domain.user.state import NoUser, User, UserState
 
 
@@ -22,6 +22,9 @@ def decide(state: UserState, command: UserCommand) -> Sequence[UserEvent]:
         case User(), ChangeEmail():
             same = state.email == command.email
             return [] if same else [EmailChanged(user_id=state.user_id, email=command.email, at=command.at)]
+        case User(), ChangeName():
+            same = state.name == command.name
+            return [] if same else [NameChanged(user_id=state.user_id, name=command.name, at=command.at)]
         case User(), BlockUser():
             return [] if state.blocked else [UserBlocked(user_id=state.user_id, reason=command.reason, at=command.at)]
         case User(), UnblockUser():

@@ -20,6 +20,13 @@ class EmailChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NameChanged:
+    user_id: str
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserBlocked:
     user_id: str
     reason: str
@@ -32,4 +39,4 @@ class UserUnblocked:
     at: datetime
 
 
-UserEvent = UserRegistered | EmailChanged | UserBlocked | UserUnblocked
+UserEvent = UserRegistered | EmailChanged | NameChanged | UserBlocked | UserUnblocked

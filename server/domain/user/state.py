@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from server.domain.user.events import EmailChanged, UserBlocked, UserEvent, UserRegistered, UserUnblocked
+from server.domain.user.events import EmailChanged, NameChanged, UserBlocked, UserEvent, UserRegistered, UserUnblocked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +28,13 @@ def evolve(state: UserState, event: UserEvent) -> UserState:
             return User(user_id=event.user_id, email=event.email, name=event.name)
         case User(), EmailChanged():
             return replace(state, email=event.email)
+        case User(), NameChanged():
+            return replace(state, name=event.name)
         case User(), UserBlocked():
             return replace(state, blocked=True)
         case User(), UserUnblocked():
             return replace(state, blocked=False)
-        case _, (UserRegistered() | EmailChanged() | UserBlocked() | UserUnblocked()):
+        case _, (UserRegistered() | EmailChanged() | NameChanged() | UserBlocked() | UserUnblocked()):
             return state  # a step that decide never takes; history is true, so it changes nothing
         case _:
             assert_never(event)

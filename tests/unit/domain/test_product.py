@@ -6,8 +6,20 @@ import pytest
 
 from server.domain.money import LARGEST_AMOUNT, Money
 from server.domain.product import PRODUCT
-from server.domain.product.commands import ActivateProduct, ChangePrice, DiscontinueProduct, RegisterProduct
-from server.domain.product.events import PriceChanged, ProductActivated, ProductDiscontinued, ProductRegistered
+from server.domain.product.commands import (
+    ActivateProduct,
+    ChangePrice,
+    DiscontinueProduct,
+    RegisterProduct,
+    RenameProduct,
+)
+from server.domain.product.events import (
+    PriceChanged,
+    ProductActivated,
+    ProductDiscontinued,
+    ProductRegistered,
+    ProductRenamed,
+)
 from server.domain.rejection import Reason
 from tests.support import deciding
 from tests.support.orders import NOON, euros
@@ -25,6 +37,8 @@ def change_price(price: Money | None = None) -> ChangePrice:
     return ChangePrice(sku="tea", price=price or euros(400), at=NOON)
 
 
+RENAME = RenameProduct(sku="tea", name="Green tea", at=NOON)
+RENAMED = ProductRenamed(sku="tea", name="Green tea", at=NOON)
 ACTIVATE = ActivateProduct(sku="tea", at=NOON)
 DISCONTINUE = DiscontinueProduct(sku="tea", at=NOON)
 REGISTERED = ProductRegistered(sku="tea", name="Tea", price=euros(350), at=NOON)
@@ -63,6 +77,13 @@ def test_the_same_price_again_changes_nothing() -> None:
     given(REGISTERED).when(change_price(euros(350))).nothing()
 
 
+def test_a_product_can_be_renamed_while_it_is_not_discontinued() -> None:
+    given(REGISTERED).when(RENAME).then(RENAMED)
+    given(REGISTERED, RENAMED).when(RENAME).nothing()
+    given(REGISTERED, RENAMED).when(register()).rejected(Reason.PRODUCT_EXISTS)
+    given(REGISTERED, DISCONTINUED).when(RENAME).rejected(Reason.PRODUCT_DISCONTINUED)
+
+
 def test_a_product_goes_on_sale_once() -> None:
     given(REGISTERED).when(ACTIVATE).then(ACTIVATED)
     given(REGISTERED, ACTIVATED).when(ACTIVATE).nothing()
@@ -76,6 +97,6 @@ def test_a_product_goes_off_sale_for_good() -> None:
     given(REGISTERED, DISCONTINUED).when(register()).rejected(Reason.PRODUCT_EXISTS)
 
 
-@pytest.mark.parametrize("command", [change_price(), ACTIVATE, DISCONTINUE])
+@pytest.mark.parametrize("command", [RENAME, change_price(), ACTIVATE, DISCONTINUE])
 def test_what_was_never_registered_is_not_found(command: Any) -> None:
     given().when(command).rejected(Reason.PRODUCT_NOT_FOUND, sku="tea")

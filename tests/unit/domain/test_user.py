@@ -6,8 +6,8 @@ import pytest
 
 from server.domain.rejection import Reason
 from server.domain.user import USER
-from server.domain.user.commands import BlockUser, ChangeEmail, RegisterUser, UnblockUser
-from server.domain.user.events import EmailChanged, UserBlocked, UserRegistered, UserUnblocked
+from server.domain.user.commands import BlockUser, ChangeEmail, ChangeName, RegisterUser, UnblockUser
+from server.domain.user.events import EmailChanged, NameChanged, UserBlocked, UserRegistered, UserUnblocked
 from tests.support import deciding
 from tests.support.orders import ANN, NOON
 
@@ -31,6 +31,13 @@ def test_a_user_is_registered_once() -> None:
     given(REGISTERED).when(RegisterUser(user_id=ANN, email="x@example.org", name="Ann", at=NOON)).rejected(
         Reason.USER_EXISTS, user_id=ANN
     )
+
+
+def test_a_name_changes_once() -> None:
+    rename, renamed = ChangeName(user_id=ANN, name="Anne", at=NOON), NameChanged(user_id=ANN, name="Anne", at=NOON)
+    given(REGISTERED).when(rename).then(renamed)
+    given(REGISTERED, renamed).when(rename).nothing()
+    given().when(rename).rejected(Reason.USER_NOT_FOUND, user_id=ANN)
 
 
 def test_an_email_changes_once() -> None:

@@ -15,7 +15,13 @@ from projections.views.stock_levels import stock_levels
 from projections.views.user_detail import user_detail
 from protos.orders.v1.types_pb2 import FulfilmentStatus
 from server.domain.order.events import OrderCreated
-from server.domain.product.events import PriceChanged, ProductActivated, ProductDiscontinued, ProductRegistered
+from server.domain.product.events import (
+    PriceChanged,
+    ProductActivated,
+    ProductDiscontinued,
+    ProductRegistered,
+    ProductRenamed,
+)
 from server.domain.stock.events import (
     ReservationCommitted,
     ReservationExpired,
@@ -25,7 +31,7 @@ from server.domain.stock.events import (
     StockReserved,
     StockRestocked,
 )
-from server.domain.user.events import EmailChanged, UserBlocked, UserRegistered, UserUnblocked
+from server.domain.user.events import EmailChanged, NameChanged, UserBlocked, UserRegistered, UserUnblocked
 from server.eventstore.registry import ROWS
 from server.queries import FOLLOWS
 from server.queries.replies import order, order_summary
@@ -188,6 +194,7 @@ class TestProductsAndUsers:
             PriceChanged(sku="tea", price=euros(400), at=NOON),
         )
         given(*events).view(product_list).has(name="Tea", price_minor=400, currency="EUR", status="ACTIVE", revision=2)
+        given(*events, ProductRenamed(sku="tea", name="Green tea", at=NOON)).view(product_list).has(name="Green tea")
         given(*events, ProductDiscontinued(sku="tea", at=NOON)).view(product_list).has(status="DISCONTINUED")
 
     def test_stock_shows_what_is_there_and_what_of_it_is_promised(self) -> None:
@@ -213,6 +220,7 @@ class TestProductsAndUsers:
             UserBlocked(user_id=ANN, reason="chargeback", at=NOON),
         )
         given(*events).view(user_detail).has(email="b@example.org", blocked=True, block_reason="chargeback")
+        given(*events, NameChanged(user_id=ANN, name="Anne", at=NOON)).view(user_detail).has(name="Anne")
         given(*events, UserUnblocked(user_id=ANN, at=NOON)).view(user_detail).has(blocked=False, block_reason="")
 
 
