@@ -83,6 +83,23 @@ class Orders:
         order_id: str = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.commands_pb2.ConfirmOrderResponse: ...
+    async def HoldOrder(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.HoldOrderResponse: ...
+    async def ReleaseHold(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.ReleaseHoldResponse: ...
     async def CancelOrder(
         self,
         *,

@@ -191,6 +191,28 @@ def confirm(
     send("orders", "ConfirmOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
 
 
+@orders.command("hold")
+def hold(
+    order_id: OrderId,
+    reason: Annotated[str, typer.Option(help="Free text.")],
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop an order where it is, until `release`."""
+    fields = {"order_id": order_id, "reason": reason, "request_id": request_id}
+    send("orders", "HoldOrder", as_json, **fields, **expecting(expected_revision))
+
+
+@orders.command("release")
+def release(
+    order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
+) -> None:
+    """Let an order on hold go on."""
+    fields = {"order_id": order_id, "request_id": request_id}
+    send("orders", "ReleaseHold", as_json, **fields, **expecting(expected_revision))
+
+
 @orders.command("cancel")
 def cancel(
     order_id: OrderId,
@@ -260,6 +282,8 @@ def get_order(
     status = enum_name(OrderStatus, order.status, "ORDER_STATUS_")
     fulfilment = enum_name(FulfilmentStatus, order.fulfilment, "FULFILMENT_STATUS_")
     out.print(f"{order.order_id}  [bold]{status}[/bold], {fulfilment.replace('_', ' ')}, {money(order.total)}")
+    if order.hold_reason:
+        out.print(f"on hold: {order.hold_reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     lines = table("line", "product", "name", "quantity", "price", "total")
     for x in order.lines:
         lines.add_row(x.line_id, x.sku, x.name, str(x.quantity), money(x.unit_price), money(x.line_total))

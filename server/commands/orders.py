@@ -69,6 +69,14 @@ async def cancel(request: pb.CancelOrderRequest, order_id: str, _: Order, world:
     return commands.CancelOrder(order_id=order_id, reason=request.reason, at=world.at)
 
 
+async def hold(request: pb.HoldOrderRequest, order_id: str, _: Order, world: World) -> commands.HoldOrder:
+    return commands.HoldOrder(order_id=order_id, reason=request.reason, at=world.at)
+
+
+async def release(_request: pb.ReleaseHoldRequest, order_id: str, _: Order, world: World) -> commands.ReleaseHold:
+    return commands.ReleaseHold(order_id=order_id, at=world.at)
+
+
 async def create_shipment(
     request: pb.CreateShipmentRequest, order_id: str, _: Order, world: World
 ) -> commands.CreateShipment:
@@ -160,6 +168,8 @@ ROUTES = {
     "PlaceOrder": _route(pb.PlaceOrderRequest, pb.PlaceOrderResponse, place),
     "ConfirmOrder": _route(pb.ConfirmOrderRequest, pb.ConfirmOrderResponse, confirm),
     "CancelOrder": _route(pb.CancelOrderRequest, pb.CancelOrderResponse, cancel, rules={"reason": text(1, 500)}),
+    "HoldOrder": _route(pb.HoldOrderRequest, pb.HoldOrderResponse, hold, rules={"reason": text(1, 500)}),
+    "ReleaseHold": _route(pb.ReleaseHoldRequest, pb.ReleaseHoldResponse, release),
     "CreateShipment": _route(
         pb.CreateShipmentRequest,
         pb.CreateShipmentResponse,

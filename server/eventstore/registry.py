@@ -32,6 +32,8 @@ ROWS = (
     Row("OrderPlaced", order.OrderPlaced, "order"),
     Row("OrderConfirmed", order.OrderConfirmed, "order"),
     Row("OrderCancelled", order.OrderCancelled, "order"),
+    Row("OrderHeld", order.OrderHeld, "order"),
+    Row("HoldReleased", order.HoldReleased, "order"),
     Row("ShipmentCreated", order.ShipmentCreated, "order"),
     Row("ShipmentDispatched", order.ShipmentDispatched, "order"),
     Row("ShipmentDelivered", order.ShipmentDelivered, "order"),

@@ -40,6 +40,7 @@ def order(document: Document) -> orders.Order:
         updated_at=timestamp(document["updated_at"]),
         expires_at=timestamp(document["expires_at"]),
         cancel_reason=document["cancel_reason"],
+        hold_reason=document.get("hold_reason", ""),
         revision=document["revision"],
     )
 

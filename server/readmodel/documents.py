@@ -6,7 +6,7 @@ Times are integers, microseconds since the Unix epoch (UTC): exact, and in order
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 Index = tuple[tuple[str, int], ...]
 
@@ -44,6 +44,7 @@ class OrderDetail(TypedDict):
     expires_at: int | None
     updated_at: int
     cancel_reason: str
+    hold_reason: NotRequired[str]  # once it was held
     revision: int
 
 

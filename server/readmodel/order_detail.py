@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from server.domain.order.events import (
+    HoldReleased,
     LineAdded,
     LineQuantityChanged,
     LineRemoved,
@@ -12,6 +13,7 @@ from server.domain.order.events import (
     OrderConfirmed,
     OrderCreated,
     OrderEvent,
+    OrderHeld,
     OrderPlaced,
     ShipmentCreated,
     ShipmentDelivered,
@@ -110,6 +112,16 @@ def confirmed(doc: OrderDetail | None, e: Recorded[OrderConfirmed]) -> OrderDeta
 @on(OrderCancelled)
 def cancelled(doc: OrderDetail | None, e: Recorded[OrderCancelled]) -> OrderDetail:
     return changed(doc, e, status="CANCELLED", cancel_reason=e.data.reason)
+
+
+@on(OrderHeld)
+def held(doc: OrderDetail | None, e: Recorded[OrderHeld]) -> OrderDetail:
+    return changed(doc, e, hold_reason=e.data.reason)
+
+
+@on(HoldReleased)
+def hold_released(doc: OrderDetail | None, e: Recorded[HoldReleased]) -> OrderDetail:
+    return changed(doc, e, hold_reason="")
 
 
 @on(ShipmentCreated)

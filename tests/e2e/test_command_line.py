@@ -123,6 +123,22 @@ def test_products_and_users_can_be_renamed(line: Line) -> None:
     assert line("users", "get", bob, "--token", token, "--json")["user"]["name"] == "Robert"
 
 
+def test_an_order_on_hold_waits_until_it_is_released(line: Line) -> None:
+    cat = line("users", "register", "--name", "Cat", "--email", "cat@example.org", "--json")["user_id"]
+    line("products", "register", "oil", "--name", "Oil", "--price", "7.00")
+    line("products", "activate", "oil")
+    where = ("--name", "Cat", "--street", "1 High St", "--city", "Ghent", "--postal-code", "9000", "--country", "BE")
+    order_id = line("orders", "create", "--customer", cat, "--currency", "EUR", "--line", "oil", "--json")["order_id"]
+    line("orders", "set-address", order_id, *where)
+    line("orders", "place", order_id)
+    token = line("orders", "hold", order_id, "--reason", "looks odd", "--json")["consistency_token"]
+    assert line("orders", "get", order_id, "--token", token, "--json")["order"]["hold_reason"] == "looks odd"
+    assert "looks odd" in line("orders", "get", order_id)
+    assert "ORDER_ON_HOLD" in line("orders", "confirm", order_id, code=3)
+    line("orders", "release", order_id)
+    line("orders", "confirm", order_id)
+
+
 def test_what_goes_wrong_is_one_line_and_an_exit_code(line: Line) -> None:
     assert "ORDER_NOT_FOUND" in line("orders", "get", str(uuid.uuid4()), code=4)
     assert "FIELD_INVALID" in line("orders", "get", "not-a-uuid", code=3)

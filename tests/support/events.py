@@ -30,6 +30,8 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     orders.placed(orders.order_line("tea", 2, 350), orders.order_line("milk", 3, 101)),
     orders.confirmed(),
     orders.cancelled(),
+    orders.held(),
+    orders.hold_released(),
     orders.shipment_created("s1", ("tea", 2), ("milk", 1)),
     orders.dispatched(),
     orders.delivered(),

@@ -16,12 +16,15 @@ from server.domain.order.commands import (
     CreateShipment,
     Customer,
     DispatchShipment,
+    HoldOrder,
     Listing,
     NewLine,
     PlaceOrder,
+    ReleaseHold,
     RemoveLine,
 )
 from server.domain.order.events import (
+    HoldReleased,
     LineAdded,
     LineQuantity,
     LineQuantityChanged,
@@ -29,6 +32,7 @@ from server.domain.order.events import (
     OrderCancelled,
     OrderConfirmed,
     OrderCreated,
+    OrderHeld,
     OrderLine,
     OrderPlaced,
     ShipmentCreated,
@@ -109,6 +113,22 @@ def placed(*lines: OrderLine, **changes: Any) -> OrderPlaced:
 
 def confirmed() -> OrderConfirmed:
     return OrderConfirmed(order_id=ORDER_ID, at=NOON)
+
+
+def hold() -> HoldOrder:
+    return HoldOrder(order_id=ORDER_ID, reason="looks odd", at=NOON)
+
+
+def release() -> ReleaseHold:
+    return ReleaseHold(order_id=ORDER_ID, at=NOON)
+
+
+def held() -> OrderHeld:
+    return OrderHeld(order_id=ORDER_ID, reason="looks odd", at=NOON)
+
+
+def hold_released() -> HoldReleased:
+    return HoldReleased(order_id=ORDER_ID, at=NOON)
 
 
 def cancelled(**changes: Any) -> OrderCancelled:

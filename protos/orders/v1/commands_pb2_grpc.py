@@ -70,6 +70,16 @@ class OrderCommandServiceStub(object):
                 request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ConfirmOrderRequest.SerializeToString,
                 response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ConfirmOrderResponse.FromString,
                 _registered_method=True)
+        self.HoldOrder = channel.unary_unary(
+                '/orders.v1.OrderCommandService/HoldOrder',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.HoldOrderRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.HoldOrderResponse.FromString,
+                _registered_method=True)
+        self.ReleaseHold = channel.unary_unary(
+                '/orders.v1.OrderCommandService/ReleaseHold',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ReleaseHoldRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ReleaseHoldResponse.FromString,
+                _registered_method=True)
         self.CancelOrder = channel.unary_unary(
                 '/orders.v1.OrderCommandService/CancelOrder',
                 request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.CancelOrderRequest.SerializeToString,
@@ -145,6 +155,20 @@ class OrderCommandServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HoldOrder(self, request, context):
+        """HoldOrder stops a placed or confirmed order where it is: no confirming, packing or sending until ReleaseHold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseHold(self, request, context):
+        """ReleaseHold lets an order go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelOrder(self, request, context):
         """CancelOrder calls an order off before anything is packed.
         """
@@ -210,6 +234,16 @@ def add_OrderCommandServiceServicer_to_server(servicer, server):
                     servicer.ConfirmOrder,
                     request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ConfirmOrderRequest.FromString,
                     response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ConfirmOrderResponse.SerializeToString,
+            ),
+            'HoldOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.HoldOrder,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.HoldOrderRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.HoldOrderResponse.SerializeToString,
+            ),
+            'ReleaseHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseHold,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ReleaseHoldRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ReleaseHoldResponse.SerializeToString,
             ),
             'CancelOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelOrder,
@@ -422,6 +456,60 @@ class OrderCommandService(object):
             '/orders.v1.OrderCommandService/ConfirmOrder',
             protos_dot_orders_dot_v1_dot_commands__pb2.ConfirmOrderRequest.SerializeToString,
             protos_dot_orders_dot_v1_dot_commands__pb2.ConfirmOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HoldOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/HoldOrder',
+            protos_dot_orders_dot_v1_dot_commands__pb2.HoldOrderRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.HoldOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/ReleaseHold',
+            protos_dot_orders_dot_v1_dot_commands__pb2.ReleaseHoldRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.ReleaseHoldResponse.FromString,
             options,
             channel_credentials,
             insecure,

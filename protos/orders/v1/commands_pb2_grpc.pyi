@@ -137,6 +137,38 @@ _OrderCommandServiceConfirmOrderType = typing_extensions.TypeVar(
     ],
 )
 
+_OrderCommandServiceHoldOrderType = typing_extensions.TypeVar(
+    '_OrderCommandServiceHoldOrderType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.HoldOrderRequest,
+        protos.orders.v1.commands_pb2.HoldOrderResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.HoldOrderRequest,
+        protos.orders.v1.commands_pb2.HoldOrderResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.HoldOrderRequest,
+        protos.orders.v1.commands_pb2.HoldOrderResponse,
+    ],
+)
+
+_OrderCommandServiceReleaseHoldType = typing_extensions.TypeVar(
+    '_OrderCommandServiceReleaseHoldType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ReleaseHoldRequest,
+        protos.orders.v1.commands_pb2.ReleaseHoldResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ReleaseHoldRequest,
+        protos.orders.v1.commands_pb2.ReleaseHoldResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ReleaseHoldRequest,
+        protos.orders.v1.commands_pb2.ReleaseHoldResponse,
+    ],
+)
+
 _OrderCommandServiceCancelOrderType = typing_extensions.TypeVar(
     '_OrderCommandServiceCancelOrderType',
     grpc.UnaryUnaryMultiCallable[
@@ -201,7 +233,7 @@ _OrderCommandServiceConfirmDeliveryType = typing_extensions.TypeVar(
     ],
 )
 
-class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType, _OrderCommandServiceAddLineType, _OrderCommandServiceChangeLineQuantityType, _OrderCommandServiceRemoveLineType, _OrderCommandServiceChangeShippingAddressType, _OrderCommandServicePlaceOrderType, _OrderCommandServiceConfirmOrderType, _OrderCommandServiceCancelOrderType, _OrderCommandServiceCreateShipmentType, _OrderCommandServiceDispatchShipmentType, _OrderCommandServiceConfirmDeliveryType]):
+class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType, _OrderCommandServiceAddLineType, _OrderCommandServiceChangeLineQuantityType, _OrderCommandServiceRemoveLineType, _OrderCommandServiceChangeShippingAddressType, _OrderCommandServicePlaceOrderType, _OrderCommandServiceConfirmOrderType, _OrderCommandServiceHoldOrderType, _OrderCommandServiceReleaseHoldType, _OrderCommandServiceCancelOrderType, _OrderCommandServiceCreateShipmentType, _OrderCommandServiceDispatchShipmentType, _OrderCommandServiceConfirmDeliveryType]):
     """OrderCommandService changes orders. Every call may be repeated with the same request_id."""
 
     @typing.overload
@@ -233,6 +265,14 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.commands_pb2.ConfirmOrderRequest,
             protos.orders.v1.commands_pb2.ConfirmOrderResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.HoldOrderRequest,
+            protos.orders.v1.commands_pb2.HoldOrderResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.ReleaseHoldRequest,
+            protos.orders.v1.commands_pb2.ReleaseHoldResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.commands_pb2.CancelOrderRequest,
@@ -283,6 +323,14 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
             protos.orders.v1.commands_pb2.ConfirmOrderResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.HoldOrderRequest,
+            protos.orders.v1.commands_pb2.HoldOrderResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.ReleaseHoldRequest,
+            protos.orders.v1.commands_pb2.ReleaseHoldResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             protos.orders.v1.commands_pb2.CancelOrderRequest,
             protos.orders.v1.commands_pb2.CancelOrderResponse,
         ],
@@ -320,6 +368,12 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
 
     ConfirmOrder: _OrderCommandServiceConfirmOrderType
     """ConfirmOrder commits the shop to a placed order."""
+
+    HoldOrder: _OrderCommandServiceHoldOrderType
+    """HoldOrder stops a placed or confirmed order where it is: no confirming, packing or sending until ReleaseHold."""
+
+    ReleaseHold: _OrderCommandServiceReleaseHoldType
+    """ReleaseHold lets an order go on."""
 
     CancelOrder: _OrderCommandServiceCancelOrderType
     """CancelOrder calls an order off before anything is packed."""
@@ -361,6 +415,14 @@ OrderCommandServiceAsyncStub: typing_extensions.TypeAlias = OrderCommandServiceS
     grpc.aio.UnaryUnaryMultiCallable[
         protos.orders.v1.commands_pb2.ConfirmOrderRequest,
         protos.orders.v1.commands_pb2.ConfirmOrderResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.HoldOrderRequest,
+        protos.orders.v1.commands_pb2.HoldOrderResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ReleaseHoldRequest,
+        protos.orders.v1.commands_pb2.ReleaseHoldResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         protos.orders.v1.commands_pb2.CancelOrderRequest,
@@ -438,6 +500,22 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.ConfirmOrderResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.ConfirmOrderResponse]]:
         """ConfirmOrder commits the shop to a placed order."""
+
+    @abc.abstractmethod
+    def HoldOrder(
+        self,
+        request: protos.orders.v1.commands_pb2.HoldOrderRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.HoldOrderResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.HoldOrderResponse]]:
+        """HoldOrder stops a placed or confirmed order where it is: no confirming, packing or sending until ReleaseHold."""
+
+    @abc.abstractmethod
+    def ReleaseHold(
+        self,
+        request: protos.orders.v1.commands_pb2.ReleaseHoldRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.ReleaseHoldResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.ReleaseHoldResponse]]:
+        """ReleaseHold lets an order go on."""
 
     @abc.abstractmethod
     def CancelOrder(

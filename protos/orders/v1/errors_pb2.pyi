@@ -68,6 +68,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: the address cannot change after dispatch. Metadata: order_id."""
     ERROR_REASON_TOTAL_TOO_LARGE: _ErrorReason.ValueType  # 22
     """FAILED_PRECONDITION: the sum of the lines is above 2^53-1 minor units. Metadata: order_id."""
+    ERROR_REASON_ORDER_ON_HOLD: _ErrorReason.ValueType  # 23
+    """FAILED_PRECONDITION: it is neither confirmed, packed nor sent until the hold is released. Metadata: order_id."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -118,4 +120,6 @@ ERROR_REASON_ALREADY_SHIPPED: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION: the address cannot change after dispatch. Metadata: order_id."""
 ERROR_REASON_TOTAL_TOO_LARGE: ErrorReason.ValueType  # 22
 """FAILED_PRECONDITION: the sum of the lines is above 2^53-1 minor units. Metadata: order_id."""
+ERROR_REASON_ORDER_ON_HOLD: ErrorReason.ValueType  # 23
+"""FAILED_PRECONDITION: it is neither confirmed, packed nor sent until the hold is released. Metadata: order_id."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

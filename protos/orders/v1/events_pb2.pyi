@@ -324,6 +324,60 @@ class OrderCancelled(google.protobuf.message.Message):
 Global___OrderCancelled: typing_extensions.TypeAlias = OrderCancelled
 
 @typing.final
+class OrderHeld(google.protobuf.message.Message):
+    """OrderHeld stops an order where it is: it is not confirmed, packed or sent until the hold is released."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    reason: builtins.str
+    """reason is free text."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        reason: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "order_id", b"order_id", "reason", b"reason"]) -> None: ...
+
+Global___OrderHeld: typing_extensions.TypeAlias = OrderHeld
+
+@typing.final
+class HoldReleased(google.protobuf.message.Message):
+    """HoldReleased lets an order go on."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "order_id", b"order_id"]) -> None: ...
+
+Global___HoldReleased: typing_extensions.TypeAlias = HoldReleased
+
+@typing.final
 class ShipmentCreated(google.protobuf.message.Message):
     """ShipmentCreated packs a parcel."""
 

@@ -492,6 +492,8 @@ class OrderEvent(google.protobuf.message.Message):
     SHIPMENT_CREATED_FIELD_NUMBER: builtins.int
     SHIPMENT_DISPATCHED_FIELD_NUMBER: builtins.int
     SHIPMENT_DELIVERED_FIELD_NUMBER: builtins.int
+    ORDER_HELD_FIELD_NUMBER: builtins.int
+    HOLD_RELEASED_FIELD_NUMBER: builtins.int
     @property
     def order_created(self) -> protos.orders.v1.events_pb2.OrderCreated:
         """order_created is set for that event type."""
@@ -536,6 +538,14 @@ class OrderEvent(google.protobuf.message.Message):
     def shipment_delivered(self) -> protos.orders.v1.events_pb2.ShipmentDelivered:
         """shipment_delivered is set for that event type."""
 
+    @property
+    def order_held(self) -> protos.orders.v1.events_pb2.OrderHeld:
+        """order_held is set for that event type."""
+
+    @property
+    def hold_released(self) -> protos.orders.v1.events_pb2.HoldReleased:
+        """hold_released is set for that event type."""
+
     def __init__(
         self,
         *,
@@ -550,10 +560,12 @@ class OrderEvent(google.protobuf.message.Message):
         shipment_created: protos.orders.v1.events_pb2.ShipmentCreated | None = ...,
         shipment_dispatched: protos.orders.v1.events_pb2.ShipmentDispatched | None = ...,
         shipment_delivered: protos.orders.v1.events_pb2.ShipmentDelivered | None = ...,
+        order_held: protos.orders.v1.events_pb2.OrderHeld | None = ...,
+        hold_released: protos.orders.v1.events_pb2.HoldReleased | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["event", b"event", "line_added", b"line_added", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "order_cancelled", b"order_cancelled", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_placed", b"order_placed", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["event", b"event", "line_added", b"line_added", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "order_cancelled", b"order_cancelled", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_placed", b"order_placed", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["order_created", "line_added", "line_quantity_changed", "line_removed", "shipping_address_changed", "order_placed", "order_confirmed", "order_cancelled", "shipment_created", "shipment_dispatched", "shipment_delivered"] | None: ...
+    def HasField(self, field_name: typing.Literal["event", b"event", "hold_released", b"hold_released", "line_added", b"line_added", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "order_cancelled", b"order_cancelled", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_held", b"order_held", "order_placed", b"order_placed", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["event", b"event", "hold_released", b"hold_released", "line_added", b"line_added", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "order_cancelled", b"order_cancelled", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_held", b"order_held", "order_placed", b"order_placed", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["order_created", "line_added", "line_quantity_changed", "line_removed", "shipping_address_changed", "order_placed", "order_confirmed", "order_cancelled", "shipment_created", "shipment_dispatched", "shipment_delivered", "order_held", "hold_released"] | None: ...
 
 Global___OrderEvent: typing_extensions.TypeAlias = OrderEvent
 

@@ -247,6 +247,7 @@ class Order(google.protobuf.message.Message):
     EXPIRES_AT_FIELD_NUMBER: builtins.int
     CANCEL_REASON_FIELD_NUMBER: builtins.int
     REVISION_FIELD_NUMBER: builtins.int
+    HOLD_REASON_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """order_id is a UUID."""
     customer_id: builtins.str
@@ -261,6 +262,8 @@ class Order(google.protobuf.message.Message):
     """cancel_reason is why it was cancelled; empty otherwise."""
     revision: builtins.int
     """revision is the revision of the last event of the order's stream that is in this answer."""
+    hold_reason: builtins.str
+    """hold_reason is why it is on hold; empty: it is not."""
     @property
     def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___OrderLine]:
         """lines are in the order in which they were added."""
@@ -311,9 +314,10 @@ class Order(google.protobuf.message.Message):
         expires_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         cancel_reason: builtins.str = ...,
         revision: builtins.int = ...,
+        hold_reason: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "placed_at", b"placed_at", "shipping_address", b"shipping_address", "total", b"total", "updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cancel_reason", b"cancel_reason", "created_at", b"created_at", "currency", b"currency", "customer_id", b"customer_id", "expires_at", b"expires_at", "fulfilment", b"fulfilment", "lines", b"lines", "order_id", b"order_id", "placed_at", b"placed_at", "revision", b"revision", "shipments", b"shipments", "shipping_address", b"shipping_address", "status", b"status", "total", b"total", "updated_at", b"updated_at"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cancel_reason", b"cancel_reason", "created_at", b"created_at", "currency", b"currency", "customer_id", b"customer_id", "expires_at", b"expires_at", "fulfilment", b"fulfilment", "hold_reason", b"hold_reason", "lines", b"lines", "order_id", b"order_id", "placed_at", b"placed_at", "revision", b"revision", "shipments", b"shipments", "shipping_address", b"shipping_address", "status", b"status", "total", b"total", "updated_at", b"updated_at"]) -> None: ...
 
 Global___Order: typing_extensions.TypeAlias = Order
 

@@ -97,6 +97,19 @@ class CancelOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoldOrder:
+    order_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseHold:
+    order_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateShipment:
     """No `lines` means all that is open."""
 
@@ -131,6 +144,8 @@ OrderCommand = (
     | PlaceOrder
     | ConfirmOrder
     | CancelOrder
+    | HoldOrder
+    | ReleaseHold
     | CreateShipment
     | DispatchShipment
     | ConfirmDelivery

@@ -16,13 +16,16 @@ from server.domain.order.commands import (
     CreateShipment,
     Customer,
     DispatchShipment,
+    HoldOrder,
     Listing,
     NewLine,
     OrderCommand,
     PlaceOrder,
+    ReleaseHold,
     RemoveLine,
 )
 from server.domain.order.events import (
+    HoldReleased,
     LineAdded,
     LineQuantity,
     LineQuantityChanged,
@@ -31,6 +34,7 @@ from server.domain.order.events import (
     OrderConfirmed,
     OrderCreated,
     OrderEvent,
+    OrderHeld,
     OrderPlaced,
     ShipmentCreated,
     ShipmentDelivered,
@@ -82,6 +86,16 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
             return _place(state, command)
         case ((Placed() | Confirmed()), PlaceOrder()):
             return []
+
+        case ((Placed() | Confirmed()), HoldOrder()):
+            held = OrderHeld(order_id=state.order_id, reason=command.reason, at=command.at)
+            return [] if state.held else [held]
+        case ((Placed() | Confirmed()), ReleaseHold()):
+            return [HoldReleased(order_id=state.order_id, at=command.at)] if state.held else []
+        case Placed(held=True), ConfirmOrder():
+            raise Rejected(Reason.ORDER_ON_HOLD, order_id=state.order_id)
+        case Confirmed(held=True), (CreateShipment() | DispatchShipment()) if not _is_done(state, command):
+            raise Rejected(Reason.ORDER_ON_HOLD, order_id=state.order_id)
 
         case Placed(), ConfirmOrder():
             return [OrderConfirmed(order_id=state.order_id, at=command.at)]
@@ -301,6 +315,14 @@ def _deliver(order: Confirmed, command: ConfirmDelivery) -> Sequence[OrderEvent]
             return [ShipmentDelivered(order_id=order.order_id, shipment_id=command.shipment_id, at=command.at)]
         case ShipmentStage.DELIVERED:
             return []
+
+
+def _is_done(order: Confirmed, command: CreateShipment | DispatchShipment) -> bool:
+    """Whether that parcel is there already, or on its way: then a repeat is answered as ever."""
+    shipment = _find(order, command.shipment_id)
+    if isinstance(command, CreateShipment):
+        return shipment is not None
+    return shipment is not None and shipment.stage != ShipmentStage.CREATED
 
 
 def _find(order: Confirmed, shipment_id: str) -> Shipment | None:

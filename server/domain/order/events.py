@@ -93,6 +93,19 @@ class OrderCancelled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderHeld:
+    order_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldReleased:
+    order_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShipmentCreated:
     order_id: str
     shipment_id: str
@@ -125,6 +138,8 @@ OrderEvent = (
     | OrderPlaced
     | OrderConfirmed
     | OrderCancelled
+    | OrderHeld
+    | HoldReleased
     | ShipmentCreated
     | ShipmentDispatched
     | ShipmentDelivered

@@ -8,6 +8,7 @@ from typing import assert_never
 from server.domain.address import Address
 from server.domain.money import Money, total_of
 from server.domain.order.events import (
+    HoldReleased,
     LineAdded,
     LineQuantity,
     LineQuantityChanged,
@@ -16,6 +17,7 @@ from server.domain.order.events import (
     OrderConfirmed,
     OrderCreated,
     OrderEvent,
+    OrderHeld,
     OrderLine,
     OrderPlaced,
     ShipmentCreated,
@@ -62,6 +64,7 @@ class Placed:
     lines: tuple[OrderLine, ...]
     address: Address
     placed_at: datetime
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,7 @@ class Confirmed:
     lines: tuple[OrderLine, ...]
     address: Address
     placed_at: datetime
+    held: bool = False
     shipments: tuple[Shipment, ...] = ()
 
 
@@ -157,6 +161,10 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
             )
         case Draft() | Placed() | Confirmed(), OrderCancelled():
             return Cancelled(order_id=state.order_id)
+        case Placed() | Confirmed(), OrderHeld():
+            return replace(state, held=True)
+        case Placed() | Confirmed(), HoldReleased():
+            return replace(state, held=False)
         case Confirmed(), ShipmentCreated():
             shipment = Shipment(shipment_id=event.shipment_id, lines=event.lines)
             return replace(state, shipments=(*state.shipments, shipment))
@@ -179,6 +187,8 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
             | OrderPlaced()
             | OrderConfirmed()
             | OrderCancelled()
+            | OrderHeld()
+            | HoldReleased()
             | ShipmentCreated()
             | ShipmentDispatched()
             | ShipmentDelivered()

@@ -20,9 +20,11 @@ from tests.support.orders import (
     create_shipment,
     deliver,
     dispatch,
+    hold,
     listing,
     new_line,
     place,
+    release,
     remove_line,
 )
 
@@ -36,7 +38,7 @@ commands: st.SearchStrategy[Any] = st.one_of(
     st.builds(remove_line, lines),
     st.sampled_from([change_address(), change_address(WORK), confirm()]),
     st.just(place(listing("tea"), listing("milk"))),
-    st.just(cancel()),
+    st.sampled_from([cancel(), hold(), release()]),
     st.builds(lambda shipment, line, n: create_shipment(shipment, (line, n)), shipments, lines, quantities),
     st.builds(create_shipment, shipments),
     st.builds(dispatch, shipments),

@@ -29,6 +29,9 @@ from tests.support.orders import (
     delivered,
     dispatch,
     dispatched,
+    held,
+    hold,
+    hold_released,
     line_added,
     line_removed,
     listing,
@@ -37,6 +40,7 @@ from tests.support.orders import (
     place,
     placed,
     quantity_changed,
+    release,
     remove_line,
     shipment_created,
 )
@@ -212,6 +216,34 @@ class TestConfirmingAndCancelling:
 
     def test_an_order_with_a_shipment_cannot_be_cancelled(self) -> None:
         given(*CONFIRMED, shipment_created()).when(cancel()).rejected(Reason.CANCEL_HAS_SHIPMENTS, shipments=1)
+
+
+class TestHolding:
+    def test_an_order_on_hold_is_neither_confirmed_nor_packed_nor_sent(self) -> None:
+        given(*PLACED, held()).when(confirm()).rejected(Reason.ORDER_ON_HOLD)
+        given(*CONFIRMED, held()).when(create_shipment()).rejected(Reason.ORDER_ON_HOLD)
+        given(*CONFIRMED, shipment_created(), held()).when(dispatch()).rejected(Reason.ORDER_ON_HOLD)
+
+    def test_after_the_hold_it_goes_on(self) -> None:
+        given(*PLACED, held()).when(release()).then(hold_released())
+        given(*PLACED, held(), hold_released()).when(confirm()).then(confirmed())
+
+    def test_what_was_done_before_the_hold_stays_done(self) -> None:
+        given(*CONFIRMED, held()).when(confirm()).nothing()
+        given(*SHIPPED, held()).when(create_shipment()).nothing()
+        given(*SHIPPED, held()).when(dispatch()).nothing()
+        given(*SHIPPED, held()).when(deliver()).then(delivered())
+
+    def test_an_order_on_hold_can_be_cancelled(self) -> None:
+        given(*PLACED, held()).when(cancel()).then(cancelled())
+
+    def test_holding_and_releasing_twice_is_once(self) -> None:
+        given(*PLACED).when(hold()).then(held())
+        given(*PLACED, held()).when(hold()).nothing()
+        given(*PLACED).when(release()).nothing()
+
+    def test_a_draft_has_nothing_to_hold(self) -> None:
+        given(*DRAFT).when(hold()).rejected(Reason.ORDER_STATE, status="DRAFT")
 
 
 class TestShipping:

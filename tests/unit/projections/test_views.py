@@ -48,6 +48,8 @@ from tests.support.orders import (
     delivered,
     dispatched,
     euros,
+    held,
+    hold_released,
     line_added,
     line_removed,
     order_line,
@@ -184,6 +186,12 @@ class TestSalesDaily:
 
     def test_a_cancelled_draft_is_in_no_day(self) -> None:
         given(created(), cancelled(placed_at=None)).view(sales_daily).is_empty()
+
+
+class TestHolds:
+    def test_an_order_says_why_it_is_on_hold_until_it_goes_on(self) -> None:
+        given(created(), placed(), held()).view(order_detail).has(hold_reason="looks odd", status="PLACED")
+        given(created(), placed(), held(), hold_released()).view(order_detail).has(hold_reason="")
 
 
 class TestProductsAndUsers:
