@@ -1,7 +1,4 @@
-"""Writes `docs/events.md`, every event with its fields, from a descriptor set with comments. `make proto` runs it.
-
-protoc --include_source_info --include_imports --descriptor_set_out=/dev/stdout … | python -m client.catalogue
-"""
+"""Writes `docs/events.md`, every event with its fields, from a descriptor set with comments. `make proto` runs it."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,11 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 
 Known = tuple[FileDescriptorProto, DescriptorProto]
-SYNTAX, MESSAGE, FIELD = (
-    (12,),
-    4,
-    2,
-)  # field numbers in FileDescriptorProto and DescriptorProto: the paths of source locations
+# where comments stand: paths of field numbers in the messages that descriptors are made of
+SYNTAX, MESSAGE, FIELD = (12,), 4, 2
 JSON_TYPES = {
     FieldDescriptorProto.TYPE_STRING: "string",
     FieldDescriptorProto.TYPE_BOOL: "true or false",

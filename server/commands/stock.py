@@ -1,13 +1,14 @@
 """Stock requests as commands."""
 
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
+from datetime import UTC
 from typing import Any
 
 from protos.products.v1 import commands_pb2 as pb
 from server.commands.routes import Route, World
 from server.domain.stock import STOCK, commands
 from server.domain.stock.state import Stock
-from server.rpc.validation import sku, text, time, uuid
+from server.rpc.validation import Rule, sku, text, time, uuid
 
 
 async def receive(request: pb.ReceiveStockRequest, sku_: str, _: Stock, world: World) -> commands.ReceiveStock:
@@ -24,88 +25,58 @@ async def reserve(request: pb.ReserveStockRequest, sku_: str, _: Stock, world: W
         sku=sku_,
         reservation_id=request.reservation_id,
         quantity=request.quantity,
-        expires_at=_time(request, "expires_at"),
+        expires_at=request.expires_at.ToDatetime(tzinfo=UTC) if request.HasField("expires_at") else None,
         at=world.at,
     )
-
-
-async def commit(request: pb.CommitReservationRequest, sku_: str, _: Stock, world: World) -> commands.CommitReservation:
-    return commands.CommitReservation(sku=sku_, reservation_id=request.reservation_id, at=world.at)
-
-
-async def release(
-    request: pb.ReleaseReservationRequest, sku_: str, _: Stock, world: World
-) -> commands.ReleaseReservation:
-    return commands.ReleaseReservation(sku=sku_, reservation_id=request.reservation_id, at=world.at)
-
-
-async def expire(request: pb.ExpireReservationRequest, sku_: str, _: Stock, world: World) -> commands.ExpireReservation:
-    return commands.ExpireReservation(sku=sku_, reservation_id=request.reservation_id, at=world.at)
 
 
 async def restock(request: pb.RestockReturnRequest, sku_: str, _: Stock, world: World) -> commands.RestockReturn:
     return commands.RestockReturn(sku=sku_, return_id=request.return_id, quantity=request.quantity, at=world.at)
 
 
-def _time(request: Any, field: str) -> datetime | None:
-    return getattr(request, field).ToDatetime(tzinfo=UTC) if request.HasField(field) else None
+def _ending(
+    command: type[commands.CommitReservation] | type[commands.ReleaseReservation] | type[commands.ExpireReservation],
+) -> Callable[[Any, str, Stock, World], Awaitable[object]]:
+    async def end(request: Any, sku_: str, _: Stock, world: World) -> object:
+        return command(sku=sku_, reservation_id=request.reservation_id, at=world.at)
+
+    return end
+
+
+def _route(request: type[Any], response: type[Any], to_command: Any, **rules: Rule) -> Route:
+    return Route(
+        decider=STOCK,
+        id_field="sku",
+        request=request,
+        response=response,
+        rules={"sku": sku, **rules},
+        to_command=to_command,
+    )
 
 
 ROUTES = {
-    "ReceiveStock": Route(
-        decider=STOCK,
-        id_field="sku",
-        request=pb.ReceiveStockRequest,
-        response=pb.ReceiveStockResponse,
-        rules={"sku": sku},
-        to_command=receive,
+    "ReceiveStock": _route(pb.ReceiveStockRequest, pb.ReceiveStockResponse, receive),
+    "AdjustStock": _route(pb.AdjustStockRequest, pb.AdjustStockResponse, adjust, reason=text(1, 500)),
+    "ReserveStock": _route(
+        pb.ReserveStockRequest, pb.ReserveStockResponse, reserve, reservation_id=uuid, expires_at=time
     ),
-    "AdjustStock": Route(
-        decider=STOCK,
-        id_field="sku",
-        request=pb.AdjustStockRequest,
-        response=pb.AdjustStockResponse,
-        rules={"sku": sku, "reason": text(1, 500)},
-        to_command=adjust,
+    "CommitReservation": _route(
+        pb.CommitReservationRequest,
+        pb.CommitReservationResponse,
+        _ending(commands.CommitReservation),
+        reservation_id=uuid,
     ),
-    "ReserveStock": Route(
-        decider=STOCK,
-        id_field="sku",
-        request=pb.ReserveStockRequest,
-        response=pb.ReserveStockResponse,
-        rules={"sku": sku, "reservation_id": uuid, "expires_at": time},
-        to_command=reserve,
+    "ReleaseReservation": _route(
+        pb.ReleaseReservationRequest,
+        pb.ReleaseReservationResponse,
+        _ending(commands.ReleaseReservation),
+        reservation_id=uuid,
     ),
-    "CommitReservation": Route(
-        decider=STOCK,
-        id_field="sku",
-        request=pb.CommitReservationRequest,
-        response=pb.CommitReservationResponse,
-        rules={"sku": sku, "reservation_id": uuid},
-        to_command=commit,
+    "ExpireReservation": _route(
+        pb.ExpireReservationRequest,
+        pb.ExpireReservationResponse,
+        _ending(commands.ExpireReservation),
+        reservation_id=uuid,
     ),
-    "ReleaseReservation": Route(
-        decider=STOCK,
-        id_field="sku",
-        request=pb.ReleaseReservationRequest,
-        response=pb.ReleaseReservationResponse,
-        rules={"sku": sku, "reservation_id": uuid},
-        to_command=release,
-    ),
-    "ExpireReservation": Route(
-        decider=STOCK,
-        id_field="sku",
-        request=pb.ExpireReservationRequest,
-        response=pb.ExpireReservationResponse,
-        rules={"sku": sku, "reservation_id": uuid},
-        to_command=expire,
-    ),
-    "RestockReturn": Route(
-        decider=STOCK,
-        id_field="sku",
-        request=pb.RestockReturnRequest,
-        response=pb.RestockReturnResponse,
-        rules={"sku": sku, "return_id": uuid},
-        to_command=restock,
-    ),
+    "RestockReturn": _route(pb.RestockReturnRequest, pb.RestockReturnResponse, restock, return_id=uuid),
 }

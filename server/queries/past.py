@@ -41,10 +41,7 @@ def until(events: Sequence[RecordedEvent], moment: pb.Moment, field: str) -> Seq
                 raise InvalidRequest({f"{field}.revision": f"the order's last revision is {last}"})
             return events[: moment.revision + 1]
         case "time":
-            try:
-                at = moment.time.ToDatetime(tzinfo=UTC)
-            except (ValueError, OverflowError) as error:
-                raise InvalidRequest({f"{field}.time": "is not a time"}) from error
+            at = moment.time.ToDatetime(tzinfo=UTC)
             return [event for event in events if event.recorded_at is not None and event.recorded_at <= at]
         case _:
             raise InvalidRequest({field: "needs a revision or a time"})

@@ -7,7 +7,7 @@ from client import errors
 from client.sdk import OrderstreamClient
 from protos.orders.v1.queries_pb2 import Moment
 from protos.orders.v1.types_pb2 import LineQuantity, OrderStatus
-from tests.integration.queries.test_queries import orders
+from tests.support.buying import orders
 from tests.support.calling import fresh_id
 
 
@@ -77,8 +77,10 @@ async def test_moments_that_are_none_are_refused(client: OrderstreamClient) -> N
         await client.orders.GetOrder(order_id=order_id, as_of=Moment(revision=4))
     with pytest.raises(errors.InvalidRequest, match="needs a revision or a time"):
         await client.orders.GetOrder(order_id=order_id, as_of=Moment())
-    with pytest.raises(errors.InvalidRequest, match="is not a time"):
+    with pytest.raises(errors.InvalidRequest, match=r"as_of\.time"):
         await client.orders.GetOrder(order_id=order_id, as_of=Moment(time=Timestamp(seconds=10**15)))
+    with pytest.raises(errors.InvalidRequest, match="consistency_token"):
+        await client.orders.GetOrder(order_id=order_id, as_of=Moment(revision=0), consistency_token="elsewhere")
     with pytest.raises(errors.InvalidRequest, match="before since"):
         await client.orders.DiffOrder(order_id=order_id, since=Moment(revision=2), until=Moment(revision=1))
     with pytest.raises(errors.NotFound):
