@@ -21,8 +21,9 @@ async def a_life(client: OrderstreamClient) -> tuple[str, list[bytes]]:
         seen.append(order.SerializeToString(deterministic=True))
 
     await look(token)
-    await look((await client.orders.ConfirmOrder(order_id=order_id)).consistency_token)
-    line_id = (await client.orders.GetOrder(order_id=order_id)).order.lines[0].line_id
+    confirmed = (await client.orders.ConfirmOrder(order_id=order_id)).consistency_token
+    await look(confirmed)
+    line_id = (await client.orders.GetOrder(order_id=order_id, consistency_token=confirmed)).order.lines[0].line_id
     parcel = LineQuantity(line_id=line_id, quantity=2)
     made = await client.orders.CreateShipment(order_id=order_id, shipment_id="s1", lines=[parcel])
     await look(made.consistency_token)
@@ -72,7 +73,7 @@ async def test_a_diff_of_everything_begins_with_nothing(client: OrderstreamClien
 
 
 async def test_moments_that_are_none_are_refused(client: OrderstreamClient) -> None:
-    _, [order_id], _ = await orders(client, 1)
+    _, [order_id], token = await orders(client, 1)
     with pytest.raises(errors.InvalidRequest, match="last revision is 3"):
         await client.orders.GetOrder(order_id=order_id, as_of=Moment(revision=4))
     with pytest.raises(errors.InvalidRequest, match="needs a revision or a time"):
@@ -85,4 +86,5 @@ async def test_moments_that_are_none_are_refused(client: OrderstreamClient) -> N
         await client.orders.DiffOrder(order_id=order_id, since=Moment(revision=2), until=Moment(revision=1))
     with pytest.raises(errors.NotFound):
         await client.orders.DiffOrder(order_id=fresh_id())
-    assert OrderStatus.Name((await client.orders.GetOrder(order_id=order_id)).order.status) == "ORDER_STATUS_PLACED"
+    order = (await client.orders.GetOrder(order_id=order_id, consistency_token=token)).order
+    assert OrderStatus.Name(order.status) == "ORDER_STATUS_PLACED"
