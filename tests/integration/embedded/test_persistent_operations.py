@@ -143,6 +143,7 @@ async def test_pinned_events_wait_for_their_consumer_while_others_overtake(
     assert waited.event.event.metadata["type"] == "pa-1 1"
     for reader in readers:
         reader.cancel()
+        await reader.code()
 
 
 async def test_a_subscription_that_cannot_hold_more_says_that_it_is_behind(own_client: Client) -> None:

@@ -119,6 +119,7 @@ class TestBatches:
         call = rpc(timeout=30)
         yield call
         call.cancel()
+        await call.code()
 
     async def test_one_is_written_whole_when_its_last_chunk_came(
         self, own_channel: grpc.aio.Channel, call: Any
