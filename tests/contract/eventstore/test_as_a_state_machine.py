@@ -156,6 +156,6 @@ def test_a_server_and_the_model_live_the_same_lives(server: Server) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3000)
-def test_the_same_two_hundred_lives(server: Server) -> None:
-    live(server, 200, 50)
+@pytest.mark.timeout(1800)
+def test_sixty_longer_lives(server: Server) -> None:
+    live(server, 60, 30)
