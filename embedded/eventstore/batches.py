@@ -5,11 +5,12 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
+import grpc
 from esdbclient.protos.Grpc import shared_pb2, status_pb2, streams_pb2
 from google.protobuf import any_pb2
 
 from embedded.eventstore.errors import HandlerError, RefusalError
-from embedded.eventstore.log import Log
+from embedded.eventstore.log import Log, NotWrittenError
 from embedded.eventstore.records import ANY, Proposed
 from embedded.eventstore.requests import MOST_BYTES, expected_of, name_of, proposed_of, size_of
 from embedded.eventstore.writer import Deleted, Outcome, Writer, Written, WrongVersion
@@ -42,13 +43,15 @@ class _Call:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._open: dict[bytes, _Batch] = {}
-        self._answers: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._answers: asyncio.Queue[bytes | RefusalError | None] = asyncio.Queue()
         self._in_flight = 0
         self._room = asyncio.Event()
         self._ended = False
 
     async def next_answer(self) -> bytes | None:
         answer = await self._answers.get()
+        if isinstance(answer, RefusalError):
+            raise answer
         if answer is not None:
             self._in_flight -= 1
             self._room.set()
@@ -83,17 +86,24 @@ class _Call:
             self._log.submit(batch.run, self._answering(batch))
         else:
             self._open[key] = batch
-            self._drop_overdue()
+            if request.HasField("options"):
+                asyncio.get_running_loop().call_later(batch.seconds_left(), self._give_up, key, batch)
+            if len(self._open) > MOST_OPEN:
+                self._give_up(*next(iter(self._open.items())))
 
-    def _drop_overdue(self) -> None:
-        for key in [k for k, b in self._open.items() if b.is_overdue()] or list(self._open)[: -MOST_OPEN or None]:
-            if key in self._open and (self._open[key].is_overdue() or len(self._open) > MOST_OPEN):
-                self._in_flight += 1
-                self._answers.put_nowait(self._open.pop(key).error(4, "Timeout", shared_pb2.Timeout()))
+    def _give_up(self, key: bytes, batch: "_Batch") -> None:
+        """Answer for an append whose last chunk did not come in time, unless it has been answered."""
+        if self._open.get(key) is batch and not self._ended:
+            del self._open[key]
+            self._in_flight += 1
+            self._answers.put_nowait(batch.error(4, "Timeout", shared_pb2.Timeout()))
 
     def _answering(self, batch: "_Batch") -> Callable[[Outcome], None]:
         def done(outcome: Outcome) -> None:
-            self._answers.put_nowait(batch.answer(outcome))
+            if isinstance(outcome, NotWrittenError):  # none of the answers would say why; the real server is gone then
+                self._answers.put_nowait(RefusalError(grpc.StatusCode.UNAVAILABLE, str(outcome)))
+            else:
+                self._answers.put_nowait(batch.answer(outcome))
 
         return done
 
@@ -135,7 +145,10 @@ class _Batch:
         return None
 
     def is_overdue(self) -> bool:
-        return self._deadline <= time.monotonic()
+        return self.seconds_left() <= 0
+
+    def seconds_left(self) -> float:
+        return self._deadline - time.monotonic()
 
     def _open(self) -> None:
         options = self._request.options

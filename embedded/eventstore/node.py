@@ -4,7 +4,7 @@ import asyncio
 import logging
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,9 @@ async def node(
     what was accepted is written, and the directory is free again.
     """
     loop = asyncio.get_running_loop()
-    with tempfile.TemporaryDirectory(prefix="orderstream-") as temporary:
+    with ExitStack() as stack:
         opened = Log(
-            directory or Path(temporary),
+            directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orderstream-"))),
             synchronous=synchronous if directory else "OFF",
             deliver=loop.call_soon_threadsafe,
             writer=writer,

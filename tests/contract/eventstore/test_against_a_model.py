@@ -1,9 +1,8 @@
 """Random sequences against a plain model, through the unmodified esdbclient.
 
-ORDERSTREAM_TEST_EVENTSTORE_URI lets the same sequences judge another server.
+`--eventstore-uri` lets the same sequences judge another server.
 """
 
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -107,9 +106,9 @@ class Model:
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[EventStoreDBClient]:
+def client(request: pytest.FixtureRequest) -> Iterator[EventStoreDBClient]:
     with ExitStack() as stack:
-        uri = os.environ.get("ORDERSTREAM_TEST_EVENTSTORE_URI") or stack.enter_context(started("eventstore"))
+        uri = request.config.getoption("--eventstore-uri", "") or stack.enter_context(started("eventstore"))
         yield stack.enter_context(EventStoreDBClient(uri))
 
 

@@ -23,6 +23,13 @@ def embedded(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def orderstream(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("orderstream")
+    return subprocess.run(
+        [program, "embedded", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
 def write(uri: str, stream: str, count: int) -> None:
     with EventStoreDBClient(uri) as client:
         events = [NewEvent(type=f"E{n}", data=b'{"amount":100}') for n in range(count)]
@@ -92,7 +99,7 @@ async def test_a_store_ends_with_its_killed_parent() -> None:
 def test_a_backup_of_a_running_node_is_restored_whole(tmp_path: Path) -> None:
     with started("eventstore", tmp_path / "data") as uri:
         write(uri, "s-1", 3)
-        made = embedded("backup", "--data", tmp_path / "data", "--to", tmp_path / "copy")
+        made = orderstream("backup", "--data", tmp_path / "data", "--to", tmp_path / "copy")
         assert json.loads(made.stdout)["events"] == 4, made.stderr
         write(uri, "s-2", 1)
     restored = embedded("restore", "--from", tmp_path / "copy", "--data", tmp_path / "other")
