@@ -3,27 +3,19 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-import grpc
 import structlog
-from google.protobuf import duration_pb2, timestamp_pb2
-from google.rpc import error_details_pb2, status_pb2
-from pymongo.errors import PyMongoError
+from google.protobuf import timestamp_pb2
 
+from projections.answering import Context, answering, refuse
 from projections.runner import Runner, Status
 from projections.verify import Progress, Result, Verifier, to_json
 from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceServicer
-from server.failures import InvalidRequest, NotFound, ServiceFailure, StoreUnavailable
+from server.failures import InvalidRequest, NotFound
 from server.readmodel.state import Checkpoint, ViewState, now_micros
-
-if TYPE_CHECKING:
-    Context = grpc.aio.ServicerContext[Any, Any]
-else:
-    Context = grpc.aio.ServicerContext
 
 log = structlog.get_logger()
 
@@ -41,19 +33,19 @@ class ProjectionAdmin(ProjectionServiceServicer):
         self._verifier = verifier
 
     async def ListProjections(self, request: pb.ListProjectionsRequest, context: Context) -> pb.ListProjectionsResponse:
-        async with _answering(context):
+        async with answering(context):
             told = [await self._tell(self._runners[name]) for name in sorted(self._runners)]
         return pb.ListProjectionsResponse(projections=told)
 
     async def GetProjection(self, request: pb.GetProjectionRequest, context: Context) -> pb.GetProjectionResponse:
         runner = await self._named(request.view, context)
-        async with _answering(context):
+        async with answering(context):
             told = await self._tell(runner)
         return pb.GetProjectionResponse(projection=told)
 
     async def PauseProjection(self, request: pb.PauseProjectionRequest, context: Context) -> pb.PauseProjectionResponse:
         runner = await self._named(request.view, context)
-        async with _answering(context):
+        async with answering(context):
             await self._state.pause(request.view)
             await _at_rest(runner)
             log.warning("view paused", view=request.view)
@@ -63,7 +55,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         self, request: pb.ResumeProjectionRequest, context: Context
     ) -> pb.ResumeProjectionResponse:
         runner = await self._named(request.view, context)
-        async with _answering(context):
+        async with answering(context):
             await self._state.resume(request.view)
             log.warning("view resumed", view=request.view)
             return pb.ResumeProjectionResponse(projection=await self._tell(runner))
@@ -83,8 +75,8 @@ class ProjectionAdmin(ProjectionServiceServicer):
                 await _no_such_view(context, name)
             views.append(self._runners[name].view)
         if request.max_differences < 0:
-            await _refuse(context, InvalidRequest({"max_differences": "must not be negative"}))
-        async with _answering(context):
+            await refuse(context, InvalidRequest({"max_differences": "must not be negative"}))
+        async with answering(context):
             async for message in self._verifier.verify(views, request.max_differences or MOST_LISTED):
                 yield _told(message)
 
@@ -158,45 +150,4 @@ def _timestamp(micros: int) -> timestamp_pb2.Timestamp:
 
 
 async def _no_such_view(context: Context, view: str) -> NoReturn:
-    await _refuse(context, NotFound("VIEW_NOT_FOUND", view=view))
-
-
-CODES = {
-    "VIEW_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
-    "FIELD_INVALID": grpc.StatusCode.INVALID_ARGUMENT,
-    "STORE_UNAVAILABLE": grpc.StatusCode.UNAVAILABLE,
-}
-
-
-@asynccontextmanager
-async def _answering(context: Context) -> AsyncIterator[None]:
-    """Stores that do not answer are told as such."""
-    try:
-        yield
-    except ServiceFailure as failure:
-        await _refuse(context, failure)
-    except PyMongoError as error:
-        log.warning("view store does not answer", error=str(error))
-        await _refuse(context, StoreUnavailable("view"))
-
-
-async def _refuse(context: Context, failure: ServiceFailure) -> NoReturn:
-    code = CODES[failure.reason]
-    status = status_pb2.Status(code=code.value[0], message=str(failure))
-    info = error_details_pb2.ErrorInfo(reason=failure.reason, domain="orderstream", metadata=dict(failure.metadata))
-    details: list[Any] = [info]
-    if isinstance(failure, InvalidRequest):
-        violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=field, description=text)
-            for field, text in failure.violations.items()
-        ]
-        details.append(error_details_pb2.BadRequest(field_violations=violations))
-    if failure.retry_after is not None:
-        delay = duration_pb2.Duration()
-        delay.FromMilliseconds(int(failure.retry_after * 1000))
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    for detail in details:
-        status.details.add().Pack(detail)
-    trailers = (("grpc-status-details-bin", status.SerializeToString()),)
-    await context.abort(code, status.message, trailers)
-    raise AssertionError("abort returned")
+    await refuse(context, NotFound("VIEW_NOT_FOUND", view=view))

@@ -7,6 +7,7 @@ CodecError
 └── MalformedEvent          the bytes are not what the row says
 """
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from esdbclient import RecordedEvent
 
 from server.eventstore.recorded import Recorded
 from server.eventstore.registry import BY_EVENT, BY_NAME, ROWS, DomainEvent
+from server.eventstore.upcasters import CHAINS, Upcaster
 
 
 class CodecError(Exception):
@@ -42,10 +44,29 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     traceparent: str = ""
 
 
+Decode = Callable[[bytes], Any]
+
+
+def _decoder(shape: type) -> Decode:
+    # strict=False: other writers of proto3 JSON put 64-bit integers into strings
+    return msgspec.json.Decoder(shape, strict=False).decode
+
+
+def _lifted(chain: Sequence[Upcaster]) -> Decode:
+    stored = _decoder(chain[0].shape)
+
+    def decode(data: bytes) -> Any:
+        event = stored(data)
+        for step in chain:
+            event = step.upcast(event)
+        return event
+
+    return decode
+
+
 _encoder = msgspec.json.Encoder()
-# strict=False: other writers of proto3 JSON put 64-bit integers into strings
-_decoders: dict[str, msgspec.json.Decoder[Any]] = {
-    row.name: msgspec.json.Decoder(row.event, strict=False) for row in ROWS
+_decoders: dict[str, Decode] = {row.name: _decoder(row.event) for row in ROWS} | {
+    name: _lifted(chain) for name, chain in CHAINS.items()
 }
 _metadata_decoder = msgspec.json.Decoder(Metadata)
 
@@ -56,12 +77,12 @@ def encode(event: DomainEvent) -> tuple[str, bytes]:
 
 
 def decode(event_type: str, data: bytes) -> DomainEvent:
-    """The event behind stored bytes. Raises `UnknownEventType` or `MalformedEvent`."""
+    """The event behind stored bytes, in its newest shape. Raises `UnknownEventType` or `MalformedEvent`."""
     decoder = _decoders.get(event_type)
     if decoder is None:
         raise UnknownEventType(f"no row in the registry for event type {event_type!r}")
     try:
-        event: DomainEvent = decoder.decode(data)
+        event: DomainEvent = decoder(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedEvent(f"{event_type}: {error}") from error
     return event

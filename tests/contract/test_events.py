@@ -13,15 +13,20 @@ from protos.products.v1 import events_pb2 as products_pb
 from protos.users.v1 import events_pb2 as users_pb
 from server.eventstore import codec
 from server.eventstore.registry import BY_EVENT, BY_NAME, ROWS, DomainEvent
-from tests.support.events import EXAMPLES
+from server.eventstore.upcasters import CHAINS
+from tests.support.events import EXAMPLES, LIFTED
 from tests.support.orders import cancelled
 
 CONTRACTS = {"order": orders_pb, "product": products_pb, "stock": products_pb, "user": users_pb}
 GOLDEN = Path(__file__).parent / "golden"
+# every event type that streams may hold → the category of its streams
+CATEGORY = {row.name: row.category for row in ROWS} | {
+    name: BY_NAME[chain[-1].into].category for name, chain in CHAINS.items()
+}
 
 
 def message_for(event_type: str) -> Message:
-    contract = CONTRACTS[BY_NAME[event_type].category]
+    contract = CONTRACTS[CATEGORY[event_type]]
     message: Message = getattr(contract, event_type)()
     return message
 
@@ -33,7 +38,7 @@ def named(event: DomainEvent) -> str:
 def test_every_event_has_an_example_and_every_message_a_row() -> None:
     assert {type(event) for event in EXAMPLES} == set(BY_EVENT)
     messages = {name for contract in CONTRACTS.values() for name in contract.DESCRIPTOR.message_types_by_name}
-    assert messages == {row.name for row in ROWS}
+    assert messages == set(CATEGORY)
 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=named)
@@ -70,6 +75,21 @@ def test_a_released_shape_is_written_and_read_as_it_was_released(event: DomainEv
     assert codec.decode(event_type, released) == event
 
 
+@pytest.mark.parametrize("name", LIFTED)
+def test_a_former_shape_is_read_as_the_current_one_for_ever(name: str) -> None:
+    event_type, released = name.partition(".")[0], (GOLDEN / f"{name}.json").read_bytes()
+    message = json_format.Parse(released, message_for(event_type), ignore_unknown_fields=False)
+    assert set(json.loads(released)) == {field.name for field in message.DESCRIPTOR.fields}
+    assert codec.decode(event_type, released) == LIFTED[name]
+
+
+def test_every_shape_ever_released_has_its_golden_file() -> None:
+    former = {f"{name}.v{chain[0].version}" for name, chain in CHAINS.items()}
+    assert former == set(LIFTED)
+    current = {f"{row.name}.v{row.version}" for row in ROWS}
+    assert {file.stem for file in GOLDEN.iterdir()} == former | current
+
+
 def test_history_has_a_place_for_every_order_event() -> None:
     offered = {field.message_type.name for field in queries_pb2.OrderEvent.DESCRIPTOR.fields if field.message_type}
-    assert offered == {row.name for row in ROWS if row.category == "order"}
+    assert offered == {name for name, category in CATEGORY.items() if category == "order"}

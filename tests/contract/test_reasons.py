@@ -1,5 +1,7 @@
 """Reasons are API: code, contract and table of status codes name the same ones."""
 
+from projections.answering import CODES
+from projections.plans import PlanOutdated
 from protos.common.v1 import errors_pb2 as common
 from protos.operations.v1 import errors_pb2 as operations
 from protos.orders.v1 import errors_pb2 as orders
@@ -32,4 +34,8 @@ def test_every_published_reason_has_one_status_code() -> None:
 
 def test_every_failure_of_a_service_has_a_status_code() -> None:
     leaves = [leaf for leaf in failures.ServiceFailure.__subclasses__() if leaf is not failures.NotFound]
-    assert {leaf.reason for leaf in leaves} <= set(STATUS)
+    assert {leaf.reason for leaf in leaves if leaf.__module__ == failures.__name__} <= set(STATUS)
+
+
+def test_every_reason_of_operations_has_one_status_code() -> None:
+    assert published(operations) | {PlanOutdated.reason} <= set(CODES)

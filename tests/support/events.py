@@ -1,4 +1,4 @@
-"""One example of every event there is."""
+"""One example of every event there is, and of what former shapes become."""
 
 from server.domain.product.events import (
     PriceChanged,
@@ -47,7 +47,7 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     orders.refund_failed(),
     ProductRegistered(sku="tea", name="Tea", price=euros(2**53 - 1), at=NOON),
     ProductRenamed(sku="tea", name="Green tea", at=NOON),
-    PriceChanged(sku="tea", price=euros(400), at=NOON.replace(microsecond=123456)),
+    PriceChanged(sku="tea", price=euros(400), previous=euros(350), at=NOON.replace(microsecond=123456)),
     ProductActivated(sku="tea", at=NOON),
     ProductDiscontinued(sku="tea", at=NOON),
     StockReceived(sku="tea", quantity=100, at=NOON),
@@ -58,8 +58,14 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     ReservationExpired(sku="tea", reservation_id=ANN, quantity=2, at=NOON),
     StockRestocked(sku="tea", return_id=ANN, quantity=1, at=NOON),
     UserRegistered(user_id=ANN, email="ann@example.org", name="Änn 安", at=NOON),
-    EmailChanged(user_id=ANN, email="ann@example.com", at=NOON),
+    EmailChanged(user_id=ANN, email="ann@example.com", previous_email="ann@example.org", at=NOON),
     NameChanged(user_id=ANN, name="Anne", at=NOON),
     UserBlocked(user_id=ANN, reason="chargeback", at=NOON),
     UserUnblocked(user_id=ANN, at=NOON),
 )
+
+# golden file of a former shape → what it is read as
+LIFTED: dict[str, DomainEvent] = {
+    "PriceChanged.v1": PriceChanged(sku="tea", price=euros(400), previous=None, at=NOON.replace(microsecond=123456)),
+    "EmailChanged.v1": EmailChanged(user_id=ANN, email="ann@example.com", previous_email="", at=NOON),
+}

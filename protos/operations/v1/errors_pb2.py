@@ -24,13 +24,13 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/operations/v1/errors.proto\x12\roperations.v1*L\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_VIEW_NOT_FOUND\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/operations/v1/errors.proto\x12\roperations.v1*\x95\x01\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_VIEW_NOT_FOUND\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_PLAN_OUTDATED\x10\x02\x12\'\n#ERROR_REASON_SUBSCRIPTION_NOT_FOUND\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.operations.v1.errors_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ERRORREASON']._serialized_start=52
-  _globals['_ERRORREASON']._serialized_end=128
+  _globals['_ERRORREASON']._serialized_start=53
+  _globals['_ERRORREASON']._serialized_end=202
 # @@protoc_insertion_point(module_scope)

@@ -26,6 +26,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """Never sent."""
     ERROR_REASON_VIEW_NOT_FOUND: _ErrorReason.ValueType  # 1
     """NOT_FOUND. Metadata: view."""
+    ERROR_REASON_PLAN_OUTDATED: _ErrorReason.ValueType  # 2
+    """ABORTED: what the plan was made of has changed; plan again. Metadata: plan_id, and current: the plan's id as of now."""
+    ERROR_REASON_SUBSCRIPTION_NOT_FOUND: _ErrorReason.ValueType  # 3
+    """NOT_FOUND. Metadata: source, group."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -34,4 +38,8 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_VIEW_NOT_FOUND: ErrorReason.ValueType  # 1
 """NOT_FOUND. Metadata: view."""
+ERROR_REASON_PLAN_OUTDATED: ErrorReason.ValueType  # 2
+"""ABORTED: what the plan was made of has changed; plan again. Metadata: plan_id, and current: the plan's id as of now."""
+ERROR_REASON_SUBSCRIPTION_NOT_FOUND: ErrorReason.ValueType  # 3
+"""NOT_FOUND. Metadata: source, group."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

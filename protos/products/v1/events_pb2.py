@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.common.v1 import types_pb2 as protos_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/products/v1/events.proto\x12\x0bproducts.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\"w\n\x11ProductRegistered\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1f\n\x05price\x18\x03 \x01(\x0b\x32\x10.common.v1.Money\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"S\n\x0eProductRenamed\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"d\n\x0cPriceChanged\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x1f\n\x05price\x18\x02 \x01(\x0b\x32\x10.common.v1.Money\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x10ProductActivated\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"J\n\x13ProductDiscontinued\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\rStockReceived\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"d\n\rStockAdjusted\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0e\n\x06\x63hange\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9e\x01\n\rStockReserved\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x05\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"u\n\x14ReservationCommitted\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x05\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"t\n\x13ReservationReleased\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x05\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"s\n\x12ReservationExpired\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x05\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"j\n\x0eStockRestocked\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x11\n\treturn_id\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x05\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/products/v1/events.proto\x12\x0bproducts.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\"w\n\x11ProductRegistered\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1f\n\x05price\x18\x03 \x01(\x0b\x32\x10.common.v1.Money\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"S\n\x0eProductRenamed\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"d\n\x0cPriceChanged\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x1f\n\x05price\x18\x02 \x01(\x0b\x32\x10.common.v1.Money\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8a\x01\n\x0ePriceChangedV2\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x1f\n\x05price\x18\x02 \x01(\x0b\x32\x10.common.v1.Money\x12\"\n\x08previous\x18\x03 \x01(\x0b\x32\x10.common.v1.Money\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x10ProductActivated\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"J\n\x13ProductDiscontinued\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\rStockReceived\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"d\n\rStockAdjusted\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0e\n\x06\x63hange\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9e\x01\n\rStockReserved\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x05\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"u\n\x14ReservationCommitted\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x05\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"t\n\x13ReservationReleased\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x05\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"s\n\x12ReservationExpired\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x05\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"j\n\x0eStockRestocked\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x11\n\treturn_id\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x05\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,22 +39,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRODUCTRENAMED']._serialized_end=315
   _globals['_PRICECHANGED']._serialized_start=317
   _globals['_PRICECHANGED']._serialized_end=417
-  _globals['_PRODUCTACTIVATED']._serialized_start=419
-  _globals['_PRODUCTACTIVATED']._serialized_end=490
-  _globals['_PRODUCTDISCONTINUED']._serialized_start=492
-  _globals['_PRODUCTDISCONTINUED']._serialized_end=566
-  _globals['_STOCKRECEIVED']._serialized_start=568
-  _globals['_STOCKRECEIVED']._serialized_end=654
-  _globals['_STOCKADJUSTED']._serialized_start=656
-  _globals['_STOCKADJUSTED']._serialized_end=756
-  _globals['_STOCKRESERVED']._serialized_start=759
-  _globals['_STOCKRESERVED']._serialized_end=917
-  _globals['_RESERVATIONCOMMITTED']._serialized_start=919
-  _globals['_RESERVATIONCOMMITTED']._serialized_end=1036
-  _globals['_RESERVATIONRELEASED']._serialized_start=1038
-  _globals['_RESERVATIONRELEASED']._serialized_end=1154
-  _globals['_RESERVATIONEXPIRED']._serialized_start=1156
-  _globals['_RESERVATIONEXPIRED']._serialized_end=1271
-  _globals['_STOCKRESTOCKED']._serialized_start=1273
-  _globals['_STOCKRESTOCKED']._serialized_end=1379
+  _globals['_PRICECHANGEDV2']._serialized_start=420
+  _globals['_PRICECHANGEDV2']._serialized_end=558
+  _globals['_PRODUCTACTIVATED']._serialized_start=560
+  _globals['_PRODUCTACTIVATED']._serialized_end=631
+  _globals['_PRODUCTDISCONTINUED']._serialized_start=633
+  _globals['_PRODUCTDISCONTINUED']._serialized_end=707
+  _globals['_STOCKRECEIVED']._serialized_start=709
+  _globals['_STOCKRECEIVED']._serialized_end=795
+  _globals['_STOCKADJUSTED']._serialized_start=797
+  _globals['_STOCKADJUSTED']._serialized_end=897
+  _globals['_STOCKRESERVED']._serialized_start=900
+  _globals['_STOCKRESERVED']._serialized_end=1058
+  _globals['_RESERVATIONCOMMITTED']._serialized_start=1060
+  _globals['_RESERVATIONCOMMITTED']._serialized_end=1177
+  _globals['_RESERVATIONRELEASED']._serialized_start=1179
+  _globals['_RESERVATIONRELEASED']._serialized_end=1295
+  _globals['_RESERVATIONEXPIRED']._serialized_start=1297
+  _globals['_RESERVATIONEXPIRED']._serialized_end=1412
+  _globals['_STOCKRESTOCKED']._serialized_start=1414
+  _globals['_STOCKRESTOCKED']._serialized_end=1520
 # @@protoc_insertion_point(module_scope)

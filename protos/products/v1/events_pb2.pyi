@@ -86,7 +86,9 @@ Global___ProductRenamed: typing_extensions.TypeAlias = ProductRenamed
 
 @typing.final
 class PriceChanged(google.protobuf.message.Message):
-    """PriceChanged sets the price of a unit."""
+    """PriceChanged sets the price of a unit. It is the first version, which stands in older streams; PriceChangedV2 is what
+    is written now.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -114,6 +116,43 @@ class PriceChanged(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["at", b"at", "price", b"price", "sku", b"sku"]) -> None: ...
 
 Global___PriceChanged: typing_extensions.TypeAlias = PriceChanged
+
+@typing.final
+class PriceChangedV2(google.protobuf.message.Message):
+    """PriceChangedV2 sets the price of a unit, and tells what it was."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: builtins.int
+    PRICE_FIELD_NUMBER: builtins.int
+    PREVIOUS_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    sku: builtins.str
+    """sku is the product's id."""
+    @property
+    def price(self) -> protos.common.v1.types_pb2.Money:
+        """price is the new one."""
+
+    @property
+    def previous(self) -> protos.common.v1.types_pb2.Money:
+        """previous is the price until then; unset where it is not known."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        sku: builtins.str = ...,
+        price: protos.common.v1.types_pb2.Money | None = ...,
+        previous: protos.common.v1.types_pb2.Money | None = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at", "previous", b"previous", "price", b"price"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "previous", b"previous", "price", b"price", "sku", b"sku"]) -> None: ...
+
+Global___PriceChangedV2: typing_extensions.TypeAlias = PriceChangedV2
 
 @typing.final
 class ProductActivated(google.protobuf.message.Message):

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/users/v1/events.proto\x12\x08users.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"f\n\x0eUserRegistered\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x0c\x45mailChanged\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x0bNameChanged\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x0bUserBlocked\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\rUserUnblocked\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/users/v1/events.proto\x12\x08users.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"f\n\x0eUserRegistered\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x0c\x45mailChanged\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"p\n\x0e\x45mailChangedV2\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x16\n\x0eprevious_email\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x0bNameChanged\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x0bUserBlocked\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\rUserUnblocked\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,10 +36,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERREGISTERED']._serialized_end=177
   _globals['_EMAILCHANGED']._serialized_start=179
   _globals['_EMAILCHANGED']._serialized_end=265
-  _globals['_NAMECHANGED']._serialized_start=267
-  _globals['_NAMECHANGED']._serialized_end=351
-  _globals['_USERBLOCKED']._serialized_start=353
-  _globals['_USERBLOCKED']._serialized_end=439
-  _globals['_USERUNBLOCKED']._serialized_start=441
-  _globals['_USERUNBLOCKED']._serialized_end=513
+  _globals['_EMAILCHANGEDV2']._serialized_start=267
+  _globals['_EMAILCHANGEDV2']._serialized_end=379
+  _globals['_NAMECHANGED']._serialized_start=381
+  _globals['_NAMECHANGED']._serialized_end=465
+  _globals['_USERBLOCKED']._serialized_start=467
+  _globals['_USERBLOCKED']._serialized_end=553
+  _globals['_USERUNBLOCKED']._serialized_start=555
+  _globals['_USERUNBLOCKED']._serialized_end=627
 # @@protoc_insertion_point(module_scope)

@@ -52,7 +52,9 @@ Global___UserRegistered: typing_extensions.TypeAlias = UserRegistered
 
 @typing.final
 class EmailChanged(google.protobuf.message.Message):
-    """EmailChanged sets the e-mail address."""
+    """EmailChanged sets the e-mail address. It is the first version, which stands in older streams; EmailChangedV2 is what is
+    written now.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -78,6 +80,39 @@ class EmailChanged(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["at", b"at", "email", b"email", "user_id", b"user_id"]) -> None: ...
 
 Global___EmailChanged: typing_extensions.TypeAlias = EmailChanged
+
+@typing.final
+class EmailChangedV2(google.protobuf.message.Message):
+    """EmailChangedV2 sets the e-mail address, and tells which it was: whoever warns users of a change writes to that one."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    EMAIL_FIELD_NUMBER: builtins.int
+    PREVIOUS_EMAIL_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """user_id is a UUID."""
+    email: builtins.str
+    """email is the new address."""
+    previous_email: builtins.str
+    """previous_email is the address until then; empty where it is not known."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        email: builtins.str = ...,
+        previous_email: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "email", b"email", "previous_email", b"previous_email", "user_id", b"user_id"]) -> None: ...
+
+Global___EmailChangedV2: typing_extensions.TypeAlias = EmailChangedV2
 
 @typing.final
 class NameChanged(google.protobuf.message.Message):

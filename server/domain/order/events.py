@@ -1,4 +1,4 @@
-"""What has happened to an order. Field for field the messages of protos/orders/v1/events.proto."""
+"""What has happened to an order. Field for field the newest messages of protos/orders/v1/events.proto."""
 
 from dataclasses import dataclass
 from datetime import datetime

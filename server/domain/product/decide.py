@@ -62,4 +62,4 @@ def _change_price(product: Product, command: ChangePrice) -> Sequence[ProductEve
             currency=product.price.currency,
             wanted=command.price.currency,
         )
-    return [PriceChanged(sku=product.sku, price=command.price, at=command.at)]
+    return [PriceChanged(sku=product.sku, price=command.price, previous=product.price, at=command.at)]

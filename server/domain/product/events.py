@@ -1,4 +1,4 @@
-"""What has happened to a product. Field for field the messages of protos/products/v1/events.proto."""
+"""What has happened to a product. Field for field the newest messages of protos/products/v1/events.proto."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,8 +23,11 @@ class ProductRenamed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceChanged:
+    """`previous` is None where it was not recorded."""
+
     sku: str
     price: Money
+    previous: Money | None
     at: datetime
 
 

@@ -20,8 +20,7 @@ def decide(state: UserState, command: UserCommand) -> Sequence[UserEvent]:
             raise Rejected(Reason.USER_NOT_FOUND, user_id=command.user_id)
 
         case User(), ChangeEmail():
-            same = state.email == command.email
-            return [] if same else [EmailChanged(user_id=state.user_id, email=command.email, at=command.at)]
+            return _change_email(state, command)
         case User(), ChangeName():
             same = state.name == command.name
             return [] if same else [NameChanged(user_id=state.user_id, name=command.name, at=command.at)]
@@ -31,3 +30,9 @@ def decide(state: UserState, command: UserCommand) -> Sequence[UserEvent]:
             return [UserUnblocked(user_id=state.user_id, at=command.at)] if state.blocked else []
         case _:
             raise AssertionError(f"no rule for {type(command).__name__} on {type(state).__name__}")
+
+
+def _change_email(user: User, command: ChangeEmail) -> Sequence[UserEvent]:
+    if command.email == user.email:
+        return []
+    return [EmailChanged(user_id=user.user_id, email=command.email, previous_email=user.email, at=command.at)]

@@ -1,4 +1,4 @@
-"""What has happened to a user. Field for field the messages of protos/users/v1/events.proto."""
+"""What has happened to a user. Field for field the newest messages of protos/users/v1/events.proto."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +14,11 @@ class UserRegistered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmailChanged:
+    """`previous_email` is empty where it was not recorded."""
+
     user_id: str
     email: str
+    previous_email: str
     at: datetime
 
 

@@ -57,7 +57,7 @@ async def test_a_read_that_the_news_overtook_is_not_taken_for_up_to_date(network
 
     loading = asyncio.create_task(repository.load(PRODUCT, stream))
     await network.waiting.wait()
-    await network.append(stream, 0, [stored(PriceChanged(sku=sku, price=euros(400), at=NOON))])
+    await network.append(stream, 0, [stored(PriceChanged(sku=sku, price=euros(400), previous=euros(350), at=NOON))])
     await repository.catch_up(PRODUCT, max_age=0)
     network.clear.set()
     await loading

@@ -59,7 +59,8 @@ def test_a_price_is_not_negative_and_exact_in_every_reader(amount: int) -> None:
 
 
 def test_a_price_may_be_zero() -> None:
-    given(REGISTERED).when(change_price(euros(0))).then(PriceChanged(sku="tea", price=euros(0), at=NOON))
+    free = PriceChanged(sku="tea", price=euros(0), previous=euros(350), at=NOON)
+    given(REGISTERED).when(change_price(euros(0))).then(free)
 
 
 def test_a_currency_must_exist() -> None:
@@ -67,7 +68,7 @@ def test_a_currency_must_exist() -> None:
 
 
 def test_a_price_can_change_but_not_its_currency() -> None:
-    given(REGISTERED).when(change_price()).then(PriceChanged(sku="tea", price=euros(400), at=NOON))
+    given(REGISTERED).when(change_price()).then(PriceChanged(sku="tea", price=euros(400), previous=euros(350), at=NOON))
     given(REGISTERED).when(change_price(Money(amount_minor=400, currency="USD"))).rejected(
         Reason.PRODUCT_CURRENCY_FIXED, currency="EUR", wanted="USD"
     )

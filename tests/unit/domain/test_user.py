@@ -41,7 +41,7 @@ def test_a_name_changes_once() -> None:
 
 
 def test_an_email_changes_once() -> None:
-    changed = EmailChanged(user_id=ANN, email="ann@example.com", at=NOON)
+    changed = EmailChanged(user_id=ANN, email="ann@example.com", previous_email="ann@example.org", at=NOON)
     given(REGISTERED).when(CHANGE_EMAIL).then(changed)
     given(REGISTERED, changed).when(CHANGE_EMAIL).nothing()
 

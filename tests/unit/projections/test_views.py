@@ -284,7 +284,7 @@ class TestProductsAndUsers:
         events = (
             ProductRegistered(sku="tea", name="Tea", price=euros(350), at=NOON),
             ProductActivated(sku="tea", at=NOON),
-            PriceChanged(sku="tea", price=euros(400), at=NOON),
+            PriceChanged(sku="tea", price=euros(400), previous=euros(350), at=NOON),
         )
         given(*events).view(product_list).has(name="Tea", price_minor=400, currency="EUR", status="ACTIVE", revision=2)
         given(*events, ProductRenamed(sku="tea", name="Green tea", at=NOON)).view(product_list).has(name="Green tea")
@@ -309,7 +309,7 @@ class TestProductsAndUsers:
     def test_a_user_shows_the_last_address_and_why_blocked(self) -> None:
         events = (
             UserRegistered(user_id=ANN, email="a@example.org", name="Ann", at=NOON),
-            EmailChanged(user_id=ANN, email="b@example.org", at=NOON),
+            EmailChanged(user_id=ANN, email="b@example.org", previous_email="a@example.org", at=NOON),
             UserBlocked(user_id=ANN, reason="chargeback", at=NOON),
         )
         given(*events).view(user_detail).has(email="b@example.org", blocked=True, block_reason="chargeback")

@@ -1,0 +1,77 @@
+"""What operators do is an event in the stream `operations`: who, what, when, why.
+
+It is written first: what cannot be recorded is not done. If the act then fails, a second event says so.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import structlog
+from esdbclient import NewEvent, StreamState
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from google.protobuf import json_format
+from uuid_utils.compat import uuid7
+
+from protos.operations.v1.events_pb2 import OperatorActed
+from protos.operations.v1.types_pb2 import ActDetail
+from server.eventstore.reading import translated
+
+log = structlog.get_logger()
+
+STREAM = "operations"
+TIMEOUT = 5.0  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One act of an operator. `subject` is the name of what it is done to; `details` are for people."""
+
+    act: str
+    subject: str
+    actor: str
+    reason: str = ""
+    plan_id: str = ""
+    details: dict[str, object] = field(default_factory=dict)
+    failure: str = ""
+
+
+class Acts:
+    """The record of what operators did."""
+
+    def __init__(self, client: AsyncEventStoreDBClient) -> None:
+        self._client = client
+
+    @asynccontextmanager
+    async def acting(self, act: Act) -> AsyncIterator[None]:
+        """Record it, then do what the block does. Raises `StoreUnavailable`, before the block, if it has no record."""
+        await self._record(act)
+        log.warning("operator acts", act=act.act, subject=act.subject, actor=act.actor, reason=act.reason)
+        try:
+            yield
+        except Exception as error:
+            await self._record(replace(act, failure=str(error) or type(error).__name__))
+            raise
+
+    async def _record(self, act: Act) -> None:
+        message = OperatorActed(
+            act=act.act,
+            subject=act.subject,
+            actor=act.actor,
+            reason=act.reason,
+            plan_id=act.plan_id,
+            details=[ActDetail(name=name, value=str(value)) for name, value in act.details.items()],
+            failure=act.failure,
+        )
+        message.acted_at.FromDatetime(datetime.now(UTC))
+        data = json_format.MessageToJson(
+            message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, indent=None
+        )
+        with translated():
+            await self._client.append_to_stream(
+                STREAM,
+                current_version=StreamState.ANY,
+                events=[NewEvent(type="OperatorActed", data=data.encode(), id=uuid7())],
+                timeout=TIMEOUT,
+            )

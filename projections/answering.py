@@ -1,0 +1,71 @@
+"""How the services of operators answer: failures by one table, and who is asking."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+import structlog
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+from pymongo.errors import PyMongoError
+
+from server.failures import InvalidRequest, ServiceFailure, StoreUnavailable
+
+if TYPE_CHECKING:
+    Context = grpc.aio.ServicerContext[Any, Any]
+else:
+    Context = grpc.aio.ServicerContext
+
+log = structlog.get_logger()
+
+ACTOR = "x-orderstream-actor"
+
+
+def actor_of(context: Context) -> str:
+    """Who calls, as the call itself tells."""
+    return str(dict(context.invocation_metadata() or ()).get(ACTOR, "anonymous"))[:200]
+
+
+CODES = {
+    "VIEW_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "SUBSCRIPTION_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "PLAN_OUTDATED": grpc.StatusCode.ABORTED,
+    "FIELD_INVALID": grpc.StatusCode.INVALID_ARGUMENT,
+    "PAGE_TOKEN_INVALID": grpc.StatusCode.INVALID_ARGUMENT,
+    "STORE_UNAVAILABLE": grpc.StatusCode.UNAVAILABLE,
+}
+
+
+@asynccontextmanager
+async def answering(context: Context) -> AsyncIterator[None]:
+    """Stores that do not answer are told as such."""
+    try:
+        yield
+    except ServiceFailure as failure:
+        await refuse(context, failure)
+    except PyMongoError as error:
+        log.warning("view store does not answer", error=str(error))
+        await refuse(context, StoreUnavailable("view"))
+
+
+async def refuse(context: Context, failure: ServiceFailure) -> NoReturn:
+    code = CODES[failure.reason]
+    status = status_pb2.Status(code=code.value[0], message=str(failure))
+    info = error_details_pb2.ErrorInfo(reason=failure.reason, domain="orderstream", metadata=dict(failure.metadata))
+    details: list[Any] = [info]
+    if isinstance(failure, InvalidRequest):
+        violations = [
+            error_details_pb2.BadRequest.FieldViolation(field=field, description=text)
+            for field, text in failure.violations.items()
+        ]
+        details.append(error_details_pb2.BadRequest(field_violations=violations))
+    if failure.retry_after is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(int(failure.retry_after * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    for detail in details:
+        status.details.add().Pack(detail)
+    trailers = (("grpc-status-details-bin", status.SerializeToString()),)
+    await context.abort(code, status.message, trailers)
+    raise AssertionError("abort returned")

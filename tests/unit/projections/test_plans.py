@@ -1,0 +1,25 @@
+"""A plan's id holds as long as what it was made of."""
+
+import pytest
+
+from projections.plans import PlanOutdated, plan_id, still_holds
+
+
+def test_the_same_facts_make_the_same_plan_in_whatever_order() -> None:
+    assert plan_id("Reset", view="order_list", to=0) == plan_id("Reset", to=0, view="order_list")
+
+
+@pytest.mark.parametrize("changed", [{"view": "order_detail", "to": 0}, {"view": "order_list", "to": 1}])
+def test_another_fact_makes_another_plan(changed: dict[str, object]) -> None:
+    assert plan_id("Reset", view="order_list", to=0) != plan_id("Reset", **changed)
+
+
+def test_the_same_facts_for_another_act_are_another_plan() -> None:
+    assert plan_id("Reset", view="order_list") != plan_id("Rebuild", view="order_list")
+
+
+def test_an_outdated_plan_is_refused_and_told_what_it_would_be_now() -> None:
+    still_holds("abc", "abc")
+    with pytest.raises(PlanOutdated) as refused:
+        still_holds("abc", "def")
+    assert refused.value.metadata == {"plan_id": "abc", "current": "def"}
