@@ -140,6 +140,101 @@ class Orders:
         shipment_id: str = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.commands_pb2.ConfirmDeliveryResponse: ...
+    async def RejectOrder(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.RejectOrderResponse: ...
+    async def ExpireOrder(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.ExpireOrderResponse: ...
+    async def CompleteOrder(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.CompleteOrderResponse: ...
+    async def RecordAuthorisation(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        authorisation_id: str = ...,
+        amount: protos.common.v1.types_pb2.Money | Fields | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.RecordAuthorisationResponse: ...
+    async def RecordPaymentFailure(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        authorisation_id: str = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.RecordPaymentFailureResponse: ...
+    async def VoidAuthorisation(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        authorisation_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.VoidAuthorisationResponse: ...
+    async def CapturePayment(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        capture_id: str = ...,
+        authorisation_id: str = ...,
+        amount: protos.common.v1.types_pb2.Money | Fields | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.CapturePaymentResponse: ...
+    async def RefundPayment(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        refund_id: str = ...,
+        amount: protos.common.v1.types_pb2.Money | Fields | None = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.RefundPaymentResponse: ...
+    async def SettleRefund(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        refund_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.SettleRefundResponse: ...
+    async def RecordRefundFailure(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        refund_id: str = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.RecordRefundFailureResponse: ...
     async def GetOrder(
         self,
         *,

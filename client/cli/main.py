@@ -7,6 +7,7 @@ import typer
 from client.cli import operate, output, shop
 from client.cli.connect import TARGET
 from client.cli.events import events
+from client.cli.payments import payments
 from client.cli.subscriptions import subscriptions
 from client.sdk import Addresses
 
@@ -42,6 +43,7 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
     operate.embedded
 )
 app.add_typer(shop.orders, name="orders")
+app.add_typer(payments, name="payments")
 app.add_typer(shop.products, name="products")
 app.add_typer(shop.stock, name="stock")
 app.add_typer(shop.users, name="users")

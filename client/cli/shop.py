@@ -12,7 +12,7 @@ from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address
 from protos.orders.v1.commands_pb2 import NewLine
 from protos.orders.v1.queries_pb2 import Moment
-from protos.orders.v1.types_pb2 import FulfilmentStatus, LineQuantity, OrderStatus, ShipmentStatus
+from protos.orders.v1.types_pb2 import FulfilmentStatus, LineQuantity, OrderStatus, PaymentStatus, ShipmentStatus
 from protos.products.v1.types_pb2 import ProductStatus
 
 orders = typer.Typer(no_args_is_help=True, help="Open, place, ship and look at orders.")
@@ -226,6 +226,35 @@ def cancel(
     send("orders", "CancelOrder", as_json, **fields, **expecting(expected_revision))
 
 
+@orders.command("reject")
+def reject(
+    order_id: OrderId,
+    reason: Annotated[str, typer.Option(help="Free text.")],
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a placed order down."""
+    fields = {"order_id": order_id, "reason": reason, "request_id": request_id}
+    send("orders", "RejectOrder", as_json, **fields, **expecting(expected_revision))
+
+
+@orders.command("expire")
+def expire(
+    order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
+) -> None:
+    """End a placed order whose time has passed."""
+    send("orders", "ExpireOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
+
+
+@orders.command("complete")
+def complete(
+    order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
+) -> None:
+    """Close an order that has arrived and is paid."""
+    send("orders", "CompleteOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
+
+
 @orders.command("ship")
 def ship(
     order_id: OrderId,
@@ -281,7 +310,9 @@ def get_order(
     order = reply.order
     status = enum_name(OrderStatus, order.status, "ORDER_STATUS_")
     fulfilment = enum_name(FulfilmentStatus, order.fulfilment, "FULFILMENT_STATUS_")
-    out.print(f"{order.order_id}  [bold]{status}[/bold], {fulfilment.replace('_', ' ')}, {money(order.total)}")
+    payment = enum_name(PaymentStatus, order.payment, "PAYMENT_STATUS_")
+    derived = f"{fulfilment}, {payment}".replace("_", " ")
+    out.print(f"{order.order_id}  [bold]{status}[/bold], {derived}, {money(order.total)}")
     if order.hold_reason:
         out.print(f"on hold: {order.hold_reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     lines = table("line", "product", "name", "quantity", "price", "total")
@@ -291,6 +322,10 @@ def get_order(
     for x in order.shipments:
         stage = enum_name(ShipmentStatus, x.status, "SHIPMENT_STATUS_")
         out.print(f"{x.shipment_id}: {stage} {x.carrier} {x.tracking_number}")
+    if order.HasField("payments"):
+        paid = order.payments
+        sums = {"authorised": paid.authorised, "captured": paid.captured, "refunded": paid.refunded}
+        out.print(", ".join(f"{name} {money(amount)}" for name, amount in sums.items()))
     _print_freshness(reply)
 
 
@@ -311,12 +346,13 @@ def list_orders(
     if as_json:
         print_json(reply)
         return
-    rows = table("order", "status", "fulfilment", "lines", "total", "created")
+    rows = table("order", "status", "fulfilment", "payment", "lines", "total", "created")
     for x in reply.orders:
         rows.add_row(
             x.order_id,
             enum_name(OrderStatus, x.status, "ORDER_STATUS_"),
             enum_name(FulfilmentStatus, x.fulfilment, "FULFILMENT_STATUS_"),
+            enum_name(PaymentStatus, x.payment, "PAYMENT_STATUS_"),
             str(x.line_count),
             money(x.total),
             when(x.created_at),
@@ -332,7 +368,10 @@ def customer_orders(user_id: UserId, token: Token = "", as_json: AsJson = False)
     if as_json:
         print_json(reply)
         return
-    out.print(f"{reply.orders_created} opened, {reply.orders_placed} placed, {reply.orders_cancelled} cancelled")
+    out.print(
+        f"{reply.orders_created} opened, {reply.orders_placed} placed, {reply.orders_cancelled} cancelled, "
+        f"{reply.orders_rejected} rejected, {reply.orders_expired} expired"
+    )
     for total in reply.totals:
         out.print(money(total))
     _print_freshness(reply)
@@ -402,14 +441,16 @@ def sales(
     token: Token = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show what was placed and cancelled, day by day."""
+    """Show what was placed, and what of it was cancelled, rejected or expired, day by day."""
     reply = ask("orders", "GetSalesDaily", from_day=from_day, to_day=to_day, consistency_token=token, page_size=1000)
     if as_json:
         print_json(reply)
         return
-    rows = table("day", "currency", "placed", "cancelled", "units", "placed (minor)", "cancelled (minor)")
+    rows = table("day", "currency", "placed", "came to nothing", "units", "placed (minor)", "came to nothing (minor)")
     for x in reply.days:
-        numbers = (x.orders_placed, x.orders_cancelled, x.units, x.placed_minor, x.cancelled_minor)
+        gone = x.orders_cancelled + x.orders_rejected + x.orders_expired
+        gone_minor = x.cancelled_minor + x.rejected_minor + x.expired_minor
+        numbers = (x.orders_placed, gone, x.units, x.placed_minor, gone_minor)
         rows.add_row(x.day, x.currency, *(f"{n:,}" for n in numbers))
     out.print(rows)
     _print_more(reply)

@@ -1,7 +1,7 @@
 """What a customer has ordered in all, by user id."""
 
 from projections.view import View
-from server.domain.order.events import OrderCancelled, OrderCreated, OrderPlaced
+from server.domain.order.events import OrderCancelled, OrderCreated, OrderExpired, OrderPlaced, OrderRejected
 from server.eventstore.recorded import Recorded
 from server.readmodel.documents import CustomerOrders
 
@@ -29,6 +29,20 @@ def cancelled(doc: CustomerOrders | None, e: Recorded[OrderCancelled]) -> Custom
     undone = 0 if e.data.placed_at is None else e.data.total.amount_minor
     totals = plus(before["totals"], e.data.total.currency, -undone) if undone else before["totals"]
     return {**before, "cancelled": before["cancelled"] + 1, "totals": totals}
+
+
+@customer_orders.on(OrderRejected)
+def rejected(doc: CustomerOrders | None, e: Recorded[OrderRejected]) -> CustomerOrders:
+    before = doc or NOTHING_YET
+    totals = plus(before["totals"], e.data.total.currency, -e.data.total.amount_minor)
+    return {**before, "rejected": before.get("rejected", 0) + 1, "totals": totals}
+
+
+@customer_orders.on(OrderExpired)
+def expired(doc: CustomerOrders | None, e: Recorded[OrderExpired]) -> CustomerOrders:
+    before = doc or NOTHING_YET
+    totals = plus(before["totals"], e.data.total.currency, -e.data.total.amount_minor)
+    return {**before, "expired": before.get("expired", 0) + 1, "totals": totals}
 
 
 def plus(totals: dict[str, int], currency: str, amount: int) -> dict[str, int]:

@@ -8,15 +8,23 @@ from server.domain.order.events import (
     LineQuantityChanged,
     LineRemoved,
     OrderCancelled,
+    OrderCompleted,
     OrderConfirmed,
     OrderCreated,
+    OrderExpired,
     OrderPlaced,
+    OrderRejected,
+    PaymentAuthorised,
+    PaymentCaptured,
+    PaymentFailed,
+    PaymentRefunded,
+    PaymentVoided,
     ShipmentCreated,
     ShipmentDelivered,
     ShipmentDispatched,
 )
 from server.eventstore.recorded import Recorded
-from server.readmodel.documents import OrderRow, RowLine, RowParcel, to_micros
+from server.readmodel.documents import OrderRow, PaymentSums, RowLine, RowParcel, to_micros
 
 order_list: View[OrderRow] = View("order_list", key=lambda e: e.data.order_id, categories=("order",))
 
@@ -75,6 +83,46 @@ def cancelled(row: OrderRow | None, e: Recorded[OrderCancelled]) -> OrderRow:
     return changed(row, e, status="CANCELLED")
 
 
+@order_list.on(OrderRejected)
+def rejected(row: OrderRow | None, e: Recorded[OrderRejected]) -> OrderRow:
+    return changed(row, e, status="REJECTED")
+
+
+@order_list.on(OrderExpired)
+def expired(row: OrderRow | None, e: Recorded[OrderExpired]) -> OrderRow:
+    return changed(row, e, status="EXPIRED")
+
+
+@order_list.on(OrderCompleted)
+def completed(row: OrderRow | None, e: Recorded[OrderCompleted]) -> OrderRow:
+    return changed(row, e, status="COMPLETED")
+
+
+@order_list.on(PaymentAuthorised)
+def authorised(row: OrderRow | None, e: Recorded[PaymentAuthorised]) -> OrderRow:
+    return changed(row, e, payments=plus(row, authorised_minor=e.data.amount.amount_minor))
+
+
+@order_list.on(PaymentFailed)
+def payment_failed(row: OrderRow | None, e: Recorded[PaymentFailed]) -> OrderRow:
+    return changed(row, e, payments=plus(row, failed=1))
+
+
+@order_list.on(PaymentVoided)
+def voided(row: OrderRow | None, e: Recorded[PaymentVoided]) -> OrderRow:
+    return changed(row, e, payments=plus(row, authorised_minor=-e.data.amount.amount_minor, voided=1))
+
+
+@order_list.on(PaymentCaptured)
+def captured(row: OrderRow | None, e: Recorded[PaymentCaptured]) -> OrderRow:
+    return changed(row, e, payments=plus(row, captured_minor=e.data.amount.amount_minor))
+
+
+@order_list.on(PaymentRefunded)
+def refunded(row: OrderRow | None, e: Recorded[PaymentRefunded]) -> OrderRow:
+    return changed(row, e, payments=plus(row, refunded_minor=e.data.amount.amount_minor))
+
+
 @order_list.on(ShipmentCreated)
 def shipment_created(row: OrderRow | None, e: Recorded[ShipmentCreated]) -> OrderRow:
     units = sum(x.quantity for x in e.data.lines)
@@ -98,6 +146,12 @@ def lines(row: OrderRow | None) -> list[RowLine]:
 
 def parcels(row: OrderRow | None) -> list[RowParcel]:
     return row["parcels"] if row else []
+
+
+def plus(row: OrderRow | None, **more: int) -> PaymentSums:
+    nothing: PaymentSums = {"authorised_minor": 0, "captured_minor": 0, "refunded_minor": 0, "voided": 0, "failed": 0}
+    before = row.get("payments", nothing) if row else nothing
+    return {**before, **{name: before[name] + n for name, n in more.items()}}  # type: ignore[typeddict-item, literal-required]  # names of its fields
 
 
 def with_status(row: OrderRow | None, shipment_id: str, status: str) -> list[RowParcel]:

@@ -1,9 +1,12 @@
-"""What was placed and cancelled, by the day of placing (UTC) and currency. A counter: nothing may be applied twice."""
+"""What was placed, and what of it came to nothing, by the day of placing (UTC) and currency.
+
+A counter: nothing may be applied twice.
+"""
 
 from datetime import datetime
 
 from projections.view import View
-from server.domain.order.events import OrderCancelled, OrderPlaced
+from server.domain.order.events import OrderCancelled, OrderExpired, OrderPlaced, OrderRejected
 from server.eventstore.recorded import Recorded
 from server.readmodel.documents import SalesDay
 
@@ -49,4 +52,26 @@ def cancelled(doc: SalesDay | None, e: Recorded[OrderCancelled]) -> SalesDay:
         "orders_cancelled": doc["orders_cancelled"] + 1,
         "units": doc["units"] - e.data.units,
         "cancelled_minor": doc["cancelled_minor"] + e.data.total.amount_minor,
+    }
+
+
+@sales_daily.on(OrderRejected, key=lambda e: key(e.data.placed_at, e.data.total.currency))
+def rejected(doc: SalesDay | None, e: Recorded[OrderRejected]) -> SalesDay:
+    assert doc is not None, f"{e.stream} was rejected before any order of its day was placed"
+    return {
+        **doc,
+        "orders_rejected": doc.get("orders_rejected", 0) + 1,
+        "units": doc["units"] - e.data.units,
+        "rejected_minor": doc.get("rejected_minor", 0) + e.data.total.amount_minor,
+    }
+
+
+@sales_daily.on(OrderExpired, key=lambda e: key(e.data.placed_at, e.data.total.currency))
+def expired(doc: SalesDay | None, e: Recorded[OrderExpired]) -> SalesDay:
+    assert doc is not None, f"{e.stream} expired before any order of its day was placed"
+    return {
+        **doc,
+        "orders_expired": doc.get("orders_expired", 0) + 1,
+        "units": doc["units"] - e.data.units,
+        "expired_minor": doc.get("expired_minor", 0) + e.data.total.amount_minor,
     }

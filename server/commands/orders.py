@@ -8,9 +8,10 @@ from protos.orders.v1 import types_pb2 as types
 from server.commands.facts import NOW
 from server.commands.routes import Route, World
 from server.domain.address import Address
+from server.domain.money import Money
 from server.domain.order import ORDER, commands
 from server.domain.order.commands import Listing, NewLine
-from server.domain.order.decide import require_line_count
+from server.domain.order.editing import require_line_count
 from server.domain.order.events import LineQuantity
 from server.domain.order.state import Draft, Order
 from server.rpc.validation import optional, sku, text, uuid
@@ -106,12 +107,88 @@ async def confirm_delivery(
     return commands.ConfirmDelivery(order_id=order_id, shipment_id=request.shipment_id, at=world.at)
 
 
+async def reject(request: pb.RejectOrderRequest, order_id: str, _: Order, world: World) -> commands.RejectOrder:
+    return commands.RejectOrder(order_id=order_id, reason=request.reason, at=world.at)
+
+
+async def expire(_request: pb.ExpireOrderRequest, order_id: str, _: Order, world: World) -> commands.ExpireOrder:
+    return commands.ExpireOrder(order_id=order_id, at=world.at)
+
+
+async def complete(_request: pb.CompleteOrderRequest, order_id: str, _: Order, world: World) -> commands.CompleteOrder:
+    return commands.CompleteOrder(order_id=order_id, at=world.at)
+
+
+async def record_authorisation(
+    request: pb.RecordAuthorisationRequest, order_id: str, _: Order, world: World
+) -> commands.RecordAuthorisation:
+    return commands.RecordAuthorisation(
+        order_id=order_id, authorisation_id=request.authorisation_id, amount=_money(request.amount), at=world.at
+    )
+
+
+async def record_payment_failure(
+    request: pb.RecordPaymentFailureRequest, order_id: str, _: Order, world: World
+) -> commands.RecordPaymentFailure:
+    return commands.RecordPaymentFailure(
+        order_id=order_id, authorisation_id=request.authorisation_id, reason=request.reason, at=world.at
+    )
+
+
+async def void_authorisation(
+    request: pb.VoidAuthorisationRequest, order_id: str, _: Order, world: World
+) -> commands.VoidAuthorisation:
+    return commands.VoidAuthorisation(order_id=order_id, authorisation_id=request.authorisation_id, at=world.at)
+
+
+async def capture_payment(
+    request: pb.CapturePaymentRequest, order_id: str, _: Order, world: World
+) -> commands.CapturePayment:
+    return commands.CapturePayment(
+        order_id=order_id,
+        capture_id=request.capture_id,
+        authorisation_id=request.authorisation_id,
+        amount=_money(request.amount),
+        at=world.at,
+    )
+
+
+async def refund_payment(
+    request: pb.RefundPaymentRequest, order_id: str, _: Order, world: World
+) -> commands.RefundPayment:
+    return commands.RefundPayment(
+        order_id=order_id,
+        refund_id=request.refund_id,
+        amount=_money(request.amount),
+        reason=request.reason,
+        at=world.at,
+    )
+
+
+async def settle_refund(
+    request: pb.SettleRefundRequest, order_id: str, _: Order, world: World
+) -> commands.SettleRefund:
+    return commands.SettleRefund(order_id=order_id, refund_id=request.refund_id, at=world.at)
+
+
+async def record_refund_failure(
+    request: pb.RecordRefundFailureRequest, order_id: str, _: Order, world: World
+) -> commands.RecordRefundFailure:
+    return commands.RecordRefundFailure(
+        order_id=order_id, refund_id=request.refund_id, reason=request.reason, at=world.at
+    )
+
+
 def _new_line(line: pb.NewLine, listings: dict[str, Listing]) -> NewLine:
     return NewLine(line_id=line.line_id or line.sku, listing=listings[line.sku], quantity=line.quantity)
 
 
 def _line_quantity(line: types.LineQuantity) -> LineQuantity:
     return LineQuantity(line_id=line.line_id, quantity=line.quantity)
+
+
+def _money(money: common.Money) -> Money:
+    return Money(amount_minor=money.amount_minor, currency=money.currency)
 
 
 def _address(address: common.Address) -> Address:
@@ -139,6 +216,7 @@ def _route(request: type[Any], response: type[Any], to_command: Any, **fields: A
 
 
 _ID = text(1, 64)
+_REASON = text(1, 500)
 ROUTES = {
     "CreateOrder": _route(
         pb.CreateOrderRequest,
@@ -167,8 +245,8 @@ ROUTES = {
     ),
     "PlaceOrder": _route(pb.PlaceOrderRequest, pb.PlaceOrderResponse, place),
     "ConfirmOrder": _route(pb.ConfirmOrderRequest, pb.ConfirmOrderResponse, confirm),
-    "CancelOrder": _route(pb.CancelOrderRequest, pb.CancelOrderResponse, cancel, rules={"reason": text(1, 500)}),
-    "HoldOrder": _route(pb.HoldOrderRequest, pb.HoldOrderResponse, hold, rules={"reason": text(1, 500)}),
+    "CancelOrder": _route(pb.CancelOrderRequest, pb.CancelOrderResponse, cancel, rules={"reason": _REASON}),
+    "HoldOrder": _route(pb.HoldOrderRequest, pb.HoldOrderResponse, hold, rules={"reason": _REASON}),
     "ReleaseHold": _route(pb.ReleaseHoldRequest, pb.ReleaseHoldResponse, release),
     "CreateShipment": _route(
         pb.CreateShipmentRequest,
@@ -184,5 +262,48 @@ ROUTES = {
     ),
     "ConfirmDelivery": _route(
         pb.ConfirmDeliveryRequest, pb.ConfirmDeliveryResponse, confirm_delivery, rules={"shipment_id": _ID}
+    ),
+    "RejectOrder": _route(pb.RejectOrderRequest, pb.RejectOrderResponse, reject, rules={"reason": _REASON}),
+    "ExpireOrder": _route(pb.ExpireOrderRequest, pb.ExpireOrderResponse, expire),
+    "CompleteOrder": _route(pb.CompleteOrderRequest, pb.CompleteOrderResponse, complete),
+    "RecordAuthorisation": _route(
+        pb.RecordAuthorisationRequest,
+        pb.RecordAuthorisationResponse,
+        record_authorisation,
+        required=("amount",),
+        rules={"authorisation_id": _ID},
+    ),
+    "RecordPaymentFailure": _route(
+        pb.RecordPaymentFailureRequest,
+        pb.RecordPaymentFailureResponse,
+        record_payment_failure,
+        rules={"authorisation_id": _ID, "reason": _REASON},
+    ),
+    "VoidAuthorisation": _route(
+        pb.VoidAuthorisationRequest,
+        pb.VoidAuthorisationResponse,
+        void_authorisation,
+        rules={"authorisation_id": _ID},
+    ),
+    "CapturePayment": _route(
+        pb.CapturePaymentRequest,
+        pb.CapturePaymentResponse,
+        capture_payment,
+        required=("amount",),
+        rules={"capture_id": _ID, "authorisation_id": _ID},
+    ),
+    "RefundPayment": _route(
+        pb.RefundPaymentRequest,
+        pb.RefundPaymentResponse,
+        refund_payment,
+        required=("amount",),
+        rules={"refund_id": _ID, "reason": _REASON},
+    ),
+    "SettleRefund": _route(pb.SettleRefundRequest, pb.SettleRefundResponse, settle_refund, rules={"refund_id": _ID}),
+    "RecordRefundFailure": _route(
+        pb.RecordRefundFailureRequest,
+        pb.RecordRefundFailureResponse,
+        record_refund_failure,
+        rules={"refund_id": _ID, "reason": _REASON},
     ),
 }

@@ -45,4 +45,11 @@ def require_price(price: Money) -> None:
     """A price is 0 or more, and exact in every JSON reader."""
     require_currency(price.currency)
     if not 0 <= price.amount_minor <= LARGEST_AMOUNT:
-        raise Rejected(Reason.AMOUNT_INVALID, amount_minor=price.amount_minor)
+        raise Rejected(Reason.AMOUNT_INVALID, field="price", amount_minor=price.amount_minor)
+
+
+def require_amount(amount: Money) -> None:
+    """What is paid or given back is 1 or more, and exact in every JSON reader."""
+    require_currency(amount.currency)
+    if not 1 <= amount.amount_minor <= LARGEST_AMOUNT:
+        raise Rejected(Reason.AMOUNT_INVALID, field="amount", amount_minor=amount.amount_minor)

@@ -120,6 +120,8 @@ class OrderQueries(OrderQueryServiceServicer):
             orders_created=counted["created"],
             orders_placed=counted["placed"],
             orders_cancelled=counted["cancelled"],
+            orders_rejected=counted.get("rejected", 0),
+            orders_expired=counted.get("expired", 0),
             totals=[Money(amount_minor=n, currency=c) for c, n in sorted(counted["totals"].items())],
             recent=[replies.order_summary(row) for row in rows],
             freshness=min(sums_fresh, rows_fresh, key=lambda fresh: fresh.position),

@@ -17,7 +17,13 @@ from server.readmodel.log import Log
 from server.readmodel.order_detail import fold
 
 AT_ONCE = 1_000  # events in one read
-KEYS = {"lines": "line_id", "shipments": "shipment_id"}  # lists whose elements have a name of their own
+KEYS = {
+    "lines": "line_id",
+    "shipments": "shipment_id",
+    "authorisations": "authorisation_id",
+    "captures": "capture_id",
+    "refunds": "refund_id",
+}  # lists whose elements have a name of their own
 
 
 async def history(log: Log, order_id: str) -> list[RecordedEvent]:

@@ -9,7 +9,7 @@ from protos.orders.v1 import queries_pb2 as orders_queries
 from protos.orders.v1 import types_pb2 as orders
 from protos.products.v1 import types_pb2 as products
 from protos.users.v1 import types_pb2 as users
-from server.readmodel.documents import fulfilment
+from server.readmodel.documents import PaymentSums, fulfilment, payment
 
 Document = dict[str, Any]
 
@@ -42,20 +42,25 @@ def order(document: Document) -> orders.Order:
         cancel_reason=document["cancel_reason"],
         hold_reason=document.get("hold_reason", ""),
         revision=document["revision"],
+        payment=_payment(_total(lines, currency), _sums(document.get("payments"))),
+        payments=_payments(document["payments"], currency) if "payments" in document else None,
+        reject_reason=document.get("reject_reason", ""),
     )
 
 
 def order_summary(row: Document) -> orders.OrderSummary:
     units = sum(line["quantity"] for line in row["lines"])
+    total = _total(row["lines"], row["currency"])
     return orders.OrderSummary(
         order_id=row["_id"],
         customer_id=row["customer_id"],
         status=_order_status(row["status"]),
-        total=_total(row["lines"], row["currency"]),
+        total=total,
         line_count=len(row["lines"]),
         created_at=timestamp(row["created_at"]),
         placed_at=timestamp(row["placed_at"]),
         fulfilment=_fulfilment(units, [(parcel["units"], parcel["status"]) for parcel in row["parcels"]]),
+        payment=_payment(total, row.get("payments")),
     )
 
 
@@ -120,6 +125,63 @@ def _shipment(parcel: Document) -> orders.Shipment:
         carrier=parcel["carrier"],
         tracking_number=parcel["tracking_number"],
     )
+
+
+def _payments(payments: Document, currency: str) -> orders.Payments:
+    sums = _sums(payments)
+
+    def money(amount_minor: int) -> Money:
+        return Money(amount_minor=amount_minor, currency=currency)
+
+    return orders.Payments(
+        authorisations=[
+            orders.Authorisation(
+                authorisation_id=x["authorisation_id"],
+                status=orders.AuthorisationStatus.Value(f"AUTHORISATION_STATUS_{x['status']}"),
+                amount=money(x["amount_minor"]),
+                failure_reason=x["failure_reason"],
+            )
+            for x in payments["authorisations"]
+        ],
+        captures=[
+            orders.Capture(
+                capture_id=x["capture_id"],
+                authorisation_id=x["authorisation_id"],
+                amount=money(x["amount_minor"]),
+            )
+            for x in payments["captures"]
+        ],
+        refunds=[
+            orders.Refund(
+                refund_id=x["refund_id"],
+                status=orders.RefundStatus.Value(f"REFUND_STATUS_{x['status']}"),
+                amount=money(x["amount_minor"]),
+                reason=x["reason"],
+                failure_reason=x["failure_reason"],
+            )
+            for x in payments["refunds"]
+        ],
+        authorised=money(sums["authorised_minor"]),
+        captured=money(sums["captured_minor"]),
+        refunded=money(sums["refunded_minor"]),
+    )
+
+
+def _sums(payments: Document | None) -> PaymentSums:
+    """What a row of order_list keeps, out of the whole."""
+    known = payments or {"authorisations": [], "captures": [], "refunds": []}
+    stages = [x["status"] for x in known["authorisations"]]
+    return {
+        "authorised_minor": sum(x["amount_minor"] for x in known["authorisations"] if x["status"] == "AUTHORISED"),
+        "captured_minor": sum(x["amount_minor"] for x in known["captures"]),
+        "refunded_minor": sum(x["amount_minor"] for x in known["refunds"] if x["status"] == "SETTLED"),
+        "voided": stages.count("VOIDED"),
+        "failed": stages.count("FAILED"),
+    }
+
+
+def _payment(total: Money, sums: PaymentSums | None) -> orders.PaymentStatus.ValueType:
+    return orders.PaymentStatus.Value(f"PAYMENT_STATUS_{payment(total.amount_minor, sums)}")
 
 
 def _order_status(name: str) -> orders.OrderStatus.ValueType:

@@ -32,6 +32,33 @@ class Parcel(TypedDict):
     tracking_number: str
 
 
+class AuthorisationRow(TypedDict):
+    authorisation_id: str
+    status: str
+    amount_minor: int
+    failure_reason: str
+
+
+class CaptureRow(TypedDict):
+    capture_id: str
+    authorisation_id: str
+    amount_minor: int
+
+
+class RefundRow(TypedDict):
+    refund_id: str
+    status: str
+    amount_minor: int
+    reason: str
+    failure_reason: str
+
+
+class Payments(TypedDict):
+    authorisations: list[AuthorisationRow]
+    captures: list[CaptureRow]
+    refunds: list[RefundRow]
+
+
 class OrderDetail(TypedDict):
     customer_id: str
     status: str
@@ -45,6 +72,8 @@ class OrderDetail(TypedDict):
     updated_at: int
     cancel_reason: str
     hold_reason: NotRequired[str]  # once it was held
+    reject_reason: NotRequired[str]  # if it was rejected
+    payments: NotRequired[Payments]  # from the first payment on
     revision: int
 
 
@@ -60,6 +89,16 @@ class RowParcel(TypedDict):
     status: str
 
 
+class PaymentSums(TypedDict):
+    """`voided` and `failed` count authorisations, the rest are minor units."""
+
+    authorised_minor: int
+    captured_minor: int
+    refunded_minor: int
+    voided: int
+    failed: int
+
+
 class OrderRow(TypedDict):
     customer_id: str
     status: str
@@ -68,13 +107,16 @@ class OrderRow(TypedDict):
     parcels: list[RowParcel]
     created_at: int
     placed_at: int | None
+    payments: NotRequired[PaymentSums]  # from the first payment on
 
 
 class CustomerOrders(TypedDict):
     created: int
     placed: int
     cancelled: int
-    totals: dict[str, int]  # currency → sum of orders placed and not cancelled
+    rejected: NotRequired[int]  # from the first on, like `expired`
+    expired: NotRequired[int]
+    totals: dict[str, int]  # currency → sum of orders placed and neither cancelled, rejected nor expired
 
 
 class ProductRow(TypedDict):
@@ -113,6 +155,10 @@ class SalesDay(TypedDict):
     units: int
     placed_minor: int
     cancelled_minor: int
+    orders_rejected: NotRequired[int]  # from the first on, like the three that follow
+    rejected_minor: NotRequired[int]
+    orders_expired: NotRequired[int]
+    expired_minor: NotRequired[int]
 
 
 INDEXES: Mapping[str, tuple[Index, ...]] = {
@@ -148,3 +194,16 @@ def fulfilment(units: int, dispatched: int, delivered: int) -> str:
     if delivered == units:
         return "DELIVERED"
     return "SHIPPED" if dispatched == units else "PARTIALLY_SHIPPED"
+
+
+def payment(total: int, sums: PaymentSums | None) -> str:
+    """The derived status; the names are those of PaymentStatus without its prefix."""
+    if sums is None:
+        return "UNPAID"
+    if sums["refunded_minor"]:
+        return "REFUNDED" if sums["refunded_minor"] == sums["captured_minor"] else "PARTIALLY_REFUNDED"
+    if sums["captured_minor"]:
+        return "PAID" if sums["captured_minor"] >= total else "PARTIALLY_PAID"
+    if sums["authorised_minor"]:
+        return "AUTHORISED" if sums["authorised_minor"] >= total else "PARTIALLY_AUTHORISED"
+    return "VOIDED" if sums["voided"] else "FAILED" if sums["failed"] else "UNPAID"

@@ -10,18 +10,28 @@ from server.domain.order.events import (
     LineQuantityChanged,
     LineRemoved,
     OrderCancelled,
+    OrderCompleted,
     OrderConfirmed,
     OrderCreated,
     OrderEvent,
+    OrderExpired,
     OrderHeld,
     OrderPlaced,
+    OrderRejected,
+    PaymentAuthorised,
+    PaymentCaptured,
+    PaymentFailed,
+    PaymentRefunded,
+    PaymentVoided,
+    RefundFailed,
+    RefundRequested,
     ShipmentCreated,
     ShipmentDelivered,
     ShipmentDispatched,
     ShippingAddressChanged,
 )
 from server.eventstore.recorded import Recorded
-from server.readmodel.documents import Line, OrderDetail, Parcel, to_micros
+from server.readmodel.documents import Line, OrderDetail, Parcel, Payments, to_micros
 
 Reduce = Callable[[OrderDetail | None, Recorded[Any]], OrderDetail | None]
 R = TypeVar("R", bound=Callable[..., OrderDetail])
@@ -114,6 +124,21 @@ def cancelled(doc: OrderDetail | None, e: Recorded[OrderCancelled]) -> OrderDeta
     return changed(doc, e, status="CANCELLED", cancel_reason=e.data.reason)
 
 
+@on(OrderRejected)
+def rejected(doc: OrderDetail | None, e: Recorded[OrderRejected]) -> OrderDetail:
+    return changed(doc, e, status="REJECTED", reject_reason=e.data.reason)
+
+
+@on(OrderExpired)
+def expired(doc: OrderDetail | None, e: Recorded[OrderExpired]) -> OrderDetail:
+    return changed(doc, e, status="EXPIRED")
+
+
+@on(OrderCompleted)
+def completed(doc: OrderDetail | None, e: Recorded[OrderCompleted]) -> OrderDetail:
+    return changed(doc, e, status="COMPLETED")
+
+
 @on(OrderHeld)
 def held(doc: OrderDetail | None, e: Recorded[OrderHeld]) -> OrderDetail:
     return changed(doc, e, hold_reason=e.data.reason)
@@ -145,6 +170,87 @@ def dispatched(doc: OrderDetail | None, e: Recorded[ShipmentDispatched]) -> Orde
 @on(ShipmentDelivered)
 def delivered(doc: OrderDetail | None, e: Recorded[ShipmentDelivered]) -> OrderDetail:
     return changed(doc, e, shipments=with_parcel(doc, e.data.shipment_id, {"status": "DELIVERED"}))
+
+
+@on(PaymentAuthorised)
+def authorised(doc: OrderDetail | None, e: Recorded[PaymentAuthorised]) -> OrderDetail:
+    return changed(doc, e, payments=with_authorisation(doc, e, "AUTHORISED", e.data.amount.amount_minor))
+
+
+@on(PaymentFailed)
+def payment_failed(doc: OrderDetail | None, e: Recorded[PaymentFailed]) -> OrderDetail:
+    return changed(doc, e, payments=with_authorisation(doc, e, "FAILED", 0, e.data.reason))
+
+
+@on(PaymentVoided)
+def voided(doc: OrderDetail | None, e: Recorded[PaymentVoided]) -> OrderDetail:
+    return changed(doc, e, payments=with_authorisation(doc, e, "VOIDED", e.data.amount.amount_minor))
+
+
+@on(PaymentCaptured)
+def captured(doc: OrderDetail | None, e: Recorded[PaymentCaptured]) -> OrderDetail:
+    capture = {
+        "capture_id": e.data.capture_id,
+        "authorisation_id": e.data.authorisation_id,
+        "amount_minor": e.data.amount.amount_minor,
+    }
+    before = payments(doc)
+    return changed(doc, e, payments={**before, "captures": [*before["captures"], capture]})
+
+
+@on(RefundRequested)
+def refund_requested(doc: OrderDetail | None, e: Recorded[RefundRequested]) -> OrderDetail:
+    refund = {
+        "refund_id": e.data.refund_id,
+        "status": "REQUESTED",
+        "amount_minor": e.data.amount.amount_minor,
+        "reason": e.data.reason,
+        "failure_reason": "",
+    }
+    before = payments(doc)
+    return changed(doc, e, payments={**before, "refunds": [*before["refunds"], refund]})
+
+
+@on(PaymentRefunded)
+def refunded(doc: OrderDetail | None, e: Recorded[PaymentRefunded]) -> OrderDetail:
+    return changed(doc, e, payments=with_refund(doc, e, {"status": "SETTLED", "failure_reason": ""}))
+
+
+@on(RefundFailed)
+def refund_failed(doc: OrderDetail | None, e: Recorded[RefundFailed]) -> OrderDetail:
+    return changed(doc, e, payments=with_refund(doc, e, {"status": "FAILED", "failure_reason": e.data.reason}))
+
+
+def payments(doc: OrderDetail | None) -> Payments:
+    nothing: Payments = {"authorisations": [], "captures": [], "refunds": []}
+    return doc.get("payments", nothing) if doc else nothing
+
+
+def with_authorisation(
+    doc: OrderDetail | None,
+    e: Recorded[PaymentAuthorised] | Recorded[PaymentFailed] | Recorded[PaymentVoided],
+    status: str,
+    amount_minor: int,
+    failure_reason: str = "",
+) -> dict[str, Any]:
+    """In the place of what was known under its id, or as a new one."""
+    before = payments(doc)
+    news = {
+        "authorisation_id": e.data.authorisation_id,
+        "status": status,
+        "amount_minor": amount_minor,
+        "failure_reason": failure_reason,
+    }
+    rows = {x["authorisation_id"]: x for x in before["authorisations"]} | {e.data.authorisation_id: news}
+    return {**before, "authorisations": list(rows.values())}
+
+
+def with_refund(
+    doc: OrderDetail | None, e: Recorded[PaymentRefunded] | Recorded[RefundFailed], news: dict[str, str]
+) -> dict[str, Any]:
+    before = payments(doc)
+    rows = [{**x, **news} if x["refund_id"] == e.data.refund_id else x for x in before["refunds"]]
+    return {**before, "refunds": rows}
 
 
 def lines(doc: OrderDetail | None) -> list[Line]:

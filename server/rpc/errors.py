@@ -30,6 +30,8 @@ STATUS: Mapping[str, grpc.StatusCode] = {
     Reason.ORDER_NOT_FOUND: Code.NOT_FOUND,
     Reason.LINE_NOT_FOUND: Code.NOT_FOUND,
     Reason.SHIPMENT_NOT_FOUND: Code.NOT_FOUND,
+    Reason.AUTHORISATION_NOT_FOUND: Code.NOT_FOUND,
+    Reason.REFUND_NOT_FOUND: Code.NOT_FOUND,
     Reason.PRODUCT_NOT_FOUND: Code.NOT_FOUND,
     Reason.STOCK_NOT_FOUND: Code.NOT_FOUND,
     Reason.RESERVATION_NOT_FOUND: Code.NOT_FOUND,
@@ -55,6 +57,16 @@ STATUS: Mapping[str, grpc.StatusCode] = {
     Reason.ALREADY_SHIPPED: Code.FAILED_PRECONDITION,
     Reason.ORDER_ON_HOLD: Code.FAILED_PRECONDITION,
     Reason.TOTAL_TOO_LARGE: Code.FAILED_PRECONDITION,
+    Reason.AUTHORISATION_EXISTS: Code.FAILED_PRECONDITION,
+    Reason.AUTHORISATION_EXCEEDS_TOTAL: Code.FAILED_PRECONDITION,
+    Reason.ALREADY_CAPTURED: Code.FAILED_PRECONDITION,
+    Reason.CAPTURE_EXISTS: Code.FAILED_PRECONDITION,
+    Reason.CAPTURE_EXCEEDS_AUTHORISED: Code.FAILED_PRECONDITION,
+    Reason.REFUND_EXISTS: Code.FAILED_PRECONDITION,
+    Reason.REFUND_SETTLED: Code.FAILED_PRECONDITION,
+    Reason.REFUND_EXCEEDS_CAPTURED: Code.FAILED_PRECONDITION,
+    Reason.ORDER_NOT_EXPIRED: Code.FAILED_PRECONDITION,
+    Reason.ORDER_OPEN_ITEMS: Code.FAILED_PRECONDITION,
     Reason.PRODUCT_DISCONTINUED: Code.FAILED_PRECONDITION,
     Reason.PRODUCT_CURRENCY_FIXED: Code.FAILED_PRECONDITION,
     Reason.OUT_OF_STOCK: Code.FAILED_PRECONDITION,
@@ -67,9 +79,9 @@ STATUS: Mapping[str, grpc.StatusCode] = {
     Reason.USER_BLOCKED: Code.FAILED_PRECONDITION,
 }
 
-# the field to blame where the domain refuses a single value
+# the field to blame where the domain refuses a single value; braces take it from the metadata
 FIELDS: Mapping[str, str] = {
-    Reason.AMOUNT_INVALID: "price.amount_minor",
+    Reason.AMOUNT_INVALID: "{field}.amount_minor",
     Reason.CURRENCY_UNKNOWN: "currency",
     Reason.QUANTITY_INVALID: "quantity",
     Reason.ADDRESS_INVALID: "shipping_address",
@@ -110,7 +122,7 @@ def _bad_request(failure: Rejected | ServiceFailure, reason: str) -> error_detai
     violations = (
         failure.violations
         if isinstance(failure, InvalidRequest)
-        else {FIELDS.get(reason, reason.lower()): str(failure)}
+        else {FIELDS.get(reason, reason.lower()).format(**failure.metadata): str(failure)}
     )
     return error_details_pb2.BadRequest(
         field_violations=[

@@ -140,6 +140,41 @@ def test_an_order_on_hold_waits_until_it_is_released(line: Line) -> None:
     line("orders", "confirm", order_id)
 
 
+def test_an_order_is_paid_refunded_and_completed(line: Line) -> None:
+    dan = line("users", "register", "--name", "Dan", "--email", "dan@example.org", "--json")["user_id"]
+    line("products", "register", "rye", "--name", "Rye", "--price", "4.00")
+    line("products", "activate", "rye")
+    where = ("--name", "Dan", "--street", "1 High St", "--city", "Ghent", "--postal-code", "9000", "--country", "BE")
+    made = line("orders", "create", "--customer", dan, "--line", "rye:2", *where, "--json")
+    order_id = made["order_id"]
+    line("orders", "place", order_id)
+    line("payments", "fail", order_id, "a1", "--reason", "card declined")
+    line("payments", "authorise", order_id, "a2", "5.00")
+    line("payments", "void", order_id, "a2")
+    line("payments", "authorise", order_id, "a3", "8.00")
+    assert "AUTHORISATION_EXCEEDS_TOTAL" in line("payments", "authorise", order_id, "a4", "0.01", code=3)
+    assert "ORDER_NOT_EXPIRED" in line("orders", "expire", order_id, code=3)
+    line("orders", "confirm", order_id)
+    assert "ORDER_STATE" in line("orders", "reject", order_id, "--reason", "too late", code=3)
+    line("payments", "capture", order_id, "a3", "c1", "8.00")
+    line("payments", "refund", order_id, "r1", "1.00", "--reason", "a gift")
+    line("payments", "refund-failed", order_id, "r1", "--reason", "card closed")
+    line("payments", "refund", order_id, "r2", "2.00", "--reason", "a gift")
+    assert "ORDER_OPEN_ITEMS" in line("orders", "complete", order_id, code=3)
+    line("payments", "settle", order_id, "r2")
+    line("orders", "ship", order_id)
+    line("orders", "dispatch", order_id, "--carrier", "bpost")
+    line("orders", "deliver", order_id)
+    token = line("orders", "complete", order_id, "--json")["consistency_token"]
+    order = line("orders", "get", order_id, "--token", token, "--json")["order"]
+    assert (order["status"], order["payment"]) == ("ORDER_STATUS_COMPLETED", "PAYMENT_STATUS_PARTIALLY_REFUNDED")
+    assert order["payments"]["captured"]["amount_minor"] == "800"
+    assert "captured 8.00 EUR, refunded 2.00 EUR" in line("orders", "get", order_id)
+    listed = line("orders", "list", "--status", "completed", "--token", token, "--json")["orders"]
+    assert [row["payment"] for row in listed] == ["PAYMENT_STATUS_PARTIALLY_REFUNDED"]
+    assert line("verify", "--json")["differences"] == 0
+
+
 def test_what_goes_wrong_is_one_line_and_an_exit_code(line: Line) -> None:
     assert "ORDER_NOT_FOUND" in line("orders", "get", str(uuid.uuid4()), code=4)
     assert "FIELD_INVALID" in line("orders", "get", "not-a-uuid", code=3)

@@ -8,20 +8,30 @@ from server.domain.money import Money
 from server.domain.order.commands import (
     AddLine,
     CancelOrder,
+    CapturePayment,
     ChangeLineQuantity,
     ChangeShippingAddress,
+    CompleteOrder,
     ConfirmDelivery,
     ConfirmOrder,
     CreateOrder,
     CreateShipment,
     Customer,
     DispatchShipment,
+    ExpireOrder,
     HoldOrder,
     Listing,
     NewLine,
     PlaceOrder,
+    RecordAuthorisation,
+    RecordPaymentFailure,
+    RecordRefundFailure,
+    RefundPayment,
+    RejectOrder,
     ReleaseHold,
     RemoveLine,
+    SettleRefund,
+    VoidAuthorisation,
 )
 from server.domain.order.events import (
     HoldReleased,
@@ -30,11 +40,21 @@ from server.domain.order.events import (
     LineQuantityChanged,
     LineRemoved,
     OrderCancelled,
+    OrderCompleted,
     OrderConfirmed,
     OrderCreated,
+    OrderExpired,
     OrderHeld,
     OrderLine,
     OrderPlaced,
+    OrderRejected,
+    PaymentAuthorised,
+    PaymentCaptured,
+    PaymentFailed,
+    PaymentRefunded,
+    PaymentVoided,
+    RefundFailed,
+    RefundRequested,
     ShipmentCreated,
     ShipmentDelivered,
     ShipmentDispatched,
@@ -159,6 +179,65 @@ def delivered(shipment_id: str = "s1") -> ShipmentDelivered:
     return ShipmentDelivered(order_id=ORDER_ID, shipment_id=shipment_id, at=NOON)
 
 
+def rejected(**changes: Any) -> OrderRejected:
+    fields: dict[str, Any] = {
+        "order_id": ORDER_ID,
+        "customer_id": ANN,
+        "reason": "out of stock",
+        "total": euros(700),
+        "placed_at": NOON,
+        "units": 2,
+        "at": NOON,
+    }
+    return OrderRejected(**fields | changes)
+
+
+def expired(**changes: Any) -> OrderExpired:
+    fields: dict[str, Any] = {
+        "order_id": ORDER_ID,
+        "customer_id": ANN,
+        "total": euros(700),
+        "placed_at": NOON,
+        "units": 2,
+        "at": LATER,
+    }
+    return OrderExpired(**fields | changes)
+
+
+def completed() -> OrderCompleted:
+    return OrderCompleted(order_id=ORDER_ID, at=NOON)
+
+
+def authorised(authorisation_id: str = "a1", amount: int = 700) -> PaymentAuthorised:
+    return PaymentAuthorised(order_id=ORDER_ID, authorisation_id=authorisation_id, amount=euros(amount), at=NOON)
+
+
+def payment_failed(authorisation_id: str = "a1") -> PaymentFailed:
+    return PaymentFailed(order_id=ORDER_ID, authorisation_id=authorisation_id, reason="card declined", at=NOON)
+
+
+def voided(authorisation_id: str = "a1", amount: int = 700) -> PaymentVoided:
+    return PaymentVoided(order_id=ORDER_ID, authorisation_id=authorisation_id, amount=euros(amount), at=NOON)
+
+
+def captured(capture_id: str = "c1", amount: int = 700, authorisation_id: str = "a1") -> PaymentCaptured:
+    return PaymentCaptured(
+        order_id=ORDER_ID, capture_id=capture_id, authorisation_id=authorisation_id, amount=euros(amount), at=NOON
+    )
+
+
+def refund_requested(refund_id: str = "r1", amount: int = 700) -> RefundRequested:
+    return RefundRequested(order_id=ORDER_ID, refund_id=refund_id, amount=euros(amount), reason="sent back", at=NOON)
+
+
+def refunded(refund_id: str = "r1", amount: int = 700) -> PaymentRefunded:
+    return PaymentRefunded(order_id=ORDER_ID, refund_id=refund_id, amount=euros(amount), at=NOON)
+
+
+def refund_failed(refund_id: str = "r1", amount: int = 700) -> RefundFailed:
+    return RefundFailed(order_id=ORDER_ID, refund_id=refund_id, amount=euros(amount), reason="card closed", at=NOON)
+
+
 # ------------------------------------------------------------------ commands
 
 
@@ -223,3 +302,53 @@ def dispatch(shipment_id: str = "s1", carrier: str = "bpost", tracking_number: s
 
 def deliver(shipment_id: str = "s1") -> ConfirmDelivery:
     return ConfirmDelivery(order_id=ORDER_ID, shipment_id=shipment_id, at=NOON)
+
+
+def reject() -> RejectOrder:
+    return RejectOrder(order_id=ORDER_ID, reason="out of stock", at=NOON)
+
+
+def expire(at: datetime = LATER) -> ExpireOrder:
+    return ExpireOrder(order_id=ORDER_ID, at=at)
+
+
+def complete() -> CompleteOrder:
+    return CompleteOrder(order_id=ORDER_ID, at=NOON)
+
+
+def authorise(authorisation_id: str = "a1", amount: int = 700, currency: str = "EUR") -> RecordAuthorisation:
+    money = Money(amount_minor=amount, currency=currency)
+    return RecordAuthorisation(order_id=ORDER_ID, authorisation_id=authorisation_id, amount=money, at=NOON)
+
+
+def fail_payment(authorisation_id: str = "a1") -> RecordPaymentFailure:
+    return RecordPaymentFailure(order_id=ORDER_ID, authorisation_id=authorisation_id, reason="card declined", at=NOON)
+
+
+def void(authorisation_id: str = "a1") -> VoidAuthorisation:
+    return VoidAuthorisation(order_id=ORDER_ID, authorisation_id=authorisation_id, at=NOON)
+
+
+def capture(
+    capture_id: str = "c1", amount: int = 700, authorisation_id: str = "a1", currency: str = "EUR"
+) -> CapturePayment:
+    return CapturePayment(
+        order_id=ORDER_ID,
+        capture_id=capture_id,
+        authorisation_id=authorisation_id,
+        amount=Money(amount_minor=amount, currency=currency),
+        at=NOON,
+    )
+
+
+def refund(refund_id: str = "r1", amount: int = 700, currency: str = "EUR") -> RefundPayment:
+    money = Money(amount_minor=amount, currency=currency)
+    return RefundPayment(order_id=ORDER_ID, refund_id=refund_id, amount=money, reason="sent back", at=NOON)
+
+
+def settle(refund_id: str = "r1") -> SettleRefund:
+    return SettleRefund(order_id=ORDER_ID, refund_id=refund_id, at=NOON)
+
+
+def fail_refund(refund_id: str = "r1") -> RecordRefundFailure:
+    return RecordRefundFailure(order_id=ORDER_ID, refund_id=refund_id, reason="card closed", at=NOON)

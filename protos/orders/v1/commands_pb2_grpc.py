@@ -100,6 +100,56 @@ class OrderCommandServiceStub(object):
                 request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ConfirmDeliveryRequest.SerializeToString,
                 response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ConfirmDeliveryResponse.FromString,
                 _registered_method=True)
+        self.RejectOrder = channel.unary_unary(
+                '/orders.v1.OrderCommandService/RejectOrder',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RejectOrderRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RejectOrderResponse.FromString,
+                _registered_method=True)
+        self.ExpireOrder = channel.unary_unary(
+                '/orders.v1.OrderCommandService/ExpireOrder',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ExpireOrderRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ExpireOrderResponse.FromString,
+                _registered_method=True)
+        self.CompleteOrder = channel.unary_unary(
+                '/orders.v1.OrderCommandService/CompleteOrder',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.CompleteOrderRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.CompleteOrderResponse.FromString,
+                _registered_method=True)
+        self.RecordAuthorisation = channel.unary_unary(
+                '/orders.v1.OrderCommandService/RecordAuthorisation',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordAuthorisationRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordAuthorisationResponse.FromString,
+                _registered_method=True)
+        self.RecordPaymentFailure = channel.unary_unary(
+                '/orders.v1.OrderCommandService/RecordPaymentFailure',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordPaymentFailureRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordPaymentFailureResponse.FromString,
+                _registered_method=True)
+        self.VoidAuthorisation = channel.unary_unary(
+                '/orders.v1.OrderCommandService/VoidAuthorisation',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.VoidAuthorisationRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.VoidAuthorisationResponse.FromString,
+                _registered_method=True)
+        self.CapturePayment = channel.unary_unary(
+                '/orders.v1.OrderCommandService/CapturePayment',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.CapturePaymentRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.CapturePaymentResponse.FromString,
+                _registered_method=True)
+        self.RefundPayment = channel.unary_unary(
+                '/orders.v1.OrderCommandService/RefundPayment',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RefundPaymentRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RefundPaymentResponse.FromString,
+                _registered_method=True)
+        self.SettleRefund = channel.unary_unary(
+                '/orders.v1.OrderCommandService/SettleRefund',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.SettleRefundRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.SettleRefundResponse.FromString,
+                _registered_method=True)
+        self.RecordRefundFailure = channel.unary_unary(
+                '/orders.v1.OrderCommandService/RecordRefundFailure',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordRefundFailureRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordRefundFailureResponse.FromString,
+                _registered_method=True)
 
 
 class OrderCommandServiceServicer(object):
@@ -197,6 +247,80 @@ class OrderCommandServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RejectOrder(self, request, context):
+        """RejectOrder turns a placed order down for the shop; ORDER_STATE unless it is placed. Money is dealt with by its own commands.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExpireOrder(self, request, context):
+        """ExpireOrder ends a placed order whose expires_at has come; ORDER_NOT_EXPIRED before, ORDER_STATE unless it is placed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompleteOrder(self, request, context):
+        """CompleteOrder closes a confirmed order: every unit delivered, the total captured, no refund unanswered; else ORDER_OPEN_ITEMS.
+        Money may still go back afterwards.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordAuthorisation(self, request, context):
+        """RecordAuthorisation records that the provider holds an amount ready. Taken from placing on in every status, also when the order has
+        ended: the answer may be late, and can then be voided. Also taken after a failure under the same id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordPaymentFailure(self, request, context):
+        """RecordPaymentFailure records that the provider declined or could not be reached. Taken in every status from placing on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VoidAuthorisation(self, request, context):
+        """VoidAuthorisation records that the provider lets the amount go. Taken in every status from placing on; ALREADY_CAPTURED if any
+        of it was captured; no change if it is void already or had failed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CapturePayment(self, request, context):
+        """CapturePayment records that the provider has drawn an amount. Taken in every status from placing on, since it may have been on
+        its way when the order was cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefundPayment(self, request, context):
+        """RefundPayment asks for money to go back; SettleRefund or RecordRefundFailure answers it. Taken in every status from placing on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SettleRefund(self, request, context):
+        """SettleRefund records that a requested refund is with the customer. Also taken after a failure: the provider's last word holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordRefundFailure(self, request, context):
+        """RecordRefundFailure records that a requested refund was not paid out: its amount may be refunded under another id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OrderCommandServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -264,6 +388,56 @@ def add_OrderCommandServiceServicer_to_server(servicer, server):
                     servicer.ConfirmDelivery,
                     request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ConfirmDeliveryRequest.FromString,
                     response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ConfirmDeliveryResponse.SerializeToString,
+            ),
+            'RejectOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.RejectOrder,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RejectOrderRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RejectOrderResponse.SerializeToString,
+            ),
+            'ExpireOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExpireOrder,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ExpireOrderRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ExpireOrderResponse.SerializeToString,
+            ),
+            'CompleteOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompleteOrder,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.CompleteOrderRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.CompleteOrderResponse.SerializeToString,
+            ),
+            'RecordAuthorisation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordAuthorisation,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordAuthorisationRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordAuthorisationResponse.SerializeToString,
+            ),
+            'RecordPaymentFailure': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordPaymentFailure,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordPaymentFailureRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordPaymentFailureResponse.SerializeToString,
+            ),
+            'VoidAuthorisation': grpc.unary_unary_rpc_method_handler(
+                    servicer.VoidAuthorisation,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.VoidAuthorisationRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.VoidAuthorisationResponse.SerializeToString,
+            ),
+            'CapturePayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CapturePayment,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.CapturePaymentRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.CapturePaymentResponse.SerializeToString,
+            ),
+            'RefundPayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefundPayment,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RefundPaymentRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RefundPaymentResponse.SerializeToString,
+            ),
+            'SettleRefund': grpc.unary_unary_rpc_method_handler(
+                    servicer.SettleRefund,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.SettleRefundRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.SettleRefundResponse.SerializeToString,
+            ),
+            'RecordRefundFailure': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordRefundFailure,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordRefundFailureRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordRefundFailureResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -618,6 +792,276 @@ class OrderCommandService(object):
             '/orders.v1.OrderCommandService/ConfirmDelivery',
             protos_dot_orders_dot_v1_dot_commands__pb2.ConfirmDeliveryRequest.SerializeToString,
             protos_dot_orders_dot_v1_dot_commands__pb2.ConfirmDeliveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RejectOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/RejectOrder',
+            protos_dot_orders_dot_v1_dot_commands__pb2.RejectOrderRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.RejectOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExpireOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/ExpireOrder',
+            protos_dot_orders_dot_v1_dot_commands__pb2.ExpireOrderRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.ExpireOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompleteOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/CompleteOrder',
+            protos_dot_orders_dot_v1_dot_commands__pb2.CompleteOrderRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.CompleteOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordAuthorisation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/RecordAuthorisation',
+            protos_dot_orders_dot_v1_dot_commands__pb2.RecordAuthorisationRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.RecordAuthorisationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordPaymentFailure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/RecordPaymentFailure',
+            protos_dot_orders_dot_v1_dot_commands__pb2.RecordPaymentFailureRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.RecordPaymentFailureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VoidAuthorisation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/VoidAuthorisation',
+            protos_dot_orders_dot_v1_dot_commands__pb2.VoidAuthorisationRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.VoidAuthorisationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CapturePayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/CapturePayment',
+            protos_dot_orders_dot_v1_dot_commands__pb2.CapturePaymentRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.CapturePaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefundPayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/RefundPayment',
+            protos_dot_orders_dot_v1_dot_commands__pb2.RefundPaymentRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.RefundPaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SettleRefund(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/SettleRefund',
+            protos_dot_orders_dot_v1_dot_commands__pb2.SettleRefundRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.SettleRefundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordRefundFailure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/RecordRefundFailure',
+            protos_dot_orders_dot_v1_dot_commands__pb2.RecordRefundFailureRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.RecordRefundFailureResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -233,7 +233,167 @@ _OrderCommandServiceConfirmDeliveryType = typing_extensions.TypeVar(
     ],
 )
 
-class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType, _OrderCommandServiceAddLineType, _OrderCommandServiceChangeLineQuantityType, _OrderCommandServiceRemoveLineType, _OrderCommandServiceChangeShippingAddressType, _OrderCommandServicePlaceOrderType, _OrderCommandServiceConfirmOrderType, _OrderCommandServiceHoldOrderType, _OrderCommandServiceReleaseHoldType, _OrderCommandServiceCancelOrderType, _OrderCommandServiceCreateShipmentType, _OrderCommandServiceDispatchShipmentType, _OrderCommandServiceConfirmDeliveryType]):
+_OrderCommandServiceRejectOrderType = typing_extensions.TypeVar(
+    '_OrderCommandServiceRejectOrderType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RejectOrderRequest,
+        protos.orders.v1.commands_pb2.RejectOrderResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RejectOrderRequest,
+        protos.orders.v1.commands_pb2.RejectOrderResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RejectOrderRequest,
+        protos.orders.v1.commands_pb2.RejectOrderResponse,
+    ],
+)
+
+_OrderCommandServiceExpireOrderType = typing_extensions.TypeVar(
+    '_OrderCommandServiceExpireOrderType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ExpireOrderRequest,
+        protos.orders.v1.commands_pb2.ExpireOrderResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ExpireOrderRequest,
+        protos.orders.v1.commands_pb2.ExpireOrderResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ExpireOrderRequest,
+        protos.orders.v1.commands_pb2.ExpireOrderResponse,
+    ],
+)
+
+_OrderCommandServiceCompleteOrderType = typing_extensions.TypeVar(
+    '_OrderCommandServiceCompleteOrderType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CompleteOrderRequest,
+        protos.orders.v1.commands_pb2.CompleteOrderResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CompleteOrderRequest,
+        protos.orders.v1.commands_pb2.CompleteOrderResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CompleteOrderRequest,
+        protos.orders.v1.commands_pb2.CompleteOrderResponse,
+    ],
+)
+
+_OrderCommandServiceRecordAuthorisationType = typing_extensions.TypeVar(
+    '_OrderCommandServiceRecordAuthorisationType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordAuthorisationRequest,
+        protos.orders.v1.commands_pb2.RecordAuthorisationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordAuthorisationRequest,
+        protos.orders.v1.commands_pb2.RecordAuthorisationResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordAuthorisationRequest,
+        protos.orders.v1.commands_pb2.RecordAuthorisationResponse,
+    ],
+)
+
+_OrderCommandServiceRecordPaymentFailureType = typing_extensions.TypeVar(
+    '_OrderCommandServiceRecordPaymentFailureType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordPaymentFailureRequest,
+        protos.orders.v1.commands_pb2.RecordPaymentFailureResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordPaymentFailureRequest,
+        protos.orders.v1.commands_pb2.RecordPaymentFailureResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordPaymentFailureRequest,
+        protos.orders.v1.commands_pb2.RecordPaymentFailureResponse,
+    ],
+)
+
+_OrderCommandServiceVoidAuthorisationType = typing_extensions.TypeVar(
+    '_OrderCommandServiceVoidAuthorisationType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.VoidAuthorisationRequest,
+        protos.orders.v1.commands_pb2.VoidAuthorisationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.VoidAuthorisationRequest,
+        protos.orders.v1.commands_pb2.VoidAuthorisationResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.VoidAuthorisationRequest,
+        protos.orders.v1.commands_pb2.VoidAuthorisationResponse,
+    ],
+)
+
+_OrderCommandServiceCapturePaymentType = typing_extensions.TypeVar(
+    '_OrderCommandServiceCapturePaymentType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CapturePaymentRequest,
+        protos.orders.v1.commands_pb2.CapturePaymentResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CapturePaymentRequest,
+        protos.orders.v1.commands_pb2.CapturePaymentResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CapturePaymentRequest,
+        protos.orders.v1.commands_pb2.CapturePaymentResponse,
+    ],
+)
+
+_OrderCommandServiceRefundPaymentType = typing_extensions.TypeVar(
+    '_OrderCommandServiceRefundPaymentType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RefundPaymentRequest,
+        protos.orders.v1.commands_pb2.RefundPaymentResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RefundPaymentRequest,
+        protos.orders.v1.commands_pb2.RefundPaymentResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RefundPaymentRequest,
+        protos.orders.v1.commands_pb2.RefundPaymentResponse,
+    ],
+)
+
+_OrderCommandServiceSettleRefundType = typing_extensions.TypeVar(
+    '_OrderCommandServiceSettleRefundType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.SettleRefundRequest,
+        protos.orders.v1.commands_pb2.SettleRefundResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.SettleRefundRequest,
+        protos.orders.v1.commands_pb2.SettleRefundResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.SettleRefundRequest,
+        protos.orders.v1.commands_pb2.SettleRefundResponse,
+    ],
+)
+
+_OrderCommandServiceRecordRefundFailureType = typing_extensions.TypeVar(
+    '_OrderCommandServiceRecordRefundFailureType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordRefundFailureRequest,
+        protos.orders.v1.commands_pb2.RecordRefundFailureResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordRefundFailureRequest,
+        protos.orders.v1.commands_pb2.RecordRefundFailureResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordRefundFailureRequest,
+        protos.orders.v1.commands_pb2.RecordRefundFailureResponse,
+    ],
+)
+
+class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType, _OrderCommandServiceAddLineType, _OrderCommandServiceChangeLineQuantityType, _OrderCommandServiceRemoveLineType, _OrderCommandServiceChangeShippingAddressType, _OrderCommandServicePlaceOrderType, _OrderCommandServiceConfirmOrderType, _OrderCommandServiceHoldOrderType, _OrderCommandServiceReleaseHoldType, _OrderCommandServiceCancelOrderType, _OrderCommandServiceCreateShipmentType, _OrderCommandServiceDispatchShipmentType, _OrderCommandServiceConfirmDeliveryType, _OrderCommandServiceRejectOrderType, _OrderCommandServiceExpireOrderType, _OrderCommandServiceCompleteOrderType, _OrderCommandServiceRecordAuthorisationType, _OrderCommandServiceRecordPaymentFailureType, _OrderCommandServiceVoidAuthorisationType, _OrderCommandServiceCapturePaymentType, _OrderCommandServiceRefundPaymentType, _OrderCommandServiceSettleRefundType, _OrderCommandServiceRecordRefundFailureType]):
     """OrderCommandService changes orders. Every call may be repeated with the same request_id."""
 
     @typing.overload
@@ -289,6 +449,46 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.commands_pb2.ConfirmDeliveryRequest,
             protos.orders.v1.commands_pb2.ConfirmDeliveryResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RejectOrderRequest,
+            protos.orders.v1.commands_pb2.RejectOrderResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.ExpireOrderRequest,
+            protos.orders.v1.commands_pb2.ExpireOrderResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.CompleteOrderRequest,
+            protos.orders.v1.commands_pb2.CompleteOrderResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RecordAuthorisationRequest,
+            protos.orders.v1.commands_pb2.RecordAuthorisationResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RecordPaymentFailureRequest,
+            protos.orders.v1.commands_pb2.RecordPaymentFailureResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.VoidAuthorisationRequest,
+            protos.orders.v1.commands_pb2.VoidAuthorisationResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.CapturePaymentRequest,
+            protos.orders.v1.commands_pb2.CapturePaymentResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RefundPaymentRequest,
+            protos.orders.v1.commands_pb2.RefundPaymentResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.SettleRefundRequest,
+            protos.orders.v1.commands_pb2.SettleRefundResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RecordRefundFailureRequest,
+            protos.orders.v1.commands_pb2.RecordRefundFailureResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -346,6 +546,46 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
             protos.orders.v1.commands_pb2.ConfirmDeliveryRequest,
             protos.orders.v1.commands_pb2.ConfirmDeliveryResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RejectOrderRequest,
+            protos.orders.v1.commands_pb2.RejectOrderResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.ExpireOrderRequest,
+            protos.orders.v1.commands_pb2.ExpireOrderResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.CompleteOrderRequest,
+            protos.orders.v1.commands_pb2.CompleteOrderResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RecordAuthorisationRequest,
+            protos.orders.v1.commands_pb2.RecordAuthorisationResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RecordPaymentFailureRequest,
+            protos.orders.v1.commands_pb2.RecordPaymentFailureResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.VoidAuthorisationRequest,
+            protos.orders.v1.commands_pb2.VoidAuthorisationResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.CapturePaymentRequest,
+            protos.orders.v1.commands_pb2.CapturePaymentResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RefundPaymentRequest,
+            protos.orders.v1.commands_pb2.RefundPaymentResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.SettleRefundRequest,
+            protos.orders.v1.commands_pb2.SettleRefundResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RecordRefundFailureRequest,
+            protos.orders.v1.commands_pb2.RecordRefundFailureResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     CreateOrder: _OrderCommandServiceCreateOrderType
@@ -386,6 +626,44 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
 
     ConfirmDelivery: _OrderCommandServiceConfirmDeliveryType
     """ConfirmDelivery records that a parcel has arrived."""
+
+    RejectOrder: _OrderCommandServiceRejectOrderType
+    """RejectOrder turns a placed order down for the shop; ORDER_STATE unless it is placed. Money is dealt with by its own commands."""
+
+    ExpireOrder: _OrderCommandServiceExpireOrderType
+    """ExpireOrder ends a placed order whose expires_at has come; ORDER_NOT_EXPIRED before, ORDER_STATE unless it is placed."""
+
+    CompleteOrder: _OrderCommandServiceCompleteOrderType
+    """CompleteOrder closes a confirmed order: every unit delivered, the total captured, no refund unanswered; else ORDER_OPEN_ITEMS.
+    Money may still go back afterwards.
+    """
+
+    RecordAuthorisation: _OrderCommandServiceRecordAuthorisationType
+    """RecordAuthorisation records that the provider holds an amount ready. Taken from placing on in every status, also when the order has
+    ended: the answer may be late, and can then be voided. Also taken after a failure under the same id.
+    """
+
+    RecordPaymentFailure: _OrderCommandServiceRecordPaymentFailureType
+    """RecordPaymentFailure records that the provider declined or could not be reached. Taken in every status from placing on."""
+
+    VoidAuthorisation: _OrderCommandServiceVoidAuthorisationType
+    """VoidAuthorisation records that the provider lets the amount go. Taken in every status from placing on; ALREADY_CAPTURED if any
+    of it was captured; no change if it is void already or had failed.
+    """
+
+    CapturePayment: _OrderCommandServiceCapturePaymentType
+    """CapturePayment records that the provider has drawn an amount. Taken in every status from placing on, since it may have been on
+    its way when the order was cancelled.
+    """
+
+    RefundPayment: _OrderCommandServiceRefundPaymentType
+    """RefundPayment asks for money to go back; SettleRefund or RecordRefundFailure answers it. Taken in every status from placing on."""
+
+    SettleRefund: _OrderCommandServiceSettleRefundType
+    """SettleRefund records that a requested refund is with the customer. Also taken after a failure: the provider's last word holds."""
+
+    RecordRefundFailure: _OrderCommandServiceRecordRefundFailureType
+    """RecordRefundFailure records that a requested refund was not paid out: its amount may be refunded under another id."""
 
 OrderCommandServiceAsyncStub: typing_extensions.TypeAlias = OrderCommandServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -439,6 +717,46 @@ OrderCommandServiceAsyncStub: typing_extensions.TypeAlias = OrderCommandServiceS
     grpc.aio.UnaryUnaryMultiCallable[
         protos.orders.v1.commands_pb2.ConfirmDeliveryRequest,
         protos.orders.v1.commands_pb2.ConfirmDeliveryResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RejectOrderRequest,
+        protos.orders.v1.commands_pb2.RejectOrderResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ExpireOrderRequest,
+        protos.orders.v1.commands_pb2.ExpireOrderResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CompleteOrderRequest,
+        protos.orders.v1.commands_pb2.CompleteOrderResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordAuthorisationRequest,
+        protos.orders.v1.commands_pb2.RecordAuthorisationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordPaymentFailureRequest,
+        protos.orders.v1.commands_pb2.RecordPaymentFailureResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.VoidAuthorisationRequest,
+        protos.orders.v1.commands_pb2.VoidAuthorisationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CapturePaymentRequest,
+        protos.orders.v1.commands_pb2.CapturePaymentResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RefundPaymentRequest,
+        protos.orders.v1.commands_pb2.RefundPaymentResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.SettleRefundRequest,
+        protos.orders.v1.commands_pb2.SettleRefundResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordRefundFailureRequest,
+        protos.orders.v1.commands_pb2.RecordRefundFailureResponse,
     ],
 ]
 
@@ -548,5 +866,93 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.ConfirmDeliveryResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.ConfirmDeliveryResponse]]:
         """ConfirmDelivery records that a parcel has arrived."""
+
+    @abc.abstractmethod
+    def RejectOrder(
+        self,
+        request: protos.orders.v1.commands_pb2.RejectOrderRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.RejectOrderResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RejectOrderResponse]]:
+        """RejectOrder turns a placed order down for the shop; ORDER_STATE unless it is placed. Money is dealt with by its own commands."""
+
+    @abc.abstractmethod
+    def ExpireOrder(
+        self,
+        request: protos.orders.v1.commands_pb2.ExpireOrderRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.ExpireOrderResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.ExpireOrderResponse]]:
+        """ExpireOrder ends a placed order whose expires_at has come; ORDER_NOT_EXPIRED before, ORDER_STATE unless it is placed."""
+
+    @abc.abstractmethod
+    def CompleteOrder(
+        self,
+        request: protos.orders.v1.commands_pb2.CompleteOrderRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.CompleteOrderResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.CompleteOrderResponse]]:
+        """CompleteOrder closes a confirmed order: every unit delivered, the total captured, no refund unanswered; else ORDER_OPEN_ITEMS.
+        Money may still go back afterwards.
+        """
+
+    @abc.abstractmethod
+    def RecordAuthorisation(
+        self,
+        request: protos.orders.v1.commands_pb2.RecordAuthorisationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.RecordAuthorisationResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RecordAuthorisationResponse]]:
+        """RecordAuthorisation records that the provider holds an amount ready. Taken from placing on in every status, also when the order has
+        ended: the answer may be late, and can then be voided. Also taken after a failure under the same id.
+        """
+
+    @abc.abstractmethod
+    def RecordPaymentFailure(
+        self,
+        request: protos.orders.v1.commands_pb2.RecordPaymentFailureRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.RecordPaymentFailureResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RecordPaymentFailureResponse]]:
+        """RecordPaymentFailure records that the provider declined or could not be reached. Taken in every status from placing on."""
+
+    @abc.abstractmethod
+    def VoidAuthorisation(
+        self,
+        request: protos.orders.v1.commands_pb2.VoidAuthorisationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.VoidAuthorisationResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.VoidAuthorisationResponse]]:
+        """VoidAuthorisation records that the provider lets the amount go. Taken in every status from placing on; ALREADY_CAPTURED if any
+        of it was captured; no change if it is void already or had failed.
+        """
+
+    @abc.abstractmethod
+    def CapturePayment(
+        self,
+        request: protos.orders.v1.commands_pb2.CapturePaymentRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.CapturePaymentResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.CapturePaymentResponse]]:
+        """CapturePayment records that the provider has drawn an amount. Taken in every status from placing on, since it may have been on
+        its way when the order was cancelled.
+        """
+
+    @abc.abstractmethod
+    def RefundPayment(
+        self,
+        request: protos.orders.v1.commands_pb2.RefundPaymentRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.RefundPaymentResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RefundPaymentResponse]]:
+        """RefundPayment asks for money to go back; SettleRefund or RecordRefundFailure answers it. Taken in every status from placing on."""
+
+    @abc.abstractmethod
+    def SettleRefund(
+        self,
+        request: protos.orders.v1.commands_pb2.SettleRefundRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.SettleRefundResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.SettleRefundResponse]]:
+        """SettleRefund records that a requested refund is with the customer. Also taken after a failure: the provider's last word holds."""
+
+    @abc.abstractmethod
+    def RecordRefundFailure(
+        self,
+        request: protos.orders.v1.commands_pb2.RecordRefundFailureRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.RecordRefundFailureResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RecordRefundFailureResponse]]:
+        """RecordRefundFailure records that a requested refund was not paid out: its amount may be refunded under another id."""
 
 def add_OrderCommandServiceServicer_to_server(servicer: OrderCommandServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -49,7 +49,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_PRODUCT_NOT_SELLABLE: _ErrorReason.ValueType  # 12
     """FAILED_PRECONDITION: the product is unknown, not active or discontinued. Metadata: sku."""
     ERROR_REASON_CURRENCY_MISMATCH: _ErrorReason.ValueType  # 13
-    """FAILED_PRECONDITION: the product is priced in another currency. Metadata: sku, order_currency, product_currency."""
+    """FAILED_PRECONDITION: the product or amount is in another currency. Metadata: order_currency, and sku and
+    product_currency, or order_id and amount_currency.
+    """
     ERROR_REASON_PRICE_CHANGED: _ErrorReason.ValueType  # 14
     """FAILED_PRECONDITION: a price moved since the line was added. Metadata: sku, order_price_minor, current_price_minor."""
     ERROR_REASON_QUANTITY_EXCEEDS_OPEN: _ErrorReason.ValueType  # 15
@@ -70,6 +72,40 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: the sum of the lines is above 2^53-1 minor units. Metadata: order_id."""
     ERROR_REASON_ORDER_ON_HOLD: _ErrorReason.ValueType  # 23
     """FAILED_PRECONDITION: it is neither confirmed, packed nor sent until the hold is released. Metadata: order_id."""
+    ERROR_REASON_AUTHORISATION_NOT_FOUND: _ErrorReason.ValueType  # 24
+    """NOT_FOUND. Metadata: order_id, authorisation_id."""
+    ERROR_REASON_AUTHORISATION_EXISTS: _ErrorReason.ValueType  # 25
+    """FAILED_PRECONDITION: the authorisation id stands for another amount or outcome. Metadata: order_id, authorisation_id, stage."""
+    ERROR_REASON_AUTHORISATION_EXCEEDS_TOTAL: _ErrorReason.ValueType  # 26
+    """FAILED_PRECONDITION: more would be authorised than the order was worth when it was placed. Metadata: order_id,
+    amount_minor, authorised_minor (so far), total_minor.
+    """
+    ERROR_REASON_ALREADY_CAPTURED: _ErrorReason.ValueType  # 27
+    """FAILED_PRECONDITION: what was captured can be refunded, not voided. Metadata: order_id, authorisation_id,
+    captured_minor.
+    """
+    ERROR_REASON_CAPTURE_EXISTS: _ErrorReason.ValueType  # 28
+    """FAILED_PRECONDITION: the capture id stands for another amount or authorisation. Metadata: order_id, capture_id."""
+    ERROR_REASON_CAPTURE_EXCEEDS_AUTHORISED: _ErrorReason.ValueType  # 29
+    """FAILED_PRECONDITION: more than the authorisation has left; nothing, if it failed or was voided. Metadata: order_id,
+    authorisation_id, amount_minor, captured_minor (so far), authorised_minor.
+    """
+    ERROR_REASON_REFUND_NOT_FOUND: _ErrorReason.ValueType  # 30
+    """NOT_FOUND. Metadata: order_id, refund_id."""
+    ERROR_REASON_REFUND_EXISTS: _ErrorReason.ValueType  # 31
+    """FAILED_PRECONDITION: the refund id stands for another amount. Metadata: order_id, refund_id."""
+    ERROR_REASON_REFUND_SETTLED: _ErrorReason.ValueType  # 32
+    """FAILED_PRECONDITION: a refund that has been paid out cannot fail any more. Metadata: order_id, refund_id."""
+    ERROR_REASON_REFUND_EXCEEDS_CAPTURED: _ErrorReason.ValueType  # 33
+    """FAILED_PRECONDITION: more would go back than was captured in the whole order. Metadata: order_id, amount_minor,
+    refunded_minor (settled or requested so far), captured_minor.
+    """
+    ERROR_REASON_ORDER_NOT_EXPIRED: _ErrorReason.ValueType  # 34
+    """FAILED_PRECONDITION: an order lapses when its time has come, not before. Metadata: order_id, expires_at."""
+    ERROR_REASON_ORDER_OPEN_ITEMS: _ErrorReason.ValueType  # 35
+    """FAILED_PRECONDITION: something is left to do before it is complete. Metadata: order_id, undelivered_units,
+    unpaid_minor, refunding_minor.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -101,7 +137,9 @@ ERROR_REASON_LINE_EXISTS: ErrorReason.ValueType  # 11
 ERROR_REASON_PRODUCT_NOT_SELLABLE: ErrorReason.ValueType  # 12
 """FAILED_PRECONDITION: the product is unknown, not active or discontinued. Metadata: sku."""
 ERROR_REASON_CURRENCY_MISMATCH: ErrorReason.ValueType  # 13
-"""FAILED_PRECONDITION: the product is priced in another currency. Metadata: sku, order_currency, product_currency."""
+"""FAILED_PRECONDITION: the product or amount is in another currency. Metadata: order_currency, and sku and
+product_currency, or order_id and amount_currency.
+"""
 ERROR_REASON_PRICE_CHANGED: ErrorReason.ValueType  # 14
 """FAILED_PRECONDITION: a price moved since the line was added. Metadata: sku, order_price_minor, current_price_minor."""
 ERROR_REASON_QUANTITY_EXCEEDS_OPEN: ErrorReason.ValueType  # 15
@@ -122,4 +160,38 @@ ERROR_REASON_TOTAL_TOO_LARGE: ErrorReason.ValueType  # 22
 """FAILED_PRECONDITION: the sum of the lines is above 2^53-1 minor units. Metadata: order_id."""
 ERROR_REASON_ORDER_ON_HOLD: ErrorReason.ValueType  # 23
 """FAILED_PRECONDITION: it is neither confirmed, packed nor sent until the hold is released. Metadata: order_id."""
+ERROR_REASON_AUTHORISATION_NOT_FOUND: ErrorReason.ValueType  # 24
+"""NOT_FOUND. Metadata: order_id, authorisation_id."""
+ERROR_REASON_AUTHORISATION_EXISTS: ErrorReason.ValueType  # 25
+"""FAILED_PRECONDITION: the authorisation id stands for another amount or outcome. Metadata: order_id, authorisation_id, stage."""
+ERROR_REASON_AUTHORISATION_EXCEEDS_TOTAL: ErrorReason.ValueType  # 26
+"""FAILED_PRECONDITION: more would be authorised than the order was worth when it was placed. Metadata: order_id,
+amount_minor, authorised_minor (so far), total_minor.
+"""
+ERROR_REASON_ALREADY_CAPTURED: ErrorReason.ValueType  # 27
+"""FAILED_PRECONDITION: what was captured can be refunded, not voided. Metadata: order_id, authorisation_id,
+captured_minor.
+"""
+ERROR_REASON_CAPTURE_EXISTS: ErrorReason.ValueType  # 28
+"""FAILED_PRECONDITION: the capture id stands for another amount or authorisation. Metadata: order_id, capture_id."""
+ERROR_REASON_CAPTURE_EXCEEDS_AUTHORISED: ErrorReason.ValueType  # 29
+"""FAILED_PRECONDITION: more than the authorisation has left; nothing, if it failed or was voided. Metadata: order_id,
+authorisation_id, amount_minor, captured_minor (so far), authorised_minor.
+"""
+ERROR_REASON_REFUND_NOT_FOUND: ErrorReason.ValueType  # 30
+"""NOT_FOUND. Metadata: order_id, refund_id."""
+ERROR_REASON_REFUND_EXISTS: ErrorReason.ValueType  # 31
+"""FAILED_PRECONDITION: the refund id stands for another amount. Metadata: order_id, refund_id."""
+ERROR_REASON_REFUND_SETTLED: ErrorReason.ValueType  # 32
+"""FAILED_PRECONDITION: a refund that has been paid out cannot fail any more. Metadata: order_id, refund_id."""
+ERROR_REASON_REFUND_EXCEEDS_CAPTURED: ErrorReason.ValueType  # 33
+"""FAILED_PRECONDITION: more would go back than was captured in the whole order. Metadata: order_id, amount_minor,
+refunded_minor (settled or requested so far), captured_minor.
+"""
+ERROR_REASON_ORDER_NOT_EXPIRED: ErrorReason.ValueType  # 34
+"""FAILED_PRECONDITION: an order lapses when its time has come, not before. Metadata: order_id, expires_at."""
+ERROR_REASON_ORDER_OPEN_ITEMS: ErrorReason.ValueType  # 35
+"""FAILED_PRECONDITION: something is left to do before it is complete. Metadata: order_id, undelivered_units,
+unpaid_minor, refunding_minor.
+"""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -477,3 +477,379 @@ class ShipmentDelivered(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["at", b"at", "order_id", b"order_id", "shipment_id", b"shipment_id"]) -> None: ...
 
 Global___ShipmentDelivered: typing_extensions.TypeAlias = ShipmentDelivered
+
+@typing.final
+class OrderRejected(google.protobuf.message.Message):
+    """OrderRejected ends a placed order that the shop does not accept. It repeats what a counter needs to undo."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    PLACED_AT_FIELD_NUMBER: builtins.int
+    UNITS_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    customer_id: builtins.str
+    """customer_id is the user's id."""
+    reason: builtins.str
+    """reason is free text."""
+    units: builtins.int
+    """units is the sum of the line quantities."""
+    @property
+    def total(self) -> protos.common.v1.types_pb2.Money:
+        """total is what the order was worth."""
+
+    @property
+    def placed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """placed_at is when it had been placed (UTC)."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        customer_id: builtins.str = ...,
+        reason: builtins.str = ...,
+        total: protos.common.v1.types_pb2.Money | None = ...,
+        placed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        units: builtins.int = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at", "placed_at", b"placed_at", "total", b"total"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "customer_id", b"customer_id", "order_id", b"order_id", "placed_at", b"placed_at", "reason", b"reason", "total", b"total", "units", b"units"]) -> None: ...
+
+Global___OrderRejected: typing_extensions.TypeAlias = OrderRejected
+
+@typing.final
+class OrderExpired(google.protobuf.message.Message):
+    """OrderExpired ends a placed order that was not confirmed in time. It repeats what a counter needs to undo."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    PLACED_AT_FIELD_NUMBER: builtins.int
+    UNITS_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    customer_id: builtins.str
+    """customer_id is the user's id."""
+    units: builtins.int
+    """units is the sum of the line quantities."""
+    @property
+    def total(self) -> protos.common.v1.types_pb2.Money:
+        """total is what the order was worth."""
+
+    @property
+    def placed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """placed_at is when it had been placed (UTC)."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        customer_id: builtins.str = ...,
+        total: protos.common.v1.types_pb2.Money | None = ...,
+        placed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        units: builtins.int = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at", "placed_at", b"placed_at", "total", b"total"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "customer_id", b"customer_id", "order_id", b"order_id", "placed_at", b"placed_at", "total", b"total", "units", b"units"]) -> None: ...
+
+Global___OrderExpired: typing_extensions.TypeAlias = OrderExpired
+
+@typing.final
+class OrderCompleted(google.protobuf.message.Message):
+    """OrderCompleted closes an order: all is delivered and paid."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "order_id", b"order_id"]) -> None: ...
+
+Global___OrderCompleted: typing_extensions.TypeAlias = OrderCompleted
+
+@typing.final
+class PaymentAuthorised(google.protobuf.message.Message):
+    """PaymentAuthorised says that the provider holds an amount ready. It may come after the order has ended, and after a PaymentFailed
+    of the same id.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    AUTHORISATION_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    authorisation_id: builtins.str
+    """authorisation_id names the authorisation, unique in the order."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what is held ready."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        authorisation_id: builtins.str = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "authorisation_id", b"authorisation_id", "order_id", b"order_id"]) -> None: ...
+
+Global___PaymentAuthorised: typing_extensions.TypeAlias = PaymentAuthorised
+
+@typing.final
+class PaymentFailed(google.protobuf.message.Message):
+    """PaymentFailed says that the provider gave no authorisation."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    AUTHORISATION_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    authorisation_id: builtins.str
+    """authorisation_id names the authorisation, unique in the order."""
+    reason: builtins.str
+    """reason is free text."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        authorisation_id: builtins.str = ...,
+        reason: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "authorisation_id", b"authorisation_id", "order_id", b"order_id", "reason", b"reason"]) -> None: ...
+
+Global___PaymentFailed: typing_extensions.TypeAlias = PaymentFailed
+
+@typing.final
+class PaymentVoided(google.protobuf.message.Message):
+    """PaymentVoided says that the provider has let an authorised amount go."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    AUTHORISATION_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    authorisation_id: builtins.str
+    """authorisation_id names the authorisation, unique in the order."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what had been held ready."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        authorisation_id: builtins.str = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "authorisation_id", b"authorisation_id", "order_id", b"order_id"]) -> None: ...
+
+Global___PaymentVoided: typing_extensions.TypeAlias = PaymentVoided
+
+@typing.final
+class PaymentCaptured(google.protobuf.message.Message):
+    """PaymentCaptured says that the provider has drawn an amount."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    CAPTURE_ID_FIELD_NUMBER: builtins.int
+    AUTHORISATION_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    capture_id: builtins.str
+    """capture_id names the capture, unique in the order."""
+    authorisation_id: builtins.str
+    """authorisation_id names the authorisation it was drawn from."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what was drawn."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        capture_id: builtins.str = ...,
+        authorisation_id: builtins.str = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "authorisation_id", b"authorisation_id", "capture_id", b"capture_id", "order_id", b"order_id"]) -> None: ...
+
+Global___PaymentCaptured: typing_extensions.TypeAlias = PaymentCaptured
+
+@typing.final
+class RefundRequested(google.protobuf.message.Message):
+    """RefundRequested asks for money to go back to the customer."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    REFUND_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    refund_id: builtins.str
+    """refund_id names the refund, unique in the order."""
+    reason: builtins.str
+    """reason is free text."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what is to go back."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        refund_id: builtins.str = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        reason: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "order_id", b"order_id", "reason", b"reason", "refund_id", b"refund_id"]) -> None: ...
+
+Global___RefundRequested: typing_extensions.TypeAlias = RefundRequested
+
+@typing.final
+class PaymentRefunded(google.protobuf.message.Message):
+    """PaymentRefunded settles a refund: the money is back with the customer."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    REFUND_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    refund_id: builtins.str
+    """refund_id names the refund, unique in the order."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what went back."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        refund_id: builtins.str = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "order_id", b"order_id", "refund_id", b"refund_id"]) -> None: ...
+
+Global___PaymentRefunded: typing_extensions.TypeAlias = PaymentRefunded
+
+@typing.final
+class RefundFailed(google.protobuf.message.Message):
+    """RefundFailed says that a refund was not paid out. A PaymentRefunded of the same id may still follow."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    REFUND_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    refund_id: builtins.str
+    """refund_id names the refund, unique in the order."""
+    reason: builtins.str
+    """reason is free text."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what did not go back."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        refund_id: builtins.str = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        reason: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "order_id", b"order_id", "reason", b"reason", "refund_id", b"refund_id"]) -> None: ...
+
+Global___RefundFailed: typing_extensions.TypeAlias = RefundFailed

@@ -149,7 +149,7 @@ class FieldChange(google.protobuf.message.Message):
     BEFORE_JSON_FIELD_NUMBER: builtins.int
     AFTER_JSON_FIELD_NUMBER: builtins.int
     path: builtins.str
-    """path is the field's name in Order, like "status" or "lines[tea].quantity"; lines and shipments go by their ids."""
+    """path is the field's name in Order, like "status" or "lines[tea].quantity"; what has an id goes by it."""
     before_json: builtins.str
     """before_json is its earlier value as proto3 JSON; empty: there was none."""
     after_json: builtins.str
@@ -309,6 +309,8 @@ class GetCustomerOrdersResponse(google.protobuf.message.Message):
     TOTALS_FIELD_NUMBER: builtins.int
     RECENT_FIELD_NUMBER: builtins.int
     FRESHNESS_FIELD_NUMBER: builtins.int
+    ORDERS_REJECTED_FIELD_NUMBER: builtins.int
+    ORDERS_EXPIRED_FIELD_NUMBER: builtins.int
     customer_id: builtins.str
     """customer_id is the user's id."""
     orders_created: builtins.int
@@ -317,9 +319,13 @@ class GetCustomerOrdersResponse(google.protobuf.message.Message):
     """orders_placed counts every order placed, also if cancelled later."""
     orders_cancelled: builtins.int
     """orders_cancelled counts every order cancelled."""
+    orders_rejected: builtins.int
+    """orders_rejected counts every placed order that the shop did not accept."""
+    orders_expired: builtins.int
+    """orders_expired counts every placed order that was not confirmed in time."""
     @property
     def totals(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.common.v1.types_pb2.Money]:
-        """totals are the sums of placed orders that were not cancelled, one per currency, by currency."""
+        """totals are the sums of placed orders that were not cancelled, rejected or expired, one per currency, by currency."""
 
     @property
     def recent(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.OrderSummary]:
@@ -339,9 +345,11 @@ class GetCustomerOrdersResponse(google.protobuf.message.Message):
         totals: collections.abc.Iterable[protos.common.v1.types_pb2.Money] | None = ...,
         recent: collections.abc.Iterable[protos.orders.v1.types_pb2.OrderSummary] | None = ...,
         freshness: protos.common.v1.types_pb2.Freshness | None = ...,
+        orders_rejected: builtins.int = ...,
+        orders_expired: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["customer_id", b"customer_id", "freshness", b"freshness", "orders_cancelled", b"orders_cancelled", "orders_created", b"orders_created", "orders_placed", b"orders_placed", "recent", b"recent", "totals", b"totals"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["customer_id", b"customer_id", "freshness", b"freshness", "orders_cancelled", b"orders_cancelled", "orders_created", b"orders_created", "orders_expired", b"orders_expired", "orders_placed", b"orders_placed", "orders_rejected", b"orders_rejected", "recent", b"recent", "totals", b"totals"]) -> None: ...
 
 Global___GetCustomerOrdersResponse: typing_extensions.TypeAlias = GetCustomerOrdersResponse
 
@@ -494,6 +502,16 @@ class OrderEvent(google.protobuf.message.Message):
     SHIPMENT_DELIVERED_FIELD_NUMBER: builtins.int
     ORDER_HELD_FIELD_NUMBER: builtins.int
     HOLD_RELEASED_FIELD_NUMBER: builtins.int
+    ORDER_REJECTED_FIELD_NUMBER: builtins.int
+    ORDER_EXPIRED_FIELD_NUMBER: builtins.int
+    ORDER_COMPLETED_FIELD_NUMBER: builtins.int
+    PAYMENT_AUTHORISED_FIELD_NUMBER: builtins.int
+    PAYMENT_FAILED_FIELD_NUMBER: builtins.int
+    PAYMENT_VOIDED_FIELD_NUMBER: builtins.int
+    PAYMENT_CAPTURED_FIELD_NUMBER: builtins.int
+    REFUND_REQUESTED_FIELD_NUMBER: builtins.int
+    PAYMENT_REFUNDED_FIELD_NUMBER: builtins.int
+    REFUND_FAILED_FIELD_NUMBER: builtins.int
     @property
     def order_created(self) -> protos.orders.v1.events_pb2.OrderCreated:
         """order_created is set for that event type."""
@@ -546,6 +564,46 @@ class OrderEvent(google.protobuf.message.Message):
     def hold_released(self) -> protos.orders.v1.events_pb2.HoldReleased:
         """hold_released is set for that event type."""
 
+    @property
+    def order_rejected(self) -> protos.orders.v1.events_pb2.OrderRejected:
+        """order_rejected is set for that event type."""
+
+    @property
+    def order_expired(self) -> protos.orders.v1.events_pb2.OrderExpired:
+        """order_expired is set for that event type."""
+
+    @property
+    def order_completed(self) -> protos.orders.v1.events_pb2.OrderCompleted:
+        """order_completed is set for that event type."""
+
+    @property
+    def payment_authorised(self) -> protos.orders.v1.events_pb2.PaymentAuthorised:
+        """payment_authorised is set for that event type."""
+
+    @property
+    def payment_failed(self) -> protos.orders.v1.events_pb2.PaymentFailed:
+        """payment_failed is set for that event type."""
+
+    @property
+    def payment_voided(self) -> protos.orders.v1.events_pb2.PaymentVoided:
+        """payment_voided is set for that event type."""
+
+    @property
+    def payment_captured(self) -> protos.orders.v1.events_pb2.PaymentCaptured:
+        """payment_captured is set for that event type."""
+
+    @property
+    def refund_requested(self) -> protos.orders.v1.events_pb2.RefundRequested:
+        """refund_requested is set for that event type."""
+
+    @property
+    def payment_refunded(self) -> protos.orders.v1.events_pb2.PaymentRefunded:
+        """payment_refunded is set for that event type."""
+
+    @property
+    def refund_failed(self) -> protos.orders.v1.events_pb2.RefundFailed:
+        """refund_failed is set for that event type."""
+
     def __init__(
         self,
         *,
@@ -562,10 +620,20 @@ class OrderEvent(google.protobuf.message.Message):
         shipment_delivered: protos.orders.v1.events_pb2.ShipmentDelivered | None = ...,
         order_held: protos.orders.v1.events_pb2.OrderHeld | None = ...,
         hold_released: protos.orders.v1.events_pb2.HoldReleased | None = ...,
+        order_rejected: protos.orders.v1.events_pb2.OrderRejected | None = ...,
+        order_expired: protos.orders.v1.events_pb2.OrderExpired | None = ...,
+        order_completed: protos.orders.v1.events_pb2.OrderCompleted | None = ...,
+        payment_authorised: protos.orders.v1.events_pb2.PaymentAuthorised | None = ...,
+        payment_failed: protos.orders.v1.events_pb2.PaymentFailed | None = ...,
+        payment_voided: protos.orders.v1.events_pb2.PaymentVoided | None = ...,
+        payment_captured: protos.orders.v1.events_pb2.PaymentCaptured | None = ...,
+        refund_requested: protos.orders.v1.events_pb2.RefundRequested | None = ...,
+        payment_refunded: protos.orders.v1.events_pb2.PaymentRefunded | None = ...,
+        refund_failed: protos.orders.v1.events_pb2.RefundFailed | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["event", b"event", "hold_released", b"hold_released", "line_added", b"line_added", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "order_cancelled", b"order_cancelled", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_held", b"order_held", "order_placed", b"order_placed", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["event", b"event", "hold_released", b"hold_released", "line_added", b"line_added", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "order_cancelled", b"order_cancelled", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_held", b"order_held", "order_placed", b"order_placed", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["order_created", "line_added", "line_quantity_changed", "line_removed", "shipping_address_changed", "order_placed", "order_confirmed", "order_cancelled", "shipment_created", "shipment_dispatched", "shipment_delivered", "order_held", "hold_released"] | None: ...
+    def HasField(self, field_name: typing.Literal["event", b"event", "hold_released", b"hold_released", "line_added", b"line_added", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "order_cancelled", b"order_cancelled", "order_completed", b"order_completed", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_expired", b"order_expired", "order_held", b"order_held", "order_placed", b"order_placed", "order_rejected", b"order_rejected", "payment_authorised", b"payment_authorised", "payment_captured", b"payment_captured", "payment_failed", b"payment_failed", "payment_refunded", b"payment_refunded", "payment_voided", b"payment_voided", "refund_failed", b"refund_failed", "refund_requested", b"refund_requested", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["event", b"event", "hold_released", b"hold_released", "line_added", b"line_added", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "order_cancelled", b"order_cancelled", "order_completed", b"order_completed", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_expired", b"order_expired", "order_held", b"order_held", "order_placed", b"order_placed", "order_rejected", b"order_rejected", "payment_authorised", b"payment_authorised", "payment_captured", b"payment_captured", "payment_failed", b"payment_failed", "payment_refunded", b"payment_refunded", "payment_voided", b"payment_voided", "refund_failed", b"refund_failed", "refund_requested", b"refund_requested", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["order_created", "line_added", "line_quantity_changed", "line_removed", "shipping_address_changed", "order_placed", "order_confirmed", "order_cancelled", "shipment_created", "shipment_dispatched", "shipment_delivered", "order_held", "hold_released", "order_rejected", "order_expired", "order_completed", "payment_authorised", "payment_failed", "payment_voided", "payment_captured", "refund_requested", "payment_refunded", "refund_failed"] | None: ...
 
 Global___OrderEvent: typing_extensions.TypeAlias = OrderEvent
 
@@ -647,6 +715,10 @@ class SalesDay(google.protobuf.message.Message):
     UNITS_FIELD_NUMBER: builtins.int
     PLACED_MINOR_FIELD_NUMBER: builtins.int
     CANCELLED_MINOR_FIELD_NUMBER: builtins.int
+    ORDERS_REJECTED_FIELD_NUMBER: builtins.int
+    REJECTED_MINOR_FIELD_NUMBER: builtins.int
+    ORDERS_EXPIRED_FIELD_NUMBER: builtins.int
+    EXPIRED_MINOR_FIELD_NUMBER: builtins.int
     day: builtins.str
     """day is YYYY-MM-DD (UTC)."""
     currency: builtins.str
@@ -656,11 +728,19 @@ class SalesDay(google.protobuf.message.Message):
     orders_cancelled: builtins.int
     """orders_cancelled counts those of them that were cancelled later."""
     units: builtins.int
-    """units is the number of units in the orders placed, less those cancelled."""
+    """units is the number of units in the orders placed, less those cancelled, rejected or expired."""
     placed_minor: builtins.int
     """placed_minor is the sum of the orders placed, in minor units."""
     cancelled_minor: builtins.int
     """cancelled_minor is the sum of those of them that were cancelled, in minor units."""
+    orders_rejected: builtins.int
+    """orders_rejected counts those of them that the shop did not accept."""
+    rejected_minor: builtins.int
+    """rejected_minor is the sum of those of them that the shop did not accept, in minor units."""
+    orders_expired: builtins.int
+    """orders_expired counts those of them that were not confirmed in time."""
+    expired_minor: builtins.int
+    """expired_minor is the sum of those of them that were not confirmed in time, in minor units."""
     def __init__(
         self,
         *,
@@ -671,7 +751,11 @@ class SalesDay(google.protobuf.message.Message):
         units: builtins.int = ...,
         placed_minor: builtins.int = ...,
         cancelled_minor: builtins.int = ...,
+        orders_rejected: builtins.int = ...,
+        rejected_minor: builtins.int = ...,
+        orders_expired: builtins.int = ...,
+        expired_minor: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["cancelled_minor", b"cancelled_minor", "currency", b"currency", "day", b"day", "orders_cancelled", b"orders_cancelled", "orders_placed", b"orders_placed", "placed_minor", b"placed_minor", "units", b"units"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cancelled_minor", b"cancelled_minor", "currency", b"currency", "day", b"day", "expired_minor", b"expired_minor", "orders_cancelled", b"orders_cancelled", "orders_expired", b"orders_expired", "orders_placed", b"orders_placed", "orders_rejected", b"orders_rejected", "placed_minor", b"placed_minor", "rejected_minor", b"rejected_minor", "units", b"units"]) -> None: ...
 
 Global___SalesDay: typing_extensions.TypeAlias = SalesDay

@@ -97,6 +97,114 @@ FULFILMENT_STATUS_DELIVERED: FulfilmentStatus.ValueType  # 4
 """All of the goods have been delivered."""
 Global___FulfilmentStatus: typing_extensions.TypeAlias = FulfilmentStatus
 
+class _PaymentStatus:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _PaymentStatusEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_PaymentStatus.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    PAYMENT_STATUS_UNSPECIFIED: _PaymentStatus.ValueType  # 0
+    """Not known."""
+    PAYMENT_STATUS_UNPAID: _PaymentStatus.ValueType  # 1
+    """Nothing is authorised."""
+    PAYMENT_STATUS_FAILED: _PaymentStatus.ValueType  # 2
+    """Nothing is authorised, and an attempt has failed."""
+    PAYMENT_STATUS_VOIDED: _PaymentStatus.ValueType  # 3
+    """Nothing is authorised any more: it was voided."""
+    PAYMENT_STATUS_PARTIALLY_AUTHORISED: _PaymentStatus.ValueType  # 4
+    """Less than the total is authorised."""
+    PAYMENT_STATUS_AUTHORISED: _PaymentStatus.ValueType  # 5
+    """The total is authorised."""
+    PAYMENT_STATUS_PARTIALLY_PAID: _PaymentStatus.ValueType  # 6
+    """Less than the total was captured."""
+    PAYMENT_STATUS_PAID: _PaymentStatus.ValueType  # 7
+    """The total was captured."""
+    PAYMENT_STATUS_PARTIALLY_REFUNDED: _PaymentStatus.ValueType  # 8
+    """Some of what was captured is back with the customer."""
+    PAYMENT_STATUS_REFUNDED: _PaymentStatus.ValueType  # 9
+    """All that was captured is back with the customer."""
+
+class PaymentStatus(_PaymentStatus, metaclass=_PaymentStatusEnumTypeWrapper):
+    """PaymentStatus is derived from the payments."""
+
+PAYMENT_STATUS_UNSPECIFIED: PaymentStatus.ValueType  # 0
+"""Not known."""
+PAYMENT_STATUS_UNPAID: PaymentStatus.ValueType  # 1
+"""Nothing is authorised."""
+PAYMENT_STATUS_FAILED: PaymentStatus.ValueType  # 2
+"""Nothing is authorised, and an attempt has failed."""
+PAYMENT_STATUS_VOIDED: PaymentStatus.ValueType  # 3
+"""Nothing is authorised any more: it was voided."""
+PAYMENT_STATUS_PARTIALLY_AUTHORISED: PaymentStatus.ValueType  # 4
+"""Less than the total is authorised."""
+PAYMENT_STATUS_AUTHORISED: PaymentStatus.ValueType  # 5
+"""The total is authorised."""
+PAYMENT_STATUS_PARTIALLY_PAID: PaymentStatus.ValueType  # 6
+"""Less than the total was captured."""
+PAYMENT_STATUS_PAID: PaymentStatus.ValueType  # 7
+"""The total was captured."""
+PAYMENT_STATUS_PARTIALLY_REFUNDED: PaymentStatus.ValueType  # 8
+"""Some of what was captured is back with the customer."""
+PAYMENT_STATUS_REFUNDED: PaymentStatus.ValueType  # 9
+"""All that was captured is back with the customer."""
+Global___PaymentStatus: typing_extensions.TypeAlias = PaymentStatus
+
+class _AuthorisationStatus:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _AuthorisationStatusEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_AuthorisationStatus.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    AUTHORISATION_STATUS_UNSPECIFIED: _AuthorisationStatus.ValueType  # 0
+    """Not known."""
+    AUTHORISATION_STATUS_AUTHORISED: _AuthorisationStatus.ValueType  # 1
+    """The provider holds the amount ready, or has drawn from it."""
+    AUTHORISATION_STATUS_VOIDED: _AuthorisationStatus.ValueType  # 2
+    """Let go."""
+    AUTHORISATION_STATUS_FAILED: _AuthorisationStatus.ValueType  # 3
+    """Never given."""
+
+class AuthorisationStatus(_AuthorisationStatus, metaclass=_AuthorisationStatusEnumTypeWrapper):
+    """AuthorisationStatus is where one authorisation stands."""
+
+AUTHORISATION_STATUS_UNSPECIFIED: AuthorisationStatus.ValueType  # 0
+"""Not known."""
+AUTHORISATION_STATUS_AUTHORISED: AuthorisationStatus.ValueType  # 1
+"""The provider holds the amount ready, or has drawn from it."""
+AUTHORISATION_STATUS_VOIDED: AuthorisationStatus.ValueType  # 2
+"""Let go."""
+AUTHORISATION_STATUS_FAILED: AuthorisationStatus.ValueType  # 3
+"""Never given."""
+Global___AuthorisationStatus: typing_extensions.TypeAlias = AuthorisationStatus
+
+class _RefundStatus:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _RefundStatusEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_RefundStatus.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    REFUND_STATUS_UNSPECIFIED: _RefundStatus.ValueType  # 0
+    """Not known."""
+    REFUND_STATUS_REQUESTED: _RefundStatus.ValueType  # 1
+    """Asked of the provider."""
+    REFUND_STATUS_SETTLED: _RefundStatus.ValueType  # 2
+    """Back with the customer."""
+    REFUND_STATUS_FAILED: _RefundStatus.ValueType  # 3
+    """Not paid out."""
+
+class RefundStatus(_RefundStatus, metaclass=_RefundStatusEnumTypeWrapper):
+    """RefundStatus is where one refund stands."""
+
+REFUND_STATUS_UNSPECIFIED: RefundStatus.ValueType  # 0
+"""Not known."""
+REFUND_STATUS_REQUESTED: RefundStatus.ValueType  # 1
+"""Asked of the provider."""
+REFUND_STATUS_SETTLED: RefundStatus.ValueType  # 2
+"""Back with the customer."""
+REFUND_STATUS_FAILED: RefundStatus.ValueType  # 3
+"""Not paid out."""
+Global___RefundStatus: typing_extensions.TypeAlias = RefundStatus
+
 class _ShipmentStatus:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -227,6 +335,156 @@ class Shipment(google.protobuf.message.Message):
 Global___Shipment: typing_extensions.TypeAlias = Shipment
 
 @typing.final
+class Authorisation(google.protobuf.message.Message):
+    """Authorisation is one amount that the provider was asked to hold ready."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AUTHORISATION_ID_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    FAILURE_REASON_FIELD_NUMBER: builtins.int
+    authorisation_id: builtins.str
+    """authorisation_id is unique in the order, 1 to 64 characters."""
+    status: Global___AuthorisationStatus.ValueType
+    """status is where it stands."""
+    failure_reason: builtins.str
+    """failure_reason is why it failed; empty otherwise."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what is, or was, held ready; 0 if that failed."""
+
+    def __init__(
+        self,
+        *,
+        authorisation_id: builtins.str = ...,
+        status: Global___AuthorisationStatus.ValueType = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        failure_reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "authorisation_id", b"authorisation_id", "failure_reason", b"failure_reason", "status", b"status"]) -> None: ...
+
+Global___Authorisation: typing_extensions.TypeAlias = Authorisation
+
+@typing.final
+class Capture(google.protobuf.message.Message):
+    """Capture is one amount that the provider has drawn."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CAPTURE_ID_FIELD_NUMBER: builtins.int
+    AUTHORISATION_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    capture_id: builtins.str
+    """capture_id is unique in the order, 1 to 64 characters."""
+    authorisation_id: builtins.str
+    """authorisation_id names the authorisation it was drawn from."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what was drawn."""
+
+    def __init__(
+        self,
+        *,
+        capture_id: builtins.str = ...,
+        authorisation_id: builtins.str = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "authorisation_id", b"authorisation_id", "capture_id", b"capture_id"]) -> None: ...
+
+Global___Capture: typing_extensions.TypeAlias = Capture
+
+@typing.final
+class Refund(google.protobuf.message.Message):
+    """Refund is one amount on its way back to the customer."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REFUND_ID_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    FAILURE_REASON_FIELD_NUMBER: builtins.int
+    refund_id: builtins.str
+    """refund_id is unique in the order, 1 to 64 characters."""
+    status: Global___RefundStatus.ValueType
+    """status is where it stands."""
+    reason: builtins.str
+    """reason is why it was asked for."""
+    failure_reason: builtins.str
+    """failure_reason is why it was not paid out; empty otherwise."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what goes back."""
+
+    def __init__(
+        self,
+        *,
+        refund_id: builtins.str = ...,
+        status: Global___RefundStatus.ValueType = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        reason: builtins.str = ...,
+        failure_reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "failure_reason", b"failure_reason", "reason", b"reason", "refund_id", b"refund_id", "status", b"status"]) -> None: ...
+
+Global___Refund: typing_extensions.TypeAlias = Refund
+
+@typing.final
+class Payments(google.protobuf.message.Message):
+    """Payments are all that is known of an order's money."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AUTHORISATIONS_FIELD_NUMBER: builtins.int
+    CAPTURES_FIELD_NUMBER: builtins.int
+    REFUNDS_FIELD_NUMBER: builtins.int
+    AUTHORISED_FIELD_NUMBER: builtins.int
+    CAPTURED_FIELD_NUMBER: builtins.int
+    REFUNDED_FIELD_NUMBER: builtins.int
+    @property
+    def authorisations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Authorisation]:
+        """authorisations are in the order in which they were first heard of."""
+
+    @property
+    def captures(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Capture]:
+        """captures are in the order in which they were made."""
+
+    @property
+    def refunds(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Refund]:
+        """refunds are in the order in which they were asked for."""
+
+    @property
+    def authorised(self) -> protos.common.v1.types_pb2.Money:
+        """authorised is the sum of the authorisations that are not voided."""
+
+    @property
+    def captured(self) -> protos.common.v1.types_pb2.Money:
+        """captured is the sum of the captures."""
+
+    @property
+    def refunded(self) -> protos.common.v1.types_pb2.Money:
+        """refunded is the sum of the settled refunds."""
+
+    def __init__(
+        self,
+        *,
+        authorisations: collections.abc.Iterable[Global___Authorisation] | None = ...,
+        captures: collections.abc.Iterable[Global___Capture] | None = ...,
+        refunds: collections.abc.Iterable[Global___Refund] | None = ...,
+        authorised: protos.common.v1.types_pb2.Money | None = ...,
+        captured: protos.common.v1.types_pb2.Money | None = ...,
+        refunded: protos.common.v1.types_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["authorised", b"authorised", "captured", b"captured", "refunded", b"refunded"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["authorisations", b"authorisations", "authorised", b"authorised", "captured", b"captured", "captures", b"captures", "refunded", b"refunded", "refunds", b"refunds"]) -> None: ...
+
+Global___Payments: typing_extensions.TypeAlias = Payments
+
+@typing.final
 class Order(google.protobuf.message.Message):
     """Order is everything known about one order."""
 
@@ -248,6 +506,9 @@ class Order(google.protobuf.message.Message):
     CANCEL_REASON_FIELD_NUMBER: builtins.int
     REVISION_FIELD_NUMBER: builtins.int
     HOLD_REASON_FIELD_NUMBER: builtins.int
+    PAYMENT_FIELD_NUMBER: builtins.int
+    PAYMENTS_FIELD_NUMBER: builtins.int
+    REJECT_REASON_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """order_id is a UUID."""
     customer_id: builtins.str
@@ -264,6 +525,10 @@ class Order(google.protobuf.message.Message):
     """revision is the revision of the last event of the order's stream that is in this answer."""
     hold_reason: builtins.str
     """hold_reason is why it is on hold; empty: it is not."""
+    payment: Global___PaymentStatus.ValueType
+    """payment is derived from the payments."""
+    reject_reason: builtins.str
+    """reject_reason is why the shop did not accept it; empty otherwise."""
     @property
     def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___OrderLine]:
         """lines are in the order in which they were added."""
@@ -296,6 +561,10 @@ class Order(google.protobuf.message.Message):
     def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """expires_at is when a placed order lapses if it is not confirmed (UTC); unset before it is placed."""
 
+    @property
+    def payments(self) -> Global___Payments:
+        """payments are unset until the first is recorded."""
+
     def __init__(
         self,
         *,
@@ -315,9 +584,12 @@ class Order(google.protobuf.message.Message):
         cancel_reason: builtins.str = ...,
         revision: builtins.int = ...,
         hold_reason: builtins.str = ...,
+        payment: Global___PaymentStatus.ValueType = ...,
+        payments: Global___Payments | None = ...,
+        reject_reason: builtins.str = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "placed_at", b"placed_at", "shipping_address", b"shipping_address", "total", b"total", "updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cancel_reason", b"cancel_reason", "created_at", b"created_at", "currency", b"currency", "customer_id", b"customer_id", "expires_at", b"expires_at", "fulfilment", b"fulfilment", "hold_reason", b"hold_reason", "lines", b"lines", "order_id", b"order_id", "placed_at", b"placed_at", "revision", b"revision", "shipments", b"shipments", "shipping_address", b"shipping_address", "status", b"status", "total", b"total", "updated_at", b"updated_at"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "payments", b"payments", "placed_at", b"placed_at", "shipping_address", b"shipping_address", "total", b"total", "updated_at", b"updated_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cancel_reason", b"cancel_reason", "created_at", b"created_at", "currency", b"currency", "customer_id", b"customer_id", "expires_at", b"expires_at", "fulfilment", b"fulfilment", "hold_reason", b"hold_reason", "lines", b"lines", "order_id", b"order_id", "payment", b"payment", "payments", b"payments", "placed_at", b"placed_at", "reject_reason", b"reject_reason", "revision", b"revision", "shipments", b"shipments", "shipping_address", b"shipping_address", "status", b"status", "total", b"total", "updated_at", b"updated_at"]) -> None: ...
 
 Global___Order: typing_extensions.TypeAlias = Order
 
@@ -335,6 +607,7 @@ class OrderSummary(google.protobuf.message.Message):
     CREATED_AT_FIELD_NUMBER: builtins.int
     PLACED_AT_FIELD_NUMBER: builtins.int
     FULFILMENT_FIELD_NUMBER: builtins.int
+    PAYMENT_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """order_id is a UUID."""
     customer_id: builtins.str
@@ -345,6 +618,8 @@ class OrderSummary(google.protobuf.message.Message):
     """line_count is the number of lines."""
     fulfilment: Global___FulfilmentStatus.ValueType
     """fulfilment is derived from the shipments."""
+    payment: Global___PaymentStatus.ValueType
+    """payment is derived from the payments."""
     @property
     def total(self) -> protos.common.v1.types_pb2.Money:
         """total is the sum of the line totals."""
@@ -368,8 +643,9 @@ class OrderSummary(google.protobuf.message.Message):
         created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         placed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         fulfilment: Global___FulfilmentStatus.ValueType = ...,
+        payment: Global___PaymentStatus.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["created_at", b"created_at", "placed_at", b"placed_at", "total", b"total"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "customer_id", b"customer_id", "fulfilment", b"fulfilment", "line_count", b"line_count", "order_id", b"order_id", "placed_at", b"placed_at", "status", b"status", "total", b"total"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "customer_id", b"customer_id", "fulfilment", b"fulfilment", "line_count", b"line_count", "order_id", b"order_id", "payment", b"payment", "placed_at", b"placed_at", "status", b"status", "total", b"total"]) -> None: ...
 
 Global___OrderSummary: typing_extensions.TypeAlias = OrderSummary

@@ -135,6 +135,90 @@ class ConfirmDelivery:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectOrder:
+    order_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpireOrder:
+    order_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteOrder:
+    order_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordAuthorisation:
+    order_id: str
+    authorisation_id: str
+    amount: Money
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordPaymentFailure:
+    order_id: str
+    authorisation_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoidAuthorisation:
+    order_id: str
+    authorisation_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapturePayment:
+    order_id: str
+    capture_id: str
+    authorisation_id: str
+    amount: Money
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundPayment:
+    order_id: str
+    refund_id: str
+    amount: Money
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleRefund:
+    order_id: str
+    refund_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordRefundFailure:
+    order_id: str
+    refund_id: str
+    reason: str
+    at: datetime
+
+
+PaymentCommand = (
+    RecordAuthorisation
+    | RecordPaymentFailure
+    | VoidAuthorisation
+    | CapturePayment
+    | RefundPayment
+    | SettleRefund
+    | RecordRefundFailure
+)
 OrderCommand = (
     CreateOrder
     | AddLine
@@ -149,4 +233,8 @@ OrderCommand = (
     | CreateShipment
     | DispatchShipment
     | ConfirmDelivery
+    | RejectOrder
+    | ExpireOrder
+    | CompleteOrder
+    | PaymentCommand
 )

@@ -129,6 +129,101 @@ class ShipmentDelivered:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRejected:
+    order_id: str
+    customer_id: str
+    reason: str
+    total: Money
+    placed_at: datetime
+    units: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderExpired:
+    order_id: str
+    customer_id: str
+    total: Money
+    placed_at: datetime
+    units: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderCompleted:
+    order_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentAuthorised:
+    order_id: str
+    authorisation_id: str
+    amount: Money
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentFailed:
+    order_id: str
+    authorisation_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentVoided:
+    order_id: str
+    authorisation_id: str
+    amount: Money
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentCaptured:
+    order_id: str
+    capture_id: str
+    authorisation_id: str
+    amount: Money
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundRequested:
+    order_id: str
+    refund_id: str
+    amount: Money
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentRefunded:
+    order_id: str
+    refund_id: str
+    amount: Money
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundFailed:
+    order_id: str
+    refund_id: str
+    amount: Money
+    reason: str
+    at: datetime
+
+
+PaymentEvent = (
+    PaymentAuthorised
+    | PaymentFailed
+    | PaymentVoided
+    | PaymentCaptured
+    | RefundRequested
+    | PaymentRefunded
+    | RefundFailed
+)
 OrderEvent = (
     OrderCreated
     | LineAdded
@@ -143,4 +238,8 @@ OrderEvent = (
     | ShipmentCreated
     | ShipmentDispatched
     | ShipmentDelivered
+    | OrderRejected
+    | OrderExpired
+    | OrderCompleted
+    | PaymentEvent
 )

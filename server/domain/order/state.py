@@ -3,28 +3,12 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import assert_never
+from typing import ClassVar
 
 from server.domain.address import Address
 from server.domain.money import Money, total_of
-from server.domain.order.events import (
-    HoldReleased,
-    LineAdded,
-    LineQuantity,
-    LineQuantityChanged,
-    LineRemoved,
-    OrderCancelled,
-    OrderConfirmed,
-    OrderCreated,
-    OrderEvent,
-    OrderHeld,
-    OrderLine,
-    OrderPlaced,
-    ShipmentCreated,
-    ShipmentDelivered,
-    ShipmentDispatched,
-    ShippingAddressChanged,
-)
+from server.domain.order.events import LineQuantity, OrderLine
+from server.domain.order.ledger import Ledger
 
 
 class ShipmentStage(StrEnum):
@@ -46,9 +30,13 @@ class Shipment:
 class NoOrder:
     """Before the first event."""
 
+    status: ClassVar[str] = ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
+    status: ClassVar[str] = "DRAFT"
+
     order_id: str
     customer_id: str
     currency: str
@@ -58,33 +46,80 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
+    status: ClassVar[str] = "PLACED"
+
     order_id: str
     customer_id: str
     currency: str
     lines: tuple[OrderLine, ...]
     address: Address
     placed_at: datetime
+    expires_at: datetime
+    payments: Ledger
     held: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmed:
+    status: ClassVar[str] = "CONFIRMED"
+
     order_id: str
     customer_id: str
     currency: str
     lines: tuple[OrderLine, ...]
     address: Address
     placed_at: datetime
+    payments: Ledger
     held: bool = False
     shipments: tuple[Shipment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelled:
+class Completed:
+    """Everything has arrived and is paid. Money may still go back."""
+
+    status: ClassVar[str] = "COMPLETED"
+
     order_id: str
+    customer_id: str
+    currency: str
+    lines: tuple[OrderLine, ...]
+    shipments: tuple[Shipment, ...]
+    payments: Ledger
 
 
-Order = NoOrder | Draft | Placed | Confirmed | Cancelled
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    status: ClassVar[str] = "CANCELLED"
+
+    order_id: str
+    currency: str
+    payments: Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The shop did not accept it."""
+
+    status: ClassVar[str] = "REJECTED"
+
+    order_id: str
+    currency: str
+    payments: Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """It was not confirmed in time."""
+
+    status: ClassVar[str] = "EXPIRED"
+
+    order_id: str
+    currency: str
+    payments: Ledger
+
+
+Order = NoOrder | Draft | Placed | Confirmed | Completed | Cancelled | Refused | Expired
 
 
 def order_line(*, line_id: str, sku: str, name: str, quantity: int, unit_price: Money) -> OrderLine:
@@ -110,7 +145,7 @@ def units(lines: tuple[OrderLine, ...]) -> int:
     return sum(line.quantity for line in lines)
 
 
-def open_quantities(order: Confirmed) -> dict[str, int]:
+def open_quantities(order: Confirmed | Completed) -> dict[str, int]:
     """line_id → units that are in no shipment yet."""
     left = {line.line_id: line.quantity for line in order.lines}
     for shipment in order.shipments:
@@ -119,87 +154,6 @@ def open_quantities(order: Confirmed) -> dict[str, int]:
     return left
 
 
-def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # one arm per event type
-    match state, event:
-        case NoOrder(), OrderCreated():
-            return Draft(order_id=event.order_id, customer_id=event.customer_id, currency=event.currency)
-        case Draft(), LineAdded():
-            line = order_line(
-                line_id=event.line_id,
-                sku=event.sku,
-                name=event.name,
-                quantity=event.quantity,
-                unit_price=event.unit_price,
-            )
-            return replace(state, lines=(*state.lines, line))
-        case Draft(), LineQuantityChanged():
-            return replace(
-                state,
-                lines=tuple(with_quantity(x, event.quantity) if x.line_id == event.line_id else x for x in state.lines),
-            )
-        case Draft(), LineRemoved():
-            return replace(state, lines=tuple(x for x in state.lines if x.line_id != event.line_id))
-        case Draft() | Placed() | Confirmed(), ShippingAddressChanged():
-            return replace(state, address=event.address)
-        case Draft(), OrderPlaced():
-            return Placed(
-                order_id=state.order_id,
-                customer_id=state.customer_id,
-                currency=state.currency,
-                lines=event.lines,
-                address=event.address,
-                placed_at=event.at,
-            )
-        case Placed(), OrderConfirmed():
-            return Confirmed(
-                order_id=state.order_id,
-                customer_id=state.customer_id,
-                currency=state.currency,
-                lines=state.lines,
-                address=state.address,
-                placed_at=state.placed_at,
-            )
-        case Draft() | Placed() | Confirmed(), OrderCancelled():
-            return Cancelled(order_id=state.order_id)
-        case Placed() | Confirmed(), OrderHeld():
-            return replace(state, held=True)
-        case Placed() | Confirmed(), HoldReleased():
-            return replace(state, held=False)
-        case Confirmed(), ShipmentCreated():
-            shipment = Shipment(shipment_id=event.shipment_id, lines=event.lines)
-            return replace(state, shipments=(*state.shipments, shipment))
-        case Confirmed(), ShipmentDispatched():
-            return _with_shipment(
-                state,
-                event.shipment_id,
-                stage=ShipmentStage.DISPATCHED,
-                carrier=event.carrier,
-                tracking_number=event.tracking_number,
-            )
-        case Confirmed(), ShipmentDelivered():
-            return _with_shipment(state, event.shipment_id, stage=ShipmentStage.DELIVERED)
-        case _, (
-            OrderCreated()
-            | LineAdded()
-            | LineQuantityChanged()
-            | LineRemoved()
-            | ShippingAddressChanged()
-            | OrderPlaced()
-            | OrderConfirmed()
-            | OrderCancelled()
-            | OrderHeld()
-            | HoldReleased()
-            | ShipmentCreated()
-            | ShipmentDispatched()
-            | ShipmentDelivered()
-        ):
-            return state  # a step that decide never takes; history is true, so it changes nothing
-        case _:
-            assert_never(event)
-
-
-def _with_shipment(order: Confirmed, shipment_id: str, **changes: str | ShipmentStage) -> Confirmed:
-    return replace(
-        order,
-        shipments=tuple(replace(x, **changes) if x.shipment_id == shipment_id else x for x in order.shipments),  # type: ignore[arg-type]  # replace() is not typed by field
-    )
+def undelivered_units(order: Confirmed | Completed) -> int:
+    delivered = (x for x in order.shipments if x.stage == ShipmentStage.DELIVERED)
+    return units(order.lines) - sum(part.quantity for shipment in delivered for part in shipment.lines)

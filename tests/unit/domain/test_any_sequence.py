@@ -7,30 +7,42 @@ from hypothesis import strategies as st
 
 from server.domain.order import ORDER
 from server.domain.order.commands import CreateOrder
-from server.domain.order.state import Confirmed, open_quantities
+from server.domain.order.state import Confirmed, Draft, NoOrder, open_quantities
 from server.domain.rejection import Rejected
 from tests.support.orders import (
     WORK,
     add_line,
+    authorise,
     cancel,
+    capture,
     change_address,
     change_quantity,
+    complete,
     confirm,
     create,
     create_shipment,
     deliver,
     dispatch,
+    expire,
+    fail_payment,
+    fail_refund,
     hold,
     listing,
     new_line,
     place,
+    refund,
+    reject,
     release,
     remove_line,
+    settle,
+    void,
 )
 
 lines = st.sampled_from(["tea", "milk"])
 quantities = st.integers(0, 4)
 shipments = st.sampled_from(["s1", "s2", "s3"])
+payments = st.sampled_from(["p1", "p2", "p3"])
+amounts = st.sampled_from([0, 1, 100, 350, 700, 1400])
 commands: st.SearchStrategy[Any] = st.one_of(
     st.just(create()),
     st.builds(lambda line, n: add_line(new_line(line, n)), lines, quantities),
@@ -38,7 +50,11 @@ commands: st.SearchStrategy[Any] = st.one_of(
     st.builds(remove_line, lines),
     st.sampled_from([change_address(), change_address(WORK), confirm()]),
     st.just(place(listing("tea"), listing("milk"))),
-    st.sampled_from([cancel(), hold(), release()]),
+    st.sampled_from([cancel(), hold(), release(), reject(), expire(), complete()]),
+    st.builds(authorise, payments, amounts),
+    st.builds(capture, payments, amounts, payments),
+    st.builds(refund, payments, amounts),
+    st.one_of(*(st.builds(build, payments) for build in (fail_payment, void, settle, fail_refund))),
     st.builds(lambda shipment, line, n: create_shipment(shipment, (line, n)), shipments, lines, quantities),
     st.builds(create_shipment, shipments),
     st.builds(dispatch, shipments),
@@ -64,3 +80,6 @@ def test_no_sequence_of_commands_breaks_an_order(sequence: list[Any]) -> None:
         assert after == ORDER.fold(history)
         if isinstance(after, Confirmed):
             assert all(left >= 0 for left in open_quantities(after).values())
+        if not isinstance(after, NoOrder | Draft):
+            money = after.payments
+            assert 0 <= money.refunded + money.refunding <= money.captured <= money.authorised <= money.most_minor

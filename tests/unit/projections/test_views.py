@@ -13,7 +13,7 @@ from projections.views.product_list import product_list
 from projections.views.sales_daily import sales_daily
 from projections.views.stock_levels import stock_levels
 from projections.views.user_detail import user_detail
-from protos.orders.v1.types_pb2 import FulfilmentStatus
+from protos.orders.v1.types_pb2 import FulfilmentStatus, PaymentStatus
 from server.domain.order.events import OrderCreated
 from server.domain.product.events import (
     PriceChanged,
@@ -42,20 +42,30 @@ from tests.support.orders import (
     NOON,
     ORDER_ID,
     address_changed,
+    authorised,
     cancelled,
+    captured,
+    completed,
     confirmed,
     created,
     delivered,
     dispatched,
     euros,
+    expired,
     held,
     hold_released,
     line_added,
     line_removed,
     order_line,
+    payment_failed,
     placed,
     quantity_changed,
+    refund_failed,
+    refund_requested,
+    refunded,
+    rejected,
     shipment_created,
+    voided,
 )
 from tests.support.viewing import fold, given
 
@@ -99,10 +109,18 @@ class TestOrderDetail:
 
     @pytest.mark.parametrize(
         ("history", "status"),
-        [(PLACED, "PLACED"), ((*PLACED, confirmed()), "CONFIRMED"), ((*PLACED, cancelled()), "CANCELLED")],
+        [
+            (PLACED, "PLACED"),
+            ((*PLACED, confirmed()), "CONFIRMED"),
+            ((*PLACED, confirmed(), completed()), "COMPLETED"),
+            ((*PLACED, cancelled()), "CANCELLED"),
+            ((*PLACED, rejected()), "REJECTED"),
+            ((*PLACED, expired()), "EXPIRED"),
+        ],
     )
     def test_each_step_shows_as_the_status(self, history: tuple[Any, ...], status: str) -> None:
         given(*history).view(order_detail).has(status=status, placed_at=AT)
+        given(*history).view(order_list).has(status=status, placed_at=AT)
 
     @pytest.mark.parametrize(
         ("more", "fulfilment"),
@@ -129,6 +147,62 @@ class TestOrderDetail:
         shown = order({"_id": ORDER_ID, **fold(order_detail, events)[ORDER_ID]})
         assert shown.total.amount_minor == 1003
         assert [line.line_total.amount_minor for line in shown.lines] == [700, 303]
+
+
+class TestPayments:
+    @pytest.mark.parametrize(
+        ("money", "payment"),
+        [
+            ((), "UNPAID"),
+            ((payment_failed(),), "FAILED"),
+            ((payment_failed(), authorised(), voided()), "VOIDED"),
+            ((payment_failed("a1"), authorised("a2")), "AUTHORISED"),
+            ((authorised(amount=699),), "PARTIALLY_AUTHORISED"),
+            ((authorised(), captured(amount=699)), "PARTIALLY_PAID"),
+            ((authorised(), captured()), "PAID"),
+            ((authorised(), captured(), refund_requested()), "PAID"),
+            ((authorised(), captured(), refund_requested(), refund_failed()), "PAID"),
+            ((authorised(), captured(), refund_requested(amount=1), refunded(amount=1)), "PARTIALLY_REFUNDED"),
+            ((authorised(), captured(), refund_requested(), refund_failed(), refunded()), "REFUNDED"),
+        ],
+    )
+    def test_the_payment_status_follows_from_the_payments_in_both_views(
+        self, money: tuple[Any, ...], payment: str
+    ) -> None:
+        events = (*PLACED, *money)
+        detail = {"_id": ORDER_ID, **fold(order_detail, events)[ORDER_ID]}
+        row = {"_id": ORDER_ID, **fold(order_list, events)[ORDER_ID]}
+        shown = {order(detail).payment, order_summary(row).payment}
+        assert {PaymentStatus.Name(number) for number in shown} == {f"PAYMENT_STATUS_{payment}"}
+
+    def test_every_step_of_the_money_is_shown_with_its_sums(self) -> None:
+        events = (
+            *PLACED,
+            payment_failed("a1"),
+            authorised("a2", 700),
+            captured("c1", 500, "a2"),
+            refund_requested("r1", 300),
+            refund_failed("r1", 300),
+            refund_requested("r2", 200),
+            refunded("r2", 200),
+        )
+        shown = order({"_id": ORDER_ID, **fold(order_detail, events)[ORDER_ID]}).payments
+        assert [(x.authorisation_id, x.status, x.failure_reason) for x in shown.authorisations] == [
+            ("a1", 3, "card declined"),
+            ("a2", 1, ""),
+        ]
+        assert [(x.capture_id, x.authorisation_id, x.amount.amount_minor) for x in shown.captures] == [
+            ("c1", "a2", 500)
+        ]
+        assert [(x.refund_id, x.status, x.reason, x.failure_reason) for x in shown.refunds] == [
+            ("r1", 3, "sent back", "card closed"),
+            ("r2", 2, "sent back", ""),
+        ]
+        assert [x.amount_minor for x in (shown.authorised, shown.captured, shown.refunded)] == [700, 500, 200]
+
+    def test_an_order_says_why_it_was_turned_down(self) -> None:
+        shown = order({"_id": ORDER_ID, **fold(order_detail, (*PLACED, rejected()))[ORDER_ID]})
+        assert shown.reject_reason == "out of stock"
 
 
 class TestOrderList:
@@ -161,6 +235,10 @@ class TestCustomerOrders:
     def test_a_cancelled_draft_was_never_in_it(self) -> None:
         given(*DRAFT, cancelled(placed_at=None)).view(customer_orders).has(placed=0, cancelled=1, totals={})
 
+    @pytest.mark.parametrize(("end", "counter"), [(rejected(), "rejected"), (expired(), "expired")])
+    def test_an_order_that_came_to_nothing_is_taken_off_the_total(self, end: Any, counter: str) -> None:
+        given(*PLACED, end).view(customer_orders).has(placed=1, **{counter: 1}, totals={"EUR": 0})
+
 
 class TestSalesDaily:
     def test_a_day_sums_what_was_placed(self) -> None:
@@ -183,6 +261,13 @@ class TestSalesDaily:
         given(placed(), later).view(sales_daily).has(
             day="2026-03-01", orders_placed=1, orders_cancelled=1, units=0, cancelled_minor=700
         )
+
+    @pytest.mark.parametrize(
+        ("end", "counter"), [(rejected(at=NOON.replace(day=9)), "rejected"), (expired(), "expired")]
+    )
+    def test_what_came_to_nothing_counts_on_the_day_of_placing(self, end: Any, counter: str) -> None:
+        counted = {f"orders_{counter}": 1, f"{counter}_minor": 700}
+        given(placed(), end).view(sales_daily).has(day="2026-03-01", orders_placed=1, units=0, **counted)
 
     def test_a_cancelled_draft_is_in_no_day(self) -> None:
         given(created(), cancelled(placed_at=None)).view(sales_daily).is_empty()

@@ -1,0 +1,125 @@
+"""The rules of a draft: what is in it, and where it goes."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from server.domain.address import require_address
+from server.domain.money import require_currency
+from server.domain.order.commands import (
+    AddLine,
+    ChangeLineQuantity,
+    ChangeShippingAddress,
+    CreateOrder,
+    Customer,
+    NewLine,
+    RemoveLine,
+)
+from server.domain.order.events import (
+    LineAdded,
+    LineQuantityChanged,
+    LineRemoved,
+    OrderCreated,
+    OrderEvent,
+    ShippingAddressChanged,
+)
+from server.domain.order.quantities import require_quantity
+from server.domain.order.state import Confirmed, Draft, Placed, ShipmentStage
+from server.domain.rejection import Reason, Rejected
+
+MOST_LINES = 200
+
+
+def create(command: CreateOrder) -> Sequence[OrderEvent]:
+    require_currency(command.currency)
+    require_line_count(command.order_id, len(command.lines))
+    for line in command.lines:
+        require_quantity(line.quantity)
+    _require_customer(command.customer)
+    draft = Draft(order_id=command.order_id, customer_id=command.customer.user_id, currency=command.currency)
+    events: list[OrderEvent] = [
+        OrderCreated(
+            order_id=command.order_id, customer_id=command.customer.user_id, currency=command.currency, at=command.at
+        )
+    ]
+    twice = [line_id for line_id, n in Counter(line.line_id for line in command.lines).items() if n > 1]
+    if twice:
+        raise Rejected(Reason.LINE_EXISTS, order_id=command.order_id, line_id=twice[0])
+    events.extend(_line_added(draft, line, command) for line in command.lines)
+    if command.address is not None:
+        require_address(command.address)
+        events.append(ShippingAddressChanged(order_id=command.order_id, address=command.address, at=command.at))
+    return events
+
+
+def add_line(draft: Draft, command: AddLine) -> Sequence[OrderEvent]:
+    new = command.line
+    for line in draft.lines:
+        if line.line_id == new.line_id:
+            if (line.sku, line.quantity) == (new.listing.sku, new.quantity):
+                return []
+            raise Rejected(Reason.LINE_EXISTS, order_id=draft.order_id, line_id=new.line_id)
+    require_line_count(draft.order_id, len(draft.lines) + 1)
+    return [_line_added(draft, new, command)]
+
+
+def _line_added(draft: Draft, line: NewLine, command: CreateOrder | AddLine) -> LineAdded:
+    require_quantity(line.quantity)
+    listing = line.listing
+    if listing.price is None or not listing.sellable:
+        raise Rejected(Reason.PRODUCT_NOT_SELLABLE, sku=listing.sku)
+    if listing.price.currency != draft.currency:
+        raise Rejected(
+            Reason.CURRENCY_MISMATCH,
+            sku=listing.sku,
+            order_currency=draft.currency,
+            product_currency=listing.price.currency,
+        )
+    return LineAdded(
+        order_id=draft.order_id,
+        line_id=line.line_id,
+        sku=listing.sku,
+        name=listing.name,
+        quantity=line.quantity,
+        unit_price=listing.price,
+        at=command.at,
+    )
+
+
+def change_quantity(draft: Draft, command: ChangeLineQuantity) -> Sequence[OrderEvent]:
+    require_quantity(command.quantity)
+    for line in draft.lines:
+        if line.line_id == command.line_id:
+            if line.quantity == command.quantity:
+                return []
+            return [
+                LineQuantityChanged(
+                    order_id=draft.order_id, line_id=line.line_id, quantity=command.quantity, at=command.at
+                )
+            ]
+    raise Rejected(Reason.LINE_NOT_FOUND, order_id=draft.order_id, line_id=command.line_id)
+
+
+def change_address(order: Draft | Placed | Confirmed, command: ChangeShippingAddress) -> Sequence[OrderEvent]:
+    require_address(command.address)
+    if order.address == command.address:
+        return []
+    if isinstance(order, Confirmed) and any(x.stage != ShipmentStage.CREATED for x in order.shipments):
+        raise Rejected(Reason.ALREADY_SHIPPED, order_id=order.order_id)
+    return [ShippingAddressChanged(order_id=order.order_id, address=command.address, at=command.at)]
+
+
+def remove_line(draft: Draft, command: RemoveLine) -> Sequence[OrderEvent]:
+    known = any(line.line_id == command.line_id for line in draft.lines)
+    return [LineRemoved(order_id=draft.order_id, line_id=command.line_id, at=command.at)] if known else []
+
+
+def require_line_count(order_id: str, lines: int) -> None:
+    if lines > MOST_LINES:
+        raise Rejected(Reason.TOO_MANY_LINES, order_id=order_id, lines=lines)
+
+
+def _require_customer(customer: Customer) -> None:
+    if not customer.known:
+        raise Rejected(Reason.USER_NOT_FOUND, user_id=customer.user_id)
+    if customer.blocked:
+        raise Rejected(Reason.USER_BLOCKED, user_id=customer.user_id)

@@ -1,0 +1,256 @@
+"""The rules of money: never more authorised than the order is worth, nor captured than authorised, nor refunded than
+captured.
+
+These commands record what a payment provider has done, so they are taken in every stage from placing on, also after the
+order has ended: an answer that comes late must be written down before it can be voided or refunded. Every step carries
+an id of the caller's; the same step again is nothing.
+"""
+
+from collections.abc import Sequence
+
+from server.domain.money import Money, require_amount
+from server.domain.order.commands import (
+    CapturePayment,
+    PaymentCommand,
+    RecordAuthorisation,
+    RecordPaymentFailure,
+    RecordRefundFailure,
+    RefundPayment,
+    SettleRefund,
+    VoidAuthorisation,
+)
+from server.domain.order.events import (
+    OrderEvent,
+    PaymentAuthorised,
+    PaymentCaptured,
+    PaymentFailed,
+    PaymentRefunded,
+    PaymentVoided,
+    RefundFailed,
+    RefundRequested,
+)
+from server.domain.order.ledger import Authorisation, AuthorisationStage, Refund, RefundStage
+from server.domain.order.state import Cancelled, Completed, Confirmed, Expired, Placed, Refused
+from server.domain.rejection import Reason, Rejected
+
+Paying = Placed | Confirmed | Completed | Cancelled | Refused | Expired
+"""Every stage that has a ledger."""
+
+
+def decide(order: Paying, command: PaymentCommand) -> Sequence[OrderEvent]:
+    match command:
+        case RecordAuthorisation():
+            return _authorise(order, command)
+        case RecordPaymentFailure():
+            return _fail(order, command)
+        case VoidAuthorisation():
+            return _void(order, command)
+        case CapturePayment():
+            return _capture(order, command)
+        case RefundPayment():
+            return _request_refund(order, command)
+        case SettleRefund():
+            return _settle_refund(order, command)
+        case RecordRefundFailure():
+            return _fail_refund(order, command)
+
+
+def _authorise(order: Paying, command: RecordAuthorisation) -> Sequence[OrderEvent]:
+    amount = _valid(order, command.amount)
+    known = order.payments.authorisation(command.authorisation_id)
+    # one that had failed may still turn out to have been given: then it has to be written down, to be voided
+    if known is not None and known.stage != AuthorisationStage.FAILED:
+        if known.amount_minor == amount:
+            return []
+        raise Rejected(
+            Reason.AUTHORISATION_EXISTS,
+            order_id=order.order_id,
+            authorisation_id=command.authorisation_id,
+            stage=known.stage,
+        )
+    authorised, total = order.payments.authorised, order.payments.most_minor
+    if authorised + amount > total:
+        raise Rejected(
+            Reason.AUTHORISATION_EXCEEDS_TOTAL,
+            order_id=order.order_id,
+            amount_minor=amount,
+            authorised_minor=authorised,
+            total_minor=total,
+        )
+    return [
+        PaymentAuthorised(
+            order_id=order.order_id,
+            authorisation_id=command.authorisation_id,
+            amount=command.amount,
+            at=command.at,
+        )
+    ]
+
+
+def _fail(order: Paying, command: RecordPaymentFailure) -> Sequence[OrderEvent]:
+    known = order.payments.authorisation(command.authorisation_id)
+    if known is None:
+        return [
+            PaymentFailed(
+                order_id=order.order_id,
+                authorisation_id=command.authorisation_id,
+                reason=command.reason,
+                at=command.at,
+            )
+        ]
+    if known.stage == AuthorisationStage.FAILED:
+        return []
+    raise Rejected(
+        Reason.AUTHORISATION_EXISTS,
+        order_id=order.order_id,
+        authorisation_id=command.authorisation_id,
+        stage=known.stage,
+    )
+
+
+def _void(order: Paying, command: VoidAuthorisation) -> Sequence[OrderEvent]:
+    known = _authorisation(order, command)
+    if known.stage != AuthorisationStage.AUTHORISED:
+        return []  # it holds no money, which is what was asked for
+    captured = order.payments.captured_of(known.authorisation_id)
+    if captured:
+        raise Rejected(
+            Reason.ALREADY_CAPTURED,
+            order_id=order.order_id,
+            authorisation_id=known.authorisation_id,
+            captured_minor=captured,
+        )
+    return [
+        PaymentVoided(
+            order_id=order.order_id,
+            authorisation_id=known.authorisation_id,
+            amount=Money(amount_minor=known.amount_minor, currency=order.currency),
+            at=command.at,
+        )
+    ]
+
+
+def _capture(order: Paying, command: CapturePayment) -> Sequence[OrderEvent]:
+    amount = _valid(order, command.amount)
+    before = order.payments.capture(command.capture_id)
+    if before is not None:
+        if (before.authorisation_id, before.amount_minor) == (command.authorisation_id, amount):
+            return []
+        raise Rejected(Reason.CAPTURE_EXISTS, order_id=order.order_id, capture_id=command.capture_id)
+    authorisation = _authorisation(order, command)
+    live = authorisation.stage == AuthorisationStage.AUTHORISED
+    authorised = authorisation.amount_minor if live else 0
+    captured = order.payments.captured_of(authorisation.authorisation_id)
+    if captured + amount > authorised:
+        raise Rejected(
+            Reason.CAPTURE_EXCEEDS_AUTHORISED,
+            order_id=order.order_id,
+            authorisation_id=authorisation.authorisation_id,
+            amount_minor=amount,
+            captured_minor=captured,
+            authorised_minor=authorised,
+        )
+    return [
+        PaymentCaptured(
+            order_id=order.order_id,
+            capture_id=command.capture_id,
+            authorisation_id=authorisation.authorisation_id,
+            amount=command.amount,
+            at=command.at,
+        )
+    ]
+
+
+def _request_refund(order: Paying, command: RefundPayment) -> Sequence[OrderEvent]:
+    amount = _valid(order, command.amount)
+    before = order.payments.refund(command.refund_id)
+    if before is not None:
+        if before.amount_minor == amount:
+            return []
+        raise Rejected(Reason.REFUND_EXISTS, order_id=order.order_id, refund_id=command.refund_id)
+    _require_room_for_refund(order, amount)
+    return [
+        RefundRequested(
+            order_id=order.order_id,
+            refund_id=command.refund_id,
+            amount=command.amount,
+            reason=command.reason,
+            at=command.at,
+        )
+    ]
+
+
+def _settle_refund(order: Paying, command: SettleRefund) -> Sequence[OrderEvent]:
+    refund = _refund(order, command)
+    if refund.stage == RefundStage.SETTLED:
+        return []
+    if refund.stage == RefundStage.FAILED:
+        _require_room_for_refund(order, refund.amount_minor)  # another may have taken its place
+    return [
+        PaymentRefunded(
+            order_id=order.order_id,
+            refund_id=refund.refund_id,
+            amount=Money(amount_minor=refund.amount_minor, currency=order.currency),
+            at=command.at,
+        )
+    ]
+
+
+def _fail_refund(order: Paying, command: RecordRefundFailure) -> Sequence[OrderEvent]:
+    refund = _refund(order, command)
+    if refund.stage == RefundStage.FAILED:
+        return []
+    if refund.stage == RefundStage.SETTLED:
+        raise Rejected(Reason.REFUND_SETTLED, order_id=order.order_id, refund_id=refund.refund_id)
+    return [
+        RefundFailed(
+            order_id=order.order_id,
+            refund_id=refund.refund_id,
+            amount=Money(amount_minor=refund.amount_minor, currency=order.currency),
+            reason=command.reason,
+            at=command.at,
+        )
+    ]
+
+
+# ------------------------------------------------------------------ what they share
+
+
+def _valid(order: Paying, amount: Money) -> int:
+    require_amount(amount)
+    if amount.currency != order.currency:
+        raise Rejected(
+            Reason.CURRENCY_MISMATCH,
+            order_id=order.order_id,
+            order_currency=order.currency,
+            amount_currency=amount.currency,
+        )
+    return amount.amount_minor
+
+
+def _authorisation(order: Paying, command: VoidAuthorisation | CapturePayment) -> Authorisation:
+    known = order.payments.authorisation(command.authorisation_id)
+    if known is None:
+        raise Rejected(
+            Reason.AUTHORISATION_NOT_FOUND, order_id=order.order_id, authorisation_id=command.authorisation_id
+        )
+    return known
+
+
+def _refund(order: Paying, command: SettleRefund | RecordRefundFailure) -> Refund:
+    known = order.payments.refund(command.refund_id)
+    if known is None:
+        raise Rejected(Reason.REFUND_NOT_FOUND, order_id=order.order_id, refund_id=command.refund_id)
+    return known
+
+
+def _require_room_for_refund(order: Paying, amount: int) -> None:
+    ledger = order.payments
+    if ledger.refunded + ledger.refunding + amount > ledger.captured:
+        raise Rejected(
+            Reason.REFUND_EXCEEDS_CAPTURED,
+            order_id=order.order_id,
+            amount_minor=amount,
+            refunded_minor=ledger.refunded + ledger.refunding,
+            captured_minor=ledger.captured,
+        )

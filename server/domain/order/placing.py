@@ -1,0 +1,111 @@
+"""The rules of committing: the customer's, the shop's, and how an order ends."""
+
+from collections.abc import Sequence
+
+from server.domain.money import LARGEST_AMOUNT
+from server.domain.order.commands import CancelOrder, CompleteOrder, ExpireOrder, Listing, PlaceOrder, RejectOrder
+from server.domain.order.events import (
+    OrderCancelled,
+    OrderCompleted,
+    OrderEvent,
+    OrderExpired,
+    OrderPlaced,
+    OrderRejected,
+)
+from server.domain.order.state import Confirmed, Draft, Placed, order_total, undelivered_units, units
+from server.domain.rejection import Reason, Rejected
+
+
+def place(draft: Draft, command: PlaceOrder) -> Sequence[OrderEvent]:
+    if not draft.lines:
+        raise Rejected(Reason.ORDER_EMPTY, order_id=draft.order_id)
+    if draft.address is None:
+        raise Rejected(Reason.ADDRESS_MISSING, order_id=draft.order_id)
+    _require_unchanged_prices(draft, {listing.sku: listing for listing in command.listings})
+    total = order_total(draft.lines, draft.currency)
+    if total.amount_minor > LARGEST_AMOUNT:
+        raise Rejected(Reason.TOTAL_TOO_LARGE, order_id=draft.order_id)
+    return [
+        OrderPlaced(
+            order_id=draft.order_id,
+            customer_id=draft.customer_id,
+            lines=draft.lines,
+            total=total,
+            address=draft.address,
+            expires_at=command.expires_at,
+            at=command.at,
+        )
+    ]
+
+
+def _require_unchanged_prices(draft: Draft, listings: dict[str, Listing]) -> None:
+    for line in draft.lines:
+        listing = listings.get(line.sku)
+        if listing is None or listing.price is None or not listing.sellable:
+            raise Rejected(Reason.PRODUCT_NOT_SELLABLE, sku=line.sku)
+        if listing.price != line.unit_price:
+            raise Rejected(
+                Reason.PRICE_CHANGED,
+                sku=line.sku,
+                order_price_minor=line.unit_price.amount_minor,
+                current_price_minor=listing.price.amount_minor,
+            )
+
+
+def cancel(order: Draft | Placed | Confirmed, command: CancelOrder) -> Sequence[OrderEvent]:
+    return [
+        OrderCancelled(
+            order_id=order.order_id,
+            customer_id=order.customer_id,
+            reason=command.reason,
+            total=order_total(order.lines, order.currency),
+            placed_at=None if isinstance(order, Draft) else order.placed_at,
+            units=units(order.lines),
+            at=command.at,
+        )
+    ]
+
+
+def reject(order: Placed, command: RejectOrder) -> Sequence[OrderEvent]:
+    return [
+        OrderRejected(
+            order_id=order.order_id,
+            customer_id=order.customer_id,
+            reason=command.reason,
+            total=order_total(order.lines, order.currency),
+            placed_at=order.placed_at,
+            units=units(order.lines),
+            at=command.at,
+        )
+    ]
+
+
+def expire(order: Placed, command: ExpireOrder) -> Sequence[OrderEvent]:
+    if command.at < order.expires_at:
+        raise Rejected(Reason.ORDER_NOT_EXPIRED, order_id=order.order_id, expires_at=order.expires_at.isoformat())
+    return [
+        OrderExpired(
+            order_id=order.order_id,
+            customer_id=order.customer_id,
+            total=order_total(order.lines, order.currency),
+            placed_at=order.placed_at,
+            units=units(order.lines),
+            at=command.at,
+        )
+    ]
+
+
+def complete(order: Confirmed, command: CompleteOrder) -> Sequence[OrderEvent]:
+    """Every unit with the customer, every refund answered, and the whole price captured."""
+    undelivered = undelivered_units(order)
+    refunding = order.payments.refunding
+    unpaid = max(0, order_total(order.lines, order.currency).amount_minor - order.payments.captured)
+    if undelivered or refunding or unpaid:
+        raise Rejected(
+            Reason.ORDER_OPEN_ITEMS,
+            order_id=order.order_id,
+            undelivered_units=undelivered,
+            unpaid_minor=unpaid,
+            refunding_minor=refunding,
+        )
+    return [OrderCompleted(order_id=order.order_id, at=command.at)]
