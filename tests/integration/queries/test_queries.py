@@ -108,7 +108,7 @@ async def test_history_tells_every_event_with_who_when_and_why(client: Orderstre
         "OrderCreated",
         "LineAdded",
         "ShippingAddressChanged",
-        "OrderPlaced",
+        "OrderPlacedV2",
     ]
     assert [entry.revision for entry in entries] == [0, 1, 2, 3]
     assert entries[3].event.order_placed.total.amount_minor == 700
