@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from client.calls import Context
-from protos.operations.v1 import projections_pb2
+from protos.operations.v1 import projections_pb2, subscriptions_pb2
 from protos.orders.v1 import commands_pb2 as orders_commands
 from protos.orders.v1 import queries_pb2 as orders_queries
 from protos.products.v1 import commands_pb2 as products_commands
@@ -28,4 +28,8 @@ class Operations(Context):
     files: ClassVar = {"projections": projections_pb2.DESCRIPTOR}
 
 
-CONTEXTS = (Orders, Products, Users, Operations)
+class Subscriptions(Context):
+    files: ClassVar = {"projections": subscriptions_pb2.DESCRIPTOR}
+
+
+CONTEXTS = (Orders, Products, Users, Operations, Subscriptions)

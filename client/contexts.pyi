@@ -5,6 +5,7 @@ import typing
 import google.protobuf.timestamp_pb2
 import protos.common.v1.types_pb2
 import protos.operations.v1.projections_pb2
+import protos.operations.v1.subscriptions_pb2
 import protos.orders.v1.commands_pb2
 import protos.orders.v1.queries_pb2
 import protos.orders.v1.types_pb2
@@ -582,5 +583,49 @@ class Operations:
     def VerifyProjections(
         self, *, views: collections.abc.Iterable[str] = ..., max_differences: int = ..., deadline: float | None = ...
     ) -> collections.abc.AsyncIterator[protos.operations.v1.projections_pb2.VerifyProjectionsResponse]: ...
+
+class Subscriptions:
+    def __init__(self, caller: Caller) -> None: ...
+    async def ListSubscriptions(
+        self, *, deadline: float | None = ...
+    ) -> protos.operations.v1.subscriptions_pb2.ListSubscriptionsResponse: ...
+    async def GetSubscription(
+        self, *, source: str = ..., group: str = ..., deadline: float | None = ...
+    ) -> protos.operations.v1.subscriptions_pb2.GetSubscriptionResponse: ...
+    async def ListParkedEvents(
+        self,
+        *,
+        source: str = ...,
+        group: str = ...,
+        page_size: int = ...,
+        page_token: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.operations.v1.subscriptions_pb2.ListParkedEventsResponse: ...
+    async def PlanReplay(
+        self, *, source: str = ..., group: str = ..., limit: int = ..., deadline: float | None = ...
+    ) -> protos.operations.v1.subscriptions_pb2.PlanReplayResponse: ...
+    async def ApplyReplay(
+        self,
+        *,
+        plan_id: str = ...,
+        source: str = ...,
+        group: str = ...,
+        limit: int = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.operations.v1.subscriptions_pb2.ApplyReplayResponse: ...
+    async def RestartSubscriptions(
+        self, *, reason: str = ..., deadline: float | None = ...
+    ) -> protos.operations.v1.subscriptions_pb2.RestartSubscriptionsResponse: ...
+    def pages(
+        self,
+        name: typing.Literal["ListParkedEvents"],
+        *,
+        source: str = ...,
+        group: str = ...,
+        page_size: int = ...,
+        page_token: str = ...,
+        deadline: float | None = ...,
+    ) -> collections.abc.AsyncIterator[protos.operations.v1.subscriptions_pb2.ListParkedEventsResponse]: ...
 
 CONTEXTS: tuple[type[Context], ...]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import grpc
 
 from client.calls import Caller, Session
-from client.contexts import Operations, Orders, Products, Users
+from client.contexts import Operations, Orders, Products, Subscriptions, Users
 from client.errors import OrderstreamError, Unavailable
 
 DEFAULT_DEADLINE = 10.0  # seconds, over all tries
@@ -34,7 +34,10 @@ class Addresses:
 
 
 class OrderstreamClient:
-    """`orders`, `products`, `users` have the commands and queries of their context, `operations` the projections'."""
+    """`orders`, `products`, `users` have the commands and queries of their context.
+
+    `operations` has what operators do with views, `subscriptions` what they do with subscription groups.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class OrderstreamClient:
         self.products = Products(caller)
         self.users = Users(caller)
         self.operations = Operations(caller)
+        self.subscriptions = Subscriptions(caller)
 
     async def __aenter__(self) -> "OrderstreamClient":
         return self

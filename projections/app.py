@@ -12,12 +12,15 @@ from grpc_reflection.v1alpha import reflection
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-from projections.admin import SERVICE, ProjectionAdmin, healthy
+from projections import admin, subscriptions
+from projections.acts import Acts
 from projections.config import Settings
 from projections.runner import Runner
 from projections.verify import Verifier
 from projections.views import VIEWS
 from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServicer_to_server
+from protos.operations.v1.subscriptions_pb2_grpc import add_SubscriptionServiceServicer_to_server
+from server.eventstore.groups import Groups
 from server.eventstore.store import connect
 from server.failures import StoreUnavailable
 from server.readmodel.log import Log
@@ -25,6 +28,7 @@ from server.readmodel.state import ViewState
 
 log = structlog.get_logger()
 
+SERVICES = (admin.SERVICE, subscriptions.SERVICE)
 LOOK_EVERY = 0.5  # seconds
 FIRST_PAUSE = 0.2  # seconds
 LONGEST_PAUSE = 2.0  # seconds
@@ -38,7 +42,7 @@ OPTIONS = (
 
 @asynccontextmanager
 async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
-    """Run every view and the ProjectionService; yields the bound address.
+    """Run every view, ProjectionService and SubscriptionService; yields the bound address.
 
     On leaving: NOT_SERVING, finish the batches at work, write the checkpoints, close.
     """
@@ -52,14 +56,17 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
         await _stores_answer(Log(client), mongo, settings.start_within)
         database = mongo[settings.mongo_database]
         runners = [Runner(view, client, database, settings) for view in VIEWS]
-        admin = ProjectionAdmin(runners, ViewState(database), Verifier(client, database))
-        add_ProjectionServiceServicer_to_server(admin, server)
+        views = admin.ProjectionAdmin(runners, ViewState(database), Verifier(client, database))
+        add_ProjectionServiceServicer_to_server(views, server)
+        groups = subscriptions.SubscriptionAdmin(Groups(client), Acts(client))
+        add_SubscriptionServiceServicer_to_server(groups, server)
         status = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         await server.start()
         await status.set("", health_pb2.HealthCheckResponse.SERVING)
-        await status.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        for service in SERVICES:
+            await status.set(service, health_pb2.HealthCheckResponse.SERVING)
         async with _running(runners), _watched(runners, status):
             yield f"{settings.host}:{bound}"
         await status.enter_graceful_shutdown()
@@ -120,5 +127,5 @@ async def _watch(runners: list[Runner], status: health.aio.HealthServicer) -> No
     response = health_pb2.HealthCheckResponse
     while True:
         for runner in runners:
-            await status.set(runner.view.name, response.SERVING if healthy(runner) else response.NOT_SERVING)
+            await status.set(runner.view.name, response.SERVING if admin.healthy(runner) else response.NOT_SERVING)
         await asyncio.sleep(LOOK_EVERY)

@@ -8,6 +8,7 @@ from client.cli import operate, output, shop
 from client.cli.connect import TARGET
 from client.cli.events import events
 from client.cli.payments import payments
+from client.cli.subscriptions import subscriptions
 from client.sdk import Addresses
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=output.__doc__)
@@ -47,6 +48,7 @@ app.add_typer(shop.products, name="products")
 app.add_typer(shop.stock, name="stock")
 app.add_typer(shop.users, name="users")
 app.add_typer(operate.projections, name="projections")
+app.add_typer(subscriptions, name="subscriptions")
 app.add_typer(events, name="events")
 
 

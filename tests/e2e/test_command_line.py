@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from pymongo import MongoClient
 
 ORDERSTREAM = str(Path(sys.executable).with_name("orderstream"))
@@ -227,6 +228,31 @@ def test_every_view_is_shown_with_its_position(line: Line) -> None:
         "customer_orders", "order_detail", "order_list", "product_list", "sales_daily", "stock_levels", "user_detail",
     ]  # fmt: skip
     assert all(view["status"] == "PROJECTION_STATUS_LIVE" for view in views)
+
+
+def test_parked_events_are_planned_and_replayed(line: Line, up: dict[str, int]) -> None:
+    stream = f"work-{uuid.uuid4()}"
+    with EventStoreDBClient(f"esdb://127.0.0.1:{up['eventstore']}?Tls=false") as client:
+        client.append_to_stream(
+            stream, current_version=StreamState.NO_STREAM, events=[NewEvent(f"T{n}", b"{}") for n in range(3)]
+        )
+        client.create_subscription_to_stream("workers", stream)
+        with client.read_subscription_to_stream("workers", stream) as consumer:
+            for _, event in zip(range(3), consumer, strict=False):
+                consumer.nack(event, "park")
+    assert "T0" in line("subscriptions", "parked", stream, "workers")
+    plan = line("subscriptions", "replay", stream, "workers", "--limit", "2", "--dry-run", "--json")
+    assert (plan["events"], plan["left"], len(plan["sample"])) == ("2", "1", 2)
+    apply = ("subscriptions", "replay", stream, "workers", "--limit", "2", "--plan", plan["plan_id"])
+    line(*apply, code=2)  # it wants to know why
+    assert line(*apply, "--why", "fixed", "--json") == {"events": 2}
+    assert "PLAN_OUTDATED" in line(*apply, "--why", "fixed", code=3)
+    assert line("subscriptions", "get", stream, "workers", "--json")["subscription"]["parked"] == "1"
+    assert line("subscriptions", "replay", stream, "workers", "--why", "the rest", "--yes", "--json") == {"events": 1}
+    assert "nothing is parked" in line("subscriptions", "replay", stream, "workers", "--why", "again", "--yes")
+    assert "workers" in line("subscriptions", "restart", "--why", "a test", "--yes")
+    assert "workers" in line("subscriptions", "list")
+    line("subscriptions", "get", stream, "nobody", code=4)
 
 
 def test_health_is_an_exit_code(line: Line, up: dict[str, int]) -> None:

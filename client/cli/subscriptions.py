@@ -1,0 +1,166 @@
+"""`orderstream subscriptions …`: persistent subscription groups, what they lag behind and what they have given up."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from client.cli.connect import AsJson, call
+from client.cli.output import as_dict, complain, err, out, print_json, table, when
+from client.sdk import OrderstreamClient
+
+subscriptions = typer.Typer(no_args_is_help=True, help="Persistent subscription groups: lag, what is parked, replay.")
+
+Source = Annotated[str, typer.Argument(help="The stream that the group follows, or $all.")]
+Group = Annotated[str, typer.Argument(help="The name of the group.")]
+Why = Annotated[str, typer.Option(help="Why, for the record.", show_default=False)]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+DECLINED = 1
+
+
+@subscriptions.command("list")
+def list_groups(as_json: AsJson = False) -> None:
+    """Show every group with its lag and what it has parked."""
+    reply = call(lambda shop: shop.subscriptions.ListSubscriptions())
+    if as_json:
+        print_json(reply)
+        return
+    _show(reply.subscriptions)
+
+
+@subscriptions.command("get")
+def get_group(source: Source, group: Group, as_json: AsJson = False) -> None:
+    """Show one group."""
+    reply = call(lambda shop: shop.subscriptions.GetSubscription(source=source, group=group))
+    if as_json:
+        print_json(reply)
+        return
+    _show([reply.subscription])
+
+
+@subscriptions.command("parked")
+def parked_events(
+    source: Source,
+    group: Group,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most, the oldest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show the events that a group has given up, and why."""
+
+    async def ask(shop: OrderstreamClient) -> list[Any]:
+        found: list[Any] = []
+        size = min(limit, 1_000)
+        async for page in shop.subscriptions.pages("ListParkedEvents", source=source, group=group, page_size=size):
+            found += page.events
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    found = call(ask)
+    if as_json:
+        print_json({"events": [as_dict(event) for event in found]})
+        return
+    _show_parked(found)
+
+
+@subscriptions.command("replay")
+def replay(
+    source: Source,
+    group: Group,
+    why: Why = "",
+    limit: Annotated[int, typer.Option(min=0, help="How many at most, the oldest first; 0: all.")] = 0,
+    plan_id: Annotated[str, typer.Option("--plan", help="Apply this plan; refused if it no longer holds.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be delivered again.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Deliver parked events again: shows the plan, asks, applies. With --plan it applies a plan made before."""
+    if not plan_id:
+        plan = call(lambda shop: shop.subscriptions.PlanReplay(source=source, group=group, limit=limit))
+        if dry_run:
+            _tell_plan(plan, as_json=as_json)
+            return
+        if not plan.events:
+            _tell_done(0, as_json=as_json)
+            return
+        if not yes:
+            _tell_plan(plan, as_json=False)
+            _ask(f"deliver {plan.events:,} again?")
+        plan_id = plan.plan_id
+    if not why:
+        complain("say why with --why; it is kept with the act", 2)
+    applied = call(
+        lambda shop: shop.subscriptions.ApplyReplay(
+            plan_id=plan_id, source=source, group=group, limit=limit, reason=why
+        )
+    )
+    _tell_done(applied.events, as_json=as_json)
+
+
+@subscriptions.command("restart")
+def restart(why: Why = "", yes: Yes = False, as_json: AsJson = False) -> None:
+    """Drop the consumers of all groups; each goes on after its checkpoint, what was in flight is delivered again."""
+    if not why:
+        complain("say why with --why; it is kept with the act", 2)
+    if not yes:
+        _ask("drop the consumers of all groups?")
+    reply = call(lambda shop: shop.subscriptions.RestartSubscriptions(reason=why))
+    if as_json:
+        print_json(reply)
+        return
+    _show(reply.subscriptions)
+
+
+def _ask(question: str) -> None:
+    if not typer.confirm(question, err=True):
+        err.print("nothing was done")
+        raise typer.Exit(DECLINED)
+
+
+def _tell_plan(plan: Any, *, as_json: bool) -> None:
+    if as_json:
+        print_json(plan)
+        return
+    out.print(
+        f"{plan.events:,} events would be delivered again, {plan.left:,} would stay parked; the oldest was parked "
+        f"{_age(plan.oldest_parked_at)} ago, the newest {_age(plan.newest_parked_at)} ago",
+        highlight=False,
+        soft_wrap=True,
+    )
+    _show_parked(plan.sample)
+    out.print(f"plan {plan.plan_id}", highlight=False)
+
+
+def _tell_done(events: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"events": events})
+    else:
+        out.print(f"{events:,} events are being delivered again" if events else "nothing is parked", highlight=False)
+
+
+def _show(found: Any) -> None:
+    rows = table("source", "group", "status", "consumers", "lag", "in flight", "parked", "checkpoint", "per second")
+    for x in found:
+        numbers = [f"{n:,}" for n in (x.consumers, x.lag, x.in_flight, x.parked)]
+        rows.add_row(x.source, x.group, x.status, *numbers, x.checkpoint or "-", f"{x.average_per_second:,}")
+    out.print(rows)
+
+
+def _show_parked(found: Any) -> None:
+    rows = table("number", "event", "type", "parked at", "because")
+    for x in found:
+        event = f"{x.revision}@{x.stream}"
+        rows.add_row(f"{x.number}", event, x.type or "(gone)", when(x.parked_at), x.parked_because)
+    out.print(rows)
+
+
+def _age(stamp: Any) -> str:
+    """Like 3 h 20 min, of a time that has passed."""
+    if not stamp.seconds:
+        return "-"
+    minutes, seconds = divmod(max(0, int(datetime.now(UTC).timestamp()) - stamp.seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    told = [f"{number} {unit}" for number, unit in parts if number][:2]
+    return " ".join(told) or "0 s"

@@ -1,0 +1,198 @@
+"""SubscriptionService: how operators see and mend persistent subscription groups."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from google.protobuf import timestamp_pb2
+
+from projections.acts import Act, Acts
+from projections.answering import Context, actor_of, answering
+from projections.plans import plan_id, still_holds
+from protos.operations.v1 import subscriptions_pb2 as pb
+from protos.operations.v1.subscriptions_pb2_grpc import SubscriptionServiceServicer
+from server.eventstore.groups import Group, Groups, Parked, ParkedRange
+from server.failures import InvalidRequest, PageTokenInvalid
+
+SERVICE = "operations.v1.SubscriptionService"
+PAGE, LARGEST_PAGE = 50, 1_000
+IN_A_SAMPLE = 10
+
+
+class SubscriptionAdmin(SubscriptionServiceServicer):
+    """Answers from the event store alone; nothing is kept here."""
+
+    def __init__(self, groups: Groups, acts: Acts) -> None:
+        self._groups = groups
+        self._acts = acts
+
+    async def ListSubscriptions(
+        self, request: pb.ListSubscriptionsRequest, context: Context
+    ) -> pb.ListSubscriptionsResponse:
+        async with answering(context):
+            return pb.ListSubscriptionsResponse(subscriptions=map(_told, await self._groups.every()))
+
+    async def GetSubscription(self, request: pb.GetSubscriptionRequest, context: Context) -> pb.GetSubscriptionResponse:
+        async with answering(context):
+            _check(request)
+            group = await self._groups.one(request.source, request.group)
+            return pb.GetSubscriptionResponse(subscription=_told(group))
+
+    async def ListParkedEvents(
+        self, request: pb.ListParkedEventsRequest, context: Context
+    ) -> pb.ListParkedEventsResponse:
+        async with answering(context):
+            _check(request)
+            size = min(request.page_size or PAGE, LARGEST_PAGE)
+            parked = await self._groups.parked_range(request.source, request.group)
+            first = max(parked.first, _from_token(request)) if request.page_token else parked.first
+            found = await self._groups.parked(request.source, request.group, first, size) if len(parked) else []
+            more = bool(found) and found[-1].number + 1 < parked.end
+            return pb.ListParkedEventsResponse(
+                events=map(_told_parked, found), next_page_token=_token(request, found[-1].number + 1) if more else ""
+            )
+
+    async def PlanReplay(self, request: pb.PlanReplayRequest, context: Context) -> pb.PlanReplayResponse:
+        async with answering(context):
+            _check(request)
+            parked = await self._groups.parked_range(request.source, request.group)
+            due = _due(parked, request.limit)
+            sample, last = await self._ends(request, due)
+            return pb.PlanReplayResponse(
+                plan_id=_plan(request, parked, due),
+                events=len(due),
+                left=len(parked) - len(due),
+                oldest_parked_at=_timestamp(sample[:1]),
+                newest_parked_at=_timestamp(last),
+                sample=map(_told_parked, sample),
+            )
+
+    async def ApplyReplay(self, request: pb.ApplyReplayRequest, context: Context) -> pb.ApplyReplayResponse:
+        async with answering(context):
+            _check(request)
+            parked = await self._groups.parked_range(request.source, request.group)
+            due = _due(parked, request.limit)
+            still_holds(request.plan_id, _plan(request, parked, due))
+            act = Act(
+                act="ApplyReplay",
+                subject=f"{request.source}::{request.group}",
+                actor=actor_of(context),
+                reason=request.reason,
+                plan_id=request.plan_id,
+                details={"events": len(due), "left": len(parked) - len(due)},
+            )
+            async with self._acts.acting(act):
+                if len(due):
+                    await self._groups.replay(request.source, request.group, due.end)
+            group = await self._groups.one(request.source, request.group)
+            return pb.ApplyReplayResponse(events=len(due), subscription=_told(group))
+
+    async def RestartSubscriptions(
+        self, request: pb.RestartSubscriptionsRequest, context: Context
+    ) -> pb.RestartSubscriptionsResponse:
+        async with answering(context):
+            _check(request)
+            act = Act(act="RestartSubscriptions", subject="", actor=actor_of(context), reason=request.reason)
+            async with self._acts.acting(act):
+                await self._groups.restart()
+            return pb.RestartSubscriptionsResponse(subscriptions=map(_told, await self._groups.every()))
+
+    async def _ends(self, request: pb.PlanReplayRequest, due: ParkedRange) -> tuple[list[Parked], list[Parked]]:
+        if not len(due):
+            return [], []
+        sample = await self._groups.parked(request.source, request.group, due.first, min(IN_A_SAMPLE, len(due)))
+        return sample, await self._groups.parked(request.source, request.group, due.end - 1, 1)
+
+
+def _due(parked: ParkedRange, limit: int) -> ParkedRange:
+    """What a replay takes: the oldest `limit`, or all."""
+    return ParkedRange(first=parked.first, end=min(parked.end, parked.first + limit) if limit else parked.end)
+
+
+def _plan(request: pb.PlanReplayRequest | pb.ApplyReplayRequest, parked: ParkedRange, due: ParkedRange) -> str:
+    return plan_id(
+        "Replay", source=request.source, group=request.group, first=due.first, end=due.end, left=parked.end - due.end
+    )
+
+
+def _required(value: str) -> str | None:
+    return None if value else "is required"
+
+
+def _not_negative(value: int) -> str | None:
+    return None if value >= 0 else "must not be negative"
+
+
+def _reason(value: str) -> str | None:
+    return None if value.strip() and len(value) <= 500 else "must have 1 to 500 characters"
+
+
+RULES: dict[str, Callable[[Any], str | None]] = {
+    "source": _required,
+    "group": _required,
+    "limit": _not_negative,
+    "page_size": _not_negative,
+    "reason": _reason,
+}
+
+
+def _check(request: Any) -> None:
+    """Every field by its name. Raises `InvalidRequest` with all that is wrong."""
+    fields = [field.name for field in request.DESCRIPTOR.fields if field.name in RULES]
+    violations = {name: problem for name in fields if (problem := RULES[name](getattr(request, name)))}
+    if violations:
+        raise InvalidRequest(violations)
+
+
+def _digest(request: pb.ListParkedEventsRequest) -> str:
+    return hashlib.sha256(f"{request.source}::{request.group}".encode()).hexdigest()[:12]
+
+
+def _token(request: pb.ListParkedEventsRequest, number: int) -> str:
+    return f"{number}.{_digest(request)}"
+
+
+def _from_token(request: pb.ListParkedEventsRequest) -> int:
+    number, _, digest = request.page_token.partition(".")
+    if digest != _digest(request) or not number.isdecimal() or len(number) > 18:
+        raise PageTokenInvalid
+    return int(number)
+
+
+def _told(group: Group) -> pb.Subscription:
+    info = group.info
+    return pb.Subscription(
+        source=group.source,
+        group=group.name,
+        status=info.status,
+        consumers=len(info.connections),
+        lag=group.lag,
+        in_flight=info.total_in_flight_messages,
+        parked=info.parked_message_count,
+        checkpoint=info.last_checkpointed_event_position,
+        average_per_second=info.average_per_second,
+        strategy=info.named_consumer_strategy,
+        max_retry_count=info.max_retry_count,
+        message_timeout_ms=info.message_timeout_milliseconds,
+    )
+
+
+def _told_parked(parked: Parked) -> pb.ParkedEvent:
+    return pb.ParkedEvent(
+        number=parked.number,
+        stream=parked.stream,
+        revision=parked.revision,
+        type=parked.type,
+        event_id=str(parked.event_id) if parked.event_id else "",
+        parked_at=_timestamp([parked]),
+        parked_because=parked.because,
+    )
+
+
+def _timestamp(parked: Iterable[Parked]) -> timestamp_pb2.Timestamp | None:
+    """When the first of them was parked."""
+    for one in parked:
+        stamp = timestamp_pb2.Timestamp()
+        stamp.FromDatetime(one.parked_at)
+        return stamp
+    return None

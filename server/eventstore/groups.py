@@ -1,0 +1,188 @@
+"""Persistent subscription groups, as who looks after them sees them. A source is a stream's name, or `ALL`.
+
+Failures are `StoreUnavailable`, and `SUBSCRIPTION_NOT_FOUND` for a group that is not there.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import grpc
+from esdbclient import RecordedEvent
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from esdbclient.exceptions import NotFound as NotThere
+from esdbclient.exceptions import StreamIsDeleted
+from esdbclient.protos.Grpc import persistent_pb2, shared_pb2
+
+from server.eventstore.reading import position_of, translated, whole
+from server.failures import NotFound
+
+ALL = "$all"
+TIMEOUT = 5.0  # seconds
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """`info` is as the event store tells it. `lag` is in events not yet acknowledged; of `ALL`, at most so many."""
+
+    source: str
+    name: str
+    lag: int
+    info: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """An event given up. `number` is its place among the parked; `event_id` is None if it can no longer be read."""
+
+    number: int
+    stream: str
+    revision: int
+    type: str
+    event_id: UUID | None
+    parked_at: datetime
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedRange:
+    """The numbers of what is parked: from `first` on, `end` not included."""
+
+    first: int = 0
+    end: int = 0
+
+    def __len__(self) -> int:
+        return self.end - self.first
+
+
+class Groups:
+    """All groups of an event store."""
+
+    def __init__(self, client: AsyncEventStoreDBClient) -> None:
+        self._client = client
+
+    async def every(self) -> list[Group]:
+        """By source and name."""
+        request = persistent_pb2.ListReq()
+        request.options.list_all_subscriptions.SetInParent()
+        with translated():
+            found = (await self._call("List", request)).subscriptions
+        return [await self._group(info) for info in sorted(found, key=lambda i: (i.event_source, i.group_name))]
+
+    async def one(self, source: str, name: str) -> Group:
+        request = persistent_pb2.GetInfoReq()
+        _address(request.options, source, name)
+        return await self._group((await self._call_on(source, name, "GetInfo", request)).subscription_info)
+
+    async def parked_range(self, source: str, name: str) -> ParkedRange:
+        """Told by the two ends, however many lie between."""
+        await self.one(source, name)
+        first = [link.stream_position async for link in self._links(source, name, limit=1)]
+        last = [link.stream_position async for link in self._links(source, name, limit=1, backwards=True)]
+        return ParkedRange(first=first[0], end=last[0] + 1) if first and last else ParkedRange()
+
+    async def parked(self, source: str, name: str, first: int, most: int) -> list[Parked]:
+        """From number `first` on, at most so many."""
+        bounds = {"stream_position": first, "limit": most}
+        # resolved, esdbclient leaves out what leads nowhere; so both are read, and put together by the link's id
+        resolved = [event async for event in self._links(source, name, resolve_links=True, **bounds)]
+        targets = {event.link.id: event for event in resolved if event.link is not None}
+        return [_parked(link, targets.get(link.id)) async for link in self._links(source, name, **bounds)]
+
+    async def replay(self, source: str, name: str, end: int) -> None:
+        """Deliver again what is parked before number `end`."""
+        request = persistent_pb2.ReplayParkedReq()
+        _address(request.options, source, name)
+        request.options.stop_at = end
+        await self._call_on(source, name, "ReplayParked", request)
+
+    async def restart(self) -> None:
+        """Drop the consumers of all groups; each goes on after its checkpoint."""
+        with translated():
+            await self._call("RestartSubsystem", shared_pb2.Empty())
+
+    async def _call_on(self, source: str, name: str, method: str, request: Any) -> Any:
+        try:
+            with translated():
+                return await self._call(method, request)
+        except NotThere as error:
+            raise NotFound("SUBSCRIPTION_NOT_FOUND", source=source, group=name) from error
+
+    async def _call(self, method: str, request: Any) -> Any:
+        # esdbclient has no public name for a replay with an end, for a restart, for the consumers of a group
+        service = self._client._connection.persistent_subscriptions  # noqa: SLF001  # as docs/adr/0006 has it
+        metadata = service._metadata(self._client._call_metadata, requires_leader=True)  # noqa: SLF001  # the same
+        credentials = self._client._call_credentials  # noqa: SLF001  # the same
+        call = getattr(service._stub, method)  # noqa: SLF001  # the same
+        try:
+            return await call(request, timeout=TIMEOUT, metadata=metadata, credentials=credentials)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise NotThere from error
+            raise
+
+    async def _group(self, info: Any) -> Group:
+        delivered_or_read = info.total_in_flight_messages + info.read_buffer_count + info.live_buffer_count
+        not_read = max(0, await self._head(info.event_source) - _number(info.last_known_event_position))
+        lag = delivered_or_read + info.retry_buffer_count + not_read
+        return Group(source=info.event_source, name=info.group_name, lag=lag, info=info)
+
+    async def _head(self, source: str) -> int:
+        """The last position of the log, or revision of the stream; -1 if there is no event."""
+        if source == ALL:
+            with translated():
+                reading = await self._client.read_all(backwards=True, limit=1, timeout=TIMEOUT)
+                return max([position_of(event) async for event in whole(reading)], default=-1)
+        last = [event.stream_position async for event in self._read(source, limit=1, backwards=True)]
+        return last[0] if last else -1
+
+    def _links(self, source: str, name: str, **how: Any) -> AsyncIterator[RecordedEvent]:
+        return self._read(f"$persistentsubscription-{source}::{name}-parked", **how)
+
+    async def _read(self, stream: str, **how: Any) -> AsyncIterator[RecordedEvent]:
+        """No event if the stream does not exist."""
+        with translated():
+            try:
+                reading = await self._client.read_stream(stream, timeout=TIMEOUT, **how)
+                async for event in whole(reading):
+                    yield event
+            except (NotThere, StreamIsDeleted):
+                return
+
+
+def _address(options: Any, source: str, name: str) -> None:
+    options.group_name = name
+    if source == ALL:
+        options.all.SetInParent()
+    else:
+        options.stream_identifier.stream_name = source.encode()
+
+
+def _number(place: str) -> int:
+    """Of "42" or "C:42/P:42"; -1 if there is none."""
+    text = place.partition("/")[0].removeprefix("C:")
+    return int(text) if text else -1
+
+
+def _parked(link: RecordedEvent, target: RecordedEvent | None) -> Parked:
+    revision, _, stream = link.data.decode(errors="replace").partition("@")
+    return Parked(
+        number=link.stream_position,
+        stream=stream,
+        revision=int(revision),
+        type=target.type if target else "",
+        event_id=target.id if target else None,
+        parked_at=link.recorded_at or EPOCH,
+        because=_because(link.metadata),
+    )
+
+
+def _because(metadata: bytes) -> str:
+    try:
+        return str(json.loads(metadata).get("reason") or "")
+    except (ValueError, AttributeError):  # another version of the event store may tell it otherwise, or not at all
+        return ""
