@@ -10,6 +10,7 @@ from uuid_utils import uuid7
 from bench.appending import append_all, request
 from server.domain.address import Address
 from server.domain.money import Money
+from server.domain.order import ORDER, commands
 from server.domain.order import events as order
 from server.eventstore import codec
 
@@ -19,6 +20,10 @@ CUSTOMERS = 100
 AT_ONCE = 10_000  # requests made beforehand, so that making them is not measured
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOME = Address(name="Ann", line1="1 High Street", line2="", city="Ghent", postal_code="9000", country="BE")
+LISTINGS = tuple(
+    commands.Listing(sku=sku, name=sku.title(), price=Money(amount_minor=350, currency="EUR"), sellable=True)
+    for sku in ("tea", "coffee")
+)
 METADATA = b'{"requestId":"0198c0de-0000-7000-8000-000000000001","payloadHash":"%s","schemaVersion":1}' % (b"0" * 300)
 
 
@@ -50,43 +55,20 @@ async def write_orders(uri: str, orders: int) -> History:
 
 
 def events_of(order_id: str, number: int) -> Sequence[order.OrderEvent]:
-    """The five events of the order with this number."""
-    customer = f"0198c0de-0000-7000-8000-{number % CUSTOMERS:012d}"
+    """The five events of the order with this number, as the domain decides them."""
     at = NOON + timedelta(seconds=number)
-    lines = tuple(_line(sku, quantity) for sku, quantity in (("tea", 2), ("coffee", 1)))
-    return (
-        order.OrderCreated(order_id=order_id, customer_id=customer, currency="EUR", at=at),
-        *(
-            order.LineAdded(
-                order_id=order_id,
-                line_id=line.line_id,
-                sku=line.sku,
-                name=line.name,
-                quantity=line.quantity,
-                unit_price=line.unit_price,
-                at=at,
-            )
-            for line in lines
-        ),
-        order.ShippingAddressChanged(order_id=order_id, address=HOME, at=at),
-        order.OrderPlaced(
-            order_id=order_id,
-            customer_id=customer,
-            lines=lines,
-            total=_euros(sum(line.line_total.amount_minor for line in lines)),
-            address=HOME,
-            expires_at=at + timedelta(days=3),
-            at=at,
-        ),
+    create = commands.CreateOrder(
+        order_id=order_id,
+        customer=commands.Customer(user_id=_customer(number), known=True, blocked=False),
+        currency="EUR",
+        lines=tuple(commands.NewLine(line_id=x.sku, listing=x, quantity=2) for x in LISTINGS),
+        address=HOME,
+        at=at,
     )
+    place = commands.PlaceOrder(order_id=order_id, listings=LISTINGS, expires_at=at + timedelta(days=3), at=at)
+    created = ORDER.decide(ORDER.initial, create)
+    return (*created, *ORDER.decide(ORDER.fold(created), place))
 
 
-def _line(sku: str, quantity: int) -> order.OrderLine:
-    return order.OrderLine(
-        line_id=sku, sku=sku, name=sku.title(), quantity=quantity, unit_price=_euros(350),
-        line_total=_euros(350 * quantity),
-    )  # fmt: skip
-
-
-def _euros(amount_minor: int) -> Money:
-    return Money(amount_minor=amount_minor, currency="EUR")
+def _customer(number: int) -> str:
+    return f"0198c0de-0000-7000-8000-{number % CUSTOMERS:012d}"

@@ -35,9 +35,11 @@ from bench.processes import Meter
 from bench.running import fresh_stack, pids
 from client.stack import Stack
 from server.commands.handler import CommandHandler, Envelope
+from server.config import Settings
 from server.domain.user import USER, commands
 from server.domain.user.state import UserState
 from server.eventstore.repository import Repository
+from server.eventstore.snapshots import Snapshots
 from server.eventstore.store import EventStore, connect
 
 AT_ONCE = 128
@@ -138,7 +140,7 @@ async def measure(running: Stack, size: Size) -> Result:
 
 def handled(store: EventStore) -> Operation:
     """Our command, without the service before it."""
-    handler = CommandHandler(store, Repository(store))
+    handler = CommandHandler(store, Repository(store, Snapshots(store, every=Settings().snapshot_every)))
 
     async def command() -> None:
         request_id, at = str(uuid7()), datetime.now(UTC)

@@ -235,6 +235,37 @@ class Orders:
         reason: str = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.commands_pb2.RecordRefundFailureResponse: ...
+    async def SetShippingMethod(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        method: str = ...,
+        price: protos.common.v1.types_pb2.Money | Fields | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.SetShippingMethodResponse: ...
+    async def ApplyDiscount(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        discount_id: str = ...,
+        name: str = ...,
+        amount: protos.common.v1.types_pb2.Money | Fields | None = ...,
+        basis_points: int | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.ApplyDiscountResponse: ...
+    async def RemoveDiscount(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        discount_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.RemoveDiscountResponse: ...
     async def GetOrder(
         self,
         *,

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2
 
 from projections.answering import Context, answering, refuse
 from projections.runner import Runner, Status
+from projections.snapshots import SnapshotVerifier
 from projections.verify import Progress, Result, Verifier, to_json
 from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
@@ -27,10 +28,13 @@ NOTICED_WITHIN = 2.0  # seconds
 class ProjectionAdmin(ProjectionServiceServicer):
     """Answers from the runners of this process and the checkpoints in MongoDB."""
 
-    def __init__(self, runners: Sequence[Runner], state: ViewState, verifier: Verifier) -> None:
+    def __init__(
+        self, runners: Sequence[Runner], state: ViewState, verifier: Verifier, snapshots: SnapshotVerifier
+    ) -> None:
         self._runners: Mapping[str, Runner] = {runner.view.name: runner for runner in runners}
         self._state = state
         self._verifier = verifier
+        self._snapshots = snapshots
 
     async def ListProjections(self, request: pb.ListProjectionsRequest, context: Context) -> pb.ListProjectionsResponse:
         async with answering(context):
@@ -79,6 +83,9 @@ class ProjectionAdmin(ProjectionServiceServicer):
         async with answering(context):
             async for message in self._verifier.verify(views, request.max_differences or MOST_LISTED):
                 yield _told(message)
+            if not request.views:
+                found = await self._snapshots.verify(request.max_differences or MOST_LISTED)
+                yield pb.VerifyProjectionsResponse(snapshots=_verdict(found))
 
     async def _tell(self, runner: Runner) -> pb.Projection:
         generation = await self._state.generation(runner.view.name)
@@ -125,21 +132,21 @@ def _told(message: Progress | Result) -> pb.VerifyProjectionsResponse:
     if isinstance(message, Progress):
         progress = pb.VerifyProgress(events=message.events, position=message.position, head=message.head)
         return pb.VerifyProjectionsResponse(progress=progress)
-    return pb.VerifyProjectionsResponse(
-        result=pb.VerifyResult(
-            view=message.view,
-            documents=message.documents,
-            events=message.events,
-            checkpoint=message.checkpoint,
-            differences=message.differences,
-            streams=message.streams,
-            listed=[
-                pb.Difference(
-                    key=x.key, field=x.field, expected_json=to_json(x.expected), actual_json=to_json(x.actual)
-                )
-                for x in message.listed
-            ],
-        )
+    return pb.VerifyProjectionsResponse(result=_verdict(message))
+
+
+def _verdict(found: Result) -> pb.VerifyResult:
+    return pb.VerifyResult(
+        view=found.view,
+        documents=found.documents,
+        events=found.events,
+        checkpoint=found.checkpoint,
+        differences=found.differences,
+        streams=found.streams,
+        listed=[
+            pb.Difference(key=x.key, field=x.field, expected_json=to_json(x.expected), actual_json=to_json(x.actual))
+            for x in found.listed
+        ],
     )
 
 

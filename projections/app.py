@@ -16,6 +16,7 @@ from projections import admin, subscriptions
 from projections.acts import Acts
 from projections.config import Settings
 from projections.runner import Runner
+from projections.snapshots import SnapshotVerifier
 from projections.verify import Verifier
 from projections.views import VIEWS
 from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServicer_to_server
@@ -56,7 +57,8 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
         await _stores_answer(Log(client), mongo, settings.start_within)
         database = mongo[settings.mongo_database]
         runners = [Runner(view, client, database, settings) for view in VIEWS]
-        views = admin.ProjectionAdmin(runners, ViewState(database), Verifier(client, database))
+        verifier, snapshots = Verifier(client, database), SnapshotVerifier(client)
+        views = admin.ProjectionAdmin(runners, ViewState(database), verifier, snapshots)
         add_ProjectionServiceServicer_to_server(views, server)
         groups = subscriptions.SubscriptionAdmin(Groups(client), Acts(client))
         add_SubscriptionServiceServicer_to_server(groups, server)

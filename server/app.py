@@ -18,6 +18,7 @@ from server.commands.services import SERVICES, CommandServices
 from server.config import Settings
 from server.eventstore import store
 from server.eventstore.repository import Repository
+from server.eventstore.snapshots import Snapshots
 from server.queries import query_services
 from server.rpc.interceptors import Edge
 
@@ -45,16 +46,18 @@ class Part:
 async def commands(settings: Settings) -> AsyncIterator[Part]:
     client = await store.connect(settings.eventstore_uri)
     events = store.EventStore(client)
+    snapshots = Snapshots(events, every=settings.snapshot_every)
     try:
-        repository = Repository(events, most=settings.cached_aggregates)
+        repository = Repository(events, snapshots, most=settings.cached_aggregates)
         services = CommandServices(
             CommandHandler(events, repository), Facts(repository), timedelta(seconds=settings.place_within)
         )
-        yield Part(
-            services=tuple(SERVICES),
-            register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
-            probe=events.head,
-        )
+        async with snapshots.writing():
+            yield Part(
+                services=tuple(SERVICES),
+                register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
+                probe=events.head,
+            )
     finally:
         await events.close()
         await client.close()

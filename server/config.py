@@ -25,4 +25,5 @@ class Settings(BaseSettings):
     grace: float = Field(default=10.0, ge=0, description="for calls in flight when stopping")
 
     cached_aggregates: int = Field(default=10_000, gt=0, description="folded aggregates kept in memory")
+    snapshot_every: int = Field(default=500, ge=10, le=3_000, description="events of a stream between two snapshots")
     place_within: float = Field(default=3 * 24 * 3600.0, gt=0, description="a placed order expires after this")

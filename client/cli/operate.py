@@ -202,50 +202,48 @@ def _tell(outcome: Outcome) -> None:
 # ------------------------------------------------------------------ verify and projections
 
 
+COLUMNS = ("documents", "events", "streams", "checkpoint", "differences")
+SNAPSHOTS = "snapshots"
+
+
 def verify(
     view: Annotated[list[str] | None, typer.Option(help="Only this view; may be given again.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fold the log again and compare it with every document of the views. Exit code 1 if anything differs."""
-    results: list[VerifyResult] = call(lambda shop: _verify(shop, view or []))
-    differences = sum(result.differences for result in results)
+    """Fold the log again, compare it with every document of the views and with the snapshots. Exit code 1 if anything
+    differs."""
+    results: dict[str, VerifyResult] = call(lambda shop: _verify(shop, view or []))
+    differences = sum(result.differences for result in results.values())
     if as_json:
-        print_json(
-            {
-                "differences": differences,
-                "views": {
-                    result.view: {
-                        "documents": result.documents,
-                        "checkpoint": result.checkpoint,
-                        "events": result.events,
-                        "streams": result.streams,
-                        "differences": result.differences,
-                    }
-                    for result in results
-                },
-            }
-        )
+        told = {name: {column: getattr(x, column) for column in COLUMNS} for name, x in results.items()}
+        snapshots = told.pop(SNAPSHOTS, None)
+        print_json({"differences": differences, "views": told, SNAPSHOTS: snapshots})
     else:
-        rows = table("view", "documents", "events", "streams", "checkpoint", "differences")
-        for x in results:
-            rows.add_row(x.view, *(f"{n:,}" for n in (x.documents, x.events, x.streams, x.checkpoint, x.differences)))
+        rows = table("view", *COLUMNS)
+        for name, x in results.items():
+            rows.add_row(name, *(f"{getattr(x, column):,}" for column in COLUMNS))
         out.print(rows)
-    for result in results:
+    for name, result in results.items():
+        where = "snapshot" if name == SNAPSHOTS else "view"
         for found in result.listed:
-            said = f"{found.expected_json} in the log, {found.actual_json} in the view"
-            err.print(f"{result.view} {found.key} {found.field}: {said}", highlight=False, soft_wrap=True)
+            said = f"{found.expected_json} in the log, {found.actual_json} in the {where}"
+            err.print(f"{name} {found.key} {found.field}: {said}", highlight=False, soft_wrap=True)
     if differences:
         raise typer.Exit(FAILED)
 
 
-async def _verify(shop: OrderstreamClient, views: list[str]) -> list[VerifyResult]:
-    results = []
+async def _verify(shop: OrderstreamClient, views: list[str]) -> dict[str, VerifyResult]:
+    """By view, and at the end those of the snapshots."""
+    results = {}
     with err.status("folding the log …") as status:
         async for message in shop.operations.VerifyProjections(views=views):
-            if message.HasField("progress"):
-                status.update(f"folding the log … {message.progress.events:,} events")
-            else:
-                results.append(message.result)
+            match message.WhichOneof("message"):
+                case "progress":
+                    status.update(f"folding the log … {message.progress.events:,} events")
+                case "result":
+                    results[message.result.view] = message.result
+                case "snapshots":
+                    results[SNAPSHOTS] = message.snapshots
     return results
 
 

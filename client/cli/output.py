@@ -103,6 +103,17 @@ def to_money(text: str, currency: str) -> Money:
     return Money(amount_minor=int(minor), currency=currency)
 
 
+def to_basis_points(text: str) -> int:
+    """`12.5%` as hundredths of a percent, exactly."""
+    try:
+        points = Decimal(text.removesuffix("%")) * 100
+    except InvalidOperation:
+        complain(f"{text!r} is not a share; give it like 12.5%", 2)
+    if not points.is_finite() or points != points.to_integral_value() or not 0 < points <= 10_000:
+        complain(f"{text!r}: give a share above 0% and up to 100%, with at most two decimals", 2)
+    return int(points)
+
+
 def when(stamp: Any) -> str:
     if not stamp.seconds and not stamp.nanos:
         return "-"

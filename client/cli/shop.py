@@ -7,7 +7,7 @@ import typer
 from google.protobuf.message import Message
 
 from client.cli.connect import TARGET, AsJson, Expected, RequestId, Token, call, expecting
-from client.cli.output import complain, enum_name, money, out, print_json, table, to_money, when
+from client.cli.output import complain, enum_name, money, out, print_json, table, to_basis_points, to_money, when
 from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address
 from protos.orders.v1.commands_pb2 import NewLine
@@ -175,6 +175,53 @@ def set_address(
     send("orders", "ChangeShippingAddress", as_json, **fields, **expecting(expected_revision))
 
 
+@orders.command("set-shipping")
+def set_shipping(
+    order_id: OrderId,
+    method: Annotated[str, typer.Argument(help='What the shop calls it, like "express".')],
+    price: Annotated[str, typer.Argument(help="What sending costs, like 4.95.")],
+    currency: Annotated[str, typer.Option(help="ISO 4217, that of the order.")] = "EUR",
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how a draft will be sent and what that costs."""
+    fields = {"order_id": order_id, "method": method, "price": to_money(price, currency), "request_id": request_id}
+    send("orders", "SetShippingMethod", as_json, **fields, **expecting(expected_revision))
+
+
+@orders.command("discount")
+def discount(
+    order_id: OrderId,
+    discount_id: Annotated[str, typer.Argument(help="A name for the discount, unique in the order.")],
+    value: Annotated[str, typer.Argument(help="An amount like 5.00, or a share like 12.5%.")],
+    name: Annotated[str, typer.Option(help="What the customer is told.")] = "discount",
+    currency: Annotated[str, typer.Option(help="ISO 4217, that of the order.")] = "EUR",
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take something off the goods of a draft."""
+    off: dict[str, Any] = (
+        {"basis_points": to_basis_points(value)} if value.endswith("%") else {"amount": to_money(value, currency)}
+    )
+    fields = {"order_id": order_id, "discount_id": discount_id, "name": name, "request_id": request_id}
+    send("orders", "ApplyDiscount", as_json, **fields, **off, **expecting(expected_revision))
+
+
+@orders.command("remove-discount")
+def remove_discount(
+    order_id: OrderId,
+    discount_id: Annotated[str, typer.Argument(help="The discount's name.")],
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a discount back."""
+    fields = {"order_id": order_id, "discount_id": discount_id, "request_id": request_id}
+    send("orders", "RemoveDiscount", as_json, **fields, **expecting(expected_revision))
+
+
 @orders.command("place")
 def place(
     order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
@@ -319,6 +366,10 @@ def get_order(
     for x in order.lines:
         lines.add_row(x.line_id, x.sku, x.name, str(x.quantity), money(x.unit_price), money(x.line_total))
     out.print(lines)
+    for x in order.discounts:
+        out.print(f"{x.name}: -{money(x.amount)}", markup=False)
+    if order.HasField("shipping"):
+        out.print(f"{order.shipping.method}: {money(order.shipping.price)}", markup=False)
     for x in order.shipments:
         stage = enum_name(ShipmentStatus, x.status, "SHIPMENT_STATUS_")
         out.print(f"{x.shipment_id}: {stage} {x.carrier} {x.tracking_number}")

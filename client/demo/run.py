@@ -238,17 +238,18 @@ class Proof:
                 head = message.progress.head
                 self._progress("verifying", message.progress.position, head)
                 continue
-            result = message.result
+            result = message.snapshots if message.HasField("snapshots") else message.result
             outcome.documents += result.documents
             if result.view in TAKE_IN_EVERYTHING:
                 outcome.events += result.events
                 outcome.streams += result.streams
+            name = result.view or "snapshots"
             for x in result.listed:
                 outcome.differences.append(
-                    f"{result.view} {x.key} {x.field}: the log says {x.expected_json}, the view {x.actual_json}"
+                    f"{name} {x.key} {x.field}: the log says {x.expected_json}, there stands {x.actual_json}"
                 )
             if result.differences > len(result.listed):
-                outcome.differences.append(f"{result.view}: {result.differences - len(result.listed)} more")
+                outcome.differences.append(f"{name}: {result.differences - len(result.listed)} more")
         self._progress("verifying", head, head)
 
     async def _sales(self, baskets: list[Basket]) -> None:

@@ -4,6 +4,8 @@ from typing import Any
 
 from projections.view import View
 from server.domain.order.events import (
+    DiscountApplied,
+    DiscountRemoved,
     LineAdded,
     LineQuantityChanged,
     LineRemoved,
@@ -22,9 +24,18 @@ from server.domain.order.events import (
     ShipmentCreated,
     ShipmentDelivered,
     ShipmentDispatched,
+    ShippingMethodSet,
 )
 from server.eventstore.recorded import Recorded
-from server.readmodel.documents import OrderRow, PaymentSums, RowLine, RowParcel, to_micros
+from server.readmodel.documents import (
+    OrderRow,
+    PaymentSums,
+    RowLine,
+    RowParcel,
+    discount_row,
+    fixed_discounts,
+    to_micros,
+)
 
 order_list: View[OrderRow] = View("order_list", key=lambda e: e.data.order_id, categories=("order",))
 
@@ -68,9 +79,27 @@ def line_removed(row: OrderRow | None, e: Recorded[LineRemoved]) -> OrderRow:
     return changed(row, e, lines=[x for x in lines(row) if x["line_id"] != e.data.line_id])
 
 
+@order_list.on(ShippingMethodSet)
+def shipping_set(row: OrderRow | None, e: Recorded[ShippingMethodSet]) -> OrderRow:
+    return changed(row, e, shipping_minor=e.data.price.amount_minor)
+
+
+@order_list.on(DiscountApplied)
+def discounted(row: OrderRow | None, e: Recorded[DiscountApplied]) -> OrderRow:
+    before = row.get("discounts", []) if row else []
+    return changed(row, e, discounts=[*before, discount_row(e.data)])
+
+
+@order_list.on(DiscountRemoved)
+def discount_removed(row: OrderRow | None, e: Recorded[DiscountRemoved]) -> OrderRow:
+    before = row.get("discounts", []) if row else []
+    return changed(row, e, discounts=[x for x in before if x["discount_id"] != e.data.discount_id])
+
+
 @order_list.on(OrderPlaced)
 def placed(row: OrderRow | None, e: Recorded[OrderPlaced]) -> OrderRow:
-    return changed(row, e, status="PLACED", placed_at=to_micros(e.data.at))
+    fixed = {"discounts": fixed_discounts(e.data)} if e.data.discounts else {}
+    return changed(row, e, status="PLACED", placed_at=to_micros(e.data.at), **fixed)
 
 
 @order_list.on(OrderConfirmed)

@@ -14,8 +14,9 @@ from esdbclient import NewEvent
 from server.domain.decider import Decider
 from server.domain.rejection import Rejected
 from server.eventstore import codec
+from server.eventstore.receipts import Receipt
 from server.eventstore.registry import DomainEvent
-from server.eventstore.repository import Aggregate, Receipt, Repository
+from server.eventstore.repository import Aggregate, Repository
 from server.eventstore.store import EventStore, WrongRevision
 from server.failures import Contention, RequestIdReused, RevisionConflict
 
@@ -100,7 +101,7 @@ class CommandHandler:
         envelope: Envelope,
         command: Callable[[S], Awaitable[C]],
     ) -> Receipt | Sequence[E]:
-        before = aggregate.receipts.get(envelope.request_id)
+        before = await self._repository.receipt(stream, aggregate, envelope.request_id)
         if before is not None:
             if before.payload_hash != envelope.payload_hash:
                 raise RequestIdReused(envelope.request_id, stream)
@@ -114,10 +115,17 @@ class CommandHandler:
     ) -> Receipt:
         if not events:
             return Receipt(aggregate.revision, aggregate.position, envelope.payload_hash)
-        position = await self._store.append(stream, aggregate.revision, new_events(stream, envelope, events))
+        new = new_events(stream, envelope, events)
+        position = await self._store.append(stream, aggregate.revision, new)
         receipt = Receipt(aggregate.revision + len(events), position, envelope.payload_hash)
         self._repository.appended(
-            decider, stream, aggregate, events=events, request_id=envelope.request_id, receipt=receipt
+            decider,
+            stream,
+            aggregate,
+            events=events,
+            event_id=new[-1].id.bytes,
+            request_id=envelope.request_id,
+            receipt=receipt,
         )
         return receipt
 

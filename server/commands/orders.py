@@ -54,6 +54,33 @@ async def change_shipping_address(
     return commands.ChangeShippingAddress(order_id=order_id, address=_address(request.shipping_address), at=world.at)
 
 
+async def set_shipping_method(
+    request: pb.SetShippingMethodRequest, order_id: str, _: Order, world: World
+) -> commands.SetShippingMethod:
+    return commands.SetShippingMethod(
+        order_id=order_id, method=request.method, price=_money(request.price), at=world.at
+    )
+
+
+async def apply_discount(
+    request: pb.ApplyDiscountRequest, order_id: str, _: Order, world: World
+) -> commands.ApplyDiscount:
+    return commands.ApplyDiscount(
+        order_id=order_id,
+        discount_id=request.discount_id,
+        name=request.name,
+        amount=_money(request.amount) if request.HasField("amount") else None,
+        basis_points=request.basis_points,
+        at=world.at,
+    )
+
+
+async def remove_discount(
+    request: pb.RemoveDiscountRequest, order_id: str, _: Order, world: World
+) -> commands.RemoveDiscount:
+    return commands.RemoveDiscount(order_id=order_id, discount_id=request.discount_id, at=world.at)
+
+
 async def place(_request: pb.PlaceOrderRequest, order_id: str, order: Order, world: World) -> commands.PlaceOrder:
     skus = [line.sku for line in order.lines] if isinstance(order, Draft) else []
     listings = await world.facts.listings(skus, max_age=NOW)
@@ -242,6 +269,22 @@ ROUTES = {
         pb.ChangeShippingAddressResponse,
         change_shipping_address,
         required=("shipping_address",),
+    ),
+    "SetShippingMethod": _route(
+        pb.SetShippingMethodRequest,
+        pb.SetShippingMethodResponse,
+        set_shipping_method,
+        required=("price",),
+        rules={"method": _ID},
+    ),
+    "ApplyDiscount": _route(
+        pb.ApplyDiscountRequest,
+        pb.ApplyDiscountResponse,
+        apply_discount,
+        rules={"discount_id": _ID, "name": text(1, 100)},
+    ),
+    "RemoveDiscount": _route(
+        pb.RemoveDiscountRequest, pb.RemoveDiscountResponse, remove_discount, rules={"discount_id": _ID}
     ),
     "PlaceOrder": _route(pb.PlaceOrderRequest, pb.PlaceOrderResponse, place),
     "ConfirmOrder": _route(pb.ConfirmOrderRequest, pb.ConfirmOrderResponse, confirm),

@@ -1,6 +1,6 @@
 """Money: whole minor units of one currency. No floats, no fractions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from server.domain.rejection import Reason, Rejected
@@ -53,3 +53,25 @@ def require_amount(amount: Money) -> None:
     require_currency(amount.currency)
     if not 1 <= amount.amount_minor <= LARGEST_AMOUNT:
         raise Rejected(Reason.AMOUNT_INVALID, field="amount", amount_minor=amount.amount_minor)
+
+
+def split(amount: int, weights: Sequence[int]) -> list[int]:
+    """The amount in whole parts by weight that add up to it: by largest remainder, the first of equals first.
+
+    Each part is less than 1 away from its exact share, and at most its weight if the amount is at most their sum.
+    """
+    whole = sum(weights)
+    if not amount:
+        return [0] * len(weights)
+    parts = [amount * weight // whole for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda i: -(amount * weights[i] % whole))
+    for i in by_remainder[: amount - sum(parts)]:
+        parts[i] += 1
+    return parts
+
+
+def of_units(amount: int, units: int, first: int, count: int) -> int:
+    """What `count` units from number `first` on (from 0) are worth, if the amount is split evenly over all units."""
+    each, ones_more = divmod(amount, units)
+    end = first + count
+    return each * count + min(end, ones_more) - min(first, ones_more)

@@ -1,4 +1,4 @@
-"""Aggregates out of streams: read, fold, remember.
+"""Aggregates out of streams: read, fold, remember. Of a long stream a snapshot and what came after it are read.
 
 The cache is safe for commands, since the store checks the expected revision of every append. Where a decision rests on
 *another* aggregate (a price, a customer), the caller says how old that knowledge may be. To make it younger, the news
@@ -16,23 +16,16 @@ from esdbclient import RecordedEvent
 
 from server.domain.decider import Decider
 from server.eventstore import codec
+from server.eventstore.receipts import Receipt, Receipts
 from server.eventstore.registry import DomainEvent
-from server.eventstore.store import NO_EVENTS, EventStore
+from server.eventstore.snapshots import Snapshot, Snapshots
+from server.eventstore.store import NO_EVENTS, PAGE, EventStore
 
 WORTH_CATCHING_UP = 30.0  # seconds; after a longer silence it is cheaper to begin anew than to look through the log
 
 S = TypeVar("S")
 C = TypeVar("C")
 E = TypeVar("E", bound=DomainEvent)
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a command came to: the revision of its last event and that event's commit position."""
-
-    revision: int
-    position: int
-    payload_hash: str = ""
 
 
 @dataclass(slots=True)
@@ -52,23 +45,31 @@ class _News:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregate(Generic[S]):
-    """A folded stream. `receipts` has the outcome of every request whose events are in it, by request id.
-
-    It only ever grows by what the log says, so successive states of one aggregate share it.
+    """A folded stream. `event_id` is that of its last event, `saved` is the revision of its newest snapshot that is
+    known, `receipts` has the outcome of every request whose events are in it.
     """
 
     state: S
     revision: int
     position: int
-    receipts: dict[str, Receipt]
+    event_id: bytes
+    receipts: Receipts
     read_at: float  # monotonic seconds; when the store last said that this is all there is
+    saved: int = NO_EVENTS
 
 
 class Repository:
     """Loads aggregates, newest first out of a bounded cache."""
 
-    def __init__(self, store: EventStore, most: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        snapshots: Snapshots,
+        most: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
+        self._snapshots = snapshots
         self._most = most
         self._clock = clock
         self._cache: OrderedDict[str, Aggregate[Any]] = OrderedDict()
@@ -107,11 +108,25 @@ class Repository:
         if known is not None and (max_age is None or self._clock() - self._as_of(decider, known) < max_age):
             return known
         read_at = self._clock()
-        base = known or _nothing(decider, read_at)
-        aggregate = await self._catch_up(decider, stream, base, read_at)
+        if known is None:
+            aggregate = await self._begin(decider, stream, read_at)
+        else:
+            aggregate = await self._catch_up(decider, stream, known, read_at)
         if aggregate.revision != NO_EVENTS:
-            self._remember(decider.category, stream, aggregate)
+            self._remember(decider.category, stream, self._saved(decider, stream, aggregate))
         return aggregate
+
+    async def receipt(self, stream: str, aggregate: Aggregate[Any], request_id: str) -> Receipt | None:
+        """What a request came to whose events are in the aggregate; None if there are none of it."""
+        at_hand = aggregate.receipts.at_hand(request_id)
+        if at_hand is not None:
+            return at_hand
+        for revision in aggregate.receipts.may_be_at(request_id):
+            async for stored in self._store.read(stream, revision, 1):
+                metadata = codec.decode_metadata(stored.metadata)
+                if metadata is not None and metadata.request_id == request_id:
+                    return Receipt(revision, stored.commit_position or 0, metadata.payload_hash)
+        return None
 
     def appended(
         self,
@@ -120,44 +135,67 @@ class Repository:
         aggregate: Aggregate[S],
         *,
         events: Sequence[E],
+        event_id: bytes,
         request_id: str,
         receipt: Receipt,
     ) -> None:
-        """Take over what has just been written after `aggregate`."""
-        aggregate.receipts[request_id] = receipt
-        self._remember(
-            decider.category,
-            stream,
-            Aggregate(
-                state=decider.fold(events, aggregate.state),
-                revision=receipt.revision,
-                position=receipt.position,
-                receipts=aggregate.receipts,
-                read_at=aggregate.read_at,
-            ),
+        """Take over what has just been written after `aggregate`; `event_id` is that of the last event."""
+        aggregate.receipts.note(request_id, receipt, len(events))
+        grown = replace(
+            aggregate,
+            state=decider.fold(events, aggregate.state),
+            revision=receipt.revision,
+            position=receipt.position,
+            event_id=event_id,
         )
+        self._remember(decider.category, stream, self._saved(decider, stream, grown))
 
     def forget(self, stream: str) -> None:
         self._cache.pop(stream, None)
 
+    async def _begin(self, decider: Decider[S, C, E], stream: str, read_at: float) -> Aggregate[S]:
+        """A stream that nothing is remembered of: most are short, and one read brings all of it."""
+        newest = await self._store.newest(stream, self._snapshots.newest)
+        nothing = _nothing(decider, read_at)
+        if not newest or newest[0].stream_position == 0:
+            return _grown(decider, nothing, newest)
+        snapshot = await self._snapshots.find(decider, stream)
+        if snapshot is None:
+            return await self._catch_up(decider, stream, nothing, read_at)
+        if not newest[0].stream_position <= snapshot.revision <= newest[-1].stream_position:
+            newest = [event async for event in self._store.read(stream, snapshot.revision)]
+        after = [event for event in newest if event.stream_position >= snapshot.revision]
+        if not after or after[0].id.bytes != snapshot.event_id:
+            return await self._catch_up(decider, stream, nothing, read_at)  # the snapshot is of another history
+        return _grown(decider, _opened(snapshot, read_at), after[1:])
+
     async def _catch_up(
         self, decider: Decider[S, C, E], stream: str, base: Aggregate[S], read_at: float
     ) -> Aggregate[S]:
-        state, receipts, last = base.state, base.receipts, None
+        page: list[RecordedEvent] = []
+        aggregate = base
         async for stored in self._store.read(stream, base.revision + 1):
-            # an aggregate stops at an event it cannot read: deciding without it would be deciding on a false state
-            state = decider.evolve(state, cast(E, codec.decode(stored.type, stored.data)))
-            _note_receipt(receipts, stored)
-            last = stored
-        if last is None:
-            return replace(base, read_at=read_at)
-        return Aggregate(
-            state=state,
-            revision=last.stream_position,
-            position=last.commit_position or 0,
-            receipts=receipts,
-            read_at=read_at,
+            page.append(stored)
+            if len(page) == PAGE:
+                # so that a stream too long for one caller's patience is begun anew by none
+                aggregate = replace(_grown(decider, aggregate, page), read_at=float("-inf"))
+                self._remember(decider.category, stream, aggregate)
+                page = []
+        return replace(_grown(decider, aggregate, page), read_at=read_at)
+
+    def _saved(self, decider: Decider[S, C, E], stream: str, aggregate: Aggregate[S]) -> Aggregate[S]:
+        """Offer a snapshot if one is due. Whether it is ever written is not waited for."""
+        if not self._snapshots.due(aggregate.revision, aggregate.saved):
+            return aggregate
+        snapshot = Snapshot(
+            revision=aggregate.revision,
+            position=aggregate.position,
+            event_id=aggregate.event_id,
+            state=aggregate.state,
+            marks=aggregate.receipts.marks(aggregate.revision),
         )
+        self._snapshots.offer(decider, stream, snapshot, aggregate.saved)
+        return replace(aggregate, saved=aggregate.revision)
 
     def _as_of(self, decider: Decider[S, C, E], known: Aggregate[Any]) -> float:
         news = self._news.get(decider.category)
@@ -176,13 +214,7 @@ class Repository:
         if stored.stream_position != known.revision + 1:
             self.forget(stored.stream_name)
             return
-        _note_receipt(known.receipts, stored)
-        self._cache[stored.stream_name] = replace(
-            known,
-            state=decider.evolve(known.state, cast(E, codec.decode(stored.type, stored.data))),
-            revision=stored.stream_position,
-            position=stored.commit_position or 0,
-        )
+        self._cache[stored.stream_name] = _grown(decider, known, [stored])
 
     def _forget_category(self, category: str) -> None:
         for stream in [stream for stream in self._cache if stream.startswith(f"{category}-")]:
@@ -210,12 +242,46 @@ class Repository:
 
 
 def _nothing(decider: Decider[S, Any, Any], read_at: float) -> Aggregate[S]:
-    return Aggregate(state=decider.initial, revision=NO_EVENTS, position=0, receipts={}, read_at=read_at)
+    return Aggregate(
+        state=decider.initial, revision=NO_EVENTS, position=0, event_id=b"", receipts=Receipts(), read_at=read_at
+    )
 
 
-def _note_receipt(receipts: dict[str, Receipt], stored: RecordedEvent) -> None:
+def _opened(snapshot: Snapshot, read_at: float) -> Aggregate[Any]:
+    return Aggregate(
+        state=snapshot.state,
+        revision=snapshot.revision,
+        position=snapshot.position,
+        event_id=snapshot.event_id,
+        receipts=Receipts(snapshot.marks),
+        read_at=read_at,
+        saved=snapshot.revision,
+    )
+
+
+def _grown(decider: Decider[S, C, E], base: Aggregate[S], events: Sequence[RecordedEvent]) -> Aggregate[S]:
+    """The aggregate after events that come next in its stream."""
+    if not events:
+        return base
+    state = base.state
+    for stored in events:
+        # an aggregate stops at an event it cannot read: deciding without it would be deciding on a false state
+        state = decider.evolve(state, cast(E, codec.decode(stored.type, stored.data)))
+        _note_receipt(base.receipts, stored)
+    last = events[-1]
+    return replace(
+        base,
+        state=state,
+        revision=last.stream_position,
+        position=last.commit_position or 0,
+        event_id=last.id.bytes,
+    )
+
+
+def _note_receipt(receipts: Receipts, stored: RecordedEvent) -> None:
     metadata = codec.decode_metadata(stored.metadata)
-    if metadata is not None:
-        receipts[metadata.request_id] = Receipt(
-            stored.stream_position, stored.commit_position or 0, metadata.payload_hash
-        )
+    if metadata is None:
+        receipts.note_foreign(stored.stream_position)
+        return
+    receipt = Receipt(stored.stream_position, stored.commit_position or 0, metadata.payload_hash)
+    receipts.note(metadata.request_id, receipt)

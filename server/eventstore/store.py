@@ -4,8 +4,10 @@ Raises `WrongRevision` for a lost race and `StoreUnavailable` where the outcome 
 event ids are derived from the request.
 """
 
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from esdbclient import NewEvent, RecordedEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
@@ -15,7 +17,8 @@ from server.eventstore.pipeline import Pipeline, Unanswered
 from server.eventstore.reading import position_of, translated, whole
 
 NO_EVENTS = -1
-STORE_TIMEOUT = 5.0  # seconds; a store that needs longer than this for one append or read counts as down
+STORE_TIMEOUT = 5.0  # seconds; a store that needs longer than this for one append or page counts as down
+PAGE = 4_000  # events
 
 
 class WrongRevision(Exception):  # a lost race, not a defect
@@ -52,12 +55,29 @@ class EventStore:
                     stream, current_version=current_version, events=events, timeout=self._timeout
                 )
 
-    async def read(self, stream: str, start: int = 0) -> AsyncIterator[RecordedEvent]:
-        """The events of a stream from revision `start` on; none if the stream does not exist."""
+    async def read(self, stream: str, start: int = 0, most: int | None = None) -> AsyncIterator[RecordedEvent]:
+        """The events of a stream from revision `start` on; none if the stream does not exist.
+
+        Page by page, so that no stream is too long for the time that the store is given.
+        """
+        left = sys.maxsize if most is None else most
+        while left:
+            wanted = page = min(PAGE, left)
+            async for event in self._page(stream, stream_position=start, limit=page):
+                start, page = event.stream_position + 1, page - 1
+                yield event
+            if page:
+                return
+            left -= wanted
+
+    async def newest(self, stream: str, most: int) -> list[RecordedEvent]:
+        """The last events of a stream, oldest first; none if the stream does not exist."""
+        return [event async for event in self._page(stream, backwards=True, limit=most)][::-1]
+
+    async def _page(self, stream: str, **bounds: Any) -> AsyncIterator[RecordedEvent]:
         with translated():
             try:
-                reading = await self._client.read_stream(stream, stream_position=start, timeout=self._timeout)
-                async for event in whole(reading):
+                async for event in whole(await self._client.read_stream(stream, timeout=self._timeout, **bounds)):
                     yield event
             except NotFound:
                 return
@@ -73,6 +93,15 @@ class EventStore:
             )
             async for event in whole(reading):
                 yield event
+
+    async def keep_newest(self, stream: str, event: NewEvent, *, is_first: bool) -> None:
+        """Put an event at the end of a stream that keeps the last one only. `is_first`: no event is known there."""
+        with translated():
+            if is_first:
+                await self._client.set_stream_metadata(stream, metadata={"$maxCount": 1}, timeout=self._timeout)
+            await self._client.append_to_stream(
+                stream, current_version=StreamState.ANY, events=[event], timeout=self._timeout
+            )
 
     async def head(self) -> int:
         """The commit position of the last event in the log; 0 if there is none."""

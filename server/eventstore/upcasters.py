@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, get_type_hints
 
+from server.domain.address import Address
 from server.domain.money import Money
+from server.domain.order.events import OrderLine, OrderPlaced
 from server.domain.product.events import PriceChanged
 from server.domain.user.events import EmailChanged
 from server.eventstore.registry import ROWS, Row
@@ -70,7 +72,59 @@ def email_changed(old: EmailChangedV1) -> EmailChanged:
     return EmailChanged(user_id=old.user_id, email=old.email, previous_email="", at=old.at)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderLineV1:
+    line_id: str
+    sku: str
+    name: str
+    quantity: int
+    unit_price: Money
+    line_total: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderPlacedV1:
+    order_id: str
+    customer_id: str
+    lines: tuple[OrderLineV1, ...]
+    total: Money
+    address: Address
+    expires_at: datetime
+    at: datetime
+
+
+def order_placed(old: OrderPlacedV1) -> OrderPlaced:
+    """There were no discounts then, and no price of shipping: that much is known."""
+    nothing = Money(amount_minor=0, currency=old.total.currency)
+    lines = tuple(
+        OrderLine(
+            line_id=line.line_id,
+            sku=line.sku,
+            name=line.name,
+            quantity=line.quantity,
+            unit_price=line.unit_price,
+            line_total=line.line_total,
+            discount=nothing,
+        )
+        for line in old.lines
+    )
+    return OrderPlaced(
+        order_id=old.order_id,
+        customer_id=old.customer_id,
+        lines=lines,
+        discounts=(),
+        shipping=None,
+        goods_total=old.total,
+        discount_total=nothing,
+        total=old.total,
+        address=old.address,
+        expires_at=old.expires_at,
+        at=old.at,
+    )
+
+
 UPCASTERS = (
+    Upcaster("OrderPlaced", "OrderPlacedV2", order_placed),
     Upcaster("PriceChanged", "PriceChangedV2", price_changed),
     Upcaster("EmailChanged", "EmailChangedV2", email_changed),
 )

@@ -23,6 +23,7 @@ KEYS = {
     "authorisations": "authorisation_id",
     "captures": "capture_id",
     "refunds": "refund_id",
+    "discounts": "discount_id",
 }  # lists whose elements have a name of their own
 
 

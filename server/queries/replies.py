@@ -9,7 +9,7 @@ from protos.orders.v1 import queries_pb2 as orders_queries
 from protos.orders.v1 import types_pb2 as orders
 from protos.products.v1 import types_pb2 as products
 from protos.users.v1 import types_pb2 as users
-from server.readmodel.documents import PaymentSums, fulfilment, payment
+from server.readmodel.documents import PaymentSums, fulfilment, payment, taken_off
 
 Document = dict[str, Any]
 
@@ -25,6 +25,10 @@ def timestamp(micros: int | None) -> Timestamp | None:
 def order(document: Document) -> orders.Order:
     currency, lines, parcels = document["currency"], document["lines"], document["shipments"]
     units = sum(line["quantity"] for line in lines)
+    discounts, shipping = document.get("discounts", []), document.get("shipping")
+    goods = _goods(lines)
+    off = taken_off(goods, discounts)
+    total = _money(goods - sum(off) + (shipping["price_minor"] if shipping else 0), currency)
     return orders.Order(
         order_id=document["_id"],
         customer_id=document["customer_id"],
@@ -32,7 +36,7 @@ def order(document: Document) -> orders.Order:
         fulfilment=_fulfilment(units, [(_units(parcel["lines"]), parcel["status"]) for parcel in parcels]),
         currency=currency,
         lines=[_line(line, currency) for line in lines],
-        total=_total(lines, currency),
+        total=total,
         shipping_address=Address(**document["address"]) if document["address"] else None,
         shipments=[_shipment(parcel) for parcel in parcels],
         created_at=timestamp(document["created_at"]),
@@ -42,15 +46,30 @@ def order(document: Document) -> orders.Order:
         cancel_reason=document["cancel_reason"],
         hold_reason=document.get("hold_reason", ""),
         revision=document["revision"],
-        payment=_payment(_total(lines, currency), _sums(document.get("payments"))),
+        payment=_payment(total, _sums(document.get("payments"))),
         payments=_payments(document["payments"], currency) if "payments" in document else None,
         reject_reason=document.get("reject_reason", ""),
+        goods_total=_money(goods, currency),
+        discount_total=_money(sum(off), currency),
+        discounts=[
+            orders.AppliedDiscount(
+                discount_id=x["discount_id"],
+                name=x["name"],
+                amount=_money(amount, currency),
+            )
+            for x, amount in zip(discounts, off, strict=True)
+        ],
+        shipping=None
+        if shipping is None
+        else orders.ShippingMethod(method=shipping["method"], price=_money(shipping["price_minor"], currency)),
     )
 
 
 def order_summary(row: Document) -> orders.OrderSummary:
     units = sum(line["quantity"] for line in row["lines"])
-    total = _total(row["lines"], row["currency"])
+    goods = _goods(row["lines"])
+    off = sum(taken_off(goods, row.get("discounts", [])))
+    total = _money(goods - off + row.get("shipping_minor", 0), row["currency"])
     return orders.OrderSummary(
         order_id=row["_id"],
         customer_id=row["customer_id"],
@@ -114,6 +133,7 @@ def _line(line: Document, currency: str) -> orders.OrderLine:
         quantity=line["quantity"],
         unit_price=Money(amount_minor=line["price_minor"], currency=currency),
         line_total=Money(amount_minor=line["price_minor"] * line["quantity"], currency=currency),
+        discount=_money(line.get("discount_minor", 0), currency),
     )
 
 
@@ -129,16 +149,12 @@ def _shipment(parcel: Document) -> orders.Shipment:
 
 def _payments(payments: Document, currency: str) -> orders.Payments:
     sums = _sums(payments)
-
-    def money(amount_minor: int) -> Money:
-        return Money(amount_minor=amount_minor, currency=currency)
-
     return orders.Payments(
         authorisations=[
             orders.Authorisation(
                 authorisation_id=x["authorisation_id"],
                 status=orders.AuthorisationStatus.Value(f"AUTHORISATION_STATUS_{x['status']}"),
-                amount=money(x["amount_minor"]),
+                amount=_money(x["amount_minor"], currency),
                 failure_reason=x["failure_reason"],
             )
             for x in payments["authorisations"]
@@ -147,7 +163,7 @@ def _payments(payments: Document, currency: str) -> orders.Payments:
             orders.Capture(
                 capture_id=x["capture_id"],
                 authorisation_id=x["authorisation_id"],
-                amount=money(x["amount_minor"]),
+                amount=_money(x["amount_minor"], currency),
             )
             for x in payments["captures"]
         ],
@@ -155,15 +171,15 @@ def _payments(payments: Document, currency: str) -> orders.Payments:
             orders.Refund(
                 refund_id=x["refund_id"],
                 status=orders.RefundStatus.Value(f"REFUND_STATUS_{x['status']}"),
-                amount=money(x["amount_minor"]),
+                amount=_money(x["amount_minor"], currency),
                 reason=x["reason"],
                 failure_reason=x["failure_reason"],
             )
             for x in payments["refunds"]
         ],
-        authorised=money(sums["authorised_minor"]),
-        captured=money(sums["captured_minor"]),
-        refunded=money(sums["refunded_minor"]),
+        authorised=_money(sums["authorised_minor"], currency),
+        captured=_money(sums["captured_minor"], currency),
+        refunded=_money(sums["refunded_minor"], currency),
     )
 
 
@@ -198,7 +214,10 @@ def _units(parts: list[Document]) -> int:
     return sum(part["quantity"] for part in parts)
 
 
-def _total(lines: list[Document], currency: str) -> Money:
+def _goods(lines: list[Document]) -> int:
+    return sum(line["price_minor"] * line["quantity"] for line in lines)
+
+
+def _money(amount_minor: int, currency: str) -> Money:
     """A draft's sum may be beyond what an amount can hold; it cannot be placed then."""
-    total = sum(line["price_minor"] * line["quantity"] for line in lines)
-    return Money(amount_minor=min(total, 2**63 - 1), currency=currency)
+    return Money(amount_minor=min(amount_minor, 2**63 - 1), currency=currency)

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NotRequired, TypedDict
 
+from server.domain.order.events import DiscountApplied, OrderPlaced
+from server.domain.order.pricing import Discount, amounts_off
+
 Index = tuple[tuple[str, int], ...]
 
 
@@ -16,6 +19,21 @@ class Line(TypedDict):
     sku: str
     name: str
     quantity: int
+    price_minor: int
+    discount_minor: NotRequired[int]  # its share of the discounts, if there were any when it was placed
+
+
+class DiscountRow(TypedDict):
+    """What is off: an amount, or basis points of what earlier ones have left. Once placed, all are amounts."""
+
+    discount_id: str
+    name: str
+    amount_minor: int | None
+    basis_points: int
+
+
+class ShippingRow(TypedDict):
+    method: str
     price_minor: int
 
 
@@ -74,6 +92,8 @@ class OrderDetail(TypedDict):
     hold_reason: NotRequired[str]  # once it was held
     reject_reason: NotRequired[str]  # if it was rejected
     payments: NotRequired[Payments]  # from the first payment on
+    discounts: NotRequired[list[DiscountRow]]  # from the first on
+    shipping: NotRequired[ShippingRow]  # once it was said
     revision: int
 
 
@@ -108,6 +128,8 @@ class OrderRow(TypedDict):
     created_at: int
     placed_at: int | None
     payments: NotRequired[PaymentSums]  # from the first payment on
+    discounts: NotRequired[list[DiscountRow]]  # from the first on
+    shipping_minor: NotRequired[int]  # once it was said
 
 
 class CustomerOrders(TypedDict):
@@ -207,3 +229,21 @@ def payment(total: int, sums: PaymentSums | None) -> str:
     if sums["authorised_minor"]:
         return "AUTHORISED" if sums["authorised_minor"] >= total else "PARTIALLY_AUTHORISED"
     return "VOIDED" if sums["voided"] else "FAILED" if sums["failed"] else "UNPAID"
+
+
+def discount_row(e: DiscountApplied) -> DiscountRow:
+    amount = None if e.amount is None else e.amount.amount_minor
+    return {"discount_id": e.discount_id, "name": e.name, "amount_minor": amount, "basis_points": e.basis_points}
+
+
+def fixed_discounts(e: OrderPlaced) -> list[DiscountRow]:
+    """From placing on a discount is the amount it came to."""
+    return [
+        {"discount_id": x.discount_id, "name": x.name, "amount_minor": x.amount.amount_minor, "basis_points": 0}
+        for x in e.discounts
+    ]
+
+
+def taken_off(goods_minor: int, discounts: list[DiscountRow]) -> list[int]:
+    """What each discount comes to."""
+    return amounts_off(goods_minor, [Discount(**row) for row in discounts])

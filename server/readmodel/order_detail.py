@@ -5,6 +5,8 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from server.domain.order.events import (
+    DiscountApplied,
+    DiscountRemoved,
     HoldReleased,
     LineAdded,
     LineQuantityChanged,
@@ -29,9 +31,18 @@ from server.domain.order.events import (
     ShipmentDelivered,
     ShipmentDispatched,
     ShippingAddressChanged,
+    ShippingMethodSet,
 )
 from server.eventstore.recorded import Recorded
-from server.readmodel.documents import Line, OrderDetail, Parcel, Payments, to_micros
+from server.readmodel.documents import (
+    Line,
+    OrderDetail,
+    Parcel,
+    Payments,
+    discount_row,
+    fixed_discounts,
+    to_micros,
+)
 
 Reduce = Callable[[OrderDetail | None, Recorded[Any]], OrderDetail | None]
 R = TypeVar("R", bound=Callable[..., OrderDetail])
@@ -108,10 +119,32 @@ def address_changed(doc: OrderDetail | None, e: Recorded[ShippingAddressChanged]
     return changed(doc, e, address=asdict(e.data.address))
 
 
+@on(ShippingMethodSet)
+def shipping_set(doc: OrderDetail | None, e: Recorded[ShippingMethodSet]) -> OrderDetail:
+    return changed(doc, e, shipping={"method": e.data.method, "price_minor": e.data.price.amount_minor})
+
+
+@on(DiscountApplied)
+def discounted(doc: OrderDetail | None, e: Recorded[DiscountApplied]) -> OrderDetail:
+    before = doc.get("discounts", []) if doc else []
+    return changed(doc, e, discounts=[*before, discount_row(e.data)])
+
+
+@on(DiscountRemoved)
+def discount_removed(doc: OrderDetail | None, e: Recorded[DiscountRemoved]) -> OrderDetail:
+    before = doc.get("discounts", []) if doc else []
+    return changed(doc, e, discounts=[x for x in before if x["discount_id"] != e.data.discount_id])
+
+
 @on(OrderPlaced)
 def placed(doc: OrderDetail | None, e: Recorded[OrderPlaced]) -> OrderDetail:
     at, expires_at = to_micros(e.data.at), to_micros(e.data.expires_at)
-    return changed(doc, e, status="PLACED", placed_at=at, expires_at=expires_at)
+    now = changed(doc, e, status="PLACED", placed_at=at, expires_at=expires_at)
+    if not e.data.discounts:
+        return now
+    shares = {line.line_id: line.discount.amount_minor for line in e.data.lines}
+    shared = [{**line, "discount_minor": shares[line["line_id"]]} for line in lines(doc)]
+    return changed(now, e, lines=shared, discounts=fixed_discounts(e.data))
 
 
 @on(OrderConfirmed)

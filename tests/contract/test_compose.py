@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic_settings import BaseSettings
 
 from projections.config import Settings as ProjectionSettings
 from server.config import Settings as ServerSettings
@@ -17,7 +18,11 @@ ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = {"commands": ServerSettings, "queries": ServerSettings, "projections": ProjectionSettings}
+OURS: dict[str, type[BaseSettings]] = {
+    "commands": ServerSettings,
+    "queries": ServerSettings,
+    "projections": ProjectionSettings,
+}
 
 
 def every(key: str) -> Iterator[tuple[str, Any]]:

@@ -87,7 +87,7 @@ def test_an_order_from_the_command_line_and_back(line: Line) -> None:
         "OrderCreated",
         "LineAdded",
         "ShippingAddressChanged",
-        "OrderPlaced",
+        "OrderPlacedV2",
     ]
 
     assert line("verify", "--json")["differences"] == 0
@@ -147,6 +147,17 @@ def test_an_order_is_paid_refunded_and_completed(line: Line) -> None:
     where = ("--name", "Dan", "--street", "1 High St", "--city", "Ghent", "--postal-code", "9000", "--country", "BE")
     made = line("orders", "create", "--customer", dan, "--line", "rye:2", *where, "--json")
     order_id = made["order_id"]
+    line("orders", "set-shipping", order_id, "express", "4.95")
+    line("orders", "set-shipping", order_id, "post", "1.00")
+    line("orders", "discount", order_id, "d1", "12.5%", "--name", "spring sale")
+    assert "share" in line("orders", "discount", order_id, "d2", "12.345%", code=2)
+    assert "DISCOUNT_EXCEEDS_TOTAL" in line("orders", "discount", order_id, "d2", "7.01", code=3)
+    line("orders", "discount", order_id, "d3", "1.00")
+    token = line("orders", "remove-discount", order_id, "d3", "--json")["consistency_token"]
+    line("orders", "get", order_id, "--token", token, "--json")
+    shown = line("orders", "get", order_id)
+    assert "spring sale: -1.00 EUR" in shown
+    assert "post: 1.00 EUR" in shown
     line("orders", "place", order_id)
     line("payments", "fail", order_id, "a1", "--reason", "card declined")
     line("payments", "authorise", order_id, "a2", "5.00")

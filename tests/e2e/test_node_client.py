@@ -42,7 +42,7 @@ async def test_a_node_client_places_an_order_and_reads_it_back(
         "status": "ORDER_STATUS_PLACED",
         "total": "700",
         "listed": True,
-        "events": ["OrderCreated", "LineAdded", "ShippingAddressChanged", "OrderPlaced"],
+        "events": ["OrderCreated", "LineAdded", "ShippingAddressChanged", "OrderPlacedV2"],
         "typed": "700",
         "refused": {"code": 9, "details": 1},
     }

@@ -27,7 +27,15 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     orders.quantity_changed(),
     orders.line_removed(),
     orders.address_changed(),
-    orders.placed(orders.order_line("tea", 2, 350), orders.order_line("milk", 3, 101)),
+    orders.shipping_set(),
+    orders.discounted(amount=100),
+    orders.discount_removed(),
+    orders.placed(
+        orders.order_line("tea", 2, 350, discount=70),
+        orders.order_line("milk", 3, 101, discount=30),
+        discounts=(orders.off(amount=100),),
+        shipping=orders.by("express", 500),
+    ),
     orders.confirmed(),
     orders.cancelled(),
     orders.held(),
@@ -67,5 +75,6 @@ EXAMPLES: tuple[DomainEvent, ...] = (
 # golden file of a former shape → what it is read as
 LIFTED: dict[str, DomainEvent] = {
     "PriceChanged.v1": PriceChanged(sku="tea", price=euros(400), previous=None, at=NOON.replace(microsecond=123456)),
+    "OrderPlaced.v1": orders.placed(orders.order_line("tea", 2, 350), orders.order_line("milk", 3, 101)),
     "EmailChanged.v1": EmailChanged(user_id=ANN, email="ann@example.com", previous_email="", at=NOON),
 }

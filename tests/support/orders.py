@@ -7,6 +7,7 @@ from server.domain.address import Address
 from server.domain.money import Money
 from server.domain.order.commands import (
     AddLine,
+    ApplyDiscount,
     CancelOrder,
     CapturePayment,
     ChangeLineQuantity,
@@ -29,11 +30,16 @@ from server.domain.order.commands import (
     RefundPayment,
     RejectOrder,
     ReleaseHold,
+    RemoveDiscount,
     RemoveLine,
+    SetShippingMethod,
     SettleRefund,
     VoidAuthorisation,
 )
 from server.domain.order.events import (
+    AppliedDiscount,
+    DiscountApplied,
+    DiscountRemoved,
     HoldReleased,
     LineAdded,
     LineQuantity,
@@ -59,6 +65,8 @@ from server.domain.order.events import (
     ShipmentDelivered,
     ShipmentDispatched,
     ShippingAddressChanged,
+    ShippingMethod,
+    ShippingMethodSet,
 )
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -73,7 +81,7 @@ def euros(amount_minor: int) -> Money:
     return Money(amount_minor=amount_minor, currency="EUR")
 
 
-def order_line(line_id: str = "tea", quantity: int = 2, price: int = 350) -> OrderLine:
+def order_line(line_id: str = "tea", quantity: int = 2, price: int = 350, discount: int = 0) -> OrderLine:
     return OrderLine(
         line_id=line_id,
         sku=line_id,
@@ -81,6 +89,7 @@ def order_line(line_id: str = "tea", quantity: int = 2, price: int = 350) -> Ord
         quantity=quantity,
         unit_price=euros(price),
         line_total=euros(price * quantity),
+        discount=euros(discount),
     )
 
 
@@ -118,12 +127,20 @@ def address_changed(address: Address = HOME) -> ShippingAddressChanged:
 
 
 def placed(*lines: OrderLine, **changes: Any) -> OrderPlaced:
+    """With `discounts` that are the sum of the lines' shares, if they are given."""
     lines = lines or (order_line(),)
+    goods = sum(line.line_total.amount_minor for line in lines)
+    off = sum(line.discount.amount_minor for line in lines)
+    shipping = changes.get("shipping")
     fields: dict[str, Any] = {
         "order_id": ORDER_ID,
         "customer_id": ANN,
         "lines": lines,
-        "total": euros(sum(line.line_total.amount_minor for line in lines)),
+        "discounts": (),
+        "shipping": None,
+        "goods_total": euros(goods),
+        "discount_total": euros(off),
+        "total": euros(goods - off + (shipping.price.amount_minor if shipping else 0)),
         "address": HOME,
         "expires_at": LATER,
         "at": NOON,
@@ -177,6 +194,33 @@ def dispatched(shipment_id: str = "s1", carrier: str = "bpost", tracking_number:
 
 def delivered(shipment_id: str = "s1") -> ShipmentDelivered:
     return ShipmentDelivered(order_id=ORDER_ID, shipment_id=shipment_id, at=NOON)
+
+
+def shipping_set(price: int = 500, method: str = "express") -> ShippingMethodSet:
+    return ShippingMethodSet(order_id=ORDER_ID, method=method, price=euros(price), at=NOON)
+
+
+def discounted(discount_id: str = "d1", *, amount: int = 0, basis_points: int = 0) -> DiscountApplied:
+    return DiscountApplied(
+        order_id=ORDER_ID,
+        discount_id=discount_id,
+        name="spring sale",
+        amount=euros(amount) if amount else None,
+        basis_points=basis_points,
+        at=NOON,
+    )
+
+
+def discount_removed(discount_id: str = "d1") -> DiscountRemoved:
+    return DiscountRemoved(order_id=ORDER_ID, discount_id=discount_id, at=NOON)
+
+
+def off(discount_id: str = "d1", amount: int = 100) -> AppliedDiscount:
+    return AppliedDiscount(discount_id=discount_id, name="spring sale", amount=euros(amount))
+
+
+def by(method: str = "express", price: int = 500) -> ShippingMethod:
+    return ShippingMethod(method=method, price=euros(price))
 
 
 def rejected(**changes: Any) -> OrderRejected:
@@ -302,6 +346,28 @@ def dispatch(shipment_id: str = "s1", carrier: str = "bpost", tracking_number: s
 
 def deliver(shipment_id: str = "s1") -> ConfirmDelivery:
     return ConfirmDelivery(order_id=ORDER_ID, shipment_id=shipment_id, at=NOON)
+
+
+def set_shipping(price: int = 500, method: str = "express", currency: str = "EUR") -> SetShippingMethod:
+    money = Money(amount_minor=price, currency=currency)
+    return SetShippingMethod(order_id=ORDER_ID, method=method, price=money, at=NOON)
+
+
+def discount(
+    discount_id: str = "d1", *, amount: int | None = None, basis_points: int = 0, currency: str = "EUR"
+) -> ApplyDiscount:
+    return ApplyDiscount(
+        order_id=ORDER_ID,
+        discount_id=discount_id,
+        name="spring sale",
+        amount=None if amount is None else Money(amount_minor=amount, currency=currency),
+        basis_points=basis_points,
+        at=NOON,
+    )
+
+
+def remove_discount(discount_id: str = "d1") -> RemoveDiscount:
+    return RemoveDiscount(order_id=ORDER_ID, discount_id=discount_id, at=NOON)
 
 
 def reject() -> RejectOrder:

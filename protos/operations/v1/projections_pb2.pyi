@@ -306,6 +306,7 @@ class VerifyProjectionsResponse(google.protobuf.message.Message):
 
     PROGRESS_FIELD_NUMBER: builtins.int
     RESULT_FIELD_NUMBER: builtins.int
+    SNAPSHOTS_FIELD_NUMBER: builtins.int
     @property
     def progress(self) -> Global___VerifyProgress:
         """progress is sent now and then."""
@@ -314,15 +315,20 @@ class VerifyProjectionsResponse(google.protobuf.message.Message):
     def result(self) -> Global___VerifyResult:
         """result is sent once per view."""
 
+    @property
+    def snapshots(self) -> Global___VerifyResult:
+        """snapshots is sent once if all is checked: the verdict on the snapshots of long streams."""
+
     def __init__(
         self,
         *,
         progress: Global___VerifyProgress | None = ...,
         result: Global___VerifyResult | None = ...,
+        snapshots: Global___VerifyResult | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["message", b"message", "progress", b"progress", "result", b"result"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["message", b"message", "progress", b"progress", "result", b"result"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["progress", "result"] | None: ...
+    def HasField(self, field_name: typing.Literal["message", b"message", "progress", b"progress", "result", b"result", "snapshots", b"snapshots"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["message", b"message", "progress", b"progress", "result", b"result", "snapshots", b"snapshots"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["progress", "result", "snapshots"] | None: ...
 
 Global___VerifyProjectionsResponse: typing_extensions.TypeAlias = VerifyProjectionsResponse
 
@@ -366,7 +372,7 @@ class VerifyResult(google.protobuf.message.Message):
     LISTED_FIELD_NUMBER: builtins.int
     STREAMS_FIELD_NUMBER: builtins.int
     view: builtins.str
-    """view is its name."""
+    """view is its name; empty for the snapshots of long streams, of which each counts as a document."""
     documents: builtins.int
     """documents is the number of documents in the view."""
     events: builtins.int

@@ -95,7 +95,8 @@ class ProjectionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def VerifyProjections(self, request, context):
-        """VerifyProjections folds the log anew and compares every document; it ends with one result per view.
+        """VerifyProjections folds the log anew and compares every document; it ends with one result per view, and one for
+        the snapshots of long streams if all is checked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -169,7 +169,9 @@ class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType
     """ResumeProjection lets a paused view go on from its checkpoint."""
 
     VerifyProjections: _ProjectionServiceVerifyProjectionsType
-    """VerifyProjections folds the log anew and compares every document; it ends with one result per view."""
+    """VerifyProjections folds the log anew and compares every document; it ends with one result per view, and one for
+    the snapshots of long streams if all is checked.
+    """
 
 ProjectionServiceAsyncStub: typing_extensions.TypeAlias = ProjectionServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -235,6 +237,8 @@ class ProjectionServiceServicer(metaclass=abc.ABCMeta):
         request: protos.operations.v1.projections_pb2.VerifyProjectionsRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[protos.operations.v1.projections_pb2.VerifyProjectionsResponse], collections.abc.AsyncIterator[protos.operations.v1.projections_pb2.VerifyProjectionsResponse]]:
-        """VerifyProjections folds the log anew and compares every document; it ends with one result per view."""
+        """VerifyProjections folds the log anew and compares every document; it ends with one result per view, and one for
+        the snapshots of long streams if all is checked.
+        """
 
 def add_ProjectionServiceServicer_to_server(servicer: ProjectionServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

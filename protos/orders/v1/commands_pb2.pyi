@@ -1314,6 +1314,193 @@ class RecordRefundFailureResponse(google.protobuf.message.Message):
 Global___RecordRefundFailureResponse: typing_extensions.TypeAlias = RecordRefundFailureResponse
 
 @typing.final
+class SetShippingMethodRequest(google.protobuf.message.Message):
+    """SetShippingMethodRequest says how a draft will be sent and what that costs."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    METHOD_FIELD_NUMBER: builtins.int
+    PRICE_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
+    order_id: builtins.str
+    """order_id is a UUID."""
+    method: builtins.str
+    """method is what the shop calls it, 1 to 64 characters, e.g. "express"."""
+    @property
+    def price(self) -> protos.common.v1.types_pb2.Money:
+        """price is what sending costs, 0 or more, in the order's currency."""
+
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        order_id: builtins.str = ...,
+        method: builtins.str = ...,
+        price: protos.common.v1.types_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "price", b"price"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "method", b"method", "order_id", b"order_id", "price", b"price", "request_id", b"request_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___SetShippingMethodRequest: typing_extensions.TypeAlias = SetShippingMethodRequest
+
+@typing.final
+class SetShippingMethodResponse(google.protobuf.message.Message):
+    """SetShippingMethodResponse says where the order now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the order's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___SetShippingMethodResponse: typing_extensions.TypeAlias = SetShippingMethodResponse
+
+@typing.final
+class ApplyDiscountRequest(google.protobuf.message.Message):
+    """ApplyDiscountRequest takes something off the goods of a draft."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    DISCOUNT_ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    BASIS_POINTS_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
+    order_id: builtins.str
+    """order_id is a UUID."""
+    discount_id: builtins.str
+    """discount_id names the discount, 1 to 64 characters, unique in the order: the same again is no change."""
+    name: builtins.str
+    """name is what the customer is told, 1 to 100 characters."""
+    basis_points: builtins.int
+    """basis_points are hundredths of a percent of what the discounts before it have left, 1 to 10000; half a minor unit
+    is rounded up.
+    """
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is at least 1, in the order's currency, and no more than the discounts before it have left."""
+
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        order_id: builtins.str = ...,
+        discount_id: builtins.str = ...,
+        name: builtins.str = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        basis_points: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "basis_points", b"basis_points", "expected_revision", b"expected_revision", "value", b"value"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "basis_points", b"basis_points", "discount_id", b"discount_id", "expected_revision", b"expected_revision", "name", b"name", "order_id", b"order_id", "request_id", b"request_id", "value", b"value"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["value", b"value"]) -> typing.Literal["amount", "basis_points"] | None: ...
+
+Global___ApplyDiscountRequest: typing_extensions.TypeAlias = ApplyDiscountRequest
+
+@typing.final
+class ApplyDiscountResponse(google.protobuf.message.Message):
+    """ApplyDiscountResponse says where the order now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the order's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___ApplyDiscountResponse: typing_extensions.TypeAlias = ApplyDiscountResponse
+
+@typing.final
+class RemoveDiscountRequest(google.protobuf.message.Message):
+    """RemoveDiscountRequest takes a discount back."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    DISCOUNT_ID_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
+    order_id: builtins.str
+    """order_id is a UUID."""
+    discount_id: builtins.str
+    """discount_id names the discount."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        order_id: builtins.str = ...,
+        discount_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "discount_id", b"discount_id", "expected_revision", b"expected_revision", "order_id", b"order_id", "request_id", b"request_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___RemoveDiscountRequest: typing_extensions.TypeAlias = RemoveDiscountRequest
+
+@typing.final
+class RemoveDiscountResponse(google.protobuf.message.Message):
+    """RemoveDiscountResponse says where the order now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the order's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___RemoveDiscountResponse: typing_extensions.TypeAlias = RemoveDiscountResponse
+
+@typing.final
 class NewLine(google.protobuf.message.Message):
     """NewLine is a line as the caller gives it: the price comes from the product."""
 

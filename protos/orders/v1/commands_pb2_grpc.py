@@ -150,6 +150,21 @@ class OrderCommandServiceStub(object):
                 request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordRefundFailureRequest.SerializeToString,
                 response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordRefundFailureResponse.FromString,
                 _registered_method=True)
+        self.SetShippingMethod = channel.unary_unary(
+                '/orders.v1.OrderCommandService/SetShippingMethod',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.SetShippingMethodRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.SetShippingMethodResponse.FromString,
+                _registered_method=True)
+        self.ApplyDiscount = channel.unary_unary(
+                '/orders.v1.OrderCommandService/ApplyDiscount',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ApplyDiscountRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ApplyDiscountResponse.FromString,
+                _registered_method=True)
+        self.RemoveDiscount = channel.unary_unary(
+                '/orders.v1.OrderCommandService/RemoveDiscount',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RemoveDiscountRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RemoveDiscountResponse.FromString,
+                _registered_method=True)
 
 
 class OrderCommandServiceServicer(object):
@@ -192,7 +207,7 @@ class OrderCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PlaceOrder(self, request, context):
-        """PlaceOrder fixes lines and prices; refused if a price has moved.
+        """PlaceOrder fixes lines, prices, discounts and shipping; refused if a price has moved.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -321,6 +336,27 @@ class OrderCommandServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetShippingMethod(self, request, context):
+        """SetShippingMethod says how a draft will be sent and what that costs; ORDER_NOT_EDITABLE once it is placed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApplyDiscount(self, request, context):
+        """ApplyDiscount takes something off the goods of a draft, an amount or a share; several are taken off one after the other.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveDiscount(self, request, context):
+        """RemoveDiscount takes a discount back; no change if the draft has none of that id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OrderCommandServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -438,6 +474,21 @@ def add_OrderCommandServiceServicer_to_server(servicer, server):
                     servicer.RecordRefundFailure,
                     request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordRefundFailureRequest.FromString,
                     response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordRefundFailureResponse.SerializeToString,
+            ),
+            'SetShippingMethod': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetShippingMethod,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.SetShippingMethodRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.SetShippingMethodResponse.SerializeToString,
+            ),
+            'ApplyDiscount': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyDiscount,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ApplyDiscountRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ApplyDiscountResponse.SerializeToString,
+            ),
+            'RemoveDiscount': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveDiscount,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RemoveDiscountRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RemoveDiscountResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1062,6 +1113,87 @@ class OrderCommandService(object):
             '/orders.v1.OrderCommandService/RecordRefundFailure',
             protos_dot_orders_dot_v1_dot_commands__pb2.RecordRefundFailureRequest.SerializeToString,
             protos_dot_orders_dot_v1_dot_commands__pb2.RecordRefundFailureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetShippingMethod(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/SetShippingMethod',
+            protos_dot_orders_dot_v1_dot_commands__pb2.SetShippingMethodRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.SetShippingMethodResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyDiscount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/ApplyDiscount',
+            protos_dot_orders_dot_v1_dot_commands__pb2.ApplyDiscountRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.ApplyDiscountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveDiscount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/RemoveDiscount',
+            protos_dot_orders_dot_v1_dot_commands__pb2.RemoveDiscountRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.RemoveDiscountResponse.FromString,
             options,
             channel_credentials,
             insecure,

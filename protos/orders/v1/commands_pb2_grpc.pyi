@@ -393,7 +393,55 @@ _OrderCommandServiceRecordRefundFailureType = typing_extensions.TypeVar(
     ],
 )
 
-class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType, _OrderCommandServiceAddLineType, _OrderCommandServiceChangeLineQuantityType, _OrderCommandServiceRemoveLineType, _OrderCommandServiceChangeShippingAddressType, _OrderCommandServicePlaceOrderType, _OrderCommandServiceConfirmOrderType, _OrderCommandServiceHoldOrderType, _OrderCommandServiceReleaseHoldType, _OrderCommandServiceCancelOrderType, _OrderCommandServiceCreateShipmentType, _OrderCommandServiceDispatchShipmentType, _OrderCommandServiceConfirmDeliveryType, _OrderCommandServiceRejectOrderType, _OrderCommandServiceExpireOrderType, _OrderCommandServiceCompleteOrderType, _OrderCommandServiceRecordAuthorisationType, _OrderCommandServiceRecordPaymentFailureType, _OrderCommandServiceVoidAuthorisationType, _OrderCommandServiceCapturePaymentType, _OrderCommandServiceRefundPaymentType, _OrderCommandServiceSettleRefundType, _OrderCommandServiceRecordRefundFailureType]):
+_OrderCommandServiceSetShippingMethodType = typing_extensions.TypeVar(
+    '_OrderCommandServiceSetShippingMethodType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.SetShippingMethodRequest,
+        protos.orders.v1.commands_pb2.SetShippingMethodResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.SetShippingMethodRequest,
+        protos.orders.v1.commands_pb2.SetShippingMethodResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.SetShippingMethodRequest,
+        protos.orders.v1.commands_pb2.SetShippingMethodResponse,
+    ],
+)
+
+_OrderCommandServiceApplyDiscountType = typing_extensions.TypeVar(
+    '_OrderCommandServiceApplyDiscountType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ApplyDiscountRequest,
+        protos.orders.v1.commands_pb2.ApplyDiscountResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ApplyDiscountRequest,
+        protos.orders.v1.commands_pb2.ApplyDiscountResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ApplyDiscountRequest,
+        protos.orders.v1.commands_pb2.ApplyDiscountResponse,
+    ],
+)
+
+_OrderCommandServiceRemoveDiscountType = typing_extensions.TypeVar(
+    '_OrderCommandServiceRemoveDiscountType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RemoveDiscountRequest,
+        protos.orders.v1.commands_pb2.RemoveDiscountResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RemoveDiscountRequest,
+        protos.orders.v1.commands_pb2.RemoveDiscountResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RemoveDiscountRequest,
+        protos.orders.v1.commands_pb2.RemoveDiscountResponse,
+    ],
+)
+
+class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType, _OrderCommandServiceAddLineType, _OrderCommandServiceChangeLineQuantityType, _OrderCommandServiceRemoveLineType, _OrderCommandServiceChangeShippingAddressType, _OrderCommandServicePlaceOrderType, _OrderCommandServiceConfirmOrderType, _OrderCommandServiceHoldOrderType, _OrderCommandServiceReleaseHoldType, _OrderCommandServiceCancelOrderType, _OrderCommandServiceCreateShipmentType, _OrderCommandServiceDispatchShipmentType, _OrderCommandServiceConfirmDeliveryType, _OrderCommandServiceRejectOrderType, _OrderCommandServiceExpireOrderType, _OrderCommandServiceCompleteOrderType, _OrderCommandServiceRecordAuthorisationType, _OrderCommandServiceRecordPaymentFailureType, _OrderCommandServiceVoidAuthorisationType, _OrderCommandServiceCapturePaymentType, _OrderCommandServiceRefundPaymentType, _OrderCommandServiceSettleRefundType, _OrderCommandServiceRecordRefundFailureType, _OrderCommandServiceSetShippingMethodType, _OrderCommandServiceApplyDiscountType, _OrderCommandServiceRemoveDiscountType]):
     """OrderCommandService changes orders. Every call may be repeated with the same request_id."""
 
     @typing.overload
@@ -489,6 +537,18 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.commands_pb2.RecordRefundFailureRequest,
             protos.orders.v1.commands_pb2.RecordRefundFailureResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.SetShippingMethodRequest,
+            protos.orders.v1.commands_pb2.SetShippingMethodResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.ApplyDiscountRequest,
+            protos.orders.v1.commands_pb2.ApplyDiscountResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RemoveDiscountRequest,
+            protos.orders.v1.commands_pb2.RemoveDiscountResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -586,6 +646,18 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
             protos.orders.v1.commands_pb2.RecordRefundFailureRequest,
             protos.orders.v1.commands_pb2.RecordRefundFailureResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.SetShippingMethodRequest,
+            protos.orders.v1.commands_pb2.SetShippingMethodResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.ApplyDiscountRequest,
+            protos.orders.v1.commands_pb2.ApplyDiscountResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RemoveDiscountRequest,
+            protos.orders.v1.commands_pb2.RemoveDiscountResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     CreateOrder: _OrderCommandServiceCreateOrderType
@@ -604,7 +676,7 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
     """ChangeShippingAddress sets where the goods go, until the first dispatch."""
 
     PlaceOrder: _OrderCommandServicePlaceOrderType
-    """PlaceOrder fixes lines and prices; refused if a price has moved."""
+    """PlaceOrder fixes lines, prices, discounts and shipping; refused if a price has moved."""
 
     ConfirmOrder: _OrderCommandServiceConfirmOrderType
     """ConfirmOrder commits the shop to a placed order."""
@@ -664,6 +736,15 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
 
     RecordRefundFailure: _OrderCommandServiceRecordRefundFailureType
     """RecordRefundFailure records that a requested refund was not paid out: its amount may be refunded under another id."""
+
+    SetShippingMethod: _OrderCommandServiceSetShippingMethodType
+    """SetShippingMethod says how a draft will be sent and what that costs; ORDER_NOT_EDITABLE once it is placed."""
+
+    ApplyDiscount: _OrderCommandServiceApplyDiscountType
+    """ApplyDiscount takes something off the goods of a draft, an amount or a share; several are taken off one after the other."""
+
+    RemoveDiscount: _OrderCommandServiceRemoveDiscountType
+    """RemoveDiscount takes a discount back; no change if the draft has none of that id."""
 
 OrderCommandServiceAsyncStub: typing_extensions.TypeAlias = OrderCommandServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -758,6 +839,18 @@ OrderCommandServiceAsyncStub: typing_extensions.TypeAlias = OrderCommandServiceS
         protos.orders.v1.commands_pb2.RecordRefundFailureRequest,
         protos.orders.v1.commands_pb2.RecordRefundFailureResponse,
     ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.SetShippingMethodRequest,
+        protos.orders.v1.commands_pb2.SetShippingMethodResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ApplyDiscountRequest,
+        protos.orders.v1.commands_pb2.ApplyDiscountResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RemoveDiscountRequest,
+        protos.orders.v1.commands_pb2.RemoveDiscountResponse,
+    ],
 ]
 
 class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
@@ -809,7 +902,7 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.commands_pb2.PlaceOrderRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.PlaceOrderResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.PlaceOrderResponse]]:
-        """PlaceOrder fixes lines and prices; refused if a price has moved."""
+        """PlaceOrder fixes lines, prices, discounts and shipping; refused if a price has moved."""
 
     @abc.abstractmethod
     def ConfirmOrder(
@@ -954,5 +1047,29 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.RecordRefundFailureResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RecordRefundFailureResponse]]:
         """RecordRefundFailure records that a requested refund was not paid out: its amount may be refunded under another id."""
+
+    @abc.abstractmethod
+    def SetShippingMethod(
+        self,
+        request: protos.orders.v1.commands_pb2.SetShippingMethodRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.SetShippingMethodResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.SetShippingMethodResponse]]:
+        """SetShippingMethod says how a draft will be sent and what that costs; ORDER_NOT_EDITABLE once it is placed."""
+
+    @abc.abstractmethod
+    def ApplyDiscount(
+        self,
+        request: protos.orders.v1.commands_pb2.ApplyDiscountRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.ApplyDiscountResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.ApplyDiscountResponse]]:
+        """ApplyDiscount takes something off the goods of a draft, an amount or a share; several are taken off one after the other."""
+
+    @abc.abstractmethod
+    def RemoveDiscount(
+        self,
+        request: protos.orders.v1.commands_pb2.RemoveDiscountRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.RemoveDiscountResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RemoveDiscountResponse]]:
+        """RemoveDiscount takes a discount back; no change if the draft has none of that id."""
 
 def add_OrderCommandServiceServicer_to_server(servicer: OrderCommandServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -106,6 +106,16 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: something is left to do before it is complete. Metadata: order_id, undelivered_units,
     unpaid_minor, refunding_minor.
     """
+    ERROR_REASON_DISCOUNT_INVALID: _ErrorReason.ValueType  # 36
+    """INVALID_ARGUMENT: a discount is an amount, or 1 to 10000 basis points. Metadata: discount_id, basis_points."""
+    ERROR_REASON_DISCOUNT_EXISTS: _ErrorReason.ValueType  # 37
+    """FAILED_PRECONDITION: the discount id stands for another discount. Metadata: order_id, discount_id."""
+    ERROR_REASON_DISCOUNT_EXCEEDS_TOTAL: _ErrorReason.ValueType  # 38
+    """FAILED_PRECONDITION: a discount takes off more than the ones before it have left; when placing, remove it first.
+    Metadata: order_id, discount_id, amount_minor, goods_minor.
+    """
+    ERROR_REASON_TOO_MANY_DISCOUNTS: _ErrorReason.ValueType  # 39
+    """RESOURCE_EXHAUSTED: at most 20 discounts. Metadata: order_id, most."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -194,4 +204,14 @@ ERROR_REASON_ORDER_OPEN_ITEMS: ErrorReason.ValueType  # 35
 """FAILED_PRECONDITION: something is left to do before it is complete. Metadata: order_id, undelivered_units,
 unpaid_minor, refunding_minor.
 """
+ERROR_REASON_DISCOUNT_INVALID: ErrorReason.ValueType  # 36
+"""INVALID_ARGUMENT: a discount is an amount, or 1 to 10000 basis points. Metadata: discount_id, basis_points."""
+ERROR_REASON_DISCOUNT_EXISTS: ErrorReason.ValueType  # 37
+"""FAILED_PRECONDITION: the discount id stands for another discount. Metadata: order_id, discount_id."""
+ERROR_REASON_DISCOUNT_EXCEEDS_TOTAL: ErrorReason.ValueType  # 38
+"""FAILED_PRECONDITION: a discount takes off more than the ones before it have left; when placing, remove it first.
+Metadata: order_id, discount_id, amount_minor, goods_minor.
+"""
+ERROR_REASON_TOO_MANY_DISCOUNTS: ErrorReason.ValueType  # 39
+"""RESOURCE_EXHAUSTED: at most 20 discounts. Metadata: order_id, most."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

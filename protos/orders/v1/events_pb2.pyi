@@ -198,7 +198,7 @@ Global___ShippingAddressChanged: typing_extensions.TypeAlias = ShippingAddressCh
 
 @typing.final
 class OrderPlaced(google.protobuf.message.Message):
-    """OrderPlaced fixes lines, prices and address; it repeats them so that a subscriber needs no other event."""
+    """OrderPlaced is what OrderPlacedV2 was before orders had discounts and shipping methods. Only old orders have it."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -853,3 +853,187 @@ class RefundFailed(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "order_id", b"order_id", "reason", b"reason", "refund_id", b"refund_id"]) -> None: ...
 
 Global___RefundFailed: typing_extensions.TypeAlias = RefundFailed
+
+@typing.final
+class ShippingMethodSet(google.protobuf.message.Message):
+    """ShippingMethodSet says how the goods are to be sent, and what that costs."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    METHOD_FIELD_NUMBER: builtins.int
+    PRICE_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    method: builtins.str
+    """method is what the shop calls it."""
+    @property
+    def price(self) -> protos.common.v1.types_pb2.Money:
+        """price is what sending costs."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        method: builtins.str = ...,
+        price: protos.common.v1.types_pb2.Money | None = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at", "price", b"price"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "method", b"method", "order_id", b"order_id", "price", b"price"]) -> None: ...
+
+Global___ShippingMethodSet: typing_extensions.TypeAlias = ShippingMethodSet
+
+@typing.final
+class DiscountApplied(google.protobuf.message.Message):
+    """DiscountApplied takes something off the goods. Either amount or basis_points is set."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    DISCOUNT_ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    BASIS_POINTS_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    discount_id: builtins.str
+    """discount_id names the discount, unique in the order."""
+    name: builtins.str
+    """name is what the customer is told."""
+    basis_points: builtins.int
+    """basis_points are hundredths of a percent of what earlier discounts have left; 0 for an amount."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what is taken off; unset for a share."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        discount_id: builtins.str = ...,
+        name: builtins.str = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        basis_points: builtins.int = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "basis_points", b"basis_points", "discount_id", b"discount_id", "name", b"name", "order_id", b"order_id"]) -> None: ...
+
+Global___DiscountApplied: typing_extensions.TypeAlias = DiscountApplied
+
+@typing.final
+class DiscountRemoved(google.protobuf.message.Message):
+    """DiscountRemoved takes a discount back."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    DISCOUNT_ID_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    discount_id: builtins.str
+    """discount_id names the discount, unique in the order."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        discount_id: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "discount_id", b"discount_id", "order_id", b"order_id"]) -> None: ...
+
+Global___DiscountRemoved: typing_extensions.TypeAlias = DiscountRemoved
+
+@typing.final
+class OrderPlacedV2(google.protobuf.message.Message):
+    """OrderPlacedV2 fixes lines, prices, discounts, shipping and address; it repeats them so that a subscriber needs no other event."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    DISCOUNTS_FIELD_NUMBER: builtins.int
+    SHIPPING_FIELD_NUMBER: builtins.int
+    GOODS_TOTAL_FIELD_NUMBER: builtins.int
+    DISCOUNT_TOTAL_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    ADDRESS_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    customer_id: builtins.str
+    """customer_id is the user's id."""
+    @property
+    def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.OrderLine]:
+        """lines are all lines of the order, each with its share of the discounts."""
+
+    @property
+    def discounts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.AppliedDiscount]:
+        """discounts are what was taken off, in the order in which it was."""
+
+    @property
+    def shipping(self) -> protos.orders.v1.types_pb2.ShippingMethod:
+        """shipping is how the goods are to be sent; unset if nobody said."""
+
+    @property
+    def goods_total(self) -> protos.common.v1.types_pb2.Money:
+        """goods_total is the sum of the line totals."""
+
+    @property
+    def discount_total(self) -> protos.common.v1.types_pb2.Money:
+        """discount_total is the sum of the discounts, and of the lines' shares of them."""
+
+    @property
+    def total(self) -> protos.common.v1.types_pb2.Money:
+        """total is goods_total less discount_total, plus the price of shipping."""
+
+    @property
+    def address(self) -> protos.common.v1.types_pb2.Address:
+        """address is where the goods go."""
+
+    @property
+    def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """expires_at is when the order lapses if it is not confirmed (UTC)."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        customer_id: builtins.str = ...,
+        lines: collections.abc.Iterable[protos.orders.v1.types_pb2.OrderLine] | None = ...,
+        discounts: collections.abc.Iterable[protos.orders.v1.types_pb2.AppliedDiscount] | None = ...,
+        shipping: protos.orders.v1.types_pb2.ShippingMethod | None = ...,
+        goods_total: protos.common.v1.types_pb2.Money | None = ...,
+        discount_total: protos.common.v1.types_pb2.Money | None = ...,
+        total: protos.common.v1.types_pb2.Money | None = ...,
+        address: protos.common.v1.types_pb2.Address | None = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["address", b"address", "at", b"at", "discount_total", b"discount_total", "expires_at", b"expires_at", "goods_total", b"goods_total", "shipping", b"shipping", "total", b"total"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "at", b"at", "customer_id", b"customer_id", "discount_total", b"discount_total", "discounts", b"discounts", "expires_at", b"expires_at", "goods_total", b"goods_total", "lines", b"lines", "order_id", b"order_id", "shipping", b"shipping", "total", b"total"]) -> None: ...
+
+Global___OrderPlacedV2: typing_extensions.TypeAlias = OrderPlacedV2

@@ -512,6 +512,10 @@ class OrderEvent(google.protobuf.message.Message):
     REFUND_REQUESTED_FIELD_NUMBER: builtins.int
     PAYMENT_REFUNDED_FIELD_NUMBER: builtins.int
     REFUND_FAILED_FIELD_NUMBER: builtins.int
+    SHIPPING_METHOD_SET_FIELD_NUMBER: builtins.int
+    DISCOUNT_APPLIED_FIELD_NUMBER: builtins.int
+    DISCOUNT_REMOVED_FIELD_NUMBER: builtins.int
+    ORDER_PLACED_V2_FIELD_NUMBER: builtins.int
     @property
     def order_created(self) -> protos.orders.v1.events_pb2.OrderCreated:
         """order_created is set for that event type."""
@@ -604,6 +608,22 @@ class OrderEvent(google.protobuf.message.Message):
     def refund_failed(self) -> protos.orders.v1.events_pb2.RefundFailed:
         """refund_failed is set for that event type."""
 
+    @property
+    def shipping_method_set(self) -> protos.orders.v1.events_pb2.ShippingMethodSet:
+        """shipping_method_set is set for that event type."""
+
+    @property
+    def discount_applied(self) -> protos.orders.v1.events_pb2.DiscountApplied:
+        """discount_applied is set for that event type."""
+
+    @property
+    def discount_removed(self) -> protos.orders.v1.events_pb2.DiscountRemoved:
+        """discount_removed is set for that event type."""
+
+    @property
+    def order_placed_v2(self) -> protos.orders.v1.events_pb2.OrderPlacedV2:
+        """order_placed_v2 is set for that event type."""
+
     def __init__(
         self,
         *,
@@ -630,10 +650,14 @@ class OrderEvent(google.protobuf.message.Message):
         refund_requested: protos.orders.v1.events_pb2.RefundRequested | None = ...,
         payment_refunded: protos.orders.v1.events_pb2.PaymentRefunded | None = ...,
         refund_failed: protos.orders.v1.events_pb2.RefundFailed | None = ...,
+        shipping_method_set: protos.orders.v1.events_pb2.ShippingMethodSet | None = ...,
+        discount_applied: protos.orders.v1.events_pb2.DiscountApplied | None = ...,
+        discount_removed: protos.orders.v1.events_pb2.DiscountRemoved | None = ...,
+        order_placed_v2: protos.orders.v1.events_pb2.OrderPlacedV2 | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["event", b"event", "hold_released", b"hold_released", "line_added", b"line_added", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "order_cancelled", b"order_cancelled", "order_completed", b"order_completed", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_expired", b"order_expired", "order_held", b"order_held", "order_placed", b"order_placed", "order_rejected", b"order_rejected", "payment_authorised", b"payment_authorised", "payment_captured", b"payment_captured", "payment_failed", b"payment_failed", "payment_refunded", b"payment_refunded", "payment_voided", b"payment_voided", "refund_failed", b"refund_failed", "refund_requested", b"refund_requested", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["event", b"event", "hold_released", b"hold_released", "line_added", b"line_added", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "order_cancelled", b"order_cancelled", "order_completed", b"order_completed", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_expired", b"order_expired", "order_held", b"order_held", "order_placed", b"order_placed", "order_rejected", b"order_rejected", "payment_authorised", b"payment_authorised", "payment_captured", b"payment_captured", "payment_failed", b"payment_failed", "payment_refunded", b"payment_refunded", "payment_voided", b"payment_voided", "refund_failed", b"refund_failed", "refund_requested", b"refund_requested", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["order_created", "line_added", "line_quantity_changed", "line_removed", "shipping_address_changed", "order_placed", "order_confirmed", "order_cancelled", "shipment_created", "shipment_dispatched", "shipment_delivered", "order_held", "hold_released", "order_rejected", "order_expired", "order_completed", "payment_authorised", "payment_failed", "payment_voided", "payment_captured", "refund_requested", "payment_refunded", "refund_failed"] | None: ...
+    def HasField(self, field_name: typing.Literal["discount_applied", b"discount_applied", "discount_removed", b"discount_removed", "event", b"event", "hold_released", b"hold_released", "line_added", b"line_added", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "order_cancelled", b"order_cancelled", "order_completed", b"order_completed", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_expired", b"order_expired", "order_held", b"order_held", "order_placed", b"order_placed", "order_placed_v2", b"order_placed_v2", "order_rejected", b"order_rejected", "payment_authorised", b"payment_authorised", "payment_captured", b"payment_captured", "payment_failed", b"payment_failed", "payment_refunded", b"payment_refunded", "payment_voided", b"payment_voided", "refund_failed", b"refund_failed", "refund_requested", b"refund_requested", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed", "shipping_method_set", b"shipping_method_set"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["discount_applied", b"discount_applied", "discount_removed", b"discount_removed", "event", b"event", "hold_released", b"hold_released", "line_added", b"line_added", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "order_cancelled", b"order_cancelled", "order_completed", b"order_completed", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_expired", b"order_expired", "order_held", b"order_held", "order_placed", b"order_placed", "order_placed_v2", b"order_placed_v2", "order_rejected", b"order_rejected", "payment_authorised", b"payment_authorised", "payment_captured", b"payment_captured", "payment_failed", b"payment_failed", "payment_refunded", b"payment_refunded", "payment_voided", b"payment_voided", "refund_failed", b"refund_failed", "refund_requested", b"refund_requested", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed", "shipping_method_set", b"shipping_method_set"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["order_created", "line_added", "line_quantity_changed", "line_removed", "shipping_address_changed", "order_placed", "order_confirmed", "order_cancelled", "shipment_created", "shipment_dispatched", "shipment_delivered", "order_held", "hold_released", "order_rejected", "order_expired", "order_completed", "payment_authorised", "payment_failed", "payment_voided", "payment_captured", "refund_requested", "payment_refunded", "refund_failed", "shipping_method_set", "discount_applied", "discount_removed", "order_placed_v2"] | None: ...
 
 Global___OrderEvent: typing_extensions.TypeAlias = OrderEvent
 

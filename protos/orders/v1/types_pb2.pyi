@@ -245,6 +245,7 @@ class OrderLine(google.protobuf.message.Message):
     QUANTITY_FIELD_NUMBER: builtins.int
     UNIT_PRICE_FIELD_NUMBER: builtins.int
     LINE_TOTAL_FIELD_NUMBER: builtins.int
+    DISCOUNT_FIELD_NUMBER: builtins.int
     line_id: builtins.str
     """line_id is unique in the order, 1 to 64 characters."""
     sku: builtins.str
@@ -261,6 +262,12 @@ class OrderLine(google.protobuf.message.Message):
     def line_total(self) -> protos.common.v1.types_pb2.Money:
         """line_total is quantity times unit_price."""
 
+    @property
+    def discount(self) -> protos.common.v1.types_pb2.Money:
+        """discount is the line's share of the order's discounts, fixed when it is placed; line_total less discount is what its
+        units cost together. In an OrderPlaced of the first version, which knew no discounts, it is not there.
+        """
+
     def __init__(
         self,
         *,
@@ -270,11 +277,66 @@ class OrderLine(google.protobuf.message.Message):
         quantity: builtins.int = ...,
         unit_price: protos.common.v1.types_pb2.Money | None = ...,
         line_total: protos.common.v1.types_pb2.Money | None = ...,
+        discount: protos.common.v1.types_pb2.Money | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["line_total", b"line_total", "unit_price", b"unit_price"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["line_id", b"line_id", "line_total", b"line_total", "name", b"name", "quantity", b"quantity", "sku", b"sku", "unit_price", b"unit_price"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["discount", b"discount", "line_total", b"line_total", "unit_price", b"unit_price"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["discount", b"discount", "line_id", b"line_id", "line_total", b"line_total", "name", b"name", "quantity", b"quantity", "sku", b"sku", "unit_price", b"unit_price"]) -> None: ...
 
 Global___OrderLine: typing_extensions.TypeAlias = OrderLine
+
+@typing.final
+class AppliedDiscount(google.protobuf.message.Message):
+    """AppliedDiscount is one discount and what it comes to."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DISCOUNT_ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    discount_id: builtins.str
+    """discount_id is unique in the order, 1 to 64 characters."""
+    name: builtins.str
+    """name is what the customer is told."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what it takes off the goods."""
+
+    def __init__(
+        self,
+        *,
+        discount_id: builtins.str = ...,
+        name: builtins.str = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "discount_id", b"discount_id", "name", b"name"]) -> None: ...
+
+Global___AppliedDiscount: typing_extensions.TypeAlias = AppliedDiscount
+
+@typing.final
+class ShippingMethod(google.protobuf.message.Message):
+    """ShippingMethod is how the goods are sent."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: builtins.int
+    PRICE_FIELD_NUMBER: builtins.int
+    method: builtins.str
+    """method is what the shop calls it, 1 to 64 characters."""
+    @property
+    def price(self) -> protos.common.v1.types_pb2.Money:
+        """price is what sending costs."""
+
+    def __init__(
+        self,
+        *,
+        method: builtins.str = ...,
+        price: protos.common.v1.types_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["price", b"price"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["method", b"method", "price", b"price"]) -> None: ...
+
+Global___ShippingMethod: typing_extensions.TypeAlias = ShippingMethod
 
 @typing.final
 class LineQuantity(google.protobuf.message.Message):
@@ -509,6 +571,10 @@ class Order(google.protobuf.message.Message):
     PAYMENT_FIELD_NUMBER: builtins.int
     PAYMENTS_FIELD_NUMBER: builtins.int
     REJECT_REASON_FIELD_NUMBER: builtins.int
+    GOODS_TOTAL_FIELD_NUMBER: builtins.int
+    DISCOUNT_TOTAL_FIELD_NUMBER: builtins.int
+    DISCOUNTS_FIELD_NUMBER: builtins.int
+    SHIPPING_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """order_id is a UUID."""
     customer_id: builtins.str
@@ -535,7 +601,7 @@ class Order(google.protobuf.message.Message):
 
     @property
     def total(self) -> protos.common.v1.types_pb2.Money:
-        """total is the sum of the line totals."""
+        """total is goods_total less discount_total, plus the price of shipping."""
 
     @property
     def shipping_address(self) -> protos.common.v1.types_pb2.Address:
@@ -565,6 +631,22 @@ class Order(google.protobuf.message.Message):
     def payments(self) -> Global___Payments:
         """payments are unset until the first is recorded."""
 
+    @property
+    def goods_total(self) -> protos.common.v1.types_pb2.Money:
+        """goods_total is the sum of the line totals."""
+
+    @property
+    def discount_total(self) -> protos.common.v1.types_pb2.Money:
+        """discount_total is the sum of the discounts."""
+
+    @property
+    def discounts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___AppliedDiscount]:
+        """discounts are in the order in which they were applied; the amounts of a draft move with its lines."""
+
+    @property
+    def shipping(self) -> Global___ShippingMethod:
+        """shipping is how the goods are sent; unset until given."""
+
     def __init__(
         self,
         *,
@@ -587,9 +669,13 @@ class Order(google.protobuf.message.Message):
         payment: Global___PaymentStatus.ValueType = ...,
         payments: Global___Payments | None = ...,
         reject_reason: builtins.str = ...,
+        goods_total: protos.common.v1.types_pb2.Money | None = ...,
+        discount_total: protos.common.v1.types_pb2.Money | None = ...,
+        discounts: collections.abc.Iterable[Global___AppliedDiscount] | None = ...,
+        shipping: Global___ShippingMethod | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "payments", b"payments", "placed_at", b"placed_at", "shipping_address", b"shipping_address", "total", b"total", "updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cancel_reason", b"cancel_reason", "created_at", b"created_at", "currency", b"currency", "customer_id", b"customer_id", "expires_at", b"expires_at", "fulfilment", b"fulfilment", "hold_reason", b"hold_reason", "lines", b"lines", "order_id", b"order_id", "payment", b"payment", "payments", b"payments", "placed_at", b"placed_at", "reject_reason", b"reject_reason", "revision", b"revision", "shipments", b"shipments", "shipping_address", b"shipping_address", "status", b"status", "total", b"total", "updated_at", b"updated_at"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "discount_total", b"discount_total", "expires_at", b"expires_at", "goods_total", b"goods_total", "payments", b"payments", "placed_at", b"placed_at", "shipping", b"shipping", "shipping_address", b"shipping_address", "total", b"total", "updated_at", b"updated_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cancel_reason", b"cancel_reason", "created_at", b"created_at", "currency", b"currency", "customer_id", b"customer_id", "discount_total", b"discount_total", "discounts", b"discounts", "expires_at", b"expires_at", "fulfilment", b"fulfilment", "goods_total", b"goods_total", "hold_reason", b"hold_reason", "lines", b"lines", "order_id", b"order_id", "payment", b"payment", "payments", b"payments", "placed_at", b"placed_at", "reject_reason", b"reject_reason", "revision", b"revision", "shipments", b"shipments", "shipping", b"shipping", "shipping_address", b"shipping_address", "status", b"status", "total", b"total", "updated_at", b"updated_at"]) -> None: ...
 
 Global___Order: typing_extensions.TypeAlias = Order
 
@@ -622,7 +708,7 @@ class OrderSummary(google.protobuf.message.Message):
     """payment is derived from the payments."""
     @property
     def total(self) -> protos.common.v1.types_pb2.Money:
-        """total is the sum of the line totals."""
+        """total is what the order costs: goods less discounts, plus shipping."""
 
     @property
     def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp:

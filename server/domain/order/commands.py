@@ -74,6 +74,33 @@ class ChangeShippingAddress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetShippingMethod:
+    order_id: str
+    method: str
+    price: Money
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyDiscount:
+    """Either an `amount` or `basis_points`; the other is None or 0."""
+
+    order_id: str
+    discount_id: str
+    name: str
+    amount: Money | None
+    basis_points: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveDiscount:
+    order_id: str
+    discount_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceOrder:
     """`listings` has the current listing of every product in the order."""
 
@@ -225,6 +252,9 @@ OrderCommand = (
     | ChangeLineQuantity
     | RemoveLine
     | ChangeShippingAddress
+    | SetShippingMethod
+    | ApplyDiscount
+    | RemoveDiscount
     | PlaceOrder
     | ConfirmOrder
     | CancelOrder

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from server.domain.order import editing, payments, placing, shipping
+from server.domain.order import discounts, editing, payments, placing, shipping
 from server.domain.order.commands import (
     AddLine,
+    ApplyDiscount,
     CancelOrder,
     CapturePayment,
     ChangeLineQuantity,
@@ -25,7 +26,9 @@ from server.domain.order.commands import (
     RefundPayment,
     RejectOrder,
     ReleaseHold,
+    RemoveDiscount,
     RemoveLine,
+    SetShippingMethod,
     SettleRefund,
     VoidAuthorisation,
 )
@@ -59,7 +62,15 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
             return editing.change_quantity(state, command)
         case Draft(), RemoveLine():
             return editing.remove_line(state, command)
-        case _, (AddLine() | ChangeLineQuantity() | RemoveLine()):
+        case Draft(), SetShippingMethod():
+            return discounts.set_shipping_method(state, command)
+        case Draft(), ApplyDiscount():
+            return discounts.apply(state, command)
+        case Draft(), RemoveDiscount():
+            return discounts.remove(state, command)
+        case _, (
+            AddLine() | ChangeLineQuantity() | RemoveLine() | SetShippingMethod() | ApplyDiscount() | RemoveDiscount()
+        ):
             raise Rejected(Reason.ORDER_NOT_EDITABLE, order_id=command.order_id, status=state.status)
 
         case ((Draft() | Placed() | Confirmed()), ChangeShippingAddress()):

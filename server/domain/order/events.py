@@ -15,6 +15,20 @@ class OrderLine:
     quantity: int
     unit_price: Money
     line_total: Money
+    discount: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedDiscount:
+    discount_id: str
+    name: str
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShippingMethod:
+    method: str
+    price: Money
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +79,39 @@ class ShippingAddressChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShippingMethodSet:
+    order_id: str
+    method: str
+    price: Money
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscountApplied:
+    order_id: str
+    discount_id: str
+    name: str
+    amount: Money | None
+    basis_points: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscountRemoved:
+    order_id: str
+    discount_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderPlaced:
     order_id: str
     customer_id: str
     lines: tuple[OrderLine, ...]
+    discounts: tuple[AppliedDiscount, ...]
+    shipping: ShippingMethod | None
+    goods_total: Money
+    discount_total: Money
     total: Money
     address: Address
     expires_at: datetime
@@ -230,6 +273,9 @@ OrderEvent = (
     | LineQuantityChanged
     | LineRemoved
     | ShippingAddressChanged
+    | ShippingMethodSet
+    | DiscountApplied
+    | DiscountRemoved
     | OrderPlaced
     | OrderConfirmed
     | OrderCancelled

@@ -5,6 +5,8 @@ from typing import assert_never
 
 from server.domain.order import ledger
 from server.domain.order.events import (
+    DiscountApplied,
+    DiscountRemoved,
     HoldReleased,
     LineAdded,
     LineQuantityChanged,
@@ -29,8 +31,11 @@ from server.domain.order.events import (
     ShipmentDelivered,
     ShipmentDispatched,
     ShippingAddressChanged,
+    ShippingMethod,
+    ShippingMethodSet,
 )
 from server.domain.order.ledger import NO_MONEY, Ledger
+from server.domain.order.pricing import Discount
 from server.domain.order.state import (
     Cancelled,
     Completed,
@@ -70,12 +75,26 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
             return replace(state, lines=tuple(x for x in state.lines if x.line_id != event.line_id))
         case Draft() | Placed() | Confirmed(), ShippingAddressChanged():
             return replace(state, address=event.address)
+        case Draft(), ShippingMethodSet():
+            return replace(state, shipping=ShippingMethod(method=event.method, price=event.price))
+        case Draft(), DiscountApplied():
+            discount = Discount(
+                discount_id=event.discount_id,
+                name=event.name,
+                amount_minor=event.amount.amount_minor if event.amount else None,
+                basis_points=event.basis_points,
+            )
+            return replace(state, discounts=(*state.discounts, discount))
+        case Draft(), DiscountRemoved():
+            others = tuple(x for x in state.discounts if x.discount_id != event.discount_id)
+            return replace(state, discounts=others)
         case Draft(), OrderPlaced():
             return Placed(
                 order_id=state.order_id,
                 customer_id=state.customer_id,
                 currency=state.currency,
                 lines=event.lines,
+                total=event.total,
                 address=event.address,
                 placed_at=event.at,
                 expires_at=event.expires_at,
@@ -87,6 +106,7 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
                 customer_id=state.customer_id,
                 currency=state.currency,
                 lines=state.lines,
+                total=state.total,
                 address=state.address,
                 placed_at=state.placed_at,
                 payments=state.payments,
@@ -118,6 +138,7 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
                 customer_id=state.customer_id,
                 currency=state.currency,
                 lines=state.lines,
+                total=state.total,
                 shipments=state.shipments,
                 payments=state.payments,
             )
@@ -142,6 +163,9 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
             | LineQuantityChanged()
             | LineRemoved()
             | ShippingAddressChanged()
+            | ShippingMethodSet()
+            | DiscountApplied()
+            | DiscountRemoved()
             | OrderPlaced()
             | OrderConfirmed()
             | OrderCancelled()

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
-from server.domain.money import LARGEST_AMOUNT
+from server.domain.money import LARGEST_AMOUNT, Money
 from server.domain.order.commands import CancelOrder, CompleteOrder, ExpireOrder, Listing, PlaceOrder, RejectOrder
+from server.domain.order.discounts import require_fitting_discounts
 from server.domain.order.events import (
+    AppliedDiscount,
     OrderCancelled,
     OrderCompleted,
     OrderEvent,
@@ -12,7 +14,8 @@ from server.domain.order.events import (
     OrderPlaced,
     OrderRejected,
 )
-from server.domain.order.state import Confirmed, Draft, Placed, order_total, undelivered_units, units
+from server.domain.order.pricing import amounts_off, with_shares
+from server.domain.order.state import Confirmed, Draft, Placed, draft_total, goods_total, undelivered_units, units
 from server.domain.rejection import Reason, Rejected
 
 
@@ -22,14 +25,28 @@ def place(draft: Draft, command: PlaceOrder) -> Sequence[OrderEvent]:
     if draft.address is None:
         raise Rejected(Reason.ADDRESS_MISSING, order_id=draft.order_id)
     _require_unchanged_prices(draft, {listing.sku: listing for listing in command.listings})
-    total = order_total(draft.lines, draft.currency)
-    if total.amount_minor > LARGEST_AMOUNT:
+    goods = goods_total(draft.lines, draft.currency)
+    total = draft_total(draft)
+    require_fitting_discounts(draft)
+    if max(goods.amount_minor, total.amount_minor) > LARGEST_AMOUNT:
         raise Rejected(Reason.TOTAL_TOO_LARGE, order_id=draft.order_id)
+    off = amounts_off(goods.amount_minor, draft.discounts)
     return [
         OrderPlaced(
             order_id=draft.order_id,
             customer_id=draft.customer_id,
-            lines=draft.lines,
+            lines=with_shares(draft.lines, sum(off)),
+            discounts=tuple(
+                AppliedDiscount(
+                    discount_id=discount.discount_id,
+                    name=discount.name,
+                    amount=Money(amount_minor=amount, currency=draft.currency),
+                )
+                for discount, amount in zip(draft.discounts, off, strict=True)
+            ),
+            shipping=draft.shipping,
+            goods_total=goods,
+            discount_total=Money(amount_minor=sum(off), currency=draft.currency),
             total=total,
             address=draft.address,
             expires_at=command.expires_at,
@@ -58,7 +75,7 @@ def cancel(order: Draft | Placed | Confirmed, command: CancelOrder) -> Sequence[
             order_id=order.order_id,
             customer_id=order.customer_id,
             reason=command.reason,
-            total=order_total(order.lines, order.currency),
+            total=draft_total(order) if isinstance(order, Draft) else order.total,
             placed_at=None if isinstance(order, Draft) else order.placed_at,
             units=units(order.lines),
             at=command.at,
@@ -72,7 +89,7 @@ def reject(order: Placed, command: RejectOrder) -> Sequence[OrderEvent]:
             order_id=order.order_id,
             customer_id=order.customer_id,
             reason=command.reason,
-            total=order_total(order.lines, order.currency),
+            total=order.total,
             placed_at=order.placed_at,
             units=units(order.lines),
             at=command.at,
@@ -87,7 +104,7 @@ def expire(order: Placed, command: ExpireOrder) -> Sequence[OrderEvent]:
         OrderExpired(
             order_id=order.order_id,
             customer_id=order.customer_id,
-            total=order_total(order.lines, order.currency),
+            total=order.total,
             placed_at=order.placed_at,
             units=units(order.lines),
             at=command.at,
@@ -99,7 +116,7 @@ def complete(order: Confirmed, command: CompleteOrder) -> Sequence[OrderEvent]:
     """Every unit with the customer, every refund answered, and the whole price captured."""
     undelivered = undelivered_units(order)
     refunding = order.payments.refunding
-    unpaid = max(0, order_total(order.lines, order.currency).amount_minor - order.payments.captured)
+    unpaid = max(0, order.total.amount_minor - order.payments.captured)
     if undelivered or refunding or unpaid:
         raise Rejected(
             Reason.ORDER_OPEN_ITEMS,

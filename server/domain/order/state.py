@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from server.domain.address import Address
 from server.domain.money import Money, total_of
-from server.domain.order.events import LineQuantity, OrderLine
+from server.domain.order.events import LineQuantity, OrderLine, ShippingMethod
 from server.domain.order.ledger import Ledger
+from server.domain.order.pricing import Discount, amounts_off
 
 
 class ShipmentStage(StrEnum):
@@ -42,6 +43,8 @@ class Draft:
     currency: str
     lines: tuple[OrderLine, ...] = ()
     address: Address | None = None
+    discounts: tuple[Discount, ...] = ()
+    shipping: ShippingMethod | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,7 @@ class Placed:
     customer_id: str
     currency: str
     lines: tuple[OrderLine, ...]
+    total: Money
     address: Address
     placed_at: datetime
     expires_at: datetime
@@ -67,6 +71,7 @@ class Confirmed:
     customer_id: str
     currency: str
     lines: tuple[OrderLine, ...]
+    total: Money
     address: Address
     placed_at: datetime
     payments: Ledger
@@ -84,6 +89,7 @@ class Completed:
     customer_id: str
     currency: str
     lines: tuple[OrderLine, ...]
+    total: Money
     shipments: tuple[Shipment, ...]
     payments: Ledger
 
@@ -130,6 +136,7 @@ def order_line(*, line_id: str, sku: str, name: str, quantity: int, unit_price: 
         quantity=quantity,
         unit_price=unit_price,
         line_total=unit_price.times(quantity),
+        discount=unit_price.times(0),  # shared out when the order is placed
     )
 
 
@@ -137,8 +144,18 @@ def with_quantity(line: OrderLine, quantity: int) -> OrderLine:
     return replace(line, quantity=quantity, line_total=line.unit_price.times(quantity))
 
 
-def order_total(lines: tuple[OrderLine, ...], currency: str) -> Money:
+def goods_total(lines: tuple[OrderLine, ...], currency: str) -> Money:
     return total_of((line.line_total for line in lines), currency)
+
+
+def draft_total(draft: Draft) -> Money:
+    """What it would cost if it were placed now."""
+    goods = goods_total(draft.lines, draft.currency).amount_minor
+    shipping = draft.shipping.price.amount_minor if draft.shipping else 0
+    return Money(
+        amount_minor=goods - sum(amounts_off(goods, draft.discounts)) + shipping,
+        currency=draft.currency,
+    )
 
 
 def units(lines: tuple[OrderLine, ...]) -> int:

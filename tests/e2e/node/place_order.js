@@ -39,7 +39,7 @@ async function main () {
     total: order.total.amount_minor,
     listed: list.orders.map(row => row.order_id).includes(order_id),
     events: history.entries.map(entry => entry.event_type),
-    typed: history.entries[3].event.order_placed.total.amount_minor,
+    typed: history.entries[3].event.order_placed_v2.total.amount_minor,
     refused: { code: refused.code, details: refused.metadata.get('grpc-status-details-bin').length }
   }))
 }

@@ -14,6 +14,7 @@ from server.domain.product.state import NoProduct
 from server.eventstore import codec, store
 from server.eventstore.registry import DomainEvent
 from server.eventstore.repository import Repository
+from server.eventstore.snapshots import Snapshots
 from server.eventstore.store import NO_EVENTS, EventStore
 from tests.support.orders import NOON, euros
 
@@ -21,16 +22,16 @@ AN_HOUR = 3_600.0  # seconds of age that nobody minds
 
 
 class SlowNetwork(EventStore):
-    """The store; the end of a stream's read is held back while `clear` is not set."""
+    """The store; what is read of a stream is held back while `clear` is not set."""
 
     clear: asyncio.Event
     waiting: asyncio.Event
 
-    async def read(self, stream: str, start: int = 0) -> AsyncIterator[RecordedEvent]:
-        async for event in super().read(stream, start):
-            yield event
+    async def newest(self, stream: str, most: int) -> list[RecordedEvent]:
+        events = await super().newest(stream, most)
         self.waiting.set()
         await self.clear.wait()
+        return events
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def stored(event: DomainEvent) -> NewEvent:
 async def test_a_read_that_the_news_overtook_is_not_taken_for_up_to_date(network: SlowNetwork) -> None:
     sku = f"tea-{uuid7().hex}"
     stream = PRODUCT.stream(sku)
-    repository = Repository(network)
+    repository = Repository(network, Snapshots(network, every=500))
     await network.append(stream, NO_EVENTS, [stored(ProductRegistered(sku=sku, name="Tea", price=euros(350), at=NOON))])
     await repository.catch_up(PRODUCT, max_age=0)  # from here on the news are followed
 

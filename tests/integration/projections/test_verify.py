@@ -129,6 +129,7 @@ async def test_the_whole_service(own_log: str, client: Client, mongo: Mongo, mon
 
         verdict = [x async for x in operations.VerifyProjections(pb.VerifyProjectionsRequest(), timeout=60)]
         results = {x.result.view: x.result for x in verdict if x.HasField("result")}
+        assert [x.snapshots.differences for x in verdict if x.HasField("snapshots")] == [0]
         assert {view: x.differences for view, x in results.items()} == {view.name: 0 for view in VIEWS}
 
         broken = await append_broken(client, order[0].order_id)

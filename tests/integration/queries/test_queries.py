@@ -108,10 +108,10 @@ async def test_history_tells_every_event_with_who_when_and_why(client: Orderstre
         "OrderCreated",
         "LineAdded",
         "ShippingAddressChanged",
-        "OrderPlaced",
+        "OrderPlacedV2",
     ]
     assert [entry.revision for entry in entries] == [0, 1, 2, 3]
-    assert entries[3].event.order_placed.total.amount_minor == 700
+    assert entries[3].event.order_placed_v2.total.amount_minor == 700
     assert entries[3].request_id == entries[3].causation_id
     assert entries[0].occurred_at.seconds > 0
 

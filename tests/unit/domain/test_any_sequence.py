@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from server.domain.order import ORDER
 from server.domain.order.commands import CreateOrder
-from server.domain.order.state import Confirmed, Draft, NoOrder, open_quantities
+from server.domain.order.state import Completed, Confirmed, Draft, NoOrder, Placed, draft_total, open_quantities
 from server.domain.rejection import Rejected
 from tests.support.orders import (
     WORK,
@@ -22,6 +22,7 @@ from tests.support.orders import (
     create,
     create_shipment,
     deliver,
+    discount,
     dispatch,
     expire,
     fail_payment,
@@ -33,7 +34,9 @@ from tests.support.orders import (
     refund,
     reject,
     release,
+    remove_discount,
     remove_line,
+    set_shipping,
     settle,
     void,
 )
@@ -42,6 +45,7 @@ lines = st.sampled_from(["tea", "milk"])
 quantities = st.integers(0, 4)
 shipments = st.sampled_from(["s1", "s2", "s3"])
 payments = st.sampled_from(["p1", "p2", "p3"])
+discounts = st.sampled_from(["d1", "d2"])
 amounts = st.sampled_from([0, 1, 100, 350, 700, 1400])
 commands: st.SearchStrategy[Any] = st.one_of(
     st.just(create()),
@@ -50,6 +54,10 @@ commands: st.SearchStrategy[Any] = st.one_of(
     st.builds(remove_line, lines),
     st.sampled_from([change_address(), change_address(WORK), confirm()]),
     st.just(place(listing("tea"), listing("milk"))),
+    st.builds(set_shipping, st.sampled_from([0, 500])),
+    st.builds(lambda name, n: discount(name, amount=n), discounts, amounts),
+    st.builds(lambda name, n: discount(name, basis_points=n), discounts, st.sampled_from([1, 3_333, 10_000])),
+    st.builds(remove_discount, discounts),
     st.sampled_from([cancel(), hold(), release(), reject(), expire(), complete()]),
     st.builds(authorise, payments, amounts),
     st.builds(capture, payments, amounts, payments),
@@ -78,6 +86,11 @@ def test_no_sequence_of_commands_breaks_an_order(sequence: list[Any]) -> None:
             assert list(ORDER.decide(after, command)) == [], "doing it twice is nothing"
         history.extend(events)
         assert after == ORDER.fold(history)
+        if isinstance(after, Draft):
+            assert draft_total(after).amount_minor >= 0
+        if isinstance(after, Placed | Confirmed | Completed):
+            paid = sum(line.line_total.amount_minor - line.discount.amount_minor for line in after.lines)
+            assert after.total.amount_minor >= paid >= 0
         if isinstance(after, Confirmed):
             assert all(left >= 0 for left in open_quantities(after).values())
         if not isinstance(after, NoOrder | Draft):

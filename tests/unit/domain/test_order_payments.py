@@ -63,7 +63,9 @@ ENDS = {
     "expired": (*PLACED, expired()),
     "completed": (*DELIVERED, completed()),
 }
-ENDED = pytest.mark.parametrize("ended", [ENDS["cancelled"], ENDS["rejected"], ENDS["expired"]], ids=str)
+ENDED = pytest.mark.parametrize(
+    "ended", [ENDS["cancelled"], ENDS["rejected"], ENDS["expired"]], ids=["cancelled", "rejected", "expired"]
+)
 MONEY = [authorise(), fail_payment(), void(), capture(), refund(), settle(), fail_refund()]
 
 

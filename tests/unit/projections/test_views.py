@@ -43,12 +43,15 @@ from tests.support.orders import (
     ORDER_ID,
     address_changed,
     authorised,
+    by,
     cancelled,
     captured,
     completed,
     confirmed,
     created,
     delivered,
+    discount_removed,
+    discounted,
     dispatched,
     euros,
     expired,
@@ -56,6 +59,7 @@ from tests.support.orders import (
     hold_released,
     line_added,
     line_removed,
+    off,
     order_line,
     payment_failed,
     placed,
@@ -65,6 +69,7 @@ from tests.support.orders import (
     refunded,
     rejected,
     shipment_created,
+    shipping_set,
     voided,
 )
 from tests.support.viewing import fold, given
@@ -203,6 +208,21 @@ class TestPayments:
     def test_an_order_says_why_it_was_turned_down(self) -> None:
         shown = order({"_id": ORDER_ID, **fold(order_detail, (*PLACED, rejected()))[ORDER_ID]})
         assert shown.reject_reason == "out of stock"
+
+
+class TestPrices:
+    @pytest.mark.parametrize("more", [(), (placed(order_line(discount=80), discounts=(off("d1", 10), off("d2", 70)),
+                                                 shipping=by(price=500)),)])  # fmt: skip
+    def test_both_views_show_what_is_taken_off_and_what_sending_costs(self, more: tuple[Any, ...]) -> None:
+        events = (*DRAFT, discounted("d0", amount=1), discount_removed("d0"), discounted("d1", amount=10),
+                  discounted("d2", basis_points=1_014), shipping_set(500), *more)  # fmt: skip
+        detail = order({"_id": ORDER_ID, **fold(order_detail, events)[ORDER_ID]})
+        row = order_summary({"_id": ORDER_ID, **fold(order_list, events)[ORDER_ID]})
+        assert (detail.total.amount_minor, row.total.amount_minor) == (1120, 1120)
+        assert (detail.goods_total.amount_minor, detail.discount_total.amount_minor) == (700, 80)
+        assert [(x.discount_id, x.amount.amount_minor) for x in detail.discounts] == [("d1", 10), ("d2", 70)]
+        assert (detail.shipping.method, detail.shipping.price.amount_minor) == ("express", 500)
+        assert [line.discount.amount_minor for line in detail.lines] == ([80] if more else [0])
 
 
 class TestOrderList:
