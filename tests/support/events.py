@@ -1,5 +1,6 @@
 """One example of every event there is, and of what former shapes become."""
 
+from server.domain.order.events import Condition
 from server.domain.product.events import (
     PriceChanged,
     ProductActivated,
@@ -43,6 +44,13 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     orders.shipment_created("s1", ("tea", 2), ("milk", 1)),
     orders.dispatched(),
     orders.delivered(),
+    orders.quantity_cancelled(),
+    orders.unpacked(),
+    orders.return_requested("r1", ("tea", 2), ("milk", 1)),
+    orders.return_approved(),
+    orders.return_rejected(),
+    orders.returned("r1", orders.received_line(), orders.received_line("milk", 1, 101, Condition.DAMAGED)),
+    orders.noted(),
     orders.rejected(),
     orders.expired(),
     orders.completed(),
