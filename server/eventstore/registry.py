@@ -6,12 +6,13 @@ goes to `upcasters.py`, and both golden files stay.
 
 from dataclasses import dataclass
 
+from server.domain.email import events as email
 from server.domain.order import events as order
 from server.domain.product import events as product
 from server.domain.stock import events as stock
 from server.domain.user import events as user
 
-DomainEvent = order.OrderEvent | product.ProductEvent | stock.StockEvent | user.UserEvent
+DomainEvent = order.OrderEvent | product.ProductEvent | stock.StockEvent | user.UserEvent | email.EmailEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,12 @@ ROWS = (
     Row("NameChanged", user.NameChanged, "user"),
     Row("UserBlocked", user.UserBlocked, "user"),
     Row("UserUnblocked", user.UserUnblocked, "user"),
+    Row("AddressAdded", user.AddressAdded, "user"),
+    Row("AddressChanged", user.AddressChanged, "user"),
+    Row("AddressRemoved", user.AddressRemoved, "user"),
+    Row("DefaultAddressSet", user.DefaultAddressSet, "user"),
+    Row("EmailClaimed", email.EmailClaimed, "useremail"),
+    Row("EmailReleased", email.EmailReleased, "useremail"),
 )
 
 BY_NAME = {row.name: row for row in ROWS}
