@@ -30,13 +30,14 @@ from bench.measuring import (
 from bench.processes import Meter
 from bench.running import fresh_stack, pids
 from client.stack import Stack
-from protos.users.v1.commands_pb2 import RegisterUserRequest
-from protos.users.v1.commands_pb2_grpc import UserCommandServiceStub
+from protos.common.v1.types_pb2 import Money
+from protos.products.v1.commands_pb2 import RegisterProductRequest
+from protos.products.v1.commands_pb2_grpc import ProductCommandServiceStub
 
 AT_ONCE = 128
 DEADLINE = 60.0  # seconds
 DATA = (
-    b'{"user_id":"0198c0de-0000-7000-8000-000000000001","email":"ann@example.org","name":"Ann",'
+    b'{"sku":"0198c0de-0000-7000-8000-000000000001","name":"Tea","price":{"amount_minor":350,"currency":"EUR"},'
     b'"at":"2026-03-01T12:00:00Z"}'
 )
 METADATA = b'{"requestId":"0198c0de-0000-7000-8000-000000000001","payloadHash":"%s","schemaVersion":1}' % (b"0" * 300)
@@ -53,7 +54,7 @@ async def measure(running: Stack, size: Size) -> Result:
     raw = AsyncEventStoreDBClient(members["eventstore"].ready["uri"])
     await raw.connect()
     async with grpc.aio.insecure_channel(members["commands"].ready["address"]) as channel:
-        command, append = register_user(channel), raw_append(raw)
+        command, append = register_product(channel), raw_append(raw)
         meters = {
             "command": Meter(pids(running, "commands", "eventstore")),
             "append": Meter(pids(running, "eventstore")),
@@ -102,13 +103,14 @@ async def measure(running: Stack, size: Size) -> Result:
     )
 
 
-def register_user(channel: grpc.aio.Channel) -> Operation:
-    """One command that opens a stream, through the generated stub."""
-    service: Any = UserCommandServiceStub(channel)
+def register_product(channel: grpc.aio.Channel) -> Operation:
+    """One command that opens a stream with one append, as the other side does, through the generated stub."""
+    service: Any = ProductCommandServiceStub(channel)
 
     async def command() -> None:
-        request = RegisterUserRequest(request_id=str(uuid7()), name="Ann", email="ann@example.org")
-        await service.RegisterUser(request, timeout=DEADLINE)
+        price = Money(amount_minor=350, currency="EUR")
+        request = RegisterProductRequest(request_id=str(uuid7()), sku=str(uuid7()), name="Tea", price=price)
+        await service.RegisterProduct(request, timeout=DEADLINE)
 
     return command
 
@@ -117,7 +119,7 @@ def raw_append(client: AsyncEventStoreDBClient) -> Operation:
     """One event to a stream of its own, as esdbclient does it."""
 
     async def append() -> None:
-        event = NewEvent(type="UserRegistered", data=DATA, metadata=METADATA)
+        event = NewEvent(type="ProductRegistered", data=DATA, metadata=METADATA)
         await client.append_to_stream(f"raw-{uuid7()}", current_version=StreamState.NO_STREAM, events=[event])
 
     return append

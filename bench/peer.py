@@ -17,7 +17,7 @@ from pathlib import Path
 import grpc
 from uuid_utils import uuid7
 
-from bench.commands import register_user
+from bench.commands import register_product
 from bench.measuring import (
     Operation,
     Result,
@@ -98,7 +98,7 @@ async def measure(running: Stack, size: Size) -> Result:
         stack.push_async_callback(client.close)
         store = EventStore(client)
         stack.push_async_callback(store.close)
-        ours = {"ours": register_user(channel), "ours_without_grpc": handled(store)}
+        ours = {"ours": register_product(channel), "ours_without_grpc": handled(store)}
         meters = {name: Meter(pids(running, "commands", "eventstore")) for name in ours}
         meters |= {name: Meter({**pids(running, "eventstore"), "peer": peer.pid}) for name, peer in peers.items()}
         few = max(10, size.operations // 10)

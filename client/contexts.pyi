@@ -266,6 +266,77 @@ class Orders:
         discount_id: str = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.commands_pb2.RemoveDiscountResponse: ...
+    async def CancelLineQuantity(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        cancellation_id: str = ...,
+        line_id: str = ...,
+        quantity: int = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.CancelLineQuantityResponse: ...
+    async def CancelShipment(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        shipment_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.CancelShipmentResponse: ...
+    async def RequestReturn(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        return_id: str = ...,
+        lines: collections.abc.Iterable[protos.orders.v1.types_pb2.LineQuantity | Fields] = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.RequestReturnResponse: ...
+    async def ApproveReturn(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        return_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.ApproveReturnResponse: ...
+    async def RejectReturn(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        return_id: str = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.RejectReturnResponse: ...
+    async def ReceiveReturn(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        return_id: str = ...,
+        lines: collections.abc.Iterable[protos.orders.v1.types_pb2.ReceivedQuantity | Fields] = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.ReceiveReturnResponse: ...
+    async def AddNote(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        note_id: str = ...,
+        text: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.AddNoteResponse: ...
     async def GetOrder(
         self,
         *,
@@ -562,6 +633,45 @@ class Users:
         user_id: str = ...,
         deadline: float | None = ...,
     ) -> protos.users.v1.commands_pb2.UnblockUserResponse: ...
+    async def AddAddress(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        user_id: str = ...,
+        address_id: str = ...,
+        address: protos.common.v1.types_pb2.Address | Fields | None = ...,
+        is_default: bool = ...,
+        deadline: float | None = ...,
+    ) -> protos.users.v1.commands_pb2.AddAddressResponse: ...
+    async def ChangeAddress(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        user_id: str = ...,
+        address_id: str = ...,
+        address: protos.common.v1.types_pb2.Address | Fields | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.users.v1.commands_pb2.ChangeAddressResponse: ...
+    async def RemoveAddress(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        user_id: str = ...,
+        address_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.users.v1.commands_pb2.RemoveAddressResponse: ...
+    async def SetDefaultAddress(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        user_id: str = ...,
+        address_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.users.v1.commands_pb2.SetDefaultAddressResponse: ...
     async def GetUser(
         self, *, user_id: str = ..., consistency_token: str = ..., deadline: float | None = ...
     ) -> protos.users.v1.queries_pb2.GetUserResponse: ...

@@ -8,6 +8,7 @@ from client.cli import operate, output, shop
 from client.cli.connect import TARGET
 from client.cli.events import events
 from client.cli.payments import payments
+from client.cli.returns import returns
 from client.cli.subscriptions import subscriptions
 from client.sdk import Addresses
 
@@ -44,6 +45,7 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 )
 app.add_typer(shop.orders, name="orders")
 app.add_typer(payments, name="payments")
+app.add_typer(returns, name="returns")
 app.add_typer(shop.products, name="products")
 app.add_typer(shop.stock, name="stock")
 app.add_typer(shop.users, name="users")

@@ -6,12 +6,13 @@ goes to `upcasters.py`, and both golden files stay.
 
 from dataclasses import dataclass
 
+from server.domain.email import events as email
 from server.domain.order import events as order
 from server.domain.product import events as product
 from server.domain.stock import events as stock
 from server.domain.user import events as user
 
-DomainEvent = order.OrderEvent | product.ProductEvent | stock.StockEvent | user.UserEvent
+DomainEvent = order.OrderEvent | product.ProductEvent | stock.StockEvent | user.UserEvent | email.EmailEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,13 @@ ROWS = (
     Row("RefundRequested", order.RefundRequested, "order"),
     Row("PaymentRefunded", order.PaymentRefunded, "order"),
     Row("RefundFailed", order.RefundFailed, "order"),
+    Row("LineQuantityCancelled", order.LineQuantityCancelled, "order"),
+    Row("ShipmentCancelled", order.ShipmentCancelled, "order"),
+    Row("ReturnRequested", order.ReturnRequested, "order"),
+    Row("ReturnApproved", order.ReturnApproved, "order"),
+    Row("ReturnRejected", order.ReturnRejected, "order"),
+    Row("ReturnReceived", order.ReturnReceived, "order"),
+    Row("NoteAdded", order.NoteAdded, "order"),
     Row("ProductRegistered", product.ProductRegistered, "product"),
     Row("ProductRenamed", product.ProductRenamed, "product"),
     Row("PriceChangedV2", product.PriceChanged, "product", version=2),
@@ -68,6 +76,12 @@ ROWS = (
     Row("NameChanged", user.NameChanged, "user"),
     Row("UserBlocked", user.UserBlocked, "user"),
     Row("UserUnblocked", user.UserUnblocked, "user"),
+    Row("AddressAdded", user.AddressAdded, "user"),
+    Row("AddressChanged", user.AddressChanged, "user"),
+    Row("AddressRemoved", user.AddressRemoved, "user"),
+    Row("DefaultAddressSet", user.DefaultAddressSet, "user"),
+    Row("EmailClaimed", email.EmailClaimed, "useremail"),
+    Row("EmailReleased", email.EmailReleased, "useremail"),
 )
 
 BY_NAME = {row.name: row for row in ROWS}

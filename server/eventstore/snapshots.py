@@ -26,6 +26,7 @@ from esdbclient import NewEvent, RecordedEvent
 from prometheus_client import Counter
 
 from server.domain.decider import Decider
+from server.domain.email import EMAIL
 from server.domain.order import ORDER
 from server.domain.product import PRODUCT
 from server.domain.stock import STOCK
@@ -35,7 +36,7 @@ from server.eventstore.store import NO_EVENTS, EventStore
 
 log = structlog.get_logger()
 
-DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {x.category: x for x in (ORDER, PRODUCT, STOCK, USER)}
+DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {x.category: x for x in (ORDER, PRODUCT, STOCK, USER, EMAIL)}
 SNAPSHOT, RECEIPTS = "snapshot_", "receipts_"
 CHAPTER = 16_384  # events
 MOST_WAITING = 100  # snapshots to be written; more are skipped

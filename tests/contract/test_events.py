@@ -17,7 +17,7 @@ from server.eventstore.upcasters import CHAINS
 from tests.support.events import EXAMPLES, LIFTED
 from tests.support.orders import cancelled
 
-CONTRACTS = {"order": orders_pb, "product": products_pb, "stock": products_pb, "user": users_pb}
+CONTRACTS = {"order": orders_pb, "product": products_pb, "stock": products_pb, "user": users_pb, "useremail": users_pb}
 GOLDEN = Path(__file__).parent / "golden"
 # every event type that streams may hold → the category of its streams
 CATEGORY = {row.name: row.category for row in ROWS} | {

@@ -65,7 +65,7 @@ def line(up: dict[str, int]) -> Line:
 
 def test_an_order_from_the_command_line_and_back(line: Line) -> None:
     sku = f"tea-{uuid.uuid4().hex[:8]}"
-    user_id = line("users", "register", "--name", "Ann", "--email", "ann@example.org", "--json")["user_id"]
+    user_id = line("users", "register", "--name", "Ann", "--email", "anna@example.org", "--json")["user_id"]
     line("products", "register", sku, "--name", "Tea", "--price", "3.50")
     line("products", "activate", sku)
     address = ("--name", "Ann", "--street", "1 High Street", "--city", "Ghent", "--country", "BE")
@@ -122,6 +122,21 @@ def test_products_and_users_can_be_renamed(line: Line) -> None:
     bob = line("users", "register", "--name", "Bob", "--email", "bob@example.org", "--json")["user_id"]
     token = line("users", "rename", bob, "Robert", "--json")["consistency_token"]
     assert line("users", "get", bob, "--token", token, "--json")["user"]["name"] == "Robert"
+
+
+def test_a_user_has_addresses_and_an_email_of_their_own(line: Line) -> None:
+    flo = line("users", "register", "--name", "Flo", "--email", "flo@example.org", "--json")["user_id"]
+    place = ("--name", "Flo", "--street", "1 High Street", "--city", "Ghent", "--country", "BE")
+    line("users", "add-address", flo, "home", *place)
+    line("users", "add-address", flo, "work", *place, "--postal-code", "9000", "--default")
+    line("users", "change-address", flo, "home", *place, "--postal-code", "9001")
+    token = line("users", "default-address", flo, "home", "--json")["consistency_token"]
+    shown = line("users", "get", flo, "--token", token, "--json")["user"]
+    assert [x["address"]["postal_code"] for x in shown["addresses"]] == ["9001", "9000"]
+    assert shown["default_address_id"] == "home"
+    token = line("users", "remove-address", flo, "home", "--json")["consistency_token"]
+    assert "work (default): Flo, 1 High Street, 9000, Ghent, BE" in line("users", "get", flo, "--token", token)
+    assert "EMAIL_TAKEN" in line("users", "register", "--name", "Flo", "--email", "FLO@example.org", code=3)
 
 
 def test_an_order_on_hold_waits_until_it_is_released(line: Line) -> None:
@@ -186,6 +201,49 @@ def test_an_order_is_paid_refunded_and_completed(line: Line) -> None:
     assert line("verify", "--json")["differences"] == 0
 
 
+def test_parts_are_cancelled_and_come_back(line: Line) -> None:
+    eva = line("users", "register", "--name", "Eva", "--email", "eva@example.org", "--json")["user_id"]
+    line("products", "register", "fig", "--name", "Fig", "--price", "1.00")
+    line("products", "activate", "fig")
+    where = ("--name", "Eva", "--street", "1 High St", "--city", "Ghent", "--postal-code", "9000", "--country", "BE")
+    order_id = line("orders", "create", "--customer", eva, "--line", "fig:5", *where, "--json")["order_id"]
+    line("orders", "note", order_id, "Rings twice")
+    line("orders", "place", order_id)
+    line("orders", "confirm", order_id)
+    line("orders", "cancel-line", order_id, "fig", "1", "--reason", "too many")
+    line("orders", "cancel-line", order_id, "fig", "1", "--reason", "still too many")
+    line("orders", "ship", order_id)
+    line("orders", "unpack", order_id)
+    line("orders", "ship", order_id, "--shipment", "parcel-2")
+    line("orders", "dispatch", order_id, "--carrier", "bpost", "--shipment", "parcel-2")
+    line("orders", "deliver", order_id, "--shipment", "parcel-2")
+    line("returns", "request", order_id, "r1", "--line", "fig:1", "--reason", "sour")
+    line("returns", "reject", order_id, "r1", "--reason", "eaten")
+    line("returns", "request", order_id, "r2", "--reason", "sour")
+    assert "RETURN_STATE" in line("returns", "receive", order_id, "r2", "--line", "fig:1", code=3)
+    line("returns", "approve", order_id, "r2")
+    assert "at least one" in line("returns", "receive", order_id, "r2", code=2)
+    token = line("returns", "receive", order_id, "r2", "--line", "fig:1", "--damaged", "fig:1", "--json")
+    order = line("orders", "get", order_id, "--token", token["consistency_token"], "--json")["order"]
+    assert (order["total"]["amount_minor"], order["cancelled_total"]["amount_minor"]) == ("300", "200")
+    assert (order["fulfilment"], order["return_status"]) == (
+        "FULFILMENT_STATUS_DELIVERED",
+        "RETURN_STATUS_PARTIALLY_RETURNED",
+    )
+    assert [x["status"] for x in order["shipments"]] == ["SHIPMENT_STATUS_CANCELLED", "SHIPMENT_STATUS_DELIVERED"]
+    assert [x["condition"] for x in order["returns"][1]["received"]] == [
+        "RETURN_CONDITION_RESALEABLE",
+        "RETURN_CONDITION_DAMAGED",
+    ]
+    shown = line("orders", "get", order_id)
+    assert "cancelled, 1 of fig: -1.00 EUR, still too many" in shown
+    assert "return r2: received, 1 of fig, 1 of fig: sour" in shown
+    assert "Rings twice" in shown
+    diff = line("orders", "diff", order_id, "--json")["changes"]
+    assert "returns[r2].stage" in {change["path"] for change in diff}
+    assert line("verify", "--json")["differences"] == 0
+
+
 def test_what_goes_wrong_is_one_line_and_an_exit_code(line: Line) -> None:
     assert "ORDER_NOT_FOUND" in line("orders", "get", str(uuid.uuid4()), code=4)
     assert "FIELD_INVALID" in line("orders", "get", "not-a-uuid", code=3)
@@ -208,7 +266,7 @@ def test_stock_is_received_promised_and_sold(line: Line) -> None:
 
 
 def test_verify_finds_a_document_that_somebody_changed(line: Line, up: dict[str, int]) -> None:
-    user_id = line("users", "register", "--name", "Bob", "--email", "bob@example.org", "--json")["user_id"]
+    user_id = line("users", "register", "--name", "Bob", "--email", "rob@example.org", "--json")["user_id"]
     assert line("verify", "--view", "user_detail", "--json")["differences"] == 0
     uri = f"mongodb://127.0.0.1:{up['mongo']}/?directConnection=true"
     with MongoClient[dict[str, Any]](uri) as mongo:

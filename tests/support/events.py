@@ -1,5 +1,8 @@
 """One example of every event there is, and of what former shapes become."""
 
+from server.domain.email.decide import email_hash
+from server.domain.email.events import EmailClaimed, EmailReleased
+from server.domain.order.events import Condition
 from server.domain.product.events import (
     PriceChanged,
     ProductActivated,
@@ -16,10 +19,20 @@ from server.domain.stock.events import (
     StockReserved,
     StockRestocked,
 )
-from server.domain.user.events import EmailChanged, NameChanged, UserBlocked, UserRegistered, UserUnblocked
+from server.domain.user.events import (
+    AddressAdded,
+    AddressChanged,
+    AddressRemoved,
+    DefaultAddressSet,
+    EmailChanged,
+    NameChanged,
+    UserBlocked,
+    UserRegistered,
+    UserUnblocked,
+)
 from server.eventstore.registry import DomainEvent
 from tests.support import orders
-from tests.support.orders import ANN, NOON, euros
+from tests.support.orders import ANN, HOME, NOON, euros
 
 EXAMPLES: tuple[DomainEvent, ...] = (
     orders.created(),
@@ -43,6 +56,13 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     orders.shipment_created("s1", ("tea", 2), ("milk", 1)),
     orders.dispatched(),
     orders.delivered(),
+    orders.quantity_cancelled(),
+    orders.unpacked(),
+    orders.return_requested("r1", ("tea", 2), ("milk", 1)),
+    orders.return_approved(),
+    orders.return_rejected(),
+    orders.returned("r1", orders.received_line(), orders.received_line("milk", 1, 101, Condition.DAMAGED)),
+    orders.noted(),
     orders.rejected(),
     orders.expired(),
     orders.completed(),
@@ -70,6 +90,12 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     NameChanged(user_id=ANN, name="Anne", at=NOON),
     UserBlocked(user_id=ANN, reason="chargeback", at=NOON),
     UserUnblocked(user_id=ANN, at=NOON),
+    AddressAdded(user_id=ANN, address_id="home", address=HOME, at=NOON),
+    AddressChanged(user_id=ANN, address_id="home", address=HOME, at=NOON),
+    AddressRemoved(user_id=ANN, address_id="home", at=NOON),
+    DefaultAddressSet(user_id=ANN, address_id="home", at=NOON),
+    EmailClaimed(email_hash=email_hash("ann@example.org"), user_id=ANN, at=NOON),
+    EmailReleased(email_hash=email_hash("ann@example.org"), user_id=ANN, at=NOON),
 )
 
 # golden file of a former shape → what it is read as

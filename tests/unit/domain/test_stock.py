@@ -150,10 +150,7 @@ def test_what_comes_back_is_taken_in_once() -> None:
 
 def test_a_stock_keeps_so_many_reservations_at_one_time() -> None:
     history: list[Any] = [received(MOST_OPEN + 1), *(reserved(1, f"r{n}") for n in range(MOST_OPEN))]
-    full = STOCK.fold(history)
-    with pytest.raises(Rejected) as refused:
-        STOCK.decide(full, reserve(1, "one more"))
-    assert refused.value.reason == Reason.TOO_MANY_RESERVATIONS
+    given(*history).when(reserve(1, "one more")).rejected(Reason.TOO_MANY_RESERVATIONS, most=MOST_OPEN)
 
 
 def test_a_stock_that_sells_for_years_stays_small() -> None:
