@@ -8,6 +8,7 @@ from client.cli import operate, output, shop
 from client.cli.connect import TARGET
 from client.cli.events import events
 from client.cli.payments import payments
+from client.cli.projections import projections as projections_
 from client.cli.returns import returns
 from client.cli.subscriptions import subscriptions
 from client.sdk import Addresses
@@ -49,7 +50,7 @@ app.add_typer(returns, name="returns")
 app.add_typer(shop.products, name="products")
 app.add_typer(shop.stock, name="stock")
 app.add_typer(shop.users, name="users")
-app.add_typer(operate.projections, name="projections")
+app.add_typer(projections_, name="projections")
 app.add_typer(subscriptions, name="subscriptions")
 app.add_typer(events, name="events")
 
