@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from bench import commands, growth, lag, node, peer, projections, queries, report
+from bench import commands, growth, lag, node, peer, projections, queries, rebuild, report
 from bench.measuring import FULL, QUICK, Goal, Result, Size
 from bench.running import about
 
@@ -18,6 +18,7 @@ PARTS: Mapping[str, Callable[[Size], Awaitable[Result]]] = {
     "commands": commands.run,
     "node": node.run,
     "projections": projections.run,
+    "rebuild": rebuild.run,
     "queries": queries.run,
     "lag": lag.run,
     "peer": peer.run,

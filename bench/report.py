@@ -47,9 +47,10 @@ def filled(page: str, found: Found) -> str:
 
     def table(match: re.Match[str]) -> str:
         begin, name, end = match.groups()
+        make = TABLES[name]
         try:
-            return f"{begin}{TABLES[name](found)}{end}"
-        except KeyError:
+            return f"{begin}{make(found)}{end}"
+        except KeyError:  # a part that has not been run
             return match.group(0)
 
     return PLACE.sub(table, page)
@@ -206,42 +207,52 @@ def charts(figures: Found) -> dict[str, str]:
     """The curves of growth, by file name; none before it was measured."""
     if "growth" not in figures:
         return {}
-    log = figures["growth"]["by_events_in_the_log"]
+    growth = figures["growth"]
+    log, streams, views = (growth[f"by_{what}"] for what in ("events_in_the_log", "events_of_an_aggregate", "views"))
 
-    def curve(group: Sequence[Found], x: str, *path: str) -> list[tuple[float, float]]:
-        return [(one[x], _deep(one, path)) for one in group]
+    def drawn(group: Sequence[Found], title: str, across: str, up: str, curves: Mapping[str, Sequence[str]]) -> str:
+        x = "views" if group is views else "events"
+        return line_chart(
+            title, across, up, {name: [(one[x], _deep(one, path)) for one in group] for name, path in curves.items()}
+        )
 
-    rates = {"append": "appended_per_second", "drain": "drained_per_second", "two views": "caught_up_per_second"}
-    asked = {"command": "command", "GetOrder": "get_order", "50 orders": "list_orders"}
-    streams = {"first": "first_ms", "remembered": "remembered_ms", "after restart": "after_a_restart_ms"}
-    across = "events in the log"
     return {
-        "rates": line_chart(
-            "Rates as the log grows", across, "per second", {n: curve(log, "events", key) for n, key in rates.items()}
+        "rates": drawn(
+            log,
+            "Rates as the log grows",
+            "events in the log",
+            "per second",
+            {"append": ["appended_per_second"], "drain": ["drained_per_second"], "two views": ["caught_up_per_second"]},
         ),
-        "latencies": line_chart(
+        "latencies": drawn(
+            log,
             "Latencies as the log grows",
-            across,
+            "events in the log",
             "p50, ms",
-            {n: curve(log, "events", "p50_ms", key) for n, key in asked.items()},
+            {name: ["p50_ms", name] for name in log[0]["p50_ms"]},
         ),
-        "memory": line_chart(
-            "Memory as the log grows", across, "MiB", {n: curve(log, "events", "memory_mib", n) for n in log[0]["memory_mib"]}
+        "memory": drawn(
+            log,
+            "Memory as the log grows",
+            "events in the log",
+            "MiB",
+            {name: ["memory_mib", name] for name in log[0]["memory_mib"]},
         ),
-        "aggregates": line_chart(
+        "aggregates": drawn(
+            streams,
             "A command as its aggregate grows",
             "events of the aggregate",
             "ms",
-            {n: curve(figures["growth"]["by_events_of_an_aggregate"], "events", key) for n, key in streams.items()},
+            {"first": ["first_ms"], "remembered": ["remembered_ms"], "after a restart": ["after_a_restart_ms"]},
         ),
-        "views": line_chart(
+        "views": drawn(
+            views,
             "Views at once",
             "views",
             "events per second",
-            {"each": curve(figures["growth"]["by_views"], "views", "events_per_second"),
-             "together": curve(figures["growth"]["by_views"], "views", "events_per_second_and_view")},
+            {"each": ["events_per_second"], "together": ["events_per_second_and_view"]},
         ),
-    }  # fmt: skip
+    }
 
 
 def _deep(found: Any, path: Sequence[str]) -> float:
