@@ -2,17 +2,19 @@
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from uuid import uuid4
 
 import typer
 from google.protobuf.message import Message
 
 from client.cli.connect import TARGET, AsJson, Expected, RequestId, Token, call, expecting
 from client.cli.output import complain, enum_name, money, out, print_json, table, to_basis_points, to_money, when
+from client.cli.showing import show_order
 from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address
 from protos.orders.v1.commands_pb2 import NewLine
 from protos.orders.v1.queries_pb2 import Moment
-from protos.orders.v1.types_pb2 import FulfilmentStatus, LineQuantity, OrderStatus, PaymentStatus, ShipmentStatus
+from protos.orders.v1.types_pb2 import FulfilmentStatus, LineQuantity, OrderStatus, PaymentStatus
 from protos.products.v1.types_pb2 import ProductStatus
 
 orders = typer.Typer(no_args_is_help=True, help="Open, place, ship and look at orders.")
@@ -302,6 +304,51 @@ def complete(
     send("orders", "CompleteOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
 
 
+@orders.command("cancel-line")
+def cancel_line(
+    order_id: OrderId,
+    line_id: str,
+    quantity: int,
+    reason: Annotated[str, typer.Option(help="Free text.")],
+    cancellation: Annotated[
+        str, typer.Option(help="A name for this step, unique in the order; without it, a new one.")
+    ] = "",
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take units off a placed order that are in no parcel."""
+    fields = {
+        "order_id": order_id,
+        "cancellation_id": cancellation or str(uuid4()),
+        "line_id": line_id,
+        "quantity": quantity,
+    }
+    send(
+        "orders",
+        "CancelLineQuantity",
+        as_json,
+        **fields,
+        reason=reason,
+        request_id=request_id,
+        **expecting(expected_revision),
+    )
+
+
+@orders.command("note")
+def note(
+    order_id: OrderId,
+    text: str,
+    note_id: Annotated[str, typer.Option(help="A name for the note, unique in the order; without it, a new one.")] = "",
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep a text with an order."""
+    fields = {"order_id": order_id, "note_id": note_id or str(uuid4()), "text": text, "request_id": request_id}
+    send("orders", "AddNote", as_json, **fields, **expecting(expected_revision))
+
+
 @orders.command("ship")
 def ship(
     order_id: OrderId,
@@ -338,6 +385,19 @@ def deliver(
     send("orders", "ConfirmDelivery", as_json, order_id=order_id, shipment_id=shipment, request_id=request_id)
 
 
+@orders.command("unpack")
+def unpack(
+    order_id: OrderId,
+    shipment: Shipment = "parcel-1",
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a parcel apart that has not left the house."""
+    fields = {"order_id": order_id, "shipment_id": shipment, "request_id": request_id}
+    send("orders", "CancelShipment", as_json, **fields, **expecting(expected_revision))
+
+
 @orders.command("get")
 def get_order(
     order_id: OrderId,
@@ -354,29 +414,7 @@ def get_order(
     if as_json:
         print_json(reply)
         return
-    order = reply.order
-    status = enum_name(OrderStatus, order.status, "ORDER_STATUS_")
-    fulfilment = enum_name(FulfilmentStatus, order.fulfilment, "FULFILMENT_STATUS_")
-    payment = enum_name(PaymentStatus, order.payment, "PAYMENT_STATUS_")
-    derived = f"{fulfilment}, {payment}".replace("_", " ")
-    out.print(f"{order.order_id}  [bold]{status}[/bold], {derived}, {money(order.total)}")
-    if order.hold_reason:
-        out.print(f"on hold: {order.hold_reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    lines = table("line", "product", "name", "quantity", "price", "total")
-    for x in order.lines:
-        lines.add_row(x.line_id, x.sku, x.name, str(x.quantity), money(x.unit_price), money(x.line_total))
-    out.print(lines)
-    for x in order.discounts:
-        out.print(f"{x.name}: -{money(x.amount)}", markup=False)
-    if order.HasField("shipping"):
-        out.print(f"{order.shipping.method}: {money(order.shipping.price)}", markup=False)
-    for x in order.shipments:
-        stage = enum_name(ShipmentStatus, x.status, "SHIPMENT_STATUS_")
-        out.print(f"{x.shipment_id}: {stage} {x.carrier} {x.tracking_number}")
-    if order.HasField("payments"):
-        paid = order.payments
-        sums = {"authorised": paid.authorised, "captured": paid.captured, "refunded": paid.refunded}
-        out.print(", ".join(f"{name} {money(amount)}" for name, amount in sums.items()))
+    show_order(reply.order)
     _print_freshness(reply)
 
 

@@ -1,7 +1,14 @@
 """What a customer has ordered in all, by user id."""
 
 from projections.view import View
-from server.domain.order.events import OrderCancelled, OrderCreated, OrderExpired, OrderPlaced, OrderRejected
+from server.domain.order.events import (
+    LineQuantityCancelled,
+    OrderCancelled,
+    OrderCreated,
+    OrderExpired,
+    OrderPlaced,
+    OrderRejected,
+)
 from server.eventstore.recorded import Recorded
 from server.readmodel.documents import CustomerOrders
 
@@ -43,6 +50,12 @@ def expired(doc: CustomerOrders | None, e: Recorded[OrderExpired]) -> CustomerOr
     before = doc or NOTHING_YET
     totals = plus(before["totals"], e.data.total.currency, -e.data.total.amount_minor)
     return {**before, "expired": before.get("expired", 0) + 1, "totals": totals}
+
+
+@customer_orders.on(LineQuantityCancelled)
+def quantity_cancelled(doc: CustomerOrders | None, e: Recorded[LineQuantityCancelled]) -> CustomerOrders:
+    before = doc or NOTHING_YET
+    return {**before, "totals": plus(before["totals"], e.data.amount.currency, -e.data.amount.amount_minor)}
 
 
 def plus(totals: dict[str, int], currency: str, amount: int) -> dict[str, int]:

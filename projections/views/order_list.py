@@ -7,6 +7,7 @@ from server.domain.order.events import (
     DiscountApplied,
     DiscountRemoved,
     LineAdded,
+    LineQuantityCancelled,
     LineQuantityChanged,
     LineRemoved,
     OrderCancelled,
@@ -21,6 +22,11 @@ from server.domain.order.events import (
     PaymentFailed,
     PaymentRefunded,
     PaymentVoided,
+    ReturnApproved,
+    ReturnReceived,
+    ReturnRejected,
+    ReturnRequested,
+    ShipmentCancelled,
     ShipmentCreated,
     ShipmentDelivered,
     ShipmentDispatched,
@@ -169,6 +175,38 @@ def delivered(row: OrderRow | None, e: Recorded[ShipmentDelivered]) -> OrderRow:
     return changed(row, e, parcels=with_status(row, e.data.shipment_id, "DELIVERED"))
 
 
+@order_list.on(ShipmentCancelled)
+def unpacked(row: OrderRow | None, e: Recorded[ShipmentCancelled]) -> OrderRow:
+    return changed(row, e, parcels=with_status(row, e.data.shipment_id, "CANCELLED"))
+
+
+@order_list.on(LineQuantityCancelled)
+def quantity_cancelled(row: OrderRow | None, e: Recorded[LineQuantityCancelled]) -> OrderRow:
+    minor, units = (row.get("cancelled_minor", 0), row.get("cancelled_units", 0)) if row else (0, 0)
+    return changed(row, e, cancelled_minor=minor + e.data.amount.amount_minor, cancelled_units=units + e.data.quantity)
+
+
+@order_list.on(ReturnRequested)
+def return_requested(row: OrderRow | None, e: Recorded[ReturnRequested]) -> OrderRow:
+    return changed(row, e, returns=with_stage(row, e.data.return_id, "REQUESTED"))
+
+
+@order_list.on(ReturnApproved)
+def return_approved(row: OrderRow | None, e: Recorded[ReturnApproved]) -> OrderRow:
+    return changed(row, e, returns=with_stage(row, e.data.return_id, "APPROVED"))
+
+
+@order_list.on(ReturnRejected)
+def return_rejected(row: OrderRow | None, e: Recorded[ReturnRejected]) -> OrderRow:
+    return changed(row, e, returns=with_stage(row, e.data.return_id, "REJECTED"))
+
+
+@order_list.on(ReturnReceived)
+def return_received(row: OrderRow | None, e: Recorded[ReturnReceived]) -> OrderRow:
+    units = (row.get("returned_units", 0) if row else 0) + sum(x.quantity for x in e.data.lines)
+    return changed(row, e, returns=with_stage(row, e.data.return_id, "RECEIVED"), returned_units=units)
+
+
 def lines(row: OrderRow | None) -> list[RowLine]:
     return row["lines"] if row else []
 
@@ -181,6 +219,10 @@ def plus(row: OrderRow | None, **more: int) -> PaymentSums:
     nothing: PaymentSums = {"authorised_minor": 0, "captured_minor": 0, "refunded_minor": 0, "voided": 0, "failed": 0}
     before = row.get("payments", nothing) if row else nothing
     return {**before, **{name: before[name] + n for name, n in more.items()}}  # type: ignore[typeddict-item, literal-required]  # names of its fields
+
+
+def with_stage(row: OrderRow | None, return_id: str, stage: str) -> dict[str, str]:
+    return {**(row.get("returns", {}) if row else {}), return_id: stage}
 
 
 def with_status(row: OrderRow | None, shipment_id: str, status: str) -> list[RowParcel]:

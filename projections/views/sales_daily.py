@@ -6,7 +6,7 @@ A counter: nothing may be applied twice.
 from datetime import datetime
 
 from projections.view import View
-from server.domain.order.events import OrderCancelled, OrderExpired, OrderPlaced, OrderRejected
+from server.domain.order.events import LineQuantityCancelled, OrderCancelled, OrderExpired, OrderPlaced, OrderRejected
 from server.eventstore.recorded import Recorded
 from server.readmodel.documents import SalesDay
 
@@ -52,6 +52,16 @@ def cancelled(doc: SalesDay | None, e: Recorded[OrderCancelled]) -> SalesDay:
         "orders_cancelled": doc["orders_cancelled"] + 1,
         "units": doc["units"] - e.data.units,
         "cancelled_minor": doc["cancelled_minor"] + e.data.total.amount_minor,
+    }
+
+
+@sales_daily.on(LineQuantityCancelled, key=lambda e: key(e.data.placed_at, e.data.amount.currency))
+def quantity_cancelled(doc: SalesDay | None, e: Recorded[LineQuantityCancelled]) -> SalesDay:
+    assert doc is not None, f"a part of {e.stream} was cancelled before any order of its day was placed"
+    return {
+        **doc,
+        "units": doc["units"] - e.data.quantity,
+        "cancelled_minor": doc["cancelled_minor"] + e.data.amount.amount_minor,
     }
 
 

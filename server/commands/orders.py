@@ -11,10 +11,10 @@ from server.domain.address import Address
 from server.domain.money import Money
 from server.domain.order import ORDER, commands
 from server.domain.order.commands import Listing, NewLine
-from server.domain.order.editing import require_line_count
-from server.domain.order.events import LineQuantity
+from server.domain.order.events import Condition, LineQuantity
+from server.domain.order.limits import require_line_count
 from server.domain.order.state import Draft, Order
-from server.rpc.validation import optional, sku, text, uuid
+from server.rpc.validation import chosen, lines_of_text, optional, sku, text, uuid
 
 
 async def create(request: pb.CreateOrderRequest, order_id: str, _: Order, world: World) -> commands.CreateOrder:
@@ -206,6 +206,71 @@ async def record_refund_failure(
     )
 
 
+async def cancel_line_quantity(
+    request: pb.CancelLineQuantityRequest, order_id: str, _: Order, world: World
+) -> commands.CancelLineQuantity:
+    return commands.CancelLineQuantity(
+        order_id=order_id,
+        cancellation_id=request.cancellation_id,
+        line_id=request.line_id,
+        quantity=request.quantity,
+        reason=request.reason,
+        at=world.at,
+    )
+
+
+async def cancel_shipment(
+    request: pb.CancelShipmentRequest, order_id: str, _: Order, world: World
+) -> commands.CancelShipment:
+    return commands.CancelShipment(order_id=order_id, shipment_id=request.shipment_id, at=world.at)
+
+
+async def request_return(
+    request: pb.RequestReturnRequest, order_id: str, _: Order, world: World
+) -> commands.RequestReturn:
+    return commands.RequestReturn(
+        order_id=order_id,
+        return_id=request.return_id,
+        lines=tuple(_line_quantity(line) for line in request.lines),
+        reason=request.reason,
+        at=world.at,
+    )
+
+
+async def approve_return(
+    request: pb.ApproveReturnRequest, order_id: str, _: Order, world: World
+) -> commands.ApproveReturn:
+    return commands.ApproveReturn(order_id=order_id, return_id=request.return_id, at=world.at)
+
+
+async def reject_return(
+    request: pb.RejectReturnRequest, order_id: str, _: Order, world: World
+) -> commands.RejectReturn:
+    return commands.RejectReturn(order_id=order_id, return_id=request.return_id, reason=request.reason, at=world.at)
+
+
+async def receive_return(
+    request: pb.ReceiveReturnRequest, order_id: str, _: Order, world: World
+) -> commands.ReceiveReturn:
+    return commands.ReceiveReturn(
+        order_id=order_id,
+        return_id=request.return_id,
+        lines=tuple(
+            commands.ReceivedQuantity(
+                line_id=line.line_id,
+                quantity=line.quantity,
+                condition=Condition(types.ReturnCondition.Name(line.condition)),
+            )
+            for line in request.lines
+        ),
+        at=world.at,
+    )
+
+
+async def add_note(request: pb.AddNoteRequest, order_id: str, _: Order, world: World) -> commands.AddNote:
+    return commands.AddNote(order_id=order_id, note_id=request.note_id, text=request.text, at=world.at)
+
+
 def _new_line(line: pb.NewLine, listings: dict[str, Listing]) -> NewLine:
     return NewLine(line_id=line.line_id or line.sku, listing=listings[line.sku], quantity=line.quantity)
 
@@ -306,6 +371,41 @@ ROUTES = {
     "ConfirmDelivery": _route(
         pb.ConfirmDeliveryRequest, pb.ConfirmDeliveryResponse, confirm_delivery, rules={"shipment_id": _ID}
     ),
+    "CancelLineQuantity": _route(
+        pb.CancelLineQuantityRequest,
+        pb.CancelLineQuantityResponse,
+        cancel_line_quantity,
+        rules={"cancellation_id": _ID, "line_id": _ID, "reason": _REASON},
+    ),
+    "CancelShipment": _route(
+        pb.CancelShipmentRequest, pb.CancelShipmentResponse, cancel_shipment, rules={"shipment_id": _ID}
+    ),
+    "RequestReturn": _route(
+        pb.RequestReturnRequest,
+        pb.RequestReturnResponse,
+        request_return,
+        rules={"return_id": _ID, "lines[].line_id": _ID, "reason": _REASON},
+    ),
+    "ApproveReturn": _route(
+        pb.ApproveReturnRequest, pb.ApproveReturnResponse, approve_return, rules={"return_id": _ID}
+    ),
+    "RejectReturn": _route(
+        pb.RejectReturnRequest,
+        pb.RejectReturnResponse,
+        reject_return,
+        rules={"return_id": _ID, "reason": _REASON},
+    ),
+    "ReceiveReturn": _route(
+        pb.ReceiveReturnRequest,
+        pb.ReceiveReturnResponse,
+        receive_return,
+        rules={
+            "return_id": _ID,
+            "lines[].line_id": _ID,
+            "lines[].condition": chosen(types.ReturnCondition.DESCRIPTOR),
+        },
+    ),
+    "AddNote": _route(pb.AddNoteRequest, pb.AddNoteResponse, add_note, rules={"note_id": _ID, "text": lines_of_text}),
     "RejectOrder": _route(pb.RejectOrderRequest, pb.RejectOrderResponse, reject, rules={"reason": _REASON}),
     "ExpireOrder": _route(pb.ExpireOrderRequest, pb.ExpireOrderResponse, expire),
     "CompleteOrder": _route(pb.CompleteOrderRequest, pb.CompleteOrderResponse, complete),

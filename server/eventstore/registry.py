@@ -6,12 +6,13 @@ goes to `upcasters.py`, and both golden files stay.
 
 from dataclasses import dataclass
 
+from server.domain.checkout import events as checkout
 from server.domain.order import events as order
 from server.domain.product import events as product
 from server.domain.stock import events as stock
 from server.domain.user import events as user
 
-DomainEvent = order.OrderEvent | product.ProductEvent | stock.StockEvent | user.UserEvent
+DomainEvent = order.OrderEvent | product.ProductEvent | stock.StockEvent | user.UserEvent | checkout.CheckoutEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,13 @@ ROWS = (
     Row("RefundRequested", order.RefundRequested, "order"),
     Row("PaymentRefunded", order.PaymentRefunded, "order"),
     Row("RefundFailed", order.RefundFailed, "order"),
+    Row("LineQuantityCancelled", order.LineQuantityCancelled, "order"),
+    Row("ShipmentCancelled", order.ShipmentCancelled, "order"),
+    Row("ReturnRequested", order.ReturnRequested, "order"),
+    Row("ReturnApproved", order.ReturnApproved, "order"),
+    Row("ReturnRejected", order.ReturnRejected, "order"),
+    Row("ReturnReceived", order.ReturnReceived, "order"),
+    Row("NoteAdded", order.NoteAdded, "order"),
     Row("ProductRegistered", product.ProductRegistered, "product"),
     Row("ProductRenamed", product.ProductRenamed, "product"),
     Row("PriceChangedV2", product.PriceChanged, "product", version=2),
@@ -61,6 +69,8 @@ ROWS = (
     Row("StockReserved", stock.StockReserved, "stock"),
     Row("ReservationCommitted", stock.ReservationCommitted, "stock"),
     Row("ReservationReleased", stock.ReservationReleased, "stock"),
+    Row("ReservationPartlyCommitted", stock.ReservationPartlyCommitted, "stock"),
+    Row("ReservationPartlyReleased", stock.ReservationPartlyReleased, "stock"),
     Row("ReservationExpired", stock.ReservationExpired, "stock"),
     Row("StockRestocked", stock.StockRestocked, "stock"),
     Row("UserRegistered", user.UserRegistered, "user"),
@@ -68,6 +78,18 @@ ROWS = (
     Row("NameChanged", user.NameChanged, "user"),
     Row("UserBlocked", user.UserBlocked, "user"),
     Row("UserUnblocked", user.UserUnblocked, "user"),
+    Row("CheckoutStarted", checkout.CheckoutStarted, "checkout"),
+    Row("CheckoutStockReserved", checkout.CheckoutStockReserved, "checkout"),
+    Row("CheckoutStockReleased", checkout.CheckoutStockReleased, "checkout"),
+    Row("CheckoutPaymentVoided", checkout.CheckoutPaymentVoided, "checkout"),
+    Row("CheckoutStockCommitted", checkout.CheckoutStockCommitted, "checkout"),
+    Row("CheckoutStockTrimmed", checkout.CheckoutStockTrimmed, "checkout"),
+    Row("CheckoutReturnRestocked", checkout.CheckoutReturnRestocked, "checkout"),
+    Row("CheckoutStepFailed", checkout.CheckoutStepFailed, "checkout"),
+    Row("CheckoutRetried", checkout.CheckoutRetried, "checkout"),
+    Row("CheckoutStepSkipped", checkout.CheckoutStepSkipped, "checkout"),
+    Row("CheckoutGivenUp", checkout.CheckoutGivenUp, "checkout"),
+    Row("CheckoutEnded", checkout.CheckoutEnded, "checkout"),
 )
 
 BY_NAME = {row.name: row for row in ROWS}

@@ -24,6 +24,9 @@ KEYS = {
     "captures": "capture_id",
     "refunds": "refund_id",
     "discounts": "discount_id",
+    "cancellations": "cancellation_id",
+    "returns": "return_id",
+    "notes": "note_id",
 }  # lists whose elements have a name of their own
 
 

@@ -1,5 +1,6 @@
 """Documents as messages."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -7,9 +8,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1 import queries_pb2 as orders_queries
 from protos.orders.v1 import types_pb2 as orders
+from protos.processes.v1 import types_pb2 as processes
 from protos.products.v1 import types_pb2 as products
 from protos.users.v1 import types_pb2 as users
-from server.readmodel.documents import PaymentSums, fulfilment, payment, taken_off
+from server.readmodel.documents import PaymentSums, fulfilment, payment, returned, taken_off
 
 Document = dict[str, Any]
 
@@ -24,11 +26,13 @@ def timestamp(micros: int | None) -> Timestamp | None:
 
 def order(document: Document) -> orders.Order:
     currency, lines, parcels = document["currency"], document["lines"], document["shipments"]
-    units = sum(line["quantity"] for line in lines)
+    cancellations, returns = document.get("cancellations", []), document.get("returns", [])
+    units = _units(lines) - _units(cancellations)
+    gone = sum(x["amount_minor"] for x in cancellations)
     discounts, shipping = document.get("discounts", []), document.get("shipping")
     goods = _goods(lines)
     off = taken_off(goods, discounts)
-    total = _money(goods - sum(off) + (shipping["price_minor"] if shipping else 0), currency)
+    total = _money(goods - sum(off) - gone + (shipping["price_minor"] if shipping else 0), currency)
     return orders.Order(
         order_id=document["_id"],
         customer_id=document["customer_id"],
@@ -62,14 +66,21 @@ def order(document: Document) -> orders.Order:
         shipping=None
         if shipping is None
         else orders.ShippingMethod(method=shipping["method"], price=_money(shipping["price_minor"], currency)),
+        cancelled_total=_money(gone, currency),
+        cancellations=[_cancellation(x, currency) for x in cancellations],
+        return_status=_return_status(units, sum(_units(x["received"]) for x in returns), [x["stage"] for x in returns]),
+        returns=[_return(x, currency) for x in returns],
+        notes=[
+            orders.Note(note_id=x["note_id"], text=x["text"], at=timestamp(x["at"])) for x in document.get("notes", [])
+        ],
     )
 
 
 def order_summary(row: Document) -> orders.OrderSummary:
-    units = sum(line["quantity"] for line in row["lines"])
+    units = _units(row["lines"]) - row.get("cancelled_units", 0)
     goods = _goods(row["lines"])
     off = sum(taken_off(goods, row.get("discounts", [])))
-    total = _money(goods - off + row.get("shipping_minor", 0), row["currency"])
+    total = _money(goods - off - row.get("cancelled_minor", 0) + row.get("shipping_minor", 0), row["currency"])
     return orders.OrderSummary(
         order_id=row["_id"],
         customer_id=row["customer_id"],
@@ -80,6 +91,7 @@ def order_summary(row: Document) -> orders.OrderSummary:
         placed_at=timestamp(row["placed_at"]),
         fulfilment=_fulfilment(units, [(parcel["units"], parcel["status"]) for parcel in row["parcels"]]),
         payment=_payment(total, row.get("payments")),
+        return_status=_return_status(units, row.get("returned_units", 0), row.get("returns", {}).values()),
     )
 
 
@@ -103,6 +115,19 @@ def stock(level: Document) -> products.Stock:
         open_reservations=level["open_reservations"],
         updated_at=timestamp(level["updated_at"]),
         revision=level["revision"],
+    )
+
+
+def process(row: Document) -> processes.Process:
+    return processes.Process(
+        order_id=row["_id"],
+        status=processes.ProcessStatus.Value(f"PROCESS_STATUS_{row['status']}"),
+        **{name: row[name] for name in ("step", "subject", "reason", "attempt", "confirmed", "outcome", "failures")},
+        retry_at=timestamp(row["retry_at"]),
+        deadline=timestamp(row["deadline"]),
+        started_at=timestamp(row["started_at"]),
+        updated_at=timestamp(row["updated_at"]),
+        revision=row["revision"],
     )
 
 
@@ -200,12 +225,46 @@ def _payment(total: Money, sums: PaymentSums | None) -> orders.PaymentStatus.Val
     return orders.PaymentStatus.Value(f"PAYMENT_STATUS_{payment(total.amount_minor, sums)}")
 
 
+def _cancellation(row: Document, currency: str) -> orders.LineCancellation:
+    return orders.LineCancellation(
+        cancellation_id=row["cancellation_id"],
+        line_id=row["line_id"],
+        quantity=row["quantity"],
+        amount=_money(row["amount_minor"], currency),
+        reason=row["reason"],
+    )
+
+
+def _return(row: Document, currency: str) -> orders.Return:
+    return orders.Return(
+        return_id=row["return_id"],
+        stage=orders.ReturnStage.Value(f"RETURN_STAGE_{row['stage']}"),
+        requested=[orders.LineQuantity(line_id=x["line_id"], quantity=x["quantity"]) for x in row["requested"]],
+        received=[
+            orders.ReceivedLine(
+                line_id=x["line_id"],
+                sku=x["sku"],
+                quantity=x["quantity"],
+                condition=orders.ReturnCondition.Value(x["condition"]),
+                amount=_money(x["amount_minor"], currency),
+            )
+            for x in row["received"]
+        ],
+        reason=row["reason"],
+        reject_reason=row["reject_reason"],
+    )
+
+
+def _return_status(units: int, back: int, stages: Iterable[str]) -> orders.ReturnStatus.ValueType:
+    return orders.ReturnStatus.Value(f"RETURN_STATUS_{returned(units, back, stages)}")
+
+
 def _order_status(name: str) -> orders.OrderStatus.ValueType:
     return orders.OrderStatus.Value(f"ORDER_STATUS_{name}")
 
 
 def _fulfilment(units: int, parcels: list[tuple[int, str]]) -> orders.FulfilmentStatus.ValueType:
-    dispatched = sum(n for n, status in parcels if status != "CREATED")
+    dispatched = sum(n for n, status in parcels if status in ("DISPATCHED", "DELIVERED"))
     delivered = sum(n for n, status in parcels if status == "DELIVERED")
     return orders.FulfilmentStatus.Value(f"FULFILMENT_STATUS_{fulfilment(units, dispatched, delivered)}")
 

@@ -4,7 +4,7 @@ A stored document is `{"_id": key, "position": p, **body}`: `position` is the co
 Times are integers, microseconds since the Unix epoch (UTC): exact, and in order. Amounts are minor units.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NotRequired, TypedDict
 
@@ -48,6 +48,37 @@ class Parcel(TypedDict):
     lines: list[ShipmentPart]
     carrier: str
     tracking_number: str
+
+
+class CancellationRow(TypedDict):
+    cancellation_id: str
+    line_id: str
+    quantity: int
+    amount_minor: int
+    reason: str
+
+
+class ReceivedRow(TypedDict):
+    line_id: str
+    sku: str
+    quantity: int
+    condition: str
+    amount_minor: int
+
+
+class ReturnRow(TypedDict):
+    return_id: str
+    stage: str
+    requested: list[ShipmentPart]
+    received: list[ReceivedRow]
+    reason: str
+    reject_reason: str
+
+
+class NoteRow(TypedDict):
+    note_id: str
+    text: str
+    at: int
 
 
 class AuthorisationRow(TypedDict):
@@ -94,6 +125,9 @@ class OrderDetail(TypedDict):
     payments: NotRequired[Payments]  # from the first payment on
     discounts: NotRequired[list[DiscountRow]]  # from the first on
     shipping: NotRequired[ShippingRow]  # once it was said
+    cancellations: NotRequired[list[CancellationRow]]  # from the first on, like the lists that follow
+    returns: NotRequired[list[ReturnRow]]
+    notes: NotRequired[list[NoteRow]]
     revision: int
 
 
@@ -130,6 +164,10 @@ class OrderRow(TypedDict):
     payments: NotRequired[PaymentSums]  # from the first payment on
     discounts: NotRequired[list[DiscountRow]]  # from the first on
     shipping_minor: NotRequired[int]  # once it was said
+    cancelled_minor: NotRequired[int]  # from the first cancelled part on, like the units
+    cancelled_units: NotRequired[int]
+    returns: NotRequired[dict[str, str]]  # return id → stage, from the first on
+    returned_units: NotRequired[int]
 
 
 class CustomerOrders(TypedDict):
@@ -155,6 +193,24 @@ class StockLevel(TypedDict):
     reserved: int
     available: int
     open_reservations: int
+    updated_at: int
+    revision: int
+
+
+class ProcessRow(TypedDict):
+    """`status` is a ProcessStatus without its prefix; `revision` counts in the process's own stream."""
+
+    status: str
+    step: str
+    subject: str
+    reason: str
+    attempt: int
+    retry_at: int | None
+    deadline: int
+    confirmed: bool
+    outcome: str
+    failures: int
+    started_at: int
     updated_at: int
     revision: int
 
@@ -194,6 +250,7 @@ INDEXES: Mapping[str, tuple[Index, ...]] = {
     "product_list": ((("status", 1), ("_id", 1)),),
     "stock_levels": ((("available", 1), ("_id", 1)),),
     "user_detail": (),
+    "process_status": ((("status", 1), ("_id", 1)),),
     "sales_daily": (),
 }
 
@@ -247,3 +304,12 @@ def fixed_discounts(e: OrderPlaced) -> list[DiscountRow]:
 def taken_off(goods_minor: int, discounts: list[DiscountRow]) -> list[int]:
     """What each discount comes to."""
     return amounts_off(goods_minor, [Discount(**row) for row in discounts])
+
+
+def returned(units: int, back: int, stages: Iterable[str]) -> str:
+    """The derived status; the names are those of ReturnStatus without its prefix."""
+    if any(stage in ("REQUESTED", "APPROVED") for stage in stages):
+        return "OPEN"
+    if not back:
+        return "NONE"
+    return "RETURNED" if back == units else "PARTIALLY_RETURNED"

@@ -9,8 +9,10 @@ from server.domain.order.events import (
     DiscountRemoved,
     HoldReleased,
     LineAdded,
+    LineQuantityCancelled,
     LineQuantityChanged,
     LineRemoved,
+    NoteAdded,
     OrderCancelled,
     OrderCompleted,
     OrderConfirmed,
@@ -27,6 +29,11 @@ from server.domain.order.events import (
     PaymentVoided,
     RefundFailed,
     RefundRequested,
+    ReturnApproved,
+    ReturnReceived,
+    ReturnRejected,
+    ReturnRequested,
+    ShipmentCancelled,
     ShipmentCreated,
     ShipmentDelivered,
     ShipmentDispatched,
@@ -35,10 +42,13 @@ from server.domain.order.events import (
 )
 from server.eventstore.recorded import Recorded
 from server.readmodel.documents import (
+    CancellationRow,
     Line,
+    NoteRow,
     OrderDetail,
     Parcel,
     Payments,
+    ReturnRow,
     discount_row,
     fixed_discounts,
     to_micros,
@@ -205,6 +215,68 @@ def delivered(doc: OrderDetail | None, e: Recorded[ShipmentDelivered]) -> OrderD
     return changed(doc, e, shipments=with_parcel(doc, e.data.shipment_id, {"status": "DELIVERED"}))
 
 
+@on(ShipmentCancelled)
+def unpacked(doc: OrderDetail | None, e: Recorded[ShipmentCancelled]) -> OrderDetail:
+    return changed(doc, e, shipments=with_parcel(doc, e.data.shipment_id, {"status": "CANCELLED"}))
+
+
+@on(LineQuantityCancelled)
+def quantity_cancelled(doc: OrderDetail | None, e: Recorded[LineQuantityCancelled]) -> OrderDetail:
+    row: CancellationRow = {
+        "cancellation_id": e.data.cancellation_id,
+        "line_id": e.data.line_id,
+        "quantity": e.data.quantity,
+        "amount_minor": e.data.amount.amount_minor,
+        "reason": e.data.reason,
+    }
+    before = doc.get("cancellations", []) if doc else []
+    return changed(doc, e, cancellations=[*before, row])
+
+
+@on(ReturnRequested)
+def return_requested(doc: OrderDetail | None, e: Recorded[ReturnRequested]) -> OrderDetail:
+    row: ReturnRow = {
+        "return_id": e.data.return_id,
+        "stage": "REQUESTED",
+        "requested": [{"line_id": x.line_id, "quantity": x.quantity} for x in e.data.lines],
+        "received": [],
+        "reason": e.data.reason,
+        "reject_reason": "",
+    }
+    return changed(doc, e, returns=[*returns(doc), row])
+
+
+@on(ReturnApproved)
+def return_approved(doc: OrderDetail | None, e: Recorded[ReturnApproved]) -> OrderDetail:
+    return changed(doc, e, returns=with_return(doc, e.data.return_id, stage="APPROVED"))
+
+
+@on(ReturnRejected)
+def return_rejected(doc: OrderDetail | None, e: Recorded[ReturnRejected]) -> OrderDetail:
+    return changed(doc, e, returns=with_return(doc, e.data.return_id, stage="REJECTED", reject_reason=e.data.reason))
+
+
+@on(ReturnReceived)
+def return_received(doc: OrderDetail | None, e: Recorded[ReturnReceived]) -> OrderDetail:
+    come = [
+        {
+            "line_id": x.line_id,
+            "sku": x.sku,
+            "quantity": x.quantity,
+            "condition": str(x.condition),
+            "amount_minor": x.amount.amount_minor,
+        }
+        for x in e.data.lines
+    ]
+    return changed(doc, e, returns=with_return(doc, e.data.return_id, stage="RECEIVED", received=come))
+
+
+@on(NoteAdded)
+def noted(doc: OrderDetail | None, e: Recorded[NoteAdded]) -> OrderDetail:
+    note: NoteRow = {"note_id": e.data.note_id, "text": e.data.text, "at": to_micros(e.data.at)}
+    return changed(doc, e, notes=[*(doc.get("notes", []) if doc else []), note])
+
+
 @on(PaymentAuthorised)
 def authorised(doc: OrderDetail | None, e: Recorded[PaymentAuthorised]) -> OrderDetail:
     return changed(doc, e, payments=with_authorisation(doc, e, "AUTHORISED", e.data.amount.amount_minor))
@@ -296,3 +368,11 @@ def shipments(doc: OrderDetail | None) -> list[Parcel]:
 
 def with_parcel(doc: OrderDetail | None, shipment_id: str, news: dict[str, str]) -> list[dict[str, Any]]:
     return [{**x, **news} if x["shipment_id"] == shipment_id else {**x} for x in shipments(doc)]
+
+
+def returns(doc: OrderDetail | None) -> list[ReturnRow]:
+    return doc.get("returns", []) if doc else []
+
+
+def with_return(doc: OrderDetail | None, return_id: str, **news: Any) -> list[dict[str, Any]]:
+    return [{**x, **news} if x["return_id"] == return_id else {**x} for x in returns(doc)]

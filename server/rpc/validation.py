@@ -41,6 +41,15 @@ def text(fewest: int, most: int) -> Rule:
     return check
 
 
+def lines_of_text(value: object) -> str | None:
+    """Free text of any length, which the domain bounds, with line breaks and tabs but no other control characters."""
+    if not str(value).strip():
+        return "must not be empty"
+    if any(unicodedata.category(character) == "Cc" for character in str(value) if character not in "\n\r\t"):
+        return "must not contain control characters but line breaks and tabs"
+    return None
+
+
 def sku(value: object) -> str | None:
     return None if _SKU.fullmatch(str(value)) else "must be 1 to 64 of A-Z a-z 0-9 . _ -"
 
@@ -65,6 +74,12 @@ def known_enum(enum: EnumDescriptor) -> Rule:
         return None if value in enum.values_by_number else f"is no {enum.name}"
 
     return check_number
+
+
+def chosen(enum: EnumDescriptor) -> Rule:
+    """One of the names of an enum, and not the one that stands for none."""
+    known = known_enum(enum)
+    return lambda value: known(value) if value else f"must be a {enum.name}"
 
 
 def check(request: Message, rules: Rules) -> None:

@@ -186,6 +186,49 @@ def test_an_order_is_paid_refunded_and_completed(line: Line) -> None:
     assert line("verify", "--json")["differences"] == 0
 
 
+def test_parts_are_cancelled_and_come_back(line: Line) -> None:
+    eva = line("users", "register", "--name", "Eva", "--email", "eva@example.org", "--json")["user_id"]
+    line("products", "register", "fig", "--name", "Fig", "--price", "1.00")
+    line("products", "activate", "fig")
+    where = ("--name", "Eva", "--street", "1 High St", "--city", "Ghent", "--postal-code", "9000", "--country", "BE")
+    order_id = line("orders", "create", "--customer", eva, "--line", "fig:5", *where, "--json")["order_id"]
+    line("orders", "note", order_id, "Rings twice")
+    line("orders", "place", order_id)
+    line("orders", "confirm", order_id)
+    line("orders", "cancel-line", order_id, "fig", "1", "--reason", "too many")
+    line("orders", "cancel-line", order_id, "fig", "1", "--reason", "still too many")
+    line("orders", "ship", order_id)
+    line("orders", "unpack", order_id)
+    line("orders", "ship", order_id, "--shipment", "parcel-2")
+    line("orders", "dispatch", order_id, "--carrier", "bpost", "--shipment", "parcel-2")
+    line("orders", "deliver", order_id, "--shipment", "parcel-2")
+    line("returns", "request", order_id, "r1", "--line", "fig:1", "--reason", "sour")
+    line("returns", "reject", order_id, "r1", "--reason", "eaten")
+    line("returns", "request", order_id, "r2", "--reason", "sour")
+    assert "RETURN_STATE" in line("returns", "receive", order_id, "r2", "--line", "fig:1", code=3)
+    line("returns", "approve", order_id, "r2")
+    assert "at least one" in line("returns", "receive", order_id, "r2", code=2)
+    token = line("returns", "receive", order_id, "r2", "--line", "fig:1", "--damaged", "fig:1", "--json")
+    order = line("orders", "get", order_id, "--token", token["consistency_token"], "--json")["order"]
+    assert (order["total"]["amount_minor"], order["cancelled_total"]["amount_minor"]) == ("300", "200")
+    assert (order["fulfilment"], order["return_status"]) == (
+        "FULFILMENT_STATUS_DELIVERED",
+        "RETURN_STATUS_PARTIALLY_RETURNED",
+    )
+    assert [x["status"] for x in order["shipments"]] == ["SHIPMENT_STATUS_CANCELLED", "SHIPMENT_STATUS_DELIVERED"]
+    assert [x["condition"] for x in order["returns"][1]["received"]] == [
+        "RETURN_CONDITION_RESALEABLE",
+        "RETURN_CONDITION_DAMAGED",
+    ]
+    shown = line("orders", "get", order_id)
+    assert "cancelled, 1 of fig: -1.00 EUR, still too many" in shown
+    assert "return r2: received, 1 of fig, 1 of fig: sour" in shown
+    assert "Rings twice" in shown
+    diff = line("orders", "diff", order_id, "--json")["changes"]
+    assert "returns[r2].stage" in {change["path"] for change in diff}
+    assert line("verify", "--json")["differences"] == 0
+
+
 def test_what_goes_wrong_is_one_line_and_an_exit_code(line: Line) -> None:
     assert "ORDER_NOT_FOUND" in line("orders", "get", str(uuid.uuid4()), code=4)
     assert "FIELD_INVALID" in line("orders", "get", "not-a-uuid", code=3)

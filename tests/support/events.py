@@ -1,5 +1,21 @@
 """One example of every event there is, and of what former shapes become."""
 
+from server.domain.checkout.events import (
+    CheckoutEnded,
+    CheckoutGivenUp,
+    CheckoutLine,
+    CheckoutPaymentVoided,
+    CheckoutRetried,
+    CheckoutReturnRestocked,
+    CheckoutStarted,
+    CheckoutStepFailed,
+    CheckoutStepSkipped,
+    CheckoutStockCommitted,
+    CheckoutStockReleased,
+    CheckoutStockReserved,
+    CheckoutStockTrimmed,
+)
+from server.domain.order.events import Condition
 from server.domain.product.events import (
     PriceChanged,
     ProductActivated,
@@ -10,6 +26,8 @@ from server.domain.product.events import (
 from server.domain.stock.events import (
     ReservationCommitted,
     ReservationExpired,
+    ReservationPartlyCommitted,
+    ReservationPartlyReleased,
     ReservationReleased,
     StockAdjusted,
     StockReceived,
@@ -19,7 +37,7 @@ from server.domain.stock.events import (
 from server.domain.user.events import EmailChanged, NameChanged, UserBlocked, UserRegistered, UserUnblocked
 from server.eventstore.registry import DomainEvent
 from tests.support import orders
-from tests.support.orders import ANN, NOON, euros
+from tests.support.orders import ANN, LATER, NOON, ORDER_ID, euros
 
 EXAMPLES: tuple[DomainEvent, ...] = (
     orders.created(),
@@ -43,6 +61,13 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     orders.shipment_created("s1", ("tea", 2), ("milk", 1)),
     orders.dispatched(),
     orders.delivered(),
+    orders.quantity_cancelled(),
+    orders.unpacked(),
+    orders.return_requested("r1", ("tea", 2), ("milk", 1)),
+    orders.return_approved(),
+    orders.return_rejected(),
+    orders.returned("r1", orders.received_line(), orders.received_line("milk", 1, 101, Condition.DAMAGED)),
+    orders.noted(),
     orders.rejected(),
     orders.expired(),
     orders.completed(),
@@ -63,6 +88,8 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     StockReserved(sku="tea", reservation_id=ANN, quantity=2, expires_at=NOON, at=NOON),
     ReservationCommitted(sku="tea", reservation_id=ANN, quantity=2, at=NOON),
     ReservationReleased(sku="tea", reservation_id=ANN, quantity=2, at=NOON),
+    ReservationPartlyCommitted(sku="tea", reservation_id=ANN, quantity=1, at=NOON),
+    ReservationPartlyReleased(sku="tea", reservation_id=ANN, quantity=1, at=NOON),
     ReservationExpired(sku="tea", reservation_id=ANN, quantity=2, at=NOON),
     StockRestocked(sku="tea", return_id=ANN, quantity=1, at=NOON),
     UserRegistered(user_id=ANN, email="ann@example.org", name="Änn 安", at=NOON),
@@ -70,6 +97,34 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     NameChanged(user_id=ANN, name="Anne", at=NOON),
     UserBlocked(user_id=ANN, reason="chargeback", at=NOON),
     UserUnblocked(user_id=ANN, at=NOON),
+    CheckoutStarted(
+        order_id=ORDER_ID,
+        lines=(
+            CheckoutLine(line_id="tea", sku="tea", quantity=2),
+            CheckoutLine(line_id="milk", sku="milk-1l", quantity=3),
+        ),
+        deadline=LATER,
+        at=NOON,
+    ),
+    CheckoutStockReserved(order_id=ORDER_ID, at=NOON),
+    CheckoutStockReleased(order_id=ORDER_ID, at=NOON),
+    CheckoutPaymentVoided(order_id=ORDER_ID, at=NOON),
+    CheckoutStockCommitted(order_id=ORDER_ID, shipment_id="s1", at=NOON),
+    CheckoutStockTrimmed(order_id=ORDER_ID, cancellation_id="c1", at=NOON),
+    CheckoutReturnRestocked(order_id=ORDER_ID, return_id="r1", at=NOON),
+    CheckoutStepFailed(
+        order_id=ORDER_ID,
+        step="CAPTURE_PAYMENT",
+        subject="s1",
+        reason="PAYMENT_PROVIDER: no answer",
+        attempt=3,
+        retry_at=LATER,
+        at=NOON,
+    ),
+    CheckoutRetried(order_id=ORDER_ID, at=NOON),
+    CheckoutStepSkipped(order_id=ORDER_ID, step="CAPTURE_PAYMENT", subject="s1", reason="paid in cash", at=NOON),
+    CheckoutGivenUp(order_id=ORDER_ID, reason="looks like fraud", at=NOON),
+    CheckoutEnded(order_id=ORDER_ID, outcome="COMPLETED", at=NOON),
 )
 
 # golden file of a former shape → what it is read as

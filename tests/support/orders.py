@@ -7,8 +7,12 @@ from server.domain.address import Address
 from server.domain.money import Money
 from server.domain.order.commands import (
     AddLine,
+    AddNote,
     ApplyDiscount,
+    ApproveReturn,
+    CancelLineQuantity,
     CancelOrder,
+    CancelShipment,
     CapturePayment,
     ChangeLineQuantity,
     ChangeShippingAddress,
@@ -24,27 +28,34 @@ from server.domain.order.commands import (
     Listing,
     NewLine,
     PlaceOrder,
+    ReceivedQuantity,
+    ReceiveReturn,
     RecordAuthorisation,
     RecordPaymentFailure,
     RecordRefundFailure,
     RefundPayment,
     RejectOrder,
+    RejectReturn,
     ReleaseHold,
     RemoveDiscount,
     RemoveLine,
+    RequestReturn,
     SetShippingMethod,
     SettleRefund,
     VoidAuthorisation,
 )
 from server.domain.order.events import (
     AppliedDiscount,
+    Condition,
     DiscountApplied,
     DiscountRemoved,
     HoldReleased,
     LineAdded,
     LineQuantity,
+    LineQuantityCancelled,
     LineQuantityChanged,
     LineRemoved,
+    NoteAdded,
     OrderCancelled,
     OrderCompleted,
     OrderConfirmed,
@@ -59,8 +70,14 @@ from server.domain.order.events import (
     PaymentFailed,
     PaymentRefunded,
     PaymentVoided,
+    ReceivedLine,
     RefundFailed,
     RefundRequested,
+    ReturnApproved,
+    ReturnReceived,
+    ReturnRejected,
+    ReturnRequested,
+    ShipmentCancelled,
     ShipmentCreated,
     ShipmentDelivered,
     ShipmentDispatched,
@@ -223,6 +240,55 @@ def by(method: str = "express", price: int = 500) -> ShippingMethod:
     return ShippingMethod(method=method, price=euros(price))
 
 
+def quantity_cancelled(
+    cancellation_id: str = "x1", line_id: str = "tea", quantity: int = 1, amount: int = 350
+) -> LineQuantityCancelled:
+    return LineQuantityCancelled(
+        order_id=ORDER_ID,
+        customer_id=ANN,
+        cancellation_id=cancellation_id,
+        line_id=line_id,
+        quantity=quantity,
+        amount=euros(amount),
+        reason="too many",
+        placed_at=NOON,
+        at=NOON,
+    )
+
+
+def unpacked(shipment_id: str = "s1") -> ShipmentCancelled:
+    return ShipmentCancelled(order_id=ORDER_ID, shipment_id=shipment_id, at=NOON)
+
+
+def return_requested(return_id: str = "r1", *lines: tuple[str, int]) -> ReturnRequested:
+    parts = tuple(LineQuantity(line_id=line_id, quantity=n) for line_id, n in lines or (("tea", 2),))
+    return ReturnRequested(order_id=ORDER_ID, return_id=return_id, lines=parts, reason="too small", at=NOON)
+
+
+def return_approved(return_id: str = "r1") -> ReturnApproved:
+    return ReturnApproved(order_id=ORDER_ID, return_id=return_id, at=NOON)
+
+
+def return_rejected(return_id: str = "r1") -> ReturnRejected:
+    return ReturnRejected(order_id=ORDER_ID, return_id=return_id, reason="worn", at=NOON)
+
+
+def returned(return_id: str = "r1", *lines: ReceivedLine) -> ReturnReceived:
+    lines = lines or (received_line(),)
+    amount = euros(sum(x.amount.amount_minor for x in lines))
+    return ReturnReceived(order_id=ORDER_ID, return_id=return_id, lines=lines, amount=amount, at=NOON)
+
+
+def received_line(
+    line_id: str = "tea", quantity: int = 2, amount: int = 700, condition: Condition = Condition.RESALEABLE
+) -> ReceivedLine:
+    return ReceivedLine(line_id=line_id, sku=line_id, quantity=quantity, condition=condition, amount=euros(amount))
+
+
+def noted(note_id: str = "n1", text: str = "Rings twice.\nMind the dog.") -> NoteAdded:
+    return NoteAdded(order_id=ORDER_ID, note_id=note_id, text=text, at=NOON)
+
+
 def rejected(**changes: Any) -> OrderRejected:
     fields: dict[str, Any] = {
         "order_id": ORDER_ID,
@@ -368,6 +434,43 @@ def discount(
 
 def remove_discount(discount_id: str = "d1") -> RemoveDiscount:
     return RemoveDiscount(order_id=ORDER_ID, discount_id=discount_id, at=NOON)
+
+
+def cancel_quantity(cancellation_id: str = "x1", line_id: str = "tea", quantity: int = 1) -> CancelLineQuantity:
+    return CancelLineQuantity(
+        order_id=ORDER_ID,
+        cancellation_id=cancellation_id,
+        line_id=line_id,
+        quantity=quantity,
+        reason="too many",
+        at=NOON,
+    )
+
+
+def unpack(shipment_id: str = "s1") -> CancelShipment:
+    return CancelShipment(order_id=ORDER_ID, shipment_id=shipment_id, at=NOON)
+
+
+def request_return(return_id: str = "r1", *lines: tuple[str, int]) -> RequestReturn:
+    parts = tuple(LineQuantity(line_id=line_id, quantity=n) for line_id, n in lines)
+    return RequestReturn(order_id=ORDER_ID, return_id=return_id, lines=parts, reason="too small", at=NOON)
+
+
+def approve_return(return_id: str = "r1") -> ApproveReturn:
+    return ApproveReturn(order_id=ORDER_ID, return_id=return_id, at=NOON)
+
+
+def reject_return(return_id: str = "r1") -> RejectReturn:
+    return RejectReturn(order_id=ORDER_ID, return_id=return_id, reason="worn", at=NOON)
+
+
+def receive_return(return_id: str = "r1", *lines: tuple[str, int, Condition]) -> ReceiveReturn:
+    parts = tuple(ReceivedQuantity(line_id=line_id, quantity=n, condition=how) for line_id, n, how in lines)
+    return ReceiveReturn(order_id=ORDER_ID, return_id=return_id, lines=parts, at=NOON)
+
+
+def note(note_id: str = "n1", text: str = "Rings twice.\nMind the dog.") -> AddNote:
+    return AddNote(order_id=ORDER_ID, note_id=note_id, text=text, at=NOON)
 
 
 def reject() -> RejectOrder:

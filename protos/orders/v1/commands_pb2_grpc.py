@@ -165,6 +165,41 @@ class OrderCommandServiceStub(object):
                 request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RemoveDiscountRequest.SerializeToString,
                 response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RemoveDiscountResponse.FromString,
                 _registered_method=True)
+        self.CancelLineQuantity = channel.unary_unary(
+                '/orders.v1.OrderCommandService/CancelLineQuantity',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.CancelLineQuantityRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.CancelLineQuantityResponse.FromString,
+                _registered_method=True)
+        self.CancelShipment = channel.unary_unary(
+                '/orders.v1.OrderCommandService/CancelShipment',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.CancelShipmentRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.CancelShipmentResponse.FromString,
+                _registered_method=True)
+        self.RequestReturn = channel.unary_unary(
+                '/orders.v1.OrderCommandService/RequestReturn',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RequestReturnRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RequestReturnResponse.FromString,
+                _registered_method=True)
+        self.ApproveReturn = channel.unary_unary(
+                '/orders.v1.OrderCommandService/ApproveReturn',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ApproveReturnRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ApproveReturnResponse.FromString,
+                _registered_method=True)
+        self.RejectReturn = channel.unary_unary(
+                '/orders.v1.OrderCommandService/RejectReturn',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RejectReturnRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RejectReturnResponse.FromString,
+                _registered_method=True)
+        self.ReceiveReturn = channel.unary_unary(
+                '/orders.v1.OrderCommandService/ReceiveReturn',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ReceiveReturnRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ReceiveReturnResponse.FromString,
+                _registered_method=True)
+        self.AddNote = channel.unary_unary(
+                '/orders.v1.OrderCommandService/AddNote',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.AddNoteRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.AddNoteResponse.FromString,
+                _registered_method=True)
 
 
 class OrderCommandServiceServicer(object):
@@ -277,8 +312,9 @@ class OrderCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CompleteOrder(self, request, context):
-        """CompleteOrder closes a confirmed order: every unit delivered, the total captured, no refund unanswered; else ORDER_OPEN_ITEMS.
-        Money may still go back afterwards.
+        """CompleteOrder closes a confirmed order: every unit delivered or cancelled, no return open, no refund unanswered, the
+        total captured but for what came back, and no more kept than the total; else ORDER_OPEN_ITEMS. Goods and money may
+        still go back afterwards.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -352,6 +388,58 @@ class OrderCommandServiceServicer(object):
 
     def RemoveDiscount(self, request, context):
         """RemoveDiscount takes a discount back; no change if the draft has none of that id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelLineQuantity(self, request, context):
+        """CancelLineQuantity takes units off a placed or confirmed order that are in no parcel; the total falls by what they
+        cost. When nothing is left, the order is cancelled with them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelShipment(self, request, context):
+        """CancelShipment unpacks a parcel that has not left the house: its units are open again. SHIPMENT_DISPATCHED afterwards.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequestReturn(self, request, context):
+        """RequestReturn records that a customer wants to send back what was delivered; also when the order is completed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveReturn(self, request, context):
+        """ApproveReturn lets a requested return come; RETURN_STATE if it was rejected.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RejectReturn(self, request, context):
+        """RejectReturn closes a return of which nothing has come: it is not accepted, or never arrived. RETURN_STATE once it was
+        received.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReceiveReturn(self, request, context):
+        """ReceiveReturn closes an approved return with what has come. What it is worth is told in ReturnReceived; RefundPayment pays it
+        back, RestockReturn puts goods on sale again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddNote(self, request, context):
+        """AddNote keeps a text with the order, in any status.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -489,6 +577,41 @@ def add_OrderCommandServiceServicer_to_server(servicer, server):
                     servicer.RemoveDiscount,
                     request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RemoveDiscountRequest.FromString,
                     response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RemoveDiscountResponse.SerializeToString,
+            ),
+            'CancelLineQuantity': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelLineQuantity,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.CancelLineQuantityRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.CancelLineQuantityResponse.SerializeToString,
+            ),
+            'CancelShipment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelShipment,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.CancelShipmentRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.CancelShipmentResponse.SerializeToString,
+            ),
+            'RequestReturn': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestReturn,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RequestReturnRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RequestReturnResponse.SerializeToString,
+            ),
+            'ApproveReturn': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveReturn,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ApproveReturnRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ApproveReturnResponse.SerializeToString,
+            ),
+            'RejectReturn': grpc.unary_unary_rpc_method_handler(
+                    servicer.RejectReturn,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RejectReturnRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RejectReturnResponse.SerializeToString,
+            ),
+            'ReceiveReturn': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReceiveReturn,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ReceiveReturnRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ReceiveReturnResponse.SerializeToString,
+            ),
+            'AddNote': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddNote,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.AddNoteRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.AddNoteResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1194,6 +1317,195 @@ class OrderCommandService(object):
             '/orders.v1.OrderCommandService/RemoveDiscount',
             protos_dot_orders_dot_v1_dot_commands__pb2.RemoveDiscountRequest.SerializeToString,
             protos_dot_orders_dot_v1_dot_commands__pb2.RemoveDiscountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelLineQuantity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/CancelLineQuantity',
+            protos_dot_orders_dot_v1_dot_commands__pb2.CancelLineQuantityRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.CancelLineQuantityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelShipment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/CancelShipment',
+            protos_dot_orders_dot_v1_dot_commands__pb2.CancelShipmentRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.CancelShipmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestReturn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/RequestReturn',
+            protos_dot_orders_dot_v1_dot_commands__pb2.RequestReturnRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.RequestReturnResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveReturn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/ApproveReturn',
+            protos_dot_orders_dot_v1_dot_commands__pb2.ApproveReturnRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.ApproveReturnResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RejectReturn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/RejectReturn',
+            protos_dot_orders_dot_v1_dot_commands__pb2.RejectReturnRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.RejectReturnResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReceiveReturn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/ReceiveReturn',
+            protos_dot_orders_dot_v1_dot_commands__pb2.ReceiveReturnRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.ReceiveReturnResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddNote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/AddNote',
+            protos_dot_orders_dot_v1_dot_commands__pb2.AddNoteRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.AddNoteResponse.FromString,
             options,
             channel_credentials,
             insecure,

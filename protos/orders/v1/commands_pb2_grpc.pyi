@@ -441,7 +441,119 @@ _OrderCommandServiceRemoveDiscountType = typing_extensions.TypeVar(
     ],
 )
 
-class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType, _OrderCommandServiceAddLineType, _OrderCommandServiceChangeLineQuantityType, _OrderCommandServiceRemoveLineType, _OrderCommandServiceChangeShippingAddressType, _OrderCommandServicePlaceOrderType, _OrderCommandServiceConfirmOrderType, _OrderCommandServiceHoldOrderType, _OrderCommandServiceReleaseHoldType, _OrderCommandServiceCancelOrderType, _OrderCommandServiceCreateShipmentType, _OrderCommandServiceDispatchShipmentType, _OrderCommandServiceConfirmDeliveryType, _OrderCommandServiceRejectOrderType, _OrderCommandServiceExpireOrderType, _OrderCommandServiceCompleteOrderType, _OrderCommandServiceRecordAuthorisationType, _OrderCommandServiceRecordPaymentFailureType, _OrderCommandServiceVoidAuthorisationType, _OrderCommandServiceCapturePaymentType, _OrderCommandServiceRefundPaymentType, _OrderCommandServiceSettleRefundType, _OrderCommandServiceRecordRefundFailureType, _OrderCommandServiceSetShippingMethodType, _OrderCommandServiceApplyDiscountType, _OrderCommandServiceRemoveDiscountType]):
+_OrderCommandServiceCancelLineQuantityType = typing_extensions.TypeVar(
+    '_OrderCommandServiceCancelLineQuantityType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CancelLineQuantityRequest,
+        protos.orders.v1.commands_pb2.CancelLineQuantityResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CancelLineQuantityRequest,
+        protos.orders.v1.commands_pb2.CancelLineQuantityResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CancelLineQuantityRequest,
+        protos.orders.v1.commands_pb2.CancelLineQuantityResponse,
+    ],
+)
+
+_OrderCommandServiceCancelShipmentType = typing_extensions.TypeVar(
+    '_OrderCommandServiceCancelShipmentType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CancelShipmentRequest,
+        protos.orders.v1.commands_pb2.CancelShipmentResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CancelShipmentRequest,
+        protos.orders.v1.commands_pb2.CancelShipmentResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CancelShipmentRequest,
+        protos.orders.v1.commands_pb2.CancelShipmentResponse,
+    ],
+)
+
+_OrderCommandServiceRequestReturnType = typing_extensions.TypeVar(
+    '_OrderCommandServiceRequestReturnType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RequestReturnRequest,
+        protos.orders.v1.commands_pb2.RequestReturnResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RequestReturnRequest,
+        protos.orders.v1.commands_pb2.RequestReturnResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RequestReturnRequest,
+        protos.orders.v1.commands_pb2.RequestReturnResponse,
+    ],
+)
+
+_OrderCommandServiceApproveReturnType = typing_extensions.TypeVar(
+    '_OrderCommandServiceApproveReturnType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ApproveReturnRequest,
+        protos.orders.v1.commands_pb2.ApproveReturnResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ApproveReturnRequest,
+        protos.orders.v1.commands_pb2.ApproveReturnResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ApproveReturnRequest,
+        protos.orders.v1.commands_pb2.ApproveReturnResponse,
+    ],
+)
+
+_OrderCommandServiceRejectReturnType = typing_extensions.TypeVar(
+    '_OrderCommandServiceRejectReturnType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RejectReturnRequest,
+        protos.orders.v1.commands_pb2.RejectReturnResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RejectReturnRequest,
+        protos.orders.v1.commands_pb2.RejectReturnResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RejectReturnRequest,
+        protos.orders.v1.commands_pb2.RejectReturnResponse,
+    ],
+)
+
+_OrderCommandServiceReceiveReturnType = typing_extensions.TypeVar(
+    '_OrderCommandServiceReceiveReturnType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ReceiveReturnRequest,
+        protos.orders.v1.commands_pb2.ReceiveReturnResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ReceiveReturnRequest,
+        protos.orders.v1.commands_pb2.ReceiveReturnResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ReceiveReturnRequest,
+        protos.orders.v1.commands_pb2.ReceiveReturnResponse,
+    ],
+)
+
+_OrderCommandServiceAddNoteType = typing_extensions.TypeVar(
+    '_OrderCommandServiceAddNoteType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.AddNoteRequest,
+        protos.orders.v1.commands_pb2.AddNoteResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.AddNoteRequest,
+        protos.orders.v1.commands_pb2.AddNoteResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.AddNoteRequest,
+        protos.orders.v1.commands_pb2.AddNoteResponse,
+    ],
+)
+
+class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType, _OrderCommandServiceAddLineType, _OrderCommandServiceChangeLineQuantityType, _OrderCommandServiceRemoveLineType, _OrderCommandServiceChangeShippingAddressType, _OrderCommandServicePlaceOrderType, _OrderCommandServiceConfirmOrderType, _OrderCommandServiceHoldOrderType, _OrderCommandServiceReleaseHoldType, _OrderCommandServiceCancelOrderType, _OrderCommandServiceCreateShipmentType, _OrderCommandServiceDispatchShipmentType, _OrderCommandServiceConfirmDeliveryType, _OrderCommandServiceRejectOrderType, _OrderCommandServiceExpireOrderType, _OrderCommandServiceCompleteOrderType, _OrderCommandServiceRecordAuthorisationType, _OrderCommandServiceRecordPaymentFailureType, _OrderCommandServiceVoidAuthorisationType, _OrderCommandServiceCapturePaymentType, _OrderCommandServiceRefundPaymentType, _OrderCommandServiceSettleRefundType, _OrderCommandServiceRecordRefundFailureType, _OrderCommandServiceSetShippingMethodType, _OrderCommandServiceApplyDiscountType, _OrderCommandServiceRemoveDiscountType, _OrderCommandServiceCancelLineQuantityType, _OrderCommandServiceCancelShipmentType, _OrderCommandServiceRequestReturnType, _OrderCommandServiceApproveReturnType, _OrderCommandServiceRejectReturnType, _OrderCommandServiceReceiveReturnType, _OrderCommandServiceAddNoteType]):
     """OrderCommandService changes orders. Every call may be repeated with the same request_id."""
 
     @typing.overload
@@ -549,6 +661,34 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.commands_pb2.RemoveDiscountRequest,
             protos.orders.v1.commands_pb2.RemoveDiscountResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.CancelLineQuantityRequest,
+            protos.orders.v1.commands_pb2.CancelLineQuantityResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.CancelShipmentRequest,
+            protos.orders.v1.commands_pb2.CancelShipmentResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RequestReturnRequest,
+            protos.orders.v1.commands_pb2.RequestReturnResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.ApproveReturnRequest,
+            protos.orders.v1.commands_pb2.ApproveReturnResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RejectReturnRequest,
+            protos.orders.v1.commands_pb2.RejectReturnResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.ReceiveReturnRequest,
+            protos.orders.v1.commands_pb2.ReceiveReturnResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.AddNoteRequest,
+            protos.orders.v1.commands_pb2.AddNoteResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -658,6 +798,34 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
             protos.orders.v1.commands_pb2.RemoveDiscountRequest,
             protos.orders.v1.commands_pb2.RemoveDiscountResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.CancelLineQuantityRequest,
+            protos.orders.v1.commands_pb2.CancelLineQuantityResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.CancelShipmentRequest,
+            protos.orders.v1.commands_pb2.CancelShipmentResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RequestReturnRequest,
+            protos.orders.v1.commands_pb2.RequestReturnResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.ApproveReturnRequest,
+            protos.orders.v1.commands_pb2.ApproveReturnResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RejectReturnRequest,
+            protos.orders.v1.commands_pb2.RejectReturnResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.ReceiveReturnRequest,
+            protos.orders.v1.commands_pb2.ReceiveReturnResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.AddNoteRequest,
+            protos.orders.v1.commands_pb2.AddNoteResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     CreateOrder: _OrderCommandServiceCreateOrderType
@@ -706,8 +874,9 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
     """ExpireOrder ends a placed order whose expires_at has come; ORDER_NOT_EXPIRED before, ORDER_STATE unless it is placed."""
 
     CompleteOrder: _OrderCommandServiceCompleteOrderType
-    """CompleteOrder closes a confirmed order: every unit delivered, the total captured, no refund unanswered; else ORDER_OPEN_ITEMS.
-    Money may still go back afterwards.
+    """CompleteOrder closes a confirmed order: every unit delivered or cancelled, no return open, no refund unanswered, the
+    total captured but for what came back, and no more kept than the total; else ORDER_OPEN_ITEMS. Goods and money may
+    still go back afterwards.
     """
 
     RecordAuthorisation: _OrderCommandServiceRecordAuthorisationType
@@ -745,6 +914,33 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
 
     RemoveDiscount: _OrderCommandServiceRemoveDiscountType
     """RemoveDiscount takes a discount back; no change if the draft has none of that id."""
+
+    CancelLineQuantity: _OrderCommandServiceCancelLineQuantityType
+    """CancelLineQuantity takes units off a placed or confirmed order that are in no parcel; the total falls by what they
+    cost. When nothing is left, the order is cancelled with them.
+    """
+
+    CancelShipment: _OrderCommandServiceCancelShipmentType
+    """CancelShipment unpacks a parcel that has not left the house: its units are open again. SHIPMENT_DISPATCHED afterwards."""
+
+    RequestReturn: _OrderCommandServiceRequestReturnType
+    """RequestReturn records that a customer wants to send back what was delivered; also when the order is completed."""
+
+    ApproveReturn: _OrderCommandServiceApproveReturnType
+    """ApproveReturn lets a requested return come; RETURN_STATE if it was rejected."""
+
+    RejectReturn: _OrderCommandServiceRejectReturnType
+    """RejectReturn closes a return of which nothing has come: it is not accepted, or never arrived. RETURN_STATE once it was
+    received.
+    """
+
+    ReceiveReturn: _OrderCommandServiceReceiveReturnType
+    """ReceiveReturn closes an approved return with what has come. What it is worth is told in ReturnReceived; RefundPayment pays it
+    back, RestockReturn puts goods on sale again.
+    """
+
+    AddNote: _OrderCommandServiceAddNoteType
+    """AddNote keeps a text with the order, in any status."""
 
 OrderCommandServiceAsyncStub: typing_extensions.TypeAlias = OrderCommandServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -850,6 +1046,34 @@ OrderCommandServiceAsyncStub: typing_extensions.TypeAlias = OrderCommandServiceS
     grpc.aio.UnaryUnaryMultiCallable[
         protos.orders.v1.commands_pb2.RemoveDiscountRequest,
         protos.orders.v1.commands_pb2.RemoveDiscountResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CancelLineQuantityRequest,
+        protos.orders.v1.commands_pb2.CancelLineQuantityResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.CancelShipmentRequest,
+        protos.orders.v1.commands_pb2.CancelShipmentResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RequestReturnRequest,
+        protos.orders.v1.commands_pb2.RequestReturnResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ApproveReturnRequest,
+        protos.orders.v1.commands_pb2.ApproveReturnResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RejectReturnRequest,
+        protos.orders.v1.commands_pb2.RejectReturnResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ReceiveReturnRequest,
+        protos.orders.v1.commands_pb2.ReceiveReturnResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.AddNoteRequest,
+        protos.orders.v1.commands_pb2.AddNoteResponse,
     ],
 ]
 
@@ -982,8 +1206,9 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.commands_pb2.CompleteOrderRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.CompleteOrderResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.CompleteOrderResponse]]:
-        """CompleteOrder closes a confirmed order: every unit delivered, the total captured, no refund unanswered; else ORDER_OPEN_ITEMS.
-        Money may still go back afterwards.
+        """CompleteOrder closes a confirmed order: every unit delivered or cancelled, no return open, no refund unanswered, the
+        total captured but for what came back, and no more kept than the total; else ORDER_OPEN_ITEMS. Goods and money may
+        still go back afterwards.
         """
 
     @abc.abstractmethod
@@ -1071,5 +1296,67 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.RemoveDiscountResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RemoveDiscountResponse]]:
         """RemoveDiscount takes a discount back; no change if the draft has none of that id."""
+
+    @abc.abstractmethod
+    def CancelLineQuantity(
+        self,
+        request: protos.orders.v1.commands_pb2.CancelLineQuantityRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.CancelLineQuantityResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.CancelLineQuantityResponse]]:
+        """CancelLineQuantity takes units off a placed or confirmed order that are in no parcel; the total falls by what they
+        cost. When nothing is left, the order is cancelled with them.
+        """
+
+    @abc.abstractmethod
+    def CancelShipment(
+        self,
+        request: protos.orders.v1.commands_pb2.CancelShipmentRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.CancelShipmentResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.CancelShipmentResponse]]:
+        """CancelShipment unpacks a parcel that has not left the house: its units are open again. SHIPMENT_DISPATCHED afterwards."""
+
+    @abc.abstractmethod
+    def RequestReturn(
+        self,
+        request: protos.orders.v1.commands_pb2.RequestReturnRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.RequestReturnResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RequestReturnResponse]]:
+        """RequestReturn records that a customer wants to send back what was delivered; also when the order is completed."""
+
+    @abc.abstractmethod
+    def ApproveReturn(
+        self,
+        request: protos.orders.v1.commands_pb2.ApproveReturnRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.ApproveReturnResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.ApproveReturnResponse]]:
+        """ApproveReturn lets a requested return come; RETURN_STATE if it was rejected."""
+
+    @abc.abstractmethod
+    def RejectReturn(
+        self,
+        request: protos.orders.v1.commands_pb2.RejectReturnRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.RejectReturnResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RejectReturnResponse]]:
+        """RejectReturn closes a return of which nothing has come: it is not accepted, or never arrived. RETURN_STATE once it was
+        received.
+        """
+
+    @abc.abstractmethod
+    def ReceiveReturn(
+        self,
+        request: protos.orders.v1.commands_pb2.ReceiveReturnRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.ReceiveReturnResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.ReceiveReturnResponse]]:
+        """ReceiveReturn closes an approved return with what has come. What it is worth is told in ReturnReceived; RefundPayment pays it
+        back, RestockReturn puts goods on sale again.
+        """
+
+    @abc.abstractmethod
+    def AddNote(
+        self,
+        request: protos.orders.v1.commands_pb2.AddNoteRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.AddNoteResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.AddNoteResponse]]:
+        """AddNote keeps a text with the order, in any status."""
 
 def add_OrderCommandServiceServicer_to_server(servicer: OrderCommandServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -104,7 +104,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: an order lapses when its time has come, not before. Metadata: order_id, expires_at."""
     ERROR_REASON_ORDER_OPEN_ITEMS: _ErrorReason.ValueType  # 35
     """FAILED_PRECONDITION: something is left to do before it is complete. Metadata: order_id, undelivered_units,
-    unpaid_minor, refunding_minor.
+    open_returns, unpaid_minor, overpaid_minor, refunding_minor.
     """
     ERROR_REASON_DISCOUNT_INVALID: _ErrorReason.ValueType  # 36
     """INVALID_ARGUMENT: a discount is an amount, or 1 to 10000 basis points. Metadata: discount_id, basis_points."""
@@ -114,8 +114,28 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: a discount takes off more than the ones before it have left; when placing, remove it first.
     Metadata: order_id, discount_id, amount_minor, goods_minor.
     """
-    ERROR_REASON_TOO_MANY_DISCOUNTS: _ErrorReason.ValueType  # 39
-    """RESOURCE_EXHAUSTED: at most 20 discounts. Metadata: order_id, most."""
+    ERROR_REASON_TOO_MANY_ENTRIES: _ErrorReason.ValueType  # 39
+    """RESOURCE_EXHAUSTED: an order holds at most 20 discounts, 100 notes, and 1000 each of parcels, returns, cancelled
+    parts, and authorisations, captures and refunds. Metadata: order_id, what, most.
+    """
+    ERROR_REASON_CANCELLATION_EXISTS: _ErrorReason.ValueType  # 40
+    """FAILED_PRECONDITION: the cancellation id stands for other units. Metadata: order_id, cancellation_id."""
+    ERROR_REASON_SHIPMENT_CANCELLED: _ErrorReason.ValueType  # 41
+    """FAILED_PRECONDITION: the parcel was unpacked. Metadata: order_id, shipment_id."""
+    ERROR_REASON_RETURN_NOT_FOUND: _ErrorReason.ValueType  # 42
+    """NOT_FOUND. Metadata: order_id, return_id."""
+    ERROR_REASON_RETURN_ID_USED: _ErrorReason.ValueType  # 43
+    """FAILED_PRECONDITION: the return id stands for another return. Metadata: order_id, return_id."""
+    ERROR_REASON_RETURN_STATE: _ErrorReason.ValueType  # 44
+    """FAILED_PRECONDITION: the step does not follow from where the return stands. Metadata: order_id, return_id, stage."""
+    ERROR_REASON_RETURN_EXCEEDS_DELIVERED: _ErrorReason.ValueType  # 45
+    """FAILED_PRECONDITION: more than was delivered and may still come back. Metadata: line_id, wanted, returnable."""
+    ERROR_REASON_RECEIVED_EXCEEDS_REQUESTED: _ErrorReason.ValueType  # 46
+    """FAILED_PRECONDITION: more has come than was requested. Metadata: line_id, received, requested."""
+    ERROR_REASON_NOTE_TOO_LONG: _ErrorReason.ValueType  # 47
+    """INVALID_ARGUMENT: a note has at most 2000 characters. Metadata: order_id, length, most."""
+    ERROR_REASON_NOTE_EXISTS: _ErrorReason.ValueType  # 48
+    """FAILED_PRECONDITION: the note id stands for another text. Metadata: order_id, note_id."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -202,7 +222,7 @@ ERROR_REASON_ORDER_NOT_EXPIRED: ErrorReason.ValueType  # 34
 """FAILED_PRECONDITION: an order lapses when its time has come, not before. Metadata: order_id, expires_at."""
 ERROR_REASON_ORDER_OPEN_ITEMS: ErrorReason.ValueType  # 35
 """FAILED_PRECONDITION: something is left to do before it is complete. Metadata: order_id, undelivered_units,
-unpaid_minor, refunding_minor.
+open_returns, unpaid_minor, overpaid_minor, refunding_minor.
 """
 ERROR_REASON_DISCOUNT_INVALID: ErrorReason.ValueType  # 36
 """INVALID_ARGUMENT: a discount is an amount, or 1 to 10000 basis points. Metadata: discount_id, basis_points."""
@@ -212,6 +232,26 @@ ERROR_REASON_DISCOUNT_EXCEEDS_TOTAL: ErrorReason.ValueType  # 38
 """FAILED_PRECONDITION: a discount takes off more than the ones before it have left; when placing, remove it first.
 Metadata: order_id, discount_id, amount_minor, goods_minor.
 """
-ERROR_REASON_TOO_MANY_DISCOUNTS: ErrorReason.ValueType  # 39
-"""RESOURCE_EXHAUSTED: at most 20 discounts. Metadata: order_id, most."""
+ERROR_REASON_TOO_MANY_ENTRIES: ErrorReason.ValueType  # 39
+"""RESOURCE_EXHAUSTED: an order holds at most 20 discounts, 100 notes, and 1000 each of parcels, returns, cancelled
+parts, and authorisations, captures and refunds. Metadata: order_id, what, most.
+"""
+ERROR_REASON_CANCELLATION_EXISTS: ErrorReason.ValueType  # 40
+"""FAILED_PRECONDITION: the cancellation id stands for other units. Metadata: order_id, cancellation_id."""
+ERROR_REASON_SHIPMENT_CANCELLED: ErrorReason.ValueType  # 41
+"""FAILED_PRECONDITION: the parcel was unpacked. Metadata: order_id, shipment_id."""
+ERROR_REASON_RETURN_NOT_FOUND: ErrorReason.ValueType  # 42
+"""NOT_FOUND. Metadata: order_id, return_id."""
+ERROR_REASON_RETURN_ID_USED: ErrorReason.ValueType  # 43
+"""FAILED_PRECONDITION: the return id stands for another return. Metadata: order_id, return_id."""
+ERROR_REASON_RETURN_STATE: ErrorReason.ValueType  # 44
+"""FAILED_PRECONDITION: the step does not follow from where the return stands. Metadata: order_id, return_id, stage."""
+ERROR_REASON_RETURN_EXCEEDS_DELIVERED: ErrorReason.ValueType  # 45
+"""FAILED_PRECONDITION: more than was delivered and may still come back. Metadata: line_id, wanted, returnable."""
+ERROR_REASON_RECEIVED_EXCEEDS_REQUESTED: ErrorReason.ValueType  # 46
+"""FAILED_PRECONDITION: more has come than was requested. Metadata: line_id, received, requested."""
+ERROR_REASON_NOTE_TOO_LONG: ErrorReason.ValueType  # 47
+"""INVALID_ARGUMENT: a note has at most 2000 characters. Metadata: order_id, length, most."""
+ERROR_REASON_NOTE_EXISTS: ErrorReason.ValueType  # 48
+"""FAILED_PRECONDITION: the note id stands for another text. Metadata: order_id, note_id."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

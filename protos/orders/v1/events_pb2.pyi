@@ -1037,3 +1037,264 @@ class OrderPlacedV2(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["address", b"address", "at", b"at", "customer_id", b"customer_id", "discount_total", b"discount_total", "discounts", b"discounts", "expires_at", b"expires_at", "goods_total", b"goods_total", "lines", b"lines", "order_id", b"order_id", "shipping", b"shipping", "total", b"total"]) -> None: ...
 
 Global___OrderPlacedV2: typing_extensions.TypeAlias = OrderPlacedV2
+
+@typing.final
+class LineQuantityCancelled(google.protobuf.message.Message):
+    """LineQuantityCancelled takes units off the order. It repeats what a counter needs to undo."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: builtins.int
+    CANCELLATION_ID_FIELD_NUMBER: builtins.int
+    LINE_ID_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    PLACED_AT_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    customer_id: builtins.str
+    """customer_id is the user's id."""
+    cancellation_id: builtins.str
+    """cancellation_id names the step, unique in the order."""
+    line_id: builtins.str
+    """line_id names the line."""
+    quantity: builtins.int
+    """quantity is in units of sale."""
+    reason: builtins.str
+    """reason is free text."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what they cost: the order's total falls by it."""
+
+    @property
+    def placed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """placed_at is when the order had been placed (UTC)."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        customer_id: builtins.str = ...,
+        cancellation_id: builtins.str = ...,
+        line_id: builtins.str = ...,
+        quantity: builtins.int = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        reason: builtins.str = ...,
+        placed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "placed_at", b"placed_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "cancellation_id", b"cancellation_id", "customer_id", b"customer_id", "line_id", b"line_id", "order_id", b"order_id", "placed_at", b"placed_at", "quantity", b"quantity", "reason", b"reason"]) -> None: ...
+
+Global___LineQuantityCancelled: typing_extensions.TypeAlias = LineQuantityCancelled
+
+@typing.final
+class ShipmentCancelled(google.protobuf.message.Message):
+    """ShipmentCancelled unpacks a parcel: its units are open again."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    SHIPMENT_ID_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    shipment_id: builtins.str
+    """shipment_id names the parcel."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        shipment_id: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "order_id", b"order_id", "shipment_id", b"shipment_id"]) -> None: ...
+
+Global___ShipmentCancelled: typing_extensions.TypeAlias = ShipmentCancelled
+
+@typing.final
+class ReturnRequested(google.protobuf.message.Message):
+    """ReturnRequested says that a customer wants to send something back."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    RETURN_ID_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    return_id: builtins.str
+    """return_id names the return, unique in the order."""
+    reason: builtins.str
+    """reason is free text."""
+    @property
+    def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.LineQuantity]:
+        """lines are what is to come back."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        return_id: builtins.str = ...,
+        lines: collections.abc.Iterable[protos.orders.v1.types_pb2.LineQuantity] | None = ...,
+        reason: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "lines", b"lines", "order_id", b"order_id", "reason", b"reason", "return_id", b"return_id"]) -> None: ...
+
+Global___ReturnRequested: typing_extensions.TypeAlias = ReturnRequested
+
+@typing.final
+class ReturnApproved(google.protobuf.message.Message):
+    """ReturnApproved lets a return come."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    RETURN_ID_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    return_id: builtins.str
+    """return_id names the return, unique in the order."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        return_id: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "order_id", b"order_id", "return_id", b"return_id"]) -> None: ...
+
+Global___ReturnApproved: typing_extensions.TypeAlias = ReturnApproved
+
+@typing.final
+class ReturnRejected(google.protobuf.message.Message):
+    """ReturnRejected closes a return of which nothing has come."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    RETURN_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    return_id: builtins.str
+    """return_id names the return, unique in the order."""
+    reason: builtins.str
+    """reason is free text."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        return_id: builtins.str = ...,
+        reason: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "order_id", b"order_id", "reason", b"reason", "return_id", b"return_id"]) -> None: ...
+
+Global___ReturnRejected: typing_extensions.TypeAlias = ReturnRejected
+
+@typing.final
+class ReturnReceived(google.protobuf.message.Message):
+    """ReturnReceived closes a return with what has come."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    RETURN_ID_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    return_id: builtins.str
+    """return_id names the return, unique in the order."""
+    @property
+    def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.ReceivedLine]:
+        """lines are what has come, by line and condition."""
+
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what it cost the customer, without shipping."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        return_id: builtins.str = ...,
+        lines: collections.abc.Iterable[protos.orders.v1.types_pb2.ReceivedLine] | None = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "lines", b"lines", "order_id", b"order_id", "return_id", b"return_id"]) -> None: ...
+
+Global___ReturnReceived: typing_extensions.TypeAlias = ReturnReceived
+
+@typing.final
+class NoteAdded(google.protobuf.message.Message):
+    """NoteAdded keeps a text with the order."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    NOTE_ID_FIELD_NUMBER: builtins.int
+    TEXT_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    note_id: builtins.str
+    """note_id names the note, unique in the order."""
+    text: builtins.str
+    """text is free text."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        note_id: builtins.str = ...,
+        text: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "note_id", b"note_id", "order_id", b"order_id", "text", b"text"]) -> None: ...
+
+Global___NoteAdded: typing_extensions.TypeAlias = NoteAdded

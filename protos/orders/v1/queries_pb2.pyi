@@ -325,7 +325,7 @@ class GetCustomerOrdersResponse(google.protobuf.message.Message):
     """orders_expired counts every placed order that was not confirmed in time."""
     @property
     def totals(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.common.v1.types_pb2.Money]:
-        """totals are the sums of placed orders that were not cancelled, rejected or expired, one per currency, by currency."""
+        """totals are the sums of what was placed and neither cancelled, rejected nor expired, one per currency, by currency."""
 
     @property
     def recent(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.OrderSummary]:
@@ -516,6 +516,13 @@ class OrderEvent(google.protobuf.message.Message):
     DISCOUNT_APPLIED_FIELD_NUMBER: builtins.int
     DISCOUNT_REMOVED_FIELD_NUMBER: builtins.int
     ORDER_PLACED_V2_FIELD_NUMBER: builtins.int
+    LINE_QUANTITY_CANCELLED_FIELD_NUMBER: builtins.int
+    SHIPMENT_CANCELLED_FIELD_NUMBER: builtins.int
+    RETURN_REQUESTED_FIELD_NUMBER: builtins.int
+    RETURN_APPROVED_FIELD_NUMBER: builtins.int
+    RETURN_REJECTED_FIELD_NUMBER: builtins.int
+    RETURN_RECEIVED_FIELD_NUMBER: builtins.int
+    NOTE_ADDED_FIELD_NUMBER: builtins.int
     @property
     def order_created(self) -> protos.orders.v1.events_pb2.OrderCreated:
         """order_created is set for that event type."""
@@ -624,6 +631,34 @@ class OrderEvent(google.protobuf.message.Message):
     def order_placed_v2(self) -> protos.orders.v1.events_pb2.OrderPlacedV2:
         """order_placed_v2 is set for that event type."""
 
+    @property
+    def line_quantity_cancelled(self) -> protos.orders.v1.events_pb2.LineQuantityCancelled:
+        """line_quantity_cancelled is set for that event type."""
+
+    @property
+    def shipment_cancelled(self) -> protos.orders.v1.events_pb2.ShipmentCancelled:
+        """shipment_cancelled is set for that event type."""
+
+    @property
+    def return_requested(self) -> protos.orders.v1.events_pb2.ReturnRequested:
+        """return_requested is set for that event type."""
+
+    @property
+    def return_approved(self) -> protos.orders.v1.events_pb2.ReturnApproved:
+        """return_approved is set for that event type."""
+
+    @property
+    def return_rejected(self) -> protos.orders.v1.events_pb2.ReturnRejected:
+        """return_rejected is set for that event type."""
+
+    @property
+    def return_received(self) -> protos.orders.v1.events_pb2.ReturnReceived:
+        """return_received is set for that event type."""
+
+    @property
+    def note_added(self) -> protos.orders.v1.events_pb2.NoteAdded:
+        """note_added is set for that event type."""
+
     def __init__(
         self,
         *,
@@ -654,10 +689,17 @@ class OrderEvent(google.protobuf.message.Message):
         discount_applied: protos.orders.v1.events_pb2.DiscountApplied | None = ...,
         discount_removed: protos.orders.v1.events_pb2.DiscountRemoved | None = ...,
         order_placed_v2: protos.orders.v1.events_pb2.OrderPlacedV2 | None = ...,
+        line_quantity_cancelled: protos.orders.v1.events_pb2.LineQuantityCancelled | None = ...,
+        shipment_cancelled: protos.orders.v1.events_pb2.ShipmentCancelled | None = ...,
+        return_requested: protos.orders.v1.events_pb2.ReturnRequested | None = ...,
+        return_approved: protos.orders.v1.events_pb2.ReturnApproved | None = ...,
+        return_rejected: protos.orders.v1.events_pb2.ReturnRejected | None = ...,
+        return_received: protos.orders.v1.events_pb2.ReturnReceived | None = ...,
+        note_added: protos.orders.v1.events_pb2.NoteAdded | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["discount_applied", b"discount_applied", "discount_removed", b"discount_removed", "event", b"event", "hold_released", b"hold_released", "line_added", b"line_added", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "order_cancelled", b"order_cancelled", "order_completed", b"order_completed", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_expired", b"order_expired", "order_held", b"order_held", "order_placed", b"order_placed", "order_placed_v2", b"order_placed_v2", "order_rejected", b"order_rejected", "payment_authorised", b"payment_authorised", "payment_captured", b"payment_captured", "payment_failed", b"payment_failed", "payment_refunded", b"payment_refunded", "payment_voided", b"payment_voided", "refund_failed", b"refund_failed", "refund_requested", b"refund_requested", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed", "shipping_method_set", b"shipping_method_set"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["discount_applied", b"discount_applied", "discount_removed", b"discount_removed", "event", b"event", "hold_released", b"hold_released", "line_added", b"line_added", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "order_cancelled", b"order_cancelled", "order_completed", b"order_completed", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_expired", b"order_expired", "order_held", b"order_held", "order_placed", b"order_placed", "order_placed_v2", b"order_placed_v2", "order_rejected", b"order_rejected", "payment_authorised", b"payment_authorised", "payment_captured", b"payment_captured", "payment_failed", b"payment_failed", "payment_refunded", b"payment_refunded", "payment_voided", b"payment_voided", "refund_failed", b"refund_failed", "refund_requested", b"refund_requested", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed", "shipping_method_set", b"shipping_method_set"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["order_created", "line_added", "line_quantity_changed", "line_removed", "shipping_address_changed", "order_placed", "order_confirmed", "order_cancelled", "shipment_created", "shipment_dispatched", "shipment_delivered", "order_held", "hold_released", "order_rejected", "order_expired", "order_completed", "payment_authorised", "payment_failed", "payment_voided", "payment_captured", "refund_requested", "payment_refunded", "refund_failed", "shipping_method_set", "discount_applied", "discount_removed", "order_placed_v2"] | None: ...
+    def HasField(self, field_name: typing.Literal["discount_applied", b"discount_applied", "discount_removed", b"discount_removed", "event", b"event", "hold_released", b"hold_released", "line_added", b"line_added", "line_quantity_cancelled", b"line_quantity_cancelled", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "note_added", b"note_added", "order_cancelled", b"order_cancelled", "order_completed", b"order_completed", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_expired", b"order_expired", "order_held", b"order_held", "order_placed", b"order_placed", "order_placed_v2", b"order_placed_v2", "order_rejected", b"order_rejected", "payment_authorised", b"payment_authorised", "payment_captured", b"payment_captured", "payment_failed", b"payment_failed", "payment_refunded", b"payment_refunded", "payment_voided", b"payment_voided", "refund_failed", b"refund_failed", "refund_requested", b"refund_requested", "return_approved", b"return_approved", "return_received", b"return_received", "return_rejected", b"return_rejected", "return_requested", b"return_requested", "shipment_cancelled", b"shipment_cancelled", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed", "shipping_method_set", b"shipping_method_set"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["discount_applied", b"discount_applied", "discount_removed", b"discount_removed", "event", b"event", "hold_released", b"hold_released", "line_added", b"line_added", "line_quantity_cancelled", b"line_quantity_cancelled", "line_quantity_changed", b"line_quantity_changed", "line_removed", b"line_removed", "note_added", b"note_added", "order_cancelled", b"order_cancelled", "order_completed", b"order_completed", "order_confirmed", b"order_confirmed", "order_created", b"order_created", "order_expired", b"order_expired", "order_held", b"order_held", "order_placed", b"order_placed", "order_placed_v2", b"order_placed_v2", "order_rejected", b"order_rejected", "payment_authorised", b"payment_authorised", "payment_captured", b"payment_captured", "payment_failed", b"payment_failed", "payment_refunded", b"payment_refunded", "payment_voided", b"payment_voided", "refund_failed", b"refund_failed", "refund_requested", b"refund_requested", "return_approved", b"return_approved", "return_received", b"return_received", "return_rejected", b"return_rejected", "return_requested", b"return_requested", "shipment_cancelled", b"shipment_cancelled", "shipment_created", b"shipment_created", "shipment_delivered", b"shipment_delivered", "shipment_dispatched", b"shipment_dispatched", "shipping_address_changed", b"shipping_address_changed", "shipping_method_set", b"shipping_method_set"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["order_created", "line_added", "line_quantity_changed", "line_removed", "shipping_address_changed", "order_placed", "order_confirmed", "order_cancelled", "shipment_created", "shipment_dispatched", "shipment_delivered", "order_held", "hold_released", "order_rejected", "order_expired", "order_completed", "payment_authorised", "payment_failed", "payment_voided", "payment_captured", "refund_requested", "payment_refunded", "refund_failed", "shipping_method_set", "discount_applied", "discount_removed", "order_placed_v2", "line_quantity_cancelled", "shipment_cancelled", "return_requested", "return_approved", "return_rejected", "return_received", "note_added"] | None: ...
 
 Global___OrderEvent: typing_extensions.TypeAlias = OrderEvent
 
@@ -752,11 +794,11 @@ class SalesDay(google.protobuf.message.Message):
     orders_cancelled: builtins.int
     """orders_cancelled counts those of them that were cancelled later."""
     units: builtins.int
-    """units is the number of units in the orders placed, less those cancelled, rejected or expired."""
+    """units is the number of units in the orders placed, less those cancelled (also of a part), rejected or expired."""
     placed_minor: builtins.int
     """placed_minor is the sum of the orders placed, in minor units."""
     cancelled_minor: builtins.int
-    """cancelled_minor is the sum of those of them that were cancelled, in minor units."""
+    """cancelled_minor is the sum of what was cancelled, whole orders and parts, in minor units."""
     orders_rejected: builtins.int
     """orders_rejected counts those of them that the shop did not accept."""
     rejected_minor: builtins.int

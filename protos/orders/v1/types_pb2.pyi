@@ -219,6 +219,8 @@ class _ShipmentStatusEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper.
     """Handed to the carrier."""
     SHIPMENT_STATUS_DELIVERED: _ShipmentStatus.ValueType  # 3
     """With the customer."""
+    SHIPMENT_STATUS_CANCELLED: _ShipmentStatus.ValueType  # 4
+    """Unpacked before it left the house."""
 
 class ShipmentStatus(_ShipmentStatus, metaclass=_ShipmentStatusEnumTypeWrapper):
     """ShipmentStatus is where one parcel stands."""
@@ -231,7 +233,97 @@ SHIPMENT_STATUS_DISPATCHED: ShipmentStatus.ValueType  # 2
 """Handed to the carrier."""
 SHIPMENT_STATUS_DELIVERED: ShipmentStatus.ValueType  # 3
 """With the customer."""
+SHIPMENT_STATUS_CANCELLED: ShipmentStatus.ValueType  # 4
+"""Unpacked before it left the house."""
 Global___ShipmentStatus: typing_extensions.TypeAlias = ShipmentStatus
+
+class _ReturnStatus:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ReturnStatusEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ReturnStatus.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    RETURN_STATUS_UNSPECIFIED: _ReturnStatus.ValueType  # 0
+    """Not known."""
+    RETURN_STATUS_NONE: _ReturnStatus.ValueType  # 1
+    """Nothing has come back, and nothing is to."""
+    RETURN_STATUS_OPEN: _ReturnStatus.ValueType  # 2
+    """A return is asked for, or on its way."""
+    RETURN_STATUS_PARTIALLY_RETURNED: _ReturnStatus.ValueType  # 3
+    """Some of the goods have come back."""
+    RETURN_STATUS_RETURNED: _ReturnStatus.ValueType  # 4
+    """All of the goods have come back."""
+
+class ReturnStatus(_ReturnStatus, metaclass=_ReturnStatusEnumTypeWrapper):
+    """ReturnStatus is derived from the returns."""
+
+RETURN_STATUS_UNSPECIFIED: ReturnStatus.ValueType  # 0
+"""Not known."""
+RETURN_STATUS_NONE: ReturnStatus.ValueType  # 1
+"""Nothing has come back, and nothing is to."""
+RETURN_STATUS_OPEN: ReturnStatus.ValueType  # 2
+"""A return is asked for, or on its way."""
+RETURN_STATUS_PARTIALLY_RETURNED: ReturnStatus.ValueType  # 3
+"""Some of the goods have come back."""
+RETURN_STATUS_RETURNED: ReturnStatus.ValueType  # 4
+"""All of the goods have come back."""
+Global___ReturnStatus: typing_extensions.TypeAlias = ReturnStatus
+
+class _ReturnStage:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ReturnStageEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ReturnStage.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    RETURN_STAGE_UNSPECIFIED: _ReturnStage.ValueType  # 0
+    """Not known."""
+    RETURN_STAGE_REQUESTED: _ReturnStage.ValueType  # 1
+    """The customer has asked."""
+    RETURN_STAGE_APPROVED: _ReturnStage.ValueType  # 2
+    """It may come."""
+    RETURN_STAGE_REJECTED: _ReturnStage.ValueType  # 3
+    """It is not accepted, or never arrived."""
+    RETURN_STAGE_RECEIVED: _ReturnStage.ValueType  # 4
+    """It has come."""
+
+class ReturnStage(_ReturnStage, metaclass=_ReturnStageEnumTypeWrapper):
+    """ReturnStage is where one return stands."""
+
+RETURN_STAGE_UNSPECIFIED: ReturnStage.ValueType  # 0
+"""Not known."""
+RETURN_STAGE_REQUESTED: ReturnStage.ValueType  # 1
+"""The customer has asked."""
+RETURN_STAGE_APPROVED: ReturnStage.ValueType  # 2
+"""It may come."""
+RETURN_STAGE_REJECTED: ReturnStage.ValueType  # 3
+"""It is not accepted, or never arrived."""
+RETURN_STAGE_RECEIVED: ReturnStage.ValueType  # 4
+"""It has come."""
+Global___ReturnStage: typing_extensions.TypeAlias = ReturnStage
+
+class _ReturnCondition:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ReturnConditionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ReturnCondition.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    RETURN_CONDITION_UNSPECIFIED: _ReturnCondition.ValueType  # 0
+    """Not known."""
+    RETURN_CONDITION_RESALEABLE: _ReturnCondition.ValueType  # 1
+    """As good as new: can be sold again."""
+    RETURN_CONDITION_DAMAGED: _ReturnCondition.ValueType  # 2
+    """Cannot be sold again."""
+
+class ReturnCondition(_ReturnCondition, metaclass=_ReturnConditionEnumTypeWrapper):
+    """ReturnCondition is what state goods have come back in."""
+
+RETURN_CONDITION_UNSPECIFIED: ReturnCondition.ValueType  # 0
+"""Not known."""
+RETURN_CONDITION_RESALEABLE: ReturnCondition.ValueType  # 1
+"""As good as new: can be sold again."""
+RETURN_CONDITION_DAMAGED: ReturnCondition.ValueType  # 2
+"""Cannot be sold again."""
+Global___ReturnCondition: typing_extensions.TypeAlias = ReturnCondition
 
 @typing.final
 class OrderLine(google.protobuf.message.Message):
@@ -359,6 +451,177 @@ class LineQuantity(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["line_id", b"line_id", "quantity", b"quantity"]) -> None: ...
 
 Global___LineQuantity: typing_extensions.TypeAlias = LineQuantity
+
+@typing.final
+class ReceivedQuantity(google.protobuf.message.Message):
+    """ReceivedQuantity is a part of a line that has come back."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LINE_ID_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
+    CONDITION_FIELD_NUMBER: builtins.int
+    line_id: builtins.str
+    """line_id names the line."""
+    quantity: builtins.int
+    """quantity is in units of sale, at least 1."""
+    condition: Global___ReturnCondition.ValueType
+    """condition is the state it came back in; required."""
+    def __init__(
+        self,
+        *,
+        line_id: builtins.str = ...,
+        quantity: builtins.int = ...,
+        condition: Global___ReturnCondition.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["condition", b"condition", "line_id", b"line_id", "quantity", b"quantity"]) -> None: ...
+
+Global___ReceivedQuantity: typing_extensions.TypeAlias = ReceivedQuantity
+
+@typing.final
+class ReceivedLine(google.protobuf.message.Message):
+    """ReceivedLine is a part of a line that has come back, and what it is worth."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LINE_ID_FIELD_NUMBER: builtins.int
+    SKU_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
+    CONDITION_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    line_id: builtins.str
+    """line_id names the line."""
+    sku: builtins.str
+    """sku is the line's product."""
+    quantity: builtins.int
+    """quantity is in units of sale, at least 1."""
+    condition: Global___ReturnCondition.ValueType
+    """condition is the state it came back in."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what these units cost the customer."""
+
+    def __init__(
+        self,
+        *,
+        line_id: builtins.str = ...,
+        sku: builtins.str = ...,
+        quantity: builtins.int = ...,
+        condition: Global___ReturnCondition.ValueType = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "condition", b"condition", "line_id", b"line_id", "quantity", b"quantity", "sku", b"sku"]) -> None: ...
+
+Global___ReceivedLine: typing_extensions.TypeAlias = ReceivedLine
+
+@typing.final
+class LineCancellation(google.protobuf.message.Message):
+    """LineCancellation is a part of a line that was taken off the order."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CANCELLATION_ID_FIELD_NUMBER: builtins.int
+    LINE_ID_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    cancellation_id: builtins.str
+    """cancellation_id is unique in the order, 1 to 64 characters."""
+    line_id: builtins.str
+    """line_id names the line."""
+    quantity: builtins.int
+    """quantity is in units of sale."""
+    reason: builtins.str
+    """reason is why."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what these units cost."""
+
+    def __init__(
+        self,
+        *,
+        cancellation_id: builtins.str = ...,
+        line_id: builtins.str = ...,
+        quantity: builtins.int = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "cancellation_id", b"cancellation_id", "line_id", b"line_id", "quantity", b"quantity", "reason", b"reason"]) -> None: ...
+
+Global___LineCancellation: typing_extensions.TypeAlias = LineCancellation
+
+@typing.final
+class Return(google.protobuf.message.Message):
+    """Return is what a customer sends back."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RETURN_ID_FIELD_NUMBER: builtins.int
+    STAGE_FIELD_NUMBER: builtins.int
+    REQUESTED_FIELD_NUMBER: builtins.int
+    RECEIVED_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    REJECT_REASON_FIELD_NUMBER: builtins.int
+    return_id: builtins.str
+    """return_id is unique in the order, 1 to 64 characters."""
+    stage: Global___ReturnStage.ValueType
+    """stage is where it stands."""
+    reason: builtins.str
+    """reason is why the customer sends it back."""
+    reject_reason: builtins.str
+    """reject_reason is why it was rejected; empty otherwise."""
+    @property
+    def requested(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LineQuantity]:
+        """requested are what is, or was, to come back."""
+
+    @property
+    def received(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ReceivedLine]:
+        """received are what has come."""
+
+    def __init__(
+        self,
+        *,
+        return_id: builtins.str = ...,
+        stage: Global___ReturnStage.ValueType = ...,
+        requested: collections.abc.Iterable[Global___LineQuantity] | None = ...,
+        received: collections.abc.Iterable[Global___ReceivedLine] | None = ...,
+        reason: builtins.str = ...,
+        reject_reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason", "received", b"received", "reject_reason", b"reject_reason", "requested", b"requested", "return_id", b"return_id", "stage", b"stage"]) -> None: ...
+
+Global___Return: typing_extensions.TypeAlias = Return
+
+@typing.final
+class Note(google.protobuf.message.Message):
+    """Note is a text that is kept with an order."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NOTE_ID_FIELD_NUMBER: builtins.int
+    TEXT_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    note_id: builtins.str
+    """note_id is unique in the order, 1 to 64 characters."""
+    text: builtins.str
+    """text is free text."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it was added (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        note_id: builtins.str = ...,
+        text: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "note_id", b"note_id", "text", b"text"]) -> None: ...
+
+Global___Note: typing_extensions.TypeAlias = Note
 
 @typing.final
 class Shipment(google.protobuf.message.Message):
@@ -575,6 +838,11 @@ class Order(google.protobuf.message.Message):
     DISCOUNT_TOTAL_FIELD_NUMBER: builtins.int
     DISCOUNTS_FIELD_NUMBER: builtins.int
     SHIPPING_FIELD_NUMBER: builtins.int
+    CANCELLED_TOTAL_FIELD_NUMBER: builtins.int
+    CANCELLATIONS_FIELD_NUMBER: builtins.int
+    RETURN_STATUS_FIELD_NUMBER: builtins.int
+    RETURNS_FIELD_NUMBER: builtins.int
+    NOTES_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """order_id is a UUID."""
     customer_id: builtins.str
@@ -595,13 +863,15 @@ class Order(google.protobuf.message.Message):
     """payment is derived from the payments."""
     reject_reason: builtins.str
     """reject_reason is why the shop did not accept it; empty otherwise."""
+    return_status: Global___ReturnStatus.ValueType
+    """return_status is derived from the returns."""
     @property
     def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___OrderLine]:
         """lines are in the order in which they were added."""
 
     @property
     def total(self) -> protos.common.v1.types_pb2.Money:
-        """total is goods_total less discount_total, plus the price of shipping."""
+        """total is goods_total less discount_total and cancelled_total, plus the price of shipping."""
 
     @property
     def shipping_address(self) -> protos.common.v1.types_pb2.Address:
@@ -647,6 +917,22 @@ class Order(google.protobuf.message.Message):
     def shipping(self) -> Global___ShippingMethod:
         """shipping is how the goods are sent; unset until given."""
 
+    @property
+    def cancelled_total(self) -> protos.common.v1.types_pb2.Money:
+        """cancelled_total is the sum of what cancelled units cost."""
+
+    @property
+    def cancellations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LineCancellation]:
+        """cancellations are the units taken off after placing; the lines stay as they were placed."""
+
+    @property
+    def returns(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Return]:
+        """returns are in the order in which they were requested."""
+
+    @property
+    def notes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Note]:
+        """notes are in the order in which they were added."""
+
     def __init__(
         self,
         *,
@@ -673,9 +959,14 @@ class Order(google.protobuf.message.Message):
         discount_total: protos.common.v1.types_pb2.Money | None = ...,
         discounts: collections.abc.Iterable[Global___AppliedDiscount] | None = ...,
         shipping: Global___ShippingMethod | None = ...,
+        cancelled_total: protos.common.v1.types_pb2.Money | None = ...,
+        cancellations: collections.abc.Iterable[Global___LineCancellation] | None = ...,
+        return_status: Global___ReturnStatus.ValueType = ...,
+        returns: collections.abc.Iterable[Global___Return] | None = ...,
+        notes: collections.abc.Iterable[Global___Note] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "discount_total", b"discount_total", "expires_at", b"expires_at", "goods_total", b"goods_total", "payments", b"payments", "placed_at", b"placed_at", "shipping", b"shipping", "shipping_address", b"shipping_address", "total", b"total", "updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cancel_reason", b"cancel_reason", "created_at", b"created_at", "currency", b"currency", "customer_id", b"customer_id", "discount_total", b"discount_total", "discounts", b"discounts", "expires_at", b"expires_at", "fulfilment", b"fulfilment", "goods_total", b"goods_total", "hold_reason", b"hold_reason", "lines", b"lines", "order_id", b"order_id", "payment", b"payment", "payments", b"payments", "placed_at", b"placed_at", "reject_reason", b"reject_reason", "revision", b"revision", "shipments", b"shipments", "shipping", b"shipping", "shipping_address", b"shipping_address", "status", b"status", "total", b"total", "updated_at", b"updated_at"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["cancelled_total", b"cancelled_total", "created_at", b"created_at", "discount_total", b"discount_total", "expires_at", b"expires_at", "goods_total", b"goods_total", "payments", b"payments", "placed_at", b"placed_at", "shipping", b"shipping", "shipping_address", b"shipping_address", "total", b"total", "updated_at", b"updated_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cancel_reason", b"cancel_reason", "cancellations", b"cancellations", "cancelled_total", b"cancelled_total", "created_at", b"created_at", "currency", b"currency", "customer_id", b"customer_id", "discount_total", b"discount_total", "discounts", b"discounts", "expires_at", b"expires_at", "fulfilment", b"fulfilment", "goods_total", b"goods_total", "hold_reason", b"hold_reason", "lines", b"lines", "notes", b"notes", "order_id", b"order_id", "payment", b"payment", "payments", b"payments", "placed_at", b"placed_at", "reject_reason", b"reject_reason", "return_status", b"return_status", "returns", b"returns", "revision", b"revision", "shipments", b"shipments", "shipping", b"shipping", "shipping_address", b"shipping_address", "status", b"status", "total", b"total", "updated_at", b"updated_at"]) -> None: ...
 
 Global___Order: typing_extensions.TypeAlias = Order
 
@@ -694,6 +985,7 @@ class OrderSummary(google.protobuf.message.Message):
     PLACED_AT_FIELD_NUMBER: builtins.int
     FULFILMENT_FIELD_NUMBER: builtins.int
     PAYMENT_FIELD_NUMBER: builtins.int
+    RETURN_STATUS_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """order_id is a UUID."""
     customer_id: builtins.str
@@ -706,9 +998,11 @@ class OrderSummary(google.protobuf.message.Message):
     """fulfilment is derived from the shipments."""
     payment: Global___PaymentStatus.ValueType
     """payment is derived from the payments."""
+    return_status: Global___ReturnStatus.ValueType
+    """return_status is derived from the returns."""
     @property
     def total(self) -> protos.common.v1.types_pb2.Money:
-        """total is what the order costs: goods less discounts, plus shipping."""
+        """total is what the order costs: goods less discounts and cancelled units, plus shipping."""
 
     @property
     def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -730,8 +1024,9 @@ class OrderSummary(google.protobuf.message.Message):
         placed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         fulfilment: Global___FulfilmentStatus.ValueType = ...,
         payment: Global___PaymentStatus.ValueType = ...,
+        return_status: Global___ReturnStatus.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["created_at", b"created_at", "placed_at", b"placed_at", "total", b"total"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "customer_id", b"customer_id", "fulfilment", b"fulfilment", "line_count", b"line_count", "order_id", b"order_id", "payment", b"payment", "placed_at", b"placed_at", "status", b"status", "total", b"total"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "customer_id", b"customer_id", "fulfilment", b"fulfilment", "line_count", b"line_count", "order_id", b"order_id", "payment", b"payment", "placed_at", b"placed_at", "return_status", b"return_status", "status", b"status", "total", b"total"]) -> None: ...
 
 Global___OrderSummary: typing_extensions.TypeAlias = OrderSummary

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from server.domain.address import Address
 from server.domain.money import Money
-from server.domain.order.events import LineQuantity
+from server.domain.order.events import Condition, LineQuantity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +237,73 @@ class RecordRefundFailure:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelLineQuantity:
+    order_id: str
+    cancellation_id: str
+    line_id: str
+    quantity: int
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelShipment:
+    order_id: str
+    shipment_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestReturn:
+    """No `lines` means all that was delivered and has not come back."""
+
+    order_id: str
+    return_id: str
+    lines: tuple[LineQuantity, ...]
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApproveReturn:
+    order_id: str
+    return_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectReturn:
+    order_id: str
+    return_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedQuantity:
+    line_id: str
+    quantity: int
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiveReturn:
+    order_id: str
+    return_id: str
+    lines: tuple[ReceivedQuantity, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddNote:
+    order_id: str
+    note_id: str
+    text: str
+    at: datetime
+
+
+ReturnCommand = RequestReturn | ApproveReturn | RejectReturn | ReceiveReturn
 PaymentCommand = (
     RecordAuthorisation
     | RecordPaymentFailure
@@ -266,5 +333,9 @@ OrderCommand = (
     | RejectOrder
     | ExpireOrder
     | CompleteOrder
+    | CancelLineQuantity
+    | CancelShipment
+    | AddNote
+    | ReturnCommand
     | PaymentCommand
 )

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 
-from server.domain.order import discounts, editing, payments, placing, shipping
+from server.domain.order import cancelling, discounts, editing, notes, payments, placing, returns, shipping
 from server.domain.order.commands import (
     AddLine,
+    AddNote,
     ApplyDiscount,
+    ApproveReturn,
+    CancelLineQuantity,
     CancelOrder,
+    CancelShipment,
     CapturePayment,
     ChangeLineQuantity,
     ChangeShippingAddress,
@@ -20,14 +24,17 @@ from server.domain.order.commands import (
     HoldOrder,
     OrderCommand,
     PlaceOrder,
+    ReceiveReturn,
     RecordAuthorisation,
     RecordPaymentFailure,
     RecordRefundFailure,
     RefundPayment,
     RejectOrder,
+    RejectReturn,
     ReleaseHold,
     RemoveDiscount,
     RemoveLine,
+    RequestReturn,
     SetShippingMethod,
     SettleRefund,
     VoidAuthorisation,
@@ -96,11 +103,11 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
         case ((Confirmed() | Completed()), ConfirmOrder()):
             return []
 
-        case Confirmed(), CancelOrder() if state.shipments:
-            raise Rejected(Reason.CANCEL_HAS_SHIPMENTS, order_id=state.order_id, shipments=len(state.shipments))
         case ((Draft() | Placed() | Confirmed()), CancelOrder()):
-            return placing.cancel(state, command)
-        case Cancelled(), CancelOrder():
+            return cancelling.cancel(state, command)
+        case ((Placed() | Confirmed() | Completed()), CancelLineQuantity()):
+            return cancelling.cancel_quantity(state, command)
+        case Cancelled(), (CancelOrder() | CancelLineQuantity()):
             return []
 
         case Placed(), RejectOrder():
@@ -136,6 +143,15 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
             return shipping.dispatch(state, command)
         case ((Confirmed() | Completed()), ConfirmDelivery()):
             return shipping.deliver(state, command)
+        case ((Confirmed() | Completed()), CancelShipment()):
+            return shipping.cancel(state, command)
+        case (
+            (Confirmed() | Completed()),
+            (RequestReturn() | ApproveReturn() | RejectReturn() | ReceiveReturn()),
+        ):
+            return returns.decide(state, command)
+        case _, AddNote():
+            return notes.add(state, command)
         case _:
             raise Rejected(
                 Reason.ORDER_STATE, order_id=command.order_id, status=state.status, command=type(command).__name__

@@ -11,11 +11,10 @@ from server.domain.order.events import (
     ShippingMethod,
     ShippingMethodSet,
 )
+from server.domain.order.limits import require_room
 from server.domain.order.pricing import WHOLE, Discount, too_large
 from server.domain.order.state import Draft, goods_total
 from server.domain.rejection import Reason, Rejected
-
-MOST_DISCOUNTS = 20
 
 
 def set_shipping_method(draft: Draft, command: SetShippingMethod) -> Sequence[OrderEvent]:
@@ -33,8 +32,7 @@ def apply(draft: Draft, command: ApplyDiscount) -> Sequence[OrderEvent]:
             if known == discount:
                 return []
             raise Rejected(Reason.DISCOUNT_EXISTS, order_id=draft.order_id, discount_id=discount.discount_id)
-    if len(draft.discounts) >= MOST_DISCOUNTS:
-        raise Rejected(Reason.TOO_MANY_DISCOUNTS, order_id=draft.order_id, most=MOST_DISCOUNTS)
+    require_room(draft.order_id, "discounts", len(draft.discounts))
     require_fitting_discounts(draft, discount)
     return [
         DiscountApplied(

@@ -22,11 +22,9 @@ from server.domain.order.events import (
     OrderEvent,
     ShippingAddressChanged,
 )
-from server.domain.order.quantities import require_quantity
-from server.domain.order.state import Confirmed, Draft, Placed, ShipmentStage
+from server.domain.order.limits import require_line_count, require_quantity
+from server.domain.order.state import Confirmed, Draft, Placed, ShipmentStage, live_shipments
 from server.domain.rejection import Reason, Rejected
-
-MOST_LINES = 200
 
 
 def create(command: CreateOrder) -> Sequence[OrderEvent]:
@@ -103,7 +101,7 @@ def change_address(order: Draft | Placed | Confirmed, command: ChangeShippingAdd
     require_address(command.address)
     if order.address == command.address:
         return []
-    if isinstance(order, Confirmed) and any(x.stage != ShipmentStage.CREATED for x in order.shipments):
+    if isinstance(order, Confirmed) and any(x.stage != ShipmentStage.CREATED for x in live_shipments(order)):
         raise Rejected(Reason.ALREADY_SHIPPED, order_id=order.order_id)
     return [ShippingAddressChanged(order_id=order.order_id, address=command.address, at=command.at)]
 
@@ -111,11 +109,6 @@ def change_address(order: Draft | Placed | Confirmed, command: ChangeShippingAdd
 def remove_line(draft: Draft, command: RemoveLine) -> Sequence[OrderEvent]:
     known = any(line.line_id == command.line_id for line in draft.lines)
     return [LineRemoved(order_id=draft.order_id, line_id=command.line_id, at=command.at)] if known else []
-
-
-def require_line_count(order_id: str, lines: int) -> None:
-    if lines > MOST_LINES:
-        raise Rejected(Reason.TOO_MANY_LINES, order_id=order_id, lines=lines)
 
 
 def _require_customer(customer: Customer) -> None:

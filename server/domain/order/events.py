@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from server.domain.address import Address
 from server.domain.money import Money
@@ -35,6 +36,22 @@ class ShippingMethod:
 class LineQuantity:
     line_id: str
     quantity: int
+
+
+class Condition(StrEnum):
+    """What state goods have come back in, by the name in the contract."""
+
+    RESALEABLE = "RETURN_CONDITION_RESALEABLE"
+    DAMAGED = "RETURN_CONDITION_DAMAGED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedLine:
+    line_id: str
+    sku: str
+    quantity: int
+    condition: Condition
+    amount: Money
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +275,67 @@ class RefundFailed:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineQuantityCancelled:
+    order_id: str
+    customer_id: str
+    cancellation_id: str
+    line_id: str
+    quantity: int
+    amount: Money
+    reason: str
+    placed_at: datetime
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipmentCancelled:
+    order_id: str
+    shipment_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnRequested:
+    order_id: str
+    return_id: str
+    lines: tuple[LineQuantity, ...]
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnApproved:
+    order_id: str
+    return_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnRejected:
+    order_id: str
+    return_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnReceived:
+    order_id: str
+    return_id: str
+    lines: tuple[ReceivedLine, ...]
+    amount: Money
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteAdded:
+    order_id: str
+    note_id: str
+    text: str
+    at: datetime
+
+
 PaymentEvent = (
     PaymentAuthorised
     | PaymentFailed
@@ -287,5 +365,12 @@ OrderEvent = (
     | OrderRejected
     | OrderExpired
     | OrderCompleted
+    | LineQuantityCancelled
+    | ShipmentCancelled
+    | ReturnRequested
+    | ReturnApproved
+    | ReturnRejected
+    | ReturnReceived
+    | NoteAdded
     | PaymentEvent
 )

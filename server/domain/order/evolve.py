@@ -1,16 +1,19 @@
 """How an order changes with each event. Total: history is true, so nothing is checked here."""
 
-from dataclasses import replace
-from typing import assert_never
+from dataclasses import fields, replace
+from typing import TypeVar, assert_never
 
+from server.domain.money import Money
 from server.domain.order import ledger
 from server.domain.order.events import (
     DiscountApplied,
     DiscountRemoved,
     HoldReleased,
     LineAdded,
+    LineQuantityCancelled,
     LineQuantityChanged,
     LineRemoved,
+    NoteAdded,
     OrderCancelled,
     OrderCompleted,
     OrderConfirmed,
@@ -25,8 +28,14 @@ from server.domain.order.events import (
     PaymentFailed,
     PaymentRefunded,
     PaymentVoided,
+    ReceivedLine,
     RefundFailed,
     RefundRequested,
+    ReturnApproved,
+    ReturnReceived,
+    ReturnRejected,
+    ReturnRequested,
+    ShipmentCancelled,
     ShipmentCreated,
     ShipmentDelivered,
     ShipmentDispatched,
@@ -37,15 +46,19 @@ from server.domain.order.events import (
 from server.domain.order.ledger import NO_MONEY, Ledger
 from server.domain.order.pricing import Discount
 from server.domain.order.state import (
+    Cancellation,
     Cancelled,
     Completed,
     Confirmed,
     Draft,
     Expired,
     NoOrder,
+    Note,
     Order,
     Placed,
     Refused,
+    Return,
+    ReturnStage,
     Shipment,
     ShipmentStage,
     order_line,
@@ -89,10 +102,9 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
             others = tuple(x for x in state.discounts if x.discount_id != event.discount_id)
             return replace(state, discounts=others)
         case Draft(), OrderPlaced():
-            return Placed(
-                order_id=state.order_id,
-                customer_id=state.customer_id,
-                currency=state.currency,
+            return _as(
+                Placed,
+                state,
                 lines=event.lines,
                 total=event.total,
                 address=event.address,
@@ -101,28 +113,27 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
                 payments=Ledger(most_minor=event.total.amount_minor),
             )
         case Placed(), OrderConfirmed():
-            return Confirmed(
-                order_id=state.order_id,
-                customer_id=state.customer_id,
-                currency=state.currency,
-                lines=state.lines,
-                total=state.total,
-                address=state.address,
-                placed_at=state.placed_at,
-                payments=state.payments,
-            )
+            return _as(Confirmed, state)
         case Draft(), OrderCancelled():
-            return Cancelled(order_id=state.order_id, currency=state.currency, payments=NO_MONEY)
+            return _as(Cancelled, state, payments=NO_MONEY)
         case Placed() | Confirmed(), OrderCancelled():
-            return Cancelled(order_id=state.order_id, currency=state.currency, payments=state.payments)
+            return _as(Cancelled, state)
+        case Placed() | Confirmed() | Completed(), LineQuantityCancelled():
+            cancellation = Cancellation(
+                cancellation_id=event.cancellation_id, line_id=event.line_id, quantity=event.quantity
+            )
+            left = Money(
+                amount_minor=state.total.amount_minor - event.amount.amount_minor, currency=state.total.currency
+            )
+            return replace(state, total=left, cancellations=(*state.cancellations, cancellation))
         case Placed() | Confirmed(), OrderHeld():
             return replace(state, held=True)
         case Placed() | Confirmed(), HoldReleased():
             return replace(state, held=False)
-        case Confirmed(), ShipmentCreated():
+        case Confirmed() | Completed(), ShipmentCreated():
             shipment = Shipment(shipment_id=event.shipment_id, lines=event.lines)
             return replace(state, shipments=(*state.shipments, shipment))
-        case Confirmed(), ShipmentDispatched():
+        case Confirmed() | Completed(), ShipmentDispatched():
             return _with_shipment(
                 state,
                 event.shipment_id,
@@ -130,22 +141,30 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
                 carrier=event.carrier,
                 tracking_number=event.tracking_number,
             )
-        case Confirmed(), ShipmentDelivered():
+        case Confirmed() | Completed(), ShipmentDelivered():
             return _with_shipment(state, event.shipment_id, stage=ShipmentStage.DELIVERED)
+        case Confirmed() | Completed(), ShipmentCancelled():
+            return _with_shipment(state, event.shipment_id, stage=ShipmentStage.CANCELLED)
         case Confirmed(), OrderCompleted():
-            return Completed(
-                order_id=state.order_id,
-                customer_id=state.customer_id,
-                currency=state.currency,
-                lines=state.lines,
-                total=state.total,
-                shipments=state.shipments,
-                payments=state.payments,
-            )
+            return _as(Completed, state)
         case Placed(), OrderRejected():
-            return Refused(order_id=state.order_id, currency=state.currency, payments=state.payments)
+            return _as(Refused, state)
         case Placed(), OrderExpired():
-            return Expired(order_id=state.order_id, currency=state.currency, payments=state.payments)
+            return _as(Expired, state)
+        case Confirmed() | Completed(), ReturnRequested():
+            asked = Return(return_id=event.return_id, requested=event.lines)
+            return replace(state, returns=(*state.returns, asked))
+        case Confirmed() | Completed(), ReturnApproved():
+            return _with_return(state, event.return_id, ReturnStage.APPROVED)
+        case Confirmed() | Completed(), ReturnRejected():
+            return _with_return(state, event.return_id, ReturnStage.REJECTED)
+        case Confirmed() | Completed(), ReturnReceived():
+            return _with_return(state, event.return_id, ReturnStage.RECEIVED, event.lines)
+        case (
+            Draft() | Placed() | Confirmed() | Completed() | Cancelled() | Refused() | Expired(),
+            NoteAdded(),
+        ):
+            return replace(state, notes=(*state.notes, Note(note_id=event.note_id, text=event.text)))
         case (
             Placed() | Confirmed() | Completed() | Cancelled() | Refused() | Expired(),
             PaymentAuthorised()
@@ -177,6 +196,13 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
             | OrderRejected()
             | OrderExpired()
             | OrderCompleted()
+            | LineQuantityCancelled()
+            | ShipmentCancelled()
+            | ReturnRequested()
+            | ReturnApproved()
+            | ReturnRejected()
+            | ReturnReceived()
+            | NoteAdded()
             | PaymentAuthorised()
             | PaymentFailed()
             | PaymentVoided()
@@ -190,8 +216,27 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
             assert_never(event)
 
 
-def _with_shipment(order: Confirmed, shipment_id: str, **changes: str | ShipmentStage) -> Confirmed:
+S = TypeVar("S", Placed, Confirmed, Completed, Cancelled, Refused, Expired)
+P = TypeVar("P", bound=Confirmed | Completed)
+
+
+def _as(stage: type[S], before: Order, **news: object) -> S:
+    """The next stage of a life: what both stages have goes over."""
+    kept = {x.name: getattr(before, x.name) for x in fields(stage) if hasattr(before, x.name)}
+    return stage(**kept | news)
+
+
+def _with_shipment(order: P, shipment_id: str, **changes: str | ShipmentStage) -> P:
     return replace(
         order,
         shipments=tuple(replace(x, **changes) if x.shipment_id == shipment_id else x for x in order.shipments),  # type: ignore[arg-type]  # replace() is not typed by field
+    )
+
+
+def _with_return(order: P, return_id: str, stage: ReturnStage, received: tuple[ReceivedLine, ...] = ()) -> P:
+    return replace(
+        order,
+        returns=tuple(
+            replace(x, stage=stage, received=received) if x.return_id == return_id else x for x in order.returns
+        ),
     )

@@ -30,6 +30,7 @@ from server.domain.order.events import (
     RefundRequested,
 )
 from server.domain.order.ledger import Authorisation, AuthorisationStage, Refund, RefundStage
+from server.domain.order.limits import require_room
 from server.domain.order.state import Cancelled, Completed, Confirmed, Expired, Placed, Refused
 from server.domain.rejection import Reason, Rejected
 
@@ -68,6 +69,8 @@ def _authorise(order: Paying, command: RecordAuthorisation) -> Sequence[OrderEve
             authorisation_id=command.authorisation_id,
             stage=known.stage,
         )
+    if known is None:
+        require_room(order.order_id, "authorisations", len(order.payments.authorisations))
     authorised, total = order.payments.authorised, order.payments.most_minor
     if authorised + amount > total:
         raise Rejected(
@@ -90,6 +93,7 @@ def _authorise(order: Paying, command: RecordAuthorisation) -> Sequence[OrderEve
 def _fail(order: Paying, command: RecordPaymentFailure) -> Sequence[OrderEvent]:
     known = order.payments.authorisation(command.authorisation_id)
     if known is None:
+        require_room(order.order_id, "authorisations", len(order.payments.authorisations))
         return [
             PaymentFailed(
                 order_id=order.order_id,
@@ -137,6 +141,7 @@ def _capture(order: Paying, command: CapturePayment) -> Sequence[OrderEvent]:
         if (before.authorisation_id, before.amount_minor) == (command.authorisation_id, amount):
             return []
         raise Rejected(Reason.CAPTURE_EXISTS, order_id=order.order_id, capture_id=command.capture_id)
+    require_room(order.order_id, "captures", len(order.payments.captures))
     authorisation = _authorisation(order, command)
     live = authorisation.stage == AuthorisationStage.AUTHORISED
     authorised = authorisation.amount_minor if live else 0
@@ -168,7 +173,8 @@ def _request_refund(order: Paying, command: RefundPayment) -> Sequence[OrderEven
         if before.amount_minor == amount:
             return []
         raise Rejected(Reason.REFUND_EXISTS, order_id=order.order_id, refund_id=command.refund_id)
-    _require_room_for_refund(order, amount)
+    require_room(order.order_id, "refunds", len(order.payments.refunds))
+    _require_covered(order, amount)
     return [
         RefundRequested(
             order_id=order.order_id,
@@ -185,7 +191,7 @@ def _settle_refund(order: Paying, command: SettleRefund) -> Sequence[OrderEvent]
     if refund.stage == RefundStage.SETTLED:
         return []
     if refund.stage == RefundStage.FAILED:
-        _require_room_for_refund(order, refund.amount_minor)  # another may have taken its place
+        _require_covered(order, refund.amount_minor)  # another may have taken its place
     return [
         PaymentRefunded(
             order_id=order.order_id,
@@ -244,7 +250,7 @@ def _refund(order: Paying, command: SettleRefund | RecordRefundFailure) -> Refun
     return known
 
 
-def _require_room_for_refund(order: Paying, amount: int) -> None:
+def _require_covered(order: Paying, amount: int) -> None:
     ledger = order.payments
     if ledger.refunded + ledger.refunding + amount > ledger.captured:
         raise Rejected(

@@ -1,13 +1,12 @@
-"""The rules of committing: the customer's, the shop's, and how an order ends."""
+"""The rules of committing: the customer's and the shop's, and when all is done."""
 
 from collections.abc import Sequence
 
 from server.domain.money import LARGEST_AMOUNT, Money
-from server.domain.order.commands import CancelOrder, CompleteOrder, ExpireOrder, Listing, PlaceOrder, RejectOrder
+from server.domain.order.commands import CompleteOrder, ExpireOrder, Listing, PlaceOrder, RejectOrder
 from server.domain.order.discounts import require_fitting_discounts
 from server.domain.order.events import (
     AppliedDiscount,
-    OrderCancelled,
     OrderCompleted,
     OrderEvent,
     OrderExpired,
@@ -15,7 +14,17 @@ from server.domain.order.events import (
     OrderRejected,
 )
 from server.domain.order.pricing import amounts_off, with_shares
-from server.domain.order.state import Confirmed, Draft, Placed, draft_total, goods_total, undelivered_units, units
+from server.domain.order.state import (
+    Confirmed,
+    Draft,
+    Placed,
+    delivered_quantities,
+    draft_total,
+    goods_total,
+    open_returns,
+    remaining_units,
+    returned_minor,
+)
 from server.domain.rejection import Reason, Rejected
 
 
@@ -69,20 +78,6 @@ def _require_unchanged_prices(draft: Draft, listings: dict[str, Listing]) -> Non
             )
 
 
-def cancel(order: Draft | Placed | Confirmed, command: CancelOrder) -> Sequence[OrderEvent]:
-    return [
-        OrderCancelled(
-            order_id=order.order_id,
-            customer_id=order.customer_id,
-            reason=command.reason,
-            total=draft_total(order) if isinstance(order, Draft) else order.total,
-            placed_at=None if isinstance(order, Draft) else order.placed_at,
-            units=units(order.lines),
-            at=command.at,
-        )
-    ]
-
-
 def reject(order: Placed, command: RejectOrder) -> Sequence[OrderEvent]:
     return [
         OrderRejected(
@@ -91,7 +86,7 @@ def reject(order: Placed, command: RejectOrder) -> Sequence[OrderEvent]:
             reason=command.reason,
             total=order.total,
             placed_at=order.placed_at,
-            units=units(order.lines),
+            units=remaining_units(order),
             at=command.at,
         )
     ]
@@ -106,23 +101,25 @@ def expire(order: Placed, command: ExpireOrder) -> Sequence[OrderEvent]:
             customer_id=order.customer_id,
             total=order.total,
             placed_at=order.placed_at,
-            units=units(order.lines),
+            units=remaining_units(order),
             at=command.at,
         )
     ]
 
 
 def complete(order: Confirmed, command: CompleteOrder) -> Sequence[OrderEvent]:
-    """Every unit with the customer, every refund answered, and the whole price captured."""
-    undelivered = undelivered_units(order)
-    refunding = order.payments.refunding
-    unpaid = max(0, order.total.amount_minor - order.payments.captured)
-    if undelivered or refunding or unpaid:
-        raise Rejected(
-            Reason.ORDER_OPEN_ITEMS,
-            order_id=order.order_id,
-            undelivered_units=undelivered,
-            unpaid_minor=unpaid,
-            refunding_minor=refunding,
-        )
+    """All is with the customer or cancelled, no return or refund is open, and the money is right.
+
+    Right is: captured is what the order costs, but for what came back; and no more is kept than it costs.
+    """
+    money, total = order.payments, order.total.amount_minor
+    left = {
+        "undelivered_units": remaining_units(order) - delivered_quantities(order).total(),
+        "open_returns": len(open_returns(order)),
+        "unpaid_minor": max(0, total - returned_minor(order) - money.captured),
+        "overpaid_minor": max(0, money.captured - money.refunded - total),
+        "refunding_minor": money.refunding,
+    }
+    if any(left.values()):
+        raise Rejected(Reason.ORDER_OPEN_ITEMS, order_id=order.order_id, **left)
     return [OrderCompleted(order_id=order.order_id, at=command.at)]

@@ -3,15 +3,16 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from server.domain.order.commands import ConfirmDelivery, CreateShipment, DispatchShipment
+from server.domain.order.commands import CancelShipment, ConfirmDelivery, CreateShipment, DispatchShipment
 from server.domain.order.events import (
     LineQuantity,
     OrderEvent,
+    ShipmentCancelled,
     ShipmentCreated,
     ShipmentDelivered,
     ShipmentDispatched,
 )
-from server.domain.order.quantities import require_quantity
+from server.domain.order.limits import require_quantity, require_room
 from server.domain.order.state import Completed, Confirmed, Shipment, ShipmentStage, open_quantities
 from server.domain.rejection import Reason, Rejected
 
@@ -31,6 +32,7 @@ def create_shipment(order: Shipping, command: CreateShipment) -> Sequence[OrderE
             return []
         raise Rejected(Reason.SHIPMENT_EXISTS, order_id=order.order_id, shipment_id=command.shipment_id)
 
+    require_room(order.order_id, "shipments", len(order.shipments))
     left = open_quantities(order)
     if not wanted:
         wanted.update({line_id: quantity for line_id, quantity in left.items() if quantity > 0})
@@ -47,6 +49,8 @@ def create_shipment(order: Shipping, command: CreateShipment) -> Sequence[OrderE
 
 def dispatch(order: Shipping, command: DispatchShipment) -> Sequence[OrderEvent]:
     shipment = _require_shipment(order, command.shipment_id)
+    if shipment.stage == ShipmentStage.CANCELLED:
+        raise Rejected(Reason.SHIPMENT_CANCELLED, order_id=order.order_id, shipment_id=command.shipment_id)
     if shipment.stage != ShipmentStage.CREATED:
         if (shipment.carrier, shipment.tracking_number) == (command.carrier, command.tracking_number):
             return []
@@ -70,6 +74,18 @@ def deliver(order: Shipping, command: ConfirmDelivery) -> Sequence[OrderEvent]:
             return [ShipmentDelivered(order_id=order.order_id, shipment_id=command.shipment_id, at=command.at)]
         case ShipmentStage.DELIVERED:
             return []
+        case ShipmentStage.CANCELLED:
+            raise Rejected(Reason.SHIPMENT_CANCELLED, order_id=order.order_id, shipment_id=command.shipment_id)
+
+
+def cancel(order: Shipping, command: CancelShipment) -> Sequence[OrderEvent]:
+    match _require_shipment(order, command.shipment_id).stage:
+        case ShipmentStage.CREATED:
+            return [ShipmentCancelled(order_id=order.order_id, shipment_id=command.shipment_id, at=command.at)]
+        case ShipmentStage.CANCELLED:
+            return []
+        case ShipmentStage.DISPATCHED | ShipmentStage.DELIVERED:
+            raise Rejected(Reason.SHIPMENT_DISPATCHED, order_id=order.order_id, shipment_id=command.shipment_id)
 
 
 def is_done(order: Shipping, command: CreateShipment | DispatchShipment) -> bool:

@@ -1,5 +1,7 @@
 """What an order is, one type per stage of its life: a field that has no meaning in a stage does not exist there."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -7,7 +9,7 @@ from typing import ClassVar
 
 from server.domain.address import Address
 from server.domain.money import Money, total_of
-from server.domain.order.events import LineQuantity, OrderLine, ShippingMethod
+from server.domain.order.events import LineQuantity, OrderLine, ReceivedLine, ShippingMethod
 from server.domain.order.ledger import Ledger
 from server.domain.order.pricing import Discount, amounts_off
 
@@ -16,6 +18,14 @@ class ShipmentStage(StrEnum):
     CREATED = "CREATED"
     DISPATCHED = "DISPATCHED"
     DELIVERED = "DELIVERED"
+    CANCELLED = "CANCELLED"
+
+
+class ReturnStage(StrEnum):
+    REQUESTED = "REQUESTED"
+    APPROVED = "APPROVED"
+    REJECTED = "REJECTED"
+    RECEIVED = "RECEIVED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +35,29 @@ class Shipment:
     stage: ShipmentStage = ShipmentStage.CREATED
     carrier: str = ""
     tracking_number: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancellation:
+    cancellation_id: str
+    line_id: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Return:
+    """`received` is empty unless it has come."""
+
+    return_id: str
+    requested: tuple[LineQuantity, ...]
+    stage: ReturnStage = ReturnStage.REQUESTED
+    received: tuple[ReceivedLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    note_id: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +78,7 @@ class Draft:
     address: Address | None = None
     discounts: tuple[Discount, ...] = ()
     shipping: ShippingMethod | None = None
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +95,8 @@ class Placed:
     expires_at: datetime
     payments: Ledger
     held: bool = False
+    notes: tuple[Note, ...] = ()
+    cancellations: tuple[Cancellation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +113,14 @@ class Confirmed:
     payments: Ledger
     held: bool = False
     shipments: tuple[Shipment, ...] = ()
+    notes: tuple[Note, ...] = ()
+    cancellations: tuple[Cancellation, ...] = ()
+    returns: tuple[Return, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """Everything has arrived and is paid. Money may still go back."""
+    """Everything has arrived and is paid. Goods and money may still go back."""
 
     status: ClassVar[str] = "COMPLETED"
 
@@ -90,8 +129,12 @@ class Completed:
     currency: str
     lines: tuple[OrderLine, ...]
     total: Money
-    shipments: tuple[Shipment, ...]
+    placed_at: datetime
     payments: Ledger
+    shipments: tuple[Shipment, ...] = ()
+    notes: tuple[Note, ...] = ()
+    cancellations: tuple[Cancellation, ...] = ()
+    returns: tuple[Return, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +144,7 @@ class Cancelled:
     order_id: str
     currency: str
     payments: Ledger
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +156,7 @@ class Refused:
     order_id: str
     currency: str
     payments: Ledger
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +168,11 @@ class Expired:
     order_id: str
     currency: str
     payments: Ledger
+    notes: tuple[Note, ...] = ()
 
 
+Committed = Placed | Confirmed | Completed
+"""The customer has committed, and it has not come to nothing: lines and total stand."""
 Order = NoOrder | Draft | Placed | Confirmed | Completed | Cancelled | Refused | Expired
 
 
@@ -162,15 +210,64 @@ def units(lines: tuple[OrderLine, ...]) -> int:
     return sum(line.quantity for line in lines)
 
 
-def open_quantities(order: Confirmed | Completed) -> dict[str, int]:
-    """line_id → units that are in no shipment yet."""
-    left = {line.line_id: line.quantity for line in order.lines}
-    for shipment in order.shipments:
-        for part in shipment.lines:
-            left[part.line_id] -= part.quantity
-    return left
+def net_of(line: OrderLine) -> int:
+    """What all units of a line cost together, in minor units."""
+    return line.line_total.amount_minor - line.discount.amount_minor
 
 
-def undelivered_units(order: Confirmed | Completed) -> int:
-    delivered = (x for x in order.shipments if x.stage == ShipmentStage.DELIVERED)
-    return units(order.lines) - sum(part.quantity for shipment in delivered for part in shipment.lines)
+def cancelled_quantities(order: Committed) -> Counter[str]:
+    """line_id → units that were taken off."""
+    off: Counter[str] = Counter()
+    for cancellation in order.cancellations:
+        off[cancellation.line_id] += cancellation.quantity
+    return off
+
+
+def remaining_units(order: Committed) -> int:
+    return units(order.lines) - cancelled_quantities(order).total()
+
+
+def live_shipments(order: Committed) -> list[Shipment]:
+    """Those that were not unpacked; none before the order is confirmed."""
+    shipments = () if isinstance(order, Placed) else order.shipments
+    return [shipment for shipment in shipments if shipment.stage != ShipmentStage.CANCELLED]
+
+
+def open_quantities(order: Committed) -> dict[str, int]:
+    """line_id → units that are neither cancelled nor in a parcel."""
+    packed = _quantities(part for shipment in live_shipments(order) for part in shipment.lines)
+    off = cancelled_quantities(order)
+    return {line.line_id: line.quantity - off[line.line_id] - packed[line.line_id] for line in order.lines}
+
+
+def delivered_quantities(order: Committed) -> Counter[str]:
+    delivered = (x for x in live_shipments(order) if x.stage == ShipmentStage.DELIVERED)
+    return _quantities(part for shipment in delivered for part in shipment.lines)
+
+
+def returned_quantities(order: Confirmed | Completed) -> Counter[str]:
+    """line_id → units that have come back."""
+    return _quantities(part for x in order.returns for part in x.received)
+
+
+def returnable_quantities(order: Confirmed | Completed) -> dict[str, int]:
+    """line_id → units that were delivered, have not come back, and are in no open return."""
+    back = returned_quantities(order)
+    coming = _quantities(part for x in open_returns(order) for part in x.requested)
+    return {line_id: n - back[line_id] - coming[line_id] for line_id, n in delivered_quantities(order).items()}
+
+
+def open_returns(order: Confirmed | Completed) -> list[Return]:
+    return [x for x in order.returns if x.stage in (ReturnStage.REQUESTED, ReturnStage.APPROVED)]
+
+
+def returned_minor(order: Confirmed | Completed) -> int:
+    """What that which has come back had cost, in minor units."""
+    return sum(part.amount.amount_minor for x in order.returns for part in x.received)
+
+
+def _quantities(parts: Iterable[LineQuantity | ReceivedLine]) -> Counter[str]:
+    quantities: Counter[str] = Counter()
+    for part in parts:
+        quantities[part.line_id] += part.quantity
+    return quantities

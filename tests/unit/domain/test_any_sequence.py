@@ -1,80 +1,47 @@
 """Whatever commands come in whatever sequence, an order stays legal."""
 
+from collections import Counter
 from typing import Any
 
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from server.domain.order import ORDER
 from server.domain.order.commands import CreateOrder
-from server.domain.order.state import Completed, Confirmed, Draft, NoOrder, Placed, draft_total, open_quantities
+from server.domain.order.events import (
+    LineQuantityCancelled,
+    OrderCancelled,
+    OrderEvent,
+    OrderExpired,
+    OrderPlaced,
+    OrderRejected,
+    ReturnReceived,
+)
+from server.domain.order.state import (
+    Completed,
+    Confirmed,
+    Draft,
+    NoOrder,
+    Order,
+    Placed,
+    cancelled_quantities,
+    delivered_quantities,
+    draft_total,
+    net_of,
+    open_quantities,
+    open_returns,
+    remaining_units,
+    returnable_quantities,
+    returned_quantities,
+)
 from server.domain.rejection import Rejected
-from tests.support.orders import (
-    WORK,
-    add_line,
-    authorise,
-    cancel,
-    capture,
-    change_address,
-    change_quantity,
-    complete,
-    confirm,
-    create,
-    create_shipment,
-    deliver,
-    discount,
-    dispatch,
-    expire,
-    fail_payment,
-    fail_refund,
-    hold,
-    listing,
-    new_line,
-    place,
-    refund,
-    reject,
-    release,
-    remove_discount,
-    remove_line,
-    set_shipping,
-    settle,
-    void,
-)
-
-lines = st.sampled_from(["tea", "milk"])
-quantities = st.integers(0, 4)
-shipments = st.sampled_from(["s1", "s2", "s3"])
-payments = st.sampled_from(["p1", "p2", "p3"])
-discounts = st.sampled_from(["d1", "d2"])
-amounts = st.sampled_from([0, 1, 100, 350, 700, 1400])
-commands: st.SearchStrategy[Any] = st.one_of(
-    st.just(create()),
-    st.builds(lambda line, n: add_line(new_line(line, n)), lines, quantities),
-    st.builds(change_quantity, lines, quantities),
-    st.builds(remove_line, lines),
-    st.sampled_from([change_address(), change_address(WORK), confirm()]),
-    st.just(place(listing("tea"), listing("milk"))),
-    st.builds(set_shipping, st.sampled_from([0, 500])),
-    st.builds(lambda name, n: discount(name, amount=n), discounts, amounts),
-    st.builds(lambda name, n: discount(name, basis_points=n), discounts, st.sampled_from([1, 3_333, 10_000])),
-    st.builds(remove_discount, discounts),
-    st.sampled_from([cancel(), hold(), release(), reject(), expire(), complete()]),
-    st.builds(authorise, payments, amounts),
-    st.builds(capture, payments, amounts, payments),
-    st.builds(refund, payments, amounts),
-    st.one_of(*(st.builds(build, payments) for build in (fail_payment, void, settle, fail_refund))),
-    st.builds(lambda shipment, line, n: create_shipment(shipment, (line, n)), shipments, lines, quantities),
-    st.builds(create_shipment, shipments),
-    st.builds(dispatch, shipments),
-    st.builds(deliver, shipments),
-)
+from tests.support.sequences import BEGINNINGS, lived, sequences
 
 
-@given(st.lists(commands, max_size=40))
-@settings(max_examples=300)
+@given(sequences())
+@settings(max_examples=150)
 def test_no_sequence_of_commands_breaks_an_order(sequence: list[Any]) -> None:
     history: list[Any] = []
-    for command in [create(), *sequence]:
+    for command in sequence:
         before = ORDER.fold(history)
         try:
             events = ORDER.decide(before, command)
@@ -86,13 +53,92 @@ def test_no_sequence_of_commands_breaks_an_order(sequence: list[Any]) -> None:
             assert list(ORDER.decide(after, command)) == [], "doing it twice is nothing"
         history.extend(events)
         assert after == ORDER.fold(history)
-        if isinstance(after, Draft):
-            assert draft_total(after).amount_minor >= 0
-        if isinstance(after, Placed | Confirmed | Completed):
-            paid = sum(line.line_total.amount_minor - line.discount.amount_minor for line in after.lines)
-            assert after.total.amount_minor >= paid >= 0
-        if isinstance(after, Confirmed):
-            assert all(left >= 0 for left in open_quantities(after).values())
-        if not isinstance(after, NoOrder | Draft):
-            money = after.payments
-            assert 0 <= money.refunded + money.refunding <= money.captured <= money.authorised <= money.most_minor
+        _goods_are_legal(after)
+        _money_is_legal(after)
+
+
+@given(sequences())
+@settings(max_examples=150)
+def test_the_total_of_an_order_is_what_its_events_add_up_to(sequence: list[Any]) -> None:
+    history = lived(sequence)
+    order = ORDER.fold(history)
+    placed = next((e for e in history if isinstance(e, OrderPlaced)), None)
+    if placed is None:
+        return
+    goods = sum(net_of(line) for line in placed.lines)
+    shipping = placed.shipping.price.amount_minor if placed.shipping else 0
+    assert placed.total.amount_minor == goods + shipping
+    off = sum(e.amount.amount_minor for e in history if isinstance(e, LineQuantityCancelled))
+    left = placed.total.amount_minor - off
+    assert left >= shipping
+    if isinstance(order, Placed | Confirmed | Completed):
+        assert order.total.amount_minor == left
+    for end in history:
+        if isinstance(end, OrderCancelled | OrderRejected | OrderExpired):
+            assert end.total.amount_minor == left
+
+
+@given(sequences())
+@settings(max_examples=150)
+def test_what_is_cancelled_and_what_comes_back_is_worth_what_it_cost_and_no_unit_twice(sequence: list[Any]) -> None:
+    history = lived(sequence)
+    sold = {line.line_id: line for e in history if isinstance(e, OrderPlaced) for line in e.lines}
+    units, worth = _undone(history)
+    for line_id, line in sold.items():
+        assert units[line_id] <= line.quantity
+        assert worth[line_id] <= net_of(line)
+        if units[line_id] == line.quantity:
+            assert worth[line_id] == net_of(line)
+
+
+def test_every_beginning_is_a_life_without_a_refusal() -> None:
+    for beginning in BEGINNINGS:
+        state: Order = ORDER.initial
+        for command in beginning:
+            state = ORDER.fold(ORDER.decide(state, command), state)
+
+
+def _undone(history: list[OrderEvent]) -> tuple[Counter[str], Counter[str]]:
+    """line_id → units cancelled or come back, and what they were worth."""
+    units: Counter[str] = Counter()
+    worth: Counter[str] = Counter()
+    for event in history:
+        if isinstance(event, LineQuantityCancelled):
+            units[event.line_id] += event.quantity
+            worth[event.line_id] += event.amount.amount_minor
+        if isinstance(event, ReturnReceived):
+            for part in event.lines:
+                units[part.line_id] += part.quantity
+                worth[part.line_id] += part.amount.amount_minor
+    return units, worth
+
+
+def _goods_are_legal(order: Order) -> None:
+    if isinstance(order, Placed | Confirmed | Completed):
+        assert all(left >= 0 for left in open_quantities(order).values())
+        assert remaining_units(order) > 0
+    if isinstance(order, Confirmed | Completed):
+        ordered = {line.line_id: line.quantity for line in order.lines}
+        off, there = cancelled_quantities(order), delivered_quantities(order)
+        for line_id, back in returned_quantities(order).items():
+            assert back <= there[line_id] <= ordered[line_id] - off[line_id]
+        assert all(left >= 0 for left in returnable_quantities(order).values())
+        for x in order.returns:
+            received: Counter[str] = Counter()
+            for part in x.received:
+                received[part.line_id] += part.quantity
+            assert received <= Counter({part.line_id: part.quantity for part in x.requested})
+    if isinstance(order, Completed):
+        assert not any(open_quantities(order).values())
+        assert delivered_quantities(order).total() == remaining_units(order)
+        assert len(open_returns(order)) <= len(order.returns)
+
+
+def _money_is_legal(order: Order) -> None:
+    if isinstance(order, Draft):
+        assert draft_total(order).amount_minor >= 0
+    if not isinstance(order, NoOrder | Draft):
+        money = order.payments
+        assert 0 <= money.refunded + money.refunding <= money.captured <= money.authorised <= money.most_minor
+        for x in money.authorisations:
+            assert money.captured_of(x.authorisation_id) <= x.amount_minor

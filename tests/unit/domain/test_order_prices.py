@@ -108,7 +108,9 @@ class TestDiscounts:
 
     def test_the_21st_is_one_too_many(self) -> None:
         twenty = [discounted(f"d{n}", amount=1) for n in range(20)]
-        given(*DRAFT, *twenty).when(discount("d20", amount=1)).rejected(Reason.TOO_MANY_DISCOUNTS, most=20)
+        given(*DRAFT, *twenty).when(discount("d20", amount=1)).rejected(
+            Reason.TOO_MANY_ENTRIES, what="discounts", most=20
+        )
         given(*DRAFT, *twenty).when(discount("d19", amount=1)).nothing()
 
     def test_it_can_be_taken_back(self) -> None:

@@ -1,0 +1,69 @@
+"""One order on a terminal."""
+
+from collections.abc import Iterator
+
+from client.cli.output import enum_name, money, out, table
+from protos.orders.v1.types_pb2 import (
+    FulfilmentStatus,
+    Order,
+    OrderStatus,
+    PaymentStatus,
+    ReturnStage,
+    ReturnStatus,
+    ShipmentStatus,
+)
+
+
+def show_order(order: Order) -> None:
+    status = enum_name(OrderStatus, order.status, "ORDER_STATUS_")
+    derived = [
+        enum_name(FulfilmentStatus, order.fulfilment, "FULFILMENT_STATUS_"),
+        enum_name(PaymentStatus, order.payment, "PAYMENT_STATUS_"),
+    ]
+    if order.returns:
+        derived.append("returns " + enum_name(ReturnStatus, order.return_status, "RETURN_STATUS_"))
+    told = ", ".join(derived).replace("_", " ")
+    out.print(f"{order.order_id}  [bold]{status}[/bold], {told}, {money(order.total)}")
+    if order.hold_reason:
+        out.print(f"on hold: {order.hold_reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    lines = table("line", "product", "name", "quantity", "price", "total")
+    for x in order.lines:
+        lines.add_row(x.line_id, x.sku, x.name, str(x.quantity), money(x.unit_price), money(x.line_total))
+    out.print(lines)
+    for text in (*_prices(order), *_goods(order), *_money(order), *_notes(order)):
+        out.print(text, markup=False, soft_wrap=True)
+
+
+def _prices(order: Order) -> Iterator[str]:
+    for discount in order.discounts:
+        yield f"{discount.name}: -{money(discount.amount)}"
+    for off in order.cancellations:
+        yield f"cancelled, {off.quantity} of {off.line_id}: -{money(off.amount)}, {off.reason}"
+    if order.HasField("shipping"):
+        yield f"{order.shipping.method}: {money(order.shipping.price)}"
+
+
+def _goods(order: Order) -> Iterator[str]:
+    for parcel in order.shipments:
+        stage = enum_name(ShipmentStatus, parcel.status, "SHIPMENT_STATUS_")
+        yield f"{parcel.shipment_id}: {stage} {parcel.carrier} {parcel.tracking_number}"
+    for back in order.returns:
+        stage = enum_name(ReturnStage, back.stage, "RETURN_STAGE_")
+        parts = [(part.line_id, part.quantity) for part in back.received or back.requested]
+        told = ", ".join(f"{quantity} of {line_id}" for line_id, quantity in parts)
+        yield f"return {back.return_id}: {stage}, {told}: {back.reason}"
+
+
+def _money(order: Order) -> Iterator[str]:
+    if order.HasField("payments"):
+        paid = order.payments
+        sums = {"authorised": paid.authorised, "captured": paid.captured, "refunded": paid.refunded}
+        yield ", ".join(f"{name} {money(amount)}" for name, amount in sums.items())
+
+
+def _notes(order: Order) -> Iterator[str]:
+    for reason in (order.cancel_reason, order.reject_reason):
+        if reason:
+            yield f"because: {reason}"
+    for note in order.notes:
+        yield f"note {note.note_id}: {note.text}"

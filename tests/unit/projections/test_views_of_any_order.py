@@ -1,0 +1,79 @@
+"""Whatever has happened to an order, its views say what the domain knows, and agree with each other."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import given, settings
+
+from projections.views.customer_orders import customer_orders
+from projections.views.order_detail import order_detail
+from projections.views.order_list import order_list
+from projections.views.sales_daily import sales_daily
+from protos.orders.v1.types_pb2 import OrderStatus
+from server.domain.order import ORDER
+from server.domain.order.events import OrderEvent
+from server.domain.order.state import (
+    Completed,
+    Confirmed,
+    Draft,
+    NoOrder,
+    Placed,
+    draft_total,
+    remaining_units,
+)
+from server.queries.replies import order, order_summary
+from tests.support.orders import ORDER_ID
+from tests.support.sequences import lived, sequences
+from tests.support.viewing import fold
+
+Known = Placed | Confirmed | Completed
+
+
+def shown(history: Sequence[OrderEvent]) -> tuple[Any, Any]:
+    detail = order({"_id": ORDER_ID, **fold(order_detail, history)[ORDER_ID]})
+    return detail, order_summary({"_id": ORDER_ID, **fold(order_list, history)[ORDER_ID]})
+
+
+@given(sequences())
+@settings(max_examples=100)
+def test_list_and_detail_agree(sequence: list[Any]) -> None:
+    detail, row = shown(lived(sequence))
+    for field in ("status", "fulfilment", "payment", "return_status", "total", "customer_id", "placed_at"):
+        assert getattr(detail, field) == getattr(row, field), field
+    assert row.line_count == len(detail.lines)
+
+
+@given(sequences())
+@settings(max_examples=100)
+def test_what_is_shown_is_what_the_domain_knows(sequence: list[Any]) -> None:
+    history = lived(sequence)
+    state = ORDER.fold(history)
+    detail, _ = shown(history)
+    assert OrderStatus.Name(detail.status) == f"ORDER_STATUS_{state.status}"
+    if isinstance(state, Draft):
+        assert detail.total.amount_minor == draft_total(state).amount_minor
+    if isinstance(state, Known):
+        assert detail.total.amount_minor == state.total.amount_minor
+        assert [line.discount.amount_minor for line in detail.lines] == [x.discount.amount_minor for x in state.lines]
+    if not isinstance(state, Draft | NoOrder) and detail.HasField("payments"):
+        money = state.payments
+        told = detail.payments
+        assert (told.authorised.amount_minor, told.captured.amount_minor, told.refunded.amount_minor) == (
+            money.authorised,
+            money.captured,
+            money.refunded,
+        )
+
+
+@given(sequences())
+@settings(max_examples=100)
+def test_counters_hold_what_stands_and_nothing_of_what_came_to_nothing(sequence: list[Any]) -> None:
+    history = lived(sequence)
+    state = ORDER.fold(history)
+    stands = state.total.amount_minor if isinstance(state, Known) else 0
+    [customer] = fold(customer_orders, history).values()
+    assert sum(customer["totals"].values()) == stands
+    for day in fold(sales_daily, history).values():
+        gone = sum(day.get(name, 0) for name in ("cancelled_minor", "rejected_minor", "expired_minor"))
+        assert day["placed_minor"] - gone == stands
+        assert day["units"] == (remaining_units(state) if isinstance(state, Known) else 0)
