@@ -54,8 +54,8 @@ proto-check: $(VENV)/.installed
 	@$(CATALOGUE) | cmp - docs/events.md || { echo 'docs/events.md is not current: run `make proto`'; exit 1; }
 	@$(SDK) | cmp - client/contexts.pyi || { echo 'client/contexts.pyi is not current: run `make proto`'; exit 1; }
 
-bench: $(VENV)/.installed  ## the speed goals, both sides of each in one run
-	$(BIN)/python -m bench
+bench: $(VENV)/.installed  ## the speed goals, both sides of each in one run (BENCH=--quick: within three minutes)
+	$(BIN)/python -m bench $(BENCH)
 
 clean:
 	rm -rf $(VENV) .orderstream

@@ -638,6 +638,45 @@ class Users:
         user_id: str = ...,
         deadline: float | None = ...,
     ) -> protos.users.v1.commands_pb2.UnblockUserResponse: ...
+    async def AddAddress(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        user_id: str = ...,
+        address_id: str = ...,
+        address: protos.common.v1.types_pb2.Address | Fields | None = ...,
+        is_default: bool = ...,
+        deadline: float | None = ...,
+    ) -> protos.users.v1.commands_pb2.AddAddressResponse: ...
+    async def ChangeAddress(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        user_id: str = ...,
+        address_id: str = ...,
+        address: protos.common.v1.types_pb2.Address | Fields | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.users.v1.commands_pb2.ChangeAddressResponse: ...
+    async def RemoveAddress(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        user_id: str = ...,
+        address_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.users.v1.commands_pb2.RemoveAddressResponse: ...
+    async def SetDefaultAddress(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        user_id: str = ...,
+        address_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.users.v1.commands_pb2.SetDefaultAddressResponse: ...
     async def GetUser(
         self, *, user_id: str = ..., consistency_token: str = ..., deadline: float | None = ...
     ) -> protos.users.v1.queries_pb2.GetUserResponse: ...

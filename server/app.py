@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pymongo import AsyncMongoClient
 
+from server.commands.emails import EmailClaims
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler
 from server.commands.services import SERVICES, CommandServices
@@ -57,7 +58,10 @@ async def commands(settings: Settings) -> AsyncIterator[Part]:
     try:
         repository = Repository(events, snapshots, most=settings.cached_aggregates)
         services = CommandServices(
-            CommandHandler(events, repository), Facts(repository), timedelta(seconds=settings.place_within)
+            CommandHandler(events, repository),
+            Facts(repository),
+            EmailClaims(events, repository),
+            timedelta(seconds=settings.place_within),
         )
         async with snapshots.writing():
             yield Part(

@@ -18,7 +18,8 @@ class Settings(BaseSettings):
     reflection: bool = True
 
     default_deadline: float = Field(default=10.0, gt=0, description="for calls that bring none")
-    longest_deadline: float = Field(default=60.0, gt=0, description="longer ones are cut to this")
+    # a claim on an e-mail address counts for five minutes: no command may be under way for as long
+    longest_deadline: float = Field(default=60.0, gt=0, le=240.0, description="longer ones are cut to this")
     most_concurrent_calls: int = Field(default=1_000, gt=0, description="above: RESOURCE_EXHAUSTED")
     largest_request: int = Field(default=256 * 1024, gt=0, description="above: RESOURCE_EXHAUSTED")
     drain_delay: float = Field(default=0.0, ge=0, description="between NOT_SERVING and the end of new calls")

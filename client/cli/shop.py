@@ -786,6 +786,64 @@ def unblock(user_id: UserId, request_id: RequestId = "", as_json: AsJson = False
     send("users", "UnblockUser", as_json, user_id=user_id, request_id=request_id)
 
 
+AddressId = Annotated[str, typer.Argument(help="What you call it: home.")]
+Name = Annotated[str, typer.Option(help="Who receives.")]
+Street = Annotated[str, typer.Option(help="Street and number.")]
+City = Annotated[str, typer.Option()]
+PostalCode = Annotated[str, typer.Option()]
+
+
+@users.command("add-address")
+def add_address(
+    user_id: UserId,
+    address_id: AddressId,
+    name: Name,
+    street: Street,
+    city: City,
+    country: Country,
+    postal_code: PostalCode = "",
+    default: Annotated[bool, typer.Option("--default", help="Make it the default; the first one is.")] = False,
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Give a user an address."""
+    address = _address(name, street, city, postal_code, country)
+    fields = {"user_id": user_id, "address_id": address_id, "address": address, "is_default": default}
+    send("users", "AddAddress", as_json, **fields, request_id=request_id)
+
+
+@users.command("change-address")
+def change_user_address(
+    user_id: UserId,
+    address_id: AddressId,
+    name: Name,
+    street: Street,
+    city: City,
+    country: Country,
+    postal_code: PostalCode = "",
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Replace one of a user's addresses."""
+    address = _address(name, street, city, postal_code, country)
+    fields = {"user_id": user_id, "address_id": address_id, "address": address, "request_id": request_id}
+    send("users", "ChangeAddress", as_json, **fields)
+
+
+@users.command("remove-address")
+def remove_address(user_id: UserId, address_id: AddressId, request_id: RequestId = "", as_json: AsJson = False) -> None:
+    """Take an address away; if it was the default, the oldest one left is."""
+    send("users", "RemoveAddress", as_json, user_id=user_id, address_id=address_id, request_id=request_id)
+
+
+@users.command("default-address")
+def set_default_address(
+    user_id: UserId, address_id: AddressId, request_id: RequestId = "", as_json: AsJson = False
+) -> None:
+    """Say which address goods go to if nothing else is said."""
+    send("users", "SetDefaultAddress", as_json, user_id=user_id, address_id=address_id, request_id=request_id)
+
+
 @users.command("get")
 def get_user(user_id: UserId, token: Token = "", as_json: AsJson = False) -> None:
     """Show one user."""
@@ -795,6 +853,10 @@ def get_user(user_id: UserId, token: Token = "", as_json: AsJson = False) -> Non
         return
     state = f"blocked: {reply.user.block_reason}" if reply.user.blocked else "in good standing"
     out.print(f"{reply.user.user_id}  {reply.user.name} <{reply.user.email}>, {state}")
+    for x in reply.user.addresses:
+        parts = (x.address.name, x.address.line1, x.address.postal_code, x.address.city, x.address.country)
+        mark = " (default)" if x.address_id == reply.user.default_address_id else ""
+        out.print(f"  {x.address_id}{mark}: {', '.join(part for part in parts if part)}", highlight=False)
     _print_freshness(reply)
 
 

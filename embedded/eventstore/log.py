@@ -12,10 +12,12 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from embedded.eventstore.errors import DamagedRecordError
+from embedded.eventstore.checking import PATIENCE, Checking
+from embedded.eventstore.errors import DamagedRecordError, LogError
 from embedded.eventstore.files import FILE, SELECT, connect, open_log, take, to_entry
 from embedded.eventstore.records import (
     NEWEST_ONLY,
@@ -55,6 +57,8 @@ def _at_once(call: Callable[..., None], *arguments: object) -> None:
 class Log:
     """One data directory, open. Raises `LogError` if it cannot be used.
 
+    What takes longer to check than `check_within` seconds is checked while it is used.
+
     `submit` may be called from any thread; everything that reads belongs to the thread `deliver` calls back on.
     """
 
@@ -65,13 +69,14 @@ class Log:
         synchronous: str = "FULL",
         deliver: Callable[..., object] = _at_once,
         writer: WriterMaker = Writer,
+        check_within: float = PATIENCE,
     ) -> None:
         self._lock_file = take(directory)
         self._path = directory / FILE
+        self._broken: NotWrittenError | None = None
+        self._damage: str | None = None
         try:
-            self._writer_connection = open_log(self._path, synchronous)
-            self._reader = connect(self._path)
-            self.head: int = self._reader.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0]
+            self._open(synchronous, writer, check_within)
         except BaseException:
             self._lock_file.close()
             raise
@@ -80,12 +85,39 @@ class Log:
         self._listeners: list[Callable[[list[Entry]], None]] = []
         self._recent: list[Entry] = []
         self._recent_bytes = 0
-        self._broken: NotWrittenError | None = None
-        self._writer = writer(self._writer_connection, self.head)
-        if self.head == 0:
-            self._seed()
         self._thread = threading.Thread(target=self._commit_forever, name="committer", daemon=True)
         self._thread.start()
+
+    def _open(self, synchronous: str, writer: WriterMaker, check_within: float) -> None:
+        self._writer_connection = open_log(self._path, synchronous)
+        self._reader = connect(self._path)
+        self._checking = Checking(self._path, self._damaged)
+        self._checking.wait(check_within)
+        try:
+            self._refuse_damage(LogError)
+            self.head: int = self._reader.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0]
+            self._writer = writer(self._writer_connection, self.head)
+            if self.head == 0:
+                self._seed()
+        except BaseException as error:
+            self._let_go()
+            if isinstance(error, sqlite3.OperationalError):
+                raise LogError(
+                    f"cannot open {self._path}: {error}; free some space or choose another directory"
+                ) from error
+            if isinstance(error, sqlite3.DatabaseError):
+                raise LogError(f"{self._path} is damaged ({error}); restore a backup") from error
+            raise
+
+    def _damaged(self, found: str) -> None:
+        """From now on nothing is answered and nothing written: what is there cannot be told from what is missing."""
+        self._damage = f"{self._path} is damaged ({found}); restore a backup"
+        self._broken = NotWrittenError(self._damage)
+        log.error("%s", self._damage)
+
+    def _refuse_damage(self, error: type[Exception]) -> None:
+        if self._damage is not None:
+            raise error(self._damage)
 
     def close(self) -> None:
         """Write what is queued, then let go of the directory."""
@@ -95,9 +127,13 @@ class Log:
             self._writer_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:  # the write-ahead log stays, and is read at the next start
             log.warning("the write-ahead log was not folded in: %s", error)
+        self._let_go()
+        self._lock_file.close()
+
+    def _let_go(self) -> None:
+        self._checking.close()
         self._reader.close()
         self._writer_connection.close()
-        self._lock_file.close()
 
     # -------------------------------------------------------------- writing
 
@@ -213,7 +249,8 @@ class Log:
 
     def state(self, kind: str) -> dict[str, str]:
         """The node's own state of one kind, by key."""
-        return dict(self._reader.execute("SELECT key, value FROM state WHERE kind = ? ORDER BY key", (kind,)))
+        with _named():
+            return dict(self._reader.execute("SELECT key, value FROM state WHERE kind = ? ORDER BY key", (kind,)))
 
     def stream_page(self, stream: str, start: int, *, forwards: bool, count: int) -> list[Entry]:
         """Up to `count` entries (fewer if they are large) from revision `start` on, `start` included.
@@ -257,20 +294,28 @@ class Log:
         return page
 
     def _query(self, where: str, parameters: Sequence[object]) -> "_Rows":
+        self._refuse_damage(DamagedRecordError)
         return _Rows(self._reader, where, parameters)
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise DamagedRecordError(f"the log is damaged: {error}; restore a backup") from error
 
 
 class _Rows(Iterator[Entry]):
     """Entries of a query, each checked when it is taken."""
 
     def __init__(self, reader: sqlite3.Connection, where: str, parameters: Sequence[object]) -> None:
-        self._cursor = reader.execute(SELECT + where, parameters)
+        with _named():
+            self._cursor = reader.execute(SELECT + where, parameters)
 
     def __next__(self) -> Entry:
-        try:
+        with _named():
             return to_entry(next(self._cursor))
-        except sqlite3.DatabaseError as error:
-            raise DamagedRecordError(f"the log is damaged: {error}; restore a backup") from error
 
     def close(self) -> None:
         self._cursor.close()

@@ -1,8 +1,8 @@
 """Waiting for a write, and telling its outcome."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, TypeVar
 
 import grpc
 from esdbclient.protos.Grpc import streams_pb2
@@ -13,6 +13,7 @@ from embedded.eventstore.records import ANY
 from embedded.eventstore.requests import END, MOST_BYTES, expected_of, name_of, proposed_of, size_of, too_large
 from embedded.eventstore.writer import Deleted, Outcome, Writer, Written, WrongVersion
 
+T = TypeVar("T")
 Settled = Written | WrongVersion | Deleted
 
 
@@ -34,6 +35,28 @@ async def write(log: Log, run: Callable[[Writer], Outcome]) -> Settled:
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
+
+
+class Whole:
+    """Steps that belong together: one at a time, and to the end, even if the caller goes away meanwhile."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._going: set[asyncio.Task[Any]] = set()
+
+    async def __call__(self, steps: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.create_task(self._run(steps))
+        self._going.add(task)
+        task.add_done_callback(self._going.discard)
+        return await asyncio.shield(task)
+
+    async def _run(self, steps: Coroutine[Any, Any, T]) -> T:
+        async with self._lock:
+            return await steps
+
+    async def close(self) -> None:
+        """Wait for what is going on."""
+        await asyncio.gather(*self._going, return_exceptions=True)
 
 
 class Writing:

@@ -1,11 +1,22 @@
 """One user, by user id."""
 
+from dataclasses import asdict
 from typing import Any
 
 from projections.view import View
-from server.domain.user.events import EmailChanged, NameChanged, UserBlocked, UserRegistered, UserUnblocked
+from server.domain.user.events import (
+    AddressAdded,
+    AddressChanged,
+    AddressRemoved,
+    DefaultAddressSet,
+    EmailChanged,
+    NameChanged,
+    UserBlocked,
+    UserRegistered,
+    UserUnblocked,
+)
 from server.eventstore.recorded import Recorded
-from server.readmodel.documents import UserDetail, to_micros
+from server.readmodel.documents import UserAddress, UserDetail, to_micros
 
 user_detail: View[UserDetail] = View("user_detail", key=lambda e: e.data.user_id, categories=("user",))
 
@@ -47,3 +58,29 @@ def blocked(user: UserDetail | None, e: Recorded[UserBlocked]) -> UserDetail:
 @user_detail.on(UserUnblocked)
 def unblocked(user: UserDetail | None, e: Recorded[UserUnblocked]) -> UserDetail:
     return changed(user, e, blocked=False, block_reason="")
+
+
+@user_detail.on(AddressAdded)
+def address_added(user: UserDetail | None, e: Recorded[AddressAdded]) -> UserDetail:
+    new: UserAddress = {"address_id": e.data.address_id, "address": asdict(e.data.address)}
+    return changed(user, e, addresses=[*addresses(user), new])
+
+
+@user_detail.on(AddressChanged)
+def address_changed(user: UserDetail | None, e: Recorded[AddressChanged]) -> UserDetail:
+    new: UserAddress = {"address_id": e.data.address_id, "address": asdict(e.data.address)}
+    return changed(user, e, addresses=[new if x["address_id"] == e.data.address_id else x for x in addresses(user)])
+
+
+@user_detail.on(AddressRemoved)
+def address_removed(user: UserDetail | None, e: Recorded[AddressRemoved]) -> UserDetail:
+    return changed(user, e, addresses=[x for x in addresses(user) if x["address_id"] != e.data.address_id])
+
+
+@user_detail.on(DefaultAddressSet)
+def default_address_set(user: UserDetail | None, e: Recorded[DefaultAddressSet]) -> UserDetail:
+    return changed(user, e, default_address=e.data.address_id)
+
+
+def addresses(user: UserDetail | None) -> list[UserAddress]:
+    return user.get("addresses", []) if user else []

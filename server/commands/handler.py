@@ -134,11 +134,11 @@ class CommandHandler:
         return receipt
 
 
-def new_events(stream: str, envelope: Envelope, events: Sequence[DomainEvent]) -> list[NewEvent]:
+def new_events(stream: str, envelope: Envelope, events: Sequence[DomainEvent], salt: str = "") -> list[NewEvent]:
     """What to append. Ids are derived from stream, request, payload and index.
 
     The store takes events with known ids at a passed revision for a repeat; the payload is part of the id so that it
-    never takes another payload under the same request id for one.
+    never takes another payload under the same request id for one. `salt` is for requests that write to a stream again.
     """
     new = []
     for index, event in enumerate(events):
@@ -159,7 +159,7 @@ def new_events(stream: str, envelope: Envelope, events: Sequence[DomainEvent]) -
                 data=data,
                 metadata=codec.encode_metadata(metadata),
                 content_type="application/json",
-                id=uuid5(UUID(envelope.request_id), f"{stream}:{envelope.payload_hash}:{index}"),
+                id=uuid5(UUID(envelope.request_id), f"{stream}:{envelope.payload_hash}:{index}{salt}"),
             )
         )
     return new

@@ -5,9 +5,9 @@ from typing import Any
 from protos.common.v1 import types_pb2 as common
 from protos.orders.v1 import commands_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
+from server.commands.addresses import to_address
 from server.commands.facts import NOW
 from server.commands.routes import Route, World
-from server.domain.address import Address
 from server.domain.money import Money
 from server.domain.order import ORDER, commands
 from server.domain.order.commands import Listing, NewLine
@@ -26,7 +26,7 @@ async def create(request: pb.CreateOrderRequest, order_id: str, _: Order, world:
         customer=customer,
         currency=request.currency,
         lines=tuple(_new_line(line, listings) for line in request.lines),
-        address=_address(request.shipping_address) if request.HasField("shipping_address") else None,
+        address=to_address(request.shipping_address) if request.HasField("shipping_address") else None,
         at=world.at,
     )
 
@@ -51,7 +51,7 @@ async def remove_line(request: pb.RemoveLineRequest, order_id: str, _: Order, wo
 async def change_shipping_address(
     request: pb.ChangeShippingAddressRequest, order_id: str, _: Order, world: World
 ) -> commands.ChangeShippingAddress:
-    return commands.ChangeShippingAddress(order_id=order_id, address=_address(request.shipping_address), at=world.at)
+    return commands.ChangeShippingAddress(order_id=order_id, address=to_address(request.shipping_address), at=world.at)
 
 
 async def set_shipping_method(
@@ -281,17 +281,6 @@ def _line_quantity(line: types.LineQuantity) -> LineQuantity:
 
 def _money(money: common.Money) -> Money:
     return Money(amount_minor=money.amount_minor, currency=money.currency)
-
-
-def _address(address: common.Address) -> Address:
-    return Address(
-        name=address.name,
-        line1=address.line1,
-        line2=address.line2,
-        city=address.city,
-        postal_code=address.postal_code,
-        country=address.country,
-    )
 
 
 def _route(request: type[Any], response: type[Any], to_command: Any, **fields: Any) -> Route:

@@ -10,6 +10,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from server.commands.emails import RequestClaims
 from server.commands.facts import Facts
 from server.domain.decider import Decider
 from server.rpc.validation import Rules, optional, uuid
@@ -17,11 +18,12 @@ from server.rpc.validation import Rules, optional, uuid
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What a command brings in from outside: the time, and facts about other aggregates."""
+    """What a command brings in from outside: the time, facts about other aggregates, claims on e-mail addresses."""
 
     at: datetime
     expires_at: datetime
     facts: Facts
+    claims: RequestClaims
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

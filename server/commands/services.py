@@ -9,11 +9,13 @@ import grpc
 from google.protobuf.message import Message
 
 from server.commands import orders, products, stock, users
+from server.commands.emails import EmailClaims
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler, Envelope
 from server.commands.routes import Route, World
+from server.domain.rejection import Rejected
 from server.eventstore.token import to_token
-from server.failures import InvalidRequest
+from server.failures import InvalidRequest, RevisionConflict
 from server.rpc import validation
 from server.rpc.typing import Context, Handler
 
@@ -35,6 +37,7 @@ class CommandServices:
         self,
         handler: CommandHandler,
         facts: Facts,
+        emails: EmailClaims,
         place_within: timedelta,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         services: Mapping[str, Mapping[str, Route]] = SERVICES,
@@ -42,6 +45,7 @@ class CommandServices:
         self._services = services
         self._handler = handler
         self._facts = facts
+        self._emails = emails
         self._place_within = place_within
         self._clock = clock
 
@@ -70,12 +74,19 @@ class CommandServices:
             validation.require_message(request, *route.required)
             envelope = self._envelope(path, request, context)
             aggregate_id = getattr(request, route.id_field) or request.request_id
-            world = World(at=envelope.at, expires_at=envelope.at + self._place_within, facts=self._facts)
+            claims = self._emails.of(envelope)
+            expires_at = envelope.at + self._place_within
+            world = World(at=envelope.at, expires_at=expires_at, facts=self._facts, claims=claims)
 
             async def command(state: object) -> object:
                 return await route.to_command(request, aggregate_id, state, world)
 
-            receipt = await self._handler.handle(route.decider, aggregate_id, envelope, command, opens=route.opens)
+            try:
+                receipt = await self._handler.handle(route.decider, aggregate_id, envelope, command, opens=route.opens)
+            except (Rejected, RevisionConflict):
+                await claims.refused()
+                raise
+            await claims.done()
             named = {route.id_field: aggregate_id} if names_its_id else {}
             return route.response(revision=receipt.revision, consistency_token=to_token(receipt.position), **named)
 

@@ -1,19 +1,24 @@
 """User requests as commands."""
 
 from protos.users.v1 import commands_pb2 as pb
+from server.commands.addresses import to_address
 from server.commands.routes import Route, World
 from server.domain.user import USER, commands
-from server.domain.user.state import UserState
-from server.rpc.validation import email, text
+from server.domain.user.state import User, UserState
+from server.rpc.validation import email, sku, text
 
 
 async def register(request: pb.RegisterUserRequest, user_id: str, _: UserState, world: World) -> commands.RegisterUser:
+    await world.claims.take(request.email, user_id)
     return commands.RegisterUser(user_id=user_id, email=request.email, name=request.name, at=world.at)
 
 
 async def change_email(
-    request: pb.ChangeEmailRequest, user_id: str, _: UserState, world: World
+    request: pb.ChangeEmailRequest, user_id: str, user: UserState, world: World
 ) -> commands.ChangeEmail:
+    if isinstance(user, User) and user.email != request.email:
+        await world.claims.leave(user.email, user_id)
+        await world.claims.take(request.email, user_id)
     return commands.ChangeEmail(user_id=user_id, email=request.email, at=world.at)
 
 
@@ -27,6 +32,36 @@ async def block(request: pb.BlockUserRequest, user_id: str, _: UserState, world:
 
 async def unblock(_request: pb.UnblockUserRequest, user_id: str, _: UserState, world: World) -> commands.UnblockUser:
     return commands.UnblockUser(user_id=user_id, at=world.at)
+
+
+async def add_address(request: pb.AddAddressRequest, user_id: str, _: UserState, world: World) -> commands.AddAddress:
+    return commands.AddAddress(
+        user_id=user_id,
+        address_id=request.address_id,
+        address=to_address(request.address),
+        default=request.is_default,
+        at=world.at,
+    )
+
+
+async def change_address(
+    request: pb.ChangeAddressRequest, user_id: str, _: UserState, world: World
+) -> commands.ChangeAddress:
+    return commands.ChangeAddress(
+        user_id=user_id, address_id=request.address_id, address=to_address(request.address), at=world.at
+    )
+
+
+async def remove_address(
+    request: pb.RemoveAddressRequest, user_id: str, _: UserState, world: World
+) -> commands.RemoveAddress:
+    return commands.RemoveAddress(user_id=user_id, address_id=request.address_id, at=world.at)
+
+
+async def set_default_address(
+    request: pb.SetDefaultAddressRequest, user_id: str, _: UserState, world: World
+) -> commands.SetDefaultAddress:
+    return commands.SetDefaultAddress(user_id=user_id, address_id=request.address_id, at=world.at)
 
 
 ROUTES = {
@@ -71,5 +106,39 @@ ROUTES = {
         response=pb.UnblockUserResponse,
         rules={},
         to_command=unblock,
+    ),
+    "AddAddress": Route(
+        decider=USER,
+        id_field="user_id",
+        request=pb.AddAddressRequest,
+        response=pb.AddAddressResponse,
+        rules={"address_id": sku},
+        required=("address",),
+        to_command=add_address,
+    ),
+    "ChangeAddress": Route(
+        decider=USER,
+        id_field="user_id",
+        request=pb.ChangeAddressRequest,
+        response=pb.ChangeAddressResponse,
+        rules={"address_id": sku},
+        required=("address",),
+        to_command=change_address,
+    ),
+    "RemoveAddress": Route(
+        decider=USER,
+        id_field="user_id",
+        request=pb.RemoveAddressRequest,
+        response=pb.RemoveAddressResponse,
+        rules={"address_id": sku},
+        to_command=remove_address,
+    ),
+    "SetDefaultAddress": Route(
+        decider=USER,
+        id_field="user_id",
+        request=pb.SetDefaultAddressRequest,
+        response=pb.SetDefaultAddressResponse,
+        rules={"address_id": sku},
+        to_command=set_default_address,
     ),
 }

@@ -26,10 +26,13 @@ LENGTHS = {
 }
 
 
-def require_address(address: Address) -> None:
-    """Every field within its length, the country two upper-case letters (ISO 3166-1 alpha-2)."""
+def require_address(address: Address, name: str) -> None:
+    """Every field within its length, the country two upper-case letters (ISO 3166-1 alpha-2).
+
+    `name` is what the one who asked calls the address.
+    """
     for field, (fewest, most) in LENGTHS.items():
         if not fewest <= len(getattr(address, field).strip()) <= most:
-            raise Rejected(Reason.ADDRESS_INVALID, field=field)
+            raise Rejected(Reason.ADDRESS_INVALID, field=field, address=name)
     if not (address.country.isascii() and address.country.isalpha() and address.country.isupper()):
-        raise Rejected(Reason.ADDRESS_INVALID, field="country")
+        raise Rejected(Reason.ADDRESS_INVALID, field="country", address=name)

@@ -86,6 +86,10 @@ class Reason(StrEnum):
     USER_NOT_FOUND = "USER_NOT_FOUND"
     USER_EXISTS = "USER_EXISTS"
     USER_BLOCKED = "USER_BLOCKED"
+    EMAIL_TAKEN = "EMAIL_TAKEN"
+    ADDRESS_NOT_FOUND = "ADDRESS_NOT_FOUND"
+    ADDRESS_EXISTS = "ADDRESS_EXISTS"
+    TOO_MANY_ADDRESSES = "TOO_MANY_ADDRESSES"
 
 
 class Rejected(Exception):  # a refusal is an answer, not an error

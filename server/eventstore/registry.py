@@ -7,12 +7,20 @@ goes to `upcasters.py`, and both golden files stay.
 from dataclasses import dataclass
 
 from server.domain.checkout import events as checkout
+from server.domain.email import events as email
 from server.domain.order import events as order
 from server.domain.product import events as product
 from server.domain.stock import events as stock
 from server.domain.user import events as user
 
-DomainEvent = order.OrderEvent | product.ProductEvent | stock.StockEvent | user.UserEvent | checkout.CheckoutEvent
+DomainEvent = (
+    order.OrderEvent
+    | product.ProductEvent
+    | stock.StockEvent
+    | user.UserEvent
+    | email.EmailEvent
+    | checkout.CheckoutEvent
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,12 @@ ROWS = (
     Row("NameChanged", user.NameChanged, "user"),
     Row("UserBlocked", user.UserBlocked, "user"),
     Row("UserUnblocked", user.UserUnblocked, "user"),
+    Row("AddressAdded", user.AddressAdded, "user"),
+    Row("AddressChanged", user.AddressChanged, "user"),
+    Row("AddressRemoved", user.AddressRemoved, "user"),
+    Row("DefaultAddressSet", user.DefaultAddressSet, "user"),
+    Row("EmailClaimed", email.EmailClaimed, "useremail"),
+    Row("EmailReleased", email.EmailReleased, "useremail"),
     Row("CheckoutStarted", checkout.CheckoutStarted, "checkout"),
     Row("CheckoutStockReserved", checkout.CheckoutStockReserved, "checkout"),
     Row("CheckoutStockReleased", checkout.CheckoutStockReleased, "checkout"),

@@ -141,6 +141,11 @@ def user(document: Document) -> users.User:
         registered_at=timestamp(document["registered_at"]),
         updated_at=timestamp(document["updated_at"]),
         revision=document["revision"],
+        addresses=[
+            users.UserAddress(address_id=x["address_id"], address=Address(**x["address"]))
+            for x in document.get("addresses", [])
+        ],
+        default_address_id=document.get("default_address", ""),
     )
 
 

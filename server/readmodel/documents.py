@@ -215,6 +215,11 @@ class ProcessRow(TypedDict):
     revision: int
 
 
+class UserAddress(TypedDict):
+    address_id: str
+    address: dict[str, str]
+
+
 class UserDetail(TypedDict):
     email: str
     name: str
@@ -223,6 +228,8 @@ class UserDetail(TypedDict):
     registered_at: int
     updated_at: int
     revision: int
+    addresses: NotRequired[list[UserAddress]]  # once there was one
+    default_address: NotRequired[str]
 
 
 class SalesDay(TypedDict):

@@ -39,11 +39,14 @@ STATUS: Mapping[str, grpc.StatusCode] = {
     Reason.STOCK_NOT_FOUND: Code.NOT_FOUND,
     Reason.RESERVATION_NOT_FOUND: Code.NOT_FOUND,
     Reason.USER_NOT_FOUND: Code.NOT_FOUND,
+    Reason.ADDRESS_NOT_FOUND: Code.NOT_FOUND,
     Reason.ORDER_EXISTS: Code.ALREADY_EXISTS,
     Reason.PRODUCT_EXISTS: Code.ALREADY_EXISTS,
     Reason.USER_EXISTS: Code.ALREADY_EXISTS,
+    Reason.EMAIL_TAKEN: Code.ALREADY_EXISTS,
     Reason.TOO_MANY_LINES: Code.RESOURCE_EXHAUSTED,
     Reason.TOO_MANY_RESERVATIONS: Code.RESOURCE_EXHAUSTED,
+    Reason.TOO_MANY_ADDRESSES: Code.RESOURCE_EXHAUSTED,
     Reason.TOO_MANY_ENTRIES: Code.RESOURCE_EXHAUSTED,
     Reason.ORDER_NOT_EDITABLE: Code.FAILED_PRECONDITION,
     Reason.ORDER_STATE: Code.FAILED_PRECONDITION,
@@ -95,6 +98,7 @@ STATUS: Mapping[str, grpc.StatusCode] = {
     Reason.PROCESS_ENDED: Code.FAILED_PRECONDITION,
     Reason.PROCESS_HAS_SHIPPED: Code.FAILED_PRECONDITION,
     Reason.USER_BLOCKED: Code.FAILED_PRECONDITION,
+    Reason.ADDRESS_EXISTS: Code.FAILED_PRECONDITION,
 }
 
 # the field to blame where the domain refuses a single value; braces take it from the metadata
@@ -102,7 +106,7 @@ FIELDS: Mapping[str, str] = {
     Reason.AMOUNT_INVALID: "{field}.amount_minor",
     Reason.CURRENCY_UNKNOWN: "currency",
     Reason.QUANTITY_INVALID: "quantity",
-    Reason.ADDRESS_INVALID: "shipping_address",
+    Reason.ADDRESS_INVALID: "{address}",
     Reason.NOTE_TOO_LONG: "text",
 }
 

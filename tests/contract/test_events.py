@@ -23,6 +23,7 @@ CONTRACTS = {
     "product": products_pb,
     "stock": products_pb,
     "user": users_pb,
+    "useremail": users_pb,
     "checkout": processes_pb,
 }
 GOLDEN = Path(__file__).parent / "golden"

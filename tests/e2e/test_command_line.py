@@ -65,7 +65,7 @@ def line(up: dict[str, int]) -> Line:
 
 def test_an_order_from_the_command_line_and_back(line: Line) -> None:
     sku = f"tea-{uuid.uuid4().hex[:8]}"
-    user_id = line("users", "register", "--name", "Ann", "--email", "ann@example.org", "--json")["user_id"]
+    user_id = line("users", "register", "--name", "Ann", "--email", "anna@example.org", "--json")["user_id"]
     line("products", "register", sku, "--name", "Tea", "--price", "3.50")
     line("products", "activate", sku)
     address = ("--name", "Ann", "--street", "1 High Street", "--city", "Ghent", "--country", "BE")
@@ -122,6 +122,21 @@ def test_products_and_users_can_be_renamed(line: Line) -> None:
     bob = line("users", "register", "--name", "Bob", "--email", "bob@example.org", "--json")["user_id"]
     token = line("users", "rename", bob, "Robert", "--json")["consistency_token"]
     assert line("users", "get", bob, "--token", token, "--json")["user"]["name"] == "Robert"
+
+
+def test_a_user_has_addresses_and_an_email_of_their_own(line: Line) -> None:
+    flo = line("users", "register", "--name", "Flo", "--email", "flo@example.org", "--json")["user_id"]
+    place = ("--name", "Flo", "--street", "1 High Street", "--city", "Ghent", "--country", "BE")
+    line("users", "add-address", flo, "home", *place)
+    line("users", "add-address", flo, "work", *place, "--postal-code", "9000", "--default")
+    line("users", "change-address", flo, "home", *place, "--postal-code", "9001")
+    token = line("users", "default-address", flo, "home", "--json")["consistency_token"]
+    shown = line("users", "get", flo, "--token", token, "--json")["user"]
+    assert [x["address"]["postal_code"] for x in shown["addresses"]] == ["9001", "9000"]
+    assert shown["default_address_id"] == "home"
+    token = line("users", "remove-address", flo, "home", "--json")["consistency_token"]
+    assert "work (default): Flo, 1 High Street, 9000, Ghent, BE" in line("users", "get", flo, "--token", token)
+    assert "EMAIL_TAKEN" in line("users", "register", "--name", "Flo", "--email", "FLO@example.org", code=3)
 
 
 def test_an_order_on_hold_waits_until_it_is_released(line: Line) -> None:
@@ -251,7 +266,7 @@ def test_stock_is_received_promised_and_sold(line: Line) -> None:
 
 
 def test_verify_finds_a_document_that_somebody_changed(line: Line, up: dict[str, int]) -> None:
-    user_id = line("users", "register", "--name", "Bob", "--email", "bob@example.org", "--json")["user_id"]
+    user_id = line("users", "register", "--name", "Bob", "--email", "rob@example.org", "--json")["user_id"]
     assert line("verify", "--view", "user_detail", "--json")["differences"] == 0
     uri = f"mongodb://127.0.0.1:{up['mongo']}/?directConnection=true"
     with MongoClient[dict[str, Any]](uri) as mongo:

@@ -18,7 +18,9 @@ CALLERS = 16  # commands under way, each with its duplicates
 
 @pytest.mark.parametrize("commands", [150, pytest.param(1_000, marks=pytest.mark.long)])
 async def test_a_command_sent_many_times_has_one_effect_and_one_answer_for_ever(commands: int, tmp_path: Path) -> None:
-    requests = [{"request_id": str(uuid4()), "name": f"User {n}", "email": "x@example.org"} for n in range(commands)]
+    requests = [
+        {"request_id": str(uuid4()), "name": f"User {n}", "email": f"user-{n}@example.org"} for n in range(commands)
+    ]
     async with stack(tmp_path) as running, OrderstreamClient(running.addresses, deadline=60.0) as shop:
         places = asyncio.Semaphore(CALLERS)
 

@@ -3,11 +3,11 @@
 from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Money
 from protos.orders.v1.commands_pb2 import NewLine
-from tests.support.calling import HOME, fresh_sku
+from tests.support.calling import HOME, fresh_email, fresh_sku
 
 
 async def user(client: OrderstreamClient) -> str:
-    return str((await client.users.RegisterUser(name="Ann", email="ann@example.org")).user_id)
+    return str((await client.users.RegisterUser(name="Ann", email=fresh_email())).user_id)
 
 
 async def product(client: OrderstreamClient) -> str:

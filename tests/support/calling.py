@@ -26,6 +26,10 @@ def fresh_id() -> str:
     return str(uuid7())
 
 
+def fresh_email() -> str:
+    return f"ann-{uuid7().hex}@example.org"
+
+
 def fresh_sku() -> str:
     return f"tea-{uuid7().hex[-12:]}"
 
@@ -75,7 +79,7 @@ class Shop:
         self.users: Any = users_grpc.UserCommandServiceStub(channel)
 
     async def user(self) -> str:
-        request = users_pb.RegisterUserRequest(request_id=fresh_id(), name="Ann", email="ann@example.org")
+        request = users_pb.RegisterUserRequest(request_id=fresh_id(), name="Ann", email=fresh_email())
         return str((await self.users.RegisterUser(request, timeout=DEADLINE)).user_id)
 
     async def product(self, price: int = 350, sku: str | None = None) -> str:

@@ -15,6 +15,8 @@ from server.domain.checkout.events import (
     CheckoutStockReserved,
     CheckoutStockTrimmed,
 )
+from server.domain.email.decide import email_hash
+from server.domain.email.events import EmailClaimed, EmailReleased
 from server.domain.order.events import Condition
 from server.domain.product.events import (
     PriceChanged,
@@ -34,10 +36,20 @@ from server.domain.stock.events import (
     StockReserved,
     StockRestocked,
 )
-from server.domain.user.events import EmailChanged, NameChanged, UserBlocked, UserRegistered, UserUnblocked
+from server.domain.user.events import (
+    AddressAdded,
+    AddressChanged,
+    AddressRemoved,
+    DefaultAddressSet,
+    EmailChanged,
+    NameChanged,
+    UserBlocked,
+    UserRegistered,
+    UserUnblocked,
+)
 from server.eventstore.registry import DomainEvent
 from tests.support import orders
-from tests.support.orders import ANN, LATER, NOON, ORDER_ID, euros
+from tests.support.orders import ANN, HOME, LATER, NOON, ORDER_ID, euros
 
 EXAMPLES: tuple[DomainEvent, ...] = (
     orders.created(),
@@ -97,6 +109,12 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     NameChanged(user_id=ANN, name="Anne", at=NOON),
     UserBlocked(user_id=ANN, reason="chargeback", at=NOON),
     UserUnblocked(user_id=ANN, at=NOON),
+    AddressAdded(user_id=ANN, address_id="home", address=HOME, at=NOON),
+    AddressChanged(user_id=ANN, address_id="home", address=HOME, at=NOON),
+    AddressRemoved(user_id=ANN, address_id="home", at=NOON),
+    DefaultAddressSet(user_id=ANN, address_id="home", at=NOON),
+    EmailClaimed(email_hash=email_hash("ann@example.org"), user_id=ANN, at=NOON),
+    EmailReleased(email_hash=email_hash("ann@example.org"), user_id=ANN, at=NOON),
     CheckoutStarted(
         order_id=ORDER_ID,
         lines=(

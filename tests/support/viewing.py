@@ -15,7 +15,7 @@ from tests.support.orders import NOON
 
 
 def aggregate_id(event: DomainEvent) -> str:
-    for name in ("order_id", "sku", "user_id"):
+    for name in ("order_id", "sku", "email_hash", "user_id"):
         if hasattr(event, name):
             return str(getattr(event, name))
     raise AssertionError(f"{event} names no aggregate")

@@ -7,7 +7,7 @@ import time
 import zlib
 from bisect import insort
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 PARK, RETRY, SKIP, STOP = 1, 2, 3, 4  # actions of a nack; 0 and anything else count as RETRY
 BUCKETS = 1024
 PAGE = 500
+REPLAYED = "replayed"  # state: the lowest parked number that was delivered again and not answered for
 
 
 @dataclass(slots=True, eq=False)
@@ -98,7 +99,7 @@ class Consumer:
 class Group:
     """A subscription and its consumers. Everything happens on the event loop."""
 
-    def __init__(self, log: Log, config: Config, checkpoint: int | None) -> None:
+    def __init__(self, log: Log, config: Config, checkpoint: int | None, replayed: int | None) -> None:
         self.config, self.checkpoint = config, checkpoint
         self._log = log
         self._wanted = config.wanted()
@@ -111,6 +112,8 @@ class Group:
         self._since_checkpoint, self._checkpoint_at = 0, time.monotonic()
         self.total = self.per_second = self._total_before = 0
         self._replaying = 0
+        self._replayed_kept = self._resume_at = replayed
+        self._replayed: set[int] = set()  # parked numbers that were delivered again and not answered for
         self._wake = asyncio.Event()
         self.follower = _Waking(None if config.source == ALL else config.source, self._wake)
         self._task = asyncio.create_task(self._run())
@@ -119,6 +122,11 @@ class Group:
     def known(self) -> int:
         """The last place in the source that was looked at."""
         return self._next - 1
+
+    @property
+    def replayed_from(self) -> int | None:
+        """The lowest parked number that was delivered again and not answered for."""
+        return self._resume_at if self._resume_at is not None else min(self._replayed, default=None)
 
     async def close(self) -> None:
         self.drop_consumers()
@@ -187,11 +195,15 @@ class Group:
         after = self.config.checkpoint_after_ms / 1000
         if self._since_checkpoint >= self.config.min_checkpoint_count and after and now - self._checkpoint_at >= after:
             self._save_checkpoint()
+        self._save_replayed()
         self._wake.set()
 
     # -------------------------------------------------------------- outcomes
 
-    def _done(self, _: Item) -> None:
+    def _done(self, item: Item) -> None:
+        if item.order < 0:
+            assert item.link is not None
+            self._replayed.discard(item.link.revision)
         self._considered()
 
     def _considered(self) -> None:
@@ -247,6 +259,16 @@ class Group:
         self.checkpoint = place
         self._log.submit(lambda writer: writer.keep("checkpoint", self.config.key, str(place)), lambda _: None)
 
+    def _save_replayed(self) -> None:
+        lowest = self.replayed_from
+        if lowest != self._replayed_kept:
+            self._replayed_kept = lowest
+            self._log.submit(self._keeping_replayed(lowest), lambda _: None)
+
+    def _keeping_replayed(self, lowest: int | None) -> Callable[[Writer], Outcome]:
+        text = None if lowest is None else str(lowest)
+        return lambda writer: writer.keep(REPLAYED, self.config.key, text)
+
     # -------------------------------------------------------------- parked
 
     def parked_range(self) -> tuple[int, int]:
@@ -281,21 +303,35 @@ class Group:
             self._replaying -= 1
 
     async def _replay(self, stop_at: int | None) -> None:
-        await write(self._log, lambda writer: writer.keep("replayed", self.config.key, None))  # after earlier parks
+        await write(self._log, self._keeping_replayed(self._replayed_kept))  # after earlier parks
         first, end = self.parked_range()
         end = end if stop_at is None else min(end, stop_at)
+        if end <= first:
+            return
+        event = system_event("$metadata", {"$tb": end})
+        # until each is answered for, a restart delivers them again: they are parked no longer, and not done yet
+        lowest = min(first, first if self.replayed_from is None else self.replayed_from)
+
+        def move(writer: Writer) -> Outcome:
+            writer.append("$$" + self.config.parked_stream, ANY, [event])
+            return self._keeping_replayed(lowest)(writer)
+
+        await write(self._log, move)
+        self._replayed_kept = lowest
+        await self._deliver_again(first, end)
+
+    async def _deliver_again(self, first: int, end: int) -> None:
+        """What is parked from number `first` on, `end` not included."""
         at = first
-        while at < end:
-            for parked in self._log.stream_page(self.config.parked_stream, at, forwards=True, count=PAGE):
+        while at < end and (page := self._log.stream_page(self.config.parked_stream, at, forwards=True, count=PAGE)):
+            for parked in page:
                 at = parked.revision + 1
-                if parked.revision < end:
+                if parked.revision < end and parked.revision not in self._replayed:
                     _, target = resolve(self._log, parked)
                     if target is not None:
+                        self._replayed.add(parked.revision)
                         self.retry.append(Item(-1, target, parked))
             await asyncio.sleep(0)
-        if end > first:
-            event = system_event("$metadata", {"$tb": end})
-            await write(self._log, lambda writer: writer.append("$$" + self.config.parked_stream, ANY, [event]))
         self._wake.set()
 
     # -------------------------------------------------------------- delivery
@@ -304,6 +340,9 @@ class Group:
         while True:
             self._wake.clear()
             try:
+                if self._resume_at is not None:
+                    await self._deliver_again(self._resume_at, self.parked_range()[0])
+                    self._resume_at = None
                 more = self._advance()
             except Exception as error:
                 log.exception("the subscription %s cannot go on", self.config.key)

@@ -9,7 +9,7 @@ import grpc
 from esdbclient.protos.Grpc import persistent_pb2 as pb
 from esdbclient.protos.Grpc import shared_pb2
 
-from embedded.eventstore.errors import HandlerError
+from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.following import Feed
 from embedded.eventstore.log import Log
 from embedded.eventstore.persistent.config import (
@@ -22,11 +22,11 @@ from embedded.eventstore.persistent.config import (
     source_of,
     target,
 )
-from embedded.eventstore.persistent.group import Consumer, Group
+from embedded.eventstore.persistent.group import REPLAYED, Consumer, Group
 from embedded.eventstore.records import ANY
 from embedded.eventstore.requests import uuid_bytes
 from embedded.eventstore.writer import Outcome, Writer
-from embedded.eventstore.writing import write
+from embedded.eventstore.writing import Whole, write
 
 TICK = 1.0  # seconds; timeouts are looked at no oftener, as on the real server
 
@@ -37,28 +37,38 @@ class PersistentSubscriptions:
     def __init__(self, log: Log, feed: Feed) -> None:
         self._log, self._feed = log, feed
         self._groups: dict[str, Group] = {}
+        self._sources: set[str] = set()  # of all groups there were since the start
+        self._whole = Whole()
         self._load()
         self._ticking = asyncio.create_task(self._tick())
 
     async def close(self) -> None:
         self._ticking.cancel()
         await asyncio.gather(self._ticking, return_exceptions=True)
+        await self._whole.close()
         for group in tuple(self._groups.values()):
             await self._stop(group)
 
     def _load(self) -> None:
-        checkpoints = self._log.state("checkpoint")
+        checkpoints, replayed = self._log.state("checkpoint"), self._log.state(REPLAYED)
         for key, text in self._log.state("persistent").items():
-            self._start(Config.from_json(text), int(checkpoints[key]) if key in checkpoints else None)
+            places = (int(kept[key]) if key in kept else None for kept in (checkpoints, replayed))
+            self._start(Config.from_json(text), *places)
 
-    def _start(self, config: Config, checkpoint: int | None) -> None:
-        group = self._groups[config.key] = Group(self._log, config, checkpoint)
+    def _start(self, config: Config, checkpoint: int | None, replayed: int | None) -> None:
+        group = self._groups[config.key] = Group(self._log, config, checkpoint, replayed)
+        self._sources.add(config.source)
         self._feed.add(group.follower)
 
     async def _stop(self, group: Group) -> None:
         self._groups.pop(group.config.key, None)
         self._feed.remove(group.follower)
         await group.close()
+
+    async def _again(self, group: Group, config: Config) -> None:
+        """Without its consumers, from where it is."""
+        await self._stop(group)
+        self._start(config, group.checkpoint, group.replayed_from)
 
     async def _tick(self) -> None:
         while True:
@@ -75,6 +85,21 @@ class PersistentSubscriptions:
     # -------------------------------------------------------------- management
 
     async def create(self, request: Any, _: Any) -> Any:
+        return await self._whole(self._create(request))
+
+    async def update(self, request: Any, _: Any) -> Any:
+        return await self._whole(self._update(request))
+
+    async def delete(self, request: Any, _: Any) -> Any:
+        return await self._whole(self._delete(request))
+
+    async def restart(self, _request: Any, _: Any) -> Any:
+        return await self._whole(self._restart())
+
+    async def replay_parked(self, request: Any, _: Any) -> Any:
+        return await self._whole(self._replay_parked(request))
+
+    async def _create(self, request: Any) -> Any:
         config = config_of(self._log, request.options, None)
         if config.key in self._groups:
             raise refusal(
@@ -82,35 +107,38 @@ class PersistentSubscriptions:
             )
         check_sizes(config)
         await write(self._log, lambda writer: writer.keep("persistent", config.key, config.to_json()))
-        if config.key not in self._groups:
-            self._start(config, None)
+        self._start(config, None, None)
         return pb.CreateResp()
 
-    async def update(self, request: Any, _: Any) -> Any:
+    async def _update(self, request: Any) -> Any:
         source, _start = target(request.options)
         group = self._group(source, request.options.group_name)
         config = config_of(self._log, request.options, group.config)
         check_sizes(config)
         await write(self._log, lambda writer: writer.keep("persistent", config.key, config.to_json()))
-        await self._stop(group)
-        self._start(config, group.checkpoint)
+        await self._again(group, config)
         return pb.UpdateResp()
 
-    async def delete(self, request: Any, _: Any) -> Any:
+    async def _delete(self, request: Any) -> Any:
         group = self._group(source_of(request.options), request.options.group_name)
         key, parked = group.config.key, group.config.parked_stream
 
         def forget(writer: Writer) -> Outcome:
-            writer.keep("checkpoint", key, None)
+            for kind in ("checkpoint", REPLAYED):
+                writer.keep(kind, key, None)
             if writer.last_of(parked) >= 0:
                 writer.delete(parked, ANY)
             return writer.keep("persistent", key, None)
 
-        await self._stop(group)
-        await write(self._log, forget)
+        await self._stop(group)  # first, so that nothing of it is written after it is forgotten
+        try:
+            await write(self._log, forget)
+        except RefusalError:
+            self._start(group.config, group.checkpoint, group.replayed_from)
+            raise
         return pb.DeleteResp()
 
-    async def replay_parked(self, request: Any, _: Any) -> Any:
+    async def _replay_parked(self, request: Any) -> Any:
         options = request.options
         source = source_of(options)
         stop_at = options.stop_at if options.WhichOneof("stop_at_option") == "stop_at" else None
@@ -119,12 +147,9 @@ class PersistentSubscriptions:
         await self._group(source, options.group_name).replay(stop_at)
         return pb.ReplayParkedResp()
 
-    async def restart(self, _request: Any, _: Any) -> Any:
-        groups = tuple(self._groups.values())
-        for group in groups:
-            await self._stop(group)
-        for group in groups:
-            self._start(group.config, group.checkpoint)
+    async def _restart(self) -> Any:
+        for group in tuple(self._groups.values()):
+            await self._again(group, group.config)
         return shared_pb2.Empty()
 
     async def get_info(self, request: Any, _: Any) -> Any:
@@ -135,9 +160,9 @@ class PersistentSubscriptions:
         groups = list(self._groups.values())
         if request.options.WhichOneof("list_option") == "list_for_stream":
             source = source_of(request.options.list_for_stream, "stream")
-            groups = [group for group in groups if group.config.source == source]
-            if not groups:
+            if source not in self._sources:
                 raise missing(source, "")
+            groups = [group for group in groups if group.config.source == source]
         return pb.ListResp(subscriptions=[_info(group) for group in groups])
 
     # -------------------------------------------------------------- consuming

@@ -15,7 +15,7 @@ from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.log import Log
 from embedded.eventstore.projections.running import KIND, Place, Pulse, Running
 from embedded.eventstore.projections.system import PROJECTIONS
-from embedded.eventstore.writing import write
+from embedded.eventstore.writing import Whole, write
 
 QUERY_KIND = "projection"
 NO_ENGINE = "This node has no JavaScript engine: the projection is kept but not run."
@@ -51,6 +51,7 @@ class Projections:
 
     def __init__(self, log: Log, *, start_system: bool) -> None:
         self._log = log
+        self._whole = Whole()
         self._pulse = Pulse(log)
         kept = {name: Place(**json.loads(text)) for name, text in log.state(KIND).items()}
         self._system: dict[str, Running] = {}
@@ -64,6 +65,7 @@ class Projections:
         self._queries = {name: Query(**json.loads(text)) for name, text in log.state(QUERY_KIND).items()}
 
     async def close(self) -> None:
+        await self._whole.close()
         for running in self._system.values():
             await running.stop()
         self._pulse.close()
@@ -71,6 +73,9 @@ class Projections:
     # -------------------------------------------------------------- the service
 
     async def create(self, request: Any, _: Any) -> Any:
+        return await self._whole(self._create(request))
+
+    async def _create(self, request: Any) -> Any:
         options = request.options
         kind = options.WhichOneof("mode")
         if kind is None:
@@ -91,6 +96,9 @@ class Projections:
         return pb.CreateResp()
 
     async def update(self, request: Any, _: Any) -> Any:
+        return await self._whole(self._update(request))
+
+    async def _update(self, request: Any) -> Any:
         options = request.options
         found = self._find(options.name)
         if isinstance(found, Running):
@@ -102,6 +110,9 @@ class Projections:
         return pb.UpdateResp()
 
     async def delete(self, request: Any, _: Any) -> Any:
+        return await self._whole(self._delete(request))
+
+    async def _delete(self, request: Any) -> Any:
         found = self._find(request.options.name)
         if isinstance(found, Running):
             if found.is_running:
@@ -115,14 +126,17 @@ class Projections:
         return pb.DeleteResp()
 
     async def enable(self, request: Any, _: Any) -> Any:
-        await self._switch(request.options.name, on=True)
+        await self._whole(self._switch(request.options.name, on=True))
         return pb.EnableResp()
 
     async def disable(self, request: Any, _: Any) -> Any:
-        await self._switch(request.options.name, on=False)
+        await self._whole(self._switch(request.options.name, on=False))
         return pb.DisableResp()
 
     async def reset(self, request: Any, _: Any) -> Any:
+        return await self._whole(self._reset(request))
+
+    async def _reset(self, request: Any) -> Any:
         found = self._find(request.options.name)
         if isinstance(found, Running):
             was_running = found.is_running
@@ -158,6 +172,9 @@ class Projections:
         return response
 
     async def restart(self, _request: Any, _: Any) -> Any:
+        return await self._whole(self._restart())
+
+    async def _restart(self) -> Any:
         for running in self._system.values():
             if running.place.enabled:
                 await running.stop()

@@ -6,6 +6,7 @@ Commands of the users context: each is decided against the log and answered when
 import builtins
 import google.protobuf.descriptor
 import google.protobuf.message
+import protos.common.v1.types_pb2
 import sys
 import typing
 
@@ -283,3 +284,235 @@ class UnblockUserResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
 
 Global___UnblockUserResponse: typing_extensions.TypeAlias = UnblockUserResponse
+
+@typing.final
+class AddAddressRequest(google.protobuf.message.Message):
+    """AddAddressRequest gives the user an address."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    ADDRESS_ID_FIELD_NUMBER: builtins.int
+    ADDRESS_FIELD_NUMBER: builtins.int
+    IS_DEFAULT_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the user's last event, or the reply is ABORTED."""
+    user_id: builtins.str
+    """user_id is a UUID."""
+    address_id: builtins.str
+    """address_id names it, 1 to 64 characters without spaces, as the caller likes: "home"."""
+    is_default: builtins.bool
+    """is_default makes it the default at once."""
+    @property
+    def address(self) -> protos.common.v1.types_pb2.Address:
+        """address is required."""
+
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        user_id: builtins.str = ...,
+        address_id: builtins.str = ...,
+        address: protos.common.v1.types_pb2.Address | None = ...,
+        is_default: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "address", b"address", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "address", b"address", "address_id", b"address_id", "expected_revision", b"expected_revision", "is_default", b"is_default", "request_id", b"request_id", "user_id", b"user_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___AddAddressRequest: typing_extensions.TypeAlias = AddAddressRequest
+
+@typing.final
+class AddAddressResponse(google.protobuf.message.Message):
+    """AddAddressResponse says where the user now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the user's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___AddAddressResponse: typing_extensions.TypeAlias = AddAddressResponse
+
+@typing.final
+class ChangeAddressRequest(google.protobuf.message.Message):
+    """ChangeAddressRequest replaces an address."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    ADDRESS_ID_FIELD_NUMBER: builtins.int
+    ADDRESS_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the user's last event, or the reply is ABORTED."""
+    user_id: builtins.str
+    """user_id is a UUID."""
+    address_id: builtins.str
+    """address_id names the address."""
+    @property
+    def address(self) -> protos.common.v1.types_pb2.Address:
+        """address is the new one, required."""
+
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        user_id: builtins.str = ...,
+        address_id: builtins.str = ...,
+        address: protos.common.v1.types_pb2.Address | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "address", b"address", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "address", b"address", "address_id", b"address_id", "expected_revision", b"expected_revision", "request_id", b"request_id", "user_id", b"user_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___ChangeAddressRequest: typing_extensions.TypeAlias = ChangeAddressRequest
+
+@typing.final
+class ChangeAddressResponse(google.protobuf.message.Message):
+    """ChangeAddressResponse says where the user now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the user's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___ChangeAddressResponse: typing_extensions.TypeAlias = ChangeAddressResponse
+
+@typing.final
+class RemoveAddressRequest(google.protobuf.message.Message):
+    """RemoveAddressRequest takes an address away."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    ADDRESS_ID_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the user's last event, or the reply is ABORTED."""
+    user_id: builtins.str
+    """user_id is a UUID."""
+    address_id: builtins.str
+    """address_id names the address."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        user_id: builtins.str = ...,
+        address_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "address_id", b"address_id", "expected_revision", b"expected_revision", "request_id", b"request_id", "user_id", b"user_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___RemoveAddressRequest: typing_extensions.TypeAlias = RemoveAddressRequest
+
+@typing.final
+class RemoveAddressResponse(google.protobuf.message.Message):
+    """RemoveAddressResponse says where the user now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the user's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___RemoveAddressResponse: typing_extensions.TypeAlias = RemoveAddressResponse
+
+@typing.final
+class SetDefaultAddressRequest(google.protobuf.message.Message):
+    """SetDefaultAddressRequest chooses the default."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    ADDRESS_ID_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the user's last event, or the reply is ABORTED."""
+    user_id: builtins.str
+    """user_id is a UUID."""
+    address_id: builtins.str
+    """address_id names the address."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        user_id: builtins.str = ...,
+        address_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "address_id", b"address_id", "expected_revision", b"expected_revision", "request_id", b"request_id", "user_id", b"user_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___SetDefaultAddressRequest: typing_extensions.TypeAlias = SetDefaultAddressRequest
+
+@typing.final
+class SetDefaultAddressResponse(google.protobuf.message.Message):
+    """SetDefaultAddressResponse says where the user now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the user's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___SetDefaultAddressResponse: typing_extensions.TypeAlias = SetDefaultAddressResponse

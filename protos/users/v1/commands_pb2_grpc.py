@@ -60,6 +60,26 @@ class UserCommandServiceStub(object):
                 request_serializer=protos_dot_users_dot_v1_dot_commands__pb2.UnblockUserRequest.SerializeToString,
                 response_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.UnblockUserResponse.FromString,
                 _registered_method=True)
+        self.AddAddress = channel.unary_unary(
+                '/users.v1.UserCommandService/AddAddress',
+                request_serializer=protos_dot_users_dot_v1_dot_commands__pb2.AddAddressRequest.SerializeToString,
+                response_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.AddAddressResponse.FromString,
+                _registered_method=True)
+        self.ChangeAddress = channel.unary_unary(
+                '/users.v1.UserCommandService/ChangeAddress',
+                request_serializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeAddressRequest.SerializeToString,
+                response_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeAddressResponse.FromString,
+                _registered_method=True)
+        self.RemoveAddress = channel.unary_unary(
+                '/users.v1.UserCommandService/RemoveAddress',
+                request_serializer=protos_dot_users_dot_v1_dot_commands__pb2.RemoveAddressRequest.SerializeToString,
+                response_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.RemoveAddressResponse.FromString,
+                _registered_method=True)
+        self.SetDefaultAddress = channel.unary_unary(
+                '/users.v1.UserCommandService/SetDefaultAddress',
+                request_serializer=protos_dot_users_dot_v1_dot_commands__pb2.SetDefaultAddressRequest.SerializeToString,
+                response_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.SetDefaultAddressResponse.FromString,
+                _registered_method=True)
 
 
 class UserCommandServiceServicer(object):
@@ -67,14 +87,14 @@ class UserCommandServiceServicer(object):
     """
 
     def RegisterUser(self, request, context):
-        """RegisterUser makes a user known.
+        """RegisterUser makes a user known. An e-mail address is one user's at a time: EMAIL_TAKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ChangeEmail(self, request, context):
-        """ChangeEmail sets the user's e-mail address.
+        """ChangeEmail sets the user's e-mail address, or is refused with EMAIL_TAKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,6 +116,34 @@ class UserCommandServiceServicer(object):
 
     def UnblockUser(self, request, context):
         """UnblockUser lets a blocked user open orders again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddAddress(self, request, context):
+        """AddAddress gives the user an address; the first one becomes the default.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeAddress(self, request, context):
+        """ChangeAddress replaces one of the user's addresses.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveAddress(self, request, context):
+        """RemoveAddress takes an address away; if it was the default, the oldest one left is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetDefaultAddress(self, request, context):
+        """SetDefaultAddress says which address goods go to if nothing else is said.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,6 +176,26 @@ def add_UserCommandServiceServicer_to_server(servicer, server):
                     servicer.UnblockUser,
                     request_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.UnblockUserRequest.FromString,
                     response_serializer=protos_dot_users_dot_v1_dot_commands__pb2.UnblockUserResponse.SerializeToString,
+            ),
+            'AddAddress': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddAddress,
+                    request_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.AddAddressRequest.FromString,
+                    response_serializer=protos_dot_users_dot_v1_dot_commands__pb2.AddAddressResponse.SerializeToString,
+            ),
+            'ChangeAddress': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeAddress,
+                    request_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeAddressRequest.FromString,
+                    response_serializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeAddressResponse.SerializeToString,
+            ),
+            'RemoveAddress': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveAddress,
+                    request_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.RemoveAddressRequest.FromString,
+                    response_serializer=protos_dot_users_dot_v1_dot_commands__pb2.RemoveAddressResponse.SerializeToString,
+            ),
+            'SetDefaultAddress': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetDefaultAddress,
+                    request_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.SetDefaultAddressRequest.FromString,
+                    response_serializer=protos_dot_users_dot_v1_dot_commands__pb2.SetDefaultAddressResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +334,114 @@ class UserCommandService(object):
             '/users.v1.UserCommandService/UnblockUser',
             protos_dot_users_dot_v1_dot_commands__pb2.UnblockUserRequest.SerializeToString,
             protos_dot_users_dot_v1_dot_commands__pb2.UnblockUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddAddress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/users.v1.UserCommandService/AddAddress',
+            protos_dot_users_dot_v1_dot_commands__pb2.AddAddressRequest.SerializeToString,
+            protos_dot_users_dot_v1_dot_commands__pb2.AddAddressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeAddress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/users.v1.UserCommandService/ChangeAddress',
+            protos_dot_users_dot_v1_dot_commands__pb2.ChangeAddressRequest.SerializeToString,
+            protos_dot_users_dot_v1_dot_commands__pb2.ChangeAddressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveAddress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/users.v1.UserCommandService/RemoveAddress',
+            protos_dot_users_dot_v1_dot_commands__pb2.RemoveAddressRequest.SerializeToString,
+            protos_dot_users_dot_v1_dot_commands__pb2.RemoveAddressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetDefaultAddress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/users.v1.UserCommandService/SetDefaultAddress',
+            protos_dot_users_dot_v1_dot_commands__pb2.SetDefaultAddressRequest.SerializeToString,
+            protos_dot_users_dot_v1_dot_commands__pb2.SetDefaultAddressResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -105,7 +105,71 @@ _UserCommandServiceUnblockUserType = typing_extensions.TypeVar(
     ],
 )
 
-class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType, _UserCommandServiceChangeEmailType, _UserCommandServiceChangeNameType, _UserCommandServiceBlockUserType, _UserCommandServiceUnblockUserType]):
+_UserCommandServiceAddAddressType = typing_extensions.TypeVar(
+    '_UserCommandServiceAddAddressType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.AddAddressRequest,
+        protos.users.v1.commands_pb2.AddAddressResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.AddAddressRequest,
+        protos.users.v1.commands_pb2.AddAddressResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.AddAddressRequest,
+        protos.users.v1.commands_pb2.AddAddressResponse,
+    ],
+)
+
+_UserCommandServiceChangeAddressType = typing_extensions.TypeVar(
+    '_UserCommandServiceChangeAddressType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.ChangeAddressRequest,
+        protos.users.v1.commands_pb2.ChangeAddressResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.ChangeAddressRequest,
+        protos.users.v1.commands_pb2.ChangeAddressResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.ChangeAddressRequest,
+        protos.users.v1.commands_pb2.ChangeAddressResponse,
+    ],
+)
+
+_UserCommandServiceRemoveAddressType = typing_extensions.TypeVar(
+    '_UserCommandServiceRemoveAddressType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.RemoveAddressRequest,
+        protos.users.v1.commands_pb2.RemoveAddressResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.RemoveAddressRequest,
+        protos.users.v1.commands_pb2.RemoveAddressResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.RemoveAddressRequest,
+        protos.users.v1.commands_pb2.RemoveAddressResponse,
+    ],
+)
+
+_UserCommandServiceSetDefaultAddressType = typing_extensions.TypeVar(
+    '_UserCommandServiceSetDefaultAddressType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.SetDefaultAddressRequest,
+        protos.users.v1.commands_pb2.SetDefaultAddressResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.SetDefaultAddressRequest,
+        protos.users.v1.commands_pb2.SetDefaultAddressResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.SetDefaultAddressRequest,
+        protos.users.v1.commands_pb2.SetDefaultAddressResponse,
+    ],
+)
+
+class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType, _UserCommandServiceChangeEmailType, _UserCommandServiceChangeNameType, _UserCommandServiceBlockUserType, _UserCommandServiceUnblockUserType, _UserCommandServiceAddAddressType, _UserCommandServiceChangeAddressType, _UserCommandServiceRemoveAddressType, _UserCommandServiceSetDefaultAddressType]):
     """UserCommandService changes users. Every call may be repeated with the same request_id."""
 
     @typing.overload
@@ -129,6 +193,22 @@ class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType,
         grpc.UnaryUnaryMultiCallable[
             protos.users.v1.commands_pb2.UnblockUserRequest,
             protos.users.v1.commands_pb2.UnblockUserResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.users.v1.commands_pb2.AddAddressRequest,
+            protos.users.v1.commands_pb2.AddAddressResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.users.v1.commands_pb2.ChangeAddressRequest,
+            protos.users.v1.commands_pb2.ChangeAddressResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.users.v1.commands_pb2.RemoveAddressRequest,
+            protos.users.v1.commands_pb2.RemoveAddressResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.users.v1.commands_pb2.SetDefaultAddressRequest,
+            protos.users.v1.commands_pb2.SetDefaultAddressResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -154,13 +234,29 @@ class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType,
             protos.users.v1.commands_pb2.UnblockUserRequest,
             protos.users.v1.commands_pb2.UnblockUserResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.users.v1.commands_pb2.AddAddressRequest,
+            protos.users.v1.commands_pb2.AddAddressResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.users.v1.commands_pb2.ChangeAddressRequest,
+            protos.users.v1.commands_pb2.ChangeAddressResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.users.v1.commands_pb2.RemoveAddressRequest,
+            protos.users.v1.commands_pb2.RemoveAddressResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.users.v1.commands_pb2.SetDefaultAddressRequest,
+            protos.users.v1.commands_pb2.SetDefaultAddressResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     RegisterUser: _UserCommandServiceRegisterUserType
-    """RegisterUser makes a user known."""
+    """RegisterUser makes a user known. An e-mail address is one user's at a time: EMAIL_TAKEN."""
 
     ChangeEmail: _UserCommandServiceChangeEmailType
-    """ChangeEmail sets the user's e-mail address."""
+    """ChangeEmail sets the user's e-mail address, or is refused with EMAIL_TAKEN."""
 
     ChangeName: _UserCommandServiceChangeNameType
     """ChangeName gives a user another name."""
@@ -170,6 +266,18 @@ class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType,
 
     UnblockUser: _UserCommandServiceUnblockUserType
     """UnblockUser lets a blocked user open orders again."""
+
+    AddAddress: _UserCommandServiceAddAddressType
+    """AddAddress gives the user an address; the first one becomes the default."""
+
+    ChangeAddress: _UserCommandServiceChangeAddressType
+    """ChangeAddress replaces one of the user's addresses."""
+
+    RemoveAddress: _UserCommandServiceRemoveAddressType
+    """RemoveAddress takes an address away; if it was the default, the oldest one left is."""
+
+    SetDefaultAddress: _UserCommandServiceSetDefaultAddressType
+    """SetDefaultAddress says which address goods go to if nothing else is said."""
 
 UserCommandServiceAsyncStub: typing_extensions.TypeAlias = UserCommandServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -192,6 +300,22 @@ UserCommandServiceAsyncStub: typing_extensions.TypeAlias = UserCommandServiceStu
         protos.users.v1.commands_pb2.UnblockUserRequest,
         protos.users.v1.commands_pb2.UnblockUserResponse,
     ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.AddAddressRequest,
+        protos.users.v1.commands_pb2.AddAddressResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.ChangeAddressRequest,
+        protos.users.v1.commands_pb2.ChangeAddressResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.RemoveAddressRequest,
+        protos.users.v1.commands_pb2.RemoveAddressResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.SetDefaultAddressRequest,
+        protos.users.v1.commands_pb2.SetDefaultAddressResponse,
+    ],
 ]
 
 class UserCommandServiceServicer(metaclass=abc.ABCMeta):
@@ -203,7 +327,7 @@ class UserCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.users.v1.commands_pb2.RegisterUserRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.users.v1.commands_pb2.RegisterUserResponse, collections.abc.Awaitable[protos.users.v1.commands_pb2.RegisterUserResponse]]:
-        """RegisterUser makes a user known."""
+        """RegisterUser makes a user known. An e-mail address is one user's at a time: EMAIL_TAKEN."""
 
     @abc.abstractmethod
     def ChangeEmail(
@@ -211,7 +335,7 @@ class UserCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.users.v1.commands_pb2.ChangeEmailRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.users.v1.commands_pb2.ChangeEmailResponse, collections.abc.Awaitable[protos.users.v1.commands_pb2.ChangeEmailResponse]]:
-        """ChangeEmail sets the user's e-mail address."""
+        """ChangeEmail sets the user's e-mail address, or is refused with EMAIL_TAKEN."""
 
     @abc.abstractmethod
     def ChangeName(
@@ -236,5 +360,37 @@ class UserCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.users.v1.commands_pb2.UnblockUserResponse, collections.abc.Awaitable[protos.users.v1.commands_pb2.UnblockUserResponse]]:
         """UnblockUser lets a blocked user open orders again."""
+
+    @abc.abstractmethod
+    def AddAddress(
+        self,
+        request: protos.users.v1.commands_pb2.AddAddressRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.users.v1.commands_pb2.AddAddressResponse, collections.abc.Awaitable[protos.users.v1.commands_pb2.AddAddressResponse]]:
+        """AddAddress gives the user an address; the first one becomes the default."""
+
+    @abc.abstractmethod
+    def ChangeAddress(
+        self,
+        request: protos.users.v1.commands_pb2.ChangeAddressRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.users.v1.commands_pb2.ChangeAddressResponse, collections.abc.Awaitable[protos.users.v1.commands_pb2.ChangeAddressResponse]]:
+        """ChangeAddress replaces one of the user's addresses."""
+
+    @abc.abstractmethod
+    def RemoveAddress(
+        self,
+        request: protos.users.v1.commands_pb2.RemoveAddressRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.users.v1.commands_pb2.RemoveAddressResponse, collections.abc.Awaitable[protos.users.v1.commands_pb2.RemoveAddressResponse]]:
+        """RemoveAddress takes an address away; if it was the default, the oldest one left is."""
+
+    @abc.abstractmethod
+    def SetDefaultAddress(
+        self,
+        request: protos.users.v1.commands_pb2.SetDefaultAddressRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.users.v1.commands_pb2.SetDefaultAddressResponse, collections.abc.Awaitable[protos.users.v1.commands_pb2.SetDefaultAddressResponse]]:
+        """SetDefaultAddress says which address goods go to if nothing else is said."""
 
 def add_UserCommandServiceServicer_to_server(servicer: UserCommandServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

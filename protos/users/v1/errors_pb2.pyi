@@ -30,6 +30,18 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """ALREADY_EXISTS: the id is taken by other data. Metadata: user_id."""
     ERROR_REASON_USER_BLOCKED: _ErrorReason.ValueType  # 3
     """FAILED_PRECONDITION: a blocked user cannot open orders. Metadata: user_id."""
+    ERROR_REASON_EMAIL_TAKEN: _ErrorReason.ValueType  # 4
+    """ALREADY_EXISTS: another user has this e-mail address, or is just about to. Metadata: email_hash, as in the name of the
+    stream `useremail-<email_hash>`.
+    """
+    ERROR_REASON_ADDRESS_NOT_FOUND: _ErrorReason.ValueType  # 5
+    """NOT_FOUND: the user has no address of this id. Metadata: user_id, address_id."""
+    ERROR_REASON_ADDRESS_EXISTS: _ErrorReason.ValueType  # 6
+    """FAILED_PRECONDITION: the id is that of another address of the user's. Metadata: user_id, address_id."""
+    ERROR_REASON_TOO_MANY_ADDRESSES: _ErrorReason.ValueType  # 7
+    """RESOURCE_EXHAUSTED: a user has at most 50 addresses. Metadata: user_id, most."""
+    ERROR_REASON_ADDRESS_INVALID: _ErrorReason.ValueType  # 8
+    """INVALID_ARGUMENT. Metadata: field, and address, the field of the request that it is in."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -42,4 +54,16 @@ ERROR_REASON_USER_EXISTS: ErrorReason.ValueType  # 2
 """ALREADY_EXISTS: the id is taken by other data. Metadata: user_id."""
 ERROR_REASON_USER_BLOCKED: ErrorReason.ValueType  # 3
 """FAILED_PRECONDITION: a blocked user cannot open orders. Metadata: user_id."""
+ERROR_REASON_EMAIL_TAKEN: ErrorReason.ValueType  # 4
+"""ALREADY_EXISTS: another user has this e-mail address, or is just about to. Metadata: email_hash, as in the name of the
+stream `useremail-<email_hash>`.
+"""
+ERROR_REASON_ADDRESS_NOT_FOUND: ErrorReason.ValueType  # 5
+"""NOT_FOUND: the user has no address of this id. Metadata: user_id, address_id."""
+ERROR_REASON_ADDRESS_EXISTS: ErrorReason.ValueType  # 6
+"""FAILED_PRECONDITION: the id is that of another address of the user's. Metadata: user_id, address_id."""
+ERROR_REASON_TOO_MANY_ADDRESSES: ErrorReason.ValueType  # 7
+"""RESOURCE_EXHAUSTED: a user has at most 50 addresses. Metadata: user_id, most."""
+ERROR_REASON_ADDRESS_INVALID: ErrorReason.ValueType  # 8
+"""INVALID_ARGUMENT. Metadata: field, and address, the field of the request that it is in."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -23,25 +23,38 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from protos.common.v1 import types_pb2 as protos_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/users/v1/events.proto\x12\x08users.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"f\n\x0eUserRegistered\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x0c\x45mailChanged\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"p\n\x0e\x45mailChangedV2\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x16\n\x0eprevious_email\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x0bNameChanged\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x0bUserBlocked\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\rUserUnblocked\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/users/v1/events.proto\x12\x08users.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\"f\n\x0eUserRegistered\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x0c\x45mailChanged\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"p\n\x0e\x45mailChangedV2\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x16\n\x0eprevious_email\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x0bNameChanged\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x0bUserBlocked\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\rUserUnblocked\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x80\x01\n\x0c\x41\x64\x64ressAdded\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\naddress_id\x18\x02 \x01(\t\x12#\n\x07\x61\x64\x64ress\x18\x03 \x01(\x0b\x32\x12.common.v1.Address\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x82\x01\n\x0e\x41\x64\x64ressChanged\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\naddress_id\x18\x02 \x01(\t\x12#\n\x07\x61\x64\x64ress\x18\x03 \x01(\x0b\x32\x12.common.v1.Address\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"]\n\x0e\x41\x64\x64ressRemoved\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\naddress_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"`\n\x11\x44\x65\x66\x61ultAddressSet\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\naddress_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"[\n\x0c\x45mailClaimed\x12\x12\n\nemail_hash\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\\\n\rEmailReleased\x12\x12\n\nemail_hash\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.users.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_USERREGISTERED']._serialized_start=75
-  _globals['_USERREGISTERED']._serialized_end=177
-  _globals['_EMAILCHANGED']._serialized_start=179
-  _globals['_EMAILCHANGED']._serialized_end=265
-  _globals['_EMAILCHANGEDV2']._serialized_start=267
-  _globals['_EMAILCHANGEDV2']._serialized_end=379
-  _globals['_NAMECHANGED']._serialized_start=381
-  _globals['_NAMECHANGED']._serialized_end=465
-  _globals['_USERBLOCKED']._serialized_start=467
-  _globals['_USERBLOCKED']._serialized_end=553
-  _globals['_USERUNBLOCKED']._serialized_start=555
-  _globals['_USERUNBLOCKED']._serialized_end=627
+  _globals['_USERREGISTERED']._serialized_start=105
+  _globals['_USERREGISTERED']._serialized_end=207
+  _globals['_EMAILCHANGED']._serialized_start=209
+  _globals['_EMAILCHANGED']._serialized_end=295
+  _globals['_EMAILCHANGEDV2']._serialized_start=297
+  _globals['_EMAILCHANGEDV2']._serialized_end=409
+  _globals['_NAMECHANGED']._serialized_start=411
+  _globals['_NAMECHANGED']._serialized_end=495
+  _globals['_USERBLOCKED']._serialized_start=497
+  _globals['_USERBLOCKED']._serialized_end=583
+  _globals['_USERUNBLOCKED']._serialized_start=585
+  _globals['_USERUNBLOCKED']._serialized_end=657
+  _globals['_ADDRESSADDED']._serialized_start=660
+  _globals['_ADDRESSADDED']._serialized_end=788
+  _globals['_ADDRESSCHANGED']._serialized_start=791
+  _globals['_ADDRESSCHANGED']._serialized_end=921
+  _globals['_ADDRESSREMOVED']._serialized_start=923
+  _globals['_ADDRESSREMOVED']._serialized_end=1016
+  _globals['_DEFAULTADDRESSSET']._serialized_start=1018
+  _globals['_DEFAULTADDRESSSET']._serialized_end=1114
+  _globals['_EMAILCLAIMED']._serialized_start=1116
+  _globals['_EMAILCLAIMED']._serialized_end=1207
+  _globals['_EMAILRELEASED']._serialized_start=1209
+  _globals['_EMAILRELEASED']._serialized_end=1301
 # @@protoc_insertion_point(module_scope)

@@ -4,9 +4,12 @@ isort:skip_file
 Types of the users context."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import protos.common.v1.types_pb2
 import sys
 import typing
 
@@ -31,6 +34,8 @@ class User(google.protobuf.message.Message):
     REGISTERED_AT_FIELD_NUMBER: builtins.int
     UPDATED_AT_FIELD_NUMBER: builtins.int
     REVISION_FIELD_NUMBER: builtins.int
+    ADDRESSES_FIELD_NUMBER: builtins.int
+    DEFAULT_ADDRESS_ID_FIELD_NUMBER: builtins.int
     user_id: builtins.str
     """user_id is a UUID."""
     email: builtins.str
@@ -43,6 +48,8 @@ class User(google.protobuf.message.Message):
     """block_reason is why; empty otherwise."""
     revision: builtins.int
     """revision is the revision of the last event of the user's stream that is in this answer."""
+    default_address_id: builtins.str
+    """default_address_id names the one that goods go to if nothing else is said; empty while there is none."""
     @property
     def registered_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """registered_at is when the user was registered (UTC)."""
@@ -50,6 +57,10 @@ class User(google.protobuf.message.Message):
     @property
     def updated_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """updated_at is when the last event happened (UTC)."""
+
+    @property
+    def addresses(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___UserAddress]:
+        """addresses are the user's, the oldest first."""
 
     def __init__(
         self,
@@ -62,8 +73,35 @@ class User(google.protobuf.message.Message):
         registered_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         updated_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         revision: builtins.int = ...,
+        addresses: collections.abc.Iterable[Global___UserAddress] | None = ...,
+        default_address_id: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["registered_at", b"registered_at", "updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["block_reason", b"block_reason", "blocked", b"blocked", "email", b"email", "name", b"name", "registered_at", b"registered_at", "revision", b"revision", "updated_at", b"updated_at", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["addresses", b"addresses", "block_reason", b"block_reason", "blocked", b"blocked", "default_address_id", b"default_address_id", "email", b"email", "name", b"name", "registered_at", b"registered_at", "revision", b"revision", "updated_at", b"updated_at", "user_id", b"user_id"]) -> None: ...
 
 Global___User: typing_extensions.TypeAlias = User
+
+@typing.final
+class UserAddress(google.protobuf.message.Message):
+    """UserAddress is one of a user's addresses."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ADDRESS_ID_FIELD_NUMBER: builtins.int
+    ADDRESS_FIELD_NUMBER: builtins.int
+    address_id: builtins.str
+    """address_id is unique among the user's addresses."""
+    @property
+    def address(self) -> protos.common.v1.types_pb2.Address:
+        """address is where goods can go."""
+
+    def __init__(
+        self,
+        *,
+        address_id: builtins.str = ...,
+        address: protos.common.v1.types_pb2.Address | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["address", b"address"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "address_id", b"address_id"]) -> None: ...
+
+Global___UserAddress: typing_extensions.TypeAlias = UserAddress

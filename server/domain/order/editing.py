@@ -44,7 +44,7 @@ def create(command: CreateOrder) -> Sequence[OrderEvent]:
         raise Rejected(Reason.LINE_EXISTS, order_id=command.order_id, line_id=twice[0])
     events.extend(_line_added(draft, line, command) for line in command.lines)
     if command.address is not None:
-        require_address(command.address)
+        require_address(command.address, "shipping_address")
         events.append(ShippingAddressChanged(order_id=command.order_id, address=command.address, at=command.at))
     return events
 
@@ -98,7 +98,7 @@ def change_quantity(draft: Draft, command: ChangeLineQuantity) -> Sequence[Order
 
 
 def change_address(order: Draft | Placed | Confirmed, command: ChangeShippingAddress) -> Sequence[OrderEvent]:
-    require_address(command.address)
+    require_address(command.address, "shipping_address")
     if order.address == command.address:
         return []
     if isinstance(order, Confirmed) and any(x.stage != ShipmentStage.CREATED for x in live_shipments(order)):

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from server.domain.address import Address
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterUser:
@@ -39,4 +41,38 @@ class UnblockUser:
     at: datetime
 
 
-UserCommand = RegisterUser | ChangeEmail | ChangeName | BlockUser | UnblockUser
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddAddress:
+    """`default`: it becomes the default; the first one does anyway."""
+
+    user_id: str
+    address_id: str
+    address: Address
+    default: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeAddress:
+    user_id: str
+    address_id: str
+    address: Address
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveAddress:
+    user_id: str
+    address_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetDefaultAddress:
+    user_id: str
+    address_id: str
+    at: datetime
+
+
+AddressCommand = AddAddress | ChangeAddress | RemoveAddress | SetDefaultAddress
+UserCommand = RegisterUser | ChangeEmail | ChangeName | BlockUser | UnblockUser | AddressCommand

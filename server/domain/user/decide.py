@@ -3,7 +3,19 @@
 from collections.abc import Sequence
 
 from server.domain.rejection import Reason, Rejected
-from server.domain.user.commands import BlockUser, ChangeEmail, ChangeName, RegisterUser, UnblockUser, UserCommand
+from server.domain.user.addresses import decide_address
+from server.domain.user.commands import (
+    AddAddress,
+    BlockUser,
+    ChangeAddress,
+    ChangeEmail,
+    ChangeName,
+    RegisterUser,
+    RemoveAddress,
+    SetDefaultAddress,
+    UnblockUser,
+    UserCommand,
+)
 from server.domain.user.events import EmailChanged, NameChanged, UserBlocked, UserEvent, UserRegistered, UserUnblocked
 from server.domain.user.state import NoUser, User, UserState
 
@@ -28,6 +40,8 @@ def decide(state: UserState, command: UserCommand) -> Sequence[UserEvent]:
             return [] if state.blocked else [UserBlocked(user_id=state.user_id, reason=command.reason, at=command.at)]
         case User(), UnblockUser():
             return [UserUnblocked(user_id=state.user_id, at=command.at)] if state.blocked else []
+        case User(), (AddAddress() | ChangeAddress() | RemoveAddress() | SetDefaultAddress()):
+            return decide_address(state, command)
         case _:
             raise AssertionError(f"no rule for {type(command).__name__} on {type(state).__name__}")
 

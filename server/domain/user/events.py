@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from server.domain.address import Address
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserRegistered:
@@ -42,4 +44,37 @@ class UserUnblocked:
     at: datetime
 
 
-UserEvent = UserRegistered | EmailChanged | NameChanged | UserBlocked | UserUnblocked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressAdded:
+    user_id: str
+    address_id: str
+    address: Address
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressChanged:
+    user_id: str
+    address_id: str
+    address: Address
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressRemoved:
+    user_id: str
+    address_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultAddressSet:
+    """`address_id` is empty where none is left."""
+
+    user_id: str
+    address_id: str
+    at: datetime
+
+
+AddressEvent = AddressAdded | AddressChanged | AddressRemoved | DefaultAddressSet
+UserEvent = UserRegistered | EmailChanged | NameChanged | UserBlocked | UserUnblocked | AddressEvent

@@ -1,9 +1,22 @@
 """What a user is."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from server.domain.user.events import EmailChanged, NameChanged, UserBlocked, UserEvent, UserRegistered, UserUnblocked
+from server.domain.address import Address
+from server.domain.user.events import (
+    AddressAdded,
+    AddressChanged,
+    AddressRemoved,
+    DefaultAddressSet,
+    EmailChanged,
+    NameChanged,
+    UserBlocked,
+    UserEvent,
+    UserRegistered,
+    UserUnblocked,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,16 +26,20 @@ class NoUser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
+    """`addresses` are by their ids, the oldest first; `default_address` is the id of one, "" while there is none."""
+
     user_id: str
     email: str
     name: str
     blocked: bool = False
+    addresses: Mapping[str, Address] = field(default_factory=dict)
+    default_address: str = ""
 
 
 UserState = NoUser | User
 
 
-def evolve(state: UserState, event: UserEvent) -> UserState:
+def evolve(state: UserState, event: UserEvent) -> UserState:  # one arm per event type
     match state, event:
         case NoUser(), UserRegistered():
             return User(user_id=event.user_id, email=event.email, name=event.name)
@@ -34,7 +51,24 @@ def evolve(state: UserState, event: UserEvent) -> UserState:
             return replace(state, blocked=True)
         case User(), UserUnblocked():
             return replace(state, blocked=False)
-        case _, (UserRegistered() | EmailChanged() | NameChanged() | UserBlocked() | UserUnblocked()):
+        case User(), AddressAdded() | AddressChanged():
+            return replace(state, addresses={**state.addresses, event.address_id: event.address})
+        case User(), AddressRemoved():
+            left = {key: address for key, address in state.addresses.items() if key != event.address_id}
+            return replace(state, addresses=left)
+        case User(), DefaultAddressSet():
+            return replace(state, default_address=event.address_id)
+        case _, (
+            UserRegistered()
+            | EmailChanged()
+            | NameChanged()
+            | UserBlocked()
+            | UserUnblocked()
+            | AddressAdded()
+            | AddressChanged()
+            | AddressRemoved()
+            | DefaultAddressSet()
+        ):
             return state  # a step that decide never takes; history is true, so it changes nothing
         case _:
             assert_never(event)

@@ -19,7 +19,7 @@ const send = (client, method, request) => call(client, method, { request_id: cry
 
 async function main () {
   const sku = 'node-' + crypto.randomBytes(4).toString('hex')
-  const user = await send(users, 'RegisterUser', { name: 'Ann', email: 'ann@example.org' })
+  const user = await send(users, 'RegisterUser', { name: 'Ann', email: `${crypto.randomUUID()}@example.org` })
   await send(products, 'RegisterProduct', { sku, name: 'Tea', price: { amount_minor: 350, currency: 'EUR' } })
   await send(products, 'ActivateProduct', { sku })
   const { order_id } = await send(orders, 'CreateOrder', {

@@ -14,7 +14,7 @@ from protos.users.v1 import commands_pb2 as users_pb
 from server.app import serving
 from server.config import Settings
 from server.eventstore.store import EventStore
-from tests.support.calling import DEADLINE, HOME, Shop, euros, fresh_id, refusal, shop_at
+from tests.support.calling import DEADLINE, HOME, Shop, euros, fresh_email, fresh_id, refusal, shop_at
 
 Code = grpc.StatusCode
 
@@ -58,7 +58,7 @@ def price(shop: Shop, known: Known, money: Money | None) -> Any:
 
 
 def register(shop: Shop, **changes: Any) -> Any:
-    fields = {"request_id": fresh_id(), "name": "Ann", "email": "ann@example.org"} | changes
+    fields = {"request_id": fresh_id(), "name": "Ann", "email": fresh_email()} | changes
     return shop.users.RegisterUser(users_pb.RegisterUserRequest(**fields), timeout=DEADLINE)
 
 

@@ -350,6 +350,16 @@ class TestSubscribing:
             break
         await subscription.stop()
 
+    async def test_live_events_come_whatever_the_stream_keeps(self, client: Client) -> None:
+        stream, _ = await stream_of(client, 3)
+        await client.set_stream_metadata(stream, metadata={"$maxCount": 1})
+        subscription = await client.subscribe_to_stream(stream, include_caught_up=True)
+        assert (await anext(subscription)).type == "E2", "of history, what is kept"
+        assert isinstance(await anext(subscription), CaughtUp)
+        await client.append_to_stream(stream, current_version=2, events=[event(f"L{n}") for n in range(5)])
+        assert [(await anext(subscription)).type for _ in range(5)] == [f"L{n}" for n in range(5)]
+        await subscription.stop()
+
     async def test_a_stream_that_is_not_there_yet_can_be_waited_for(self, client: Client) -> None:
         stream = name()
         subscription = await client.subscribe_to_stream(stream)

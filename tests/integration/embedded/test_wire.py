@@ -10,7 +10,7 @@ import grpc
 import pytest
 from esdbclient import NewEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
-from esdbclient.protos.Grpc import gossip_pb2, shared_pb2, streams_pb2
+from esdbclient.protos.Grpc import gossip_pb2, persistent_pb2, shared_pb2, streams_pb2
 
 STREAMS = "/event_store.client.streams.Streams/"
 Client = AsyncEventStoreDBClient
@@ -192,3 +192,21 @@ async def test_gossip_names_the_host_that_is_dialled(own_node: str, own_channel:
     await asyncio.wait_for(discovering.connect(), 20)
     assert await discovering.get_commit_position() == 0
     await discovering.close()
+
+
+async def test_a_source_without_groups_is_unknown_until_it_has_had_one(
+    own_client: Client, own_channel: grpc.aio.Channel
+) -> None:
+    listing: Any = own_channel.unary_unary(
+        "/event_store.client.persistent_subscriptions.PersistentSubscriptions/List",
+        persistent_pb2.ListReq.SerializeToString,
+        persistent_pb2.ListResp.FromString,
+    )
+    request = persistent_pb2.ListReq()
+    request.options.list_for_stream.stream.stream_name = b"work"
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await listing(request)
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    await own_client.create_subscription_to_stream("g", "work")
+    await own_client.delete_subscription("g", "work")
+    assert list((await listing(request)).subscriptions) == []

@@ -14,7 +14,7 @@ from protos.common.v1.types_pb2 import Money
 from protos.orders.v1.types_pb2 import OrderStatus
 from server.eventstore.token import to_token
 from tests.support.buying import orders, product
-from tests.support.calling import fresh_id
+from tests.support.calling import fresh_email, fresh_id
 from tests.support.processes import Running
 
 
@@ -33,7 +33,7 @@ async def test_a_token_of_another_context_is_honoured_without_waiting_for_more_e
     client: OrderstreamClient,
 ) -> None:
     _, [order_id], _ = await orders(client, 1)
-    registered = await client.users.RegisterUser(name="Bob", email="bob@example.org")
+    registered = await client.users.RegisterUser(name="Bob", email=fresh_email())
     reply = await client.orders.GetOrder(
         order_id=order_id, consistency_token=registered.consistency_token, deadline=5.0
     )

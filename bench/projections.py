@@ -1,0 +1,137 @@
+"""A view that catches up, against only draining its subscription, and against one write per event. G4.
+
+All three read the same log through the same filter, in this process; the stores are processes of their own. The view is
+order_list: three indexes kept live, its checkpoint written after every batch.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from uuid_utils import uuid7
+
+from bench.history import EVENTS_OF_AN_ORDER, History, write_orders
+from bench.measuring import Result, Size, at_least, interleaved, median, ratios
+from bench.processes import Meter
+from bench.running import fresh_stack, pids
+from client.stack import Stack
+from projections.config import Settings
+from projections.runner import Runner
+from projections.view import View
+from projections.views import VIEWS
+from projections.views.order_list import order_list
+from server.eventstore import codec
+from server.eventstore.store import connect
+from server.readmodel.documents import INDEXES
+
+LOOK_EVERY = 0.005  # seconds
+Database = AsyncDatabase[dict[str, Any]]
+
+
+async def run(size: Size) -> Result:
+    async with fresh_stack() as running:
+        for name in ("projections", "queries", "commands"):
+            await running.members[name].stop()
+        return await measure(running, size)
+
+
+async def measure(running: Stack, size: Size) -> Result:
+    uri = running.members["eventstore"].ready["uri"]
+    history = await write_orders(uri, max(40, 2 * size.operations))
+    client = await connect(uri)
+    meters = {name: Meter(pids(running, "eventstore", "mongo")) for name in ("catch_up", "drain", "every_event")}
+    async with AsyncMongoClient[dict[str, Any]](running.members["mongo"].ready["uri"]) as mongo:
+
+        async def metered(name: str, events: int, work: Any) -> float:
+            """Events a second."""
+            database = mongo[f"bench_{uuid7().hex}"]
+            meters[name].start()
+            began = time.perf_counter()
+            await work(client, database)
+            seconds = time.perf_counter() - began
+            meters[name].stop(events)
+            await mongo.drop_database(database)
+            return events / seconds
+
+        fewer = max(EVENTS_OF_AN_ORDER, history.events // 10)
+        rates = await interleaved(
+            {
+                "catch_up": lambda: metered(
+                    "catch_up", history.events, lambda c, d: catch_up([order_list], c, d, history)
+                ),
+                "drain": lambda: metered("drain", history.events, lambda c, _: drain(c, history)),
+                "every_event": lambda: metered("every_event", fewer, lambda c, d: write_every_event(c, d, fewer)),
+            },
+            size.rounds,
+        )
+        all_views = Meter(pids(running, "eventstore", "mongo"))
+        meters["all_views"] = all_views
+        of_all = await metered("all_views", history.events, lambda c, d: catch_up(VIEWS, c, d, history))
+    await client.close()
+    return Result(
+        [
+            at_least("G4", "catch-up over draining its subscription", ratios(rates["catch_up"], rates["drain"]), 0.90),
+            at_least("G4", "catch-up over one write per event", ratios(rates["catch_up"], rates["every_event"]), 7.0),
+        ],
+        {
+            "events": history.events,
+            "fold_factor": EVENTS_OF_AN_ORDER,
+            "events_per_second": {name: median(values) for name, values in rates.items()},
+            "events_per_second_all_views": round(of_all),
+            "views": len(VIEWS),
+            "cpu_us_per_event": {name: meter.per_operation() for name, meter in meters.items()},
+        },
+    )
+
+
+async def catch_up(
+    views: Sequence[View[Any]], client: AsyncEventStoreDBClient, database: Database, history: History
+) -> None:
+    """As the projection process does it, until the last checkpoint is written."""
+    runners = [Runner(view, client, database, Settings()) for view in views]
+    async with asyncio.TaskGroup() as group:
+        for runner in runners:
+            group.create_task(runner.run())
+        while not all(_has_come_to(runner, history) for runner in runners):  # noqa: ASYNC110  # as an operator would
+            await asyncio.sleep(LOOK_EVERY)
+        for runner in runners:
+            runner.stop()
+
+
+def _has_come_to(runner: Runner, history: History) -> bool:
+    return runner.checkpoint is not None and runner.checkpoint.position >= history.head
+
+
+async def drain(client: AsyncEventStoreDBClient, history: History) -> None:
+    """Take every event, and do nothing with it."""
+    async with await _subscribed(client) as subscription:
+        async for event in subscription:
+            if (event.commit_position or 0) >= history.head:
+                return
+
+
+async def write_every_event(client: AsyncEventStoreDBClient, database: Database, events: int) -> None:
+    """The plain projector: fold, write the document, next event. It is given its documents from memory."""
+    documents = database["order_list"]
+    for index in INDEXES["order_list"]:
+        await documents.create_index(list(index))
+    bodies: dict[str, Any] = {}
+    async with await _subscribed(client) as subscription:
+        async for stored in subscription:
+            event = codec.recorded(stored)
+            handled = order_list.handler(event)
+            if handled is not None:
+                key, reduce = handled
+                bodies[key] = reduce(bodies.get(key), event)
+                await documents.replace_one({"_id": key}, {"_id": key, **bodies[key]}, upsert=True)
+            events -= 1
+            if not events:
+                return
+
+
+async def _subscribed(client: AsyncEventStoreDBClient) -> Any:
+    return await client.subscribe_to_all(filter_include=[order_list.stream_filter()], filter_by_stream_name=True)
