@@ -33,7 +33,8 @@ from bench.running import caught_up, fresh_stack, pids
 from client.stack import Stack
 from protos.orders.v1.queries_pb2 import GetOrderRequest, GetOrderResponse, ListOrdersRequest
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
-from server.readmodel.state import FIRST_GENERATION, collection_name
+from server.readmodel.pointer import FIRST_GENERATION
+from server.readmodel.state import collection_name
 
 AT_ONCE = 16
 PAGE = 50
@@ -101,7 +102,7 @@ async def measure(running: Stack, size: Size) -> Result:
 
 
 def _lists(size: Size) -> dict[str, int]:
-    return dict.fromkeys(("list_orders", "find_50"), max(10, size.operations // 20))
+    return dict.fromkeys(("list_orders", "find_50"), max(10, size.operations // 10))
 
 
 def _some(history: History) -> Any:

@@ -747,8 +747,42 @@ class Operations:
     async def ResumeProjection(
         self, *, view: str = ..., deadline: float | None = ...
     ) -> protos.operations.v1.projections_pb2.ResumeProjectionResponse: ...
+    async def PlanProjection(
+        self,
+        *,
+        change: protos.operations.v1.projections_pb2.ProjectionChange | Fields | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.operations.v1.projections_pb2.PlanProjectionResponse: ...
+    async def ApplyProjection(
+        self,
+        *,
+        plan_id: str = ...,
+        change: protos.operations.v1.projections_pb2.ProjectionChange | Fields | None = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.operations.v1.projections_pb2.ApplyProjectionResponse: ...
+    def RebuildProjection(
+        self,
+        *,
+        plan_id: str = ...,
+        change: protos.operations.v1.projections_pb2.ProjectionChange | Fields | None = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> collections.abc.AsyncIterator[protos.operations.v1.projections_pb2.RebuildProjectionResponse]: ...
+    async def ListParkedStreams(
+        self, *, view: str = ..., max_streams: int = ..., deadline: float | None = ...
+    ) -> protos.operations.v1.projections_pb2.ListParkedStreamsResponse: ...
+    async def ListActs(
+        self, *, view: str = ..., max_acts: int = ..., deadline: float | None = ...
+    ) -> protos.operations.v1.projections_pb2.ListActsResponse: ...
     def VerifyProjections(
-        self, *, views: collections.abc.Iterable[str] = ..., max_differences: int = ..., deadline: float | None = ...
+        self,
+        *,
+        views: collections.abc.Iterable[str] = ...,
+        max_differences: int = ...,
+        sample: int = ...,
+        heal: bool = ...,
+        deadline: float | None = ...,
     ) -> collections.abc.AsyncIterator[protos.operations.v1.projections_pb2.VerifyProjectionsResponse]: ...
 
 class Subscriptions:

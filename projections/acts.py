@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 import structlog
 from esdbclient import NewEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from esdbclient.exceptions import NotFound
 from google.protobuf import json_format
 from uuid_utils.compat import uuid7
 
 from protos.operations.v1.events_pb2 import OperatorActed
 from protos.operations.v1.types_pb2 import ActDetail
-from server.eventstore.reading import translated
+from server.eventstore.reading import translated, whole
 
 log = structlog.get_logger()
 
@@ -53,6 +54,18 @@ class Acts:
         except Exception as error:
             await self._record(replace(act, failure=str(error) or type(error).__name__))
             raise
+
+    async def latest(self, most: int) -> list[tuple[int, OperatorActed]]:
+        """What was done last, the latest first, each with its revision in the stream."""
+        with translated():
+            try:
+                reading = await self._client.read_stream(STREAM, backwards=True, limit=most, timeout=TIMEOUT)
+                return [
+                    (event.stream_position, json_format.Parse(event.data, OperatorActed(), ignore_unknown_fields=True))
+                    async for event in whole(reading)
+                ]
+            except NotFound:
+                return []
 
     async def _record(self, act: Act) -> None:
         message = OperatorActed(

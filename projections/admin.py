@@ -3,81 +3,146 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import structlog
 from google.protobuf import timestamp_pb2
 
-from projections.answering import Context, answering, refuse
-from projections.runner import Runner, Status
+from projections.acts import Acts
+from projections.answering import Context, actor_of, answering, refuse
+from projections.changes import Changes, GenerationUnavailable
+from projections.failure import ParkedStream
+from projections.progress import Superseded, progress, until_the_end
+from projections.runner import Status
 from projections.snapshots import SnapshotVerifier
+from projections.supervisor import Supervisor
 from projections.verify import Progress, Result, Verifier, to_json
-from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceServicer
 from server.failures import InvalidRequest, NotFound
+from server.readmodel.pointer import Outcome, Pointer
 from server.readmodel.state import Checkpoint, ViewState, now_micros
 
 log = structlog.get_logger()
 
 SERVICE = "operations.v1.ProjectionService"
 MOST_LISTED = 20
+MOST = 1_000  # streams or acts in one reply
 NOTICED_WITHIN = 2.0  # seconds
 
 
 class ProjectionAdmin(ProjectionServiceServicer):
-    """Answers from the runners of this process and the checkpoints in MongoDB."""
+    """Answers from the checkpoints in MongoDB and the runners of this process; it changes pointers, and they follow."""
 
     def __init__(
-        self, runners: Sequence[Runner], state: ViewState, verifier: Verifier, snapshots: SnapshotVerifier
+        self,
+        *,
+        supervisors: Sequence[Supervisor],
+        state: ViewState,
+        verifier: Verifier,
+        snapshots: SnapshotVerifier,
+        changes: Changes,
+        acts: Acts,
     ) -> None:
-        self._runners: Mapping[str, Runner] = {runner.view.name: runner for runner in runners}
+        self._acts = acts
+        self._supervisors: Mapping[str, Supervisor] = {one.view.name: one for one in supervisors}
         self._state = state
         self._verifier = verifier
         self._snapshots = snapshots
+        self._changes = changes
 
     async def ListProjections(self, request: pb.ListProjectionsRequest, context: Context) -> pb.ListProjectionsResponse:
         async with answering(context):
-            told = [await self._tell(self._runners[name]) for name in sorted(self._runners)]
+            told = [await self._tell(self._supervisors[name]) for name in sorted(self._supervisors)]
         return pb.ListProjectionsResponse(projections=told)
 
     async def GetProjection(self, request: pb.GetProjectionRequest, context: Context) -> pb.GetProjectionResponse:
-        runner = await self._named(request.view, context)
+        view = await self._named(request.view, context)
         async with answering(context):
-            told = await self._tell(runner)
+            told = await self._tell(view)
         return pb.GetProjectionResponse(projection=told)
 
     async def PauseProjection(self, request: pb.PauseProjectionRequest, context: Context) -> pb.PauseProjectionResponse:
-        runner = await self._named(request.view, context)
+        view = await self._named(request.view, context)
         async with answering(context):
             await self._state.pause(request.view)
-            await _at_rest(runner)
+            await _at_rest(view)
             log.warning("view paused", view=request.view)
-            return pb.PauseProjectionResponse(projection=await self._tell(runner))
+            return pb.PauseProjectionResponse(projection=await self._tell(view))
 
     async def ResumeProjection(
         self, request: pb.ResumeProjectionRequest, context: Context
     ) -> pb.ResumeProjectionResponse:
-        runner = await self._named(request.view, context)
+        view = await self._named(request.view, context)
         async with answering(context):
             await self._state.resume(request.view)
             log.warning("view resumed", view=request.view)
-            return pb.ResumeProjectionResponse(projection=await self._tell(runner))
+            return pb.ResumeProjectionResponse(projection=await self._tell(view))
 
-    async def _named(self, view: str, context: Context) -> Runner:
-        runner = self._runners.get(view)
-        if runner is None:
+    async def PlanProjection(self, request: pb.PlanProjectionRequest, context: Context) -> pb.PlanProjectionResponse:
+        view = await self._named(request.change.view, context)
+        async with answering(context):
+            return (await self._changes.plan(view.view, request.change)).told()
+
+    async def ApplyProjection(self, request: pb.ApplyProjectionRequest, context: Context) -> pb.ApplyProjectionResponse:
+        view = await self._named(request.change.view, context)
+        async with answering(context):
+            done, told = await self._apply(view, request, context)
+            return pb.ApplyProjectionResponse(projection=await self._tell(view), done=done, outcome="; ".join(told))
+
+    async def ListParkedStreams(
+        self, request: pb.ListParkedStreamsRequest, context: Context
+    ) -> pb.ListParkedStreamsResponse:
+        await self._named(request.view, context)
+        async with answering(context):
+            most = asked_for(request.max_streams, "max_streams", 100)
+            parked = await self._changes.parked(await self._state.pointers.get(request.view))
+        return pb.ListParkedStreamsResponse(streams=[_parked(one) for one in parked[:most]], total=len(parked))
+
+    async def ListActs(self, request: pb.ListActsRequest, context: Context) -> pb.ListActsResponse:
+        if request.view:
+            await self._named(request.view, context)
+        async with answering(context):
+            most = asked_for(request.max_acts, "max_acts", 50)
+            found = await self._acts.latest(MOST)
+        acts = [(revision, act) for revision, act in found if request.view in ("", act.subject)][:most]
+        return pb.ListActsResponse(acts=[pb.RecordedAct(act=act, revision=revision) for revision, act in acts])
+
+    async def RebuildProjection(
+        self, request: pb.RebuildProjectionRequest, context: Context
+    ) -> AsyncIterator[pb.RebuildProjectionResponse]:
+        view, name = await self._named(request.change.view, context), request.change.view
+        async with answering(context):
+            if request.change.WhichOneof("action") not in ("rebuild", "reset"):
+                raise InvalidRequest({"change.action": "must be rebuild or reset"})
+            pointer = await self._state.pointers.get(name)
+            if request.plan_id not in [one.plan_id for one in (pointer.building, pointer.outcome) if one is not None]:
+                await self._apply(view, request, context)
+            try:
+                async for message in until_the_end(self._state, name, request.plan_id):
+                    yield _rebuilt(name, message)
+            except Superseded:
+                raise GenerationUnavailable(name, 0, "was to be rebuilt, but the new generation was dropped") from None
+
+    async def _apply(
+        self, view: Supervisor, request: pb.ApplyProjectionRequest | pb.RebuildProjectionRequest, context: Context
+    ) -> tuple[bool, list[str]]:
+        actor, reason = actor_of(context), request.reason
+        outcome = await self._changes.apply(view.view, request.change, request.plan_id, actor, reason)
+        view.nudge()
+        return outcome
+
+    async def _named(self, view: str, context: Context) -> Supervisor:
+        supervisor = self._supervisors.get(view)
+        if supervisor is None:
             await _no_such_view(context, view)
-        return runner
+        return supervisor
 
     async def VerifyProjections(
         self, request: pb.VerifyProjectionsRequest, context: Context
     ) -> AsyncIterator[pb.VerifyProjectionsResponse]:
-        views: list[View[Any]] = []
-        for name in request.views or sorted(self._runners):
-            if name not in self._runners:
-                await _no_such_view(context, name)
-            views.append(self._runners[name].view)
+        names = request.views or sorted(self._supervisors)
+        views = [(await self._named(name, context)).view for name in names]
         if request.max_differences < 0:
             await refuse(context, InvalidRequest({"max_differences": "must not be negative"}))
         async with answering(context):
@@ -87,25 +152,38 @@ class ProjectionAdmin(ProjectionServiceServicer):
                 found = await self._snapshots.verify(request.max_differences or MOST_LISTED)
                 yield pb.VerifyProjectionsResponse(snapshots=_verdict(found))
 
-    async def _tell(self, runner: Runner) -> pb.Projection:
-        generation = await self._state.generation(runner.view.name)
-        checkpoint = await self._state.checkpoint(runner.view.name)
-        lease = await self._state.lease(runner.view.name, generation)
-        status = Status.PAUSED if await self._state.paused(runner.view.name) else runner.status
+    async def _tell(self, view: Supervisor) -> pb.Projection:
+        name = view.view.name
+        pointer = await self._state.pointers.get(name)
+        checkpoint = await self._state.of_generation(pointer, pointer.generation)
+        lease = await self._state.lease(name, pointer.generation)
         return pb.Projection(
-            view=runner.view.name,
-            status=pb.ProjectionStatus.Value(f"PROJECTION_STATUS_{status.value}"),
-            position=checkpoint.position if checkpoint else 0,
-            head=await self._verifier.head(runner.view),
+            view=name,
+            status=pb.ProjectionStatus.Value(f"PROJECTION_STATUS_{_status(view, pointer, checkpoint)}"),
+            position=checkpoint.vouched if checkpoint else 0,
+            head=await self._verifier.head(view.view),
             lag_ms=lag_ms(checkpoint),
-            events_applied=runner.applied,
-            last_error=runner.last_error,
+            events_applied=view.applied,
+            last_error=view.last_error or (checkpoint.error if checkpoint else ""),
             updated_at=_timestamp(checkpoint.updated_at) if checkpoint else None,
-            parked_streams=await self._state.parked_streams(runner.view.name),
+            parked_streams=await self._state.parked_streams(name),
             owner=":".join(lease.owner.split(":")[:2]) if lease else "",
             epoch=lease.epoch if lease else 0,
-            generation=generation,
+            generation=pointer.generation,
+            kept_generation=pointer.kept.generation if pointer.kept else 0,
+            kept_until=_timestamp(pointer.kept.until) if pointer.kept else None,
+            rebuild=await progress(self._state, pointer),
+            code_changed=pointer.how(pointer.generation).code not in ("", view.code),
         )
+
+
+def _status(view: Supervisor, pointer: Pointer, checkpoint: Checkpoint | None) -> Status:
+    """What the owner says of itself; it may be another process."""
+    if pointer.paused:
+        return Status.PAUSED
+    if view.status in (Status.CATCHING_UP, Status.LIVE, Status.FAILING) or checkpoint is None or not checkpoint.status:
+        return view.status
+    return Status(checkpoint.status)
 
 
 def lag_ms(checkpoint: Checkpoint | None) -> int:
@@ -115,16 +193,16 @@ def lag_ms(checkpoint: Checkpoint | None) -> int:
     return max(0, (now_micros() - checkpoint.caught_up_at) // 1000)
 
 
-def healthy(runner: Runner) -> bool:
+def healthy(view: Supervisor) -> bool:
     """A view that reads, follows, stands by or was paused on purpose is; one that fails or has stopped is not."""
-    return runner.status in (Status.CATCHING_UP, Status.LIVE, Status.STANDBY, Status.PAUSED)
+    return view.status in (Status.CATCHING_UP, Status.LIVE, Status.STANDBY, Status.PAUSED)
 
 
-async def _at_rest(runner: Runner) -> None:
+async def _at_rest(view: Supervisor) -> None:
     """Let the runner of this process notice a pause; one elsewhere does at its next heartbeat."""
     deadline = time.monotonic() + NOTICED_WITHIN
-    while runner.status is not Status.PAUSED and time.monotonic() < deadline:
-        runner.nudge()
+    while view.status is not Status.PAUSED and time.monotonic() < deadline:
+        view.nudge()
         await asyncio.sleep(0.02)
 
 
@@ -147,6 +225,44 @@ def _verdict(found: Result) -> pb.VerifyResult:
             pb.Difference(key=x.key, field=x.field, expected_json=to_json(x.expected), actual_json=to_json(x.actual))
             for x in found.listed
         ],
+    )
+
+
+def _rebuilt(view: str, message: pb.RebuildProgress | Outcome) -> pb.RebuildProjectionResponse:
+    if isinstance(message, pb.RebuildProgress):
+        return pb.RebuildProjectionResponse(progress=message)
+    return pb.RebuildProjectionResponse(
+        result=pb.RebuildResult(
+            view=view,
+            from_generation=message.from_generation,
+            to_generation=message.to_generation,
+            events=message.events,
+            documents=message.documents,
+            seconds=message.micros / 1e6,
+            verified=message.verified,
+            differences=message.differences,
+            switched=message.switched,
+            failure=message.failure,
+        )
+    )
+
+
+def asked_for(number: int, name: str, default: int) -> int:
+    """How many are wanted. Raises `InvalidRequest`."""
+    if not 0 <= number <= MOST:
+        raise InvalidRequest({name: f"must be from 0 to {MOST}"})
+    return number or default
+
+
+def _parked(one: ParkedStream) -> pb.ParkedStream:
+    return pb.ParkedStream(
+        stream=one.failed.stream,
+        revision=one.failed.revision,
+        position=one.failed.position,
+        event_type=one.failed.event_type,
+        error=one.failed.error or "",
+        waiting=one.waiting,
+        parked_at=_timestamp(one.parked_at),
     )
 
 

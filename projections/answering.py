@@ -30,6 +30,10 @@ def actor_of(context: Context) -> str:
 CODES = {
     "VIEW_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "SUBSCRIPTION_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "REBUILD_RUNNING": grpc.StatusCode.FAILED_PRECONDITION,
+    "GENERATION_UNAVAILABLE": grpc.StatusCode.FAILED_PRECONDITION,
+    "ROLLBACK_STALE": grpc.StatusCode.FAILED_PRECONDITION,
+    "STREAM_NOT_PARKED": grpc.StatusCode.NOT_FOUND,
     "PLAN_OUTDATED": grpc.StatusCode.ABORTED,
     "FIELD_INVALID": grpc.StatusCode.INVALID_ARGUMENT,
     "PAGE_TOKEN_INVALID": grpc.StatusCode.INVALID_ARGUMENT,

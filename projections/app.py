@@ -14,9 +14,10 @@ from pymongo.errors import PyMongoError
 
 from projections import admin, subscriptions
 from projections.acts import Acts
+from projections.changes import Changes
 from projections.config import Settings
-from projections.runner import Runner
 from projections.snapshots import SnapshotVerifier
+from projections.supervisor import Supervisor
 from projections.verify import Verifier
 from projections.views import VIEWS
 from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServicer_to_server
@@ -56,11 +57,20 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
     try:
         await _stores_answer(Log(client), mongo, settings.start_within)
         database = mongo[settings.mongo_database]
-        runners = [Runner(view, client, database, settings) for view in VIEWS]
+        acts, state = Acts(client), ViewState(database)
+        supervisors = [Supervisor(view, client, database, settings) for view in VIEWS]
+        changes = Changes(database, Log(client), acts, settings)
         verifier, snapshots = Verifier(client, database), SnapshotVerifier(client)
-        views = admin.ProjectionAdmin(runners, ViewState(database), verifier, snapshots)
+        views = admin.ProjectionAdmin(
+            supervisors=supervisors,
+            state=state,
+            verifier=verifier,
+            snapshots=snapshots,
+            changes=changes,
+            acts=acts,
+        )
         add_ProjectionServiceServicer_to_server(views, server)
-        groups = subscriptions.SubscriptionAdmin(Groups(client), Acts(client))
+        groups = subscriptions.SubscriptionAdmin(Groups(client), acts)
         add_SubscriptionServiceServicer_to_server(groups, server)
         status = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
@@ -69,7 +79,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
         await status.set("", health_pb2.HealthCheckResponse.SERVING)
         for service in SERVICES:
             await status.set(service, health_pb2.HealthCheckResponse.SERVING)
-        async with _running(runners), _watched(runners, status):
+        async with _running(supervisors), _watched(supervisors, status):
             yield f"{settings.host}:{bound}"
         await status.enter_graceful_shutdown()
         await server.stop(settings.grace)
@@ -103,20 +113,20 @@ async def _ping(mongo: AsyncMongoClient[dict[str, object]]) -> None:
 
 
 @asynccontextmanager
-async def _running(runners: list[Runner]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(runner.run(), name=runner.view.name) for runner in runners]
+async def _running(views: list[Supervisor]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(view.run(), name=view.view.name) for view in views]
     try:
         yield
     finally:
-        for runner in runners:
-            runner.stop()
+        for view in views:
+            view.stop()
         await asyncio.gather(*tasks)
 
 
 @asynccontextmanager
-async def _watched(runners: list[Runner], status: health.aio.HealthServicer) -> AsyncIterator[None]:
+async def _watched(views: list[Supervisor], status: health.aio.HealthServicer) -> AsyncIterator[None]:
     """Health per view, by its name."""
-    watching = asyncio.create_task(_watch(runners, status))
+    watching = asyncio.create_task(_watch(views, status))
     try:
         yield
     finally:
@@ -125,9 +135,9 @@ async def _watched(runners: list[Runner], status: health.aio.HealthServicer) -> 
             await watching
 
 
-async def _watch(runners: list[Runner], status: health.aio.HealthServicer) -> None:
+async def _watch(views: list[Supervisor], status: health.aio.HealthServicer) -> None:
     response = health_pb2.HealthCheckResponse
     while True:
-        for runner in runners:
-            await status.set(runner.view.name, response.SERVING if admin.healthy(runner) else response.NOT_SERVING)
+        for view in views:
+            await status.set(view.view.name, response.SERVING if admin.healthy(view) else response.NOT_SERVING)
         await asyncio.sleep(LOOK_EVERY)

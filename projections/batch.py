@@ -1,7 +1,8 @@
 """One batch into one view: fold in memory, write each changed document once, guarded by its old position."""
 
+import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +23,11 @@ from server.eventstore.registry import DomainEvent
 log = structlog.get_logger()
 
 Document = dict[str, Any]
+Write = InsertOne[Document] | ReplaceOne[Document] | DeleteOne
 MOST_TRIES = 5
 DUPLICATE_KEY = 11000
 NEVER = 2**63
-NEVER = 2**64
+CHUNK = 40  # documents in one write while readers are to be spared
 
 
 class Contested(Exception):  # it names what happened
@@ -39,6 +41,17 @@ class Held:
     stored: int | None
     position: int
     body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The documents that one of several workers has: by a hash of the key, so that a key's events keep their order."""
+
+    part: int = 0
+    parts: int = 1
+
+    def has(self, key: str) -> bool:
+        return self.parts == 1 or zlib.crc32(key.encode()) % self.parts == self.part
 
 
 def _beginnings(decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent] | None, str]]) -> set[str]:
@@ -58,12 +71,21 @@ class Applier:
     """Applies batches. What it wrote last it remembers, so that a document is seldom read twice."""
 
     def __init__(
-        self, view: View[Any], documents: AsyncCollection[Document], lot: ParkingLot, *, most_cached: int = 10_000
+        self,
+        view: View[Any],
+        documents: AsyncCollection[Document],
+        lot: ParkingLot,
+        *,
+        most_cached: int = 10_000,
+        share: Share = Share(),
+        between_chunks: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._view = view
         self._documents = documents
         self._lot = lot
         self._most = most_cached
+        self._share = share
+        self._between_chunks = between_chunks
         self._cache: OrderedDict[str, tuple[int, Any]] = OrderedDict()
         self.skipped = 0
         self.last_error = ""
@@ -92,6 +114,8 @@ class Applier:
         decoded: list[tuple[RecordedEvent, Recorded[DomainEvent] | None, str]] = []
         failed: dict[int, Exception] = {}
         for event in events:
+            if position_of(event) in self._lot.skipped:
+                continue
             try:
                 recorded = codec.recorded(event)
                 handled = self._view.handler(recorded)
@@ -101,7 +125,7 @@ class Applier:
                 failed[position_of(event)] = error
                 decoded.append((event, None, ""))
             else:
-                if handled is not None:
+                if handled is not None and self._share.has(handled[0]):
                     decoded.append((event, recorded, handled[0]))
         return decoded, failed
 
@@ -157,7 +181,7 @@ class Applier:
 
     async def _write(self, held: dict[str, Held]) -> bool:
         """All changed documents in one go; False if one of them is not as it was held."""
-        writes: list[InsertOne[Document] | ReplaceOne[Document] | DeleteOne] = []
+        writes: list[Write] = []
         guarded = 0
         for key, document in held.items():
             if document.position == document.stored:
@@ -172,15 +196,27 @@ class Applier:
                 writes.append(DeleteOne(guard))
             else:
                 writes.append(ReplaceOne(guard, {"_id": key, "position": document.position, **document.body}))
-        if not writes:
-            return True
         try:
-            done = await self._documents.bulk_write(writes, ordered=False)
+            return await self._write_all(writes) == guarded
         except BulkWriteError as error:
             if all(problem["code"] == DUPLICATE_KEY for problem in error.details["writeErrors"]):
                 return False
             raise
-        return done.matched_count + done.deleted_count == guarded
+
+    async def _write_all(self, writes: list[Write]) -> int:
+        """How many guards held."""
+        held, size = 0, CHUNK if self._between_chunks else max(1, len(writes))
+        for start in range(0, len(writes), size):
+            done = await self._documents.bulk_write(writes[start : start + size], ordered=False)
+            held += done.matched_count + done.deleted_count
+            if self._between_chunks:
+                await self._between_chunks()
+        return held
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """They were changed by somebody else in agreement with the runner."""
+        for key in keys:
+            self._cache.pop(key, None)
 
     def _remember(self, held: dict[str, Held]) -> None:
         for key, document in held.items():

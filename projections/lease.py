@@ -53,20 +53,31 @@ class Keeper:
         self._lease = lease
 
     async def acquire(
-        self, view: str, generation: int, stop: asyncio.Event, standing_by: Callable[[Lease], None]
+        self,
+        view: str,
+        generation: int,
+        stop: asyncio.Event,
+        standing_by: Callable[[Lease], None],
+        *,
+        part: int = 0,
+        stranger: bool = False,
     ) -> Checkpoint | None:
-        """Wait for the view to be ours; None if told to stop first."""
+        """Wait for the view to be ours; None if told to stop first.
+
+        A `stranger` lets everybody else go first: it takes only what was silent for twice the time of a lease.
+        """
+        patience = 2 * self._lease if stranger else self._lease
         seen: Lease | None = None
         seen_at = 0.0
         while not stop.is_set():
-            lease = await self._state.lease(view, generation)
+            lease = await self._state.lease(view, generation, part)
             if lease != seen:
                 seen, seen_at = lease, time.monotonic()
-            silent = time.monotonic() - seen_at >= self._lease
+            silent = time.monotonic() - seen_at >= patience
             if lease is None or lease.owner == self._owner:
-                return await self._state.take_over(view, generation, self._owner)
-            if lease.owner == "" or silent or gone(lease.owner):
-                claimed = await self._state.claim(view, generation, self._owner, lease)
+                return await self._state.take_over(view, generation, self._owner, part=part)
+            if silent or (not stranger and (lease.owner == "" or gone(lease.owner))):
+                claimed = await self._state.claim(view, generation, self._owner, lease, part=part)
                 if claimed is not None:
                     return claimed
                 continue  # somebody was quicker, or the owner was alive after all

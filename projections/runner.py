@@ -1,4 +1,4 @@
-"""Follows the log for one view: subscribe, batch, apply, checkpoint, for ever.
+"""Follows the log for one generation of a view: subscribe, batch, apply, checkpoint, for ever.
 
 The checkpoint goes last: a crash before it replays a batch, and a replay changes nothing.
 """
@@ -6,23 +6,26 @@ The checkpoint goes last: a crash before it replays a batch, and a replay change
 import asyncio
 import random
 import time
-from contextlib import suppress
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
 import structlog
-from esdbclient import CaughtUp, Checkpoint
+from esdbclient import CaughtUp, Checkpoint, RecordedEvent
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from esdbclient.exceptions import EventStoreDBClientException
 from prometheus_client import Counter, Gauge
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
-from projections.batch import Applier, Contested
+from projections.batch import Applier, Contested, Share
 from projections.config import Settings
 from projections.failure import ParkingLot
 from projections.lease import Keeper, this_process
+from projections.pace import Pace
 from projections.source import Broken, Source
 from projections.view import View
 from server.eventstore.reading import being_cancelled, position_of
@@ -42,6 +45,13 @@ PARKED = Gauge("orderstream_projection_parked_streams", "Streams held back after
 FIRST_PAUSE = 0.1  # seconds
 
 
+class Astray(Exception):  # it names what happened
+    """The log is not the one that the checkpoint was made of: it was restored from an older backup, or replaced."""
+
+
+Errand = Callable[[Applier, ParkingLot, state.Checkpoint], Awaitable[None]]
+
+
 class Status(StrEnum):
     """The names are those of ProjectionStatus without its prefix."""
 
@@ -54,15 +64,29 @@ class Status(StrEnum):
 
 
 class Runner:
-    """One view in one process: stands by until it is the owner, then follows, until it is told to stop.
+    """One generation of a view in one process: stands by until it is the owner, then follows, until told to stop.
 
-    Whatever goes wrong, it begins anew from the checkpoint after a pause; `status` and `last_error` tell.
+    Whatever goes wrong, it begins anew from the checkpoint after a pause; `status` and `last_error` tell. Without a
+    `generation` it is the live one. Of several workers that share a generation this is number `part`. With a `pace`
+    it fills, slowly enough for readers, until it has caught up. A `stranger` to the code that made the generation
+    takes it only when nobody else does.
     """
 
     def __init__(
-        self, view: View[Any], client: AsyncEventStoreDBClient, database: AsyncDatabase[Any], settings: Settings
+        self,
+        view: View[Any],
+        client: AsyncEventStoreDBClient,
+        database: AsyncDatabase[Any],
+        settings: Settings,
+        *,
+        generation: int | None = None,
+        part: int = 0,
+        parts: int = 1,
+        pace: Pace | None = None,
+        stranger: bool = False,
     ) -> None:
         self.view = view
+        self.part = part
         self.status = Status.STOPPED
         self.applied = 0
         self.last_error = ""
@@ -74,6 +98,13 @@ class Runner:
         self._state = ViewState(database)
         self._keeper = Keeper(self._state, this_process(), settings.lease)
         self._log = Log(client)
+        self._generation = generation
+        self.share = Share(part, parts)
+        self.lot = ParkingLot(database, view.name, generation or 0, part)
+        self._filling = pace
+        self._stranger = stranger
+        self._errands: deque[Errand] = deque()
+        self._beaten_at = 0.0
         self._stop = asyncio.Event()
         self._source: Source | None = None
         self._last_batch = 0.0
@@ -89,6 +120,36 @@ class Runner:
         if self._source is not None:
             self._source.wake()
 
+    @property
+    def owns(self) -> bool:
+        """Whether this process runs the view, as far as it knows; the checkpoint's epoch knows better."""
+        return self.checkpoint is not None and self.status in (Status.CATCHING_UP, Status.LIVE)
+
+    async def between_batches(self, errand: Errand) -> None:
+        """Have something done while nobody else writes. It must not take long. Raises `Fenced` if the view is lost."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def tried(applier: Applier, lot: ParkingLot, checkpoint: state.Checkpoint) -> None:
+            try:
+                await errand(applier, lot, checkpoint)
+            except Exception as error:  # noqa: BLE001  # it is for whoever sent the errand
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        epoch = self.epoch
+        self._errands.append(tried)
+        self.nudge()
+        while not done.done():
+            await asyncio.wait({done}, timeout=self._settings.heartbeat)
+            if not done.done() and (not self.owns or self.epoch != epoch):
+                raise Fenced(f"{self.view.name} was lost before it could be mended")
+        done.result()
+
+    @property
+    def epoch(self) -> int:
+        return 0 if self.checkpoint is None else self.checkpoint.epoch
+
     async def run(self) -> None:
         pause = FIRST_PAUSE
         try:
@@ -98,7 +159,7 @@ class Runner:
                     await self._own_and_follow()
                 except Fenced as fenced:
                     log.warning("view given up", view=self.view.name, reason=str(fenced))
-                except (ServiceFailure, EventStoreDBClientException, PyMongoError, Contested, Broken) as error:
+                except (ServiceFailure, EventStoreDBClientException, PyMongoError, Contested, Broken, Astray) as error:
                     pause = FIRST_PAUSE if self.applied > before else pause
                     await self._failed(error, pause)
                 except asyncio.CancelledError as error:
@@ -122,6 +183,13 @@ class Runner:
         self.last_error = f"{type(error).__name__}: {error}"
         RESTARTS.labels(self.view.name).inc()
         log.warning("projection begins anew", view=self.view.name, error=self.last_error, pause=pause)
+        if self.checkpoint is not None:
+            astray = isinstance(error, Astray)
+            self.checkpoint = replace(
+                self.checkpoint, status=str(self.status), error=self.last_error, astray=astray or self.checkpoint.astray
+            )
+            with suppress(PyMongoError):  # then that is told when the view store answers again
+                await self._state.tell(self.checkpoint)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
@@ -133,8 +201,10 @@ class Runner:
                 await asyncio.wait_for(self._stop.wait(), self._settings.lease / 10)
             if self._stop.is_set():
                 return
-        generation = await self._state.generation(name)
-        self.checkpoint = await self._keeper.acquire(name, generation, self._stop, self._standing_by)
+        generation = self._generation or await self._state.generation(name)
+        self.checkpoint = await self._keeper.acquire(
+            name, generation, self._stop, self._standing_by, part=self.part, stranger=self._stranger
+        )
         if self.checkpoint is not None:
             await self._follow(generation)
 
@@ -146,25 +216,73 @@ class Runner:
     async def _follow(self, generation: int) -> None:
         view, settings = self.view, self._settings
         assert self.checkpoint is not None, "a view is owned before it is followed"
+        await self._know_the_log(self.checkpoint)
         documents = self._state.documents(view.name, generation)
         for index in INDEXES[view.name]:
             await documents.create_index(list(index))
-        lot = ParkingLot(self._database, view.name, generation)
+        self.lot = lot = ParkingLot(self._database, view.name, generation, self.part)
         await lot.load()
-        applier = Applier(view, documents, lot, most_cached=settings.cached_documents)
+        self._errands.clear()
+        applier = Applier(
+            view,
+            documents,
+            lot,
+            most_cached=settings.cached_documents,
+            share=self.share,
+            between_chunks=None if self._filling is None else self._between_chunks,
+        )
         self._missed = None
         async with Source(self._client, view, self.checkpoint.position, settings.prefetched) as self._source:
             self.status = Status.CATCHING_UP
             while not self._stop.is_set():
                 await self._step(self._source, applier, lot)
+                while self._errands:
+                    await self._errands.popleft()(applier, lot, self.checkpoint)
+
+    async def _know_the_log(self, checkpoint: state.Checkpoint) -> None:
+        """Raises `Astray` if this is not the log that the checkpoint was made of.
+
+        An event that is no longer there, scavenged for instance, tells nothing; another one in its place does.
+        """
+        head = await self._log.head()
+        if checkpoint.position > head:
+            raise Astray(f"the checkpoint is at {checkpoint.position}, ahead of the log's end at {head}: rebuild it")
+        if not checkpoint.mark:
+            return
+        async with aclosing(self._log.after(checkpoint.marked - 1, "", limit=1)) as reading:
+            async for event in reading:
+                if position_of(event) == checkpoint.marked and str(event.id) != checkpoint.mark:
+                    raise Astray(f"the event at {checkpoint.marked} is not the one the view was made of: rebuild it")
+
+    async def _between_chunks(self) -> None:
+        """In the midst of a large batch: let readers go first, and give a sign of life."""
+        assert self._filling is not None, "only who fills writes in chunks"
+        assert self.checkpoint is not None, "a view is owned before it is filled"
+        await self._filling.pause()
+        if time.monotonic() - self._beaten_at > self._settings.heartbeat:
+            self._beaten_at = time.monotonic()
+            await self._state.beat(self.checkpoint)
+
+    async def _taken(self, source: Source, *, live: bool) -> list[RecordedEvent]:
+        """The items of the next batch; a large one while filling, so that a document is seldom written twice."""
+        settings = self._settings
+        if live or self._filling is None:
+            return await source.batch(settings.most_live if live else settings.most_behind, settings.heartbeat)
+        items = await source.batch(settings.most_filling, settings.heartbeat)
+        while items and len(items) < settings.most_filling and not isinstance(items[-1], CaughtUp):
+            more = await source.batch(settings.most_filling - len(items), settings.heartbeat)
+            items += more
+            if not more:
+                break
+        return items
 
     async def _step(self, source: Source, applier: Applier, lot: ParkingLot) -> None:
-        settings, before = self._settings, self.checkpoint
+        before = self.checkpoint
         assert before is not None, "a view is owned before it steps"
         live = self.status is Status.LIVE
         if live:
-            await self._pace()
-        items = await source.batch(settings.most_live if live else settings.most_behind, settings.heartbeat)
+            await self._collect()
+        items = await self._taken(source, live=live)
         events = [item for item in items if not isinstance(item, Checkpoint | CaughtUp)]
         if events:
             await applier.apply(events)
@@ -176,19 +294,27 @@ class Runner:
             reached = await self._listen(before.position)
         live = live or any(isinstance(item, CaughtUp) for item in items)
         whole = live and source.empty() and self._missed is None
+        position = max(before.position, reached)
+        self.status = Status.LIVE if live else Status.CATCHING_UP
+        self.last_error = lot.last_error
         after = replace(
             before,
-            position=max(before.position, reached),
+            position=position,
             caught_up_at=now if whole else before.caught_up_at,
             updated_at=now_micros(),
+            moved_at=now if position > before.position else before.moved_at,
             parked=len(lot.first),
+            events=before.events + len(events),
+            status=str(self.status),
+            error=self.last_error,
+            marked=position_of(events[-1]) if events else before.marked,
+            mark=str(events[-1].id) if events else before.mark,
+            astray=False,
         )
         await self._state.advance(after)
         self.checkpoint = after
-        self.status = Status.LIVE if live else Status.CATCHING_UP
         self.applied += len(events)
         self.parked_streams = len(lot.first)
-        self.last_error = lot.last_error or self.last_error
         POSITION.labels(self.view.name).set(after.position)
         APPLIED.labels(self.view.name).inc(len(events))
         PARKED.labels(self.view.name).set(self.parked_streams)
@@ -205,7 +331,7 @@ class Runner:
         self._missed = ahead.next_event
         return ahead.whole_until
 
-    async def _pace(self) -> None:
+    async def _collect(self) -> None:
         """After a pause the next event is taken at once; in a flood they are taken together."""
         await asyncio.sleep(max(0.0, self._last_batch + self._settings.pace - time.monotonic()))
         self._last_batch = time.monotonic()

@@ -16,6 +16,7 @@ from esdbclient import RecordedEvent
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo.asynchronous.database import AsyncDatabase
 
+from projections.failure import Skips
 from projections.view import View, stream_filter
 from server.eventstore import codec
 from server.eventstore.codec import UnknownEventType
@@ -45,7 +46,7 @@ class Difference:
 
 @dataclass(slots=True)
 class Result:
-    """`differences` counts all of them; `listed` holds the first."""
+    """`differences` counts all of them; `listed` holds the first; `parked` of them are streams that do not fold."""
 
     view: str
     documents: int = 0
@@ -53,6 +54,7 @@ class Result:
     streams: int = 0
     checkpoint: int = 0
     differences: int = 0
+    parked: int = 0
     listed: list[Difference] = field(default_factory=list)
 
 
@@ -70,9 +72,10 @@ class _Fold:
     positions: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, tuple[int, Any]] = field(default_factory=dict)
     stuck: set[str] = field(default_factory=set)
+    skipped: set[int] = field(default_factory=set)  # by an operator's word
 
     def take(self, event: RecordedEvent) -> None:
-        if event.stream_name in self.stuck:
+        if event.stream_name in self.stuck or position_of(event) in self.skipped:
             return
         try:
             recorded = codec.recorded(event)
@@ -85,6 +88,7 @@ class _Fold:
             return
         except Exception as error:  # noqa: BLE001  # what fails here is parked in the view: one difference a stream
             self.stuck.add(event.stream_name)
+            self.result.parked += 1
             self.differ(
                 event.stream_name, f"revision {event.stream_position}", f"{type(error).__name__}: {error}", None
             )
@@ -124,16 +128,22 @@ class Verifier:
         self._patience = catch_up_within
         self._log = Log(client)
         self._state = ViewState(database)
+        self._skips = Skips(database)
 
-    async def verify(self, views: Sequence[View[Any]], most: int = 20) -> AsyncIterator[Progress | Result]:
-        """Progress now and then, then one result per view."""
+    async def verify(
+        self, views: Sequence[View[Any]], most: int = 20, *, generation: int | None = None, since: int = 0
+    ) -> AsyncIterator[Progress | Result]:
+        """Progress now and then, then one result per view.
+
+        It looks at the live generation, or at the one that is given; at documents changed behind `since` only.
+        """
         head = await self.head()
-        folds = [_Fold(view, Result(view.name), most) for view in views]
+        folds = [_Fold(view, Result(view.name), most, skipped=await self._skips.of(view.name)) for view in views]
         log = _Reading(self._log, folds)
         async for progress in log.fold(0, head):
             yield progress
         for fold in folds:
-            await self._compare(fold, head)
+            await self._compare(fold, head, generation, since)
         ahead = max((position for fold in folds for position, _ in fold.waiting.values()), default=0)
         if ahead:
             async for progress in log.fold(head, ahead):
@@ -146,17 +156,20 @@ class Verifier:
                 fold.differ(stream, "revision", revision, None)
             yield fold.result
 
-    async def _compare(self, fold: _Fold, head: int) -> None:
+    async def _compare(self, fold: _Fold, head: int, generation: int | None, since: int) -> None:
         name = fold.view.name
-        generation = await self._state.generation(name)
-        fold.result.checkpoint = await self._caught_up(fold.view, head)
-        if fold.result.checkpoint > await self.head():
-            fold.differ("checkpoint", "position", f"at most {await self.head()}", fold.result.checkpoint)
+        generation = generation or await self._state.generation(name)
+        fold.result.checkpoint = await self._caught_up(fold.view, head, generation)
+        end = await self._log.head()  # of everything: a checkpoint also moves over events of others
+        if fold.result.checkpoint > end:
+            fold.differ("checkpoint", "position", f"at most {end}", fold.result.checkpoint)
         seen = set()
         async for document in self._state.documents(name, generation).find({}):
             key, position = document.pop("_id"), document.pop("position")
             seen.add(key)
             fold.result.documents += 1
+            if position <= since:
+                continue
             if position > head:
                 fold.waiting[key] = (position, document)
             elif position != fold.positions.get(key):
@@ -167,12 +180,13 @@ class Verifier:
             if fold.bodies[key] is not None:
                 fold.differ(key, "", fold.bodies[key], None)
 
-    async def _caught_up(self, view: View[Any], head: int) -> int:
+    async def _caught_up(self, view: View[Any], head: int, generation: int) -> int:
         """The checkpoint once it covers `head`, or what it is when patience ends (the comparison then tells)."""
         deadline = time.monotonic() + self._patience
         wanted = await self.head(view, head)
         while True:
-            checkpoint = await self._state.checkpoint(view.name)
+            pointer = await self._state.pointers.get(view.name)
+            checkpoint = await self._state.of_generation(pointer, generation)
             position = 0 if checkpoint is None else checkpoint.position
             if position >= wanted or time.monotonic() > deadline:
                 return position

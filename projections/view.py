@@ -28,12 +28,17 @@ class Handler:
 
 @dataclass(frozen=True)
 class View(Generic[B]):
-    """`categories` are the stream prefixes it follows, without the dash."""
+    """`categories` are the stream prefixes it follows, without the dash.
+
+    With `own_streams` the document of a key is made of the streams `<category>-<key>` and no others, so that it can be
+    folded again without reading the whole log.
+    """
 
     name: str
     key: Key
     categories: tuple[str, ...]
     handlers: dict[type, Handler] = field(default_factory=dict)
+    own_streams: bool = False
 
     def on(
         self, event: type[E], *, key: Callable[[Recorded[E]], str | None] | None = None

@@ -109,7 +109,11 @@ async def processes(settings: Settings) -> AsyncIterator[Part]:
         process = OrderProcess(client, reconciler, _now, at_once=settings.orders_at_once)
         payments.listen(LateAnswers(reconciler, partial(Sender, handler, _now)).told)
         services = CommandServices(
-            handler, Facts(repository), timedelta(seconds=settings.place_within), services=process_routes.SERVICES
+            handler,
+            Facts(repository),
+            EmailClaims(events, repository),
+            timedelta(seconds=settings.place_within),
+            services=process_routes.SERVICES,
         )
 
         async def probe() -> None:

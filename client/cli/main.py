@@ -9,6 +9,7 @@ from client.cli.connect import TARGET
 from client.cli.events import events
 from client.cli.payments import payments
 from client.cli.processes import processes
+from client.cli.projections import projections as projections_
 from client.cli.returns import returns
 from client.cli.subscriptions import subscriptions
 from client.sdk import Addresses
@@ -55,6 +56,7 @@ app.add_typer(shop.stock, name="stock")
 app.add_typer(shop.users, name="users")
 app.add_typer(operate.projections, name="projections")
 app.add_typer(processes, name="processes")
+app.add_typer(projections_, name="projections")
 app.add_typer(subscriptions, name="subscriptions")
 app.add_typer(events, name="events")
 

@@ -1,4 +1,4 @@
-"""`orderstream up|demo|verify|projections|health|embedded`: running it and looking after it."""
+"""`orderstream up|demo|verify|health|embedded`: running it and looking after it."""
 
 import asyncio
 import os
@@ -17,15 +17,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from client.cli.connect import AsJson, call
-from client.cli.output import FAILED, UNAVAILABLE, complain, enum_name, err, out, print_json, run, table, when
+from client.cli.output import FAILED, UNAVAILABLE, complain, err, out, print_json, run, table
 from client.demo.baskets import DataMissingError, baskets_of, product_names, read_rows
 from client.demo.run import Demo, Outcome, ViewsStuckError
 from client.demo.survey import survey
 from client.sdk import OrderstreamClient
 from client.stack import ANY_PORTS, DEFAULT_PORTS, Stack, StackError, stack
-from protos.operations.v1.projections_pb2 import ProjectionStatus, VerifyResult
-
-projections = typer.Typer(no_args_is_help=True, help="The views: how far they are and what ails them.")
+from protos.operations.v1.projections_pb2 import VerifyResult
 
 Data = Annotated[Path, typer.Option(help="Where embedded stores and logs live.")]
 
@@ -199,7 +197,7 @@ def _tell(outcome: Outcome) -> None:
     )
 
 
-# ------------------------------------------------------------------ verify and projections
+# ------------------------------------------------------------------ verify
 
 
 COLUMNS = ("documents", "events", "streams", "checkpoint", "differences")
@@ -245,35 +243,6 @@ async def _verify(shop: OrderstreamClient, views: list[str]) -> dict[str, Verify
                 case "snapshots":
                     results[SNAPSHOTS] = message.snapshots
     return results
-
-
-@projections.command("list")
-def list_projections(as_json: AsJson = False) -> None:
-    """Show every view with its position and lag."""
-    reply = call(lambda shop: shop.operations.ListProjections())
-    if as_json:
-        print_json(reply)
-        return
-    _show(reply.projections)
-
-
-@projections.command("get")
-def get_projection(view: str, as_json: AsJson = False) -> None:
-    """Show one view."""
-    reply = call(lambda shop: shop.operations.GetProjection(view=view))
-    if as_json:
-        print_json(reply)
-        return
-    _show([reply.projection])
-
-
-def _show(found: Any) -> None:
-    rows = table("view", "status", "position", "head", "lag (ms)", "applied", "parked", "checkpoint at", "last error")
-    for x in found:
-        numbers = (x.position, x.head, x.lag_ms, x.events_applied, x.parked_streams)
-        name = enum_name(ProjectionStatus, x.status, "PROJECTION_STATUS_").replace("_", " ")
-        rows.add_row(x.view, name, *(f"{n:,}" for n in numbers), when(x.updated_at), x.last_error)
-    out.print(rows)
 
 
 # ------------------------------------------------------------------ health and embedded

@@ -4,7 +4,9 @@ from projections.view import View
 from server.readmodel.documents import OrderDetail
 from server.readmodel.order_detail import REDUCERS
 
-order_detail: View[OrderDetail] = View("order_detail", key=lambda e: e.data.order_id, categories=("order",))
+order_detail: View[OrderDetail] = View(
+    "order_detail", key=lambda e: e.data.order_id, categories=("order",), own_streams=True
+)
 
 for event, reduce in REDUCERS.items():
     order_detail.on(event)(reduce)

@@ -43,7 +43,7 @@ from server.readmodel.documents import (
     to_micros,
 )
 
-order_list: View[OrderRow] = View("order_list", key=lambda e: e.data.order_id, categories=("order",))
+order_list: View[OrderRow] = View("order_list", key=lambda e: e.data.order_id, categories=("order",), own_streams=True)
 
 
 def changed(row: OrderRow | None, e: Recorded[Any], **fields: Any) -> OrderRow:

@@ -13,7 +13,9 @@ from server.domain.product.events import (
 from server.eventstore.recorded import Recorded
 from server.readmodel.documents import ProductRow, to_micros
 
-product_list: View[ProductRow] = View("product_list", key=lambda e: e.data.sku, categories=("product",))
+product_list: View[ProductRow] = View(
+    "product_list", key=lambda e: e.data.sku, categories=("product",), own_streams=True
+)
 
 
 def changed(row: ProductRow | None, e: Recorded[Any], **fields: Any) -> ProductRow:

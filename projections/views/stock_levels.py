@@ -17,7 +17,7 @@ from server.domain.stock.events import (
 from server.eventstore.recorded import Recorded
 from server.readmodel.documents import StockLevel, to_micros
 
-stock_levels: View[StockLevel] = View("stock_levels", key=lambda e: e.data.sku, categories=("stock",))
+stock_levels: View[StockLevel] = View("stock_levels", key=lambda e: e.data.sku, categories=("stock",), own_streams=True)
 
 
 def moved(

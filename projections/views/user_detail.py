@@ -18,7 +18,9 @@ from server.domain.user.events import (
 from server.eventstore.recorded import Recorded
 from server.readmodel.documents import UserAddress, UserDetail, to_micros
 
-user_detail: View[UserDetail] = View("user_detail", key=lambda e: e.data.user_id, categories=("user",))
+user_detail: View[UserDetail] = View(
+    "user_detail", key=lambda e: e.data.user_id, categories=("user",), own_streams=True
+)
 
 
 def changed(user: UserDetail | None, e: Recorded[Any], **fields: Any) -> UserDetail:

@@ -39,6 +39,7 @@ class CommandServices:
         facts: Facts,
         emails: EmailClaims,
         place_within: timedelta,
+        *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         services: Mapping[str, Mapping[str, Route]] = SERVICES,
     ) -> None:

@@ -87,7 +87,8 @@ class _Watcher:
     async def _read(self) -> None:
         found = await self._state.checkpoint(self._view) or _nothing(self._view)
         now, known = time.monotonic(), self._known
-        if (found.generation, found.epoch) == (known.generation, known.epoch) and found.position <= known.position:
+        same = (found.generation, found.epoch) == (known.generation, known.epoch) and not found.astray
+        if same and found.position <= known.position:
             found = replace(found, position=known.position)  # it may be proved further than it has written down
         else:
             self._moved_at = now

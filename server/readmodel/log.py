@@ -49,6 +49,14 @@ class Log:
             async for event in reading:
                 yield event
 
+    async def count_after(self, position: int, pattern: str, most: int) -> int:
+        """How many events of matching streams lie behind a position, counted up to `most`."""
+        counted = 0
+        async with aclosing(self.after(position, pattern, limit=most)) as reading:
+            async for _ in reading:
+                counted += 1
+        return counted
+
     async def ahead_of(self, position: int, pattern: str) -> Ahead:
         """What a reader that holds all matching events up to `position` has not seen.
 

@@ -1,27 +1,31 @@
-"""Where views stand: which generation is live, and how far it has come. The one place that knows these two collections.
+"""How far each generation of a view has come, and who runs it. The one place that knows collection `checkpoints`.
 
-`projections`   {_id: view, generation, paused}             the pointer that readers follow, and an operator's word
-`checkpoints`   {_id: "<view>.g<generation>", …}            see `Checkpoint` and `Lease`
+`{_id: "<view>.g<generation>", …}`, see `Checkpoint` and `Lease`; where several workers share a generation, the second
+has `<view>.g<generation>.p1`, and so on. Which generation readers see is said by the pointer (`pointer.py`).
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pymongo import ReturnDocument, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError
+
+from server.readmodel.pointer import Pointer, Pointers
 
 Document = dict[str, Any]
-FIRST_GENERATION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """`position`: every followed event up to it is in the view. `caught_up_at`: when that was last all, in µs.
 
-    `parked` counts the streams held back after a failing event: their events are not in the view.
+    `parked` counts the streams held back after a failing event: their events are not in the view. `events` counts what
+    was taken in since the generation began. `moved_at` is when the position last grew. `status` and `error` are what
+    the owner says of itself. `mark` is the id of the event at `marked`, by which a log is known again; a log that is
+    another one makes the checkpoint `astray`: then its position vouches for nothing.
     """
 
     view: str
@@ -30,7 +34,20 @@ class Checkpoint:
     caught_up_at: int
     updated_at: int
     epoch: int
+    part: int = 0
     parked: int = 0
+    events: int = 0
+    moved_at: int = 0
+    status: str = ""
+    error: str = ""
+    marked: int = 0
+    mark: str = ""
+    astray: bool = False
+
+    @property
+    def vouched(self) -> int:
+        """The position up to which readers may rely on the view."""
+        return 0 if self.astray else self.position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +71,22 @@ def collection_name(view: str, generation: int) -> str:
     return f"{view}.g{generation}"
 
 
+def checkpoint_name(view: str, generation: int, part: int = 0) -> str:
+    return f"{view}.g{generation}.p{part}" if part else f"{view}.g{generation}"
+
+
+KEPT_IN_CHECKPOINT = (
+    "position", "caught_up_at", "updated_at", "parked", "events", "moved_at", "status", "error", "marked", "mark",
+    "astray",
+)  # fmt: skip
+
+
 class ViewState:
-    """Reads and moves pointers and checkpoints."""
+    """Reads and moves checkpoints."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         self._database = database
-        self._pointers: AsyncCollection[Document] = database["projections"]
+        self.pointers = Pointers(database)
         self._checkpoints: AsyncCollection[Document] = database["checkpoints"]
         # checkpoint last and journaled: what it vouches for is on disk before it
         self._durable = self._checkpoints.with_options(write_concern=WriteConcern(w=1, j=True))
@@ -68,45 +95,52 @@ class ViewState:
         return self._database[collection_name(view, generation)]
 
     async def generation(self, view: str) -> int:
-        """The live one; the first is made so if there is none yet."""
-        pointer = await self._pointers.find_one({"_id": view})
-        if pointer is None:
-            try:
-                await self._pointers.insert_one({"_id": view, "generation": FIRST_GENERATION})
-            except DuplicateKeyError:
-                return await self.generation(view)
-            return FIRST_GENERATION
-        return int(pointer["generation"])
+        """The live one."""
+        return (await self.pointers.get(view)).generation
 
     async def checkpoint(self, view: str) -> Checkpoint | None:
-        """That of the live generation; None if no process has ever run the view."""
-        pointer = await self._pointers.find_one({"_id": view})
-        generation = FIRST_GENERATION if pointer is None else int(pointer["generation"])
-        found = await self._checkpoints.find_one({"_id": collection_name(view, generation)})
-        return None if found is None else _checkpoint(view, generation, found)
+        """That of the live generation, as readers may rely on it; None if no process has ever run the view."""
+        pointer = await self.pointers.get(view)
+        found = await self.of_generation(pointer, pointer.generation)
+        return None if found is None else replace(found, position=found.vouched)
+
+    async def of_generation(self, pointer: Pointer, generation: int) -> Checkpoint | None:
+        """That of any generation: where the slowest of its workers stands. None if one has never run."""
+        parts = await self.parts(pointer, generation)
+        return None if len(parts) < pointer.how(generation).partitions else slowest(parts)
+
+    async def parts(self, pointer: Pointer, generation: int) -> list[Checkpoint]:
+        """One for each of its workers that has ever run."""
+        view, found = pointer.view, []
+        for part in range(pointer.how(generation).partitions):
+            document = await self._checkpoints.find_one({"_id": checkpoint_name(view, generation, part)})
+            if document is not None:
+                found.append(_checkpoint(view, generation, part, document))
+        return found
 
     async def paused(self, view: str) -> bool:
-        pointer = await self._pointers.find_one({"_id": view})
-        return pointer is not None and bool(pointer.get("paused"))
+        return (await self.pointers.get(view)).paused
 
     async def pause(self, view: str) -> None:
         """Nobody runs the view until it is resumed. Who runs it now is fenced, after the batch at work."""
-        generation = await self.generation(view)
-        await self._pointers.update_one({"_id": view}, {"$set": {"paused": True}})
-        await self.take_over(view, generation)
+        pointer = await self.pointers.change(view, lambda now: replace(now, paused=True))
+        assert pointer is not None, "pausing is always a change"
+        for generation in pointer.followed():
+            for part in range(pointer.how(generation).partitions):
+                await self.take_over(view, generation, part=part)
 
     async def resume(self, view: str) -> None:
-        await self._pointers.update_one({"_id": view}, {"$set": {"paused": False}})
+        await self.pointers.change(view, lambda now: replace(now, paused=False))
 
-    async def lease(self, view: str, generation: int) -> Lease | None:
+    async def lease(self, view: str, generation: int, part: int = 0) -> Lease | None:
         """Who runs the view; None if nobody ever has."""
-        found = await self._checkpoints.find_one({"_id": collection_name(view, generation)})
+        found = await self._checkpoints.find_one({"_id": checkpoint_name(view, generation, part)})
         return None if found is None else _lease(found)
 
-    async def take_over(self, view: str, generation: int, owner: str = "") -> Checkpoint:
+    async def take_over(self, view: str, generation: int, owner: str = "", *, part: int = 0) -> Checkpoint:
         """Begin a new epoch, whoever owns the view: what is written under an older one is fenced from now on."""
         found = await self._durable.find_one_and_update(
-            {"_id": collection_name(view, generation)},
+            {"_id": checkpoint_name(view, generation, part)},
             {
                 "$inc": {"epoch": 1},
                 "$set": {"owner": owner, "updated_at": now_micros()},
@@ -116,61 +150,94 @@ class ViewState:
             return_document=ReturnDocument.AFTER,
         )
         assert found is not None, "an upsert returns what it made"
-        return _checkpoint(view, generation, found)
+        return _checkpoint(view, generation, part, found)
 
-    async def claim(self, view: str, generation: int, owner: str, seen: Lease) -> Checkpoint | None:
+    async def claim(self, view: str, generation: int, owner: str, seen: Lease, *, part: int = 0) -> Checkpoint | None:
         """Begin a new epoch if the lease is still as it was seen; None if its owner lives or another was quicker."""
         found = await self._durable.find_one_and_update(
-            {"_id": collection_name(view, generation), "epoch": seen.epoch, "beats": seen.beats},
+            {"_id": checkpoint_name(view, generation, part), "epoch": seen.epoch, "beats": seen.beats},
             {"$set": {"epoch": seen.epoch + 1, "owner": owner, "updated_at": now_micros()}},
             return_document=ReturnDocument.AFTER,
         )
-        return None if found is None else _checkpoint(view, generation, found)
+        return None if found is None else _checkpoint(view, generation, part, found)
 
     async def parked_streams(self, view: str) -> int:
         """How many streams the live generation holds back after a failing event."""
-        owner = collection_name(view, await self.generation(view))
-        return len(await self._database["parked"].distinct("stream", {"owner": owner}))
+        pointer = await self.pointers.get(view)
+        owners = owners_of(pointer, pointer.generation)
+        return len(await self._database["parked"].distinct("stream", {"owner": {"$in": owners}}))
 
     async def is_parked(self, view: str, generation: int, position: int) -> bool:
         """Whether the event at a position is held back."""
-        key = f"{collection_name(view, generation)}:{position}"
-        return await self._database["parked"].find_one({"_id": key}, {"_id": 1}) is not None
+        owners = owners_of(await self.pointers.get(view), generation)
+        keys = [f"{owner}:{position}" for owner in owners]
+        return await self._database["parked"].find_one({"_id": {"$in": keys}}, {"_id": 1}) is not None
 
     async def release(self, checkpoint: Checkpoint) -> None:
         """Let another process take the view at once. Nothing happens if it has."""
-        key = collection_name(checkpoint.view, checkpoint.generation)
-        await self._durable.update_one({"_id": key, "epoch": checkpoint.epoch}, {"$set": {"owner": ""}})
+        await self._durable.update_one(_under_its_epoch(checkpoint), {"$set": {"owner": "", "status": ""}})
+
+    async def tell(self, checkpoint: Checkpoint) -> None:
+        """Say how the owner is, without a sign of life. Nothing happens if it is the owner no longer."""
+        said = {"status": checkpoint.status, "error": checkpoint.error, "astray": checkpoint.astray}
+        await self._checkpoints.update_one(_under_its_epoch(checkpoint), {"$set": said})
+
+    async def beat(self, checkpoint: Checkpoint) -> None:
+        """A sign of life in the midst of long work. Raises `Fenced` if its epoch is over."""
+        done = await self._checkpoints.update_one(
+            _under_its_epoch(checkpoint), {"$inc": {"beats": 1}, "$set": {"updated_at": now_micros()}}
+        )
+        if not done.matched_count:
+            raise _fenced(checkpoint)
 
     async def advance(self, checkpoint: Checkpoint) -> None:
         """Write it, which is also the owner's sign of life. Raises `Fenced` if its epoch is over."""
         done = await self._durable.update_one(
-            {"_id": collection_name(checkpoint.view, checkpoint.generation), "epoch": checkpoint.epoch},
-            {
-                "$set": {
-                    "position": checkpoint.position,
-                    "caught_up_at": checkpoint.caught_up_at,
-                    "updated_at": checkpoint.updated_at,
-                    "parked": checkpoint.parked,
-                },
-                "$inc": {"beats": 1},
-            },
+            _under_its_epoch(checkpoint),
+            {"$set": {name: getattr(checkpoint, name) for name in KEPT_IN_CHECKPOINT}, "$inc": {"beats": 1}},
         )
         if not done.matched_count:
-            raise Fenced(f"{checkpoint.view} belongs to another process since epoch {checkpoint.epoch}")
+            raise _fenced(checkpoint)
+
+    async def forget(self, pointer: Pointer, generation: int) -> None:
+        """Remove what is known of a generation that nobody may come back to."""
+        owners = owners_of(pointer, generation)
+        await self._database["parked"].delete_many({"owner": {"$in": owners}})
+        await self._checkpoints.delete_many({"_id": {"$in": owners}})
+
+
+def owners_of(pointer: Pointer, generation: int) -> list[str]:
+    return [checkpoint_name(pointer.view, generation, part) for part in range(pointer.how(generation).partitions)]
+
+
+def slowest(parts: Iterable[Checkpoint]) -> Checkpoint:
+    """Where a generation stands that several workers share: as far as the one that is least far."""
+    parts = list(parts)
+    behind = min(parts, key=lambda part: part.vouched)
+    return replace(
+        behind,
+        caught_up_at=min(part.caught_up_at for part in parts),
+        epoch=sum(part.epoch for part in parts),
+        parked=sum(part.parked for part in parts),
+        events=min(part.events for part in parts),  # each of them is brought every event
+        error=next((part.error for part in parts if part.error), ""),
+        astray=any(part.astray for part in parts),
+    )
+
+
+def _under_its_epoch(checkpoint: Checkpoint) -> Document:
+    key = checkpoint_name(checkpoint.view, checkpoint.generation, checkpoint.part)
+    return {"_id": key, "epoch": checkpoint.epoch}
+
+
+def _fenced(checkpoint: Checkpoint) -> Fenced:
+    return Fenced(f"{checkpoint.view} belongs to another process since epoch {checkpoint.epoch}")
 
 
 def _lease(found: Document) -> Lease:
     return Lease(owner=found["owner"], epoch=found["epoch"], beats=found["beats"])
 
 
-def _checkpoint(view: str, generation: int, found: Document) -> Checkpoint:
-    return Checkpoint(
-        view=view,
-        generation=generation,
-        position=found["position"],
-        caught_up_at=found["caught_up_at"],
-        updated_at=found["updated_at"],
-        epoch=found["epoch"],
-        parked=found.get("parked", 0),
-    )
+def _checkpoint(view: str, generation: int, part: int, found: Document) -> Checkpoint:
+    known = {name: found[name] for name in KEPT_IN_CHECKPOINT if name in found}
+    return Checkpoint(view=view, generation=generation, part=part, epoch=found["epoch"], **known)

@@ -11,17 +11,24 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo.asynchronous.database import AsyncDatabase
 from uuid_utils import uuid7
 
+from projections.acts import Acts
+from projections.changes import Changes
 from projections.config import Settings
 from projections.runner import Runner, Status
+from projections.supervisor import Supervisor
 from projections.view import View
+from protos.operations.v1 import projections_pb2 as pb
 from server.domain.order.events import OrderEvent
 from server.eventstore import codec
 from server.readmodel.log import Log
+from server.readmodel.pointer import Outcome, Pointer
 from server.readmodel.state import ViewState
 from tests.support.eventually import eventually
 from tests.support.orders import confirmed, created, line_added, order_line, placed
 
-QUICK = Settings(heartbeat=0.05, lease=0.5, pace=0.0, longest_pause=0.2)
+QUICK = Settings(
+    heartbeat=0.05, lease=0.5, pace=0.0, longest_pause=0.2, look_every=0.05, grace_of_readers=0.2, most_filling=50
+)
 Documents = dict[str, dict[str, Any]]
 
 
@@ -64,6 +71,66 @@ async def run(
     finally:
         runner.stop()
         await task
+
+
+@asynccontextmanager
+async def supervised(
+    view: View[Any], client: AsyncEventStoreDBClient, mongo: AsyncDatabase[Any], settings: Settings = QUICK
+) -> AsyncIterator[Supervisor]:
+    """As a process runs it: whatever generations there are, and rebuilds."""
+    supervisor = Supervisor(view, client, mongo, settings)
+    task = asyncio.create_task(supervisor.run())
+    try:
+        yield supervisor
+    finally:
+        supervisor.stop()
+        await task
+
+
+class Operator:
+    """What an operator asks for, as the service does it."""
+
+    def __init__(
+        self,
+        view: View[Any],
+        client: AsyncEventStoreDBClient,
+        mongo: AsyncDatabase[Any],
+        settings: Settings = QUICK,
+    ) -> None:
+        self.view = view
+        self.state = ViewState(mongo)
+        self.changes = Changes(mongo, Log(client), Acts(client), settings)
+
+    def change(self, **action: Any) -> pb.ProjectionChange:
+        return pb.ProjectionChange(view=self.view.name, **action)
+
+    async def apply(self, **action: Any) -> str:
+        """Plan and apply; the plan's id."""
+        change = self.change(**action)
+        plan = await self.changes.plan(self.view, change)
+        await self.changes.apply(self.view, change, plan.id, "ann", "a test")
+        return plan.id
+
+    async def outcome(self, **action: Any) -> tuple[bool, list[str]]:
+        """Plan and apply; whether it is done, and what has come of it."""
+        change = self.change(**action)
+        plan = await self.changes.plan(self.view, change)
+        return await self.changes.apply(self.view, change, plan.id, "ann", "a test")
+
+    async def rebuilt(self, **action: Any) -> Outcome:
+        """Apply and wait for the end."""
+        plan_id = await self.apply(**action or {"rebuild": pb.Rebuild()})
+
+        async def outcome() -> Outcome | None:
+            found = (await self.state.pointers.get(self.view.name)).outcome
+            return found if found is not None and found.plan_id == plan_id else None
+
+        ended = await eventually(outcome, within=60)
+        assert ended is not None
+        return ended
+
+    async def pointer(self) -> Pointer:
+        return await self.state.pointers.get(self.view.name)
 
 
 async def reached(mongo: AsyncDatabase[Any], view: View[Any], position: int) -> None:

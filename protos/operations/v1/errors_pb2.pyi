@@ -30,6 +30,14 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """ABORTED: what the plan was made of has changed; plan again. Metadata: plan_id, and current: the plan's id as of now."""
     ERROR_REASON_SUBSCRIPTION_NOT_FOUND: _ErrorReason.ValueType  # 3
     """NOT_FOUND. Metadata: source, group."""
+    ERROR_REASON_REBUILD_RUNNING: _ErrorReason.ValueType  # 4
+    """FAILED_PRECONDITION: a rebuild of the view is under way. Metadata: view, generation, plan_id."""
+    ERROR_REASON_GENERATION_UNAVAILABLE: _ErrorReason.ValueType  # 5
+    """FAILED_PRECONDITION: there is no such generation, or readers see it. Metadata: view, generation."""
+    ERROR_REASON_ROLLBACK_STALE: _ErrorReason.ValueType  # 6
+    """FAILED_PRECONDITION: the kept generation does not follow the log. Metadata: view, generation, position, live_position."""
+    ERROR_REASON_STREAM_NOT_PARKED: _ErrorReason.ValueType  # 7
+    """NOT_FOUND: the view holds no such stream back. Metadata: view, stream."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -42,4 +50,12 @@ ERROR_REASON_PLAN_OUTDATED: ErrorReason.ValueType  # 2
 """ABORTED: what the plan was made of has changed; plan again. Metadata: plan_id, and current: the plan's id as of now."""
 ERROR_REASON_SUBSCRIPTION_NOT_FOUND: ErrorReason.ValueType  # 3
 """NOT_FOUND. Metadata: source, group."""
+ERROR_REASON_REBUILD_RUNNING: ErrorReason.ValueType  # 4
+"""FAILED_PRECONDITION: a rebuild of the view is under way. Metadata: view, generation, plan_id."""
+ERROR_REASON_GENERATION_UNAVAILABLE: ErrorReason.ValueType  # 5
+"""FAILED_PRECONDITION: there is no such generation, or readers see it. Metadata: view, generation."""
+ERROR_REASON_ROLLBACK_STALE: ErrorReason.ValueType  # 6
+"""FAILED_PRECONDITION: the kept generation does not follow the log. Metadata: view, generation, position, live_position."""
+ERROR_REASON_STREAM_NOT_PARKED: ErrorReason.ValueType  # 7
+"""NOT_FOUND: the view holds no such stream back. Metadata: view, stream."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

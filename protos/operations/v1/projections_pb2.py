@@ -23,45 +23,92 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from protos.operations.v1 import events_pb2 as protos_dot_operations_dot_v1_dot_events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&protos/operations/v1/projections.proto\x12\roperations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x02\n\nProjection\x12\x0c\n\x04view\x18\x01 \x01(\t\x12/\n\x06status\x18\x02 \x01(\x0e\x32\x1f.operations.v1.ProjectionStatus\x12\x10\n\x08position\x18\x03 \x01(\x04\x12\x0c\n\x04head\x18\x04 \x01(\x04\x12\x0e\n\x06lag_ms\x18\x05 \x01(\x03\x12\x16\n\x0e\x65vents_applied\x18\x06 \x01(\x04\x12\x12\n\nlast_error\x18\x07 \x01(\t\x12.\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eparked_streams\x18\t \x01(\x04\x12\r\n\x05owner\x18\n \x01(\t\x12\r\n\x05\x65poch\x18\x0b \x01(\x04\x12\x12\n\ngeneration\x18\x0c \x01(\r\"\x18\n\x16ListProjectionsRequest\"I\n\x17ListProjectionsResponse\x12.\n\x0bprojections\x18\x01 \x03(\x0b\x32\x19.operations.v1.Projection\"$\n\x14GetProjectionRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\"F\n\x15GetProjectionResponse\x12-\n\nprojection\x18\x01 \x01(\x0b\x32\x19.operations.v1.Projection\"&\n\x16PauseProjectionRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\"H\n\x17PauseProjectionResponse\x12-\n\nprojection\x18\x01 \x01(\x0b\x32\x19.operations.v1.Projection\"\'\n\x17ResumeProjectionRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\"I\n\x18ResumeProjectionResponse\x12-\n\nprojection\x18\x01 \x01(\x0b\x32\x19.operations.v1.Projection\"B\n\x18VerifyProjectionsRequest\x12\r\n\x05views\x18\x01 \x03(\t\x12\x17\n\x0fmax_differences\x18\x02 \x01(\x05\"\xba\x01\n\x19VerifyProjectionsResponse\x12\x31\n\x08progress\x18\x01 \x01(\x0b\x32\x1d.operations.v1.VerifyProgressH\x00\x12-\n\x06result\x18\x02 \x01(\x0b\x32\x1b.operations.v1.VerifyResultH\x00\x12\x30\n\tsnapshots\x18\x03 \x01(\x0b\x32\x1b.operations.v1.VerifyResultH\x00\x42\t\n\x07message\"@\n\x0eVerifyProgress\x12\x0e\n\x06\x65vents\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x0c\n\x04head\x18\x03 \x01(\x04\"\xa4\x01\n\x0cVerifyResult\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x11\n\tdocuments\x18\x02 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x03 \x01(\x04\x12\x12\n\ncheckpoint\x18\x04 \x01(\x04\x12\x13\n\x0b\x64ifferences\x18\x05 \x01(\x04\x12)\n\x06listed\x18\x06 \x03(\x0b\x32\x19.operations.v1.Difference\x12\x0f\n\x07streams\x18\x07 \x01(\x04\"T\n\nDifference\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x15\n\rexpected_json\x18\x03 \x01(\t\x12\x13\n\x0b\x61\x63tual_json\x18\x04 \x01(\t*\xef\x01\n\x10ProjectionStatus\x12!\n\x1dPROJECTION_STATUS_UNSPECIFIED\x10\x00\x12!\n\x1dPROJECTION_STATUS_CATCHING_UP\x10\x01\x12\x1a\n\x16PROJECTION_STATUS_LIVE\x10\x02\x12\x1d\n\x19PROJECTION_STATUS_FAILING\x10\x03\x12\x1d\n\x19PROJECTION_STATUS_STOPPED\x10\x04\x12\x1c\n\x18PROJECTION_STATUS_PAUSED\x10\x05\x12\x1d\n\x19PROJECTION_STATUS_STANDBY\x10\x06\x32\x82\x04\n\x11ProjectionService\x12`\n\x0fListProjections\x12%.operations.v1.ListProjectionsRequest\x1a&.operations.v1.ListProjectionsResponse\x12Z\n\rGetProjection\x12#.operations.v1.GetProjectionRequest\x1a$.operations.v1.GetProjectionResponse\x12`\n\x0fPauseProjection\x12%.operations.v1.PauseProjectionRequest\x1a&.operations.v1.PauseProjectionResponse\x12\x63\n\x10ResumeProjection\x12&.operations.v1.ResumeProjectionRequest\x1a\'.operations.v1.ResumeProjectionResponse\x12h\n\x11VerifyProjections\x12\'.operations.v1.VerifyProjectionsRequest\x1a(.operations.v1.VerifyProjectionsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&protos/operations/v1/projections.proto\x12\roperations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/operations/v1/events.proto\"\xae\x04\n\nProjection\x12\x0c\n\x04view\x18\x01 \x01(\t\x12/\n\x06status\x18\x02 \x01(\x0e\x32\x1f.operations.v1.ProjectionStatus\x12\x10\n\x08position\x18\x03 \x01(\x04\x12\x0c\n\x04head\x18\x04 \x01(\x04\x12\x0e\n\x06lag_ms\x18\x05 \x01(\x03\x12\x16\n\x0e\x65vents_applied\x18\x06 \x01(\x04\x12\x12\n\nlast_error\x18\x07 \x01(\t\x12.\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eparked_streams\x18\t \x01(\x04\x12\r\n\x05owner\x18\n \x01(\t\x12\r\n\x05\x65poch\x18\x0b \x01(\x04\x12\x12\n\ngeneration\x18\x0c \x01(\r\x12\x17\n\x0fkept_generation\x18\r \x01(\r\x12.\n\nkept_until\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x07rebuild\x18\x0f \x01(\x0b\x32\x1e.operations.v1.RebuildProgress\x12\x14\n\x0c\x63ode_changed\x18\x10 \x01(\x08\x12\x12\n\nlag_events\x18\x11 \x01(\x04\x12\x13\n\x0blag_seconds\x18\x12 \x01(\x01\x12\x19\n\x11\x65vents_per_second\x18\x13 \x01(\x01\x12\x12\n\npartitions\x18\x14 \x01(\r\x12\x13\n\x0b\x64ifferences\x18\x15 \x01(\x04\x12\x0e\n\x06\x61stray\x18\x16 \x01(\x08\"\xbe\x01\n\x0fRebuildProgress\x12\x12\n\ngeneration\x18\x01 \x01(\r\x12*\n\x05phase\x18\x02 \x01(\x0e\x32\x1b.operations.v1.RebuildPhase\x12\x0e\n\x06\x65vents\x18\x03 \x01(\x04\x12\r\n\x05total\x18\x04 \x01(\x04\x12\x19\n\x11\x65vents_per_second\x18\x05 \x01(\x01\x12\x0f\n\x07left_ms\x18\x06 \x01(\x03\x12\x0f\n\x07plan_id\x18\x07 \x01(\t\x12\x0f\n\x07\x66\x61ilure\x18\x08 \x01(\t\"\xcb\x01\n\rRebuildResult\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x17\n\x0f\x66rom_generation\x18\x02 \x01(\r\x12\x15\n\rto_generation\x18\x03 \x01(\r\x12\x0e\n\x06\x65vents\x18\x04 \x01(\x04\x12\x11\n\tdocuments\x18\x05 \x01(\x04\x12\x0f\n\x07seconds\x18\x06 \x01(\x01\x12\x10\n\x08verified\x18\x07 \x01(\x08\x12\x13\n\x0b\x64ifferences\x18\x08 \x01(\x04\x12\x10\n\x08switched\x18\t \x01(\x08\x12\x0f\n\x07\x66\x61ilure\x18\n \x01(\t\"\xd0\x02\n\x10ProjectionChange\x12\x0c\n\x04view\x18\x01 \x01(\t\x12)\n\x07rebuild\x18\x02 \x01(\x0b\x32\x16.operations.v1.RebuildH\x00\x12%\n\x05reset\x18\x03 \x01(\x0b\x32\x14.operations.v1.ResetH\x00\x12+\n\x08rollback\x18\x04 \x01(\x0b\x32\x17.operations.v1.RollbackH\x00\x12#\n\x04\x64rop\x18\x05 \x01(\x0b\x32\x13.operations.v1.DropH\x00\x12+\n\x05retry\x18\x06 \x01(\x0b\x32\x1a.operations.v1.RetryParkedH\x00\x12)\n\x04skip\x18\x07 \x01(\x0b\x32\x19.operations.v1.SkipParkedH\x00\x12(\n\x03key\x18\x08 \x01(\x0b\x32\x19.operations.v1.RebuildKeyH\x00\x42\x08\n\x06\x61\x63tion\"\x1f\n\x07Rebuild\x12\x14\n\x0c\x61llow_parked\x18\x01 \x01(\x08\"/\n\x05Reset\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x14\n\x0c\x61llow_parked\x18\x02 \x01(\x08\"\n\n\x08Rollback\"\x1a\n\x04\x44rop\x12\x12\n\ngeneration\x18\x01 \x01(\r\"\x1d\n\x0bRetryParked\x12\x0e\n\x06stream\x18\x01 \x01(\t\"\x1c\n\nSkipParked\x12\x0e\n\x06stream\x18\x01 \x01(\t\"\x19\n\nRebuildKey\x12\x0b\n\x03key\x18\x01 \x01(\t\"H\n\x15PlanProjectionRequest\x12/\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1f.operations.v1.ProjectionChange\"\x9a\x01\n\x16PlanProjectionResponse\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12\x15\n\rfrom_position\x18\x02 \x01(\x04\x12\x13\n\x0bto_position\x18\x03 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x04 \x01(\x04\x12\x11\n\tdocuments\x18\x05 \x01(\x04\x12\x0f\n\x07queries\x18\x06 \x03(\t\x12\x0f\n\x07\x65\x66\x66\x65\x63ts\x18\x07 \x03(\t\"j\n\x16\x41pplyProjectionRequest\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12/\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x1f.operations.v1.ProjectionChange\x12\x0e\n\x06reason\x18\x03 \x01(\t\"g\n\x17\x41pplyProjectionResponse\x12-\n\nprojection\x18\x01 \x01(\x0b\x32\x19.operations.v1.Projection\x12\x0c\n\x04\x64one\x18\x02 \x01(\x08\x12\x0f\n\x07outcome\x18\x03 \x01(\t\"l\n\x18RebuildProjectionRequest\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12/\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x1f.operations.v1.ProjectionChange\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x8a\x01\n\x19RebuildProjectionResponse\x12\x32\n\x08progress\x18\x01 \x01(\x0b\x32\x1e.operations.v1.RebuildProgressH\x00\x12.\n\x06result\x18\x02 \x01(\x0b\x32\x1c.operations.v1.RebuildResultH\x00\x42\t\n\x07message\"\x18\n\x16ListProjectionsRequest\"I\n\x17ListProjectionsResponse\x12.\n\x0bprojections\x18\x01 \x03(\x0b\x32\x19.operations.v1.Projection\"$\n\x14GetProjectionRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\"F\n\x15GetProjectionResponse\x12-\n\nprojection\x18\x01 \x01(\x0b\x32\x19.operations.v1.Projection\"&\n\x16PauseProjectionRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\"H\n\x17PauseProjectionResponse\x12-\n\nprojection\x18\x01 \x01(\x0b\x32\x19.operations.v1.Projection\"\'\n\x17ResumeProjectionRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\"I\n\x18ResumeProjectionResponse\x12-\n\nprojection\x18\x01 \x01(\x0b\x32\x19.operations.v1.Projection\"\xa5\x01\n\x0cParkedStream\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x10\n\x08position\x18\x03 \x01(\x04\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x0f\n\x07waiting\x18\x06 \x01(\x04\x12-\n\tparked_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"=\n\x18ListParkedStreamsRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x13\n\x0bmax_streams\x18\x02 \x01(\x05\"X\n\x19ListParkedStreamsResponse\x12,\n\x07streams\x18\x01 \x03(\x0b\x32\x1b.operations.v1.ParkedStream\x12\r\n\x05total\x18\x02 \x01(\x04\"J\n\x0bRecordedAct\x12)\n\x03\x61\x63t\x18\x01 \x01(\x0b\x32\x1c.operations.v1.OperatorActed\x12\x10\n\x08revision\x18\x02 \x01(\x04\"1\n\x0fListActsRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x10\n\x08max_acts\x18\x02 \x01(\x05\"<\n\x10ListActsResponse\x12(\n\x04\x61\x63ts\x18\x01 \x03(\x0b\x32\x1a.operations.v1.RecordedAct\"`\n\x18VerifyProjectionsRequest\x12\r\n\x05views\x18\x01 \x03(\t\x12\x17\n\x0fmax_differences\x18\x02 \x01(\x05\x12\x0e\n\x06sample\x18\x03 \x01(\x05\x12\x0c\n\x04heal\x18\x04 \x01(\x08\"\xba\x01\n\x19VerifyProjectionsResponse\x12\x31\n\x08progress\x18\x01 \x01(\x0b\x32\x1d.operations.v1.VerifyProgressH\x00\x12-\n\x06result\x18\x02 \x01(\x0b\x32\x1b.operations.v1.VerifyResultH\x00\x12\x30\n\tsnapshots\x18\x03 \x01(\x0b\x32\x1b.operations.v1.VerifyResultH\x00\x42\t\n\x07message\"@\n\x0eVerifyProgress\x12\x0e\n\x06\x65vents\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x0c\n\x04head\x18\x03 \x01(\x04\"\xc4\x01\n\x0cVerifyResult\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x11\n\tdocuments\x18\x02 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x03 \x01(\x04\x12\x12\n\ncheckpoint\x18\x04 \x01(\x04\x12\x13\n\x0b\x64ifferences\x18\x05 \x01(\x04\x12)\n\x06listed\x18\x06 \x03(\x0b\x32\x19.operations.v1.Difference\x12\x0f\n\x07streams\x18\x07 \x01(\x04\x12\x0e\n\x06healed\x18\x08 \x01(\x04\x12\x0e\n\x06parked\x18\t \x01(\x04\"T\n\nDifference\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x15\n\rexpected_json\x18\x03 \x01(\t\x12\x13\n\x0b\x61\x63tual_json\x18\x04 \x01(\t*\x8e\x02\n\x10ProjectionStatus\x12!\n\x1dPROJECTION_STATUS_UNSPECIFIED\x10\x00\x12!\n\x1dPROJECTION_STATUS_CATCHING_UP\x10\x01\x12\x1a\n\x16PROJECTION_STATUS_LIVE\x10\x02\x12\x1d\n\x19PROJECTION_STATUS_FAILING\x10\x03\x12\x1d\n\x19PROJECTION_STATUS_STOPPED\x10\x04\x12\x1c\n\x18PROJECTION_STATUS_PAUSED\x10\x05\x12\x1d\n\x19PROJECTION_STATUS_STANDBY\x10\x06\x12\x1d\n\x19PROJECTION_STATUS_STALLED\x10\x07*\xb6\x01\n\x0cRebuildPhase\x12\x1d\n\x19REBUILD_PHASE_UNSPECIFIED\x10\x00\x12\x19\n\x15REBUILD_PHASE_SEEDING\x10\x01\x12\x19\n\x15REBUILD_PHASE_FILLING\x10\x02\x12\x1b\n\x17REBUILD_PHASE_VERIFYING\x10\x03\x12\x1a\n\x16REBUILD_PHASE_SWITCHED\x10\x04\x12\x18\n\x14REBUILD_PHASE_FAILED\x10\x05\x32\xe2\x07\n\x11ProjectionService\x12`\n\x0fListProjections\x12%.operations.v1.ListProjectionsRequest\x1a&.operations.v1.ListProjectionsResponse\x12Z\n\rGetProjection\x12#.operations.v1.GetProjectionRequest\x1a$.operations.v1.GetProjectionResponse\x12`\n\x0fPauseProjection\x12%.operations.v1.PauseProjectionRequest\x1a&.operations.v1.PauseProjectionResponse\x12\x63\n\x10ResumeProjection\x12&.operations.v1.ResumeProjectionRequest\x1a\'.operations.v1.ResumeProjectionResponse\x12]\n\x0ePlanProjection\x12$.operations.v1.PlanProjectionRequest\x1a%.operations.v1.PlanProjectionResponse\x12`\n\x0f\x41pplyProjection\x12%.operations.v1.ApplyProjectionRequest\x1a&.operations.v1.ApplyProjectionResponse\x12h\n\x11RebuildProjection\x12\'.operations.v1.RebuildProjectionRequest\x1a(.operations.v1.RebuildProjectionResponse0\x01\x12\x66\n\x11ListParkedStreams\x12\'.operations.v1.ListParkedStreamsRequest\x1a(.operations.v1.ListParkedStreamsResponse\x12K\n\x08ListActs\x12\x1e.operations.v1.ListActsRequest\x1a\x1f.operations.v1.ListActsResponse\x12h\n\x11VerifyProjections\x12\'.operations.v1.VerifyProjectionsRequest\x1a(.operations.v1.VerifyProjectionsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.operations.v1.projections_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROJECTIONSTATUS']._serialized_start=1400
-  _globals['_PROJECTIONSTATUS']._serialized_end=1639
-  _globals['_PROJECTION']._serialized_start=91
-  _globals['_PROJECTION']._serialized_end=380
-  _globals['_LISTPROJECTIONSREQUEST']._serialized_start=382
-  _globals['_LISTPROJECTIONSREQUEST']._serialized_end=406
-  _globals['_LISTPROJECTIONSRESPONSE']._serialized_start=408
-  _globals['_LISTPROJECTIONSRESPONSE']._serialized_end=481
-  _globals['_GETPROJECTIONREQUEST']._serialized_start=483
-  _globals['_GETPROJECTIONREQUEST']._serialized_end=519
-  _globals['_GETPROJECTIONRESPONSE']._serialized_start=521
-  _globals['_GETPROJECTIONRESPONSE']._serialized_end=591
-  _globals['_PAUSEPROJECTIONREQUEST']._serialized_start=593
-  _globals['_PAUSEPROJECTIONREQUEST']._serialized_end=631
-  _globals['_PAUSEPROJECTIONRESPONSE']._serialized_start=633
-  _globals['_PAUSEPROJECTIONRESPONSE']._serialized_end=705
-  _globals['_RESUMEPROJECTIONREQUEST']._serialized_start=707
-  _globals['_RESUMEPROJECTIONREQUEST']._serialized_end=746
-  _globals['_RESUMEPROJECTIONRESPONSE']._serialized_start=748
-  _globals['_RESUMEPROJECTIONRESPONSE']._serialized_end=821
-  _globals['_VERIFYPROJECTIONSREQUEST']._serialized_start=823
-  _globals['_VERIFYPROJECTIONSREQUEST']._serialized_end=889
-  _globals['_VERIFYPROJECTIONSRESPONSE']._serialized_start=892
-  _globals['_VERIFYPROJECTIONSRESPONSE']._serialized_end=1078
-  _globals['_VERIFYPROGRESS']._serialized_start=1080
-  _globals['_VERIFYPROGRESS']._serialized_end=1144
-  _globals['_VERIFYRESULT']._serialized_start=1147
-  _globals['_VERIFYRESULT']._serialized_end=1311
-  _globals['_DIFFERENCE']._serialized_start=1313
-  _globals['_DIFFERENCE']._serialized_end=1397
-  _globals['_PROJECTIONSERVICE']._serialized_start=1642
-  _globals['_PROJECTIONSERVICE']._serialized_end=2156
+  _globals['_PROJECTIONSTATUS']._serialized_start=3919
+  _globals['_PROJECTIONSTATUS']._serialized_end=4189
+  _globals['_REBUILDPHASE']._serialized_start=4192
+  _globals['_REBUILDPHASE']._serialized_end=4374
+  _globals['_PROJECTION']._serialized_start=126
+  _globals['_PROJECTION']._serialized_end=684
+  _globals['_REBUILDPROGRESS']._serialized_start=687
+  _globals['_REBUILDPROGRESS']._serialized_end=877
+  _globals['_REBUILDRESULT']._serialized_start=880
+  _globals['_REBUILDRESULT']._serialized_end=1083
+  _globals['_PROJECTIONCHANGE']._serialized_start=1086
+  _globals['_PROJECTIONCHANGE']._serialized_end=1422
+  _globals['_REBUILD']._serialized_start=1424
+  _globals['_REBUILD']._serialized_end=1455
+  _globals['_RESET']._serialized_start=1457
+  _globals['_RESET']._serialized_end=1504
+  _globals['_ROLLBACK']._serialized_start=1506
+  _globals['_ROLLBACK']._serialized_end=1516
+  _globals['_DROP']._serialized_start=1518
+  _globals['_DROP']._serialized_end=1544
+  _globals['_RETRYPARKED']._serialized_start=1546
+  _globals['_RETRYPARKED']._serialized_end=1575
+  _globals['_SKIPPARKED']._serialized_start=1577
+  _globals['_SKIPPARKED']._serialized_end=1605
+  _globals['_REBUILDKEY']._serialized_start=1607
+  _globals['_REBUILDKEY']._serialized_end=1632
+  _globals['_PLANPROJECTIONREQUEST']._serialized_start=1634
+  _globals['_PLANPROJECTIONREQUEST']._serialized_end=1706
+  _globals['_PLANPROJECTIONRESPONSE']._serialized_start=1709
+  _globals['_PLANPROJECTIONRESPONSE']._serialized_end=1863
+  _globals['_APPLYPROJECTIONREQUEST']._serialized_start=1865
+  _globals['_APPLYPROJECTIONREQUEST']._serialized_end=1971
+  _globals['_APPLYPROJECTIONRESPONSE']._serialized_start=1973
+  _globals['_APPLYPROJECTIONRESPONSE']._serialized_end=2076
+  _globals['_REBUILDPROJECTIONREQUEST']._serialized_start=2078
+  _globals['_REBUILDPROJECTIONREQUEST']._serialized_end=2186
+  _globals['_REBUILDPROJECTIONRESPONSE']._serialized_start=2189
+  _globals['_REBUILDPROJECTIONRESPONSE']._serialized_end=2327
+  _globals['_LISTPROJECTIONSREQUEST']._serialized_start=2329
+  _globals['_LISTPROJECTIONSREQUEST']._serialized_end=2353
+  _globals['_LISTPROJECTIONSRESPONSE']._serialized_start=2355
+  _globals['_LISTPROJECTIONSRESPONSE']._serialized_end=2428
+  _globals['_GETPROJECTIONREQUEST']._serialized_start=2430
+  _globals['_GETPROJECTIONREQUEST']._serialized_end=2466
+  _globals['_GETPROJECTIONRESPONSE']._serialized_start=2468
+  _globals['_GETPROJECTIONRESPONSE']._serialized_end=2538
+  _globals['_PAUSEPROJECTIONREQUEST']._serialized_start=2540
+  _globals['_PAUSEPROJECTIONREQUEST']._serialized_end=2578
+  _globals['_PAUSEPROJECTIONRESPONSE']._serialized_start=2580
+  _globals['_PAUSEPROJECTIONRESPONSE']._serialized_end=2652
+  _globals['_RESUMEPROJECTIONREQUEST']._serialized_start=2654
+  _globals['_RESUMEPROJECTIONREQUEST']._serialized_end=2693
+  _globals['_RESUMEPROJECTIONRESPONSE']._serialized_start=2695
+  _globals['_RESUMEPROJECTIONRESPONSE']._serialized_end=2768
+  _globals['_PARKEDSTREAM']._serialized_start=2771
+  _globals['_PARKEDSTREAM']._serialized_end=2936
+  _globals['_LISTPARKEDSTREAMSREQUEST']._serialized_start=2938
+  _globals['_LISTPARKEDSTREAMSREQUEST']._serialized_end=2999
+  _globals['_LISTPARKEDSTREAMSRESPONSE']._serialized_start=3001
+  _globals['_LISTPARKEDSTREAMSRESPONSE']._serialized_end=3089
+  _globals['_RECORDEDACT']._serialized_start=3091
+  _globals['_RECORDEDACT']._serialized_end=3165
+  _globals['_LISTACTSREQUEST']._serialized_start=3167
+  _globals['_LISTACTSREQUEST']._serialized_end=3216
+  _globals['_LISTACTSRESPONSE']._serialized_start=3218
+  _globals['_LISTACTSRESPONSE']._serialized_end=3278
+  _globals['_VERIFYPROJECTIONSREQUEST']._serialized_start=3280
+  _globals['_VERIFYPROJECTIONSREQUEST']._serialized_end=3376
+  _globals['_VERIFYPROJECTIONSRESPONSE']._serialized_start=3379
+  _globals['_VERIFYPROJECTIONSRESPONSE']._serialized_end=3565
+  _globals['_VERIFYPROGRESS']._serialized_start=3567
+  _globals['_VERIFYPROGRESS']._serialized_end=3631
+  _globals['_VERIFYRESULT']._serialized_start=3634
+  _globals['_VERIFYRESULT']._serialized_end=3830
+  _globals['_DIFFERENCE']._serialized_start=3832
+  _globals['_DIFFERENCE']._serialized_end=3916
+  _globals['_PROJECTIONSERVICE']._serialized_start=4377
+  _globals['_PROJECTIONSERVICE']._serialized_end=5371
 # @@protoc_insertion_point(module_scope)

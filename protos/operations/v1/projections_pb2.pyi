@@ -10,6 +10,7 @@ import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import protos.operations.v1.events_pb2
 import sys
 import typing
 
@@ -40,6 +41,8 @@ class _ProjectionStatusEnumTypeWrapper(google.protobuf.internal.enum_type_wrappe
     """An operator has paused it."""
     PROJECTION_STATUS_STANDBY: _ProjectionStatus.ValueType  # 6
     """Another process runs it; this one takes over when that one falls silent."""
+    PROJECTION_STATUS_STALLED: _ProjectionStatus.ValueType  # 7
+    """It makes no progress though the log grows."""
 
 class ProjectionStatus(_ProjectionStatus, metaclass=_ProjectionStatusEnumTypeWrapper):
     """ProjectionStatus is what a view is doing."""
@@ -58,7 +61,45 @@ PROJECTION_STATUS_PAUSED: ProjectionStatus.ValueType  # 5
 """An operator has paused it."""
 PROJECTION_STATUS_STANDBY: ProjectionStatus.ValueType  # 6
 """Another process runs it; this one takes over when that one falls silent."""
+PROJECTION_STATUS_STALLED: ProjectionStatus.ValueType  # 7
+"""It makes no progress though the log grows."""
 Global___ProjectionStatus: typing_extensions.TypeAlias = ProjectionStatus
+
+class _RebuildPhase:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _RebuildPhaseEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_RebuildPhase.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    REBUILD_PHASE_UNSPECIFIED: _RebuildPhase.ValueType  # 0
+    """Not known."""
+    REBUILD_PHASE_SEEDING: _RebuildPhase.ValueType  # 1
+    """Documents that a reset leaves alone are taken over."""
+    REBUILD_PHASE_FILLING: _RebuildPhase.ValueType  # 2
+    """The log is read from its beginning."""
+    REBUILD_PHASE_VERIFYING: _RebuildPhase.ValueType  # 3
+    """It has caught up and is compared with an independent fold of the log."""
+    REBUILD_PHASE_SWITCHED: _RebuildPhase.ValueType  # 4
+    """Readers see it."""
+    REBUILD_PHASE_FAILED: _RebuildPhase.ValueType  # 5
+    """It was not switched to; failure says why. Readers see the old one."""
+
+class RebuildPhase(_RebuildPhase, metaclass=_RebuildPhaseEnumTypeWrapper):
+    """RebuildPhase is how far a rebuild is."""
+
+REBUILD_PHASE_UNSPECIFIED: RebuildPhase.ValueType  # 0
+"""Not known."""
+REBUILD_PHASE_SEEDING: RebuildPhase.ValueType  # 1
+"""Documents that a reset leaves alone are taken over."""
+REBUILD_PHASE_FILLING: RebuildPhase.ValueType  # 2
+"""The log is read from its beginning."""
+REBUILD_PHASE_VERIFYING: RebuildPhase.ValueType  # 3
+"""It has caught up and is compared with an independent fold of the log."""
+REBUILD_PHASE_SWITCHED: RebuildPhase.ValueType  # 4
+"""Readers see it."""
+REBUILD_PHASE_FAILED: RebuildPhase.ValueType  # 5
+"""It was not switched to; failure says why. Readers see the old one."""
+Global___RebuildPhase: typing_extensions.TypeAlias = RebuildPhase
 
 @typing.final
 class Projection(google.protobuf.message.Message):
@@ -78,6 +119,16 @@ class Projection(google.protobuf.message.Message):
     OWNER_FIELD_NUMBER: builtins.int
     EPOCH_FIELD_NUMBER: builtins.int
     GENERATION_FIELD_NUMBER: builtins.int
+    KEPT_GENERATION_FIELD_NUMBER: builtins.int
+    KEPT_UNTIL_FIELD_NUMBER: builtins.int
+    REBUILD_FIELD_NUMBER: builtins.int
+    CODE_CHANGED_FIELD_NUMBER: builtins.int
+    LAG_EVENTS_FIELD_NUMBER: builtins.int
+    LAG_SECONDS_FIELD_NUMBER: builtins.int
+    EVENTS_PER_SECOND_FIELD_NUMBER: builtins.int
+    PARTITIONS_FIELD_NUMBER: builtins.int
+    DIFFERENCES_FIELD_NUMBER: builtins.int
+    ASTRAY_FIELD_NUMBER: builtins.int
     view: builtins.str
     """view is its name."""
     status: Global___ProjectionStatus.ValueType
@@ -100,9 +151,35 @@ class Projection(google.protobuf.message.Message):
     """epoch counts how often ownership has changed."""
     generation: builtins.int
     """generation is the live one; each rebuild makes the next."""
+    kept_generation: builtins.int
+    """kept_generation is the one before it, which follows the log for a rollback; 0: none."""
+    code_changed: builtins.bool
+    """code_changed is true if the view's handlers are not those that made the live generation: rebuild it."""
+    lag_events: builtins.int
+    """lag_events is how many events it lacks; counted up to a thousand, and 1000 for more."""
+    lag_seconds: builtins.float
+    """lag_seconds is for how long the first event it lacks has waited, in seconds; 0: it lacks none."""
+    events_per_second: builtins.float
+    """events_per_second is the rate at which the process that owns it has taken in events of late; 0 in other processes."""
+    partitions: builtins.int
+    """partitions is how many workers share the live generation."""
+    differences: builtins.int
+    """differences is how many documents the background verifier of this process has found wrong since it started."""
+    astray: builtins.bool
+    """astray is true if the log is not the one that the view was made of, as after an older backup was restored: then no
+    token is honoured until it is rebuilt.
+    """
     @property
     def updated_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """updated_at is when the checkpoint was last written (UTC)."""
+
+    @property
+    def kept_until(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """kept_until is when it may go (UTC)."""
+
+    @property
+    def rebuild(self) -> Global___RebuildProgress:
+        """rebuild is under way, or has failed and was not dropped; absent: there is none."""
 
     def __init__(
         self,
@@ -119,11 +196,491 @@ class Projection(google.protobuf.message.Message):
         owner: builtins.str = ...,
         epoch: builtins.int = ...,
         generation: builtins.int = ...,
+        kept_generation: builtins.int = ...,
+        kept_until: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        rebuild: Global___RebuildProgress | None = ...,
+        code_changed: builtins.bool = ...,
+        lag_events: builtins.int = ...,
+        lag_seconds: builtins.float = ...,
+        events_per_second: builtins.float = ...,
+        partitions: builtins.int = ...,
+        differences: builtins.int = ...,
+        astray: builtins.bool = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["epoch", b"epoch", "events_applied", b"events_applied", "generation", b"generation", "head", b"head", "lag_ms", b"lag_ms", "last_error", b"last_error", "owner", b"owner", "parked_streams", b"parked_streams", "position", b"position", "status", b"status", "updated_at", b"updated_at", "view", b"view"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["kept_until", b"kept_until", "rebuild", b"rebuild", "updated_at", b"updated_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["astray", b"astray", "code_changed", b"code_changed", "differences", b"differences", "epoch", b"epoch", "events_applied", b"events_applied", "events_per_second", b"events_per_second", "generation", b"generation", "head", b"head", "kept_generation", b"kept_generation", "kept_until", b"kept_until", "lag_events", b"lag_events", "lag_ms", b"lag_ms", "lag_seconds", b"lag_seconds", "last_error", b"last_error", "owner", b"owner", "parked_streams", b"parked_streams", "partitions", b"partitions", "position", b"position", "rebuild", b"rebuild", "status", b"status", "updated_at", b"updated_at", "view", b"view"]) -> None: ...
 
 Global___Projection: typing_extensions.TypeAlias = Projection
+
+@typing.final
+class RebuildProgress(google.protobuf.message.Message):
+    """RebuildProgress is how far a rebuild is."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: builtins.int
+    PHASE_FIELD_NUMBER: builtins.int
+    EVENTS_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    EVENTS_PER_SECOND_FIELD_NUMBER: builtins.int
+    LEFT_MS_FIELD_NUMBER: builtins.int
+    PLAN_ID_FIELD_NUMBER: builtins.int
+    FAILURE_FIELD_NUMBER: builtins.int
+    generation: builtins.int
+    """generation is the one that is being made."""
+    phase: Global___RebuildPhase.ValueType
+    """phase is what it does."""
+    events: builtins.int
+    """events is how many it has taken in."""
+    total: builtins.int
+    """total is how many there were to take in when it was planned."""
+    events_per_second: builtins.float
+    """events_per_second is its rate of late."""
+    left_ms: builtins.int
+    """left_ms is how long the rest will take at that rate, in milliseconds; 0: not known, or nothing is left."""
+    plan_id: builtins.str
+    """plan_id is the plan it follows."""
+    failure: builtins.str
+    """failure is why it was not switched to; empty: it has not failed."""
+    def __init__(
+        self,
+        *,
+        generation: builtins.int = ...,
+        phase: Global___RebuildPhase.ValueType = ...,
+        events: builtins.int = ...,
+        total: builtins.int = ...,
+        events_per_second: builtins.float = ...,
+        left_ms: builtins.int = ...,
+        plan_id: builtins.str = ...,
+        failure: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["events", b"events", "events_per_second", b"events_per_second", "failure", b"failure", "generation", b"generation", "left_ms", b"left_ms", "phase", b"phase", "plan_id", b"plan_id", "total", b"total"]) -> None: ...
+
+Global___RebuildProgress: typing_extensions.TypeAlias = RebuildProgress
+
+@typing.final
+class RebuildResult(google.protobuf.message.Message):
+    """RebuildResult is how a rebuild ended."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VIEW_FIELD_NUMBER: builtins.int
+    FROM_GENERATION_FIELD_NUMBER: builtins.int
+    TO_GENERATION_FIELD_NUMBER: builtins.int
+    EVENTS_FIELD_NUMBER: builtins.int
+    DOCUMENTS_FIELD_NUMBER: builtins.int
+    SECONDS_FIELD_NUMBER: builtins.int
+    VERIFIED_FIELD_NUMBER: builtins.int
+    DIFFERENCES_FIELD_NUMBER: builtins.int
+    SWITCHED_FIELD_NUMBER: builtins.int
+    FAILURE_FIELD_NUMBER: builtins.int
+    view: builtins.str
+    """view is its name."""
+    from_generation: builtins.int
+    """from_generation is the one that readers saw before."""
+    to_generation: builtins.int
+    """to_generation is the new one."""
+    events: builtins.int
+    """events is how many were taken in."""
+    documents: builtins.int
+    """documents is how many were made."""
+    seconds: builtins.float
+    """seconds is how long it took, in seconds."""
+    verified: builtins.bool
+    """verified is true if every document was compared with an independent fold; after a reset to a position, each of
+    those that changed since.
+    """
+    differences: builtins.int
+    """differences is how many documents were not what the log says."""
+    switched: builtins.bool
+    """switched is true if readers see the new one."""
+    failure: builtins.str
+    """failure is why not; empty: they do."""
+    def __init__(
+        self,
+        *,
+        view: builtins.str = ...,
+        from_generation: builtins.int = ...,
+        to_generation: builtins.int = ...,
+        events: builtins.int = ...,
+        documents: builtins.int = ...,
+        seconds: builtins.float = ...,
+        verified: builtins.bool = ...,
+        differences: builtins.int = ...,
+        switched: builtins.bool = ...,
+        failure: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["differences", b"differences", "documents", b"documents", "events", b"events", "failure", b"failure", "from_generation", b"from_generation", "seconds", b"seconds", "switched", b"switched", "to_generation", b"to_generation", "verified", b"verified", "view", b"view"]) -> None: ...
+
+Global___RebuildResult: typing_extensions.TypeAlias = RebuildResult
+
+@typing.final
+class ProjectionChange(google.protobuf.message.Message):
+    """ProjectionChange is something that destroys or replays, and so is planned before it is applied."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VIEW_FIELD_NUMBER: builtins.int
+    REBUILD_FIELD_NUMBER: builtins.int
+    RESET_FIELD_NUMBER: builtins.int
+    ROLLBACK_FIELD_NUMBER: builtins.int
+    DROP_FIELD_NUMBER: builtins.int
+    RETRY_FIELD_NUMBER: builtins.int
+    SKIP_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    view: builtins.str
+    """view is its name."""
+    @property
+    def rebuild(self) -> Global___Rebuild:
+        """rebuild makes a new generation from the beginning of the log."""
+
+    @property
+    def reset(self) -> Global___Reset:
+        """reset makes a new generation in which only what has changed since a position is made anew."""
+
+    @property
+    def rollback(self) -> Global___Rollback:
+        """rollback lets readers see the kept generation again."""
+
+    @property
+    def drop(self) -> Global___Drop:
+        """drop removes a generation that readers do not see."""
+
+    @property
+    def retry(self) -> Global___RetryParked:
+        """retry takes in the events of a parked stream, in their order."""
+
+    @property
+    def skip(self) -> Global___SkipParked:
+        """skip leaves the failing event of a parked stream out for good, and then does as retry."""
+
+    @property
+    def key(self) -> Global___RebuildKey:
+        """key makes one document anew from its events."""
+
+    def __init__(
+        self,
+        *,
+        view: builtins.str = ...,
+        rebuild: Global___Rebuild | None = ...,
+        reset: Global___Reset | None = ...,
+        rollback: Global___Rollback | None = ...,
+        drop: Global___Drop | None = ...,
+        retry: Global___RetryParked | None = ...,
+        skip: Global___SkipParked | None = ...,
+        key: Global___RebuildKey | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["action", b"action", "drop", b"drop", "key", b"key", "rebuild", b"rebuild", "reset", b"reset", "retry", b"retry", "rollback", b"rollback", "skip", b"skip"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "drop", b"drop", "key", b"key", "rebuild", b"rebuild", "reset", b"reset", "retry", b"retry", "rollback", b"rollback", "skip", b"skip", "view", b"view"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["action", b"action"]) -> typing.Literal["rebuild", "reset", "rollback", "drop", "retry", "skip", "key"] | None: ...
+
+Global___ProjectionChange: typing_extensions.TypeAlias = ProjectionChange
+
+@typing.final
+class Rebuild(google.protobuf.message.Message):
+    """Rebuild makes a new generation beside the live one, verifies it, and switches readers over."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALLOW_PARKED_FIELD_NUMBER: builtins.int
+    allow_parked: builtins.bool
+    """allow_parked switches although streams are parked in the new generation too; else that is a failure."""
+    def __init__(
+        self,
+        *,
+        allow_parked: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allow_parked", b"allow_parked"]) -> None: ...
+
+Global___Rebuild: typing_extensions.TypeAlias = Rebuild
+
+@typing.final
+class Reset(google.protobuf.message.Message):
+    """Reset is a rebuild that takes over every document that has not changed since a position."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: builtins.int
+    ALLOW_PARKED_FIELD_NUMBER: builtins.int
+    position: builtins.int
+    """position is the commit position to go back to; 0: the beginning, as Rebuild does."""
+    allow_parked: builtins.bool
+    """allow_parked is as in Rebuild."""
+    def __init__(
+        self,
+        *,
+        position: builtins.int = ...,
+        allow_parked: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allow_parked", b"allow_parked", "position", b"position"]) -> None: ...
+
+Global___Reset: typing_extensions.TypeAlias = Reset
+
+@typing.final
+class Rollback(google.protobuf.message.Message):
+    """Rollback changes live and kept generation."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___Rollback: typing_extensions.TypeAlias = Rollback
+
+@typing.final
+class Drop(google.protobuf.message.Message):
+    """Drop removes a generation: the kept one, or one that is being made."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: builtins.int
+    generation: builtins.int
+    """generation to remove; 0: the kept one."""
+    def __init__(
+        self,
+        *,
+        generation: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["generation", b"generation"]) -> None: ...
+
+Global___Drop: typing_extensions.TypeAlias = Drop
+
+@typing.final
+class RetryParked(google.protobuf.message.Message):
+    """RetryParked takes in the events of a parked stream."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: builtins.int
+    stream: builtins.str
+    """stream is its name; empty: every parked stream of the view."""
+    def __init__(
+        self,
+        *,
+        stream: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["stream", b"stream"]) -> None: ...
+
+Global___RetryParked: typing_extensions.TypeAlias = RetryParked
+
+@typing.final
+class SkipParked(google.protobuf.message.Message):
+    """SkipParked leaves one event out of a view, now and in every rebuild."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: builtins.int
+    stream: builtins.str
+    """stream is the name of a parked stream; the event is the one that failed."""
+    def __init__(
+        self,
+        *,
+        stream: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["stream", b"stream"]) -> None: ...
+
+Global___SkipParked: typing_extensions.TypeAlias = SkipParked
+
+@typing.final
+class RebuildKey(google.protobuf.message.Message):
+    """RebuildKey makes one document anew."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: builtins.int
+    key: builtins.str
+    """key of the document."""
+    def __init__(
+        self,
+        *,
+        key: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["key", b"key"]) -> None: ...
+
+Global___RebuildKey: typing_extensions.TypeAlias = RebuildKey
+
+@typing.final
+class PlanProjectionRequest(google.protobuf.message.Message):
+    """PlanProjectionRequest says what is wanted."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHANGE_FIELD_NUMBER: builtins.int
+    @property
+    def change(self) -> Global___ProjectionChange:
+        """change is what to do."""
+
+    def __init__(
+        self,
+        *,
+        change: Global___ProjectionChange | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["change", b"change"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["change", b"change"]) -> None: ...
+
+Global___PlanProjectionRequest: typing_extensions.TypeAlias = PlanProjectionRequest
+
+@typing.final
+class PlanProjectionResponse(google.protobuf.message.Message):
+    """PlanProjectionResponse is what would happen."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLAN_ID_FIELD_NUMBER: builtins.int
+    FROM_POSITION_FIELD_NUMBER: builtins.int
+    TO_POSITION_FIELD_NUMBER: builtins.int
+    EVENTS_FIELD_NUMBER: builtins.int
+    DOCUMENTS_FIELD_NUMBER: builtins.int
+    QUERIES_FIELD_NUMBER: builtins.int
+    EFFECTS_FIELD_NUMBER: builtins.int
+    plan_id: builtins.str
+    """plan_id is what ApplyProjection and RebuildProjection ask for."""
+    from_position: builtins.int
+    """from_position is the commit position behind which events are taken in again."""
+    to_position: builtins.int
+    """to_position is the commit position of the last of them as of now."""
+    events: builtins.int
+    """events is how many are taken in again."""
+    documents: builtins.int
+    """documents is how many are made anew or removed, as far as is known before."""
+    @property
+    def queries(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """queries are the RPCs that answer from this view."""
+
+    @property
+    def effects(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """effects say for people what will happen, in order."""
+
+    def __init__(
+        self,
+        *,
+        plan_id: builtins.str = ...,
+        from_position: builtins.int = ...,
+        to_position: builtins.int = ...,
+        events: builtins.int = ...,
+        documents: builtins.int = ...,
+        queries: collections.abc.Iterable[builtins.str] | None = ...,
+        effects: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["documents", b"documents", "effects", b"effects", "events", b"events", "from_position", b"from_position", "plan_id", b"plan_id", "queries", b"queries", "to_position", b"to_position"]) -> None: ...
+
+Global___PlanProjectionResponse: typing_extensions.TypeAlias = PlanProjectionResponse
+
+@typing.final
+class ApplyProjectionRequest(google.protobuf.message.Message):
+    """ApplyProjectionRequest repeats what was planned."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLAN_ID_FIELD_NUMBER: builtins.int
+    CHANGE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    plan_id: builtins.str
+    """plan_id is that of PlanProjection."""
+    reason: builtins.str
+    """reason says why, for the record: 1 to 500 characters."""
+    @property
+    def change(self) -> Global___ProjectionChange:
+        """change is that of PlanProjection."""
+
+    def __init__(
+        self,
+        *,
+        plan_id: builtins.str = ...,
+        change: Global___ProjectionChange | None = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["change", b"change"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["change", b"change", "plan_id", b"plan_id", "reason", b"reason"]) -> None: ...
+
+Global___ApplyProjectionRequest: typing_extensions.TypeAlias = ApplyProjectionRequest
+
+@typing.final
+class ApplyProjectionResponse(google.protobuf.message.Message):
+    """ApplyProjectionResponse is what has come of it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROJECTION_FIELD_NUMBER: builtins.int
+    DONE_FIELD_NUMBER: builtins.int
+    OUTCOME_FIELD_NUMBER: builtins.int
+    done: builtins.bool
+    """done is false if it is still being done: by the process that owns the view, as soon as there is one."""
+    outcome: builtins.str
+    """outcome says for people what has come of it."""
+    @property
+    def projection(self) -> Global___Projection:
+        """projection is the view as it stands now."""
+
+    def __init__(
+        self,
+        *,
+        projection: Global___Projection | None = ...,
+        done: builtins.bool = ...,
+        outcome: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["projection", b"projection"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["done", b"done", "outcome", b"outcome", "projection", b"projection"]) -> None: ...
+
+Global___ApplyProjectionResponse: typing_extensions.TypeAlias = ApplyProjectionResponse
+
+@typing.final
+class RebuildProjectionRequest(google.protobuf.message.Message):
+    """RebuildProjectionRequest repeats what was planned: a rebuild or a reset."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLAN_ID_FIELD_NUMBER: builtins.int
+    CHANGE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    plan_id: builtins.str
+    """plan_id is that of PlanProjection."""
+    reason: builtins.str
+    """reason says why, for the record: 1 to 500 characters."""
+    @property
+    def change(self) -> Global___ProjectionChange:
+        """change is that of PlanProjection."""
+
+    def __init__(
+        self,
+        *,
+        plan_id: builtins.str = ...,
+        change: Global___ProjectionChange | None = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["change", b"change"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["change", b"change", "plan_id", b"plan_id", "reason", b"reason"]) -> None: ...
+
+Global___RebuildProjectionRequest: typing_extensions.TypeAlias = RebuildProjectionRequest
+
+@typing.final
+class RebuildProjectionResponse(google.protobuf.message.Message):
+    """RebuildProjectionResponse is progress, and at the end the result."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: builtins.int
+    RESULT_FIELD_NUMBER: builtins.int
+    @property
+    def progress(self) -> Global___RebuildProgress:
+        """progress is sent now and then."""
+
+    @property
+    def result(self) -> Global___RebuildResult:
+        """result is sent once, at the end."""
+
+    def __init__(
+        self,
+        *,
+        progress: Global___RebuildProgress | None = ...,
+        result: Global___RebuildResult | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["message", b"message", "progress", b"progress", "result", b"result"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["message", b"message", "progress", b"progress", "result", b"result"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["progress", "result"] | None: ...
+
+Global___RebuildProjectionResponse: typing_extensions.TypeAlias = RebuildProjectionResponse
 
 @typing.final
 class ListProjectionsRequest(google.protobuf.message.Message):
@@ -275,6 +832,164 @@ class ResumeProjectionResponse(google.protobuf.message.Message):
 Global___ResumeProjectionResponse: typing_extensions.TypeAlias = ResumeProjectionResponse
 
 @typing.final
+class ParkedStream(google.protobuf.message.Message):
+    """ParkedStream is one stream that a view holds back."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
+    EVENT_TYPE_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    WAITING_FIELD_NUMBER: builtins.int
+    PARKED_AT_FIELD_NUMBER: builtins.int
+    stream: builtins.str
+    """stream is its name."""
+    revision: builtins.int
+    """revision of the event that failed."""
+    position: builtins.int
+    """position of that event in the log."""
+    event_type: builtins.str
+    """event_type of that event."""
+    error: builtins.str
+    """error is what its handler said."""
+    waiting: builtins.int
+    """waiting counts the events behind it, which wait in order."""
+    @property
+    def parked_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """parked_at is when it failed first (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        stream: builtins.str = ...,
+        revision: builtins.int = ...,
+        position: builtins.int = ...,
+        event_type: builtins.str = ...,
+        error: builtins.str = ...,
+        waiting: builtins.int = ...,
+        parked_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["parked_at", b"parked_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "event_type", b"event_type", "parked_at", b"parked_at", "position", b"position", "revision", b"revision", "stream", b"stream", "waiting", b"waiting"]) -> None: ...
+
+Global___ParkedStream: typing_extensions.TypeAlias = ParkedStream
+
+@typing.final
+class ListParkedStreamsRequest(google.protobuf.message.Message):
+    """ListParkedStreamsRequest names a view."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VIEW_FIELD_NUMBER: builtins.int
+    MAX_STREAMS_FIELD_NUMBER: builtins.int
+    view: builtins.str
+    """view is its name."""
+    max_streams: builtins.int
+    """max_streams is how many to return at most; 0: 100, largest: 1000."""
+    def __init__(
+        self,
+        *,
+        view: builtins.str = ...,
+        max_streams: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_streams", b"max_streams", "view", b"view"]) -> None: ...
+
+Global___ListParkedStreamsRequest: typing_extensions.TypeAlias = ListParkedStreamsRequest
+
+@typing.final
+class ListParkedStreamsResponse(google.protobuf.message.Message):
+    """ListParkedStreamsResponse is the oldest of them."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STREAMS_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    total: builtins.int
+    """total is how many there are."""
+    @property
+    def streams(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ParkedStream]:
+        """streams are ordered by position."""
+
+    def __init__(
+        self,
+        *,
+        streams: collections.abc.Iterable[Global___ParkedStream] | None = ...,
+        total: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["streams", b"streams", "total", b"total"]) -> None: ...
+
+Global___ListParkedStreamsResponse: typing_extensions.TypeAlias = ListParkedStreamsResponse
+
+@typing.final
+class RecordedAct(google.protobuf.message.Message):
+    """RecordedAct is one act of an operator."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACT_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision in the stream of acts."""
+    @property
+    def act(self) -> protos.operations.v1.events_pb2.OperatorActed:
+        """act as it is recorded."""
+
+    def __init__(
+        self,
+        *,
+        act: protos.operations.v1.events_pb2.OperatorActed | None = ...,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["act", b"act"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["act", b"act", "revision", b"revision"]) -> None: ...
+
+Global___RecordedAct: typing_extensions.TypeAlias = RecordedAct
+
+@typing.final
+class ListActsRequest(google.protobuf.message.Message):
+    """ListActsRequest says which."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VIEW_FIELD_NUMBER: builtins.int
+    MAX_ACTS_FIELD_NUMBER: builtins.int
+    view: builtins.str
+    """view is its name; empty: acts on anything."""
+    max_acts: builtins.int
+    """max_acts is how many to return at most, of the last thousand; 0: 50, largest: 1000."""
+    def __init__(
+        self,
+        *,
+        view: builtins.str = ...,
+        max_acts: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_acts", b"max_acts", "view", b"view"]) -> None: ...
+
+Global___ListActsRequest: typing_extensions.TypeAlias = ListActsRequest
+
+@typing.final
+class ListActsResponse(google.protobuf.message.Message):
+    """ListActsResponse is the latest of them."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACTS_FIELD_NUMBER: builtins.int
+    @property
+    def acts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___RecordedAct]:
+        """acts are the latest first."""
+
+    def __init__(
+        self,
+        *,
+        acts: collections.abc.Iterable[Global___RecordedAct] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["acts", b"acts"]) -> None: ...
+
+Global___ListActsResponse: typing_extensions.TypeAlias = ListActsResponse
+
+@typing.final
 class VerifyProjectionsRequest(google.protobuf.message.Message):
     """VerifyProjectionsRequest says what to check."""
 
@@ -282,8 +997,16 @@ class VerifyProjectionsRequest(google.protobuf.message.Message):
 
     VIEWS_FIELD_NUMBER: builtins.int
     MAX_DIFFERENCES_FIELD_NUMBER: builtins.int
+    SAMPLE_FIELD_NUMBER: builtins.int
+    HEAL_FIELD_NUMBER: builtins.int
     max_differences: builtins.int
     """max_differences is how many differences to list per view; 0: 20."""
+    sample: builtins.int
+    """sample is how many documents to check of each view that has a stream for each document; 0: all. Views whose
+    documents share streams are left out then.
+    """
+    heal: builtins.bool
+    """heal makes documents anew that differ."""
     @property
     def views(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """views to check; empty: all."""
@@ -293,8 +1016,10 @@ class VerifyProjectionsRequest(google.protobuf.message.Message):
         *,
         views: collections.abc.Iterable[builtins.str] | None = ...,
         max_differences: builtins.int = ...,
+        sample: builtins.int = ...,
+        heal: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["max_differences", b"max_differences", "views", b"views"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["heal", b"heal", "max_differences", b"max_differences", "sample", b"sample", "views", b"views"]) -> None: ...
 
 Global___VerifyProjectionsRequest: typing_extensions.TypeAlias = VerifyProjectionsRequest
 
@@ -371,6 +1096,8 @@ class VerifyResult(google.protobuf.message.Message):
     DIFFERENCES_FIELD_NUMBER: builtins.int
     LISTED_FIELD_NUMBER: builtins.int
     STREAMS_FIELD_NUMBER: builtins.int
+    HEALED_FIELD_NUMBER: builtins.int
+    PARKED_FIELD_NUMBER: builtins.int
     view: builtins.str
     """view is its name; empty for the snapshots of long streams, of which each counts as a document."""
     documents: builtins.int
@@ -383,6 +1110,10 @@ class VerifyResult(google.protobuf.message.Message):
     """differences is how many documents differ, are missing or are too many, plus 1 if the checkpoint is ahead of the log."""
     streams: builtins.int
     """streams is the number of streams folded."""
+    healed: builtins.int
+    """healed is how many documents were made anew."""
+    parked: builtins.int
+    """parked of the differences are streams that are held back after a failing event."""
     @property
     def listed(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Difference]:
         """listed are the first of them."""
@@ -397,8 +1128,10 @@ class VerifyResult(google.protobuf.message.Message):
         differences: builtins.int = ...,
         listed: collections.abc.Iterable[Global___Difference] | None = ...,
         streams: builtins.int = ...,
+        healed: builtins.int = ...,
+        parked: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["checkpoint", b"checkpoint", "differences", b"differences", "documents", b"documents", "events", b"events", "listed", b"listed", "streams", b"streams", "view", b"view"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["checkpoint", b"checkpoint", "differences", b"differences", "documents", b"documents", "events", b"events", "healed", b"healed", "listed", b"listed", "parked", b"parked", "streams", b"streams", "view", b"view"]) -> None: ...
 
 Global___VerifyResult: typing_extensions.TypeAlias = VerifyResult
 

@@ -55,6 +55,31 @@ class ProjectionServiceStub(object):
                 request_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.ResumeProjectionRequest.SerializeToString,
                 response_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.ResumeProjectionResponse.FromString,
                 _registered_method=True)
+        self.PlanProjection = channel.unary_unary(
+                '/operations.v1.ProjectionService/PlanProjection',
+                request_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.PlanProjectionRequest.SerializeToString,
+                response_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.PlanProjectionResponse.FromString,
+                _registered_method=True)
+        self.ApplyProjection = channel.unary_unary(
+                '/operations.v1.ProjectionService/ApplyProjection',
+                request_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.ApplyProjectionRequest.SerializeToString,
+                response_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.ApplyProjectionResponse.FromString,
+                _registered_method=True)
+        self.RebuildProjection = channel.unary_stream(
+                '/operations.v1.ProjectionService/RebuildProjection',
+                request_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.RebuildProjectionRequest.SerializeToString,
+                response_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.RebuildProjectionResponse.FromString,
+                _registered_method=True)
+        self.ListParkedStreams = channel.unary_unary(
+                '/operations.v1.ProjectionService/ListParkedStreams',
+                request_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.ListParkedStreamsRequest.SerializeToString,
+                response_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.ListParkedStreamsResponse.FromString,
+                _registered_method=True)
+        self.ListActs = channel.unary_unary(
+                '/operations.v1.ProjectionService/ListActs',
+                request_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.ListActsRequest.SerializeToString,
+                response_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.ListActsResponse.FromString,
+                _registered_method=True)
         self.VerifyProjections = channel.unary_stream(
                 '/operations.v1.ProjectionService/VerifyProjections',
                 request_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.VerifyProjectionsRequest.SerializeToString,
@@ -94,6 +119,42 @@ class ProjectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PlanProjection(self, request, context):
+        """PlanProjection tells what a change would do, and changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApplyProjection(self, request, context):
+        """ApplyProjection does what was planned; refused with PLAN_OUTDATED if the plan would not be the same now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RebuildProjection(self, request, context):
+        """RebuildProjection does the same for a planned rebuild or reset, and tells how far it is until it has ended. It goes
+        on if the caller leaves; called again with the same plan it tells on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListParkedStreams(self, request, context):
+        """ListParkedStreams returns the streams that a view holds back after a failing event, the oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListActs(self, request, context):
+        """ListActs returns what operators did, the latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def VerifyProjections(self, request, context):
         """VerifyProjections folds the log anew and compares every document; it ends with one result per view, and one for
         the snapshots of long streams if all is checked.
@@ -124,6 +185,31 @@ def add_ProjectionServiceServicer_to_server(servicer, server):
                     servicer.ResumeProjection,
                     request_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.ResumeProjectionRequest.FromString,
                     response_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.ResumeProjectionResponse.SerializeToString,
+            ),
+            'PlanProjection': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanProjection,
+                    request_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.PlanProjectionRequest.FromString,
+                    response_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.PlanProjectionResponse.SerializeToString,
+            ),
+            'ApplyProjection': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyProjection,
+                    request_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.ApplyProjectionRequest.FromString,
+                    response_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.ApplyProjectionResponse.SerializeToString,
+            ),
+            'RebuildProjection': grpc.unary_stream_rpc_method_handler(
+                    servicer.RebuildProjection,
+                    request_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.RebuildProjectionRequest.FromString,
+                    response_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.RebuildProjectionResponse.SerializeToString,
+            ),
+            'ListParkedStreams': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListParkedStreams,
+                    request_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.ListParkedStreamsRequest.FromString,
+                    response_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.ListParkedStreamsResponse.SerializeToString,
+            ),
+            'ListActs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListActs,
+                    request_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.ListActsRequest.FromString,
+                    response_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.ListActsResponse.SerializeToString,
             ),
             'VerifyProjections': grpc.unary_stream_rpc_method_handler(
                     servicer.VerifyProjections,
@@ -240,6 +326,141 @@ class ProjectionService(object):
             '/operations.v1.ProjectionService/ResumeProjection',
             protos_dot_operations_dot_v1_dot_projections__pb2.ResumeProjectionRequest.SerializeToString,
             protos_dot_operations_dot_v1_dot_projections__pb2.ResumeProjectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanProjection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/operations.v1.ProjectionService/PlanProjection',
+            protos_dot_operations_dot_v1_dot_projections__pb2.PlanProjectionRequest.SerializeToString,
+            protos_dot_operations_dot_v1_dot_projections__pb2.PlanProjectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyProjection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/operations.v1.ProjectionService/ApplyProjection',
+            protos_dot_operations_dot_v1_dot_projections__pb2.ApplyProjectionRequest.SerializeToString,
+            protos_dot_operations_dot_v1_dot_projections__pb2.ApplyProjectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RebuildProjection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/operations.v1.ProjectionService/RebuildProjection',
+            protos_dot_operations_dot_v1_dot_projections__pb2.RebuildProjectionRequest.SerializeToString,
+            protos_dot_operations_dot_v1_dot_projections__pb2.RebuildProjectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListParkedStreams(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/operations.v1.ProjectionService/ListParkedStreams',
+            protos_dot_operations_dot_v1_dot_projections__pb2.ListParkedStreamsRequest.SerializeToString,
+            protos_dot_operations_dot_v1_dot_projections__pb2.ListParkedStreamsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListActs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/operations.v1.ProjectionService/ListActs',
+            protos_dot_operations_dot_v1_dot_projections__pb2.ListActsRequest.SerializeToString,
+            protos_dot_operations_dot_v1_dot_projections__pb2.ListActsResponse.FromString,
             options,
             channel_credentials,
             insecure,

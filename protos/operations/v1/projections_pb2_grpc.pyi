@@ -89,6 +89,86 @@ _ProjectionServiceResumeProjectionType = typing_extensions.TypeVar(
     ],
 )
 
+_ProjectionServicePlanProjectionType = typing_extensions.TypeVar(
+    '_ProjectionServicePlanProjectionType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.PlanProjectionRequest,
+        protos.operations.v1.projections_pb2.PlanProjectionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.PlanProjectionRequest,
+        protos.operations.v1.projections_pb2.PlanProjectionResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.PlanProjectionRequest,
+        protos.operations.v1.projections_pb2.PlanProjectionResponse,
+    ],
+)
+
+_ProjectionServiceApplyProjectionType = typing_extensions.TypeVar(
+    '_ProjectionServiceApplyProjectionType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ApplyProjectionRequest,
+        protos.operations.v1.projections_pb2.ApplyProjectionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ApplyProjectionRequest,
+        protos.operations.v1.projections_pb2.ApplyProjectionResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ApplyProjectionRequest,
+        protos.operations.v1.projections_pb2.ApplyProjectionResponse,
+    ],
+)
+
+_ProjectionServiceRebuildProjectionType = typing_extensions.TypeVar(
+    '_ProjectionServiceRebuildProjectionType',
+    grpc.UnaryStreamMultiCallable[
+        protos.operations.v1.projections_pb2.RebuildProjectionRequest,
+        protos.operations.v1.projections_pb2.RebuildProjectionResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        protos.operations.v1.projections_pb2.RebuildProjectionRequest,
+        protos.operations.v1.projections_pb2.RebuildProjectionResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        protos.operations.v1.projections_pb2.RebuildProjectionRequest,
+        protos.operations.v1.projections_pb2.RebuildProjectionResponse,
+    ],
+)
+
+_ProjectionServiceListParkedStreamsType = typing_extensions.TypeVar(
+    '_ProjectionServiceListParkedStreamsType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ListParkedStreamsRequest,
+        protos.operations.v1.projections_pb2.ListParkedStreamsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ListParkedStreamsRequest,
+        protos.operations.v1.projections_pb2.ListParkedStreamsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ListParkedStreamsRequest,
+        protos.operations.v1.projections_pb2.ListParkedStreamsResponse,
+    ],
+)
+
+_ProjectionServiceListActsType = typing_extensions.TypeVar(
+    '_ProjectionServiceListActsType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ListActsRequest,
+        protos.operations.v1.projections_pb2.ListActsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ListActsRequest,
+        protos.operations.v1.projections_pb2.ListActsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ListActsRequest,
+        protos.operations.v1.projections_pb2.ListActsResponse,
+    ],
+)
+
 _ProjectionServiceVerifyProjectionsType = typing_extensions.TypeVar(
     '_ProjectionServiceVerifyProjectionsType',
     grpc.UnaryStreamMultiCallable[
@@ -105,7 +185,7 @@ _ProjectionServiceVerifyProjectionsType = typing_extensions.TypeVar(
     ],
 )
 
-class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType, _ProjectionServiceGetProjectionType, _ProjectionServicePauseProjectionType, _ProjectionServiceResumeProjectionType, _ProjectionServiceVerifyProjectionsType]):
+class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType, _ProjectionServiceGetProjectionType, _ProjectionServicePauseProjectionType, _ProjectionServiceResumeProjectionType, _ProjectionServicePlanProjectionType, _ProjectionServiceApplyProjectionType, _ProjectionServiceRebuildProjectionType, _ProjectionServiceListParkedStreamsType, _ProjectionServiceListActsType, _ProjectionServiceVerifyProjectionsType]):
     """ProjectionService is served by the projection process on a port of its own."""
 
     @typing.overload
@@ -125,6 +205,26 @@ class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType
         grpc.UnaryUnaryMultiCallable[
             protos.operations.v1.projections_pb2.ResumeProjectionRequest,
             protos.operations.v1.projections_pb2.ResumeProjectionResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.operations.v1.projections_pb2.PlanProjectionRequest,
+            protos.operations.v1.projections_pb2.PlanProjectionResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.operations.v1.projections_pb2.ApplyProjectionRequest,
+            protos.operations.v1.projections_pb2.ApplyProjectionResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            protos.operations.v1.projections_pb2.RebuildProjectionRequest,
+            protos.operations.v1.projections_pb2.RebuildProjectionResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.operations.v1.projections_pb2.ListParkedStreamsRequest,
+            protos.operations.v1.projections_pb2.ListParkedStreamsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.operations.v1.projections_pb2.ListActsRequest,
+            protos.operations.v1.projections_pb2.ListActsResponse,
         ],
         grpc.UnaryStreamMultiCallable[
             protos.operations.v1.projections_pb2.VerifyProjectionsRequest,
@@ -150,6 +250,26 @@ class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType
             protos.operations.v1.projections_pb2.ResumeProjectionRequest,
             protos.operations.v1.projections_pb2.ResumeProjectionResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.operations.v1.projections_pb2.PlanProjectionRequest,
+            protos.operations.v1.projections_pb2.PlanProjectionResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.operations.v1.projections_pb2.ApplyProjectionRequest,
+            protos.operations.v1.projections_pb2.ApplyProjectionResponse,
+        ],
+        grpc.aio.UnaryStreamMultiCallable[
+            protos.operations.v1.projections_pb2.RebuildProjectionRequest,
+            protos.operations.v1.projections_pb2.RebuildProjectionResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.operations.v1.projections_pb2.ListParkedStreamsRequest,
+            protos.operations.v1.projections_pb2.ListParkedStreamsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.operations.v1.projections_pb2.ListActsRequest,
+            protos.operations.v1.projections_pb2.ListActsResponse,
+        ],
         grpc.aio.UnaryStreamMultiCallable[
             protos.operations.v1.projections_pb2.VerifyProjectionsRequest,
             protos.operations.v1.projections_pb2.VerifyProjectionsResponse,
@@ -167,6 +287,23 @@ class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType
 
     ResumeProjection: _ProjectionServiceResumeProjectionType
     """ResumeProjection lets a paused view go on from its checkpoint."""
+
+    PlanProjection: _ProjectionServicePlanProjectionType
+    """PlanProjection tells what a change would do, and changes nothing."""
+
+    ApplyProjection: _ProjectionServiceApplyProjectionType
+    """ApplyProjection does what was planned; refused with PLAN_OUTDATED if the plan would not be the same now."""
+
+    RebuildProjection: _ProjectionServiceRebuildProjectionType
+    """RebuildProjection does the same for a planned rebuild or reset, and tells how far it is until it has ended. It goes
+    on if the caller leaves; called again with the same plan it tells on.
+    """
+
+    ListParkedStreams: _ProjectionServiceListParkedStreamsType
+    """ListParkedStreams returns the streams that a view holds back after a failing event, the oldest first."""
+
+    ListActs: _ProjectionServiceListActsType
+    """ListActs returns what operators did, the latest first."""
 
     VerifyProjections: _ProjectionServiceVerifyProjectionsType
     """VerifyProjections folds the log anew and compares every document; it ends with one result per view, and one for
@@ -189,6 +326,26 @@ ProjectionServiceAsyncStub: typing_extensions.TypeAlias = ProjectionServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         protos.operations.v1.projections_pb2.ResumeProjectionRequest,
         protos.operations.v1.projections_pb2.ResumeProjectionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.PlanProjectionRequest,
+        protos.operations.v1.projections_pb2.PlanProjectionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ApplyProjectionRequest,
+        protos.operations.v1.projections_pb2.ApplyProjectionResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        protos.operations.v1.projections_pb2.RebuildProjectionRequest,
+        protos.operations.v1.projections_pb2.RebuildProjectionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ListParkedStreamsRequest,
+        protos.operations.v1.projections_pb2.ListParkedStreamsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.ListActsRequest,
+        protos.operations.v1.projections_pb2.ListActsResponse,
     ],
     grpc.aio.UnaryStreamMultiCallable[
         protos.operations.v1.projections_pb2.VerifyProjectionsRequest,
@@ -230,6 +387,48 @@ class ProjectionServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.operations.v1.projections_pb2.ResumeProjectionResponse, collections.abc.Awaitable[protos.operations.v1.projections_pb2.ResumeProjectionResponse]]:
         """ResumeProjection lets a paused view go on from its checkpoint."""
+
+    @abc.abstractmethod
+    def PlanProjection(
+        self,
+        request: protos.operations.v1.projections_pb2.PlanProjectionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.operations.v1.projections_pb2.PlanProjectionResponse, collections.abc.Awaitable[protos.operations.v1.projections_pb2.PlanProjectionResponse]]:
+        """PlanProjection tells what a change would do, and changes nothing."""
+
+    @abc.abstractmethod
+    def ApplyProjection(
+        self,
+        request: protos.operations.v1.projections_pb2.ApplyProjectionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.operations.v1.projections_pb2.ApplyProjectionResponse, collections.abc.Awaitable[protos.operations.v1.projections_pb2.ApplyProjectionResponse]]:
+        """ApplyProjection does what was planned; refused with PLAN_OUTDATED if the plan would not be the same now."""
+
+    @abc.abstractmethod
+    def RebuildProjection(
+        self,
+        request: protos.operations.v1.projections_pb2.RebuildProjectionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[protos.operations.v1.projections_pb2.RebuildProjectionResponse], collections.abc.AsyncIterator[protos.operations.v1.projections_pb2.RebuildProjectionResponse]]:
+        """RebuildProjection does the same for a planned rebuild or reset, and tells how far it is until it has ended. It goes
+        on if the caller leaves; called again with the same plan it tells on.
+        """
+
+    @abc.abstractmethod
+    def ListParkedStreams(
+        self,
+        request: protos.operations.v1.projections_pb2.ListParkedStreamsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.operations.v1.projections_pb2.ListParkedStreamsResponse, collections.abc.Awaitable[protos.operations.v1.projections_pb2.ListParkedStreamsResponse]]:
+        """ListParkedStreams returns the streams that a view holds back after a failing event, the oldest first."""
+
+    @abc.abstractmethod
+    def ListActs(
+        self,
+        request: protos.operations.v1.projections_pb2.ListActsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.operations.v1.projections_pb2.ListActsResponse, collections.abc.Awaitable[protos.operations.v1.projections_pb2.ListActsResponse]]:
+        """ListActs returns what operators did, the latest first."""
 
     @abc.abstractmethod
     def VerifyProjections(

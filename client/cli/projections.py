@@ -1,0 +1,381 @@
+"""`orderstream projections …`: how far the views are, what ails them, and what an operator can do about it.
+
+What destroys or replays is planned first: the plan is shown, you are asked, then it is applied. `--dry-run` only plans,
+`--plan ID` applies a plan made before and is refused if the world has changed, `--yes` does both in one go.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from client.cli.connect import AsJson, call
+from client.cli.output import FAILED, complain, enum_name, err, out, print_json, table, when
+from client.errors import Unavailable
+from client.sdk import OrderstreamClient
+from protos.operations.v1 import projections_pb2 as pb
+
+projections = typer.Typer(no_args_is_help=True, help="The views: how far they are, what ails them, and mending them.")
+
+View = Annotated[str, typer.Argument(help="The name of the view.")]
+Why = Annotated[str, typer.Option(help="Why, for the record.", show_default=False)]
+Yes = Annotated[bool, typer.Option("--yes", help="Plan and apply without asking.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")]
+PlanId = Annotated[str, typer.Option("--plan", help="Apply this plan; refused if it no longer holds.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Show how far it is until it has ended.")]
+AllowParked = Annotated[
+    bool, typer.Option("--allow-parked", help="Switch although streams are parked in the new generation too.")
+]
+
+NEW_GENERATION = ("rebuild", "reset")
+DECLINED = 1
+PATIENCE = 60.0  # seconds that the projection process may be away during a rebuild
+PAUSE = 0.5  # seconds
+
+
+# ------------------------------------------------------------------ looking
+
+
+@projections.command("list")
+def list_projections(as_json: AsJson = False) -> None:
+    """Show every view with its position and lag."""
+    reply = call(lambda shop: shop.operations.ListProjections())
+    if as_json:
+        print_json(reply)
+        return
+    _show(reply.projections)
+
+
+@projections.command("get")
+def get_projection(view: View, as_json: AsJson = False) -> None:
+    """Show one view."""
+    reply = call(lambda shop: shop.operations.GetProjection(view=view))
+    _show_one(reply.projection, as_json=as_json)
+
+
+# ------------------------------------------------------------------ stopping and going on
+
+
+@projections.command("pause")
+def pause(view: View, as_json: AsJson = False) -> None:
+    """Stop a view in every process; queries go on answering from what it holds."""
+    reply = call(lambda shop: shop.operations.PauseProjection(view=view))
+    _show_one(reply.projection, as_json=as_json)
+
+
+@projections.command("resume")
+def resume(view: View, as_json: AsJson = False) -> None:
+    """Let a paused view go on from where it stopped."""
+    reply = call(lambda shop: shop.operations.ResumeProjection(view=view))
+    _show_one(reply.projection, as_json=as_json)
+
+
+# ------------------------------------------------------------------ generations
+
+
+@projections.command("rebuild")
+def rebuild(
+    view: View,
+    why: Why = "",
+    allow_parked: AllowParked = False,
+    wait: Wait = False,
+    plan_id: PlanId = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a view anew from the log beside the live one, verify it, and switch readers over in one step.
+
+    It asks only on a terminal, for nothing is lost: the old generation is kept for a rollback.
+    """
+    change = pb.ProjectionChange(view=view, rebuild=pb.Rebuild(allow_parked=allow_parked))
+    yes = yes or not sys.stdin.isatty()
+    _new_generation(change, why or "rebuild", wait, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+@projections.command("reset")
+def reset(
+    view: View,
+    to: Annotated[int, typer.Option(min=0, help="The commit position to go back to; 0: the beginning.")] = 0,
+    why: Why = "",
+    allow_parked: AllowParked = False,
+    wait: Wait = False,
+    plan_id: PlanId = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make anew what has changed since a position; readers go on seeing the old one until that is done."""
+    change = pb.ProjectionChange(view=view, reset=pb.Reset(position=to, allow_parked=allow_parked))
+    _new_generation(change, why, wait, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+@projections.command("rollback")
+def rollback(
+    view: View, why: Why = "", plan_id: PlanId = "", dry_run: DryRun = False, yes: Yes = False, as_json: AsJson = False
+) -> None:
+    """Let readers see the generation again that they saw before the last switch."""
+    change = pb.ProjectionChange(view=view, rollback=pb.Rollback())
+    _apply(change, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+@projections.command("drop")
+def drop(
+    view: View,
+    generation: Annotated[int, typer.Option(min=0, help="Which; 0: the one kept for a rollback.")] = 0,
+    why: Why = "",
+    plan_id: PlanId = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a generation that readers do not see: the kept one, or one that is being made."""
+    change = pb.ProjectionChange(view=view, drop=pb.Drop(generation=generation))
+    _apply(change, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+# ------------------------------------------------------------------ what is parked, and single documents
+
+
+@projections.command("parked")
+def parked(
+    view: View,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many streams at most.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Show the streams that a view holds back after a failing event, the oldest first."""
+    reply = call(lambda shop: shop.operations.ListParkedStreams(view=view, max_streams=limit))
+    if as_json:
+        print_json(reply)
+        return
+    rows = table("stream", "revision", "event", "waiting", "parked at", "error")
+    for x in reply.streams:
+        rows.add_row(x.stream, f"{x.revision:,}", x.event_type, f"{x.waiting:,}", when(x.parked_at), x.error)
+    out.print(rows)
+    if reply.total > len(reply.streams):
+        out.print(f"{reply.total - len(reply.streams):,} more", highlight=False)
+
+
+@projections.command("retry")
+def retry(
+    view: View,
+    stream: Annotated[str, typer.Argument(help="A parked stream; none: all of them.")] = "",
+    why: Why = "",
+    plan_id: PlanId = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take in the events of parked streams, in their order, after what made them fail was mended."""
+    change = pb.ProjectionChange(view=view, retry=pb.RetryParked(stream=stream))
+    _apply(change, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+@projections.command("skip")
+def skip(
+    view: View,
+    stream: Annotated[str, typer.Argument(help="A parked stream.")],
+    why: Why = "",
+    plan_id: PlanId = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Leave the failing event of a parked stream out of the view for good; then take in what waits behind it."""
+    change = pb.ProjectionChange(view=view, skip=pb.SkipParked(stream=stream))
+    _apply(change, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+@projections.command("key")
+def rebuild_key(
+    view: View,
+    key: Annotated[str, typer.Argument(help="The document's: an order id, a SKU …")],
+    why: Why = "",
+    plan_id: PlanId = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make one document anew from its events, in the live generation."""
+    change = pb.ProjectionChange(view=view, key=pb.RebuildKey(key=key))
+    _apply(change, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+@projections.command("history")
+def history(
+    view: Annotated[str, typer.Argument(help="The name of the view; none: acts on anything.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show what operators did, the latest first: who, what, when, why."""
+    reply = call(lambda shop: shop.operations.ListActs(view=view, max_acts=limit))
+    if as_json:
+        print_json(reply)
+        return
+    rows = table("when", "who", "what", "to", "why", "failure")
+    for x in reply.acts:
+        act = x.act
+        rows.add_row(when(act.acted_at), act.actor, act.act, act.subject, act.reason, act.failure)
+    out.print(rows)
+
+
+# ------------------------------------------------------------------ plan, then apply
+
+
+def _planned(
+    change: pb.ProjectionChange, why: str, plan_id: str, *, dry_run: bool, yes: bool, as_json: bool
+) -> str | None:
+    """The plan's id once everybody agrees; None if only the plan was wanted."""
+    if not plan_id:
+        plan = call(lambda shop: shop.operations.PlanProjection(change=change))
+        if dry_run:
+            _tell_plan(plan, as_json=as_json)
+            return None
+        if not yes:
+            _tell_plan(plan, as_json=False)
+            if not typer.confirm(f"{change.WhichOneof('action')} {change.view}?", err=True):
+                err.print("nothing was done")
+                raise typer.Exit(DECLINED)
+        plan_id = str(plan.plan_id)
+    if not why:
+        complain("say why with --why; it is kept with the act", 2)
+    return plan_id
+
+
+def _apply(change: pb.ProjectionChange, why: str, plan_id: str, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    agreed = _planned(change, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+    if agreed is not None:
+        reply = call(lambda shop: shop.operations.ApplyProjection(plan_id=agreed, change=change, reason=why))
+        if as_json:
+            print_json(reply)
+            return
+        if reply.outcome:
+            out.print(reply.outcome, highlight=False, soft_wrap=True)
+        if not reply.done and change.WhichOneof("action") not in NEW_GENERATION:
+            out.print("whoever owns the view does it as soon as it can", highlight=False)
+        _show([reply.projection])
+
+
+def _new_generation(
+    change: pb.ProjectionChange, why: str, wait: bool, plan_id: str, *, dry_run: bool, yes: bool, as_json: bool
+) -> None:
+    if not wait:
+        _apply(change, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+        return
+    agreed = _planned(change, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+    if agreed is None:
+        return
+    result = call(lambda shop: _until_the_end(shop, change, agreed, why))
+    if as_json:
+        print_json(
+            {
+                "view": result.view,
+                "from_generation": result.from_generation,
+                "to_generation": result.to_generation,
+                "events": result.events,
+                "documents": result.documents,
+                "seconds": round(result.seconds, 3),
+                "verified": result.verified,
+                "differences": result.differences,
+                "switched": result.switched,
+                "failure": result.failure,
+            }
+        )
+    elif result.switched:
+        out.print(
+            f"readers see generation {result.to_generation} of {result.view}: {result.events:,} events, "
+            f"{result.documents:,} documents, {result.differences:,} differences, {result.seconds:,.1f} s",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if not result.switched:
+        complain(f"readers still see generation {result.from_generation}: {result.failure}", FAILED)
+
+
+async def _until_the_end(shop: OrderstreamClient, change: pb.ProjectionChange, plan_id: str, why: str) -> Any:
+    """Shows how far it is. The process that tells may end meanwhile; another one, or the same again, goes on."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[rate]}"), console=err, transient=True) as bars:
+        bar = bars.add_task(change.view, total=None, rate="")
+        async for message in _messages(shop, change, plan_id, why):
+            if message.HasField("result"):
+                return message.result
+            told = message.progress
+            left = f", {told.left_ms / 1000:,.0f} s left" if told.left_ms else ""
+            bars.update(
+                bar,
+                description=f"{change.view} g{told.generation} {_phase(told)}",
+                completed=told.events,
+                total=told.total or None,
+                rate=f"{told.events_per_second:,.0f}/s{left}",
+            )
+    raise AssertionError("a rebuild ends with a result or a failure")
+
+
+async def _messages(shop: OrderstreamClient, change: pb.ProjectionChange, plan_id: str, why: str) -> AsyncIterator[Any]:
+    loop = asyncio.get_running_loop()
+    heard_at = loop.time()
+    while True:
+        try:
+            async for message in shop.operations.RebuildProjection(plan_id=plan_id, change=change, reason=why):
+                heard_at = loop.time()
+                yield message
+        except Unavailable:
+            if loop.time() - heard_at > PATIENCE:
+                raise
+            await asyncio.sleep(PAUSE)
+        else:
+            return
+
+
+def _tell_plan(plan: Any, *, as_json: bool) -> None:
+    if as_json:
+        print_json(plan)
+        return
+    for effect in plan.effects:
+        out.print(f"- {effect}", highlight=False, soft_wrap=True)
+    span = f"positions {plan.from_position:,} to {plan.to_position:,}"
+    out.print(f"{plan.events:,} events ({span}), about {plan.documents:,} documents", highlight=False, soft_wrap=True)
+    out.print(f"queries that answer from it: {', '.join(plan.queries) or 'none'}", highlight=False, soft_wrap=True)
+    out.print(f"plan {plan.plan_id}", highlight=False)
+
+
+# ------------------------------------------------------------------ tables
+
+
+def _show_one(found: Any, *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    _show([found])
+
+
+def _show(found: Any) -> None:
+    rows = table("view", "status", "gen", "position", "head", "lag (ms)", "parked", "owner", "rebuild", "last error")
+    for x in found:
+        status = enum_name(pb.ProjectionStatus, x.status, "PROJECTION_STATUS_").replace("_", " ")
+        generation = f"{x.generation} (kept {x.kept_generation})" if x.kept_generation else str(x.generation)
+        numbers = [f"{n:,}" for n in (x.position, x.head, x.lag_ms, x.parked_streams)]
+        rows.add_row(x.view, status, generation, *numbers, x.owner or "-", _rebuild_of(x), _error_of(x))
+    out.print(rows)
+
+
+def _rebuild_of(x: Any) -> str:
+    if not x.HasField("rebuild"):
+        return "-"
+    told = x.rebuild
+    share = 100 * told.events / told.total if told.total else 0
+    return f"g{told.generation} {_phase(told)} {share:.0f} %"
+
+
+def _error_of(x: Any) -> str:
+    return "; ".join(
+        said for said in (x.last_error, "made by other code: rebuild it" if x.code_changed else "") if said
+    )
+
+
+def _phase(told: Any) -> str:
+    return enum_name(pb.RebuildPhase, told.phase, "REBUILD_PHASE_")

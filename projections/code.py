@@ -1,0 +1,26 @@
+"""Which code makes a view: a stamp that changes when its handlers do, and not when a comment does."""
+
+import ast
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from projections.view import View
+
+
+def stamp(view: View[Any]) -> str:
+    """Of the modules that its handlers stand in; not of what those import from elsewhere, events for instance."""
+    modules = sorted({handler.reduce.__module__ for handler in view.handlers.values()})
+    handled = sorted(event.__name__ for event in view.handlers)
+    told = repr((view.categories, handled, list(_trees(modules))))
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def _trees(modules: Iterable[str]) -> Iterable[str]:
+    for name in modules:
+        try:
+            yield ast.dump(ast.parse(inspect.getsource(sys.modules[name])))
+        except (OSError, TypeError, KeyError):
+            yield name  # there is no source to compare: shipped without, or made in a shell

@@ -1,0 +1,66 @@
+"""How far a rebuild is, as operators see it."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+
+from protos.operations.v1 import projections_pb2 as pb
+from server.readmodel.pointer import Building, Outcome, Pointer
+from server.readmodel.state import ViewState, now_micros
+
+LOOK_EVERY = 0.25  # seconds
+OF_LATE = 10.0  # seconds over which the rate is taken
+
+
+class Superseded(Exception):  # it names what happened
+    """The generation was dropped before it was done."""
+
+
+async def progress(state: ViewState, pointer: Pointer) -> pb.RebuildProgress | None:
+    """Of the rebuild under way, with its rate since it began; None if there is none."""
+    building = pointer.building
+    if building is None:
+        return None
+    events = await _events(state, pointer, building)
+    seconds = max(1e-3, (now_micros() - building.started_at) / 1e6)
+    return _told(building, events, events / seconds)
+
+
+async def until_the_end(state: ViewState, view: str, plan_id: str) -> AsyncIterator[pb.RebuildProgress | Outcome]:
+    """Progress now and then, and at last how it ended. Raises `Superseded`."""
+    seen: deque[tuple[float, int]] = deque()
+    while True:
+        pointer = await state.pointers.get(view)
+        building, outcome = pointer.building, pointer.outcome
+        if outcome is not None and outcome.plan_id == plan_id:
+            yield outcome
+            return
+        if building is None or building.plan_id != plan_id:
+            raise Superseded
+        events, now = await _events(state, pointer, building), time.monotonic()
+        seen.append((now, events))
+        while now - seen[0][0] > OF_LATE:
+            seen.popleft()
+        (since, before) = seen[0]
+        yield _told(building, events, (events - before) / (now - since) if now > since else 0.0)
+        await asyncio.sleep(LOOK_EVERY)
+
+
+async def _events(state: ViewState, pointer: Pointer, building: Building) -> int:
+    checkpoint = await state.of_generation(pointer, building.generation)
+    return 0 if checkpoint is None else checkpoint.events
+
+
+def _told(building: Building, events: int, rate: float) -> pb.RebuildProgress:
+    total = max(building.total, events)
+    return pb.RebuildProgress(
+        generation=building.generation,
+        phase=pb.RebuildPhase.Value(f"REBUILD_PHASE_{building.phase}"),
+        events=events,
+        total=total,
+        events_per_second=rate,
+        left_ms=int((total - events) / rate * 1000) if rate else 0,
+        plan_id=building.plan_id,
+        failure=building.failure,
+    )

@@ -1,0 +1,272 @@
+"""All of one view in one process: a runner for each worker of each generation, and what a rebuild needs beside them.
+
+What is to be done stands in the view's pointer, so that any process can carry it on: this one looks at it every now and
+then, starts and stops runners as it says, and takes up a rebuild where whoever had it before left it.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from esdbclient.exceptions import EventStoreDBClientException
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
+
+from projections.acts import Acts
+from projections.code import stamp
+from projections.config import Settings
+from projections.mend import Mender
+from projections.pace import Pace
+from projections.rebuild import Rebuild, Superseded
+from projections.removal import remove
+from projections.requests import FAILED, Request, Requests
+from projections.runner import Runner, Status
+from projections.verify import Verifier
+from projections.view import View
+from server.failures import ServiceFailure
+from server.readmodel.log import Log
+from server.readmodel.pointer import Made, Phase, Pointer, dropped, forgotten
+from server.readmodel.state import Fenced, ViewState, now_micros
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    runner: Runner
+    task: asyncio.Task[None]
+
+
+class Supervisor:
+    """Runs the view until it is told to stop."""
+
+    def __init__(
+        self, view: View[Any], client: AsyncEventStoreDBClient, database: AsyncDatabase[Any], settings: Settings
+    ) -> None:
+        self.view = view
+        self.code = stamp(view)
+        self.pointer = Pointer(view=view.name)
+        self._client = client
+        self._database = database
+        self._settings = settings
+        self._state = ViewState(database)
+        self._rebuild = Rebuild(view, self._state, Verifier(client, database), Acts(client), settings)
+        self._running: dict[tuple[int, int], Running] = {}
+        self._side: dict[str, asyncio.Task[None]] = {}
+        self._requests = Requests(database)
+        self._mender = Mender(view, database, Log(client))
+        self._served = -1
+        self._leaving_since: dict[int, float] = {}
+        self._stop = asyncio.Event()
+        self._nudged = asyncio.Event()
+
+    # ------------------------------------------------------------------ what it tells
+
+    @property
+    def live(self) -> list[Runner]:
+        """The runners of the live generation in this process."""
+        return [x.runner for (generation, _), x in self._running.items() if generation == self.pointer.generation]
+
+    @property
+    def status(self) -> Status:
+        """Of the live generation in this process: the worst of its workers."""
+        told = [runner.status for runner in self.live]
+        return max(told, key=WORSE.index) if told else Status.STOPPED
+
+    @property
+    def applied(self) -> int:
+        return sum(runner.applied for runner in self.live)
+
+    @property
+    def last_error(self) -> str:
+        return next((runner.last_error for runner in self.live if runner.last_error), "")
+
+    def runner(self, generation: int, part: int = 0) -> Runner | None:
+        running = self._running.get((generation, part))
+        return None if running is None else running.runner
+
+    # ------------------------------------------------------------------ running
+
+    def stop(self) -> None:
+        """Finish the batches at work, write the checkpoints, end."""
+        self._stop.set()
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Look now."""
+        self._nudged.set()
+        for running in self._running.values():
+            running.runner.nudge()
+
+    async def run(self) -> None:
+        pause = self._settings.look_every
+        try:
+            while not self._stop.is_set():
+                self._nudged.clear()
+                try:
+                    await self._look()
+                    pause = self._settings.look_every
+                except (PyMongoError, ServiceFailure) as error:  # the runners tell of it and go on by themselves
+                    log.warning("cannot look at the pointer", view=self.view.name, error=str(error))
+                    pause = min(2 * pause, self._settings.longest_pause)
+                except Exception:  # a defect here must not end the view for good, nor touch the others
+                    log.exception("defect", view=self.view.name)
+                    pause = self._settings.longest_pause
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._nudged.wait(), pause)
+        finally:
+            for running in self._running.values():
+                running.runner.stop()
+            for task in self._side.values():
+                task.cancel()
+            await asyncio.gather(*(x.task for x in self._running.values()))
+            await asyncio.gather(*self._side.values(), return_exceptions=True)
+
+    async def _look(self) -> None:
+        pointer = self.pointer = await self._stamped(await self._state.pointers.get(self.view.name))
+        await self._match(pointer)
+        building, kept = pointer.building, pointer.kept
+        if building is not None and self._carries(pointer):
+            self._beside("rebuild", self._rebuild.carry_on(pointer))
+        if kept is not None and kept.until <= now_micros():
+            await self._state.pointers.change(self.view.name, lambda now: _expired(now, kept.generation))
+        self._leave(pointer)
+        await self._serve(pointer)
+
+    async def _stamped(self, pointer: Pointer) -> Pointer:
+        """The first generation is made by whoever comes first."""
+        generation = pointer.generation
+        if generation in pointer.made:
+            return pointer
+        parts = 1 if await self._state.parts(pointer, generation) else self._settings.partitions.get(self.view.name, 1)
+        made = Made(partitions=parts, code=self.code)
+
+        def stamped(now: Pointer) -> Pointer | None:
+            return None if generation in now.made else replace(now, made={**now.made, generation: made})
+
+        return await self._state.pointers.change(self.view.name, stamped) or await self._state.pointers.get(
+            self.view.name
+        )
+
+    async def _match(self, pointer: Pointer) -> None:
+        """Exactly the runners that the pointer asks for."""
+        wanted = {
+            (generation, part)
+            for generation in pointer.followed()
+            if self._may_follow(pointer, generation)
+            for part in range(pointer.how(generation).partitions)
+        }
+        leaving = [self._running.pop(key) for key in self._running.keys() - wanted]
+        for running in leaving:
+            running.runner.stop()
+        for generation, part in sorted(wanted - self._running.keys()):
+            runner = self._made(pointer, generation, part)
+            task = asyncio.create_task(runner.run(), name=f"{self.view.name}.g{generation}.p{part}")
+            self._running[generation, part] = Running(runner, task)
+        await asyncio.gather(*(running.task for running in leaving))
+
+    def _may_follow(self, pointer: Pointer, generation: int) -> bool:
+        """Only the live one may be followed by other code than made it; what stands still is not followed at all."""
+        building = pointer.building
+        if building is not None and building.generation == generation and building.phase in STANDING:
+            return False
+        return generation == pointer.generation or not self._strange(pointer, generation)
+
+    def _strange(self, pointer: Pointer, generation: int) -> bool:
+        return pointer.how(generation).code not in ("", self.code)
+
+    def _made(self, pointer: Pointer, generation: int, part: int) -> Runner:
+        building = pointer.building
+        fills = building is not None and building.generation == generation
+        return Runner(
+            self.view,
+            self._client,
+            self._database,
+            self._settings,
+            generation=generation,
+            part=part,
+            parts=pointer.how(generation).partitions,
+            pace=self._pace() if fills else None,
+            stranger=self._strange(pointer, generation),
+        )
+
+    def _pace(self) -> Pace:
+        return Pace(lambda: self._state.pointers.get(self.view.name))
+
+    def _carries(self, pointer: Pointer) -> bool:
+        """Whether the rebuild is this process's: it owns the first worker, or there is none yet and the code is its."""
+        building = pointer.building
+        assert building is not None, "there is a rebuild to carry on"
+        if building.phase is Phase.SEEDING:
+            return not self._strange(pointer, building.generation)
+        runner = self.runner(building.generation)
+        return runner is not None and runner.owns
+
+    async def _serve(self, pointer: Pointer) -> None:
+        """Do what operators have asked of the owner, if that is this process."""
+        if pointer.asked == self._served:
+            return
+        waiting = await self._requests.waiting(self.view.name)
+        for request in waiting:
+            runner = self.runner(request.generation, request.part)
+            if runner is not None and runner.owns:
+                self._beside("request", self._mend(runner, request))
+                return
+            if request.generation not in pointer.followed():
+                await self._requests.answer(request, FAILED, "that generation is no longer there")
+        if not waiting:
+            self._served = pointer.asked
+            await self._requests.tidy()
+
+    async def _mend(self, runner: Runner, request: Request) -> None:
+        state, told = await self._mender.mend(runner, request)
+        await self._requests.answer(request, state, told)
+        log.warning("mended", view=self.view.name, state=state, told=told)
+
+    def _leave(self, pointer: Pointer) -> None:
+        """Remove what nobody may come back to, once readers that had seen the pointer before are gone."""
+        first = self.runner(pointer.generation)
+        now = time.monotonic()
+        self._leaving_since = {one: self._leaving_since.get(one, now) for one in pointer.dropping}
+        for generation, since in self._leaving_since.items():
+            if now - since >= self._settings.grace_of_readers and first is not None and first.owns:
+                self._beside("removal", self._remove(pointer, generation))
+                return
+
+    async def _remove(self, pointer: Pointer, generation: int) -> None:
+        await remove(self._state.documents(self.view.name, generation), self._pace())
+        await self._state.forget(pointer, generation)
+        await self._state.pointers.change(self.view.name, lambda now: forgotten(now, generation))
+        log.warning("generation removed", view=self.view.name, generation=generation)
+
+    def _beside(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do it beside the runners, unless it is being done; a failure is told and tried again at the next look."""
+        if name in self._side and not self._side[name].done():
+            work.close()
+            return
+        self._side[name] = asyncio.create_task(self._tried(name, work), name=f"{self.view.name}.{name}")
+
+    async def _tried(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except (PyMongoError, ServiceFailure, EventStoreDBClientException) as error:
+            log.warning("begins anew", work=name, view=self.view.name, error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(self._settings.longest_pause)
+        except (Superseded, Fenced) as lost:
+            log.warning("given up", work=name, view=self.view.name, reason=str(lost))
+        except Exception:  # a defect: told, and not the end of the view
+            log.exception("defect", view=self.view.name, work=name)
+            await asyncio.sleep(self._settings.longest_pause)
+
+
+STANDING = (Phase.SEEDING, Phase.FAILED)  # while nothing follows the log for it
+WORSE = (Status.STANDBY, Status.LIVE, Status.CATCHING_UP, Status.PAUSED, Status.STOPPED, Status.FAILING)
+
+
+def _expired(now: Pointer, generation: int) -> Pointer | None:
+    return dropped(now, generation) if now.kept is not None and now.kept.generation == generation else None

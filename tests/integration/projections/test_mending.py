@@ -1,0 +1,238 @@
+"""A stream that failed is taken in after a fix, or without what failed; a damaged document is made anew."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from pymongo.asynchronous.database import AsyncDatabase
+
+from projections.changes import StreamNotParked
+from projections.plans import PlanOutdated
+from projections.verify import Result, Verifier
+from projections.view import Handler, View
+from projections.views.customer_orders import customer_orders
+from projections.views.order_list import order_list
+from projections.views.sales_daily import sales_daily
+from protos.operations.v1 import projections_pb2 as pb
+from server.domain.order.events import OrderConfirmed, OrderPlaced
+from server.failures import InvalidRequest
+from tests.support.eventually import eventually
+from tests.support.orders import cancelled, confirmed
+from tests.support.processes import running
+from tests.support.viewing import fold
+from tests.support.views import Operator, append, append_broken, documents, new_order, reached, supervised
+
+Client = AsyncEventStoreDBClient
+Mongo = AsyncDatabase[Any]
+Mend = Callable[[], None]
+
+
+@pytest.fixture
+def own_log() -> Iterator[str]:
+    """An empty log for each test: what is folded is what the test wrote."""
+    with running("embedded", "eventstore", "--port", "0", "--memory") as store:
+        yield store.ready["uri"]
+
+
+@pytest.fixture
+def bug(monkeypatch: pytest.MonkeyPatch) -> Callable[[View[Any], type, str], Mend]:
+    """A handler that fails for one order until it is mended."""
+
+    def plant(view: View[Any], event: type, order_id: str) -> Mend:
+        right = view.handlers[event]
+
+        def reduce(document: Any, e: Any) -> Any:
+            if e.data.order_id == order_id:
+                raise ZeroDivisionError("a bug")
+            return right.reduce(document, e)
+
+        monkeypatch.setitem(view.handlers, event, Handler(right.key, reduce))
+        return lambda: monkeypatch.setitem(view.handlers, event, right)
+
+    return plant
+
+
+async def parked(operator: Operator) -> list[tuple[str, int, int]]:
+    """Streams with the revision that failed and how many wait behind it."""
+    found = await operator.changes.parked(await operator.pointer())
+    return [(one.failed.stream, one.failed.revision, one.waiting) for one in found]
+
+
+async def differences(client: Client, mongo: Mongo, view: View[Any]) -> int:
+    results = [x async for x in Verifier(client, mongo).verify([view]) if isinstance(x, Result)]
+    return sum(result.differences for result in results)
+
+
+@pytest.mark.parametrize("view", [order_list, sales_daily, customer_orders], ids=lambda view: view.name)
+async def test_after_a_fix_a_retry_takes_everything_in(client: Client, mongo: Mongo, bug: Any, view: Any) -> None:
+    """Also where documents are shared, and have gone on without the failed event."""
+    events: list[Any] = []
+    bad = new_order(quantity=3)
+    mend = bug(view, OrderPlaced, bad[0].order_id)
+    operator = Operator(view, client, mongo)
+    async with supervised(view, client, mongo):
+        for order in (new_order(), bad, new_order(quantity=4)):
+            events += order
+            await append(client, order)
+        late = replace(cancelled(), order_id=bad[0].order_id, units=3)
+        last = await append(client, [late])
+        await reached(mongo, view, last)
+        assert [(stream, revision) for stream, revision, _ in await parked(operator)] == [
+            (f"order-{bad[0].order_id}", 2)
+        ]
+
+        assert await operator.outcome(retry=pb.RetryParked()) == (
+            True,
+            [f"order-{bad[0].order_id}: OrderPlacedV2 2@order-{bad[0].order_id}: ZeroDivisionError: a bug"],
+        )
+        assert len(await parked(operator)) == 1, "nothing was mended"
+
+        mend()
+        done, told = await operator.outcome(retry=pb.RetryParked(stream=f"order-{bad[0].order_id}"))
+        assert (done, told) == (True, [f"order-{bad[0].order_id}: taken in"])
+        assert await parked(operator) == []
+        assert await documents(mongo, view) == fold(view, [*events, late])
+        last = await append(client, [confirmed_of(bad)])
+        await reached(mongo, view, last)
+        assert await parked(operator) == [], "it goes on as any other stream"
+        assert await differences(client, mongo, view) == 0
+
+
+def confirmed_of(order: list[Any]) -> OrderConfirmed:
+    return replace(confirmed(), order_id=order[0].order_id)
+
+
+async def test_what_cannot_be_read_is_skipped_for_good(client: Client, mongo: Mongo) -> None:
+    bad, good = new_order(), new_order()
+    operator = Operator(order_list, client, mongo)
+    async with supervised(order_list, client, mongo):
+        await append(client, bad)
+        await append_broken(client, bad[0].order_id)
+        await append(client, [replace(cancelled(), order_id=bad[0].order_id)])
+        last = await append(client, good)
+        await reached(mongo, order_list, last)
+        stream = f"order-{bad[0].order_id}"
+        assert await parked(operator) == [(stream, 4, 1)]
+
+        done, told = await operator.outcome(retry=pb.RetryParked(stream=stream))
+        assert done
+        assert "MalformedEvent" in told[0], "a retry alone is of no use"
+
+        assert await operator.outcome(skip=pb.SkipParked(stream=stream)) == (True, [f"{stream}: taken in"])
+        rows = await documents(mongo, order_list)
+        assert (rows[bad[0].order_id]["status"], rows[good[0].order_id]["status"]) == ("CANCELLED", "CONFIRMED")
+        assert await differences(client, mongo, order_list) == 0
+        rebuilt = await operator.rebuilt()
+        assert (rebuilt.switched, rebuilt.differences) == (True, 0), "it is left out of a rebuild too"
+        assert await documents(mongo, order_list, 2) == rows
+
+
+async def test_a_second_failure_behind_the_first_stays_parked_alone(client: Client, mongo: Mongo) -> None:
+    order = new_order()
+    stream = f"order-{order[0].order_id}"
+    operator = Operator(order_list, client, mongo)
+    async with supervised(order_list, client, mongo):
+        await append(client, order[:1])
+        await append_broken(client, order[0].order_id)
+        await append(client, order[1:3])
+        await append_broken(client, order[0].order_id)
+        last = await append(client, order[3:])
+        await reached(mongo, order_list, last)
+        assert await parked(operator) == [(stream, 1, 4)]
+        done, told = await operator.outcome(skip=pb.SkipParked(stream=stream))
+        assert done
+        assert told[0].startswith(f"{stream}: OrderConfirmed 4@{stream}: MalformedEvent")
+        assert await parked(operator) == [(stream, 4, 1)]
+        assert (await documents(mongo, order_list))[order[0].order_id]["status"] == "PLACED"
+        await operator.outcome(skip=pb.SkipParked(stream=stream))
+        assert (await documents(mongo, order_list))[order[0].order_id]["status"] == "CONFIRMED"
+
+
+async def test_an_order_that_begins_with_what_cannot_be_read(client: Client, mongo: Mongo) -> None:
+    """Its stream says which document it would have been: a retry must not take it for nothing to do."""
+    order = new_order()
+    stream = f"order-{order[0].order_id}"
+    operator = Operator(order_list, client, mongo)
+    async with supervised(order_list, client, mongo):
+        last = await append_broken(client, order[0].order_id)
+        await reached(mongo, order_list, last)
+        _, told = await operator.outcome(retry=pb.RetryParked(stream=stream))
+        assert "MalformedEvent" in told[0]
+        assert await parked(operator) == [(stream, 0, 0)]
+
+
+async def test_a_plan_to_retry_holds_until_something_else_is_parked(client: Client, mongo: Mongo) -> None:
+    order = new_order()
+    operator = Operator(order_list, client, mongo)
+    async with supervised(order_list, client, mongo):
+        last = await append_broken(client, order[0].order_id)
+        await reached(mongo, order_list, last)
+        change = operator.change(retry=pb.RetryParked())
+        plan = await operator.changes.plan(order_list, change)
+        assert (plan.events, plan.documents) == (1, 1)
+        last = await append(client, order)
+        await reached(mongo, order_list, last)
+        with pytest.raises(PlanOutdated):
+            await operator.changes.apply(order_list, change, plan.id, "ann", "too late")
+
+
+async def test_what_is_not_parked_is_not_retried_nor_skipped(client: Client, mongo: Mongo) -> None:
+    operator = Operator(order_list, client, mongo)
+    with pytest.raises(StreamNotParked):
+        await operator.apply(retry=pb.RetryParked())
+    with pytest.raises(StreamNotParked):
+        await operator.apply(skip=pb.SkipParked(stream="order-1"))
+    with pytest.raises(InvalidRequest):
+        await operator.apply(skip=pb.SkipParked())
+    with pytest.raises(InvalidRequest):
+        await operator.apply(key=pb.RebuildKey())
+
+
+@pytest.mark.parametrize("view", [order_list, sales_daily], ids=lambda view: view.name)
+async def test_one_document_is_made_anew(client: Client, mongo: Mongo, view: Any) -> None:
+    operator, events = Operator(view, client, mongo), []
+    async with supervised(view, client, mongo):
+        for _ in range(4):
+            order = new_order()
+            events += order
+            last = await append(client, order)
+        await reached(mongo, view, last)
+        right = await documents(mongo, view)
+        key = next(iter(right))
+        rows = operator.state.documents(view.name, 1)
+        damages: list[Any] = [
+            rows.update_one({"_id": key}, {"$set": {"surplus": 1}}),
+            rows.delete_one({"_id": key}),
+            rows.update_one({"_id": key}, {"$inc": {"position": 10_000}}),
+        ]
+        for damage in damages:
+            await damage
+            assert await operator.outcome(key=pb.RebuildKey(key=key)) == (True, ["1 made anew"])
+            assert await documents(mongo, view) == right
+        await rows.insert_one({"_id": "nobody's", "position": 1})
+        await operator.outcome(key=pb.RebuildKey(key="nobody's"))
+        assert await documents(mongo, view) == right
+        last = await append(client, more := new_order())
+        await reached(mongo, view, last)
+        assert await documents(mongo, view) == fold(view, [*events, *more]), "it goes on with what was put there"
+
+
+async def test_what_is_asked_while_nobody_owns_the_view_is_done_later(
+    client: Client, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.changes.DONE_WITHIN", 0.2)
+    operator = Operator(order_list, client, mongo)
+    last = await append(client, order := new_order())
+    async with supervised(order_list, client, mongo):
+        await reached(mongo, order_list, last)
+    rows = operator.state.documents("order_list", 1)
+    await rows.delete_many({})
+    assert await operator.outcome(key=pb.RebuildKey(key=order[0].order_id)) == (False, [])
+    async with supervised(order_list, client, mongo):
+
+        async def found() -> int:
+            return await rows.count_documents({"_id": order[0].order_id, "status": "CONFIRMED"})
+
+        await eventually(found)
