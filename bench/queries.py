@@ -102,7 +102,7 @@ async def measure(running: Stack, size: Size) -> Result:
 
 
 def _lists(size: Size) -> dict[str, int]:
-    return dict.fromkeys(("list_orders", "find_50"), max(10, size.operations // 10))
+    return dict.fromkeys(("list_orders", "find_50"), max(10, size.operations // 20))
 
 
 def _some(history: History) -> Any:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from server.readmodel.gathering import ByKey
+from server.readmodel.spans import NEWEST_FIRST, OLDEST_FIRST, Spans
 from server.readmodel.state import ViewState
 
 Document = dict[str, Any]
@@ -13,23 +15,42 @@ class Finders:
 
     def __init__(self, state: ViewState) -> None:
         self._state = state
+        self._generations: dict[str, tuple[int, ByKey]] = {}
+        self._spans = Spans()
 
     async def one(self, view: str, generation: int, key: str) -> Document | None:
-        return await self._state.documents(view, generation).find_one({"_id": key})
+        """Others may be given the same document: it is not to be changed."""
+        known, documents = self._generations.get(view, (None, None))
+        if known != generation or documents is None:
+            documents = ByKey(self._state.documents(view, generation))
+            self._generations[view] = (generation, documents)
+        return await documents.one(key)
 
     async def orders(
         self, generation: int, where: Mapping[str, Any], after: tuple[int, str] | None, *, newest_first: bool, most: int
     ) -> list[Document]:
         """Rows of order_list by (created_at, order id), from behind `after`."""
-        query: Document = dict(where)
-        way, beyond, bound = (-1, "$lt", "$lte") if newest_first else (1, "$gt", "$gte")
+        documents = self._state.documents("order_list", generation)
+        way, beyond = (NEWEST_FIRST, "$lt") if newest_first else (OLDEST_FIRST, "$gt")
+        bounds = where.get("created_at", {})
+        low, high = bounds.get("$gte"), bounds.get("$lt")
+        ranges: list[Document] = []
         if after is not None:
             at, order_id = after
-            # the bound lets the index begin there; the alternatives only sort out rows of the same microsecond
-            query["created_at"] = _narrowed(query.get("created_at", {}), bound, at)
-            query["$or"] = [{"created_at": {beyond: at}}, {"created_at": at, "_id": {beyond: order_id}}]
-        documents = self._state.documents("order_list", generation)
-        return await documents.find(query).sort([("created_at", way), ("_id", way)]).limit(most).to_list()
+            ranges = [{"created_at": at, "_id": {beyond: order_id}}]
+            low, high = (low, at) if newest_first else (at + 1, high)
+        # those of one customer are no crowd
+        span = None if "customer_id" in where else self._spans.of(str(where.get("status", "")), way)
+        ranges += [_between(*piece) for piece in ([(low, high)] if span is None else span.pieces(low, high))]
+        rows: list[Document] = []
+        for range_ in ranges:
+            found = documents.find({**where, **range_}).sort([("created_at", way), ("_id", way)])
+            rows += await found.limit(most - len(rows)).to_list()
+            if len(rows) == most:
+                if span is not None:
+                    span.held([row["created_at"] for row in rows], from_the_end=after is None and not bounds)
+                break
+        return rows
 
     async def by_key(
         self, view: str, generation: int, where: Mapping[str, Any], keys: Mapping[str, str], most: int
@@ -41,7 +62,6 @@ class Finders:
         return await self._state.documents(view, generation).find(query).sort("_id", 1).limit(most).to_list()
 
 
-def _narrowed(range_: Mapping[str, int], bound: str, at: int) -> dict[str, int]:
-    """The range with one more bound; where it has that one already, the tighter of the two."""
-    tighter = min if bound == "$lte" else max
-    return {**range_, bound: tighter(at, range_.get(bound, at))}
+def _between(low: int | None, high: int | None) -> Document:
+    bounds = {name: bound for name, bound in (("$gte", low), ("$lt", high)) if bound is not None}
+    return {"created_at": bounds} if bounds else {}

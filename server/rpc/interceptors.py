@@ -30,6 +30,7 @@ class Edge(grpc.aio.ServerInterceptor):
         self._services = services
         self._default = default_deadline
         self._longest = longest_deadline
+        self._handlers: dict[str, Handler] = {}  # made once per method: this runs for every call
 
     async def intercept_service(
         self,
@@ -42,15 +43,19 @@ class Edge(grpc.aio.ServerInterceptor):
             return handler
         if handler.unary_unary is None:
             raise NotImplementedError(f"{method}: only unary calls are guarded so far")
-        return grpc.unary_unary_rpc_method_handler(
-            self._guarded(method, handler.unary_unary),  # type: ignore[arg-type]  # grpc.aio takes coroutines here
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
+        if method not in self._handlers:
+            self._handlers[method] = grpc.unary_unary_rpc_method_handler(
+                self._guarded(method, handler.unary_unary),  # type: ignore[arg-type]  # grpc.aio takes coroutines here
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        return self._handlers[method]
 
     def _guarded(
         self, method: str, inner: Callable[[Message, Context], Awaitable[Message]]
     ) -> Callable[[Message, Context], Awaitable[Message]]:
+        answered, took = CALLS.labels(method, "OK"), SECONDS.labels(method)
+
         async def call(request: Message, context: Context) -> Message:  # noqa: RET503  # abort raises
             started = time.perf_counter()
             # every line that this call logs, wherever, says which conversation it belongs to
@@ -72,11 +77,11 @@ class Edge(grpc.aio.ServerInterceptor):
                 log.exception("internal error", error_id=error_id)
                 status = internal(error_id)
             else:
-                CALLS.labels(method, "OK").inc()
-                SECONDS.labels(method).observe(time.perf_counter() - started)
+                answered.inc()
+                took.observe(time.perf_counter() - started)
                 return reply
             seconds = time.perf_counter() - started
-            SECONDS.labels(method).observe(seconds)
+            took.observe(seconds)
             log.info("call refused", code=status.code, reason=status.message, seconds=round(seconds, 4))
             await abort(context, method, status)
 

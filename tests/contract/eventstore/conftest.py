@@ -1,10 +1,32 @@
-"""The same sequences can judge any server: `pytest tests/contract/eventstore --eventstore-uri esdb://host:2113?Tls=false`.
+"""The same tests can judge any server: `pytest tests/contract/eventstore --eventstore-uri esdb://host:2113?Tls=false`.
 
-Against another server the node is not restarted in the middle.
+It has to run with its system projections on. Another server is not restarted in the middle.
 """
 
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
 import pytest
+
+from embedded.stack import started
+from tests.support.clients import KINDS, client_of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--eventstore-uri", default="", help="judge this event store instead of the embedded one")
+
+
+@pytest.fixture(scope="session")
+def server_uri(request: pytest.FixtureRequest) -> Iterator[str]:
+    given = str(request.config.getoption("--eventstore-uri"))
+    if given:
+        yield given
+        return
+    with started("eventstore", options=["--projections", "system"]) as uri:
+        yield uri
+
+
+@pytest.fixture(params=KINDS)
+async def client(request: pytest.FixtureRequest, server_uri: str) -> AsyncIterator[Any]:
+    async with client_of(request.param, server_uri) as client:
+        yield client

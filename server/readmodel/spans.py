@@ -1,0 +1,57 @@
+"""Pages by time, read in pieces: a page costs what it shows, not what the collection holds.
+
+A store may look at all that matches before it applies a limit (the embedded one does). So a page is asked of the span
+of time that held the last one; only where that holds too little now, of a wider one behind it, then of all the rest.
+Times are whole microseconds; an interval is half open, None stands for no bound.
+"""
+
+from collections.abc import Sequence
+
+Interval = tuple[int | None, int | None]
+NEWEST_FIRST, OLDEST_FIRST = -1, 1
+ROOM = 2  # times the span of the last page: the next one may be a little thinner
+WIDER = 16  # times that again, if it holds too little
+
+
+class Span:
+    """What the last page of one kind took. It is a hint: whatever it says, the pages are the same."""
+
+    def __init__(self, way: int) -> None:
+        self._way = way
+        self._width: int | None = None
+        self._end: int | None = None  # the newest (or oldest) time there was
+
+    def pieces(self, low: int | None, high: int | None) -> list[Interval]:
+        """The interval cut into pieces, in the order of reading."""
+        begin = high if self._way == NEWEST_FIRST else low
+        begin = self._end if begin is None else begin
+        if begin is None or self._width is None:
+            return [(low, high)]
+        cut: list[Interval] = []
+        for factor in (ROOM, ROOM * WIDER):
+            at = begin + self._way * self._width * factor
+            if (low is not None and at <= low) or (high is not None and at >= high):
+                break
+            if self._way == NEWEST_FIRST:
+                cut.append((at, high))
+                high = at
+            else:
+                cut.append((low, at))
+                low = at
+        return [*cut, (low, high)]
+
+    def held(self, times: Sequence[int], *, from_the_end: bool) -> None:
+        """A whole page had these times, in the order of reading."""
+        self._width = abs(times[-1] - times[0]) + 1
+        if from_the_end:
+            self._end = times[0]
+
+
+class Spans:
+    """One per kind of page and way of reading, in this process."""
+
+    def __init__(self) -> None:
+        self._spans: dict[tuple[str, int], Span] = {}
+
+    def of(self, kind: str, way: int) -> Span:
+        return self._spans.setdefault((kind, way), Span(way))
