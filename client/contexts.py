@@ -6,6 +6,8 @@ from client.calls import Context
 from protos.operations.v1 import projections_pb2, subscriptions_pb2
 from protos.orders.v1 import commands_pb2 as orders_commands
 from protos.orders.v1 import queries_pb2 as orders_queries
+from protos.processes.v1 import commands_pb2 as processes_commands
+from protos.processes.v1 import queries_pb2 as processes_queries
 from protos.products.v1 import commands_pb2 as products_commands
 from protos.products.v1 import queries_pb2 as products_queries
 from protos.users.v1 import commands_pb2 as users_commands
@@ -24,6 +26,10 @@ class Users(Context):
     files: ClassVar = {"commands": users_commands.DESCRIPTOR, "queries": users_queries.DESCRIPTOR}
 
 
+class Processes(Context):
+    files: ClassVar = {"processes": processes_commands.DESCRIPTOR, "queries": processes_queries.DESCRIPTOR}
+
+
 class Operations(Context):
     files: ClassVar = {"projections": projections_pb2.DESCRIPTOR}
 
@@ -32,4 +38,4 @@ class Subscriptions(Context):
     files: ClassVar = {"projections": subscriptions_pb2.DESCRIPTOR}
 
 
-CONTEXTS = (Orders, Products, Users, Operations, Subscriptions)
+CONTEXTS = (Orders, Products, Users, Processes, Operations, Subscriptions)

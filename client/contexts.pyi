@@ -9,6 +9,9 @@ import protos.operations.v1.subscriptions_pb2
 import protos.orders.v1.commands_pb2
 import protos.orders.v1.queries_pb2
 import protos.orders.v1.types_pb2
+import protos.processes.v1.commands_pb2
+import protos.processes.v1.queries_pb2
+import protos.processes.v1.types_pb2
 import protos.products.v1.commands_pb2
 import protos.products.v1.queries_pb2
 import protos.products.v1.types_pb2
@@ -510,6 +513,7 @@ class Products:
         expected_revision: int | None = ...,
         sku: str = ...,
         reservation_id: str = ...,
+        quantity: int = ...,
         deadline: float | None = ...,
     ) -> protos.products.v1.commands_pb2.CommitReservationResponse: ...
     async def ReleaseReservation(
@@ -519,6 +523,7 @@ class Products:
         expected_revision: int | None = ...,
         sku: str = ...,
         reservation_id: str = ...,
+        keep: int = ...,
         deadline: float | None = ...,
     ) -> protos.products.v1.commands_pb2.ReleaseReservationResponse: ...
     async def ExpireReservation(
@@ -675,6 +680,58 @@ class Users:
     async def GetUser(
         self, *, user_id: str = ..., consistency_token: str = ..., deadline: float | None = ...
     ) -> protos.users.v1.queries_pb2.GetUserResponse: ...
+
+class Processes:
+    def __init__(self, caller: Caller) -> None: ...
+    async def RetryProcess(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.processes.v1.commands_pb2.RetryProcessResponse: ...
+    async def SkipStep(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        step: str = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.processes.v1.commands_pb2.SkipStepResponse: ...
+    async def CompensateProcess(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.processes.v1.commands_pb2.CompensateProcessResponse: ...
+    async def GetProcess(
+        self, *, order_id: str = ..., consistency_token: str = ..., deadline: float | None = ...
+    ) -> protos.processes.v1.queries_pb2.GetProcessResponse: ...
+    async def ListProcesses(
+        self,
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        status: protos.processes.v1.types_pb2.ProcessStatus.ValueType | str = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.processes.v1.queries_pb2.ListProcessesResponse: ...
+    def pages(
+        self,
+        name: typing.Literal["ListProcesses"],
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        status: protos.processes.v1.types_pb2.ProcessStatus.ValueType | str = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> collections.abc.AsyncIterator[protos.processes.v1.queries_pb2.ListProcessesResponse]: ...
 
 class Operations:
     def __init__(self, caller: Caller) -> None: ...

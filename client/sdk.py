@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import grpc
 
 from client.calls import Caller, Session
-from client.contexts import Operations, Orders, Products, Subscriptions, Users
+from client.contexts import Operations, Orders, Processes, Products, Subscriptions, Users
 from client.errors import OrderstreamError, Unavailable
 
 DEFAULT_DEADLINE = 10.0  # seconds, over all tries
@@ -26,15 +26,16 @@ OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where the three servers listen, as `host:port`."""
+    """Where the servers listen, as `host:port`."""
 
     commands: str = "127.0.0.1:50051"
     queries: str = "127.0.0.1:50052"
     projections: str = "127.0.0.1:50053"
+    processes: str = "127.0.0.1:50054"
 
 
 class OrderstreamClient:
-    """`orders`, `products`, `users` have the commands and queries of their context.
+    """`orders`, `products`, `users`, `processes` have the commands and queries of their context.
 
     `operations` has what operators do with views, `subscriptions` what they do with subscription groups.
     """
@@ -49,7 +50,7 @@ class OrderstreamClient:
     ) -> None:
         self._channels = {
             role: grpc.aio.insecure_channel(getattr(addresses, role), options=OPTIONS)
-            for role in ("commands", "queries", "projections")
+            for role in ("commands", "queries", "projections", "processes")
         }
         caller = Caller(
             channels=self._channels,
@@ -60,6 +61,7 @@ class OrderstreamClient:
         self.orders = Orders(caller)
         self.products = Products(caller)
         self.users = Users(caller)
+        self.processes = Processes(caller)
         self.operations = Operations(caller)
         self.subscriptions = Subscriptions(caller)
 

@@ -1,4 +1,4 @@
-"""`python -m server commands|queries [--port N]`: one role in one process.
+"""`python -m server commands|queries|processes [--port N]`: one role in one process.
 
 When it serves, one JSON line goes to stdout; the log goes to stderr. SIGTERM and SIGINT drain it.
 """
@@ -18,8 +18,9 @@ from prometheus_client import start_http_server
 from server.app import ROLES, serving
 from server.config import Settings
 from server.failures import ServiceFailure
+from server.processes.payments.simulator import WrongSettingError
 
-DEFAULT_PORTS = {"commands": 50051, "queries": 50052}
+DEFAULT_PORTS = {"commands": 50051, "queries": 50052, "processes": 50054}
 
 
 def main() -> int:
@@ -36,6 +37,8 @@ def main() -> int:
         if "bind" not in str(error):
             raise
         return complain(f"port {port} on {settings.host} is taken or not allowed; choose another with --port")
+    except WrongSettingError as error:
+        return complain(f"ORDERSTREAM_PAYMENTS: {error}")
     except ServiceFailure as error:
         return complain(f"{error} ({settings.eventstore_uri})")
     return 0

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import grpc
 import structlog
@@ -20,6 +21,12 @@ from server.config import Settings
 from server.eventstore import store
 from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots
+from server.processes import routes as process_routes
+from server.processes.late import LateAnswers
+from server.processes.payments.simulator import Simulator, rules_of
+from server.processes.process import OrderProcess
+from server.processes.reconciler import Patience, Reconciler
+from server.processes.sender import Sender
 from server.queries import query_services
 from server.rpc.interceptors import Edge
 
@@ -90,7 +97,51 @@ async def queries(settings: Settings) -> AsyncIterator[Part]:
         await client.close()
 
 
-ROLES = {"commands": commands, "queries": queries}
+@asynccontextmanager
+async def processes(settings: Settings) -> AsyncIterator[Part]:
+    client = await store.connect(settings.eventstore_uri)
+    events = store.EventStore(client)
+    snapshots = Snapshots(events, every=settings.snapshot_every)
+    try:
+        repository = Repository(events, snapshots, most=settings.cached_aggregates)
+        handler, payments = CommandHandler(events, repository), Simulator(rules_of(settings.payments))
+        reconciler = Reconciler(handler, repository, payments, _patience(settings), _now)
+        process = OrderProcess(client, reconciler, _now, at_once=settings.orders_at_once)
+        payments.listen(LateAnswers(reconciler, partial(Sender, handler, _now)).told)
+        services = CommandServices(
+            handler,
+            Facts(repository),
+            EmailClaims(events, repository),
+            timedelta(seconds=settings.place_within),
+            services=process_routes.SERVICES,
+        )
+
+        async def probe() -> None:
+            await events.head()
+            if process.group.last_error:
+                raise ConnectionError(process.group.last_error)
+
+        async with snapshots.writing(), process.running():
+            yield Part(
+                services=tuple(process_routes.SERVICES),
+                register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
+                probe=probe,
+            )
+    finally:
+        await events.close()
+        await client.close()
+
+
+def _patience(settings: Settings) -> Patience:
+    pauses = (min(settings.first_retry * 2**n, settings.longest_retry) for n in range(settings.step_attempts - 1))
+    return Patience(pauses=tuple(timedelta(seconds=pause) for pause in pauses), step_within=settings.step_within)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+ROLES = {"commands": commands, "queries": queries, "processes": processes}
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Settings of the command and query services. Durations are in seconds, sizes in bytes."""
+    """Settings of commands, queries and processes. Durations are in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(env_prefix="ORDERSTREAM_", frozen=True, extra="ignore")
 
@@ -28,3 +28,10 @@ class Settings(BaseSettings):
     cached_aggregates: int = Field(default=10_000, gt=0, description="folded aggregates kept in memory")
     snapshot_every: int = Field(default=500, ge=10, le=3_000, description="events of a stream between two snapshots")
     place_within: float = Field(default=3 * 24 * 3600.0, gt=0, description="a placed order expires after this")
+
+    payments: str = Field(default="simulator", description="the provider, and its rules; only a simulator exists")
+    orders_at_once: int = Field(default=16, gt=0, description="orders that the processes work on side by side")
+    step_within: float = Field(default=15.0, gt=0, description="for one attempt at a step of a process")
+    step_attempts: int = Field(default=12, gt=1, description="then the step waits for an operator")
+    first_retry: float = Field(default=0.5, gt=0, description="after a failure; each further pause is twice as long")
+    longest_retry: float = Field(default=300.0, gt=0, description="no pause between two attempts is longer")

@@ -8,6 +8,7 @@ from client.cli import operate, output, shop
 from client.cli.connect import TARGET
 from client.cli.events import events
 from client.cli.payments import payments
+from client.cli.processes import processes
 from client.cli.projections import projections as projections_
 from client.cli.returns import returns
 from client.cli.subscriptions import subscriptions
@@ -25,12 +26,15 @@ def options(
     projections: Annotated[
         str, typer.Option(envvar="ORDERSTREAM_PROJECTIONS", help="host:port")
     ] = DEFAULTS.projections,
+    processes_: Annotated[
+        str, typer.Option("--processes", envvar="ORDERSTREAM_PROCESSES", help="host:port")
+    ] = DEFAULTS.processes,
     actor: Annotated[str, typer.Option(envvar="ORDERSTREAM_ACTOR", help="Who asks; kept beside each event.")] = "",
     deadline: Annotated[float, typer.Option(help="Seconds for one call, over all tries.")] = 10.0,
     wait: Annotated[bool, typer.Option("--wait", help="After a change, wait until the views show it.")] = False,
 ) -> None:
     """An order management system, event sourced."""
-    TARGET.addresses = Addresses(commands=commands, queries=queries, projections=projections)
+    TARGET.addresses = Addresses(commands=commands, queries=queries, projections=projections, processes=processes_)
     TARGET.actor = actor
     TARGET.deadline = deadline
     TARGET.wait = wait
@@ -50,6 +54,7 @@ app.add_typer(returns, name="returns")
 app.add_typer(shop.products, name="products")
 app.add_typer(shop.stock, name="stock")
 app.add_typer(shop.users, name="users")
+app.add_typer(processes, name="processes")
 app.add_typer(projections_, name="projections")
 app.add_typer(subscriptions, name="subscriptions")
 app.add_typer(events, name="events")

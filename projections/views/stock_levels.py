@@ -6,6 +6,8 @@ from projections.view import View
 from server.domain.stock.events import (
     ReservationCommitted,
     ReservationExpired,
+    ReservationPartlyCommitted,
+    ReservationPartlyReleased,
     ReservationReleased,
     StockAdjusted,
     StockReceived,
@@ -59,9 +61,19 @@ def committed(level: StockLevel | None, e: Recorded[ReservationCommitted]) -> St
     return moved(level, e, on_hand=-e.data.quantity, reserved=-e.data.quantity, reservations=-1)
 
 
+@stock_levels.on(ReservationPartlyCommitted)
+def partly_committed(level: StockLevel | None, e: Recorded[ReservationPartlyCommitted]) -> StockLevel:
+    return moved(level, e, on_hand=-e.data.quantity, reserved=-e.data.quantity)
+
+
+@stock_levels.on(ReservationPartlyReleased)
+def partly_released(level: StockLevel | None, e: Recorded[ReservationPartlyReleased]) -> StockLevel:
+    return moved(level, e, reserved=-e.data.quantity)
+
+
 @stock_levels.on(ReservationReleased)
 def released(level: StockLevel | None, e: Recorded[ReservationReleased]) -> StockLevel:
-    return moved(level, e, reserved=-e.data.quantity, reservations=-1)
+    return moved(level, e, reserved=-e.data.quantity, reservations=-1 if e.data.quantity else 0)
 
 
 @stock_levels.on(ReservationExpired)

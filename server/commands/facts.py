@@ -1,9 +1,11 @@
-"""What an order needs to know of products and users, from their streams."""
+"""What a decision needs to know of other aggregates, from their streams."""
 
 import asyncio
 from collections.abc import Iterable
 
+from server.domain.order import ORDER
 from server.domain.order.commands import Customer, Listing
+from server.domain.order.state import Completed, Confirmed, live_shipments
 from server.domain.product import PRODUCT
 from server.domain.product.state import Discontinued, NoProduct, Product
 from server.domain.user import USER
@@ -31,6 +33,11 @@ class Facts:
     async def is_product(self, sku: str) -> bool:
         """Whether it was ever registered; once it is, it stays."""
         return (await self._repository.load(PRODUCT, PRODUCT.stream(sku))).revision != NO_EVENTS
+
+    async def has_shipments(self, order_id: str) -> bool:
+        """Whether anything of an order was packed, as of now."""
+        order = (await self._repository.load(ORDER, ORDER.stream(order_id), NOW)).state
+        return isinstance(order, Confirmed | Completed) and bool(live_shipments(order))
 
     async def _listing(self, sku: str) -> Listing:
         match (await self._repository.load(PRODUCT, PRODUCT.stream(sku))).state:

@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -19,6 +18,7 @@ from server.eventstore.registry import DomainEvent
 from server.eventstore.repository import Aggregate, Repository
 from server.eventstore.store import EventStore, WrongRevision
 from server.failures import Contention, RequestIdReused, RevisionConflict
+from server.turns import Turns
 
 S = TypeVar("S")
 C = TypeVar("C")
@@ -30,7 +30,10 @@ LONGEST_PAUSE = 0.1  # seconds between two attempts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """Everything about a request but what it asks for. `at` is when it came in, UTC."""
+    """Everything about a request but what it asks for. `at` is when it came in, UTC.
+
+    `causation_id` is the event that a process answers with this; "" where the request itself is the cause.
+    """
 
     request_id: str
     payload_hash: str
@@ -39,6 +42,7 @@ class Envelope:
     correlation_id: str
     traceparent: str
     at: datetime
+    causation_id: str = ""
 
 
 class CommandHandler:
@@ -47,7 +51,7 @@ class CommandHandler:
     def __init__(self, store: EventStore, repository: Repository) -> None:
         self._store = store
         self._repository = repository
-        self._turns = _Turns()
+        self._turns = Turns()
 
     async def handle(
         self,
@@ -141,7 +145,7 @@ def new_events(stream: str, envelope: Envelope, events: Sequence[DomainEvent], s
         event_type, data = codec.encode(event)
         metadata = codec.Metadata(
             correlation_id=envelope.correlation_id,
-            causation_id=envelope.request_id,
+            causation_id=envelope.causation_id or envelope.request_id,
             request_id=envelope.request_id,
             payload_hash=envelope.payload_hash,
             schema_version=codec.schema_version(event_type),
@@ -159,24 +163,3 @@ def new_events(stream: str, envelope: Envelope, events: Sequence[DomainEvent], s
             )
         )
     return new
-
-
-class _Turns:
-    """One writer per stream at a time in this process: they would only lose races to each other."""
-
-    def __init__(self) -> None:
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-
-    @asynccontextmanager
-    async def of(self, stream: str) -> AsyncIterator[None]:
-        lock, waiting = self._locks.get(stream, (asyncio.Lock(), 0))
-        self._locks[stream] = (lock, waiting + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, waiting = self._locks[stream]
-            if waiting == 1:
-                del self._locks[stream]
-            else:
-                self._locks[stream] = (lock, waiting - 1)

@@ -1,4 +1,4 @@
-"""The three command services, built from their routes."""
+"""The command services, built from their routes."""
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,7 +28,10 @@ SERVICES: Mapping[str, Mapping[str, Route]] = {
 
 
 class CommandServices:
-    """Turns requests into commands and receipts into replies. `clock` gives the time in UTC."""
+    """Turns requests into commands and receipts into replies. `clock` gives the time in UTC.
+
+    `services` has the routes of each service by its full name.
+    """
 
     def __init__(
         self,
@@ -36,8 +39,11 @@ class CommandServices:
         facts: Facts,
         emails: EmailClaims,
         place_within: timedelta,
+        *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        services: Mapping[str, Mapping[str, Route]] = SERVICES,
     ) -> None:
+        self._services = services
         self._handler = handler
         self._facts = facts
         self._emails = emails
@@ -50,7 +56,7 @@ class CommandServices:
             grpc.method_handlers_generic_handler(
                 service, {method: self._method(service, method, route) for method, route in routes.items()}
             )
-            for service, routes in SERVICES.items()
+            for service, routes in self._services.items()
         ]
 
     def _method(self, service: str, method: str, route: Route) -> Handler:

@@ -1,6 +1,5 @@
 """Stock requests as commands."""
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC
 from typing import Any
 
@@ -34,13 +33,20 @@ async def restock(request: pb.RestockReturnRequest, sku_: str, _: Stock, world: 
     return commands.RestockReturn(sku=sku_, return_id=request.return_id, quantity=request.quantity, at=world.at)
 
 
-def _ending(
-    command: type[commands.CommitReservation] | type[commands.ReleaseReservation] | type[commands.ExpireReservation],
-) -> Callable[[Any, str, Stock, World], Awaitable[object]]:
-    async def end(request: Any, sku_: str, _: Stock, world: World) -> object:
-        return command(sku=sku_, reservation_id=request.reservation_id, at=world.at)
+async def commit(request: pb.CommitReservationRequest, sku_: str, _: Stock, world: World) -> commands.CommitReservation:
+    return commands.CommitReservation(
+        sku=sku_, reservation_id=request.reservation_id, quantity=request.quantity or None, at=world.at
+    )
 
-    return end
+
+async def release(
+    request: pb.ReleaseReservationRequest, sku_: str, _: Stock, world: World
+) -> commands.ReleaseReservation:
+    return commands.ReleaseReservation(sku=sku_, reservation_id=request.reservation_id, keep=request.keep, at=world.at)
+
+
+async def expire(request: pb.ExpireReservationRequest, sku_: str, _: Stock, world: World) -> commands.ExpireReservation:
+    return commands.ExpireReservation(sku=sku_, reservation_id=request.reservation_id, at=world.at)
 
 
 def _route(request: type[Any], response: type[Any], to_command: Any, **rules: Rule) -> Route:
@@ -63,19 +69,19 @@ ROUTES = {
     "CommitReservation": _route(
         pb.CommitReservationRequest,
         pb.CommitReservationResponse,
-        _ending(commands.CommitReservation),
+        commit,
         reservation_id=uuid,
     ),
     "ReleaseReservation": _route(
         pb.ReleaseReservationRequest,
         pb.ReleaseReservationResponse,
-        _ending(commands.ReleaseReservation),
+        release,
         reservation_id=uuid,
     ),
     "ExpireReservation": _route(
         pb.ExpireReservationRequest,
         pb.ExpireReservationResponse,
-        _ending(commands.ExpireReservation),
+        expire,
         reservation_id=uuid,
     ),
     "RestockReturn": _route(pb.RestockReturnRequest, pb.RestockReturnResponse, restock, return_id=uuid),

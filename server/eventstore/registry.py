@@ -6,13 +6,21 @@ goes to `upcasters.py`, and both golden files stay.
 
 from dataclasses import dataclass
 
+from server.domain.checkout import events as checkout
 from server.domain.email import events as email
 from server.domain.order import events as order
 from server.domain.product import events as product
 from server.domain.stock import events as stock
 from server.domain.user import events as user
 
-DomainEvent = order.OrderEvent | product.ProductEvent | stock.StockEvent | user.UserEvent | email.EmailEvent
+DomainEvent = (
+    order.OrderEvent
+    | product.ProductEvent
+    | stock.StockEvent
+    | user.UserEvent
+    | email.EmailEvent
+    | checkout.CheckoutEvent
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,8 @@ ROWS = (
     Row("StockReserved", stock.StockReserved, "stock"),
     Row("ReservationCommitted", stock.ReservationCommitted, "stock"),
     Row("ReservationReleased", stock.ReservationReleased, "stock"),
+    Row("ReservationPartlyCommitted", stock.ReservationPartlyCommitted, "stock"),
+    Row("ReservationPartlyReleased", stock.ReservationPartlyReleased, "stock"),
     Row("ReservationExpired", stock.ReservationExpired, "stock"),
     Row("StockRestocked", stock.StockRestocked, "stock"),
     Row("UserRegistered", user.UserRegistered, "user"),
@@ -82,6 +92,18 @@ ROWS = (
     Row("DefaultAddressSet", user.DefaultAddressSet, "user"),
     Row("EmailClaimed", email.EmailClaimed, "useremail"),
     Row("EmailReleased", email.EmailReleased, "useremail"),
+    Row("CheckoutStarted", checkout.CheckoutStarted, "checkout"),
+    Row("CheckoutStockReserved", checkout.CheckoutStockReserved, "checkout"),
+    Row("CheckoutStockReleased", checkout.CheckoutStockReleased, "checkout"),
+    Row("CheckoutPaymentVoided", checkout.CheckoutPaymentVoided, "checkout"),
+    Row("CheckoutStockCommitted", checkout.CheckoutStockCommitted, "checkout"),
+    Row("CheckoutStockTrimmed", checkout.CheckoutStockTrimmed, "checkout"),
+    Row("CheckoutReturnRestocked", checkout.CheckoutReturnRestocked, "checkout"),
+    Row("CheckoutStepFailed", checkout.CheckoutStepFailed, "checkout"),
+    Row("CheckoutRetried", checkout.CheckoutRetried, "checkout"),
+    Row("CheckoutStepSkipped", checkout.CheckoutStepSkipped, "checkout"),
+    Row("CheckoutGivenUp", checkout.CheckoutGivenUp, "checkout"),
+    Row("CheckoutEnded", checkout.CheckoutEnded, "checkout"),
 )
 
 BY_NAME = {row.name: row for row in ROWS}

@@ -25,6 +25,7 @@ import structlog
 from esdbclient import NewEvent, RecordedEvent
 from prometheus_client import Counter
 
+from server.domain.checkout import CHECKOUT
 from server.domain.decider import Decider
 from server.domain.email import EMAIL
 from server.domain.order import ORDER
@@ -36,7 +37,7 @@ from server.eventstore.store import NO_EVENTS, EventStore
 
 log = structlog.get_logger()
 
-DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {x.category: x for x in (ORDER, PRODUCT, STOCK, USER, EMAIL)}
+DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {x.category: x for x in (ORDER, PRODUCT, STOCK, USER, EMAIL, CHECKOUT)}
 SNAPSHOT, RECEIPTS = "snapshot_", "receipts_"
 CHAPTER = 16_384  # events
 MOST_WAITING = 100  # snapshots to be written; more are skipped

@@ -159,3 +159,8 @@ def _check(step: Upcaster, shape: type, version: int) -> None:
 
 
 CHAINS = chains(ROWS, UPCASTERS)  # at start: a former shape that cannot be read must stop the process, not a stream
+
+
+def former_names(name: str) -> list[str]:
+    """The names under which an event of today may stand in the log beside its own."""
+    return [former for former, chain in CHAINS.items() if chain[-1].into == name]

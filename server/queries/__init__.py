@@ -8,6 +8,7 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from protos.orders.v1.queries_pb2_grpc import add_OrderQueryServiceServicer_to_server
+from protos.processes.v1.queries_pb2_grpc import add_ProcessQueryServiceServicer_to_server
 from protos.products.v1.queries_pb2_grpc import (
     add_ProductQueryServiceServicer_to_server,
     add_StockQueryServiceServicer_to_server,
@@ -15,6 +16,7 @@ from protos.products.v1.queries_pb2_grpc import (
 from protos.users.v1.queries_pb2_grpc import add_UserQueryServiceServicer_to_server
 from server.queries.freshness import FreshViews
 from server.queries.orders import OrderQueries
+from server.queries.processes import ProcessQueries
 from server.queries.products import ProductQueries
 from server.queries.stock import StockQueries
 from server.queries.users import UserQueries
@@ -32,6 +34,7 @@ FOLLOWS = {
     "product_list": "product-.*",
     "stock_levels": "stock-.*",
     "user_detail": "user-.*",
+    "process_status": "(order|checkout)-.*",
 }
 
 Service = tuple[str, Callable[[grpc.aio.Server], None]]
@@ -42,10 +45,14 @@ def query_services(database: AsyncDatabase[Any], client: AsyncEventStoreDBClient
     state, log = ViewState(database), Log(client)
     views = Views(Finders(state), FreshViews(state, FOLLOWS, log))
     orders, products = OrderQueries(views, log), ProductQueries(views)
-    stock, users = StockQueries(views), UserQueries(views)
+    stock, users, processes = StockQueries(views), UserQueries(views), ProcessQueries(views)
     return [
         ("orders.v1.OrderQueryService", lambda server: add_OrderQueryServiceServicer_to_server(orders, server)),
         ("products.v1.ProductQueryService", lambda server: add_ProductQueryServiceServicer_to_server(products, server)),
         ("products.v1.StockQueryService", lambda server: add_StockQueryServiceServicer_to_server(stock, server)),
         ("users.v1.UserQueryService", lambda server: add_UserQueryServiceServicer_to_server(users, server)),
+        (
+            "processes.v1.ProcessQueryService",
+            lambda server: add_ProcessQueryServiceServicer_to_server(processes, server),
+        ),
     ]

@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1 import queries_pb2 as orders_queries
 from protos.orders.v1 import types_pb2 as orders
+from protos.processes.v1 import types_pb2 as processes
 from protos.products.v1 import types_pb2 as products
 from protos.users.v1 import types_pb2 as users
 from server.readmodel.documents import PaymentSums, fulfilment, payment, returned, taken_off
@@ -114,6 +115,19 @@ def stock(level: Document) -> products.Stock:
         open_reservations=level["open_reservations"],
         updated_at=timestamp(level["updated_at"]),
         revision=level["revision"],
+    )
+
+
+def process(row: Document) -> processes.Process:
+    return processes.Process(
+        order_id=row["_id"],
+        status=processes.ProcessStatus.Value(f"PROCESS_STATUS_{row['status']}"),
+        **{name: row[name] for name in ("step", "subject", "reason", "attempt", "confirmed", "outcome", "failures")},
+        retry_at=timestamp(row["retry_at"]),
+        deadline=timestamp(row["deadline"]),
+        started_at=timestamp(row["started_at"]),
+        updated_at=timestamp(row["updated_at"]),
+        revision=row["revision"],
     )
 
 

@@ -197,6 +197,24 @@ class StockLevel(TypedDict):
     revision: int
 
 
+class ProcessRow(TypedDict):
+    """`status` is a ProcessStatus without its prefix; `revision` counts in the process's own stream."""
+
+    status: str
+    step: str
+    subject: str
+    reason: str
+    attempt: int
+    retry_at: int | None
+    deadline: int
+    confirmed: bool
+    outcome: str
+    failures: int
+    started_at: int
+    updated_at: int
+    revision: int
+
+
 class UserAddress(TypedDict):
     address_id: str
     address: dict[str, str]
@@ -239,6 +257,7 @@ INDEXES: Mapping[str, tuple[Index, ...]] = {
     "product_list": ((("status", 1), ("_id", 1)),),
     "stock_levels": ((("available", 1), ("_id", 1)),),
     "user_detail": (),
+    "process_status": ((("status", 1), ("_id", 1)),),
     "sales_daily": (),
 }
 

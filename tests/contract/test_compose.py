@@ -21,6 +21,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS: dict[str, type[BaseSettings]] = {
     "commands": ServerSettings,
     "queries": ServerSettings,
+    "processes": ServerSettings,
     "projections": ProjectionSettings,
 }
 

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from protos.orders.v1 import events_pb2 as orders_pb
 from protos.orders.v1 import queries_pb2
+from protos.processes.v1 import events_pb2 as processes_pb
 from protos.products.v1 import events_pb2 as products_pb
 from protos.users.v1 import events_pb2 as users_pb
 from server.eventstore import codec
@@ -17,7 +18,14 @@ from server.eventstore.upcasters import CHAINS
 from tests.support.events import EXAMPLES, LIFTED
 from tests.support.orders import cancelled
 
-CONTRACTS = {"order": orders_pb, "product": products_pb, "stock": products_pb, "user": users_pb, "useremail": users_pb}
+CONTRACTS = {
+    "order": orders_pb,
+    "product": products_pb,
+    "stock": products_pb,
+    "user": users_pb,
+    "useremail": users_pb,
+    "checkout": processes_pb,
+}
 GOLDEN = Path(__file__).parent / "golden"
 # every event type that streams may hold → the category of its streams
 CATEGORY = {row.name: row.category for row in ROWS} | {

@@ -5,6 +5,7 @@ from projections.plans import PlanOutdated
 from protos.common.v1 import errors_pb2 as common
 from protos.operations.v1 import errors_pb2 as operations
 from protos.orders.v1 import errors_pb2 as orders
+from protos.processes.v1 import errors_pb2 as processes
 from protos.products.v1 import errors_pb2 as products
 from protos.users.v1 import errors_pb2 as users
 from server import failures
@@ -20,15 +21,15 @@ def published(*modules: object) -> set[str]:
 
 
 def test_every_reason_of_the_domain_is_published() -> None:
-    assert {str(reason) for reason in Reason} <= published(common, orders, products, users)
+    assert {str(reason) for reason in Reason} <= published(common, orders, processes, products, users)
 
 
-def test_every_published_reason_of_the_three_contexts_can_happen() -> None:
-    assert published(orders, products, users) <= {str(reason) for reason in Reason}
+def test_every_published_reason_of_the_contexts_can_happen() -> None:
+    assert published(orders, processes, products, users) <= {str(reason) for reason in Reason}
 
 
 def test_every_published_reason_has_one_status_code() -> None:
-    assert published(common, orders, products, users) == {str(reason) for reason in STATUS}
+    assert published(common, orders, processes, products, users) == {str(reason) for reason in STATUS}
     assert not published(operations) & set(STATUS), "operations maps its own"
 
 

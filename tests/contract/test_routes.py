@@ -6,11 +6,14 @@ import pytest
 from google.protobuf.descriptor import ServiceDescriptor
 
 from protos.orders.v1 import commands_pb2 as orders
+from protos.processes.v1 import commands_pb2 as processes
 from protos.products.v1 import commands_pb2 as products
 from protos.users.v1 import commands_pb2 as users
-from server.commands.services import SERVICES
+from server.commands import services
+from server.processes import routes
 
-CONTRACT = [file.DESCRIPTOR.services_by_name for file in (orders, products, users)]
+CONTRACT = [file.DESCRIPTOR.services_by_name for file in (orders, processes, products, users)]
+SERVICES = {**services.SERVICES, **routes.SERVICES}
 DESCRIPTORS = [service for services in CONTRACT for service in services.values()]
 
 

@@ -1,5 +1,20 @@
 """One example of every event there is, and of what former shapes become."""
 
+from server.domain.checkout.events import (
+    CheckoutEnded,
+    CheckoutGivenUp,
+    CheckoutLine,
+    CheckoutPaymentVoided,
+    CheckoutRetried,
+    CheckoutReturnRestocked,
+    CheckoutStarted,
+    CheckoutStepFailed,
+    CheckoutStepSkipped,
+    CheckoutStockCommitted,
+    CheckoutStockReleased,
+    CheckoutStockReserved,
+    CheckoutStockTrimmed,
+)
 from server.domain.email.decide import email_hash
 from server.domain.email.events import EmailClaimed, EmailReleased
 from server.domain.order.events import Condition
@@ -13,6 +28,8 @@ from server.domain.product.events import (
 from server.domain.stock.events import (
     ReservationCommitted,
     ReservationExpired,
+    ReservationPartlyCommitted,
+    ReservationPartlyReleased,
     ReservationReleased,
     StockAdjusted,
     StockReceived,
@@ -32,7 +49,7 @@ from server.domain.user.events import (
 )
 from server.eventstore.registry import DomainEvent
 from tests.support import orders
-from tests.support.orders import ANN, HOME, NOON, euros
+from tests.support.orders import ANN, HOME, LATER, NOON, ORDER_ID, euros
 
 EXAMPLES: tuple[DomainEvent, ...] = (
     orders.created(),
@@ -83,6 +100,8 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     StockReserved(sku="tea", reservation_id=ANN, quantity=2, expires_at=NOON, at=NOON),
     ReservationCommitted(sku="tea", reservation_id=ANN, quantity=2, at=NOON),
     ReservationReleased(sku="tea", reservation_id=ANN, quantity=2, at=NOON),
+    ReservationPartlyCommitted(sku="tea", reservation_id=ANN, quantity=1, at=NOON),
+    ReservationPartlyReleased(sku="tea", reservation_id=ANN, quantity=1, at=NOON),
     ReservationExpired(sku="tea", reservation_id=ANN, quantity=2, at=NOON),
     StockRestocked(sku="tea", return_id=ANN, quantity=1, at=NOON),
     UserRegistered(user_id=ANN, email="ann@example.org", name="Änn 安", at=NOON),
@@ -96,6 +115,34 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     DefaultAddressSet(user_id=ANN, address_id="home", at=NOON),
     EmailClaimed(email_hash=email_hash("ann@example.org"), user_id=ANN, at=NOON),
     EmailReleased(email_hash=email_hash("ann@example.org"), user_id=ANN, at=NOON),
+    CheckoutStarted(
+        order_id=ORDER_ID,
+        lines=(
+            CheckoutLine(line_id="tea", sku="tea", quantity=2),
+            CheckoutLine(line_id="milk", sku="milk-1l", quantity=3),
+        ),
+        deadline=LATER,
+        at=NOON,
+    ),
+    CheckoutStockReserved(order_id=ORDER_ID, at=NOON),
+    CheckoutStockReleased(order_id=ORDER_ID, at=NOON),
+    CheckoutPaymentVoided(order_id=ORDER_ID, at=NOON),
+    CheckoutStockCommitted(order_id=ORDER_ID, shipment_id="s1", at=NOON),
+    CheckoutStockTrimmed(order_id=ORDER_ID, cancellation_id="c1", at=NOON),
+    CheckoutReturnRestocked(order_id=ORDER_ID, return_id="r1", at=NOON),
+    CheckoutStepFailed(
+        order_id=ORDER_ID,
+        step="CAPTURE_PAYMENT",
+        subject="s1",
+        reason="PAYMENT_PROVIDER: no answer",
+        attempt=3,
+        retry_at=LATER,
+        at=NOON,
+    ),
+    CheckoutRetried(order_id=ORDER_ID, at=NOON),
+    CheckoutStepSkipped(order_id=ORDER_ID, step="CAPTURE_PAYMENT", subject="s1", reason="paid in cash", at=NOON),
+    CheckoutGivenUp(order_id=ORDER_ID, reason="looks like fraud", at=NOON),
+    CheckoutEnded(order_id=ORDER_ID, outcome="COMPLETED", at=NOON),
 )
 
 # golden file of a former shape → what it is read as

@@ -39,7 +39,15 @@ ALL_DELIVERED = (
     orders.dispatch("i1"),
     orders.deliver("i1"),
 )
-BEGINNINGS = ((create(),), GOODS, PRICED, PLACED, CONFIRMED, SENT, DELIVERED, RETURNING, ALL_DELIVERED)
+BACK = (
+    *ALL_DELIVERED,
+    orders.request_return("i1", ("tea", 1)),
+    orders.approve_return("i1"),
+    orders.receive_return("i1", ("tea", 1, Condition.RESALEABLE)),
+    orders.request_return("i2", ("tea", 2)),
+    orders.approve_return("i2"),
+)
+BEGINNINGS = ((create(),), GOODS, PRICED, PLACED, CONFIRMED, SENT, DELIVERED, RETURNING, ALL_DELIVERED, BACK)
 
 PARTS = [((line, n),) for line in LINES for n in (1, 2, 4)]
 COME: list[tuple[tuple[str, int, Condition], ...]] = [

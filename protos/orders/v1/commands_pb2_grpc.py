@@ -256,7 +256,8 @@ class OrderCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def HoldOrder(self, request, context):
-        """HoldOrder stops a placed or confirmed order where it is: no confirming, packing or sending until ReleaseHold.
+        """HoldOrder stops a placed or confirmed order where it is: no confirming, packing, sending or completing until
+        ReleaseHold.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

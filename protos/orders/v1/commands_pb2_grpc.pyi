@@ -850,7 +850,9 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
     """ConfirmOrder commits the shop to a placed order."""
 
     HoldOrder: _OrderCommandServiceHoldOrderType
-    """HoldOrder stops a placed or confirmed order where it is: no confirming, packing or sending until ReleaseHold."""
+    """HoldOrder stops a placed or confirmed order where it is: no confirming, packing, sending or completing until
+    ReleaseHold.
+    """
 
     ReleaseHold: _OrderCommandServiceReleaseHoldType
     """ReleaseHold lets an order go on."""
@@ -1142,7 +1144,9 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.commands_pb2.HoldOrderRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.HoldOrderResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.HoldOrderResponse]]:
-        """HoldOrder stops a placed or confirmed order where it is: no confirming, packing or sending until ReleaseHold."""
+        """HoldOrder stops a placed or confirmed order where it is: no confirming, packing, sending or completing until
+        ReleaseHold.
+        """
 
     @abc.abstractmethod
     def ReleaseHold(

@@ -71,7 +71,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_TOTAL_TOO_LARGE: _ErrorReason.ValueType  # 22
     """FAILED_PRECONDITION: the sum of the lines is above 2^53-1 minor units. Metadata: order_id."""
     ERROR_REASON_ORDER_ON_HOLD: _ErrorReason.ValueType  # 23
-    """FAILED_PRECONDITION: it is neither confirmed, packed nor sent until the hold is released. Metadata: order_id."""
+    """FAILED_PRECONDITION: it is neither confirmed, packed, sent nor completed until the hold
+    is released. Metadata: order_id.
+    """
     ERROR_REASON_AUTHORISATION_NOT_FOUND: _ErrorReason.ValueType  # 24
     """NOT_FOUND. Metadata: order_id, authorisation_id."""
     ERROR_REASON_AUTHORISATION_EXISTS: _ErrorReason.ValueType  # 25
@@ -189,7 +191,9 @@ ERROR_REASON_ALREADY_SHIPPED: ErrorReason.ValueType  # 21
 ERROR_REASON_TOTAL_TOO_LARGE: ErrorReason.ValueType  # 22
 """FAILED_PRECONDITION: the sum of the lines is above 2^53-1 minor units. Metadata: order_id."""
 ERROR_REASON_ORDER_ON_HOLD: ErrorReason.ValueType  # 23
-"""FAILED_PRECONDITION: it is neither confirmed, packed nor sent until the hold is released. Metadata: order_id."""
+"""FAILED_PRECONDITION: it is neither confirmed, packed, sent nor completed until the hold
+is released. Metadata: order_id.
+"""
 ERROR_REASON_AUTHORISATION_NOT_FOUND: ErrorReason.ValueType  # 24
 """NOT_FOUND. Metadata: order_id, authorisation_id."""
 ERROR_REASON_AUTHORISATION_EXISTS: ErrorReason.ValueType  # 25

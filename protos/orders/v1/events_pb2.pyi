@@ -325,7 +325,7 @@ Global___OrderCancelled: typing_extensions.TypeAlias = OrderCancelled
 
 @typing.final
 class OrderHeld(google.protobuf.message.Message):
-    """OrderHeld stops an order where it is: it is not confirmed, packed or sent until the hold is released."""
+    """OrderHeld stops an order where it is: it is not confirmed, packed, sent or completed until the hold is released."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -474,6 +474,7 @@ class CommitReservationRequest(google.protobuf.message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     SKU_FIELD_NUMBER: builtins.int
     RESERVATION_ID_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
     expected_revision: builtins.int
@@ -482,6 +483,8 @@ class CommitReservationRequest(google.protobuf.message.Message):
     """sku is the product's id: 1 to 64 of A-Z a-z 0-9 . _ -"""
     reservation_id: builtins.str
     """reservation_id is the reservation's UUID."""
+    quantity: builtins.int
+    """quantity is how many units of it have left in all, with this command; 0: all."""
     def __init__(
         self,
         *,
@@ -489,9 +492,10 @@ class CommitReservationRequest(google.protobuf.message.Message):
         expected_revision: builtins.int | None = ...,
         sku: builtins.str = ...,
         reservation_id: builtins.str = ...,
+        quantity: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "request_id", b"request_id", "reservation_id", b"reservation_id", "sku", b"sku"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "quantity", b"quantity", "request_id", b"request_id", "reservation_id", b"reservation_id", "sku", b"sku"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___CommitReservationRequest: typing_extensions.TypeAlias = CommitReservationRequest
@@ -528,6 +532,7 @@ class ReleaseReservationRequest(google.protobuf.message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     SKU_FIELD_NUMBER: builtins.int
     RESERVATION_ID_FIELD_NUMBER: builtins.int
+    KEEP_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
     expected_revision: builtins.int
@@ -536,6 +541,8 @@ class ReleaseReservationRequest(google.protobuf.message.Message):
     """sku is the product's id: 1 to 64 of A-Z a-z 0-9 . _ -"""
     reservation_id: builtins.str
     """reservation_id is the reservation's UUID."""
+    keep: builtins.int
+    """keep is how many units of it stay promised or have left; 0: none."""
     def __init__(
         self,
         *,
@@ -543,9 +550,10 @@ class ReleaseReservationRequest(google.protobuf.message.Message):
         expected_revision: builtins.int | None = ...,
         sku: builtins.str = ...,
         reservation_id: builtins.str = ...,
+        keep: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "request_id", b"request_id", "reservation_id", b"reservation_id", "sku", b"sku"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "keep", b"keep", "request_id", b"request_id", "reservation_id", b"reservation_id", "sku", b"sku"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___ReleaseReservationRequest: typing_extensions.TypeAlias = ReleaseReservationRequest

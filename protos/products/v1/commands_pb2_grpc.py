@@ -350,14 +350,14 @@ class StockCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CommitReservation(self, request, context):
-        """CommitReservation takes the promised units off what is on hand: they leave the house.
+        """CommitReservation takes promised units off what is on hand, all or some of them: they leave the house.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseReservation(self, request, context):
-        """ReleaseReservation takes a promise back.
+        """ReleaseReservation takes a promise back, all or some of it. One that was never made will not be made any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -428,10 +428,10 @@ class StockCommandServiceStub(typing.Generic[_StockCommandServiceReceiveStockTyp
     """ReserveStock promises units to somebody, if so many are available."""
 
     CommitReservation: _StockCommandServiceCommitReservationType
-    """CommitReservation takes the promised units off what is on hand: they leave the house."""
+    """CommitReservation takes promised units off what is on hand, all or some of them: they leave the house."""
 
     ReleaseReservation: _StockCommandServiceReleaseReservationType
-    """ReleaseReservation takes a promise back."""
+    """ReleaseReservation takes a promise back, all or some of it. One that was never made will not be made any more."""
 
     ExpireReservation: _StockCommandServiceExpireReservationType
     """ExpireReservation takes a promise back whose time has passed."""
@@ -503,7 +503,7 @@ class StockCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.products.v1.commands_pb2.CommitReservationRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.products.v1.commands_pb2.CommitReservationResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.CommitReservationResponse]]:
-        """CommitReservation takes the promised units off what is on hand: they leave the house."""
+        """CommitReservation takes promised units off what is on hand, all or some of them: they leave the house."""
 
     @abc.abstractmethod
     def ReleaseReservation(
@@ -511,7 +511,7 @@ class StockCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.products.v1.commands_pb2.ReleaseReservationRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.products.v1.commands_pb2.ReleaseReservationResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.ReleaseReservationResponse]]:
-        """ReleaseReservation takes a promise back."""
+        """ReleaseReservation takes a promise back, all or some of it. One that was never made will not be made any more."""
 
     @abc.abstractmethod
     def ExpireReservation(

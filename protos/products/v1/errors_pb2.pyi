@@ -52,6 +52,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: the return was taken in with another quantity. Metadata: sku, return_id."""
     ERROR_REASON_STOCK_NOT_FOUND: _ErrorReason.ValueType  # 14
     """NOT_FOUND: the product never had any stock, or there is no such product. Metadata: sku."""
+    ERROR_REASON_RESERVATION_EXCEEDED: _ErrorReason.ValueType  # 15
+    """FAILED_PRECONDITION: more than the reservation has. Metadata: sku, reservation_id, wanted, reserved."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -86,4 +88,6 @@ ERROR_REASON_RETURN_EXISTS: ErrorReason.ValueType  # 13
 """FAILED_PRECONDITION: the return was taken in with another quantity. Metadata: sku, return_id."""
 ERROR_REASON_STOCK_NOT_FOUND: ErrorReason.ValueType  # 14
 """NOT_FOUND: the product never had any stock, or there is no such product. Metadata: sku."""
+ERROR_REASON_RESERVATION_EXCEEDED: ErrorReason.ValueType  # 15
+"""FAILED_PRECONDITION: more than the reservation has. Metadata: sku, reservation_id, wanted, reserved."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -307,7 +307,7 @@ Global___StockReserved: typing_extensions.TypeAlias = StockReserved
 
 @typing.final
 class ReservationCommitted(google.protobuf.message.Message):
-    """ReservationCommitted takes the promised units off what is on hand: they leave the house."""
+    """ReservationCommitted takes the promised units, or what is left of them, off what is on hand: they leave the house."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -340,7 +340,7 @@ Global___ReservationCommitted: typing_extensions.TypeAlias = ReservationCommitte
 
 @typing.final
 class ReservationReleased(google.protobuf.message.Message):
-    """ReservationReleased takes the promise back: the units are available again."""
+    """ReservationReleased takes the promise back: the units are available again. Quantity 0: it was never made, and is not to be."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -370,6 +370,72 @@ class ReservationReleased(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["at", b"at", "quantity", b"quantity", "reservation_id", b"reservation_id", "sku", b"sku"]) -> None: ...
 
 Global___ReservationReleased: typing_extensions.TypeAlias = ReservationReleased
+
+@typing.final
+class ReservationPartlyCommitted(google.protobuf.message.Message):
+    """ReservationPartlyCommitted takes some of the promised units off what is on hand; the others stay promised."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: builtins.int
+    RESERVATION_ID_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    sku: builtins.str
+    """sku is the product's id."""
+    reservation_id: builtins.str
+    """reservation_id is the UUID that its maker gave the reservation."""
+    quantity: builtins.int
+    """quantity is in units of sale."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        sku: builtins.str = ...,
+        reservation_id: builtins.str = ...,
+        quantity: builtins.int = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "quantity", b"quantity", "reservation_id", b"reservation_id", "sku", b"sku"]) -> None: ...
+
+Global___ReservationPartlyCommitted: typing_extensions.TypeAlias = ReservationPartlyCommitted
+
+@typing.final
+class ReservationPartlyReleased(google.protobuf.message.Message):
+    """ReservationPartlyReleased takes the promise of some units back; the others stay promised."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SKU_FIELD_NUMBER: builtins.int
+    RESERVATION_ID_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    sku: builtins.str
+    """sku is the product's id."""
+    reservation_id: builtins.str
+    """reservation_id is the UUID that its maker gave the reservation."""
+    quantity: builtins.int
+    """quantity is in units of sale."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        sku: builtins.str = ...,
+        reservation_id: builtins.str = ...,
+        quantity: builtins.int = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "quantity", b"quantity", "reservation_id", b"reservation_id", "sku", b"sku"]) -> None: ...
+
+Global___ReservationPartlyReleased: typing_extensions.TypeAlias = ReservationPartlyReleased
 
 @typing.final
 class ReservationExpired(google.protobuf.message.Message):

@@ -95,6 +95,8 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
             return [HoldReleased(order_id=state.order_id, at=command.at)] if state.held else []
         case Placed(held=True), ConfirmOrder():
             raise Rejected(Reason.ORDER_ON_HOLD, order_id=state.order_id)
+        case Confirmed(held=True), CompleteOrder():
+            raise Rejected(Reason.ORDER_ON_HOLD, order_id=state.order_id)
         case Confirmed(held=True), (CreateShipment() | DispatchShipment()) if not shipping.is_done(state, command):
             raise Rejected(Reason.ORDER_ON_HOLD, order_id=state.order_id)
 

@@ -37,16 +37,22 @@ class ReserveStock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitReservation:
+    """`quantity` is how much has left under it in all; None: all of it."""
+
     sku: str
     reservation_id: str
     at: datetime
+    quantity: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseReservation:
+    """`keep` is how much of it stays, what has left included."""
+
     sku: str
     reservation_id: str
     at: datetime
+    keep: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,8 @@ from server.domain.stock.commands import (
 from server.domain.stock.events import (
     ReservationCommitted,
     ReservationExpired,
+    ReservationPartlyCommitted,
+    ReservationPartlyReleased,
     ReservationReleased,
     StockAdjusted,
     StockEvent,
@@ -44,11 +46,9 @@ def decide(state: Stock, command: StockCommand) -> Sequence[StockEvent]:
         case ReserveStock():
             return _reserve(state, command)
         case CommitReservation():
-            reservation = _open(state, command, Ending.COMMITTED)
-            return [] if reservation is None else [_end(ReservationCommitted, command, reservation)]
+            return _commit(state, command)
         case ReleaseReservation():
-            reservation = _open(state, command, Ending.RELEASED, Ending.EXPIRED)
-            return [] if reservation is None else [_end(ReservationReleased, command, reservation)]
+            return _release(state, command)
         case ExpireReservation():
             return _expire(state, command)
         case RestockReturn():
@@ -76,7 +76,7 @@ def _reserve(state: Stock, command: ReserveStock) -> Sequence[StockEvent]:
     _valid(command.quantity)
     known = state.open.get(command.reservation_id)
     if known is not None:
-        if (known.quantity, known.expires_at) == (command.quantity, command.expires_at):
+        if (known.whole, known.expires_at) == (command.quantity, command.expires_at):
             return []
         raise Rejected(Reason.RESERVATION_EXISTS, sku=command.sku, reservation_id=command.reservation_id)
     if command.reservation_id in state.ended:
@@ -96,6 +96,41 @@ def _reserve(state: Stock, command: ReserveStock) -> Sequence[StockEvent]:
     ]
 
 
+def _commit(state: Stock, command: CommitReservation) -> Sequence[StockEvent]:
+    reservation = _open(state, command, Ending.COMMITTED)
+    if reservation is None:
+        return []
+    most = reservation.committed + reservation.quantity
+    wanted = most if command.quantity is None else _valid(command.quantity)
+    if wanted > most:
+        raise Rejected(
+            Reason.RESERVATION_EXCEEDED,
+            sku=command.sku,
+            reservation_id=command.reservation_id,
+            wanted=wanted,
+            reserved=most,
+        )
+    more = wanted - reservation.committed
+    if more <= 0:
+        return []
+    return [_moved(ReservationCommitted if wanted == most else ReservationPartlyCommitted, command, more)]
+
+
+def _release(state: Stock, command: ReleaseReservation) -> Sequence[StockEvent]:
+    if command.keep < 0:
+        raise Rejected(Reason.QUANTITY_INVALID, quantity=command.keep)
+    if command.reservation_id not in state.open and command.reservation_id not in state.ended:
+        # it is written down all the same, so that a reservation still on its way comes too late
+        return [_moved(ReservationReleased, command, 0)]
+    reservation = _open(state, command, Ending.RELEASED, Ending.EXPIRED)
+    if reservation is None:
+        return []
+    less = min(reservation.whole - reservation.released - command.keep, reservation.quantity)
+    if less <= 0:
+        return []
+    return [_moved(ReservationReleased if less == reservation.quantity else ReservationPartlyReleased, command, less)]
+
+
 def _expire(state: Stock, command: ExpireReservation) -> Sequence[StockEvent]:
     reservation = _open(state, command, Ending.EXPIRED, Ending.RELEASED)
     if reservation is None:
@@ -107,7 +142,7 @@ def _expire(state: Stock, command: ExpireReservation) -> Sequence[StockEvent]:
             reservation_id=command.reservation_id,
             expires_at=reservation.expires_at.isoformat() if reservation.expires_at else "never",
         )
-    return [_end(ReservationExpired, command, reservation)]
+    return [_moved(ReservationExpired, command, reservation.quantity)]
 
 
 def _restock(state: Stock, command: RestockReturn) -> Sequence[StockEvent]:
@@ -142,12 +177,16 @@ def _has_ended(
     return Rejected(Reason.RESERVATION_ENDED, sku=command.sku, reservation_id=command.reservation_id, ended=ended.how)
 
 
-def _end(
-    event: type[ReservationCommitted] | type[ReservationReleased] | type[ReservationExpired],
+def _moved(
+    event: type[ReservationCommitted]
+    | type[ReservationPartlyCommitted]
+    | type[ReservationReleased]
+    | type[ReservationPartlyReleased]
+    | type[ReservationExpired],
     command: CommitReservation | ReleaseReservation | ExpireReservation,
-    reservation: Reservation,
+    quantity: int,
 ) -> StockEvent:
-    return event(sku=command.sku, reservation_id=command.reservation_id, quantity=reservation.quantity, at=command.at)
+    return event(sku=command.sku, reservation_id=command.reservation_id, quantity=quantity, at=command.at)
 
 
 def _valid(quantity: int) -> int:

@@ -45,6 +45,22 @@ class ReservationReleased:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReservationPartlyCommitted:
+    sku: str
+    reservation_id: str
+    quantity: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReservationPartlyReleased:
+    sku: str
+    reservation_id: str
+    quantity: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReservationExpired:
     sku: str
     reservation_id: str
@@ -66,6 +82,8 @@ StockEvent = (
     | StockReserved
     | ReservationCommitted
     | ReservationReleased
+    | ReservationPartlyCommitted
+    | ReservationPartlyReleased
     | ReservationExpired
     | StockRestocked
 )

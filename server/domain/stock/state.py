@@ -14,6 +14,8 @@ from typing import TypeVar, assert_never
 from server.domain.stock.events import (
     ReservationCommitted,
     ReservationExpired,
+    ReservationPartlyCommitted,
+    ReservationPartlyReleased,
     ReservationReleased,
     StockAdjusted,
     StockEvent,
@@ -35,8 +37,17 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
+    """`quantity` is what is promised still, after what has left (`committed`) or was let go (`released`)."""
+
     quantity: int
     expires_at: datetime | None
+    committed: int = 0
+    released: int = 0
+
+    @property
+    def whole(self) -> int:
+        """As it was made."""
+        return self.quantity + self.committed + self.released
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,11 @@ def evolve(state: Stock, event: StockEvent) -> Stock:
         case ReservationCommitted():
             taken = replace(state, on_hand=state.on_hand - event.quantity)
             return _ended(taken, event.reservation_id, Ending.COMMITTED, event.quantity)
+        case ReservationPartlyCommitted():
+            taken = replace(state, on_hand=state.on_hand - event.quantity)
+            return _reduced(taken, event, committed=event.quantity)
+        case ReservationPartlyReleased():
+            return _reduced(state, event, released=event.quantity)
         case ReservationReleased():
             return _ended(state, event.reservation_id, Ending.RELEASED, event.quantity)
         case ReservationExpired():
@@ -91,6 +107,25 @@ def evolve(state: Stock, event: StockEvent) -> Stock:
             )
         case _:
             assert_never(event)
+
+
+def _reduced(
+    state: Stock,
+    event: ReservationPartlyCommitted | ReservationPartlyReleased,
+    *,
+    committed: int = 0,
+    released: int = 0,
+) -> Stock:
+    before = state.open.get(event.reservation_id)
+    if before is None:
+        return state
+    after = replace(
+        before,
+        quantity=before.quantity - event.quantity,
+        committed=before.committed + committed,
+        released=before.released + released,
+    )
+    return replace(state, reserved=state.reserved - event.quantity, open={**state.open, event.reservation_id: after})
 
 
 def _ended(state: Stock, reservation_id: str, how: Ending, quantity: int) -> Stock:

@@ -9,6 +9,7 @@ import pytest
 
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1 import commands_pb2 as pb
+from protos.orders.v1.types_pb2 import ReceivedQuantity
 from protos.products.v1 import commands_pb2 as products_pb
 from protos.users.v1 import commands_pb2 as users_pb
 from server.app import serving
@@ -66,6 +67,12 @@ def lines(known: Known, count: int) -> list[pb.NewLine]:
     return [pb.NewLine(line_id=f"l{n}", sku=known.sku, quantity=1) for n in range(count)]
 
 
+def step(shop: Shop, known: Known, rpc: str, **fields: Any) -> Any:
+    """A command about the draft that is there."""
+    request = getattr(pb, f"{rpc}Request")(**{"request_id": fresh_id(), "order_id": known.order_id} | fields)
+    return getattr(shop.orders, rpc)(request, timeout=DEADLINE)
+
+
 INVALID = Code.INVALID_ARGUMENT
 CASES = [
     Case("no request id", lambda s, k: add(s, k, request_id=""), INVALID, "REQUEST_ID_INVALID", ("request_id",)),
@@ -112,6 +119,80 @@ CASES = [
     Case("amount huge", lambda s, k: price(s, k, euros(2**53)), INVALID, "AMOUNT_INVALID"),
     Case("amount of int64", lambda s, k: price(s, k, euros(2**63 - 1)), INVALID, "AMOUNT_INVALID"),
     Case("price not given", lambda s, k: price(s, k, None), INVALID, "FIELD_INVALID", ("price",)),
+    Case(
+        "amount of a payment not given",
+        lambda s, k: step(s, k, "RecordAuthorisation", authorisation_id="a1"),
+        INVALID,
+        "FIELD_INVALID",
+        ("amount",),
+    ),
+    Case(
+        "amount of a discount negative",
+        lambda s, k: step(s, k, "ApplyDiscount", discount_id="d1", name="sale", amount=euros(-1)),
+        INVALID,
+        "AMOUNT_INVALID",
+        ("amount.amount_minor",),
+    ),
+    Case(
+        "discount of nothing",
+        lambda s, k: step(s, k, "ApplyDiscount", discount_id="d1", name="sale"),
+        INVALID,
+        "DISCOUNT_INVALID",
+    ),
+    Case(
+        "price of shipping negative",
+        lambda s, k: step(s, k, "SetShippingMethod", method="express", price=euros(-1)),
+        INVALID,
+        "AMOUNT_INVALID",
+        ("price.amount_minor",),
+    ),
+    Case(
+        "payment of a draft",
+        lambda s, k: step(s, k, "RecordAuthorisation", authorisation_id="a1", amount=euros(1)),
+        Code.FAILED_PRECONDITION,
+        "ORDER_STATE",
+    ),
+    Case(
+        "note empty",
+        lambda s, k: step(s, k, "AddNote", note_id="n1", text=" \n"),
+        INVALID,
+        "FIELD_INVALID",
+        ("text",),
+    ),
+    Case(
+        "note with a NUL",
+        lambda s, k: step(s, k, "AddNote", note_id="n1", text="a\0"),
+        INVALID,
+        "FIELD_INVALID",
+        ("text",),
+    ),
+    Case(
+        "note of 2,001 characters",
+        lambda s, k: step(s, k, "AddNote", note_id="n1", text="x" * 2_001),
+        INVALID,
+        "NOTE_TOO_LONG",
+        ("text",),
+    ),
+    Case(
+        "goods back in no condition",
+        lambda s, k: step(s, k, "ReceiveReturn", return_id="r1", lines=[ReceivedQuantity(line_id="l", quantity=1)]),
+        INVALID,
+        "FIELD_INVALID",
+        ("lines[0].condition",),
+    ),
+    Case(
+        "goods back in a condition that is none",
+        lambda s, k: step(
+            s,
+            k,
+            "ReceiveReturn",
+            return_id="r1",
+            lines=[ReceivedQuantity(line_id="l", quantity=1, condition=99)],  # type: ignore[arg-type]  # an open enum takes it
+        ),
+        INVALID,
+        "FIELD_INVALID",
+        ("lines[0].condition",),
+    ),
     Case("name empty", lambda s, _: register(s, name=""), INVALID, "FIELD_INVALID", ("name",)),
     Case("name blank", lambda s, _: register(s, name="  "), INVALID, "FIELD_INVALID", ("name",)),
     Case("name with a NUL", lambda s, _: register(s, name="A\0"), INVALID, "FIELD_INVALID", ("name",)),

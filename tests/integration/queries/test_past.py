@@ -1,18 +1,20 @@
 """Orders at every moment of their past, from the log."""
 
+from typing import Any
+
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from client import errors
 from client.sdk import OrderstreamClient
 from protos.orders.v1.queries_pb2 import Moment
-from protos.orders.v1.types_pb2 import LineQuantity, OrderStatus
+from protos.orders.v1.types_pb2 import LineQuantity, OrderStatus, ReceivedQuantity, ReturnCondition
 from tests.support.buying import orders
-from tests.support.calling import fresh_id
+from tests.support.calling import euros, fresh_id
 
 
 async def a_life(client: OrderstreamClient) -> tuple[str, list[bytes]]:
-    """An order that went from draft to delivery, and what GetOrder said after every command."""
+    """An order that went from draft to delivery, back, and to its end; and what GetOrder said after every command."""
     _, [order_id], token = await orders(client, 1)
     seen = []
 
@@ -21,20 +23,34 @@ async def a_life(client: OrderstreamClient) -> tuple[str, list[bytes]]:
         seen.append(order.SerializeToString(deterministic=True))
 
     await look(token)
-    confirmed = (await client.orders.ConfirmOrder(order_id=order_id)).consistency_token
-    await look(confirmed)
-    line_id = (await client.orders.GetOrder(order_id=order_id, consistency_token=confirmed)).order.lines[0].line_id
-    parcel = LineQuantity(line_id=line_id, quantity=2)
-    made = await client.orders.CreateShipment(order_id=order_id, shipment_id="s1", lines=[parcel])
-    await look(made.consistency_token)
-    sent = await client.orders.DispatchShipment(order_id=order_id, shipment_id="s1", carrier="DHL", tracking_number="1")
-    await look(sent.consistency_token)
-    await look((await client.orders.ConfirmDelivery(order_id=order_id, shipment_id="s1")).consistency_token)
+    line_id = (await client.orders.GetOrder(order_id=order_id, consistency_token=token)).order.lines[0].line_id
+    one, good = LineQuantity(line_id=line_id, quantity=1), ReturnCondition.RETURN_CONDITION_RESALEABLE
+    back = ReceivedQuantity(line_id=line_id, quantity=1, condition=good)
+    steps: list[tuple[str, dict[str, Any]]] = [
+        ("ConfirmOrder", {}),
+        ("CreateShipment", {"shipment_id": "s1", "lines": [LineQuantity(line_id=line_id, quantity=2)]}),
+        ("DispatchShipment", {"shipment_id": "s1", "carrier": "DHL", "tracking_number": "1"}),
+        ("ConfirmDelivery", {"shipment_id": "s1"}),
+        ("RecordPaymentFailure", {"authorisation_id": "a1", "reason": "declined"}),
+        ("RecordAuthorisation", {"authorisation_id": "a2", "amount": euros(700)}),
+        ("CapturePayment", {"capture_id": "c1", "authorisation_id": "a2", "amount": euros(700)}),
+        ("RequestReturn", {"return_id": "r1", "lines": [one], "reason": "too strong"}),
+        ("ApproveReturn", {"return_id": "r1"}),
+        ("ReceiveReturn", {"return_id": "r1", "lines": [back]}),
+        ("RefundPayment", {"refund_id": "f1", "amount": euros(350), "reason": "came back"}),
+        ("SettleRefund", {"refund_id": "f1"}),
+        ("AddNote", {"note_id": "n1", "text": "Prefers milder tea."}),
+        ("CompleteOrder", {}),
+    ]
+    for rpc, fields in steps:
+        done = await getattr(client.orders, rpc)(order_id=order_id, **fields)
+        await look(done.consistency_token)
     return order_id, seen
 
 
 async def test_every_revision_is_what_the_view_showed_at_that_moment(client: OrderstreamClient) -> None:
     order_id, seen = await a_life(client)
+    assert len(set(seen)) == len(seen)
     for revision, shown in enumerate(seen, start=3):  # 0 to 2: created, line, address
         then = (await client.orders.GetOrder(order_id=order_id, as_of=Moment(revision=revision))).order
         assert then.revision == revision

@@ -20,6 +20,7 @@ from tests.support.orders import (
     cancelled,
     change_address,
     change_quantity,
+    complete,
     confirm,
     confirmed,
     create,
@@ -219,10 +220,11 @@ class TestConfirmingAndCancelling:
 
 
 class TestHolding:
-    def test_an_order_on_hold_is_neither_confirmed_nor_packed_nor_sent(self) -> None:
+    def test_an_order_on_hold_is_neither_confirmed_nor_packed_nor_sent_nor_completed(self) -> None:
         given(*PLACED, held()).when(confirm()).rejected(Reason.ORDER_ON_HOLD)
         given(*CONFIRMED, held()).when(create_shipment()).rejected(Reason.ORDER_ON_HOLD)
         given(*CONFIRMED, shipment_created(), held()).when(dispatch()).rejected(Reason.ORDER_ON_HOLD)
+        given(*SHIPPED, delivered(), held()).when(complete()).rejected(Reason.ORDER_ON_HOLD)
 
     def test_after_the_hold_it_goes_on(self) -> None:
         given(*PLACED, held()).when(release()).then(hold_released())

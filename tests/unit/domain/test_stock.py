@@ -23,6 +23,8 @@ from server.domain.stock.decide import MOST_AT_ONCE, MOST_ON_HAND, MOST_OPEN
 from server.domain.stock.events import (
     ReservationCommitted,
     ReservationExpired,
+    ReservationPartlyCommitted,
+    ReservationPartlyReleased,
     ReservationReleased,
     StockAdjusted,
     StockReceived,
@@ -130,9 +132,58 @@ def test_a_reservation_does_not_expire_before_its_time() -> None:
     given(received(), for_ever).when(EXPIRE).rejected(Reason.RESERVATION_NOT_EXPIRED, expires_at="never")
 
 
-@pytest.mark.parametrize("command", [COMMIT, RELEASE, EXPIRE])
+@pytest.mark.parametrize("command", [COMMIT, EXPIRE])
 def test_what_was_never_reserved_is_not_found(command: Any) -> None:
     given(received()).when(command).rejected(Reason.RESERVATION_NOT_FOUND, reservation_id="r1")
+
+
+def test_what_was_released_before_it_was_reserved_comes_too_late() -> None:
+    never = replace(RELEASED, quantity=0)
+    given(received()).when(RELEASE).then(never)
+    given(received(), never).when(RELEASE).nothing()
+    given(received(), never).when(reserve()).rejected(Reason.RESERVATION_ENDED, ended="RELEASED")
+
+
+def partly_committed(quantity: int) -> ReservationPartlyCommitted:
+    return ReservationPartlyCommitted(sku="tea", reservation_id="r1", quantity=quantity, at=NOON)
+
+
+def partly_released(quantity: int) -> ReservationPartlyReleased:
+    return ReservationPartlyReleased(sku="tea", reservation_id="r1", quantity=quantity, at=NOON)
+
+
+def test_a_reservation_leaves_the_house_in_parts_counted_from_its_beginning() -> None:
+    five = (received(), reserved(5))
+    given(*five).when(replace(COMMIT, quantity=2)).then(partly_committed(2))
+    given(*five, partly_committed(2)).when(replace(COMMIT, quantity=2)).nothing()
+    given(*five, partly_committed(2)).when(replace(COMMIT, quantity=1)).nothing()
+    given(*five, partly_committed(2)).when(replace(COMMIT, quantity=5)).then(replace(COMMITTED, quantity=3))
+    given(*five, partly_committed(2)).when(COMMIT).then(replace(COMMITTED, quantity=3))
+    given(*five).when(replace(COMMIT, quantity=6)).rejected(Reason.RESERVATION_EXCEEDED, wanted=6, reserved=5)
+    given(*five).when(replace(COMMIT, quantity=-1)).rejected(Reason.QUANTITY_INVALID)
+
+
+def test_a_reservation_is_released_down_to_what_is_kept() -> None:
+    five = (received(), reserved(5))
+    given(*five).when(replace(RELEASE, keep=3)).then(partly_released(2))
+    given(*five, partly_released(2)).when(replace(RELEASE, keep=3)).nothing()
+    given(*five, partly_released(2)).when(replace(RELEASE, keep=5)).nothing()
+    given(*five, partly_released(2)).when(RELEASE).then(replace(RELEASED, quantity=3))
+    given(*five).when(replace(RELEASE, keep=-1)).rejected(Reason.QUANTITY_INVALID)
+
+
+def test_what_has_left_is_not_released() -> None:
+    given(received(), reserved(5), partly_committed(2)).when(RELEASE).then(replace(RELEASED, quantity=3))
+    given(received(), reserved(5), partly_committed(2)).when(replace(RELEASE, keep=2)).then(
+        replace(RELEASED, quantity=3)
+    )
+    given(received(), reserved(5), partly_released(2)).when(replace(COMMIT, quantity=4)).rejected(
+        Reason.RESERVATION_EXCEEDED, wanted=4, reserved=3
+    )
+
+
+def test_a_reservation_keeps_its_name_while_it_is_used_up() -> None:
+    given(received(), reserved(5), partly_committed(2), partly_released(1)).when(reserve(5)).nothing()
 
 
 def test_a_count_corrects_what_is_on_hand_but_not_below_what_is_promised() -> None:

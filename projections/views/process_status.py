@@ -1,0 +1,149 @@
+"""How the process of each order fares, by order id: what it waits for, and what it is stuck at."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from projections.view import View
+from server.domain.checkout.events import (
+    CheckoutEnded,
+    CheckoutGivenUp,
+    CheckoutPaymentVoided,
+    CheckoutRetried,
+    CheckoutReturnRestocked,
+    CheckoutStarted,
+    CheckoutStepFailed,
+    CheckoutStepSkipped,
+    CheckoutStockCommitted,
+    CheckoutStockReleased,
+    CheckoutStockReserved,
+    CheckoutStockTrimmed,
+)
+from server.domain.checkout.state import StepName
+from server.domain.order.events import (
+    OrderCancelled,
+    OrderCompleted,
+    OrderConfirmed,
+    OrderExpired,
+    OrderRejected,
+    PaymentAuthorised,
+    PaymentCaptured,
+    PaymentFailed,
+    PaymentRefunded,
+    PaymentVoided,
+    RefundFailed,
+    RefundRequested,
+    ReturnReceived,
+    ShipmentDispatched,
+)
+from server.eventstore.recorded import Recorded
+from server.readmodel.documents import ProcessRow, to_micros
+
+process_status: View[ProcessRow] = View(
+    "process_status", key=lambda e: e.data.order_id, categories=("order", "checkout")
+)
+
+SHIPMENTS = "SHIPMENTS"  # no step of the process: the shop's people have to pack
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The step that an event is followed by; `subject` names the event's field that tells which one."""
+
+    step: str
+    subject: str = ""
+
+
+# what an event leads to, as far as it says by itself
+LEADS_TO: dict[type, Next] = {
+    CheckoutStockReserved: Next(StepName.AUTHORISE_PAYMENT),
+    PaymentAuthorised: Next(StepName.CONFIRM_ORDER),
+    PaymentFailed: Next(StepName.REJECT_ORDER),
+    OrderConfirmed: Next(SHIPMENTS),
+    ShipmentDispatched: Next(StepName.COMMIT_STOCK, "shipment_id"),
+    CheckoutStockCommitted: Next(StepName.CAPTURE_PAYMENT, "shipment_id"),
+    PaymentCaptured: Next(SHIPMENTS),
+    OrderCompleted: Next(StepName.END),
+    OrderCancelled: Next(StepName.RELEASE_STOCK),
+    OrderRejected: Next(StepName.RELEASE_STOCK),
+    OrderExpired: Next(StepName.RELEASE_STOCK),
+    CheckoutStockReleased: Next(StepName.VOID_PAYMENT),
+    PaymentVoided: Next(StepName.END),
+    CheckoutPaymentVoided: Next(StepName.END),
+    ReturnReceived: Next(StepName.RESTOCK_RETURN, "return_id"),
+    CheckoutReturnRestocked: Next(StepName.REFUND_PAYMENT, "return_id"),
+    RefundRequested: Next(StepName.REFUND_PAYMENT, "refund_id"),
+    PaymentRefunded: Next(StepName.END),
+    RefundFailed: Next(StepName.END),
+}
+AFTERWARDS = (StepName.RESTOCK_RETURN, StepName.REFUND_PAYMENT)
+# something was seen to; which step is next is seen when it is done
+LET_GO = (CheckoutRetried, CheckoutStepSkipped, CheckoutGivenUp, CheckoutStockTrimmed)
+
+
+def changed(row: ProcessRow | None, e: Recorded[Any], **fields: Any) -> ProcessRow | None:
+    """An order that never got as far as being placed has no process."""
+    if row is None:
+        return None
+    revision = e.revision if e.stream.startswith("checkout-") else row["revision"]
+    return {**row, "updated_at": to_micros(e.data.at), "revision": revision, **fields}  # type: ignore[return-value]  # the fields that change come by name
+
+
+def led_on(row: ProcessRow | None, e: Recorded[Any]) -> ProcessRow | None:
+    after = LEADS_TO[type(e.data)]
+    subject = getattr(e.data, after.subject) if after.subject else ""
+    return going(row, e, step=after.step, subject=subject)
+
+
+def going(row: ProcessRow | None, e: Recorded[Any], **fields: Any) -> ProcessRow | None:
+    """On its way, with nothing amiss; once it has ended, only what comes back is worth a step."""
+    if row is not None and row["outcome"] and fields.get("step") not in AFTERWARDS:
+        return changed(row, e, status="ENDED", step="", subject="", reason="", attempt=0, retry_at=None)
+    confirmed = row is not None and (row["confirmed"] or isinstance(e.data, OrderConfirmed))
+    return changed(row, e, status="RUNNING", reason="", attempt=0, retry_at=None, confirmed=confirmed, **fields)
+
+
+for event in LEADS_TO:
+    process_status.on(event)(led_on)
+for event in LET_GO:
+    process_status.on(event)(going)
+
+
+@process_status.on(CheckoutStarted)
+def started(_: ProcessRow | None, e: Recorded[CheckoutStarted]) -> ProcessRow:
+    return {
+        "status": "RUNNING",
+        "step": StepName.RESERVE_STOCK,
+        "subject": "",
+        "reason": "",
+        "attempt": 0,
+        "retry_at": None,
+        "deadline": to_micros(e.data.deadline),
+        "confirmed": False,
+        "outcome": "",
+        "failures": 0,
+        "started_at": to_micros(e.data.at),
+        "updated_at": to_micros(e.data.at),
+        "revision": e.revision,
+    }
+
+
+@process_status.on(CheckoutStepFailed)
+def failed(row: ProcessRow | None, e: Recorded[CheckoutStepFailed]) -> ProcessRow | None:
+    return changed(
+        row,
+        e,
+        status="STUCK" if e.data.retry_at is None else "RETRYING",
+        step=e.data.step,
+        subject=e.data.subject,
+        reason=e.data.reason,
+        attempt=e.data.attempt,
+        retry_at=None if e.data.retry_at is None else to_micros(e.data.retry_at),
+        failures=1 + (row["failures"] if row else 0),
+    )
+
+
+@process_status.on(CheckoutEnded)
+def ended(row: ProcessRow | None, e: Recorded[CheckoutEnded]) -> ProcessRow | None:
+    return changed(
+        row, e, status="ENDED", outcome=e.data.outcome, step="", subject="", reason="", attempt=0, retry_at=None
+    )

@@ -1,0 +1,116 @@
+"""What may be asked of the process of an order. The first group is the process's own bookkeeping, the second an
+operator's.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from server.domain.checkout.events import CheckoutLine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartCheckout:
+    order_id: str
+    lines: tuple[CheckoutLine, ...]
+    deadline: datetime
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteStockReserved:
+    order_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteStockReleased:
+    order_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotePaymentVoided:
+    order_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteStockCommitted:
+    order_id: str
+    shipment_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteStockTrimmed:
+    order_id: str
+    cancellation_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteReturnRestocked:
+    order_id: str
+    return_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteFailure:
+    """`pauses` are those before each further attempt; when they are used up, the step waits for an operator."""
+
+    order_id: str
+    step: str
+    subject: str
+    reason: str
+    pauses: tuple[timedelta, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndCheckout:
+    order_id: str
+    outcome: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryProcess:
+    order_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkipStep:
+    """The step that has failed counts as done, whatever became of it."""
+
+    order_id: str
+    step: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompensateProcess:
+    """`shipped`: something of the order has left the house, so it cannot be undone any more."""
+
+    order_id: str
+    reason: str
+    shipped: bool
+    at: datetime
+
+
+CheckoutCommand = (
+    StartCheckout
+    | NoteStockReserved
+    | NoteStockReleased
+    | NotePaymentVoided
+    | NoteStockCommitted
+    | NoteStockTrimmed
+    | NoteReturnRestocked
+    | NoteFailure
+    | EndCheckout
+    | RetryProcess
+    | SkipStep
+    | CompensateProcess
+)

@@ -1,0 +1,118 @@
+"""What has happened in the process that brings an order to its end. Field for field the messages of
+protos/processes/v1/events.proto.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutLine:
+    """What is reserved for one line of the order."""
+
+    line_id: str
+    sku: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutStarted:
+    order_id: str
+    lines: tuple[CheckoutLine, ...]
+    deadline: datetime
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutStockReserved:
+    order_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutStockReleased:
+    order_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutPaymentVoided:
+    order_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutStockCommitted:
+    order_id: str
+    shipment_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutStockTrimmed:
+    order_id: str
+    cancellation_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutReturnRestocked:
+    order_id: str
+    return_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutStepFailed:
+    order_id: str
+    step: str
+    subject: str
+    reason: str
+    attempt: int
+    retry_at: datetime | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutRetried:
+    order_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutStepSkipped:
+    order_id: str
+    step: str
+    subject: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutGivenUp:
+    order_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutEnded:
+    order_id: str
+    outcome: str
+    at: datetime
+
+
+CheckoutEvent = (
+    CheckoutStarted
+    | CheckoutStockReserved
+    | CheckoutStockReleased
+    | CheckoutPaymentVoided
+    | CheckoutStockCommitted
+    | CheckoutStockTrimmed
+    | CheckoutReturnRestocked
+    | CheckoutStepFailed
+    | CheckoutRetried
+    | CheckoutStepSkipped
+    | CheckoutGivenUp
+    | CheckoutEnded
+)

@@ -1,0 +1,285 @@
+"""What is to be done next for an order: a pure function of what is, so that the order in which events arrive, and how
+often, does not matter.
+
+The order's own stream decides its fate, under its own revisions: first it is confirmed, rejected, expired or cancelled,
+and only then does the process give back, or draw, what that fate asks for. So a crash between any two steps leaves
+something that the next look finishes.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime
+
+from server.domain.checkout.events import CheckoutLine
+from server.domain.checkout.state import Checkout, NotStarted, Running, StepName
+from server.domain.checkout.steps import (
+    AuthorisePayment,
+    Cancel,
+    CapturePayment,
+    CommitStock,
+    Complete,
+    Confirm,
+    End,
+    Expire,
+    Reject,
+    ReleaseStock,
+    RequestRefund,
+    ReserveStock,
+    RestockReturn,
+    SettleRefund,
+    Start,
+    Step,
+    TrimStock,
+    VoidPayment,
+    Wait,
+)
+from server.domain.money import Money, of_units
+from server.domain.order.events import Condition
+from server.domain.order.ledger import Authorisation, AuthorisationStage, Ledger, RefundStage
+from server.domain.order.state import (
+    Cancelled,
+    Committed,
+    Completed,
+    Confirmed,
+    Draft,
+    Expired,
+    NoOrder,
+    Order,
+    Placed,
+    Refused,
+    ReturnStage,
+    Shipment,
+    ShipmentStage,
+    cancelled_quantities,
+    delivered_quantities,
+    live_shipments,
+    net_of,
+    open_returns,
+    remaining_units,
+)
+
+AUTHORISATION = "checkout"  # the id of the one authorisation that a process asks for
+PAYMENT_DECLINED = "PAYMENT_DECLINED"
+
+
+def next_step(order: Order, checkout: Checkout, now: datetime) -> Step | Wait:
+    """The next step, or what is waited for."""
+    step = _wanted(order, checkout, now)
+    failure = checkout.failure if isinstance(checkout, Running) else None
+    if isinstance(step, Wait) or failure is None or (failure.step, failure.subject) != (step.name, step.subject):
+        return step
+    if failure.retry_at is None:
+        return Wait(what="an operator")
+    return step if now >= failure.retry_at else Wait(what="the next attempt")
+
+
+def _wanted(order: Order, checkout: Checkout, now: datetime) -> Step | Wait:
+    match order, checkout:
+        case ((NoOrder() | Draft()), _):
+            return Wait(what="the order to be placed")
+        case Placed(), NotStarted():
+            return Start(lines=_lines(order), deadline=order.expires_at)
+        case _, NotStarted():
+            return Wait(what="nothing")  # it was over before it began
+        case Placed(), Running():
+            return _check_out(order, checkout, now)
+        case ((Confirmed() | Completed()), Running()):
+            return _fulfil(order, checkout)
+        case ((Cancelled() | Refused() | Expired()), Running()):
+            return _undo(order, checkout)
+    raise AssertionError(f"no rule for {order}")
+
+
+def _check_out(order: Placed, checkout: Running, now: datetime) -> Step | Wait:
+    if checkout.given_up:
+        return Reject(reason=checkout.given_up)
+    if now >= checkout.deadline:
+        return Expire()
+    if not _done(checkout, StepName.RESERVE_STOCK, done=checkout.reserved):
+        return ReserveStock(lines=checkout.lines)
+    payment = order.payments.authorisation(AUTHORISATION)
+    if payment is not None and payment.stage != AuthorisationStage.AUTHORISED:
+        return Reject(reason=PAYMENT_DECLINED)
+    for look in (_authorise, _trim):
+        if (step := look(order, checkout)) is not None:
+            return step
+    return Wait(what="the hold to be released") if order.held else Confirm()
+
+
+def _authorise(order: Committed, checkout: Running) -> Step | None:
+    lacking = order.total.amount_minor - order.payments.authorised
+    if _done(checkout, StepName.AUTHORISE_PAYMENT, done=lacking <= 0):
+        return None
+    return AuthorisePayment(amount=Money(amount_minor=lacking, currency=order.currency))
+
+
+def _undo(order: Cancelled | Refused | Expired, checkout: Running) -> Step | Wait:
+    if not _done(checkout, StepName.RELEASE_STOCK, done=checkout.released):
+        return ReleaseStock(lines=checkout.lines)
+    if (money_back := _give_back(order.payments, order.currency, checkout)) is not None:
+        return money_back
+    return Wait(what="nothing") if checkout.outcome else End(outcome=order.status)
+
+
+def _give_back(ledger: Ledger, currency: str, checkout: Running) -> Step | None:
+    """Whatever is held is let go, and whatever was drawn goes back: the order has ended."""
+    for authorisation in ledger.authorisations:
+        done = authorisation.stage != AuthorisationStage.AUTHORISED or _is_captured(ledger, authorisation)
+        if not _done(checkout, StepName.VOID_PAYMENT, authorisation.authorisation_id, done=done):
+            return VoidPayment(subject=authorisation.authorisation_id, recorded=True)
+    # asked for, but the order knows of no money: the answer may be on its way, and a refusal may not be the last word
+    known = ledger.authorisation(AUTHORISATION)
+    unknown = checkout.reserved and (known is None or known.stage == AuthorisationStage.FAILED)
+    if not _done(checkout, StepName.VOID_PAYMENT, AUTHORISATION, done=checkout.voided or not unknown):
+        return VoidPayment(subject=AUTHORISATION, recorded=False)
+    left = ledger.captured - ledger.refunded - ledger.refunding
+    if not _done(checkout, StepName.REFUND_PAYMENT, "all", done=left <= 0):
+        return RequestRefund(
+            subject="all", amount=Money(amount_minor=left, currency=currency), reason="the order has ended"
+        )
+    return _settle(ledger, currency, checkout)
+
+
+def _settle(ledger: Ledger, currency: str, checkout: Running) -> Step | None:
+    for refund in ledger.refunds:
+        if not _done(checkout, StepName.REFUND_PAYMENT, refund.refund_id, done=refund.stage != RefundStage.REQUESTED):
+            return SettleRefund(
+                subject=refund.refund_id, amount=Money(amount_minor=refund.amount_minor, currency=currency)
+            )
+    return None
+
+
+def _fulfil(order: Confirmed | Completed, checkout: Running) -> Step | Wait:
+    if checkout.given_up and isinstance(order, Confirmed) and not live_shipments(order):
+        return Cancel(reason=checkout.given_up)
+    # an order that was confirmed by hand is served like any other; what is missing cannot refuse it any more
+    if not _done(checkout, StepName.RESERVE_STOCK, done=checkout.reserved):
+        return ReserveStock(lines=checkout.lines)
+    for look in (_authorise, _trim, _ship, _take_back):
+        if (step := look(order, checkout)) is not None:
+            return step
+    if (settling := _settle(order.payments, order.currency, checkout)) is not None:
+        return settling
+    if isinstance(order, Completed):
+        return Wait(what="nothing") if checkout.outcome else End(outcome=order.status)
+    if remaining_units(order) > delivered_quantities(order).total():
+        return Wait(what="shipments")
+    return Wait(what="returns") if open_returns(order) else Complete()
+
+
+def _trim(order: Committed, checkout: Running) -> Step | None:
+    """Units that were cancelled are not reserved any longer."""
+    for cancellation in order.cancellations:
+        known = cancellation.cancellation_id
+        if not _done(checkout, StepName.RELEASE_STOCK, known, done=known in checkout.trimmed):
+            [line] = [line for line in checkout.lines if line.line_id == cancellation.line_id]
+            stays = line.quantity - cancelled_quantities(order)[line.line_id]
+            return TrimStock(subject=known, line=replace(line, quantity=stays))
+    return None
+
+
+def _ship(order: Confirmed | Completed, checkout: Running) -> Step | None:
+    """What has left the house leaves the stock, and is paid for."""
+    for shipment in order.shipments:
+        known = shipment.shipment_id
+        if shipment.stage not in (ShipmentStage.DISPATCHED, ShipmentStage.DELIVERED):
+            continue
+        if not _done(checkout, StepName.COMMIT_STOCK, known, done=known in checkout.committed):
+            return CommitStock(subject=known, lines=_gone(order, shipment, checkout))
+        due = _due(order, shipment)
+        paid = order.payments.capture(known) is not None or due <= 0
+        if not _done(checkout, StepName.CAPTURE_PAYMENT, known, done=paid):
+            return CapturePayment(
+                subject=known,
+                authorisation_id=_source(order.payments),
+                amount=Money(amount_minor=due, currency=order.currency),
+            )
+    return None
+
+
+def _take_back(order: Confirmed | Completed, checkout: Running) -> Step | None:
+    """What has come back can be sold again if it is as new, and is paid back."""
+    for back in order.returns:
+        if back.stage != ReturnStage.RECEIVED:
+            continue
+        if not _done(checkout, StepName.RESTOCK_RETURN, back.return_id, done=back.return_id in checkout.restocked):
+            return RestockReturn(
+                subject=back.return_id,
+                lines=tuple(
+                    CheckoutLine(line_id=part.line_id, sku=part.sku, quantity=part.quantity)
+                    for part in back.received
+                    if part.condition == Condition.RESALEABLE
+                ),
+            )
+        ledger = order.payments
+        most = ledger.captured - ledger.refunded - ledger.refunding
+        amount = min(most, sum(part.amount.amount_minor for part in back.received))
+        asked = amount <= 0 or ledger.refund(back.return_id) is not None
+        if not _done(checkout, StepName.REFUND_PAYMENT, back.return_id, done=asked):
+            return RequestRefund(
+                subject=back.return_id,
+                amount=Money(amount_minor=amount, currency=order.currency),
+                reason="goods have come back",
+            )
+    return None
+
+
+def _source(ledger: Ledger) -> str:
+    """What a capture is drawn from; the order refuses it if there is nothing."""
+    live = [x.authorisation_id for x in ledger.authorisations if x.stage == AuthorisationStage.AUTHORISED]
+    return live[0] if live else AUTHORISATION
+
+
+def _due(order: Confirmed | Completed, shipment: Shipment) -> int:
+    """What is to be drawn for a shipment: what all goods cost that have left with it, less what was drawn before.
+
+    The units of a line are counted from its beginning, so that all of them together cost what the line does. What is
+    not for goods is paid with the first shipment.
+    """
+    gone: Counter[str] = Counter()
+    for one in order.shipments:
+        if order.payments.capture(one.shipment_id) is not None or one is shipment:
+            for part in one.lines:
+                gone[part.line_id] += part.quantity
+    goods = sum(of_units(net_of(line), line.quantity, 0, gone[line.line_id]) for line in order.lines)
+    return goods + _beside_goods(order) - order.payments.captured
+
+
+def _beside_goods(order: Confirmed | Completed) -> int:
+    off = cancelled_quantities(order)
+    kept = sum(of_units(net_of(line), line.quantity, 0, line.quantity - off[line.line_id]) for line in order.lines)
+    return order.total.amount_minor - kept
+
+
+def _gone(order: Confirmed | Completed, shipment: Shipment, checkout: Running) -> tuple[CheckoutLine, ...]:
+    """What has left of each line of a shipment in all, when this one has."""
+    left: Counter[str] = Counter()
+    for one in order.shipments:
+        if one.shipment_id in checkout.committed or one is shipment:
+            for part in one.lines:
+                left[part.line_id] += part.quantity
+    skus = {line.line_id: line.sku for line in checkout.lines}
+    return tuple(
+        CheckoutLine(line_id=part.line_id, sku=skus[part.line_id], quantity=left[part.line_id])
+        for part in shipment.lines
+    )
+
+
+def _lines(order: Placed) -> tuple[CheckoutLine, ...]:
+    return tuple(CheckoutLine(line_id=x.line_id, sku=x.sku, quantity=x.quantity) for x in order.lines)
+
+
+def _is_captured(ledger: Ledger, authorisation: Authorisation) -> bool:
+    return ledger.captured_of(authorisation.authorisation_id) > 0
+
+
+def _done(checkout: Running, step: StepName, subject: str = "", *, done: bool) -> bool:
+    """Done, or taken for done by an operator."""
+    return done or (step, subject) in checkout.skipped
+
+
+def after_refusal(order: Order, step: Step, reason: str) -> Step | None:
+    """What a refusal means: an order that is not confirmed yet is turned down when its stock is not to be had."""
+    if isinstance(step, ReserveStock) and isinstance(order, Placed):
+        return Reject(reason=reason)
+    return None

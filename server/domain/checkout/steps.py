@@ -1,0 +1,187 @@
+"""The steps of a process, as data: what is to be done next, with all that is needed to do it.
+
+`subject` tells steps of the same name apart: the shipment, the refund; "" where there is only one.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+from server.domain.checkout.events import CheckoutLine
+from server.domain.checkout.state import StepName
+from server.domain.money import Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    name: ClassVar[StepName] = StepName.START
+    subject: ClassVar[str] = ""
+
+    lines: tuple[CheckoutLine, ...]
+    deadline: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReserveStock:
+    name: ClassVar[StepName] = StepName.RESERVE_STOCK
+    subject: ClassVar[str] = ""
+
+    lines: tuple[CheckoutLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorisePayment:
+    name: ClassVar[StepName] = StepName.AUTHORISE_PAYMENT
+    subject: ClassVar[str] = ""
+
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm:
+    name: ClassVar[StepName] = StepName.CONFIRM_ORDER
+    subject: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    name: ClassVar[StepName] = StepName.REJECT_ORDER
+    subject: ClassVar[str] = ""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expire:
+    name: ClassVar[StepName] = StepName.EXPIRE_ORDER
+    subject: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    name: ClassVar[StepName] = StepName.CANCEL_ORDER
+    subject: ClassVar[str] = ""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseStock:
+    """Also of lines that may never have been reserved: afterwards nothing is, and nothing will be."""
+
+    name: ClassVar[StepName] = StepName.RELEASE_STOCK
+    subject: ClassVar[str] = ""
+
+    lines: tuple[CheckoutLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrimStock:
+    """`subject` is the cancellation of units of a line; `line.quantity` is what stays of it."""
+
+    name: ClassVar[StepName] = StepName.RELEASE_STOCK
+
+    subject: str
+    line: CheckoutLine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoidPayment:
+    """Also of an authorisation whose answer never came. `recorded` if the order knows of it."""
+
+    name: ClassVar[StepName] = StepName.VOID_PAYMENT
+
+    subject: str
+    recorded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitStock:
+    """`subject` is the shipment; each line's `quantity` is what has left of it in all, this shipment included."""
+
+    name: ClassVar[StepName] = StepName.COMMIT_STOCK
+
+    subject: str
+    lines: tuple[CheckoutLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapturePayment:
+    """`subject` is the shipment that is paid for."""
+
+    name: ClassVar[StepName] = StepName.CAPTURE_PAYMENT
+
+    subject: str
+    authorisation_id: str
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestockReturn:
+    """`subject` is the return; `lines` are what of it can be sold again."""
+
+    name: ClassVar[StepName] = StepName.RESTOCK_RETURN
+
+    subject: str
+    lines: tuple[CheckoutLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRefund:
+    name: ClassVar[StepName] = StepName.REFUND_PAYMENT
+
+    subject: str
+    amount: Money
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleRefund:
+    """`subject` is the refund."""
+
+    name: ClassVar[StepName] = StepName.REFUND_PAYMENT
+
+    subject: str
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complete:
+    name: ClassVar[StepName] = StepName.COMPLETE_ORDER
+    subject: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    name: ClassVar[StepName] = StepName.END
+    subject: ClassVar[str] = ""
+
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Nothing to be done before something else happens."""
+
+    what: str
+
+
+Step = (
+    Start
+    | ReserveStock
+    | AuthorisePayment
+    | Confirm
+    | Reject
+    | Expire
+    | Cancel
+    | ReleaseStock
+    | TrimStock
+    | VoidPayment
+    | CommitStock
+    | CapturePayment
+    | RestockReturn
+    | RequestRefund
+    | SettleRefund
+    | Complete
+    | End
+)

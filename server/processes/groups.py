@@ -1,0 +1,211 @@
+"""Events by a persistent subscription group: several share the work, and what one does not finish another gets.
+
+An event is acknowledged when its order was looked at until nothing was left to do. Order of delivery does not matter,
+nor does a second delivery. What cannot be worked on, because the event store does not take our commands, is sent back
+after a pause; the store parks what has come too often.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import structlog
+from esdbclient import RecordedEvent
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from esdbclient.exceptions import AlreadyExists, EventStoreDBClientException, ProgrammingError
+from prometheus_client import Counter, Gauge
+
+from server.eventstore.reading import being_cancelled, translated
+from server.failures import ServiceFailure
+
+log = structlog.get_logger()
+
+EVENTS = Counter("orderstream_group_events_total", "Events delivered, and what became of them.", ["group", "outcome"])
+RESTARTS = Counter("orderstream_group_restarts_total", "Times the subscription had to begin anew.", ["group"])
+AT_WORK = Gauge("orderstream_group_at_work", "Keys that are worked on or wait for it.", ["group"])
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two subscriptions
+BEFORE_SENDING_BACK = 0.5  # seconds, times the deliveries so far
+LONGEST_BEFORE_SENDING_BACK = 10.0
+MESSAGE_TIMEOUT = 60.0  # seconds; then the store gives an event to somebody else
+MOST_DELIVERIES = 20  # then it is parked
+ASK_AFTER = 10.0  # seconds of silence after which the store is asked whether it has something for us
+STOP_WITHIN = 10.0  # seconds
+
+Work = Callable[[str, RecordedEvent, int], Awaitable[None]]  # key, its newest event, how often it was delivered before
+
+
+class SilentError(Exception):
+    """The store has had something for us for a while and does not bring it."""
+
+
+class Group:
+    """`key_of` names what an event is about, or None if it is of no interest; one key is worked on at a time."""
+
+    def __init__(
+        self,
+        client: AsyncEventStoreDBClient,
+        name: str,
+        types: frozenset[str],
+        key_of: Callable[[RecordedEvent], str | None],
+        work: Work,
+        *,
+        at_once: int,
+        ask_after: float = ASK_AFTER,
+    ) -> None:
+        self.name = name
+        self.last_error = ""
+        self._client = client
+        self._types = sorted(types)
+        self._key_of = key_of
+        self._work = work
+        self._places = asyncio.Semaphore(at_once)
+        self._ask_after = ask_after
+        self._waiting: dict[str, list[RecordedEvent]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._subscription: Any = None
+        self._heard_at = 0.0
+        self._stopping = asyncio.Event()
+
+    async def ensure(self) -> None:
+        """Make the group, from the beginning of the log, if there is none."""
+        with translated(), suppress(AlreadyExists):
+            await self._client.create_subscription_to_all(
+                self.name,
+                from_end=False,
+                filter_include=self._types,
+                filter_by_stream_name=False,
+                consumer_strategy="RoundRobin",
+                message_timeout=MESSAGE_TIMEOUT,
+                max_retry_count=MOST_DELIVERIES,
+                max_subscriber_count=100,
+            )
+
+    async def run(self) -> None:
+        """Until it is stopped. Whatever breaks the subscription, it begins anew after a pause."""
+        pause = FIRST_PAUSE
+        while not self._stopping.is_set():
+            heard_before = self._heard_at
+            try:
+                await self._follow()
+            except (ServiceFailure, EventStoreDBClientException, grpc.RpcError, grpc.aio.UsageError, SilentError) as e:
+                self.last_error = f"{type(e).__name__}: {e}"
+            except asyncio.CancelledError:
+                if being_cancelled():
+                    raise
+                self.last_error = "the connection was closed"  # by the client, to open another
+            else:
+                if being_cancelled():
+                    raise asyncio.CancelledError  # the client ends an iteration without a word
+                self.last_error = "the subscription ended"
+            if self._stopping.is_set():
+                return
+            RESTARTS.labels(self.name).inc()
+            pause = FIRST_PAUSE if self._heard_at > heard_before else min(pause * 2, LONGEST_PAUSE)
+            log.warning("the group subscribes anew", group=self.name, error=self.last_error, pause=pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause * random.uniform(0.5, 1.0)):  # noqa: S311  # jitter
+                    await self._stopping.wait()
+
+    async def stop(self) -> None:
+        """Let those at work finish and be acknowledged; the others are delivered to somebody else."""
+        self._stopping.set()
+        self._waiting.clear()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_WITHIN)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._subscription is not None:
+            with suppress(EventStoreDBClientException, grpc.RpcError, grpc.aio.UsageError, TimeoutError):
+                await asyncio.wait_for(self._subscription.stop(), STOP_WITHIN)
+
+    async def _follow(self) -> None:
+        await self.ensure()
+        loop = asyncio.get_running_loop()
+        with translated():
+            self._subscription = await self._client.read_subscription_to_all(self.name)
+        self._waiting.clear()  # what was delivered before comes again
+        self._heard_at = loop.time()
+        self.last_error = ""
+        listening = asyncio.create_task(self._listen())
+        try:
+            with translated():
+                async for event in self._subscription:
+                    self._heard_at = loop.time()
+                    await self._take(event)
+        finally:
+            listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await listening
+
+    async def _take(self, event: RecordedEvent) -> None:
+        if self._stopping.is_set():
+            return
+        key = self._key_of(event)
+        if key is None:
+            await self._answer([event], "ack", self._subscription)
+            return
+        if key in self._waiting:
+            self._waiting[key].append(event)
+            return
+        self._waiting[key] = [event]
+        task = asyncio.create_task(self._work_on(key, self._subscription))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        AT_WORK.labels(self.name).set(len(self._tasks))
+
+    async def _work_on(self, key: str, subscription: Any) -> None:
+        """One look serves all events that have come for the key by then."""
+        async with self._places:
+            events = self._waiting.pop(key, [])
+            if not events:
+                return
+            before = max(event.retry_count or 0 for event in events)
+            answer = "ack"
+            try:
+                await self._work(key, events[-1], before)
+            except ServiceFailure as failure:
+                answer = "retry"
+                log.warning("events are sent back", group=self.name, key=key, error=str(failure), delivered=before + 1)
+            except Exception:  # a defect with one order must not touch the others; the store parks it in the end
+                answer = "retry"
+                log.exception("events are sent back", group=self.name, key=key, delivered=before + 1)
+        if answer == "retry":
+            await asyncio.sleep(min(BEFORE_SENDING_BACK * (before + 1), LONGEST_BEFORE_SENDING_BACK))
+        await self._answer(events, answer, subscription)
+
+    async def _answer(self, events: list[RecordedEvent], how: str, subscription: Any) -> None:
+        EVENTS.labels(self.name, how).inc(len(events))
+        with suppress(ProgrammingError):  # the subscription has ended; the store delivers them again
+            for event in events:
+                if how == "ack":
+                    await subscription.ack(event)
+                else:
+                    await subscription.nack(event, how)
+
+    async def _listen(self) -> None:
+        """A subscription can be dead and look alive. The store says what it has for us."""
+        loop = asyncio.get_running_loop()
+        behind_since: str | None = None
+        while True:
+            await asyncio.sleep(self._ask_after)
+            if loop.time() - self._heard_at < self._ask_after or self._tasks:
+                behind_since = None
+                continue
+            try:
+                info = await self._client.get_subscription_info(self.name, timeout=self._ask_after)
+            except (EventStoreDBClientException, grpc.RpcError) as error:
+                log.warning("the store does not tell of the group", group=self.name, error=str(error))
+                continue
+            nothing_on_its_way = info.total_in_flight_messages == 0
+            place = info.last_checkpointed_event_position
+            behind = nothing_on_its_way and info.live_buffer_count + info.retry_buffer_count > 0
+            if behind and behind_since == place:
+                log.error("the group is stalled", group=self.name, at=place)
+                await self._subscription.stop()  # ends the iteration, and so begins another
+                return
+            behind_since = place if behind else None

@@ -1,0 +1,41 @@
+"""The payment provider's late answers. Money that is held must be known, so that it can be let go."""
+
+from collections.abc import Callable
+
+import structlog
+
+from server.domain.checkout.next_step import AUTHORISATION
+from server.domain.order import ORDER
+from server.domain.order.commands import RecordAuthorisation
+from server.domain.rejection import Rejected
+from server.failures import ServiceFailure
+from server.processes.payments.port import Approved, Declined
+from server.processes.reconciler import Reconciler
+from server.processes.sender import Cause, Sender, derived
+
+log = structlog.get_logger()
+
+
+class LateAnswers:
+    """Writes them down, also for an order that has ended, and lets its process see to what follows."""
+
+    def __init__(self, reconciler: Reconciler, sender: Callable[[str, Cause], Sender]) -> None:
+        self._reconciler = reconciler
+        self._sender = sender
+
+    async def told(self, key: str, answer: Approved | Declined) -> None:
+        order_id, _, authorisation = key.partition(":")
+        if isinstance(answer, Declined) or authorisation != AUTHORISATION:
+            return
+        conversation = derived(order_id, "told")
+        cause = Cause(event_id=conversation, correlation_id=conversation)
+        sender = self._sender(order_id, cause)
+        command = RecordAuthorisation(
+            order_id=order_id, authorisation_id=authorisation, amount=answer.amount, at=sender.now()
+        )
+        try:
+            await sender.send(ORDER, order_id, command, "authorised")
+            await self._reconciler.reconcile(order_id, cause)
+        except (Rejected, ServiceFailure) as failure:
+            # the process voids by key before it ends an order, so nothing stays held for want of this
+            log.warning("a late answer could not be written down", order_id=order_id, error=str(failure))

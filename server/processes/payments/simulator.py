@@ -1,0 +1,173 @@
+"""A payment provider that is none: it holds no money, and misbehaves by stated rules, the same way every time.
+
+The rules are those of the setting, as in `simulator?decline=13&down=20&seed=7`:
+
+decline=CC      authorisations of amounts whose last two digits are CC are declined
+refuse=CC       captures of amounts whose last two digits are CC are refused
+mute=CC         authorisations of amounts whose last two digits are CC are never answered, and not done
+lost=PERCENT    of the first calls under a key: done, but the answer is lost
+down=PERCENT    of the first calls under a key: not done, and no answer
+late=PERCENT    of the authorisations: no answer to the first call; it is done, and told, only after that
+twice=PERCENT   of the authorisations: the answer is told once more
+slow=MS         every answer takes so many milliseconds
+seed=N          another choice of which calls misfortune meets
+
+Which calls are met is drawn from their keys, so a schedule can be repeated. What it has done it remembers in memory
+only: after a restart it answers known keys as before, since answers follow from keys and amounts too.
+"""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Coroutine
+from dataclasses import dataclass, field, fields
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl
+
+from server.domain.money import Money
+from server.processes.payments.port import Approved, Declined, ProviderUnavailable, Told
+
+NAME = "simulator"
+
+
+class WrongSettingError(ValueError):
+    """One line that says what the setting should look like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    decline: int = -1
+    refuse: int = -1
+    mute: int = -1
+    lost: int = 0
+    down: int = 0
+    late: int = 0
+    twice: int = 0
+    slow: int = 0
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Held:
+    amount: Money
+    captured: int = 0
+    voided: bool = False
+
+
+@dataclass(slots=True)
+class Books:
+    """What the provider has done, by key."""
+
+    authorised: dict[str, Held] = field(default_factory=dict)
+    captured: dict[str, Money] = field(default_factory=dict)
+    refunded: dict[str, Money] = field(default_factory=dict)
+
+    @property
+    def held(self) -> int:
+        """What is neither drawn nor let go."""
+        return sum(x.amount.amount_minor for x in self.authorised.values() if not x.voided and not x.captured)
+
+
+class Simulator:
+    """The provider. `books` are open, for those who check them."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.books = Books()
+        self._rules = rules
+        self._calls: Counter[str] = Counter()
+        self._told: Told | None = None
+        self._telling: set[asyncio.Task[None]] = set()
+
+    def listen(self, told: Told) -> None:
+        self._told = told
+
+    async def authorise(self, key: str, amount: Money) -> Approved | Declined:
+        first = await self._meet("authorise", key)
+        known = self.books.authorised.get(key)
+        if amount.amount_minor % 100 == self._rules.mute:
+            self._no_answer("authorise", key)
+        if known is None and amount.amount_minor % 100 == self._rules.decline:
+            return Declined("the simulator declines this amount")
+        if known is None and first and self._drawn("late", key) < self._rules.late:
+            self._tell(self._arrive(key, amount))
+            self._no_answer("authorise", key)
+        if known is None:
+            known = self.books.authorised[key] = Held(amount)
+        self._answer("authorise", key, first=first)
+        answer = Declined("it was voided before") if known.voided else Approved(known.amount)
+        if first and self._told is not None and self._drawn("twice", key) < self._rules.twice:
+            self._tell(self._told(key, answer))
+        return answer
+
+    async def void(self, key: str) -> None:
+        first = await self._meet("void", key)
+        nothing = Held(Money(amount_minor=0, currency=""))  # held open, so that what is under way comes too late
+        self.books.authorised.setdefault(key, nothing).voided = True
+        self._answer("void", key, first=first)
+
+    async def capture(self, key: str, authorisation: str, amount: Money) -> Approved | Declined:
+        first = await self._meet("capture", key)
+        if amount.amount_minor % 100 == self._rules.refuse:
+            return Declined("the simulator refuses this amount")
+        # one that is not known was given before a restart; there is nothing to check it against
+        held = self.books.authorised.setdefault(authorisation, Held(amount))
+        if held.voided:
+            return Declined("the authorisation was voided")
+        if key not in self.books.captured:
+            self.books.captured[key] = amount
+            held.captured += amount.amount_minor
+        self._answer("capture", key, first=first)
+        return Approved(self.books.captured[key])
+
+    async def refund(self, key: str, amount: Money) -> Approved | Declined:
+        first = await self._meet("refund", key)
+        given = self.books.refunded.setdefault(key, amount)
+        self._answer("refund", key, first=first)
+        return Approved(given)
+
+    async def _arrive(self, key: str, amount: Money) -> None:
+        """What was under way; too late if it was voided meanwhile."""
+        held = self.books.authorised.setdefault(key, Held(amount))
+        if self._told is not None and not held.voided:
+            await self._told(key, Approved(held.amount))
+
+    def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(telling)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _meet(self, call: str, key: str) -> bool:
+        """Whether it is the first call of its kind under this key."""
+        if self._rules.slow:
+            await asyncio.sleep(self._rules.slow / 1000)
+        self._calls[f"{call}:{key}"] += 1
+        first = self._calls[f"{call}:{key}"] == 1
+        if first and self._drawn(f"down:{call}", key) < self._rules.down:
+            self._no_answer(call, key)
+        return first
+
+    def _answer(self, call: str, key: str, *, first: bool) -> None:
+        if first and self._drawn(f"lost:{call}", key) < self._rules.lost:
+            self._no_answer(call, key)
+
+    def _no_answer(self, call: str, key: str) -> NoReturn:
+        raise ProviderUnavailable(f"the simulator does not answer {call} {key}")
+
+    def _drawn(self, what: str, key: str) -> int:
+        """0 to 99, always the same for the same call."""
+        drawn = hashlib.sha256(f"{self._rules.seed}:{what}:{key}".encode()).digest()
+        return int.from_bytes(drawn[:8]) % 100
+
+
+def rules_of(setting: str) -> Rules:
+    """The rules in a setting. Raises `WrongSettingError`."""
+    name, _, query = setting.partition("?")
+    if name != NAME:
+        raise WrongSettingError(f"there is no payment provider {name!r}; there is only {NAME!r}")
+    known = {x.name for x in fields(Rules)}
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    if wrong := set(given) - known:
+        raise WrongSettingError(f"the {NAME} has no rule {', '.join(sorted(wrong))}; it has {', '.join(sorted(known))}")
+    if odd := [rule for rule, value in given.items() if not value.isdigit()]:
+        raise WrongSettingError(f"the {NAME}'s rule {odd[0]} takes a whole number")
+    return Rules(**{rule: int(value) for rule, value in given.items()})

@@ -1,0 +1,49 @@
+"""The process of orders, running: a group that wakes it, and timers that wake it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from zlib import crc32
+
+from esdbclient import RecordedEvent
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+
+from server.processes.groups import Group
+from server.processes.reconciler import Reconciler
+from server.processes.timers import Timers
+from server.processes.triggers import TYPES, cause_of, key_of
+
+# another set of triggers is another group: the store cannot change what a group is for
+NAME = f"checkout-{crc32(' '.join(sorted(TYPES)).encode()):08x}"
+
+
+class OrderProcess:
+    """All that brings orders on in this process."""
+
+    def __init__(
+        self,
+        client: AsyncEventStoreDBClient,
+        reconciler: Reconciler,
+        clock: Callable[[], datetime],
+        *,
+        at_once: int,
+    ) -> None:
+        self.group = Group(client, NAME, TYPES, key_of, self._work, at_once=at_once)
+        self._timers = Timers(client, reconciler.reconcile, clock, at_once=at_once)
+        self._reconciler = reconciler
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """On leaving, what is at work is finished."""
+        timers, group = asyncio.create_task(self._timers.run()), asyncio.create_task(self.group.run())
+        try:
+            yield
+        finally:
+            await self.group.stop()
+            for task in (timers, group):
+                task.cancel()
+            await asyncio.gather(timers, group, return_exceptions=True)
+
+    async def _work(self, order_id: str, event: RecordedEvent, delivered_before: int) -> None:
+        await self._reconciler.reconcile(order_id, cause_of(event), delivered_before=delivered_before)

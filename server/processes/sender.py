@@ -1,0 +1,76 @@
+"""Commands of a process: through the same handler as everybody's, with ids that follow from what they are for.
+
+A step sent again, by whoever and whenever, is the same request: it has its effect once.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from server.commands.handler import CommandHandler, Envelope
+from server.domain.decider import Decider
+from server.eventstore.codec import EPOCH
+from server.eventstore.receipts import Receipt
+
+STEPS = UUID("0b5f6b0e-52a5-5b3e-9a5e-3f8f0f3f8a11")
+ACTOR = "process:checkout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """What the process answers: an event, and the conversation it belongs to."""
+
+    event_id: str
+    correlation_id: str
+    traceparent: str = ""
+
+
+def derived(*parts: str) -> str:
+    """A UUID that follows from what it is for."""
+    return str(uuid5(STEPS, "\0".join(parts)))
+
+
+class Sender:
+    """Sends for one order. `clock` gives the time in UTC."""
+
+    def __init__(self, handler: CommandHandler, clock: Callable[[], datetime], order_id: str, cause: Cause) -> None:
+        self._handler = handler
+        self._clock = clock
+        self._order_id = order_id
+        self._cause = cause
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    async def send(
+        self,
+        decider: Decider[Any, Any, Any],
+        aggregate_id: str,
+        command: Any,
+        *purpose: str,
+        opens: bool = False,
+    ) -> Receipt:
+        """`purpose` is what it is for: one command per order, stream and purpose.
+
+        Raises what `CommandHandler.handle` raises.
+        """
+        # the time is not part of what is asked for: a later try asks for the same
+        asked = f"{type(command).__name__} {replace(command, at=EPOCH)!r}"
+        envelope = Envelope(
+            request_id=derived(self._order_id, decider.stream(aggregate_id), *purpose),
+            payload_hash=hashlib.sha256(asked.encode()).hexdigest(),
+            expected_revision=None,
+            actor=ACTOR,
+            correlation_id=self._cause.correlation_id,
+            traceparent=self._cause.traceparent,
+            at=command.at,
+            causation_id=self._cause.event_id,
+        )
+
+        async def as_it_is(_: object) -> Any:
+            return command
+
+        return await self._handler.handle(decider, aggregate_id, envelope, as_it_is, opens=opens)

@@ -1,0 +1,63 @@
+"""Which events wake the process of an order: what others have done to the order, or an operator to the process.
+
+What the process itself has caused does not: it is looking at the order already.
+"""
+
+from esdbclient import RecordedEvent
+
+from server.domain.checkout import CHECKOUT, events
+from server.domain.order import ORDER
+from server.domain.order import events as order
+from server.eventstore import codec
+from server.eventstore.registry import BY_EVENT, DomainEvent
+from server.eventstore.upcasters import former_names
+from server.processes.sender import ACTOR, Cause
+
+TRIGGERS: tuple[type[DomainEvent], ...] = (
+    order.OrderPlaced,
+    order.OrderConfirmed,
+    order.OrderCancelled,
+    order.OrderRejected,
+    order.OrderExpired,
+    order.OrderCompleted,
+    order.HoldReleased,
+    order.PaymentAuthorised,
+    order.PaymentFailed,
+    order.PaymentVoided,
+    order.PaymentCaptured,
+    order.RefundRequested,
+    order.PaymentRefunded,
+    order.RefundFailed,
+    order.ShipmentDispatched,
+    order.ShipmentDelivered,
+    order.LineQuantityCancelled,
+    order.ReturnReceived,
+    order.ReturnRejected,
+    events.CheckoutRetried,
+    events.CheckoutStepSkipped,
+    events.CheckoutGivenUp,
+)
+# as they are stored: by today's names, and by those that they have had
+TYPES = frozenset(name for event in TRIGGERS for name in (BY_EVENT[event].name, *former_names(BY_EVENT[event].name)))
+
+
+def order_of(stream: str) -> str | None:
+    """The order that a stream is of, or of whose process it is."""
+    category, _, order_id = stream.partition("-")
+    return order_id if category in (ORDER.category, CHECKOUT.category) else None
+
+
+def key_of(event: RecordedEvent) -> str | None:
+    """The order to look at; None if the event is of no interest."""
+    metadata = codec.decode_metadata(event.metadata)
+    if event.type not in TYPES or (metadata is not None and metadata.actor == ACTOR):
+        return None
+    return order_of(event.stream_name)
+
+
+def cause_of(event: RecordedEvent) -> Cause:
+    """An event that was not written by a command of ours begins a conversation of its own."""
+    metadata = codec.decode_metadata(event.metadata)
+    if metadata is None:
+        return Cause(event_id=str(event.id), correlation_id=str(event.id))
+    return Cause(event_id=str(event.id), correlation_id=metadata.correlation_id, traceparent=metadata.traceparent)

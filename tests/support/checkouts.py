@@ -1,0 +1,356 @@
+"""A small shop in memory, on the real deciders, handler and reconciler, in which any call may go wrong by a schedule.
+
+Every command of the process and every call to the payment provider is a place where misfortune can strike; places are
+counted from 0 in the order in which they come up.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from functools import partial
+from typing import Any
+
+from server.commands.handler import CommandHandler, Envelope
+from server.domain.checkout import CHECKOUT
+from server.domain.checkout.state import Running
+from server.domain.decider import Decider
+from server.domain.money import Money
+from server.domain.order import ORDER
+from server.domain.order import commands as order
+from server.domain.order.state import Order
+from server.domain.rejection import Reason, Rejected
+from server.domain.stock import STOCK
+from server.domain.stock.commands import ReceiveStock
+from server.domain.stock.state import Stock
+from server.eventstore import codec
+from server.eventstore.receipts import Receipt
+from server.eventstore.repository import Repository
+from server.eventstore.snapshots import Snapshots
+from server.failures import StoreUnavailable
+from server.processes.late import LateAnswers
+from server.processes.payments.port import Approved, Declined, ProviderUnavailable
+from server.processes.payments.simulator import Rules, Simulator
+from server.processes.reconciler import NotBegunError, Patience, Reconciler
+from server.processes.sender import Sender
+from server.processes.triggers import cause_of, key_of
+from tests.support.memory_store import MemoryStore
+from tests.support.orders import ANN, HOME, LATER, NOON, ORDER_ID, listing
+
+LINES = {"tea": (2, 350), "milk": (3, 101)}  # line → units, price
+TOTAL = sum(units * price for units, price in LINES.values())
+MOST_ROUNDS = 100
+NEVER = 1_000_000  # events
+
+
+class Fault(Enum):
+    """What can happen at a place."""
+
+    REFUSED = "refused"
+    FAILED = "failed"  # not done, and no answer
+    TIMED_OUT = "timed out"  # done, but no answer
+    LATE = "late"  # no answer; done when nobody expects it any more
+    TWICE = "done twice"
+    KILLED_BEFORE = "killed before"
+    KILLED_AFTER = "killed after"
+
+
+class KilledError(BaseException):
+    """The process is gone, with all it had in memory."""
+
+
+Schedule = Mapping[int, Fault]
+
+
+@dataclass(slots=True)
+class Places:
+    """Counts them, and knows what is to happen where. `before` is called ahead of each, with its number."""
+
+    schedule: Schedule
+    before: Callable[[int], Awaitable[None]]
+    seen: list[str] = field(default_factory=list)
+
+    async def pass_through(
+        self, name: str, call: Callable[[], Awaitable[Any]], fail: type[Exception], late: Callable[[], None]
+    ) -> Any:
+        number = len(self.seen)
+        self.seen.append(name)
+        await self.before(number)
+        match self.schedule.get(number):
+            case Fault.KILLED_BEFORE:
+                raise KilledError
+            case Fault.FAILED:
+                raise fail(name)
+            case Fault.LATE:
+                late()
+                raise fail(name)
+            case Fault.REFUSED:
+                return None
+            case Fault.TWICE:
+                await call()
+        result = await call()
+        match self.schedule.get(number):
+            case Fault.KILLED_AFTER:
+                raise KilledError
+            case Fault.TIMED_OUT:
+                raise fail(name)
+        return result
+
+
+class FaultyHandler(CommandHandler):
+    """The real one; each command is a place."""
+
+    def __init__(self, store: MemoryStore, repository: Repository, places: Places) -> None:
+        super().__init__(store, repository)
+        self._places = places
+
+    async def handle(
+        self,
+        decider: Decider[Any, Any, Any],
+        aggregate_id: str,
+        envelope: Envelope,
+        command: Callable[[Any], Awaitable[Any]],
+        *,
+        opens: bool = False,
+    ) -> Receipt:
+        asked = type(await command(None)).__name__
+        again = super().handle
+
+        async def call() -> Receipt:
+            return await again(decider, aggregate_id, envelope, command, opens=opens)
+
+        receipt = await self._places.pass_through(asked, call, StoreUnavailable, lambda: None)
+        if receipt is None:
+            raise Rejected(Reason.ORDER_STATE, order_id=aggregate_id, command=asked)
+        assert isinstance(receipt, Receipt)
+        return receipt
+
+
+class FaultyProvider(Simulator):
+    """The simulator; each call is a place. What is done late, is done by `arrive`."""
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__(rules)
+        self.places: Places | None = None
+        self.late: list[tuple[str, Money]] = []
+
+    async def authorise(self, key: str, amount: Money) -> Approved | Declined:
+        answer = await self._place(
+            "provider.authorise",
+            partial(super().authorise, key, amount),
+            lambda: self.late.append((key, amount)),
+        )
+        return Declined("the provider says no") if answer is None else answer
+
+    async def void(self, key: str) -> None:
+        if await self._place("provider.void", partial(self._void, key), lambda: None) is None:
+            raise ProviderUnavailable("the provider says no")  # there is no such answer, so it is none
+
+    async def _void(self, key: str) -> bool:
+        await super().void(key)
+        return True
+
+    async def capture(self, key: str, authorisation: str, amount: Money) -> Approved | Declined:
+        answer = await self._place(
+            "provider.capture", partial(super().capture, key, authorisation, amount), lambda: None
+        )
+        return Declined("the provider says no") if answer is None else answer
+
+    async def _place(self, name: str, call: Callable[[], Awaitable[Any]], late: Callable[[], None]) -> Any:
+        assert self.places is not None, "places are set before it is called"
+        return await self.places.pass_through(name, call, ProviderUnavailable, late)
+
+    async def arrive(self) -> tuple[str, Approved | Declined]:
+        """Do what is late."""
+        key, amount = self.late.pop()
+        return key, await Simulator.authorise(self, key, amount)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = NOON
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
+class Shop:
+    """One order, from being placed to its end. `customer_cancels_at` is a place, or None."""
+
+    def __init__(
+        self,
+        schedule: Schedule | None = None,
+        *,
+        on_hand: Mapping[str, int] | None = None,
+        rules: Rules | None = None,
+        customer_cancels_at: int | None = None,
+        lapses_at: int | None = None,
+    ) -> None:
+        self.store = MemoryStore()
+        self.clock = Clock()
+        self.provider = FaultyProvider(rules or Rules())
+        self.places = Places(schedule or {}, self._before)
+        self.provider.places = self.places
+        self.kills = 0
+        self._on_hand = dict.fromkeys(LINES, 10) | dict(on_hand or {})
+        self._cancels_at = customer_cancels_at
+        self._lapses_at = lapses_at
+        self._patience = Patience(pauses=tuple(timedelta(seconds=n) for n in range(1, 9)), step_within=5.0)
+        self._start_process()
+
+    def _start_process(self) -> None:
+        repository = Repository(self.store, Snapshots(self.store, every=NEVER))
+        handler = FaultyHandler(self.store, repository, self.places)
+        self.reconciler = Reconciler(handler, repository, self.provider, self._patience, self.clock)
+        self._late = LateAnswers(self.reconciler, partial(Sender, handler, self.clock))
+
+    # ------------------------------------------------------------------ the world around the process
+
+    async def send(self, decider: Decider[Any, Any, Any], aggregate_id: str, command: Any) -> None:
+        """As somebody else does, from another process."""
+        self._sent = getattr(self, "_sent", 0) + 1
+        envelope = Envelope(
+            request_id=f"00000000-0000-4000-8000-{self._sent:012d}",
+            payload_hash="",
+            expected_revision=None,
+            actor="somebody",
+            correlation_id="00000000-0000-4000-9000-000000000000",
+            traceparent="",
+            at=self.clock(),
+        )
+
+        async def as_it_is(_: object) -> Any:
+            return command
+
+        repository = Repository(self.store, Snapshots(self.store, every=NEVER))
+        await CommandHandler(self.store, repository).handle(decider, aggregate_id, envelope, as_it_is)
+
+    async def open(self) -> None:
+        """Stock received, an order placed."""
+        at = self.clock()
+        for sku, units in self._on_hand.items():
+            if units:
+                await self.send(STOCK, sku, ReceiveStock(sku=sku, quantity=units, product_known=True, at=at))
+        lines = tuple(
+            order.NewLine(line_id=sku, listing=listing(sku, price), quantity=units)
+            for sku, (units, price) in LINES.items()
+        )
+        customer = order.Customer(user_id=ANN, known=True, blocked=False)
+        create = order.CreateOrder(
+            order_id=ORDER_ID, customer=customer, currency="EUR", lines=lines, address=HOME, at=at
+        )
+        await self.send(ORDER, ORDER_ID, create)
+        place = order.PlaceOrder(
+            order_id=ORDER_ID, listings=tuple(line.listing for line in lines), expires_at=LATER, at=at
+        )
+        await self.send(ORDER, ORDER_ID, place)
+
+    async def cancel(self) -> None:
+        """Whatever it comes to: it may be too late."""
+        try:
+            await self.send(ORDER, ORDER_ID, order.CancelOrder(order_id=ORDER_ID, reason="no", at=self.clock()))
+        except Rejected:
+            return
+
+    async def _before(self, number: int) -> None:
+        if number == self._cancels_at:
+            await self.cancel()
+        if number == self._lapses_at:
+            self.clock.at = max(self.clock.at, LATER)
+
+    # ------------------------------------------------------------------ the process, driven
+
+    async def run(self) -> None:
+        """Deliver events until each was acknowledged, and let time pass, until nothing is left to wait for."""
+        acknowledged = 0
+        for _ in range(MOST_ROUNDS):
+            acknowledged = await self._deliver(acknowledged)
+            if self.provider.late:
+                await self._be_told()
+                continue
+            if acknowledged == len(self.store.log) and not await self._let_time_pass():
+                return
+        raise AssertionError(f"it does not come to an end: {self.places.seen}")
+
+    async def _be_told(self) -> None:
+        """What the provider tells of itself, it tells once."""
+        try:
+            await self._late.told(*await self.provider.arrive())
+        except KilledError:
+            self.kills += 1
+            self._start_process()
+
+    async def _deliver(self, acknowledged: int) -> int:
+        while acknowledged < len(self.store.log):
+            event = self.store.log[acknowledged]
+            key = key_of(event)
+            if key is not None:
+                await self._until_taken(key, partial(self._look, cause_of(event)))
+            acknowledged += 1
+        return acknowledged
+
+    async def _look(self, cause: Any, key: str, delivered_before: int) -> None:
+        await self.reconciler.reconcile(key, cause, delivered_before=delivered_before)
+
+    async def _until_taken(self, key: str, work: Callable[[str, int], Awaitable[None]]) -> None:
+        for delivered_before in range(MOST_ROUNDS):
+            try:
+                await work(key, delivered_before)
+            except (StoreUnavailable, NotBegunError, Rejected):  # sent back, and delivered again
+                continue
+            except KilledError:
+                self.kills += 1
+                self._start_process()
+                continue
+            return
+        raise AssertionError(f"an event is delivered for ever: {self.places.seen}")
+
+    async def _let_time_pass(self) -> bool:
+        """To the next thing that is due, as the log has it; whether there was any."""
+        checkout = CHECKOUT.fold([e async for e in self._decoded(CHECKOUT.stream(ORDER_ID))])
+        if not isinstance(checkout, Running) or checkout.outcome:
+            return False
+        retry_at = checkout.failure.retry_at if checkout.failure else None
+        due = [at for at in (checkout.deadline, retry_at) if at is not None and at > self.clock.at]
+        if not due:
+            return False
+        self.clock.at = min(due)
+        cause = cause_of(self.store.log[-1])
+        await self._until_taken(ORDER_ID, partial(self._look, cause))
+        return True
+
+    async def deliver_all_again(self) -> None:
+        """In the wrong order, too."""
+        for event in reversed(list(self.store.log)):
+            if (key := key_of(event)) is not None:
+                await self._until_taken(key, partial(self._look, cause_of(event)))
+
+    # ------------------------------------------------------------------ what has become of it
+
+    async def _decoded(self, stream: str) -> Any:
+        async for event in self.store.read(stream):
+            yield codec.decode(event.type, event.data)
+
+    async def order(self) -> Order:
+        return ORDER.fold([event async for event in self._decoded(ORDER.stream(ORDER_ID))])
+
+    async def checkout(self) -> Any:
+        return CHECKOUT.fold([event async for event in self._decoded(CHECKOUT.stream(ORDER_ID))])
+
+    async def stock(self, sku: str) -> Stock:
+        return STOCK.fold([event async for event in self._decoded(STOCK.stream(sku))])
+
+    async def types(self) -> list[str]:
+        return [event.type for event in self.store.log]
+
+
+def ran(shop: Shop) -> Shop:
+    """From open to the end, in a loop of its own."""
+
+    async def all_of_it() -> None:
+        await shop.open()
+        await shop.run()
+
+    asyncio.run(all_of_it())
+    return shop

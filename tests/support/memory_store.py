@@ -1,0 +1,72 @@
+"""An event store in memory, with the semantics that commands rest on: the exact expected revision, and the same events
+under the same expected revision written once. `tests/integration/commands/test_store_semantics.py` holds it against the
+real one.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from uuid import UUID
+
+from esdbclient import NewEvent, RecordedEvent
+
+from server.eventstore.codec import EPOCH
+from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
+
+
+class MemoryStore(EventStore):
+    """`log` is everything, in order."""
+
+    def __init__(self) -> None:
+        self.log: list[RecordedEvent] = []
+        self._streams: dict[str, list[RecordedEvent]] = {}
+
+    async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> int:
+        there = self._streams.setdefault(stream, [])
+        if expected != len(there) - 1:
+            return self._written_before(there, expected, [event.id for event in events])
+        for event in events:
+            position = len(self.log)
+            recorded = RecordedEvent(
+                type=event.type,
+                data=event.data,
+                metadata=event.metadata,
+                content_type=event.content_type,
+                id=event.id,
+                stream_name=stream,
+                stream_position=len(there),
+                commit_position=position,
+                prepare_position=position,
+                recorded_at=EPOCH,
+            )
+            there.append(recorded)
+            self.log.append(recorded)
+        return len(self.log) - 1
+
+    def _written_before(self, there: list[RecordedEvent], expected: int, ids: list[UUID]) -> int:
+        again = there[expected + 1 : expected + 1 + len(ids)]
+        if expected >= len(there) or [event.id for event in again] != ids:
+            raise WrongRevision
+        return again[-1].commit_position or 0
+
+    async def read(self, stream: str, start: int = 0, most: int | None = None) -> AsyncIterator[RecordedEvent]:
+        for event in self._streams.get(stream, [])[start:][:most]:
+            yield event
+
+    async def newest(self, stream: str, most: int) -> list[RecordedEvent]:
+        return self._streams.get(stream, [])[-most:]
+
+    async def keep_newest(self, stream: str, event: NewEvent, *, is_first: bool) -> None:
+        """Snapshots may always be lost."""
+
+    async def read_category(self, category: str, after: int) -> AsyncIterator[RecordedEvent]:
+        for event in self.log[after + 1 :]:
+            if event.stream_name.startswith(f"{category}-"):
+                yield event
+
+    async def head(self) -> int:
+        return max(0, len(self.log) - 1)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+assert NO_EVENTS == -1, "an empty stream has one event less than one with one"

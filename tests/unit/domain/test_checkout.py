@@ -1,0 +1,411 @@
+"""What is next for an order, as sentences: after(what has happened).comes(a step), and the rules of operators."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from server.domain.checkout import CHECKOUT
+from server.domain.checkout.commands import (
+    CompensateProcess,
+    EndCheckout,
+    NoteFailure,
+    NotePaymentVoided,
+    NoteReturnRestocked,
+    NoteStockCommitted,
+    NoteStockReleased,
+    NoteStockReserved,
+    NoteStockTrimmed,
+    RetryProcess,
+    SkipStep,
+    StartCheckout,
+)
+from server.domain.checkout.events import (
+    CheckoutEnded,
+    CheckoutGivenUp,
+    CheckoutLine,
+    CheckoutPaymentVoided,
+    CheckoutRetried,
+    CheckoutReturnRestocked,
+    CheckoutStarted,
+    CheckoutStepFailed,
+    CheckoutStepSkipped,
+    CheckoutStockCommitted,
+    CheckoutStockReleased,
+    CheckoutStockReserved,
+    CheckoutStockTrimmed,
+)
+from server.domain.checkout.next_step import after_refusal, next_step
+from server.domain.checkout.state import StepName
+from server.domain.checkout.steps import (
+    AuthorisePayment,
+    Cancel,
+    CapturePayment,
+    CommitStock,
+    Complete,
+    Confirm,
+    End,
+    Expire,
+    Reject,
+    ReleaseStock,
+    RequestRefund,
+    ReserveStock,
+    RestockReturn,
+    SettleRefund,
+    Start,
+    TrimStock,
+    VoidPayment,
+    Wait,
+)
+from server.domain.order import ORDER
+from server.domain.rejection import Reason
+from tests.support import deciding, orders
+from tests.support.orders import LATER, NOON, ORDER_ID, euros
+
+LINES = (CheckoutLine(line_id="tea", sku="tea", quantity=2), CheckoutLine(line_id="milk", sku="milk", quantity=3))
+STARTED = CheckoutStarted(order_id=ORDER_ID, lines=LINES, deadline=LATER, at=NOON)
+RESERVED = CheckoutStockReserved(order_id=ORDER_ID, at=NOON)
+RELEASED = CheckoutStockReleased(order_id=ORDER_ID, at=NOON)
+VOIDED = CheckoutPaymentVoided(order_id=ORDER_ID, at=NOON)
+ENDED = CheckoutEnded(order_id=ORDER_ID, outcome="CANCELLED", at=NOON)
+GIVEN_UP = CheckoutGivenUp(order_id=ORDER_ID, reason="fraud", at=NOON)
+TOTAL = 2 * 350 + 3 * 101
+
+PLACED = (
+    orders.created(),
+    orders.line_added("tea", 2, 350),
+    orders.line_added("milk", 3, 101),
+    orders.placed(orders.order_line("tea", 2, 350), orders.order_line("milk", 3, 101)),
+)
+AUTHORISED = orders.authorised("checkout", TOTAL)
+CONFIRMED = (*PLACED, AUTHORISED, orders.confirmed())
+BEGUN = (STARTED, RESERVED)
+
+
+def committed(shipment_id: str) -> CheckoutStockCommitted:
+    return CheckoutStockCommitted(order_id=ORDER_ID, shipment_id=shipment_id, at=NOON)
+
+
+def failed(step: str, subject: str = "", **changes: Any) -> CheckoutStepFailed:
+    fields: dict[str, Any] = {"reason": "no answer", "attempt": 1, "retry_at": NOON + timedelta(seconds=1), "at": NOON}
+    return CheckoutStepFailed(order_id=ORDER_ID, step=step, subject=subject, **fields | changes)
+
+
+def skipped(step: str, subject: str = "") -> CheckoutStepSkipped:
+    return CheckoutStepSkipped(order_id=ORDER_ID, step=step, subject=subject, reason="by hand", at=NOON)
+
+
+class After:
+    """What has happened to the order, and in its process."""
+
+    def __init__(self, history: tuple[Any, ...], process: tuple[Any, ...]) -> None:
+        self.order, self.process = ORDER.fold(history), CHECKOUT.fold(process)
+
+    def comes(self, step: Any, at: Any = NOON) -> None:
+        assert next_step(self.order, self.process, at) == step
+
+    def waits(self, at: Any = NOON) -> str:
+        step = next_step(self.order, self.process, at)
+        assert isinstance(step, Wait), f"it does not wait but wants {step}"
+        return step.what
+
+
+def after(history: tuple[Any, ...], *process: Any) -> After:
+    return After(history, process)
+
+
+class TestCheckout:
+    def test_a_draft_has_no_process(self) -> None:
+        after(PLACED[:3]).waits()
+
+    def test_a_placed_order_is_started_reserved_authorised_and_confirmed(self) -> None:
+        after(PLACED).comes(Start(lines=LINES, deadline=LATER))
+        after(PLACED, STARTED).comes(ReserveStock(lines=LINES))
+        after(PLACED, *BEGUN).comes(AuthorisePayment(amount=euros(TOTAL)))
+        after((*PLACED, AUTHORISED), *BEGUN).comes(Confirm())
+        assert after(CONFIRMED, *BEGUN).waits() == "shipments"
+
+    def test_an_order_that_costs_nothing_needs_no_payment(self) -> None:
+        free = (orders.created(), orders.line_added("tea", 2, 0), orders.placed(orders.order_line("tea", 2, 0)))
+        after(free, *BEGUN).comes(Confirm())
+
+    def test_only_what_is_lacking_is_authorised(self) -> None:
+        after((*PLACED, orders.authorised("by hand", 1_000)), *BEGUN).comes(
+            AuthorisePayment(amount=euros(TOTAL - 1_000))
+        )
+
+    def test_a_refused_reservation_rejects_an_order_that_is_not_confirmed(self) -> None:
+        step = ReserveStock(lines=LINES)
+        assert after_refusal(ORDER.fold(PLACED), step, "OUT_OF_STOCK") == Reject(reason="OUT_OF_STOCK")
+        assert after_refusal(ORDER.fold(CONFIRMED), step, "OUT_OF_STOCK") is None
+        assert after_refusal(ORDER.fold(PLACED), Confirm(), "ORDER_STATE") is None
+
+    def test_a_declined_payment_rejects(self) -> None:
+        after((*PLACED, orders.payment_failed("checkout")), *BEGUN).comes(Reject(reason="PAYMENT_DECLINED"))
+
+    def test_a_held_order_is_not_confirmed_but_expires(self) -> None:
+        held = after((*PLACED, AUTHORISED, orders.held()), *BEGUN)
+        assert held.waits() == "the hold to be released"
+        held.comes(Expire(), at=LATER)
+
+    @pytest.mark.parametrize("process", [(STARTED,), BEGUN, (*BEGUN, failed("AUTHORISE_PAYMENT", retry_at=None))])
+    def test_the_deadline_ends_whatever_is_not_confirmed(self, process: tuple[Any, ...]) -> None:
+        after(PLACED, *process).comes(Expire(), at=LATER)
+
+    def test_what_was_over_before_it_began_stays_so(self) -> None:
+        after((*PLACED, orders.cancelled())).waits()
+
+
+class TestUndoing:
+    @pytest.mark.parametrize("end", [orders.cancelled(), orders.rejected(), orders.expired()])
+    def test_an_order_that_ends_gives_stock_and_money_back(self, end: Any) -> None:
+        ended = (*PLACED, AUTHORISED, end)
+        after(ended, *BEGUN).comes(ReleaseStock(lines=LINES))
+        after(ended, *BEGUN, RELEASED).comes(VoidPayment(subject="checkout", recorded=True))
+        given_back = (*ended, orders.voided("checkout", TOTAL))
+        after(given_back, *BEGUN, RELEASED).comes(End(outcome=ORDER.fold(ended).status))
+        after(given_back, *BEGUN, RELEASED, ENDED).waits()
+
+    def test_an_answer_that_never_came_is_voided_too(self) -> None:
+        after((*PLACED, orders.cancelled()), *BEGUN, RELEASED).comes(VoidPayment(subject="checkout", recorded=False))
+        after((*PLACED, orders.cancelled()), *BEGUN, RELEASED, VOIDED).comes(End(outcome="CANCELLED"))
+
+    def test_nothing_is_voided_that_was_never_asked_for(self) -> None:
+        after((*PLACED, orders.cancelled()), STARTED, RELEASED).comes(End(outcome="CANCELLED"))
+
+    def test_a_refusal_is_not_the_last_word_of_a_provider(self) -> None:
+        declined = (*PLACED, orders.payment_failed("checkout"), orders.rejected())
+        after(declined, *BEGUN, RELEASED).comes(VoidPayment(subject="checkout", recorded=False))
+
+    def test_a_late_authorisation_of_an_order_that_has_ended_is_voided(self) -> None:
+        late = (*PLACED, orders.expired(), AUTHORISED)
+        after(late, *BEGUN, RELEASED, VOIDED, ENDED).comes(VoidPayment(subject="checkout", recorded=True))
+
+    def test_what_was_drawn_before_the_end_goes_back(self) -> None:
+        drawn = (*CONFIRMED, orders.captured("c", 400, "checkout"), orders.cancelled())
+        asked = RequestRefund(subject="all", amount=euros(400), reason="the order has ended")
+        after(drawn, *BEGUN, RELEASED).comes(asked)
+        requested = (*drawn, orders.refund_requested("all", 400))
+        after(requested, *BEGUN, RELEASED).comes(SettleRefund(subject="all", amount=euros(400)))
+        after((*requested, orders.refunded("all", 400)), *BEGUN, RELEASED).comes(End(outcome="CANCELLED"))
+
+
+class TestFulfilment:
+    SENT = (*CONFIRMED, orders.shipment_created("s1", ("tea", 2), ("milk", 1)), orders.dispatched("s1"))
+    WORTH = 2 * 350 + 101
+
+    def test_an_order_confirmed_by_hand_is_served_like_any_other(self) -> None:
+        after((*PLACED, orders.confirmed()), STARTED).comes(ReserveStock(lines=LINES))
+        after((*PLACED, orders.confirmed()), *BEGUN).comes(AuthorisePayment(amount=euros(TOTAL)))
+
+    def test_a_packed_parcel_waits_until_it_is_sent(self) -> None:
+        assert after(self.SENT[:-1], *BEGUN).waits() == "shipments"
+
+    def test_what_is_sent_leaves_the_stock_and_is_paid_for(self) -> None:
+        gone = (
+            CheckoutLine(line_id="tea", sku="tea", quantity=2),
+            CheckoutLine(line_id="milk", sku="milk", quantity=1),
+        )
+        after(self.SENT, *BEGUN).comes(CommitStock(subject="s1", lines=gone))
+        capture = CapturePayment(subject="s1", authorisation_id="checkout", amount=euros(self.WORTH))
+        after(self.SENT, *BEGUN, committed("s1")).comes(capture)
+
+    def test_the_rest_of_a_line_is_counted_from_its_beginning_and_paid_with_its_parcel(self) -> None:
+        paid = (*self.SENT, orders.captured("s1", self.WORTH, "checkout"))
+        both = (*paid, orders.shipment_created("s2", ("milk", 2)), orders.dispatched("s2"))
+        gone = (CheckoutLine(line_id="milk", sku="milk", quantity=3),)
+        after(both, *BEGUN, committed("s1")).comes(CommitStock(subject="s2", lines=gone))
+        capture = CapturePayment(subject="s2", authorisation_id="checkout", amount=euros(202))
+        after(both, *BEGUN, committed("s1"), committed("s2")).comes(capture)
+
+    def test_parcels_sent_in_another_order_than_packed_add_up_all_the_same(self) -> None:
+        packed = (orders.shipment_created("s1", ("milk", 1)), orders.shipment_created("s2", ("milk", 2), ("tea", 2)))
+        second_first = (*CONFIRMED, *packed, orders.dispatched("s2"))
+        worth = 2 * 350 + 202
+        capture = CapturePayment(subject="s2", authorisation_id="checkout", amount=euros(worth))
+        after(second_first, *BEGUN, committed("s2")).comes(capture)
+        then = (*second_first, orders.captured("s2", worth, "checkout"), orders.dispatched("s1"))
+        gone = (CheckoutLine(line_id="milk", sku="milk", quantity=3),)
+        after(then, *BEGUN, committed("s2")).comes(CommitStock(subject="s1", lines=gone))
+        rest = CapturePayment(subject="s1", authorisation_id="checkout", amount=euros(101))
+        after(then, *BEGUN, committed("s2"), committed("s1")).comes(rest)
+
+    def test_shipping_is_paid_with_the_first_parcel_and_discounts_are_shared(self) -> None:
+        lines = (orders.order_line("tea", 3, 100, discount=50),)
+        placed = orders.placed(*lines, shipping=orders.by(price=500), total=euros(750))
+        history = (
+            orders.created(),
+            orders.line_added("tea", 3, 100),
+            placed,
+            orders.authorised("checkout", 750),
+            orders.confirmed(),
+        )
+        first = (*history, orders.shipment_created("s1", ("tea", 1)), orders.dispatched("s1"))
+        process = (replace(STARTED, lines=(CheckoutLine(line_id="tea", sku="tea", quantity=3),)), RESERVED)
+        capture = CapturePayment(subject="s1", authorisation_id="checkout", amount=euros(84 + 500))
+        after(first, *process, committed("s1")).comes(capture)
+        second = (*first, orders.captured("s1", 584, "checkout"), orders.shipment_created("s2", ("tea", 2)))
+        last = CapturePayment(subject="s2", authorisation_id="checkout", amount=euros(750 - 584))
+        after((*second, orders.dispatched("s2")), *process, committed("s1"), committed("s2")).comes(last)
+
+    def test_cancelled_units_are_not_reserved_any_more(self) -> None:
+        off = (*CONFIRMED, orders.quantity_cancelled("x1", "milk", 2))
+        stays = CheckoutLine(line_id="milk", sku="milk", quantity=1)
+        after(off, *BEGUN).comes(TrimStock(subject="x1", line=stays))
+        trimmed = CheckoutStockTrimmed(order_id=ORDER_ID, cancellation_id="x1", at=NOON)
+        assert after(off, *BEGUN, trimmed).waits() == "shipments"
+
+    def test_what_has_all_arrived_and_is_paid_is_complete_and_ends(self) -> None:
+        all_of_it = orders.shipment_created("s1", ("tea", 2), ("milk", 3))
+        sent = (*CONFIRMED, all_of_it, orders.dispatched("s1"), orders.captured("s1", TOTAL, "checkout"))
+        process = (*BEGUN, committed("s1"))
+        assert after(sent, *process).waits() == "shipments"
+        arrived = (*sent, orders.delivered("s1"))
+        after(arrived, *process).comes(Complete())
+        after((*arrived, orders.completed()), *process).comes(End(outcome="COMPLETED"))
+
+    def test_an_open_return_is_waited_for(self) -> None:
+        all_of_it = orders.shipment_created("s1", ("tea", 2), ("milk", 3))
+        arrived = (
+            *CONFIRMED,
+            all_of_it,
+            orders.dispatched("s1"),
+            orders.captured("s1", TOTAL, "checkout"),
+            orders.delivered("s1"),
+            orders.return_requested("r1", ("milk", 1)),
+        )
+        assert after(arrived, *BEGUN, committed("s1")).waits() == "returns"
+
+    def test_what_has_come_back_is_restocked_and_refunded_also_after_the_end(self) -> None:
+        all_of_it = orders.shipment_created("s1", ("tea", 2), ("milk", 3))
+        history = (
+            *CONFIRMED,
+            all_of_it,
+            orders.dispatched("s1"),
+            orders.captured("s1", TOTAL, "checkout"),
+            orders.delivered("s1"),
+            orders.completed(),
+            orders.return_requested("r1", ("tea", 1)),
+            orders.return_approved("r1"),
+            orders.returned("r1", orders.received_line("tea", 1, amount=350)),
+        )
+        process = (*BEGUN, committed("s1"), ENDED)
+        back = RestockReturn(subject="r1", lines=(CheckoutLine(line_id="tea", sku="tea", quantity=1),))
+        after(history, *process).comes(back)
+        restocked = (*process, CheckoutReturnRestocked(order_id=ORDER_ID, return_id="r1", at=NOON))
+        refund = RequestRefund(subject="r1", amount=euros(350), reason="goods have come back")
+        after(history, *restocked).comes(refund)
+        asked = (*history, orders.refund_requested("r1", 350))
+        after(asked, *restocked).comes(SettleRefund(subject="r1", amount=euros(350)))
+        after((*asked, orders.refunded("r1", 350)), *restocked).waits()
+
+
+class TestFailures:
+    def test_a_failed_step_waits_for_its_time_and_is_tried_again(self) -> None:
+        process = after(PLACED, *BEGUN, failed("AUTHORISE_PAYMENT"))
+        assert process.waits() == "the next attempt"
+        process.comes(AuthorisePayment(amount=euros(TOTAL)), at=NOON + timedelta(seconds=1))
+
+    def test_what_has_failed_for_good_waits_for_an_operator(self) -> None:
+        stuck = after(PLACED, *BEGUN, failed("AUTHORISE_PAYMENT", retry_at=None))
+        assert stuck.waits(NOON + timedelta(days=1)) == "an operator"
+
+    def test_another_step_is_not_held_up(self) -> None:
+        after((*PLACED, AUTHORISED), *BEGUN, failed("AUTHORISE_PAYMENT", retry_at=None)).comes(Confirm())
+
+    def test_a_skipped_step_counts_as_done(self) -> None:
+        after(PLACED, STARTED, skipped("RESERVE_STOCK")).comes(AuthorisePayment(amount=euros(TOTAL)))
+        after(PLACED, *BEGUN, skipped("AUTHORISE_PAYMENT")).comes(Confirm())
+
+    def test_what_is_given_up_is_rejected_or_cancelled(self) -> None:
+        after(PLACED, *BEGUN, GIVEN_UP).comes(Reject(reason="fraud"))
+        after(CONFIRMED, *BEGUN, GIVEN_UP).comes(Cancel(reason="fraud"))
+
+
+def given(*history: Any) -> deciding.Given[Any, Any, Any]:
+    return deciding.given(CHECKOUT, *history)
+
+
+FAILURE = NoteFailure(
+    order_id=ORDER_ID,
+    step="AUTHORISE_PAYMENT",
+    subject="",
+    reason="no answer",
+    pauses=(timedelta(seconds=1), timedelta(seconds=2)),
+    at=NOON,
+)
+RETRY = RetryProcess(order_id=ORDER_ID, at=NOON)
+SKIP = SkipStep(order_id=ORDER_ID, step="AUTHORISE_PAYMENT", reason="by hand", at=NOON)
+COMPENSATE = CompensateProcess(order_id=ORDER_ID, reason="fraud", shipped=False, at=NOON)
+
+
+class TestDeciding:
+    @pytest.mark.parametrize(
+        ("command", "event"),
+        [
+            (NoteStockReserved(order_id=ORDER_ID, at=NOON), RESERVED),
+            (NoteStockReleased(order_id=ORDER_ID, at=NOON), RELEASED),
+            (NotePaymentVoided(order_id=ORDER_ID, at=NOON), VOIDED),
+            (NoteStockCommitted(order_id=ORDER_ID, shipment_id="s1", at=NOON), committed("s1")),
+            (
+                NoteStockTrimmed(order_id=ORDER_ID, cancellation_id="x1", at=NOON),
+                CheckoutStockTrimmed(order_id=ORDER_ID, cancellation_id="x1", at=NOON),
+            ),
+            (
+                NoteReturnRestocked(order_id=ORDER_ID, return_id="r1", at=NOON),
+                CheckoutReturnRestocked(order_id=ORDER_ID, return_id="r1", at=NOON),
+            ),
+            (EndCheckout(order_id=ORDER_ID, outcome="CANCELLED", at=NOON), ENDED),
+            (StartCheckout(order_id=ORDER_ID, lines=LINES, deadline=LATER, at=NOON), None),
+        ],
+    )
+    def test_what_is_known_is_not_written_twice(self, command: Any, event: Any) -> None:
+        if event is not None:
+            given(STARTED).when(command).then(event)
+            given(STARTED, event).when(command).nothing()
+        else:
+            given().when(command).then(STARTED)
+            given(STARTED).when(command).nothing()
+
+    def test_each_attempt_is_counted_and_the_last_waits_for_an_operator(self) -> None:
+        first = failed("AUTHORISE_PAYMENT")
+        second = failed("AUTHORISE_PAYMENT", attempt=2, retry_at=NOON + timedelta(seconds=2))
+        third = failed("AUTHORISE_PAYMENT", attempt=3, retry_at=None)
+        given(STARTED).when(FAILURE).then(first)
+        given(STARTED, first).when(FAILURE).then(second)
+        given(STARTED, first, second).when(FAILURE).then(third)
+
+    def test_another_step_begins_to_count_anew(self) -> None:
+        given(STARTED, failed("RESERVE_STOCK", attempt=2)).when(FAILURE).then(failed("AUTHORISE_PAYMENT"))
+
+    def test_a_retry_clears_the_failure(self) -> None:
+        retried = CheckoutRetried(order_id=ORDER_ID, at=NOON)
+        given(STARTED, failed("AUTHORISE_PAYMENT", attempt=2)).when(RETRY).then(retried)
+        given(STARTED, failed("AUTHORISE_PAYMENT", attempt=2), retried).when(FAILURE).then(failed("AUTHORISE_PAYMENT"))
+        given(STARTED).when(RETRY).nothing()
+
+    def test_only_the_step_that_has_failed_is_skipped(self) -> None:
+        given(STARTED, failed("AUTHORISE_PAYMENT")).when(SKIP).then(skipped("AUTHORISE_PAYMENT"))
+        given(STARTED, failed("AUTHORISE_PAYMENT"), skipped("AUTHORISE_PAYMENT")).when(SKIP).nothing()
+        given(STARTED).when(SKIP).rejected(Reason.PROCESS_STEP_NOT_FAILED, waits_for="nothing")
+        given(STARTED, failed("RESERVE_STOCK")).when(SKIP).rejected(
+            Reason.PROCESS_STEP_NOT_FAILED, waits_for="RESERVE_STOCK"
+        )
+
+    def test_what_has_not_been_sent_is_given_up_once(self) -> None:
+        given(STARTED).when(COMPENSATE).then(GIVEN_UP)
+        given(STARTED, GIVEN_UP).when(COMPENSATE).nothing()
+
+    def test_what_was_sent_or_has_ended_is_not_given_up(self) -> None:
+        given(STARTED).when(replace(COMPENSATE, shipped=True)).rejected(Reason.PROCESS_HAS_SHIPPED)
+        given(STARTED, ENDED).when(COMPENSATE).rejected(Reason.PROCESS_ENDED, outcome="CANCELLED")
+
+    @pytest.mark.parametrize("command", [RETRY, SKIP, COMPENSATE, FAILURE])
+    def test_an_order_that_was_never_placed_has_none(self, command: Any) -> None:
+        given().when(command).rejected(Reason.PROCESS_NOT_FOUND, order_id=ORDER_ID)
+
+    def test_steps_have_the_names_that_are_told(self) -> None:
+        assert {step.name for step in (Start, ReserveStock, AuthorisePayment, Confirm, Reject, Expire, Cancel)} | {
+            step.name for step in (ReleaseStock, VoidPayment, CommitStock, CapturePayment, RestockReturn)
+        } | {step.name for step in (RequestRefund, Complete, End)} == set(StepName)

@@ -1,0 +1,129 @@
+"""Whatever goes wrong, and wherever: every order ends confirmed, or with stock released and money let go.
+
+Bounded and exhaustive: each place where a command is sent or the provider is called may be refused, fail, time out,
+answer late, be done twice, or take the process down before or after it; up to two such faults in one life of an order.
+`pytest -s` prints how many schedules were run.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import structlog
+
+from server.domain.checkout.state import Running
+from server.domain.order.state import Cancelled, Confirmed, Expired, Refused
+from server.processes.payments.simulator import Rules
+from tests.support.checkouts import LINES, TOTAL, Fault, Schedule, Shop
+
+PLACES = 14  # no life without a fault has more
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What happens beside the faults. `confirmed` if the order may end so."""
+
+    name: str
+    world: dict[str, Any] = field(default_factory=dict)
+    ends: tuple[Any, ...] = (Confirmed, Refused)
+
+    @property
+    def statuses(self) -> set[str]:
+        return {end.status for end in self.ends}
+
+
+PLAIN = Scenario("all is there")
+SHORT = Scenario("one line is out of stock", {"on_hand": {"milk": 1}}, (Refused,))
+UNKNOWN = Scenario("one line was never in stock", {"on_hand": {"milk": 0}}, (Refused,))
+DECLINED = Scenario("the payment is declined", {"rules": Rules(decline=TOTAL % 100)}, (Refused,))
+CANCELLED = [
+    Scenario(f"the customer cancels at place {n}", {"customer_cancels_at": n}, (Confirmed, Refused, Cancelled))
+    for n in range(PLACES)
+]
+LAPSED = [
+    Scenario(f"the deadline comes at place {n}", {"lapses_at": n}, (Confirmed, Refused, Expired)) for n in range(PLACES)
+]
+SCENARIOS = [PLAIN, SHORT, UNKNOWN, DECLINED, *CANCELLED, *LAPSED]
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    before = structlog.get_config()["wrapper_class"]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(wrapper_class=before)
+
+
+async def live(scenario: Scenario, schedule: Schedule) -> Shop:
+    shop = Shop(schedule, **scenario.world)
+    await shop.open()
+    await shop.run()
+    return shop
+
+
+async def every_schedule(scenario: Scenario, faults: int, so_far: Schedule) -> AsyncIterator[tuple[Schedule, Shop]]:
+    """Those that begin with `so_far`, with at most so many faults more; each with the life that was led under it."""
+    shop = await live(scenario, so_far)
+    yield so_far, shop
+    if faults == 0:
+        return
+    for place in range(max(so_far, default=-1) + 1, len(shop.places.seen)):
+        for fault in Fault:
+            async for found in every_schedule(scenario, faults - 1, {**so_far, place: fault}):
+                yield found
+
+
+async def ended_well(scenario: Scenario, schedule: Schedule, shop: Shop) -> str:
+    """The status it ended in."""
+    order, checkout = await shop.order(), await shop.checkout()
+    said = f"{scenario.name}, {schedule}: {shop.places.seen}"
+    assert isinstance(order, Confirmed | Refused | Expired | Cancelled), said
+    assert type(order) in scenario.ends, said
+    begun = isinstance(checkout, Running)
+    assert begun or isinstance(order, Cancelled), said
+    assert not begun or checkout.failure is None or checkout.failure.retry_at is not None, f"it is stuck: {said}"
+    for sku, (units, _) in LINES.items():
+        stock = await shop.stock(sku)
+        assert stock.available >= 0, said
+        assert stock.reserved == (units if isinstance(order, Confirmed) else 0), f"{sku} {said}"
+    if isinstance(order, Confirmed):
+        assert order.payments.authorised == shop.provider.books.held == TOTAL, said
+    else:
+        assert not begun or checkout.outcome == order.status, said
+        assert order.payments.authorised == shop.provider.books.held == 0, said
+    before = len(shop.store.log)
+    await shop.deliver_all_again()
+    assert len(shop.store.log) == before, f"a second delivery changed something: {said}"
+    return order.status
+
+
+async def run_all(scenarios: list[Scenario], faults: int) -> Counter[str]:
+    outcomes: Counter[str] = Counter()
+    for scenario in scenarios:
+        async for schedule, shop in every_schedule(scenario, faults, {}):
+            outcomes[await ended_well(scenario, schedule, shop)] += 1
+    return outcomes
+
+
+def tell(outcomes: Counter[str]) -> None:
+    told = ", ".join(f"{count:,} {status.lower()}" for status, count in sorted(outcomes.items()))
+    print(f"\n{sum(outcomes.values()):,} failure schedules: {told}")  # noqa: T201  # the number is asked for
+
+
+@pytest.mark.parametrize(
+    ("scenarios", "faults", "at_least"),
+    [
+        pytest.param(SCENARIOS, 1, 2_000, id="one fault, in every scenario"),
+        pytest.param([PLAIN], 2, 1_000, id="two faults, where all is there"),
+        pytest.param(SCENARIOS, 2, 50_000, id="two faults, in every scenario", marks=pytest.mark.long),
+    ],
+)
+def test_every_life_of_an_order_ends_well(scenarios: list[Scenario], faults: int, at_least: int) -> None:
+    outcomes = asyncio.run(run_all(scenarios, faults))
+    tell(outcomes)
+    assert sum(outcomes.values()) >= at_least
+    assert set(outcomes) == {status for scenario in scenarios for status in scenario.statuses}
