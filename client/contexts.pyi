@@ -381,6 +381,18 @@ class Orders:
         consistency_token: str = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.queries_pb2.GetOrderHistoryResponse: ...
+    def WatchOrder(
+        self, *, order_id: str = ..., resume_token: str = ..., deadline: float | None = ...
+    ) -> collections.abc.AsyncIterator[protos.orders.v1.queries_pb2.WatchOrderResponse]: ...
+    def WatchOrders(
+        self,
+        *,
+        customer_id: str = ...,
+        status: protos.orders.v1.types_pb2.OrderStatus.ValueType | str = ...,
+        resume_token: str = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> collections.abc.AsyncIterator[protos.orders.v1.queries_pb2.WatchOrdersResponse]: ...
     async def GetOrderTimeline(
         self,
         *,

@@ -429,7 +429,7 @@ def list_orders(
     as_json: AsJson = False,
 ) -> None:
     """Show orders, newest first."""
-    number = _number(OrderStatus, "ORDER_STATUS_", status)
+    number = status_number(OrderStatus, "ORDER_STATUS_", status)
     fields = {"customer_id": customer, "status": number, "page_size": page_size, "page_token": page_token}
     reply = ask("orders", "ListOrders", **fields, order_by=order_by, consistency_token=token)
     if as_json:
@@ -627,7 +627,7 @@ def list_products(
     as_json: AsJson = False,
 ) -> None:
     """Show products by sku."""
-    number = _number(ProductStatus, "PRODUCT_STATUS_", status)
+    number = status_number(ProductStatus, "PRODUCT_STATUS_", status)
     fields = {"status": number, "page_size": page_size, "page_token": page_token, "consistency_token": token}
     reply = ask("products", "ListProducts", **fields)
     _show_products(reply, reply.products, as_json)
@@ -885,7 +885,7 @@ def _address(name: str, street: str, city: str, postal_code: str, country: str) 
     return Address(name=name, line1=street, city=city, postal_code=postal_code, country=country)
 
 
-def _number(enum: Any, prefix: str, name: str) -> int:
+def status_number(enum: Any, prefix: str, name: str) -> int:
     if not name:
         return 0
     try:

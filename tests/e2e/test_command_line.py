@@ -7,8 +7,9 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
@@ -47,9 +48,13 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     assert "Traceback" not in errors
 
 
-def orderstream(ports: dict[str, int], *arguments: str) -> subprocess.CompletedProcess[str]:
+def command_line(ports: dict[str, int], *arguments: str) -> list[str]:
     servers = [f"--{part}=127.0.0.1:{ports[part]}" for part in ("commands", "queries", "projections")]
-    return subprocess.run([ORDERSTREAM, *servers, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return [ORDERSTREAM, *servers, *arguments]
+
+
+def orderstream(ports: dict[str, int], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command_line(ports, *arguments), capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
@@ -331,3 +336,27 @@ def test_nobody_there_is_told_at_once(up: dict[str, int]) -> None:
     done = orderstream(nowhere, "--deadline", "1", "users", "register", "--name", "A", "--email", "a@example.org")
     assert done.returncode == 5
     assert "Traceback" not in done.stderr
+
+
+def test_orders_are_watched_as_they_change(line: Line, up: dict[str, int]) -> None:
+    ida = line("users", "register", "--name", "Ida", "--email", "ida@example.org", "--json")["user_id"]
+    made = line("orders", "create", "--customer", ida, "--currency", "EUR", "--json")
+    order_id = made["order_id"]
+    with watching(up, order_id) as watch:
+        assert json.loads(watch.readline())["snapshot"]["status"] == "ORDER_STATUS_DRAFT"
+        line("orders", "cancel", order_id, "--reason", "a test")
+        step = json.loads(watch.readline())
+        assert step["change"]["entry"]["event_type"] == "OrderCancelled"
+        assert watch.read() == ""  # --limit 1
+    assert "watched without" in line("orders", "watch", order_id, "--customer", ida, code=2)
+
+
+@contextmanager
+def watching(up: dict[str, int], order_id: str) -> Iterator[IO[str]]:
+    command = command_line(up, "orders", "watch", order_id, "--limit", "1", "--json")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout
+        finally:
+            process.kill()
