@@ -463,6 +463,8 @@ def customer_orders(user_id: UserId, token: Token = "", as_json: AsJson = False)
     )
     for total in reply.totals:
         out.print(money(total))
+    for amount in reply.returned:
+        out.print(f"came back: {money(amount)}")
     _print_freshness(reply)
 
 
@@ -553,11 +555,14 @@ def sales(
     if as_json:
         print_json(reply)
         return
-    rows = table("day", "currency", "placed", "came to nothing", "units", "placed (minor)", "came to nothing (minor)")
+    rows = table(
+        *("day", "currency", "placed", "came to nothing", "units", "units back"),
+        *("placed (minor)", "came to nothing (minor)", "back (minor)"),
+    )
     for x in reply.days:
         gone = x.orders_cancelled + x.orders_rejected + x.orders_expired
         gone_minor = x.cancelled_minor + x.rejected_minor + x.expired_minor
-        numbers = (x.orders_placed, gone, x.units, x.placed_minor, gone_minor)
+        numbers = (x.orders_placed, gone, x.units, x.returned_units, x.placed_minor, gone_minor, x.returned_minor)
         rows.add_row(x.day, x.currency, *(f"{n:,}" for n in numbers))
     out.print(rows)
     _print_more(reply)

@@ -127,6 +127,7 @@ class OrderQueries(OrderQueryServiceServicer):
             orders_rejected=counted.get("rejected", 0),
             orders_expired=counted.get("expired", 0),
             totals=[Money(amount_minor=n, currency=c) for c, n in sorted(counted["totals"].items())],
+            returned=[Money(amount_minor=n, currency=c) for c, n in sorted(counted.get("returned", {}).items())],
             recent=[replies.order_summary(row) for row in rows],
             freshness=min(sums_fresh, rows_fresh, key=lambda fresh: fresh.position),
         )

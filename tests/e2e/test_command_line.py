@@ -251,6 +251,9 @@ def test_parts_are_cancelled_and_come_back(line: Line) -> None:
         ("ReturnReceived", "r2", "2"),
     ]
     assert "OrderConfirmed" in line("orders", "timeline", order_id)
+    assert "came back: 2.00 EUR" in line("orders", "customer", eva, "--token", token["consistency_token"])
+    [day] = line("sales", "--token", token["consistency_token"], "--json")["days"][-1:]
+    assert int(day["returned_minor"]) >= 200
     diff = line("orders", "diff", order_id, "--json")["changes"]
     assert "returns[r2].stage" in {change["path"] for change in diff}
     assert line("verify", "--json")["differences"] == 0

@@ -311,6 +311,7 @@ class GetCustomerOrdersResponse(google.protobuf.message.Message):
     FRESHNESS_FIELD_NUMBER: builtins.int
     ORDERS_REJECTED_FIELD_NUMBER: builtins.int
     ORDERS_EXPIRED_FIELD_NUMBER: builtins.int
+    RETURNED_FIELD_NUMBER: builtins.int
     customer_id: builtins.str
     """customer_id is the user's id."""
     orders_created: builtins.int
@@ -335,6 +336,10 @@ class GetCustomerOrdersResponse(google.protobuf.message.Message):
     def freshness(self) -> protos.common.v1.types_pb2.Freshness:
         """freshness says how current the answer is."""
 
+    @property
+    def returned(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.common.v1.types_pb2.Money]:
+        """returned are the sums of what has come back, one per currency, by currency; totals still count it."""
+
     def __init__(
         self,
         *,
@@ -347,9 +352,10 @@ class GetCustomerOrdersResponse(google.protobuf.message.Message):
         freshness: protos.common.v1.types_pb2.Freshness | None = ...,
         orders_rejected: builtins.int = ...,
         orders_expired: builtins.int = ...,
+        returned: collections.abc.Iterable[protos.common.v1.types_pb2.Money] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["customer_id", b"customer_id", "freshness", b"freshness", "orders_cancelled", b"orders_cancelled", "orders_created", b"orders_created", "orders_expired", b"orders_expired", "orders_placed", b"orders_placed", "orders_rejected", b"orders_rejected", "recent", b"recent", "totals", b"totals"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["customer_id", b"customer_id", "freshness", b"freshness", "orders_cancelled", b"orders_cancelled", "orders_created", b"orders_created", "orders_expired", b"orders_expired", "orders_placed", b"orders_placed", "orders_rejected", b"orders_rejected", "recent", b"recent", "returned", b"returned", "totals", b"totals"]) -> None: ...
 
 Global___GetCustomerOrdersResponse: typing_extensions.TypeAlias = GetCustomerOrdersResponse
 
@@ -893,6 +899,8 @@ class SalesDay(google.protobuf.message.Message):
     REJECTED_MINOR_FIELD_NUMBER: builtins.int
     ORDERS_EXPIRED_FIELD_NUMBER: builtins.int
     EXPIRED_MINOR_FIELD_NUMBER: builtins.int
+    RETURNED_UNITS_FIELD_NUMBER: builtins.int
+    RETURNED_MINOR_FIELD_NUMBER: builtins.int
     day: builtins.str
     """day is YYYY-MM-DD (UTC)."""
     currency: builtins.str
@@ -915,6 +923,10 @@ class SalesDay(google.protobuf.message.Message):
     """orders_expired counts those of them that were not confirmed in time."""
     expired_minor: builtins.int
     """expired_minor is the sum of those of them that were not confirmed in time, in minor units."""
+    returned_units: builtins.int
+    """returned_units is the number of units in them that have come back; units still counts them."""
+    returned_minor: builtins.int
+    """returned_minor is the sum of what those units cost, in minor units."""
     def __init__(
         self,
         *,
@@ -929,8 +941,10 @@ class SalesDay(google.protobuf.message.Message):
         rejected_minor: builtins.int = ...,
         orders_expired: builtins.int = ...,
         expired_minor: builtins.int = ...,
+        returned_units: builtins.int = ...,
+        returned_minor: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["cancelled_minor", b"cancelled_minor", "currency", b"currency", "day", b"day", "expired_minor", b"expired_minor", "orders_cancelled", b"orders_cancelled", "orders_expired", b"orders_expired", "orders_placed", b"orders_placed", "orders_rejected", b"orders_rejected", "placed_minor", b"placed_minor", "rejected_minor", b"rejected_minor", "units", b"units"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cancelled_minor", b"cancelled_minor", "currency", b"currency", "day", b"day", "expired_minor", b"expired_minor", "orders_cancelled", b"orders_cancelled", "orders_expired", b"orders_expired", "orders_placed", b"orders_placed", "orders_rejected", b"orders_rejected", "placed_minor", b"placed_minor", "rejected_minor", b"rejected_minor", "returned_minor", b"returned_minor", "returned_units", b"returned_units", "units", b"units"]) -> None: ...
 
 Global___SalesDay: typing_extensions.TypeAlias = SalesDay
 
