@@ -381,6 +381,27 @@ class Orders:
         consistency_token: str = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.queries_pb2.GetOrderHistoryResponse: ...
+    def WatchOrder(
+        self, *, order_id: str = ..., resume_token: str = ..., deadline: float | None = ...
+    ) -> collections.abc.AsyncIterator[protos.orders.v1.queries_pb2.WatchOrderResponse]: ...
+    def WatchOrders(
+        self,
+        *,
+        customer_id: str = ...,
+        status: protos.orders.v1.types_pb2.OrderStatus.ValueType | str = ...,
+        resume_token: str = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> collections.abc.AsyncIterator[protos.orders.v1.queries_pb2.WatchOrdersResponse]: ...
+    async def GetOrderTimeline(
+        self,
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        order_id: str = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.queries_pb2.GetOrderTimelineResponse: ...
     async def GetSalesDaily(
         self,
         *,
@@ -417,6 +438,17 @@ class Orders:
         consistency_token: str = ...,
         deadline: float | None = ...,
     ) -> collections.abc.AsyncIterator[protos.orders.v1.queries_pb2.GetOrderHistoryResponse]: ...
+    @typing.overload
+    def pages(
+        self,
+        name: typing.Literal["GetOrderTimeline"],
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        order_id: str = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> collections.abc.AsyncIterator[protos.orders.v1.queries_pb2.GetOrderTimelineResponse]: ...
     @typing.overload
     def pages(
         self,

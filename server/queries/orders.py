@@ -1,6 +1,7 @@
 """OrderQueryService."""
 
 import re
+from collections.abc import AsyncGenerator
 from datetime import UTC
 from typing import Any
 
@@ -15,7 +16,8 @@ from server.queries import past, replies
 from server.queries.history import to_entry
 from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.views import Views
-from server.readmodel.documents import to_micros
+from server.queries.watching.orders import Watching
+from server.readmodel.documents import timeline_key, to_micros
 from server.readmodel.log import Log
 from server.rpc.typing import Context
 from server.rpc.validation import Rule, check, known_enum, optional, time, uuid
@@ -24,6 +26,7 @@ RECENT = 20
 ORDERS = {"": True, "created_at desc": True, "created_at asc": False}  # order_by → newest first
 DAY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 AFTER_ANY_CURRENCY = "~"
+LAST_REVISION = 10**12 - 1
 
 
 def order_by(value: object) -> str | None:
@@ -46,9 +49,10 @@ LIST_RULES: dict[str, Rule] = {
 class OrderQueries(OrderQueryServiceServicer):
     """Answers about orders."""
 
-    def __init__(self, views: Views, log: Log) -> None:
+    def __init__(self, views: Views, log: Log, watching: Watching) -> None:
         self._views = views
         self._log = log
+        self._watching = watching
 
     async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.GetOrderResponse:
         check(request, {"order_id": uuid, "as_of.time": time})
@@ -123,6 +127,7 @@ class OrderQueries(OrderQueryServiceServicer):
             orders_rejected=counted.get("rejected", 0),
             orders_expired=counted.get("expired", 0),
             totals=[Money(amount_minor=n, currency=c) for c, n in sorted(counted["totals"].items())],
+            returned=[Money(amount_minor=n, currency=c) for c, n in sorted(counted.get("returned", {}).items())],
             recent=[replies.order_summary(row) for row in rows],
             freshness=min(sums_fresh, rows_fresh, key=lambda fresh: fresh.position),
         )
@@ -139,6 +144,36 @@ class OrderQueries(OrderQueryServiceServicer):
         return pb.GetOrderHistoryResponse(
             entries=[to_entry(event) for event in page],
             next_page_token=to_page_token(request, [page[-1].stream_position]) if more else "",
+            freshness=freshness,
+        )
+
+    def WatchOrder(
+        self, request: pb.WatchOrderRequest, context: Context
+    ) -> AsyncGenerator[pb.WatchOrderResponse, None]:
+        check(request, {"order_id": uuid})
+        return self._watching.order(request)
+
+    def WatchOrders(
+        self, request: pb.WatchOrdersRequest, context: Context
+    ) -> AsyncGenerator[pb.WatchOrdersResponse, None]:
+        check(request, {"customer_id": optional(uuid), "status": known_enum(types.OrderStatus.DESCRIPTOR)})
+        return self._watching.orders(request, context)
+
+    async def GetOrderTimeline(
+        self, request: pb.GetOrderTimelineRequest, context: Context
+    ) -> pb.GetOrderTimelineResponse:
+        check(request, {"order_id": uuid})
+        most, after = page_size(request.page_size), from_page_token(request, int)
+        freshness, generation = await self._views.at_least("order_timeline", request.consistency_token, context)
+        first = 0 if after is None else after[0] + 1
+        keys = {"$gte": timeline_key(request.order_id, first), "$lt": timeline_key(request.order_id, LAST_REVISION)}
+        rows = await self._views.answered(self._views.find.by_key("order_timeline", generation, {}, keys, most + 1))
+        if not rows and after is None:
+            raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
+        page, more = rows[:most], len(rows) > most
+        return pb.GetOrderTimelineResponse(
+            entries=[replies.timeline_entry(row) for row in page],
+            next_page_token=to_page_token(request, [page[-1]["revision"]]) if more else "",
             freshness=freshness,
         )
 

@@ -7,8 +7,9 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
@@ -47,9 +48,13 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     assert "Traceback" not in errors
 
 
-def orderstream(ports: dict[str, int], *arguments: str) -> subprocess.CompletedProcess[str]:
+def command_line(ports: dict[str, int], *arguments: str) -> list[str]:
     servers = [f"--{part}=127.0.0.1:{ports[part]}" for part in ("commands", "queries", "projections")]
-    return subprocess.run([ORDERSTREAM, *servers, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return [ORDERSTREAM, *servers, *arguments]
+
+
+def orderstream(ports: dict[str, int], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command_line(ports, *arguments), capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
@@ -239,6 +244,16 @@ def test_parts_are_cancelled_and_come_back(line: Line) -> None:
     assert "cancelled, 1 of fig: -1.00 EUR, still too many" in shown
     assert "return r2: received, 1 of fig, 1 of fig: sour" in shown
     assert "Rings twice" in shown
+    told = line("orders", "timeline", order_id, "--token", token["consistency_token"], "--json")["entries"]
+    assert [(x["step"], x["subject_id"], x["units"]) for x in told][-3:] == [
+        ("ReturnRequested", "r2", "3"),
+        ("ReturnApproved", "r2", "0"),
+        ("ReturnReceived", "r2", "2"),
+    ]
+    assert "OrderConfirmed" in line("orders", "timeline", order_id)
+    assert "came back: 2.00 EUR" in line("orders", "customer", eva, "--token", token["consistency_token"])
+    [day] = line("sales", "--token", token["consistency_token"], "--json")["days"][-1:]
+    assert int(day["returned_minor"]) >= 200
     diff = line("orders", "diff", order_id, "--json")["changes"]
     assert "returns[r2].stage" in {change["path"] for change in diff}
     assert line("verify", "--json")["differences"] == 0
@@ -283,7 +298,8 @@ def test_verify_finds_a_document_that_somebody_changed(line: Line, up: dict[str,
 def test_every_view_is_shown_with_its_position(line: Line) -> None:
     views = line("projections", "list", "--json")["projections"]
     assert [view["view"] for view in views] == [
-        "customer_orders", "order_detail", "order_list", "product_list", "sales_daily", "stock_levels", "user_detail",
+        "customer_orders", "order_detail", "order_list", "order_timeline", "process_status", "product_list",
+        "sales_daily", "stock_levels", "user_detail",
     ]  # fmt: skip
     assert all(view["status"] == "PROJECTION_STATUS_LIVE" for view in views)
 
@@ -323,3 +339,27 @@ def test_nobody_there_is_told_at_once(up: dict[str, int]) -> None:
     done = orderstream(nowhere, "--deadline", "1", "users", "register", "--name", "A", "--email", "a@example.org")
     assert done.returncode == 5
     assert "Traceback" not in done.stderr
+
+
+def test_orders_are_watched_as_they_change(line: Line, up: dict[str, int]) -> None:
+    ida = line("users", "register", "--name", "Ida", "--email", "ida@example.org", "--json")["user_id"]
+    made = line("orders", "create", "--customer", ida, "--currency", "EUR", "--json")
+    order_id = made["order_id"]
+    with watching(up, order_id) as watch:
+        assert json.loads(watch.readline())["snapshot"]["status"] == "ORDER_STATUS_DRAFT"
+        line("orders", "cancel", order_id, "--reason", "a test")
+        step = json.loads(watch.readline())
+        assert step["change"]["entry"]["event_type"] == "OrderCancelled"
+        assert watch.read() == ""  # --limit 1
+    assert "watched without" in line("orders", "watch", order_id, "--customer", ida, code=2)
+
+
+@contextmanager
+def watching(up: dict[str, int], order_id: str) -> Iterator[IO[str]]:
+    command = command_line(up, "orders", "watch", order_id, "--limit", "1", "--json")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout
+        finally:
+            process.kill()

@@ -142,9 +142,11 @@ def _receive(order: Returning, command: ReceiveReturn) -> Sequence[OrderEvent]:
     return [
         ReturnReceived(
             order_id=order.order_id,
+            customer_id=order.customer_id,
             return_id=asked.return_id,
             lines=lines,
             amount=Money(amount_minor=sum(x.amount.amount_minor for x in lines), currency=order.currency),
+            placed_at=order.placed_at,
             at=command.at,
         )
     ]
