@@ -247,6 +247,21 @@ def _measured(found: Found) -> str:
     return _rows(["measured", "µs of CPU"], [[f"`--{name}`", value] for name, value in costs.items()])
 
 
+def _watches(found: Found) -> str:
+    return _rows(
+        ["watches of one order", "the last has seen a change, p50", "µs per change and watch in the service", "MiB"],
+        [
+            [
+                one["watches"],
+                f"{one['last_seen_p50_ms']} ms",
+                one["cpu_us_per_change_and_watch"]["queries"],
+                one["memory_mib_queries"],
+            ]
+            for one in found["figures"]["growth"]["by_watches"]
+        ],
+    )
+
+
 TABLES: Mapping[str, Callable[[Found], str]] = {
     "goals": _goals,
     "about": _about,
@@ -255,6 +270,7 @@ TABLES: Mapping[str, Callable[[Found], str]] = {
     "memory": _memory,
     "aggregates": _aggregates,
     "views": _views,
+    "watches": _watches,
     "scaling": _scaling,
     "simulation": _simulation,
     "assumed": _assumed,
