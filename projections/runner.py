@@ -43,6 +43,7 @@ RESTARTS = Counter("orderstream_projection_restarts_total", "Times it had to beg
 PARKED = Gauge("orderstream_projection_parked_streams", "Streams held back after a failing event.", ["view"])
 
 FIRST_PAUSE = 0.1  # seconds
+REST = 3  # times as long as the last batch took, before the next
 
 
 class Astray(Exception):  # it names what happened
@@ -107,7 +108,7 @@ class Runner:
         self._beaten_at = 0.0
         self._stop = asyncio.Event()
         self._source: Source | None = None
-        self._last_batch = 0.0
+        self._took = self._ended = 0.0  # the last batch, in monotonic seconds
         self._missed: int | None = None
 
     def stop(self) -> None:
@@ -283,6 +284,7 @@ class Runner:
         if live:
             await self._collect()
         items = await self._taken(source, live=live)
+        began = time.monotonic()
         events = [item for item in items if not isinstance(item, Checkpoint | CaughtUp)]
         if events:
             await applier.apply(events)
@@ -312,6 +314,8 @@ class Runner:
             astray=False,
         )
         await self._state.advance(after)
+        self._ended = time.monotonic()
+        self._took = self._ended - began
         self.checkpoint = after
         self.applied += len(events)
         self.parked_streams = len(lot.first)
@@ -332,6 +336,10 @@ class Runner:
         return ahead.whole_until
 
     async def _collect(self) -> None:
-        """After a pause the next event is taken at once; in a flood they are taken together."""
-        await asyncio.sleep(max(0.0, self._last_batch + self._settings.pace - time.monotonic()))
-        self._last_batch = time.monotonic()
+        """After a pause the next event is taken at once; in a flood they are taken together.
+
+        The rest is some times as long as the last batch took: short while the view store is quick, so that readers see
+        their writes soon, and longer the busier it is, since all views and readers share it.
+        """
+        rest = min(self._settings.pace, REST * self._took)
+        await asyncio.sleep(max(0.0, self._ended + rest - time.monotonic()))
