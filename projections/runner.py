@@ -44,6 +44,7 @@ PARKED = Gauge("orderstream_projection_parked_streams", "Streams held back after
 
 FIRST_PAUSE = 0.1  # seconds
 REST = 3  # times as long as the last batch took, before the next
+RATE_OVER = 5.0  # seconds
 
 
 class Astray(Exception):  # it names what happened
@@ -61,6 +62,7 @@ class Status(StrEnum):
     FAILING = "FAILING"
     STOPPED = "STOPPED"
     STANDBY = "STANDBY"
+    STALLED = "STALLED"
     PAUSED = "PAUSED"
 
 
@@ -106,6 +108,8 @@ class Runner:
         self._stranger = stranger
         self._errands: deque[Errand] = deque()
         self._beaten_at = 0.0
+        self.rate = 0.0  # events a second
+        self._counted, self._counted_from = 0, time.monotonic()
         self._stop = asyncio.Event()
         self._source: Source | None = None
         self._took = self._ended = 0.0  # the last batch, in monotonic seconds
@@ -245,9 +249,9 @@ class Runner:
 
         An event that is no longer there, scavenged for instance, tells nothing; another one in its place does.
         """
-        head = await self._log.head()
-        if checkpoint.position > head:
-            raise Astray(f"the checkpoint is at {checkpoint.position}, ahead of the log's end at {head}: rebuild it")
+        end = await self._log.end()
+        if checkpoint.position > end:
+            raise Astray(f"the checkpoint is at {checkpoint.position}, ahead of the log's end at {end}: rebuild it")
         if not checkpoint.mark:
             return
         async with aclosing(self._log.after(checkpoint.marked - 1, "", limit=1)) as reading:
@@ -318,10 +322,19 @@ class Runner:
         self._took = self._ended - began
         self.checkpoint = after
         self.applied += len(events)
+        self._measure(len(events))
         self.parked_streams = len(lot.first)
         POSITION.labels(self.view.name).set(after.position)
         APPLIED.labels(self.view.name).inc(len(events))
         PARKED.labels(self.view.name).set(self.parked_streams)
+
+    def _measure(self, events: int) -> None:
+        """The rate over the last seconds, taken every few of them."""
+        self._counted += events
+        seconds = time.monotonic() - self._counted_from
+        if seconds >= RATE_OVER:
+            self.rate = self._counted / seconds
+            self._counted, self._counted_from = 0, time.monotonic()
 
     async def _listen(self, position: int) -> int:
         """Nothing has come for a while: ask the log whether that is so. The position up to which it is.
