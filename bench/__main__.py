@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from bench import commands, lag, node, peer, projections, queries
+from bench import commands, growth, lag, node, peer, projections, queries, rebuild, report
 from bench.measuring import FULL, QUICK, Goal, Result, Size
 from bench.running import about
 
@@ -18,9 +18,11 @@ PARTS: Mapping[str, Callable[[Size], Awaitable[Result]]] = {
     "commands": commands.run,
     "node": node.run,
     "projections": projections.run,
+    "rebuild": rebuild.run,
     "queries": queries.run,
     "lag": lag.run,
     "peer": peer.run,
+    "growth": growth.run,
 }
 
 
@@ -40,10 +42,13 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--quick", action="store_true", help="within three minutes instead of twenty")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
+    parser.add_argument("--write-docs", action="store_true", help="fill docs/performance.md and draw its plots")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - PARTS.keys():
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     result = asyncio.run(measure(arguments.parts or list(PARTS), QUICK if arguments.quick else FULL))
+    if arguments.write_docs:
+        report.write(result.as_json())
     if arguments.json:
         print(json.dumps(result.as_json()))
         return

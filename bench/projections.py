@@ -20,6 +20,7 @@ from bench.processes import Meter
 from bench.running import fresh_stack, pids
 from client.stack import Stack
 from projections.config import Settings
+from projections.pace import Pace
 from projections.runner import Runner
 from projections.view import View
 from projections.views import VIEWS
@@ -89,10 +90,14 @@ async def measure(running: Stack, size: Size) -> Result:
 
 
 async def catch_up(
-    views: Sequence[View[Any]], client: AsyncEventStoreDBClient, database: Database, history: History
+    views: Sequence[View[Any]],
+    client: AsyncEventStoreDBClient,
+    database: Database,
+    history: History,
+    pace: Pace | None = None,
 ) -> None:
-    """As the projection process does it, until the last checkpoint is written."""
-    runners = [Runner(view, client, database, Settings()) for view in views]
+    """As the projection process does it, until the last checkpoint is written; with a `pace` as in a rebuild."""
+    runners = [Runner(view, client, database, Settings(), pace=pace) for view in views]
     async with asyncio.TaskGroup() as group:
         for runner in runners:
             group.create_task(runner.run())

@@ -381,6 +381,15 @@ class Orders:
         consistency_token: str = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.queries_pb2.GetOrderHistoryResponse: ...
+    async def GetOrderTimeline(
+        self,
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        order_id: str = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.queries_pb2.GetOrderTimelineResponse: ...
     async def GetSalesDaily(
         self,
         *,
@@ -417,6 +426,17 @@ class Orders:
         consistency_token: str = ...,
         deadline: float | None = ...,
     ) -> collections.abc.AsyncIterator[protos.orders.v1.queries_pb2.GetOrderHistoryResponse]: ...
+    @typing.overload
+    def pages(
+        self,
+        name: typing.Literal["GetOrderTimeline"],
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        order_id: str = ...,
+        consistency_token: str = ...,
+        deadline: float | None = ...,
+    ) -> collections.abc.AsyncIterator[protos.orders.v1.queries_pb2.GetOrderTimelineResponse]: ...
     @typing.overload
     def pages(
         self,

@@ -33,7 +33,7 @@ PageToken = Annotated[str, typer.Option(help="The last page's next_page_token.")
 
 # a query of every view that shows a context, and the field that names what was changed
 SHOWN_BY: dict[str, tuple[tuple[str, str], ...]] = {
-    "orders": (("GetOrder", "order_id"), ("ListOrders", ""), ("GetSalesDaily", "")),
+    "orders": (("GetOrder", "order_id"), ("ListOrders", ""), ("GetOrderTimeline", "order_id"), ("GetSalesDaily", "")),
     "products": (("ListProducts", ""), ("ListStock", "")),
     "users": (("GetUser", "user_id"),),
 }
@@ -477,6 +477,24 @@ def history(
         print_json(reply)
         return
     _print_entries(reply.entries)
+    _print_more(reply)
+
+
+@orders.command("timeline")
+def timeline(
+    order_id: OrderId, page_size: PageSize = 50, page_token: PageToken = "", token: Token = "", as_json: AsJson = False
+) -> None:
+    """Show what happened to an order, step by step."""
+    fields = {"order_id": order_id, "page_size": page_size, "page_token": page_token, "consistency_token": token}
+    reply = ask("orders", "GetOrderTimeline", **fields)
+    if as_json:
+        print_json(reply)
+        return
+    rows = table("when", "step", "of", "units", "amount", "text")
+    for x in reply.entries:
+        amount = money(x.amount) if x.HasField("amount") else ""
+        rows.add_row(when(x.at), x.step, x.subject_id, str(x.units or ""), amount, x.text)
+    out.print(rows)
     _print_more(reply)
 
 

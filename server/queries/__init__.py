@@ -29,6 +29,7 @@ from server.readmodel.state import ViewState
 FOLLOWS = {
     "order_detail": "order-.*",
     "order_list": "order-.*",
+    "order_timeline": "order-.*",
     "customer_orders": "order-.*",
     "sales_daily": "order-.*",
     "product_list": "product-.*",

@@ -15,7 +15,7 @@ from server.queries import past, replies
 from server.queries.history import to_entry
 from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.views import Views
-from server.readmodel.documents import to_micros
+from server.readmodel.documents import timeline_key, to_micros
 from server.readmodel.log import Log
 from server.rpc.typing import Context
 from server.rpc.validation import Rule, check, known_enum, optional, time, uuid
@@ -24,6 +24,7 @@ RECENT = 20
 ORDERS = {"": True, "created_at desc": True, "created_at asc": False}  # order_by → newest first
 DAY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 AFTER_ANY_CURRENCY = "~"
+LAST_REVISION = 10**12 - 1
 
 
 def order_by(value: object) -> str | None:
@@ -139,6 +140,24 @@ class OrderQueries(OrderQueryServiceServicer):
         return pb.GetOrderHistoryResponse(
             entries=[to_entry(event) for event in page],
             next_page_token=to_page_token(request, [page[-1].stream_position]) if more else "",
+            freshness=freshness,
+        )
+
+    async def GetOrderTimeline(
+        self, request: pb.GetOrderTimelineRequest, context: Context
+    ) -> pb.GetOrderTimelineResponse:
+        check(request, {"order_id": uuid})
+        most, after = page_size(request.page_size), from_page_token(request, int)
+        freshness, generation = await self._views.at_least("order_timeline", request.consistency_token, context)
+        first = 0 if after is None else after[0] + 1
+        keys = {"$gte": timeline_key(request.order_id, first), "$lt": timeline_key(request.order_id, LAST_REVISION)}
+        rows = await self._views.answered(self._views.find.by_key("order_timeline", generation, {}, keys, most + 1))
+        if not rows and after is None:
+            raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
+        page, more = rows[:most], len(rows) > most
+        return pb.GetOrderTimelineResponse(
+            entries=[replies.timeline_entry(row) for row in page],
+            next_page_token=to_page_token(request, [page[-1]["revision"]]) if more else "",
             freshness=freshness,
         )
 

@@ -149,6 +149,19 @@ def user(document: Document) -> users.User:
     )
 
 
+def timeline_entry(row: Document) -> orders_queries.TimelineEntry:
+    amount = row["amount_minor"]
+    return orders_queries.TimelineEntry(
+        revision=row["revision"],
+        at=timestamp(row["at"]),
+        step=row["step"],
+        subject_id=row["subject"],
+        units=row["units"],
+        amount=None if amount is None else Money(amount_minor=amount, currency=row["currency"]),
+        text=row["text"],
+    )
+
+
 def sales_day(document: Document) -> orders_queries.SalesDay:
     return orders_queries.SalesDay(
         **{name: value for name, value in document.items() if name not in ("_id", "position")}

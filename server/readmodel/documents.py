@@ -170,6 +170,19 @@ class OrderRow(TypedDict):
     returned_units: NotRequired[int]
 
 
+class TimelineRow(TypedDict):
+    """One step. `step` is the event's name without a version; `amount_minor` None where there is no amount."""
+
+    revision: int
+    at: int
+    step: str
+    subject: str
+    units: int
+    amount_minor: int | None
+    currency: str
+    text: str
+
+
 class CustomerOrders(TypedDict):
     created: int
     placed: int
@@ -253,6 +266,7 @@ INDEXES: Mapping[str, tuple[Index, ...]] = {
         (("customer_id", 1), ("created_at", 1), ("_id", 1)),
         (("status", 1), ("created_at", 1), ("_id", 1)),
     ),
+    "order_timeline": (),
     "customer_orders": (),
     "product_list": ((("status", 1), ("_id", 1)),),
     "stock_levels": ((("available", 1), ("_id", 1)),),
@@ -293,6 +307,11 @@ def payment(total: int, sums: PaymentSums | None) -> str:
     if sums["authorised_minor"]:
         return "AUTHORISED" if sums["authorised_minor"] >= total else "PARTIALLY_AUTHORISED"
     return "VOIDED" if sums["voided"] else "FAILED" if sums["failed"] else "UNPAID"
+
+
+def timeline_key(order_id: str, revision: int) -> str:
+    """In the order of the revisions, of which there are fewer than 10^12."""
+    return f"{order_id}:{revision:012d}"
 
 
 def discount_row(e: DiscountApplied) -> DiscountRow:

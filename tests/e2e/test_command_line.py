@@ -239,6 +239,13 @@ def test_parts_are_cancelled_and_come_back(line: Line) -> None:
     assert "cancelled, 1 of fig: -1.00 EUR, still too many" in shown
     assert "return r2: received, 1 of fig, 1 of fig: sour" in shown
     assert "Rings twice" in shown
+    told = line("orders", "timeline", order_id, "--token", token["consistency_token"], "--json")["entries"]
+    assert [(x["step"], x["subject_id"], x["units"]) for x in told][-3:] == [
+        ("ReturnRequested", "r2", "3"),
+        ("ReturnApproved", "r2", "0"),
+        ("ReturnReceived", "r2", "2"),
+    ]
+    assert "OrderConfirmed" in line("orders", "timeline", order_id)
     diff = line("orders", "diff", order_id, "--json")["changes"]
     assert "returns[r2].stage" in {change["path"] for change in diff}
     assert line("verify", "--json")["differences"] == 0
@@ -283,7 +290,8 @@ def test_verify_finds_a_document_that_somebody_changed(line: Line, up: dict[str,
 def test_every_view_is_shown_with_its_position(line: Line) -> None:
     views = line("projections", "list", "--json")["projections"]
     assert [view["view"] for view in views] == [
-        "customer_orders", "order_detail", "order_list", "product_list", "sales_daily", "stock_levels", "user_detail",
+        "customer_orders", "order_detail", "order_list", "order_timeline", "process_status", "product_list",
+        "sales_daily", "stock_levels", "user_detail",
     ]  # fmt: skip
     assert all(view["status"] == "PROJECTION_STATUS_LIVE" for view in views)
 

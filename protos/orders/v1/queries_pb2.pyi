@@ -415,6 +415,114 @@ class GetOrderHistoryResponse(google.protobuf.message.Message):
 Global___GetOrderHistoryResponse: typing_extensions.TypeAlias = GetOrderHistoryResponse
 
 @typing.final
+class GetOrderTimelineRequest(google.protobuf.message.Message):
+    """GetOrderTimelineRequest names an order and a page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """page_size is the number of rows wanted; 0: 50; above 1000: 1000."""
+    page_token: builtins.str
+    """page_token is the last reply's next_page_token; only valid for the same query."""
+    order_id: builtins.str
+    """order_id is a UUID."""
+    consistency_token: builtins.str
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        order_id: builtins.str = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+Global___GetOrderTimelineRequest: typing_extensions.TypeAlias = GetOrderTimelineRequest
+
+@typing.final
+class GetOrderTimelineResponse(google.protobuf.message.Message):
+    """GetOrderTimelineResponse is one page of what happened."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    FRESHNESS_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """next_page_token asks for the next page; empty: this was the last."""
+    @property
+    def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TimelineEntry]:
+        """entries are the steps, oldest first."""
+
+    @property
+    def freshness(self) -> protos.common.v1.types_pb2.Freshness:
+        """freshness says how current the answer is."""
+
+    def __init__(
+        self,
+        *,
+        entries: collections.abc.Iterable[Global___TimelineEntry] | None = ...,
+        next_page_token: builtins.str = ...,
+        freshness: protos.common.v1.types_pb2.Freshness | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["entries", b"entries", "freshness", b"freshness", "next_page_token", b"next_page_token"]) -> None: ...
+
+Global___GetOrderTimelineResponse: typing_extensions.TypeAlias = GetOrderTimelineResponse
+
+@typing.final
+class TimelineEntry(google.protobuf.message.Message):
+    """TimelineEntry is one step in the life of an order."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    STEP_FIELD_NUMBER: builtins.int
+    SUBJECT_ID_FIELD_NUMBER: builtins.int
+    UNITS_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    TEXT_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is the event's place in the order's stream, from 0."""
+    step: builtins.str
+    """step is what happened: the name of the event without a version, like "PaymentCaptured"."""
+    subject_id: builtins.str
+    """subject_id is the id of the line, parcel, return, discount, payment or note it is about; empty: the order."""
+    units: builtins.int
+    """units are how many units it is about, in units of sale; 0 if that is not the point."""
+    text: builtins.str
+    """text is what was said: a reason, a carrier and its number, a name, a note."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is how much it is about; for an added line the price of one unit; unset if that is not the point."""
+
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        step: builtins.str = ...,
+        subject_id: builtins.str = ...,
+        units: builtins.int = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        text: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "revision", b"revision", "step", b"step", "subject_id", b"subject_id", "text", b"text", "units", b"units"]) -> None: ...
+
+Global___TimelineEntry: typing_extensions.TypeAlias = TimelineEntry
+
+@typing.final
 class HistoryEntry(google.protobuf.message.Message):
     """HistoryEntry is one event with who, when and why."""
 

@@ -60,6 +60,11 @@ class OrderQueryServiceStub(object):
                 request_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderHistoryRequest.SerializeToString,
                 response_deserializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderHistoryResponse.FromString,
                 _registered_method=True)
+        self.GetOrderTimeline = channel.unary_unary(
+                '/orders.v1.OrderQueryService/GetOrderTimeline',
+                request_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderTimelineRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderTimelineResponse.FromString,
+                _registered_method=True)
         self.GetSalesDaily = channel.unary_unary(
                 '/orders.v1.OrderQueryService/GetSalesDaily',
                 request_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetSalesDailyRequest.SerializeToString,
@@ -106,6 +111,13 @@ class OrderQueryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetOrderTimeline(self, request, context):
+        """GetOrderTimeline returns what happened to an order as people tell it, oldest first; or NOT_FOUND ORDER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetSalesDaily(self, request, context):
         """GetSalesDaily returns what was placed and cancelled, a row a day and currency, by the day of placing (UTC).
         """
@@ -140,6 +152,11 @@ def add_OrderQueryServiceServicer_to_server(servicer, server):
                     servicer.GetOrderHistory,
                     request_deserializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderHistoryRequest.FromString,
                     response_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderHistoryResponse.SerializeToString,
+            ),
+            'GetOrderTimeline': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOrderTimeline,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderTimelineRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderTimelineResponse.SerializeToString,
             ),
             'GetSalesDaily': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSalesDaily,
@@ -283,6 +300,33 @@ class OrderQueryService(object):
             '/orders.v1.OrderQueryService/GetOrderHistory',
             protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderHistoryRequest.SerializeToString,
             protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOrderTimeline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderQueryService/GetOrderTimeline',
+            protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderTimelineRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderTimelineResponse.FromString,
             options,
             channel_credentials,
             insecure,

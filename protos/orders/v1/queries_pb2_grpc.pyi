@@ -105,6 +105,22 @@ _OrderQueryServiceGetOrderHistoryType = typing_extensions.TypeVar(
     ],
 )
 
+_OrderQueryServiceGetOrderTimelineType = typing_extensions.TypeVar(
+    '_OrderQueryServiceGetOrderTimelineType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.queries_pb2.GetOrderTimelineRequest,
+        protos.orders.v1.queries_pb2.GetOrderTimelineResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.queries_pb2.GetOrderTimelineRequest,
+        protos.orders.v1.queries_pb2.GetOrderTimelineResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.queries_pb2.GetOrderTimelineRequest,
+        protos.orders.v1.queries_pb2.GetOrderTimelineResponse,
+    ],
+)
+
 _OrderQueryServiceGetSalesDailyType = typing_extensions.TypeVar(
     '_OrderQueryServiceGetSalesDailyType',
     grpc.UnaryUnaryMultiCallable[
@@ -121,7 +137,7 @@ _OrderQueryServiceGetSalesDailyType = typing_extensions.TypeVar(
     ],
 )
 
-class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _OrderQueryServiceDiffOrderType, _OrderQueryServiceListOrdersType, _OrderQueryServiceGetCustomerOrdersType, _OrderQueryServiceGetOrderHistoryType, _OrderQueryServiceGetSalesDailyType]):
+class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _OrderQueryServiceDiffOrderType, _OrderQueryServiceListOrdersType, _OrderQueryServiceGetCustomerOrdersType, _OrderQueryServiceGetOrderHistoryType, _OrderQueryServiceGetOrderTimelineType, _OrderQueryServiceGetSalesDailyType]):
     """OrderQueryService answers from the views, and about history from the log."""
 
     @typing.overload
@@ -145,6 +161,10 @@ class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _Orde
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.queries_pb2.GetOrderHistoryRequest,
             protos.orders.v1.queries_pb2.GetOrderHistoryResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.queries_pb2.GetOrderTimelineRequest,
+            protos.orders.v1.queries_pb2.GetOrderTimelineResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.queries_pb2.GetSalesDailyRequest,
@@ -175,6 +195,10 @@ class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _Orde
             protos.orders.v1.queries_pb2.GetOrderHistoryResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.queries_pb2.GetOrderTimelineRequest,
+            protos.orders.v1.queries_pb2.GetOrderTimelineResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             protos.orders.v1.queries_pb2.GetSalesDailyRequest,
             protos.orders.v1.queries_pb2.GetSalesDailyResponse,
         ],
@@ -194,6 +218,9 @@ class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _Orde
 
     GetOrderHistory: _OrderQueryServiceGetOrderHistoryType
     """GetOrderHistory returns every event of an order, from the log, oldest first."""
+
+    GetOrderTimeline: _OrderQueryServiceGetOrderTimelineType
+    """GetOrderTimeline returns what happened to an order as people tell it, oldest first; or NOT_FOUND ORDER_NOT_FOUND."""
 
     GetSalesDaily: _OrderQueryServiceGetSalesDailyType
     """GetSalesDaily returns what was placed and cancelled, a row a day and currency, by the day of placing (UTC)."""
@@ -218,6 +245,10 @@ OrderQueryServiceAsyncStub: typing_extensions.TypeAlias = OrderQueryServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         protos.orders.v1.queries_pb2.GetOrderHistoryRequest,
         protos.orders.v1.queries_pb2.GetOrderHistoryResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.queries_pb2.GetOrderTimelineRequest,
+        protos.orders.v1.queries_pb2.GetOrderTimelineResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         protos.orders.v1.queries_pb2.GetSalesDailyRequest,
@@ -267,6 +298,14 @@ class OrderQueryServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.queries_pb2.GetOrderHistoryResponse, collections.abc.Awaitable[protos.orders.v1.queries_pb2.GetOrderHistoryResponse]]:
         """GetOrderHistory returns every event of an order, from the log, oldest first."""
+
+    @abc.abstractmethod
+    def GetOrderTimeline(
+        self,
+        request: protos.orders.v1.queries_pb2.GetOrderTimelineRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.queries_pb2.GetOrderTimelineResponse, collections.abc.Awaitable[protos.orders.v1.queries_pb2.GetOrderTimelineResponse]]:
+        """GetOrderTimeline returns what happened to an order as people tell it, oldest first; or NOT_FOUND ORDER_NOT_FOUND."""
 
     @abc.abstractmethod
     def GetSalesDaily(

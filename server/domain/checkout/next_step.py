@@ -164,7 +164,9 @@ def _fulfil(order: Confirmed | Completed, checkout: Running) -> Step | Wait:
         return Wait(what="nothing") if checkout.outcome else End(outcome=order.status)
     if remaining_units(order) > delivered_quantities(order).total():
         return Wait(what="shipments")
-    return Wait(what="returns") if open_returns(order) else Complete()
+    if open_returns(order):
+        return Wait(what="returns")
+    return Wait(what="the hold to be released") if order.held else Complete()
 
 
 def _trim(order: Committed, checkout: Running) -> Step | None:

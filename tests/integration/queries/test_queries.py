@@ -97,6 +97,23 @@ async def test_a_customer_and_a_day_add_up(client: OrderstreamClient) -> None:
     assert sum(day.orders_cancelled for day in days) >= 1
 
 
+async def test_a_timeline_tells_every_step_in_pages(client: OrderstreamClient) -> None:
+    _, [order_id], token = await orders(client, 1)
+    pages = [
+        page
+        async for page in client.orders.pages(
+            "GetOrderTimeline", order_id=order_id, page_size=3, consistency_token=token
+        )
+    ]
+    assert [[entry.step for entry in page.entries] for page in pages] == [
+        ["OrderCreated", "LineAdded", "ShippingAddressChanged"],
+        ["OrderPlaced"],
+    ]
+    assert pages[1].entries[0].amount.amount_minor == 700
+    with pytest.raises(errors.NotFound):
+        await client.orders.GetOrderTimeline(order_id=fresh_id())
+
+
 async def test_history_tells_every_event_with_who_when_and_why(client: OrderstreamClient) -> None:
     _, [order_id], _ = await orders(client, 1)
     entries = [

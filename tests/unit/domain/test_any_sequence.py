@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from server.domain.order import ORDER
 from server.domain.order.commands import CreateOrder
@@ -33,6 +34,8 @@ from server.domain.order.state import (
     returned_quantities,
 )
 from server.domain.rejection import Rejected
+from server.eventstore.registry import BY_EVENT
+from tests.support.events import EXAMPLES
 from tests.support.sequences import BEGINNINGS, lived, sequences
 
 
@@ -88,6 +91,13 @@ def test_what_is_cancelled_and_what_comes_back_is_worth_what_it_cost_and_no_unit
         assert worth[line_id] <= net_of(line)
         if units[line_id] == line.quantity:
             assert worth[line_id] == net_of(line)
+
+
+@given(sequences(), st.sampled_from([event for event in EXAMPLES if BY_EVENT[type(event)].category == "order"]))
+@settings(max_examples=150)
+def test_an_event_that_no_order_would_decide_breaks_none(sequence: list[Any], event: Any) -> None:
+    state = ORDER.fold(lived(sequence))
+    assert isinstance(ORDER.evolve(state, event), Order)
 
 
 def test_every_beginning_is_a_life_without_a_refusal() -> None:

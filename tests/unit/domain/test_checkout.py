@@ -263,6 +263,7 @@ class TestFulfilment:
         assert after(sent, *process).waits() == "shipments"
         arrived = (*sent, orders.delivered("s1"))
         after(arrived, *process).comes(Complete())
+        assert after((*arrived, orders.held()), *process).waits() == "the hold to be released"
         after((*arrived, orders.completed()), *process).comes(End(outcome="COMPLETED"))
 
     def test_an_open_return_is_waited_for(self) -> None:

@@ -10,6 +10,7 @@ from projections.views import VIEWS
 from projections.views.customer_orders import customer_orders
 from projections.views.order_detail import order_detail
 from projections.views.order_list import order_list
+from projections.views.order_timeline import STEPS, order_timeline
 from projections.views.product_list import product_list
 from projections.views.sales_daily import sales_daily
 from projections.views.stock_levels import stock_levels
@@ -45,8 +46,9 @@ from server.domain.user.events import (
 )
 from server.eventstore.registry import ROWS
 from server.queries import FOLLOWS
-from server.queries.replies import order, order_summary, user
+from server.queries.replies import order, order_summary, timeline_entry, user
 from server.readmodel.documents import INDEXES, to_micros
+from tests.support.events import EXAMPLES
 from tests.support.orders import (
     ANN,
     HOME,
@@ -318,6 +320,35 @@ class TestOrderList:
         edited = (created(), line_added("tea"), line_added("milk"), quantity_changed("tea", 5), line_removed("milk"))
         row = {"_id": ORDER_ID, **fold(order_list, edited)[ORDER_ID]}
         assert (order_summary(row).total.amount_minor, order_summary(row).line_count) == (1750, 1)
+
+
+class TestOrderTimeline:
+    def test_every_event_of_an_order_is_told(self) -> None:
+        assert set(STEPS) == {row.event for row in ROWS if row.category == "order"}
+        for example in EXAMPLES:
+            if type(example) in STEPS:
+                [row] = fold(order_timeline, (example,)).values()
+                assert timeline_entry(row).step == type(example).__name__
+
+    def test_steps_stand_in_the_order_in_which_they_were_taken(self) -> None:
+        told = fold(order_timeline, (*PLACED, *(noted(f"n{n}") for n in range(100))))
+        assert [row["revision"] for _, row in sorted(told.items())] == list(range(104))
+
+    def test_a_step_tells_what_it_is_about(self) -> None:
+        events = (*SHIPPED, authorised("a1", 700), cancelled(reason="too late"))
+        told = [timeline_entry(row) for row in fold(order_timeline, events).values()]
+        assert [(x.step, x.subject_id, x.units, x.amount.amount_minor, x.text) for x in told] == [
+            ("OrderCreated", "", 0, 0, ""),
+            ("LineAdded", "tea", 2, 350, "Tea"),
+            ("ShippingAddressChanged", "", 0, 0, "Ghent, BE"),
+            ("OrderPlaced", "", 2, 700, ""),
+            ("OrderConfirmed", "", 0, 0, ""),
+            ("ShipmentCreated", "s1", 1, 0, ""),
+            ("ShipmentDispatched", "s1", 0, 0, "bpost 42"),
+            ("PaymentAuthorised", "a1", 0, 700, ""),
+            ("OrderCancelled", "", 2, 700, "too late"),
+        ]
+        assert [x.HasField("amount") for x in told][:2] == [False, True]
 
 
 class TestCustomerOrders:
