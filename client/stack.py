@@ -131,6 +131,7 @@ class Stack:
             **{
                 role: self.members[role].ready["address"]
                 for role in ("commands", "queries", "projections", "processes")
+                if role in self.members
             }
         )
 
@@ -150,10 +151,13 @@ class Stack:
 
 
 @asynccontextmanager
-async def stack(data: Path, ports: Mapping[str, int] = ANY_PORTS, *, payments: str = "") -> AsyncIterator[Stack]:
+async def stack(
+    data: Path, ports: Mapping[str, int] = ANY_PORTS, *, processes: bool = True, payments: str = ""
+) -> AsyncIterator[Stack]:
     """Run everything on a data directory; embedded stores unless connection strings are configured.
 
-    `payments` is the setting for the payment provider; without it, that of the environment.
+    Without `processes` nothing happens to an order by itself. `payments` is the setting for the payment provider;
+    without it, that of the environment.
 
     Raises `StackError` if something does not start.
     """
@@ -186,8 +190,9 @@ async def stack(data: Path, ports: Mapping[str, int] = ANY_PORTS, *, payments: s
         await start("commands", "server", "commands", environment=uris)
         await start("projections", "projections", environment=uris)
         await start("queries", "server", "queries", environment=uris)
-        provider = {"ORDERSTREAM_PAYMENTS": payments} if payments else {}
-        await start("processes", "server", "processes", environment={**uris, **provider})
+        if processes:
+            provider = {"ORDERSTREAM_PAYMENTS": payments} if payments else {}
+            await start("processes", "server", "processes", environment={**uris, **provider})
         yield Stack(members)
 
 

@@ -42,6 +42,9 @@ def up(
     processes_port: int = DEFAULT_PORTS["processes"],
     eventstore_port: int = DEFAULT_PORTS["eventstore"],
     mongo_port: int = DEFAULT_PORTS["mongo"],
+    processes: Annotated[
+        bool, typer.Option(help="Whether orders are reserved, paid and confirmed by themselves, or by hand.")
+    ] = True,
 ) -> None:
     """Run the whole stack in this terminal; Ctrl-C drains and stops it. A port of 0 takes a free one.
 
@@ -56,17 +59,17 @@ def up(
         "mongo": mongo_port,
     }
     try:
-        asyncio.run(_up(data, ports))
+        asyncio.run(_up(data, ports, processes=processes))
     except StackError as error:
         complain(str(error), FAILED)
 
 
-async def _up(data: Path, ports: dict[str, int]) -> None:
+async def _up(data: Path, ports: dict[str, int], *, processes: bool) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     err.print(f"starting, with data in {data} …")
-    async with stack(data, ports) as running:
+    async with stack(data, ports, processes=processes) as running:
         rows = table("part", "address", "process")
         for name, member in running.members.items():
             rows.add_row(name, str(member.ready["address"]), str(member.pid))
