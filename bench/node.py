@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
@@ -24,6 +24,8 @@ class NullWriter(Writer):
     """All the rules, no store."""
 
     def begin(self) -> None: ...
+
+    def look_up(self, streams: Iterable[str]) -> None: ...
 
     def commit(self) -> list[Entry]:
         entries, self._new = self._new, []

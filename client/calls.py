@@ -17,6 +17,8 @@ from client.errors import from_rpc_error
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between tries
 WORTH_A_RETRY = {grpc.StatusCode.UNAVAILABLE}
 REASONS_WORTH_A_RETRY = {"CONTENTION"}
+REASONS_WORTH_A_RESUME = {"WATCH_TOO_SLOW", "TOO_MANY_WATCHES"}
+GIVE_UP_AFTER = 60.0  # seconds
 
 
 @dataclass(slots=True)
@@ -46,10 +48,8 @@ class Context:
     files: ClassVar[Mapping[str, FileDescriptor]]
 
     def __init__(self, caller: Caller) -> None:
-        self._methods: dict[str, _Unary | _Streaming] = {
-            method.name: _Streaming(channel, method, caller)
-            if method.server_streaming
-            else _Unary(channel, method, caller)
+        self._methods: dict[str, _Method] = {
+            method.name: _kind(method)(channel, method, caller)
             for channel, method in (
                 (caller.channels[role], method)
                 for role, file in self.files.items()
@@ -119,6 +119,45 @@ class _Unary(_Method):
                 return reply
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
             pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _kind(method: MethodDescriptor) -> type[_Method]:
+    if not method.server_streaming:
+        return _Unary
+    return _Watching if "resume_token" in method.input_type.fields_by_name else _Streaming
+
+
+class _Watching(_Method):
+    async def __call__(self, *, deadline: float | None = None, **fields: Any) -> AsyncIterator[Any]:
+        """The messages as they come, resumed by itself where the connection or the server ends it.
+
+        Raises a leaf of `OrderstreamError`; one that a server elsewhere or later would not have, only after
+        `GIVE_UP_AFTER` seconds without any message. No deadline unless one is given. A second snapshot may come: what
+        was held before is void then.
+        """
+        request = self._build(fields)
+        until = None if deadline is None else time.monotonic() + deadline
+        alive, pause = time.monotonic(), FIRST_PAUSE
+        while True:
+            call = self._call(request, timeout=_left(until), metadata=self._headers)
+            try:
+                async for message in call:
+                    alive, pause = time.monotonic(), FIRST_PAUSE
+                    request.resume_token = message.resume_token or request.resume_token
+                    yield message
+            except grpc.aio.AioRpcError as error:
+                failure = from_rpc_error(error)
+                worth_it = failure.code in WORTH_A_RETRY or failure.reason in REASONS_WORTH_A_RESUME
+                if not worth_it or time.monotonic() - alive > GIVE_UP_AFTER:
+                    raise failure from error
+            finally:
+                call.cancel()
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _left(until: float | None) -> float | None:
+    return None if until is None else max(0.001, until - time.monotonic())
 
 
 class _Streaming(_Method):

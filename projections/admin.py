@@ -3,15 +3,17 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import NoReturn
 
 import structlog
 from google.protobuf import timestamp_pb2
 
-from projections.acts import Acts
+from projections.acts import Act, Acts
 from projections.answering import Context, actor_of, answering, refuse
-from projections.changes import Changes, GenerationUnavailable
+from projections.changes import MOST_REASON, Changes, GenerationUnavailable
 from projections.failure import ParkedStream
+from projections.lag import is_stalled, lag_of
 from projections.progress import Superseded, progress, until_the_end
 from projections.runner import Status
 from projections.snapshots import SnapshotVerifier
@@ -20,13 +22,15 @@ from projections.verify import Progress, Result, Verifier, to_json
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceServicer
 from server.failures import InvalidRequest, NotFound
+from server.readmodel.log import Log
 from server.readmodel.pointer import Outcome, Pointer
 from server.readmodel.state import Checkpoint, ViewState, now_micros
 
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 SERVICE = "operations.v1.ProjectionService"
 MOST_LISTED = 20
+MOVING = (Status.CATCHING_UP, Status.LIVE, Status.FAILING, Status.STOPPED, Status.STANDBY)
 MOST = 1_000  # streams or acts in one reply
 NOTICED_WITHIN = 2.0  # seconds
 
@@ -43,8 +47,10 @@ class ProjectionAdmin(ProjectionServiceServicer):
         snapshots: SnapshotVerifier,
         changes: Changes,
         acts: Acts,
+        log: Log,
     ) -> None:
         self._acts = acts
+        self._log = log
         self._supervisors: Mapping[str, Supervisor] = {one.view.name: one for one in supervisors}
         self._state = state
         self._verifier = verifier
@@ -64,20 +70,28 @@ class ProjectionAdmin(ProjectionServiceServicer):
 
     async def PauseProjection(self, request: pb.PauseProjectionRequest, context: Context) -> pb.PauseProjectionResponse:
         view = await self._named(request.view, context)
-        async with answering(context):
+        async with answering(context), self._acting("PauseProjection", request, context):
             await self._state.pause(request.view)
             await _at_rest(view)
-            log.warning("view paused", view=request.view)
             return pb.PauseProjectionResponse(projection=await self._tell(view))
 
     async def ResumeProjection(
         self, request: pb.ResumeProjectionRequest, context: Context
     ) -> pb.ResumeProjectionResponse:
         view = await self._named(request.view, context)
-        async with answering(context):
+        async with answering(context), self._acting("ResumeProjection", request, context):
             await self._state.resume(request.view)
-            log.warning("view resumed", view=request.view)
             return pb.ResumeProjectionResponse(projection=await self._tell(view))
+
+    def _acting(
+        self, act: str, request: pb.PauseProjectionRequest | pb.ResumeProjectionRequest, context: Context
+    ) -> AbstractAsyncContextManager[None]:
+        """On the record. Raises `InvalidRequest` for a reason that is too long."""
+        if len(request.reason) > MOST_REASON:
+            raise InvalidRequest({"reason": f"must be at most {MOST_REASON} characters"})
+        return self._acts.acting(
+            Act(act=act, subject=request.view, actor=actor_of(context), reason=request.reason.strip())
+        )
 
     async def PlanProjection(self, request: pb.PlanProjectionRequest, context: Context) -> pb.PlanProjectionResponse:
         view = await self._named(request.change.view, context)
@@ -142,24 +156,50 @@ class ProjectionAdmin(ProjectionServiceServicer):
         self, request: pb.VerifyProjectionsRequest, context: Context
     ) -> AsyncIterator[pb.VerifyProjectionsResponse]:
         names = request.views or sorted(self._supervisors)
-        views = [(await self._named(name, context)).view for name in names]
-        if request.max_differences < 0:
-            await refuse(context, InvalidRequest({"max_differences": "must not be negative"}))
+        for name in names:
+            await self._named(name, context)
+        for field in ("max_differences", "sample"):
+            if getattr(request, field) < 0:
+                await refuse(context, InvalidRequest({field: "must not be negative"}))
         async with answering(context):
-            async for message in self._verifier.verify(views, request.max_differences or MOST_LISTED):
+            if request.heal:
+                subject = request.views[0] if len(request.views) == 1 else ""
+                act = Act(act="VerifyProjections", subject=subject, actor=actor_of(context), reason="heal what differs")
+                async with self._acts.acting(act):
+                    pass  # what it does is told document by document, and folding anew harms nothing
+            async for message in self._checked(names, request):
+                if isinstance(message, Result) and request.heal:
+                    message.healed = await self._changes.heal(self._supervisors[message.view].view, message.keys)
                 yield _told(message)
-            if not request.views:
+            if not request.views and not request.sample:
                 found = await self._snapshots.verify(request.max_differences or MOST_LISTED)
                 yield pb.VerifyProjectionsResponse(snapshots=_verdict(found))
+
+    async def _checked(
+        self, names: Sequence[str], request: pb.VerifyProjectionsRequest
+    ) -> AsyncIterator[Progress | Result]:
+        most = request.max_differences or MOST_LISTED
+        views = [self._supervisors[name] for name in names]
+        if not request.sample:
+            async for message in self._verifier.verify([one.view for one in views], most):
+                yield message
+        for one in views if request.sample else ():
+            sampler = one.sampler()
+            if sampler is not None:
+                yield await sampler.check(request.sample, most)
 
     async def _tell(self, view: Supervisor) -> pb.Projection:
         name = view.view.name
         pointer = await self._state.pointers.get(name)
         checkpoint = await self._state.of_generation(pointer, pointer.generation)
         lease = await self._state.lease(name, pointer.generation)
+        lag = await lag_of(self._log, view.view, checkpoint)
+        status = _status(view, pointer, checkpoint)
+        if status in MOVING and is_stalled(checkpoint, lag, view.stalled_after):
+            status = Status.STALLED
         return pb.Projection(
             view=name,
-            status=pb.ProjectionStatus.Value(f"PROJECTION_STATUS_{_status(view, pointer, checkpoint)}"),
+            status=pb.ProjectionStatus.Value(f"PROJECTION_STATUS_{status}"),
             position=checkpoint.vouched if checkpoint else 0,
             head=await self._verifier.head(view.view),
             lag_ms=lag_ms(checkpoint),
@@ -173,6 +213,12 @@ class ProjectionAdmin(ProjectionServiceServicer):
             kept_generation=pointer.kept.generation if pointer.kept else 0,
             kept_until=_timestamp(pointer.kept.until) if pointer.kept else None,
             rebuild=await progress(self._state, pointer),
+            lag_events=lag.events,
+            lag_seconds=lag.seconds,
+            events_per_second=view.events_per_second,
+            partitions=pointer.how(pointer.generation).partitions,
+            differences=view.differences,
+            astray=checkpoint is not None and checkpoint.astray,
             code_changed=pointer.how(pointer.generation).code not in ("", view.code),
         )
 
@@ -194,8 +240,8 @@ def lag_ms(checkpoint: Checkpoint | None) -> int:
 
 
 def healthy(view: Supervisor) -> bool:
-    """A view that reads, follows, stands by or was paused on purpose is; one that fails or has stopped is not."""
-    return view.status in (Status.CATCHING_UP, Status.LIVE, Status.STANDBY, Status.PAUSED)
+    """A view that reads, follows, stands by or was paused on purpose is; one that fails, stalls or has ended is not."""
+    return not view.stalled and view.status in (Status.CATCHING_UP, Status.LIVE, Status.STANDBY, Status.PAUSED)
 
 
 async def _at_rest(view: Supervisor) -> None:
@@ -221,6 +267,8 @@ def _verdict(found: Result) -> pb.VerifyResult:
         checkpoint=found.checkpoint,
         differences=found.differences,
         streams=found.streams,
+        healed=found.healed,
+        parked=found.parked,
         listed=[
             pb.Difference(key=x.key, field=x.field, expected_json=to_json(x.expected), actual_json=to_json(x.actual))
             for x in found.listed

@@ -68,6 +68,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
             snapshots=snapshots,
             changes=changes,
             acts=acts,
+            log=Log(client),
         )
         add_ProjectionServiceServicer_to_server(views, server)
         groups = subscriptions.SubscriptionAdmin(Groups(client), acts)

@@ -13,6 +13,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
 from projections.failure import Parked, ParkingLot, parked
+from projections.hanging import called
 from projections.view import View
 from server.eventstore import codec
 from server.eventstore.codec import UnknownEventType
@@ -162,7 +163,7 @@ class Applier:
             handled = self._view.handler(recorded)
             assert handled is not None, "it was decoded because it is handled"
             try:
-                body = handled[1](None if document is None else document.body, recorded)
+                body = called(handled[1], None if document is None else document.body, recorded)
             except Exception as error:  # noqa: BLE001  # whatever it is, it parks this stream only
                 self._park(event, error, waiting, parking)
                 continue

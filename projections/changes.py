@@ -5,7 +5,7 @@ One row for each action. A plan depends on which generations there are, and on w
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,8 @@ FRESH_WITHIN = 5.0  # seconds that a kept generation has to come as far as the l
 LOOK_EVERY = 0.05  # seconds
 MOST_REASON = 500
 MOST_TOLD = 10  # parked streams in a plan
+MOST_HEALED = 500  # documents in one go
+HEALED_WITHIN = 60.0  # seconds
 DONE_WITHIN = 5.0  # seconds that a call waits for what it asked of the owner
 
 
@@ -361,6 +363,7 @@ class Changes:
         *,
         streams: tuple[str, ...] = (),
         keys: tuple[str, ...] = (),
+        within: float | None = None,
     ) -> Outcome:
         """Of whoever owns the view: in every generation for streams, in the live one for keys."""
         generations = pointer.followed() if streams else (pointer.generation,)
@@ -380,7 +383,16 @@ class Changes:
         requests = [one for one in requests if one.streams or one.keys]
         await self._requests.ask(requests)
         live = [one.id for one in requests if one.generation == pointer.generation]
-        return await self._requests.answered(live, DONE_WITHIN)
+        return await self._requests.answered(live, DONE_WITHIN if within is None else within)
+
+    async def heal(self, view: View[Any], keys: Collection[str]) -> int:
+        """Make documents anew that differ from the log; how many were by now."""
+        pointer, healed, wanted = await self._state.pointers.get(view.name), 0, sorted(keys)
+        for start in range(0, len(wanted), MOST_HEALED):
+            some = tuple(wanted[start : start + MOST_HEALED])
+            done, _ = await self._ask(view, pointer, f"heal:{some[0]}", keys=some, within=HEALED_WITHIN)
+            healed += len(some) if done else 0
+        return healed
 
     # ------------------------------------------------------------------ helpers
 

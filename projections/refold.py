@@ -7,6 +7,7 @@ from typing import Any
 
 from esdbclient import RecordedEvent
 
+from projections.hanging import called
 from projections.view import View
 from server.eventstore import codec
 from server.eventstore.codec import UnknownEventType
@@ -92,7 +93,7 @@ class Refold:
             if handled is None or handled[0] not in self._keys:
                 return
             key, reduce = handled
-            self.bodies[key] = reduce(self.bodies.get(key), recorded)
+            self.bodies[key] = called(reduce, self.bodies.get(key), recorded)
         except UnknownEventType:
             return
         except Exception as error:

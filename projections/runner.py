@@ -43,6 +43,7 @@ RESTARTS = Counter("orderstream_projection_restarts_total", "Times it had to beg
 PARKED = Gauge("orderstream_projection_parked_streams", "Streams held back after a failing event.", ["view"])
 
 FIRST_PAUSE = 0.1  # seconds
+RATE_OVER = 5.0  # seconds
 
 
 class Astray(Exception):  # it names what happened
@@ -60,6 +61,7 @@ class Status(StrEnum):
     FAILING = "FAILING"
     STOPPED = "STOPPED"
     STANDBY = "STANDBY"
+    STALLED = "STALLED"
     PAUSED = "PAUSED"
 
 
@@ -105,6 +107,8 @@ class Runner:
         self._stranger = stranger
         self._errands: deque[Errand] = deque()
         self._beaten_at = 0.0
+        self.rate = 0.0  # events a second
+        self._counted, self._counted_from = 0, time.monotonic()
         self._stop = asyncio.Event()
         self._source: Source | None = None
         self._last_batch = 0.0
@@ -314,10 +318,19 @@ class Runner:
         await self._state.advance(after)
         self.checkpoint = after
         self.applied += len(events)
+        self._measure(len(events))
         self.parked_streams = len(lot.first)
         POSITION.labels(self.view.name).set(after.position)
         APPLIED.labels(self.view.name).inc(len(events))
         PARKED.labels(self.view.name).set(self.parked_streams)
+
+    def _measure(self, events: int) -> None:
+        """The rate over the last seconds, taken every few of them."""
+        self._counted += events
+        seconds = time.monotonic() - self._counted_from
+        if seconds >= RATE_OVER:
+            self.rate = self._counted / seconds
+            self._counted, self._counted_from = 0, time.monotonic()
 
     async def _listen(self, position: int) -> int:
         """Nothing has come for a while: ask the log whether that is so. The position up to which it is.

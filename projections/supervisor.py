@@ -17,16 +17,19 @@ from esdbclient.exceptions import EventStoreDBClientException
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
+from projections import metrics
 from projections.acts import Acts
 from projections.code import stamp
 from projections.config import Settings
+from projections.lag import NO_LAG, is_stalled, lag_of
 from projections.mend import Mender
 from projections.pace import Pace
 from projections.rebuild import Rebuild, Superseded
 from projections.removal import remove
 from projections.requests import FAILED, Request, Requests
 from projections.runner import Runner, Status
-from projections.verify import Verifier
+from projections.sampling import Sampler
+from projections.verify import Result, Verifier
 from projections.view import View
 from server.failures import ServiceFailure
 from server.readmodel.log import Log
@@ -60,7 +63,15 @@ class Supervisor:
         self._side: dict[str, asyncio.Task[None]] = {}
         self._requests = Requests(database)
         self._mender = Mender(view, database, Log(client))
+        self._log = Log(client)
+        self._verifier = Verifier(client, database)
+        self._sampler = self.sampler()
         self._served = -1
+        self._measured_at = 0.0
+        self._audited_at = time.monotonic()
+        self.lag = NO_LAG
+        self.stalled = False
+        self.differences = 0
         self._leaving_since: dict[int, float] = {}
         self._stop = asyncio.Event()
         self._nudged = asyncio.Event()
@@ -81,6 +92,15 @@ class Supervisor:
     @property
     def applied(self) -> int:
         return sum(runner.applied for runner in self.live)
+
+    @property
+    def events_per_second(self) -> float:
+        """Of late, in this process."""
+        return sum(runner.rate for runner in self.live)
+
+    @property
+    def stalled_after(self) -> float:
+        return self._settings.stalled_after
 
     @property
     def last_error(self) -> str:
@@ -137,6 +157,7 @@ class Supervisor:
             await self._state.pointers.change(self.view.name, lambda now: _expired(now, kept.generation))
         self._leave(pointer)
         await self._serve(pointer)
+        self._now_and_then(pointer)
 
     async def _stamped(self, pointer: Pointer) -> Pointer:
         """The first generation is made by whoever comes first."""
@@ -206,6 +227,61 @@ class Supervisor:
             return not self._strange(pointer, building.generation)
         runner = self.runner(building.generation)
         return runner is not None and runner.owns
+
+    def _now_and_then(self, pointer: Pointer) -> None:
+        """What the owner of the live generation does beside it."""
+        first, now = self.runner(pointer.generation), time.monotonic()
+        if first is None or not first.owns:
+            self.lag, self.stalled = NO_LAG, False
+            return
+        if now - self._measured_at >= self._settings.measure_every:
+            self._measured_at = now
+            self._beside("measurement", self._measure(pointer))
+        every = self._settings.verify_every if self.view.own_streams else self._settings.verify_wholly_every
+        if self._settings.verify_every and now - self._audited_at >= every and first.status is Status.LIVE:
+            self._audited_at = now
+            self._beside("audit", self._audit())
+
+    async def _measure(self, pointer: Pointer) -> None:
+        checkpoint = await self._state.of_generation(pointer, pointer.generation)
+        self.lag = await lag_of(self._log, self.view, checkpoint)
+        self.stalled = is_stalled(checkpoint, self.lag, self._settings.stalled_after)
+        building = pointer.building
+        filled = None if building is None else await self._state.of_generation(pointer, building.generation)
+        done = filled.events / max(building.total, filled.events, 1) if building and filled else 0.0
+        metrics.tell(self.view.name, self.lag, stalled=self.stalled, rebuilt=done)
+
+    async def _audit(self) -> None:
+        """Look at some documents, in time at all of them; a view whose documents share streams is folded as a whole."""
+        if self._sampler is not None:
+            result = await self._sampler.check(self._settings.verify_documents)
+        else:
+            verifying = self._verifier.verify([self.view])
+            [result] = [message async for message in verifying if isinstance(message, Result)]
+        metrics.VERIFIED.labels(self.view.name).inc(result.documents)
+        wrong = len(result.keys)
+        if not wrong:
+            return
+        self.differences += wrong
+        metrics.DIFFERENCES.labels(self.view.name).inc(wrong)
+        for found in result.listed:
+            log.error("document differs", view=self.view.name, key=found.key, field=found.field)
+        if self._settings.heal:
+            await self._heal(sorted(result.keys))
+
+    async def _heal(self, keys: list[str]) -> None:
+        generation = self.pointer.generation
+        for part in range(self.pointer.how(generation).partitions):
+            runner = self.runner(generation, part)
+            if runner is not None and runner.owns:
+                own = tuple(key for key in keys if runner.share.has(key))
+                request = Request(id="", view=self.view.name, generation=generation, part=part, keys=own)
+                state, told = await self._mender.mend(runner, request)
+                log.warning("healed", view=self.view.name, state=state, told=told)
+
+    def sampler(self) -> Sampler | None:
+        """None for a view whose documents share streams."""
+        return Sampler(self.view, self._client, self._database) if self.view.own_streams else None
 
     async def _serve(self, pointer: Pointer) -> None:
         """Do what operators have asked of the owner, if that is this process."""

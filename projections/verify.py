@@ -17,6 +17,7 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from projections.failure import Skips
+from projections.hanging import called
 from projections.view import View, stream_filter
 from server.eventstore import codec
 from server.eventstore.codec import UnknownEventType
@@ -55,7 +56,17 @@ class Result:
     checkpoint: int = 0
     differences: int = 0
     parked: int = 0
+    healed: int = 0
     listed: list[Difference] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)  # of the documents that differ
+
+    def differ(self, found: Difference, most: int, *, document: bool = True) -> None:
+        """One more; `document`: it can be mended by making that document anew."""
+        self.differences += 1
+        if document:
+            self.keys.add(found.key)
+        if len(self.listed) < most:
+            self.listed.append(found)
 
 
 @dataclass(slots=True)
@@ -83,15 +94,14 @@ class _Fold:
             if handled is None:
                 return
             key, reduce = handled
-            body = reduce(self.bodies.get(key), recorded)
+            body = called(reduce, self.bodies.get(key), recorded)
         except UnknownEventType:
             return
         except Exception as error:  # noqa: BLE001  # what fails here is parked in the view: one difference a stream
             self.stuck.add(event.stream_name)
             self.result.parked += 1
-            self.differ(
-                event.stream_name, f"revision {event.stream_position}", f"{type(error).__name__}: {error}", None
-            )
+            failed = f"{type(error).__name__}: {error}"
+            self.differ(event.stream_name, f"revision {event.stream_position}", failed, None, document=False)
             return
         self.result.events += 1
         self.bodies[key], self.positions[key] = body, recorded.position
@@ -101,18 +111,22 @@ class _Fold:
             self.compare(key, body, ahead[1])
 
     def compare(self, key: str, expected: Any, actual: Any) -> None:
-        if expected == actual:
-            return
-        if not isinstance(expected, dict) or not isinstance(actual, dict):
-            self.differ(key, "", expected, actual)
-            return
-        name = next(n for n in sorted(expected.keys() | actual.keys()) if expected.get(n) != actual.get(n))
-        self.differ(key, name, expected.get(name), actual.get(name))
+        found = difference(key, expected, actual)
+        if found is not None:
+            self.result.differ(found, self.most)
 
-    def differ(self, key: str, name: str, expected: Any, actual: Any) -> None:
-        self.result.differences += 1
-        if len(self.result.listed) < self.most:
-            self.result.listed.append(Difference(key, name, expected, actual))
+    def differ(self, key: str, name: str, expected: Any, actual: Any, *, document: bool = True) -> None:
+        self.result.differ(Difference(key, name, expected, actual), self.most, document=document)
+
+
+def difference(key: str, expected: Any, actual: Any) -> Difference | None:
+    """The first field that differs; None if none does."""
+    if expected == actual:
+        return None
+    if not isinstance(expected, dict) or not isinstance(actual, dict):
+        return Difference(key, "", expected, actual)
+    name = next(n for n in sorted(expected.keys() | actual.keys()) if expected.get(n) != actual.get(n))
+    return Difference(key, name, expected.get(name), actual.get(name))
 
 
 class Verifier:
@@ -153,7 +167,7 @@ class Verifier:
                 fold.differ(key, "position", fold.positions.get(key), position if actual else None)
             fold.result.streams = log.streams_of(fold.view)
             for stream, revision in log.gaps_of(fold.view):
-                fold.differ(stream, "revision", revision, None)
+                fold.differ(stream, "revision", revision, None, document=False)
             yield fold.result
 
     async def _compare(self, fold: _Fold, head: int, generation: int | None, since: int) -> None:
@@ -162,7 +176,7 @@ class Verifier:
         fold.result.checkpoint = await self._caught_up(fold.view, head, generation)
         end = await self._log.head()  # of everything: a checkpoint also moves over events of others
         if fold.result.checkpoint > end:
-            fold.differ("checkpoint", "position", f"at most {end}", fold.result.checkpoint)
+            fold.differ("checkpoint", "position", f"at most {end}", fold.result.checkpoint, document=False)
         seen = set()
         async for document in self._state.documents(name, generation).find({}):
             key, position = document.pop("_id"), document.pop("position")

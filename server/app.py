@@ -28,6 +28,8 @@ from server.processes.process import OrderProcess
 from server.processes.reconciler import Patience, Reconciler
 from server.processes.sender import Sender
 from server.queries import query_services
+from server.queries.watching.hub import Hub, Limits
+from server.readmodel.log import Log
 from server.rpc.interceptors import Edge
 
 log = structlog.get_logger()
@@ -43,11 +45,15 @@ PROBE_EVERY = 2.0  # seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What a role serves: names for health and the edge, how to register, and whether its store answers."""
+    """What a role serves: names for health and the edge, how to register, and whether its store answers.
+
+    `drain` ends the calls that would not end by themselves.
+    """
 
     services: tuple[str, ...]
     register: Callable[[grpc.aio.Server], None]
     probe: Callable[[], Awaitable[object]]
+    drain: Callable[[], None] = lambda: None
 
 
 @asynccontextmanager
@@ -81,17 +87,22 @@ async def queries(settings: Settings) -> AsyncIterator[Part]:
         settings.mongo_uri, serverSelectionTimeoutMS=3_000, tz_aware=True
     )
     try:
-        services = query_services(mongo[settings.mongo_database], client)
+        log = Log(client)
+        limits = Limits(settings.most_watches, settings.most_waiting_changes, settings.watch_heartbeat)
+        hub = Hub(client, log, limits)
+        services = query_services(mongo[settings.mongo_database], log, hub)
 
         def register(server: grpc.aio.Server) -> None:
             for _, add_to in services:
                 add_to(server)
 
-        yield Part(
-            services=tuple(name for name, _ in services),
-            register=register,
-            probe=lambda: mongo.admin.command("ping"),
-        )
+        async with hub.open():
+            yield Part(
+                services=tuple(name for name, _ in services),
+                register=register,
+                probe=lambda: mongo.admin.command("ping"),
+                drain=hub.drain,
+            )
     finally:
         await mongo.close()
         await client.close()
@@ -176,6 +187,7 @@ async def serving(role: str, settings: Settings, port: int) -> AsyncIterator[str
                 await watching
             await status.enter_graceful_shutdown()
             await asyncio.sleep(settings.drain_delay)
+            part.drain()
             await server.stop(settings.grace)
 
 

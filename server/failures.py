@@ -9,6 +9,10 @@ ServiceFailure
 ├── Contention              CONTENTION                            other writers won each of several tries
 ├── NotFound                …_NOT_FOUND                           a query for what the view does not hold
 ├── NotFreshEnough          NOT_FRESH_ENOUGH                      the view did not reach the token in time
+├── ResumeTokenInvalid      RESUME_TOKEN_INVALID                  malformed, of another watch, or ahead of the log
+├── WatchTooSlow            WATCH_TOO_SLOW                        more changes came than the client took; resume
+├── TooManyWatches          TOO_MANY_WATCHES                      as many watches as this process may serve
+├── Draining                SERVER_DRAINING                       this process stops; resume
 ├── DeadlinePassed          DEADLINE_EXCEEDED                     too late to start, or outcome unknown
 └── StoreUnavailable        STORE_UNAVAILABLE                     a store does not answer; try again
 """
@@ -110,6 +114,37 @@ class NotFreshEnough(ServiceFailure):
             wanted=wanted,
             position=position,
         )
+
+
+class ResumeTokenInvalid(ServiceFailure):
+    reason = "RESUME_TOKEN_INVALID"
+
+    def __init__(self) -> None:
+        super().__init__("resume_token does not belong to this watch; start again without one")
+
+
+class WatchTooSlow(ServiceFailure):
+    reason = "WATCH_TOO_SLOW"
+    retry_after = 0.1
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"more than {most} changes were waiting to be taken; resume with the last token", most=most)
+
+
+class TooManyWatches(ServiceFailure):
+    reason = "TOO_MANY_WATCHES"
+    retry_after = 1.0
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"this server serves {most} watches already; try another one", most=most)
+
+
+class Draining(ServiceFailure):
+    reason = "SERVER_DRAINING"
+    retry_after = 0.5
+
+    def __init__(self) -> None:
+        super().__init__("this server stops; resume with the last token")
 
 
 class DeadlinePassed(ServiceFailure):

@@ -14,13 +14,13 @@ from client.cli.output import UNAVAILABLE, complain
 
 events = typer.Typer(no_args_is_help=True, help="The log: what has happened, as it happens.")
 
-OURS = "(order|product|user)-.*"
+OURS = "(order|product|stock|user|useremail)-.*"
 
 
 @events.command("tail")
 def tail(
     stream: Annotated[str, typer.Option(help="Only this stream, like order-<uuid>.")] = "",
-    category: Annotated[str, typer.Option(help="Only streams of this category: order, product or user.")] = "",
+    category: Annotated[str, typer.Option(help="Only streams of this category: order, product, stock or user.")] = "",
     from_start: Annotated[
         bool, typer.Option("--from-start", help="History first; without it only what is new.")
     ] = False,

@@ -12,6 +12,7 @@ from client.cli.processes import processes
 from client.cli.projections import projections as projections_
 from client.cli.returns import returns
 from client.cli.subscriptions import subscriptions
+from client.cli.watch import watch
 from client.sdk import Addresses
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=output.__doc__)
@@ -48,6 +49,7 @@ app.command()(operate.health)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(
     operate.embedded
 )
+shop.orders.command("watch")(watch)
 app.add_typer(shop.orders, name="orders")
 app.add_typer(payments, name="payments")
 app.add_typer(returns, name="returns")

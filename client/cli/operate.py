@@ -217,18 +217,22 @@ def _tell(outcome: Outcome) -> None:
 # ------------------------------------------------------------------ verify
 
 
-COLUMNS = ("documents", "events", "streams", "checkpoint", "differences")
+COLUMNS = ("documents", "events", "streams", "checkpoint", "differences", "healed")
 SNAPSHOTS = "snapshots"
 
 
 def verify(
     view: Annotated[list[str] | None, typer.Option(help="Only this view; may be given again.")] = None,
+    sample: Annotated[
+        int, typer.Option(min=0, help="Only so many documents of each view that has a stream per document; 0: all.")
+    ] = 0,
+    heal: Annotated[bool, typer.Option("--heal", help="Make documents anew that differ.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fold the log again, compare it with every document of the views and with the snapshots. Exit code 1 if anything
-    differs."""
-    results: dict[str, VerifyResult] = call(lambda shop: _verify(shop, view or []))
-    differences = sum(result.differences for result in results.values())
+    differs and is not healed."""
+    results: dict[str, VerifyResult] = call(lambda shop: _verify(shop, view or [], sample, heal))
+    differences = sum(result.differences - result.healed for result in results.values())
     if as_json:
         told = {name: {column: getattr(x, column) for column in COLUMNS} for name, x in results.items()}
         snapshots = told.pop(SNAPSHOTS, None)
@@ -247,11 +251,11 @@ def verify(
         raise typer.Exit(FAILED)
 
 
-async def _verify(shop: OrderstreamClient, views: list[str]) -> dict[str, VerifyResult]:
+async def _verify(shop: OrderstreamClient, views: list[str], sample: int, heal: bool) -> dict[str, VerifyResult]:
     """By view, and at the end those of the snapshots."""
     results = {}
     with err.status("folding the log …") as status:
-        async for message in shop.operations.VerifyProjections(views=views):
+        async for message in shop.operations.VerifyProjections(views=views, sample=sample, heal=heal):
             match message.WhichOneof("message"):
                 case "progress":
                     status.update(f"folding the log … {message.progress.events:,} events")

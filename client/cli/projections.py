@@ -32,6 +32,7 @@ AllowParked = Annotated[
 
 NEW_GENERATION = ("rebuild", "reset")
 DECLINED = 1
+MOST_COUNTED = 1_000  # events that a view lacks; the server counts no further
 PATIENCE = 60.0  # seconds that the projection process may be away during a rebuild
 PAUSE = 0.5  # seconds
 
@@ -60,16 +61,16 @@ def get_projection(view: View, as_json: AsJson = False) -> None:
 
 
 @projections.command("pause")
-def pause(view: View, as_json: AsJson = False) -> None:
+def pause(view: View, why: Why = "", as_json: AsJson = False) -> None:
     """Stop a view in every process; queries go on answering from what it holds."""
-    reply = call(lambda shop: shop.operations.PauseProjection(view=view))
+    reply = call(lambda shop: shop.operations.PauseProjection(view=view, reason=why))
     _show_one(reply.projection, as_json=as_json)
 
 
 @projections.command("resume")
-def resume(view: View, as_json: AsJson = False) -> None:
+def resume(view: View, why: Why = "", as_json: AsJson = False) -> None:
     """Let a paused view go on from where it stopped."""
-    reply = call(lambda shop: shop.operations.ResumeProjection(view=view))
+    reply = call(lambda shop: shop.operations.ResumeProjection(view=view, reason=why))
     _show_one(reply.projection, as_json=as_json)
 
 
@@ -354,12 +355,16 @@ def _show_one(found: Any, *, as_json: bool) -> None:
 
 
 def _show(found: Any) -> None:
-    rows = table("view", "status", "gen", "position", "head", "lag (ms)", "parked", "owner", "rebuild", "last error")
+    rows = table(
+        "view", "status", "gen", "position", "lag", "behind", "rate", "parked", "owner", "rebuild", "last error"
+    )
     for x in found:
         status = enum_name(pb.ProjectionStatus, x.status, "PROJECTION_STATUS_").replace("_", " ")
         generation = f"{x.generation} (kept {x.kept_generation})" if x.kept_generation else str(x.generation)
-        numbers = [f"{n:,}" for n in (x.position, x.head, x.lag_ms, x.parked_streams)]
-        rows.add_row(x.view, status, generation, *numbers, x.owner or "-", _rebuild_of(x), _error_of(x))
+        lag = f"{x.lag_events:,}" if x.lag_events < MOST_COUNTED else f"{MOST_COUNTED:,}+"
+        rate = f"{x.events_per_second:,.0f}/s"
+        told = (f"{x.position:,}", lag, f"{x.lag_seconds:,.1f} s", rate, f"{x.parked_streams:,}", x.owner or "-")
+        rows.add_row(x.view, status, generation, *told, _rebuild_of(x), _error_of(x))
     out.print(rows)
 
 

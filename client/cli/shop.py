@@ -429,7 +429,7 @@ def list_orders(
     as_json: AsJson = False,
 ) -> None:
     """Show orders, newest first."""
-    number = _number(OrderStatus, "ORDER_STATUS_", status)
+    number = status_number(OrderStatus, "ORDER_STATUS_", status)
     fields = {"customer_id": customer, "status": number, "page_size": page_size, "page_token": page_token}
     reply = ask("orders", "ListOrders", **fields, order_by=order_by, consistency_token=token)
     if as_json:
@@ -463,6 +463,8 @@ def customer_orders(user_id: UserId, token: Token = "", as_json: AsJson = False)
     )
     for total in reply.totals:
         out.print(money(total))
+    for amount in reply.returned:
+        out.print(f"came back: {money(amount)}")
     _print_freshness(reply)
 
 
@@ -553,11 +555,14 @@ def sales(
     if as_json:
         print_json(reply)
         return
-    rows = table("day", "currency", "placed", "came to nothing", "units", "placed (minor)", "came to nothing (minor)")
+    rows = table(
+        *("day", "currency", "placed", "came to nothing", "units", "units back"),
+        *("placed (minor)", "came to nothing (minor)", "back (minor)"),
+    )
     for x in reply.days:
         gone = x.orders_cancelled + x.orders_rejected + x.orders_expired
         gone_minor = x.cancelled_minor + x.rejected_minor + x.expired_minor
-        numbers = (x.orders_placed, gone, x.units, x.placed_minor, gone_minor)
+        numbers = (x.orders_placed, gone, x.units, x.returned_units, x.placed_minor, gone_minor, x.returned_minor)
         rows.add_row(x.day, x.currency, *(f"{n:,}" for n in numbers))
     out.print(rows)
     _print_more(reply)
@@ -627,7 +632,7 @@ def list_products(
     as_json: AsJson = False,
 ) -> None:
     """Show products by sku."""
-    number = _number(ProductStatus, "PRODUCT_STATUS_", status)
+    number = status_number(ProductStatus, "PRODUCT_STATUS_", status)
     fields = {"status": number, "page_size": page_size, "page_token": page_token, "consistency_token": token}
     reply = ask("products", "ListProducts", **fields)
     _show_products(reply, reply.products, as_json)
@@ -885,7 +890,7 @@ def _address(name: str, street: str, city: str, postal_code: str, country: str) 
     return Address(name=name, line1=street, city=city, postal_code=postal_code, country=country)
 
 
-def _number(enum: Any, prefix: str, name: str) -> int:
+def status_number(enum: Any, prefix: str, name: str) -> int:
     if not name:
         return 0
     try:

@@ -83,7 +83,7 @@ class _Call:
             self._answers.put_nowait(batch.error(*problem))
         elif request.is_final:
             self._in_flight += 1
-            self._log.submit(batch.run, self._answering(batch))
+            self._log.submit(batch.run, self._answering(batch), batch.stream)
         else:
             self._open[key] = batch
             if request.HasField("options"):
@@ -115,11 +115,11 @@ class _Call:
 class _Batch:
     """One append out of the call, until it is answered."""
 
-    __slots__ = ("_deadline", "_events", "_expected", "_opened", "_request", "_size", "_stream")
+    __slots__ = ("_deadline", "_events", "_expected", "_opened", "_request", "_size", "stream")
 
     def __init__(self, request: Any) -> None:
         self._request = request  # the first chunk: options and correlation id
-        self._stream = ""
+        self.stream = ""
         self._expected = ANY
         self._events: list[Proposed] = []
         self._size = 0
@@ -153,11 +153,11 @@ class _Batch:
     def _open(self) -> None:
         options = self._request.options
         self._deadline = time.monotonic() + min(_seconds(options), CHUNKS_WITHIN)
-        self._stream = name_of(options.stream_identifier)
+        self.stream = name_of(options.stream_identifier)
         self._expected = expected_of(options, "expected_stream_position", "stream_position")
 
     def run(self, writer: Writer) -> Outcome:
-        return writer.append(self._stream, self._expected, self._events)
+        return writer.append(self.stream, self._expected, self._events)
 
     def answer(self, outcome: Outcome) -> bytes:
         match outcome:
@@ -169,7 +169,7 @@ class _Batch:
                 return self.error(6, "WrongExpectedVersion", self._wrong(actual))
             case Deleted():
                 detail = shared_pb2.StreamDeleted()
-                detail.stream_identifier.stream_name = self._stream.encode()
+                detail.stream_identifier.stream_name = self.stream.encode()
                 return self.error(5, "StreamDeleted", detail)
             case _:
                 return self.error(2, "Unknown", shared_pb2.Unknown())

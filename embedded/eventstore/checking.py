@@ -2,23 +2,17 @@
 
 What a record says is checked whenever it is read. What is checked here is what leads to the records: were an index
 damaged, a stream would look shorter than it is, or as if it had never been. A small file is done before the node
-serves; a large one meanwhile, with what the processors have left.
+serves; a large one meanwhile: SQLite does it in one call, without the interpreter's lock.
 """
 
-import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from embedded.eventstore.files import connect
 
-log = logging.getLogger(__name__)
-
 PATIENCE = 0.5  # seconds that a start may wait for it
-IDLE = 19  # the nice value of who takes only what is left
 
 
 class Checking:
@@ -34,9 +28,6 @@ class Checking:
     def wait(self, seconds: float) -> None:
         """For the end, or for so long; then it goes on in the background."""
         self._thread.join(seconds)
-        if self._thread.is_alive() and self._thread.native_id is not None:
-            with suppress(OSError):  # it ended just now, or the system knows no such thing
-                os.setpriority(os.PRIO_PROCESS, self._thread.native_id, IDLE)
 
     def close(self) -> None:
         self._closing = True

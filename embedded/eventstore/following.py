@@ -45,7 +45,8 @@ class Follower:
     """One subscription's place at the end of the log.
 
     While it waits, `look` is shown every new entry at once, on the committing side: it says whether the entry gives
-    the subscription something to send. Only then the waiting ends; the entry itself is read from the log again.
+    the subscription something to send. Only then the waiting ends; the entry itself is read from the log again. An
+    entry that does not is passed over, but only if all before it was considered.
     """
 
     def __init__(self, stream: str | None, look: Look | None = None) -> None:
@@ -73,7 +74,8 @@ class Follower:
         for entry in entries:
             if entry.position <= self.at:
                 continue
-            if self._look(entry):
+            # whoever still reads what lies before would not come back for it: only the very next may be passed over
+            if entry.position != self.at + 1 or self._look(entry):
                 self._news.set()
                 return
             self.at = entry.position

@@ -40,6 +40,7 @@ PAGE_BYTES = 4 * 1024 * 1024
 class _Job(NamedTuple):
     run: Callable[[Writer], Outcome]
     done: Callable[[Outcome], None]
+    stream: str | None
 
 
 class WriterMaker(Protocol):
@@ -137,12 +138,15 @@ class Log:
 
     # -------------------------------------------------------------- writing
 
-    def submit(self, run: Callable[[Writer], Outcome], done: Callable[[Outcome], None]) -> None:
+    def submit(
+        self, run: Callable[[Writer], Outcome], done: Callable[[Outcome], None], stream: str | None = None
+    ) -> None:
         """Queue a write. `done` is called by way of `deliver`, after the commit, or with what prevented it.
 
+        `stream` is the one it is about: those of a whole batch are looked up at once.
         `run` decides on the committer's thread. It may be called more than once, and only its last call counts.
         """
-        self._jobs.put(_Job(run, done))
+        self._jobs.put(_Job(run, done, stream))
 
     def on_commit(self, listener: Callable[[list[Entry]], None]) -> Callable[[], None]:
         """Call `listener` with what each commit added; returns how to stop that."""
@@ -178,6 +182,7 @@ class Log:
             outcomes: list[Outcome] = []
             try:
                 self._writer.begin()
+                self._writer.look_up({job.stream for job in jobs if job.stream is not None})
                 for index, job in enumerate(jobs):
                     outcomes.append(refused[index] if index in refused else job.run(self._writer))
                 return self._writer.commit(), outcomes

@@ -3,9 +3,10 @@
 Only the committer's thread uses a writer. What it decides is visible to readers once `commit` has returned.
 """
 
+import json
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -30,7 +31,7 @@ from embedded.eventstore.records import (
 
 REMEMBERED_HEADS = 50_000
 REMEMBERED_IDS = 500_000  # over all streams; like the real server's, this memory is bounded
-ROWS_AT_ONCE = 16
+ROWS_AT_ONCE = (64, 16, 4, 1)  # in one statement, the largest that is left first
 IDS_OF_A_STREAM = 4_096  # how far back a repeated event is recognised when a stream is met again
 
 
@@ -64,9 +65,9 @@ class Head:
 
 
 @cache
-def _insert_many(table: str, columns: int) -> str:
+def _insert(table: str, columns: int, rows: int) -> str:
     row = f"({', '.join('?' * columns)})"
-    return f"INSERT INTO {table} VALUES {', '.join([row] * ROWS_AT_ONCE)}"  # noqa: S608  # both are ours
+    return f"INSERT INTO {table} VALUES {', '.join([row] * rows)}"  # noqa: S608  # both are ours
 
 
 class Writer:
@@ -84,6 +85,19 @@ class Writer:
 
     def begin(self) -> None:
         self._db.execute("BEGIN IMMEDIATE")
+
+    def look_up(self, streams: Iterable[str]) -> None:
+        """Learn of these streams and their metadata at once, before each is asked for alone. Right after `begin`."""
+        names = [name for stream in streams for name in (stream, "$$" + stream) if name not in self._heads]
+        if not names:
+            return
+        found = dict(
+            self._db.execute(
+                "SELECT name, id FROM streams WHERE name IN (SELECT value FROM json_each(?))", (json.dumps(names),)
+            ).fetchall()
+        )
+        for name in names:
+            self._heads[name] = self._head_of(found[name]) if name in found else Head(None, -1)
 
     def commit(self) -> list[Entry]:
         self._flush()
@@ -234,7 +248,7 @@ class Writer:
                 head.known.setdefault(event.id, number)
                 self._known += 1
         self._new += entries
-        self._insert(head.stream_id, entries)
+        self._add_rows(head.stream_id, entries)
         if stream.startswith("$$"):
             head.limits = None
         return Written(entries[-1].revision, entries[-1].position)
@@ -263,7 +277,7 @@ class Writer:
     def _count_streams(self) -> int:
         return int(self._db.execute("SELECT coalesce(max(id), 0) + 1 FROM streams").fetchone()[0])
 
-    def _insert(self, stream_id: int, entries: Sequence[Entry]) -> None:
+    def _add_rows(self, stream_id: int, entries: Sequence[Entry]) -> None:
         self._rows += [
             (e.position, stream_id, e.revision, e.id, e.type, e.created, checksum(e), e.encoded) for e in entries
         ]
@@ -274,13 +288,12 @@ class Writer:
         Many rows in one statement, since each statement makes this thread wait for the interpreter's lock again.
         """
         for table, columns, rows in (("streams", 2, self._stream_rows), ("events", 8, self._rows)):
-            whole = len(rows) - len(rows) % ROWS_AT_ONCE
-            if whole:
-                statement = _insert_many(table, columns)
-                for start in range(0, whole, ROWS_AT_ONCE):
-                    self._db.execute(statement, [value for row in rows[start : start + ROWS_AT_ONCE] for value in row])
-            if whole < len(rows):
-                self._db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * columns)})", rows[whole:])  # noqa: S608  # the same
+            done = 0
+            for size in ROWS_AT_ONCE:
+                statement = _insert(table, columns, size)
+                while len(rows) - done >= size:
+                    self._db.execute(statement, [value for row in rows[done : done + size] for value in row])
+                    done += size
         self._rows, self._stream_rows = [], []
 
     def _limits(self, stream: str) -> Limits:
@@ -324,10 +337,11 @@ class Writer:
 
     def _read_head(self, stream: str) -> Head:
         row = self._db.execute("SELECT id FROM streams WHERE name = ?", (stream,)).fetchone()
-        if row is None:
-            return Head(None, -1)
+        return Head(None, -1) if row is None else self._head_of(row[0])
+
+    def _head_of(self, stream_id: int) -> Head:
         last = self._db.execute(
-            "SELECT revision FROM events WHERE stream = ? ORDER BY revision DESC LIMIT 2", (row[0],)
+            "SELECT revision FROM events WHERE stream = ? ORDER BY revision DESC LIMIT 2", (stream_id,)
         ).fetchall()
         numbers = [number for (number,) in last if number != TOMBSTONE]
-        return Head(row[0], numbers[0] if numbers else -1, tombstoned=len(numbers) < len(last))
+        return Head(stream_id, numbers[0] if numbers else -1, tombstoned=len(numbers) < len(last))

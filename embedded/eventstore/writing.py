@@ -17,7 +17,7 @@ T = TypeVar("T")
 Settled = Written | WrongVersion | Deleted
 
 
-async def write(log: Log, run: Callable[[Writer], Outcome]) -> Settled:
+async def write(log: Log, run: Callable[[Writer], Outcome], stream: str | None = None) -> Settled:
     """Let the committer run it. Raises what `run` raised, or UNAVAILABLE when the disk did not take it.
 
     Once handed over it is written even if the caller goes away meanwhile.
@@ -28,7 +28,7 @@ async def write(log: Log, run: Callable[[Writer], Outcome]) -> Settled:
         if not future.done():  # the caller may have gone
             future.set_result(outcome)
 
-    log.submit(run, done)
+    log.submit(run, done, stream)
     outcome = await future
     if isinstance(outcome, NotWrittenError):
         raise RefusalError(grpc.StatusCode.UNAVAILABLE, str(outcome))
@@ -84,7 +84,7 @@ class Writing:
             events.append(event)
         if options is None:
             raise HandlerError("no options")
-        outcome = await write(self._log, lambda writer: writer.append(stream, expected, events))
+        outcome = await write(self._log, lambda writer: writer.append(stream, expected, events), stream)
         response = streams_pb2.AppendResp()
         match outcome:
             case Written(revision, position):
@@ -104,7 +104,7 @@ class Writing:
     async def _remove(self, options: Any, how: Callable[[Writer, str, int], Outcome], response: Any) -> Any:
         stream = name_of(options.stream_identifier)
         expected = expected_of(options, "expected_stream_revision", "revision")
-        match await write(self._log, lambda writer: how(writer, stream, expected)):
+        match await write(self._log, lambda writer: how(writer, stream, expected), stream):
             case Written(_, position):
                 response.position.commit_position = response.position.prepare_position = position
             case WrongVersion(actual):

@@ -8,6 +8,7 @@ from server.domain.order.events import (
     OrderExpired,
     OrderPlaced,
     OrderRejected,
+    ReturnReceived,
 )
 from server.eventstore.recorded import Recorded
 from server.readmodel.documents import CustomerOrders
@@ -56,6 +57,12 @@ def expired(doc: CustomerOrders | None, e: Recorded[OrderExpired]) -> CustomerOr
 def quantity_cancelled(doc: CustomerOrders | None, e: Recorded[LineQuantityCancelled]) -> CustomerOrders:
     before = doc or NOTHING_YET
     return {**before, "totals": plus(before["totals"], e.data.amount.currency, -e.data.amount.amount_minor)}
+
+
+@customer_orders.on(ReturnReceived)
+def returned(doc: CustomerOrders | None, e: Recorded[ReturnReceived]) -> CustomerOrders:
+    before = doc or NOTHING_YET
+    return {**before, "returned": plus(before.get("returned", {}), e.data.amount.currency, e.data.amount.amount_minor)}
 
 
 def plus(totals: dict[str, int], currency: str, amount: int) -> dict[str, int]:

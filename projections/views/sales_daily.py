@@ -6,7 +6,14 @@ A counter: nothing may be applied twice.
 from datetime import datetime
 
 from projections.view import View
-from server.domain.order.events import LineQuantityCancelled, OrderCancelled, OrderExpired, OrderPlaced, OrderRejected
+from server.domain.order.events import (
+    LineQuantityCancelled,
+    OrderCancelled,
+    OrderExpired,
+    OrderPlaced,
+    OrderRejected,
+    ReturnReceived,
+)
 from server.eventstore.recorded import Recorded
 from server.readmodel.documents import SalesDay
 
@@ -62,6 +69,16 @@ def quantity_cancelled(doc: SalesDay | None, e: Recorded[LineQuantityCancelled])
         **doc,
         "units": doc["units"] - e.data.quantity,
         "cancelled_minor": doc["cancelled_minor"] + e.data.amount.amount_minor,
+    }
+
+
+@sales_daily.on(ReturnReceived, key=lambda e: key(e.data.placed_at, e.data.amount.currency))
+def returned(doc: SalesDay | None, e: Recorded[ReturnReceived]) -> SalesDay:
+    assert doc is not None, f"something of {e.stream} came back before any order of its day was placed"
+    return {
+        **doc,
+        "returned_units": doc.get("returned_units", 0) + sum(line.quantity for line in e.data.lines),
+        "returned_minor": doc.get("returned_minor", 0) + e.data.amount.amount_minor,
     }
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from protos.orders.v1.queries_pb2_grpc import add_OrderQueryServiceServicer_to_server
@@ -21,6 +20,8 @@ from server.queries.products import ProductQueries
 from server.queries.stock import StockQueries
 from server.queries.users import UserQueries
 from server.queries.views import Views
+from server.queries.watching.hub import Hub
+from server.queries.watching.orders import Watching
 from server.readmodel.finders import Finders
 from server.readmodel.log import Log
 from server.readmodel.state import ViewState
@@ -41,11 +42,11 @@ FOLLOWS = {
 Service = tuple[str, Callable[[grpc.aio.Server], None]]
 
 
-def query_services(database: AsyncDatabase[Any], client: AsyncEventStoreDBClient) -> list[Service]:
+def query_services(database: AsyncDatabase[Any], log: Log, hub: Hub) -> list[Service]:
     """The services by full name, each with how to register it."""
-    state, log = ViewState(database), Log(client)
+    state = ViewState(database)
     views = Views(Finders(state), FreshViews(state, FOLLOWS, log))
-    orders, products = OrderQueries(views, log), ProductQueries(views)
+    orders, products = OrderQueries(views, log, Watching(views, log, hub)), ProductQueries(views)
     stock, users, processes = StockQueries(views), UserQueries(views), ProcessQueries(views)
     return [
         ("orders.v1.OrderQueryService", lambda server: add_OrderQueryServiceServicer_to_server(orders, server)),

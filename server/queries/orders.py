@@ -1,6 +1,7 @@
 """OrderQueryService."""
 
 import re
+from collections.abc import AsyncGenerator
 from datetime import UTC
 from typing import Any
 
@@ -15,6 +16,7 @@ from server.queries import past, replies
 from server.queries.history import to_entry
 from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.views import Views
+from server.queries.watching.orders import Watching
 from server.readmodel.documents import timeline_key, to_micros
 from server.readmodel.log import Log
 from server.rpc.typing import Context
@@ -47,9 +49,10 @@ LIST_RULES: dict[str, Rule] = {
 class OrderQueries(OrderQueryServiceServicer):
     """Answers about orders."""
 
-    def __init__(self, views: Views, log: Log) -> None:
+    def __init__(self, views: Views, log: Log, watching: Watching) -> None:
         self._views = views
         self._log = log
+        self._watching = watching
 
     async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.GetOrderResponse:
         check(request, {"order_id": uuid, "as_of.time": time})
@@ -124,6 +127,7 @@ class OrderQueries(OrderQueryServiceServicer):
             orders_rejected=counted.get("rejected", 0),
             orders_expired=counted.get("expired", 0),
             totals=[Money(amount_minor=n, currency=c) for c, n in sorted(counted["totals"].items())],
+            returned=[Money(amount_minor=n, currency=c) for c, n in sorted(counted.get("returned", {}).items())],
             recent=[replies.order_summary(row) for row in rows],
             freshness=min(sums_fresh, rows_fresh, key=lambda fresh: fresh.position),
         )
@@ -142,6 +146,18 @@ class OrderQueries(OrderQueryServiceServicer):
             next_page_token=to_page_token(request, [page[-1].stream_position]) if more else "",
             freshness=freshness,
         )
+
+    def WatchOrder(
+        self, request: pb.WatchOrderRequest, context: Context
+    ) -> AsyncGenerator[pb.WatchOrderResponse, None]:
+        check(request, {"order_id": uuid})
+        return self._watching.order(request)
+
+    def WatchOrders(
+        self, request: pb.WatchOrdersRequest, context: Context
+    ) -> AsyncGenerator[pb.WatchOrdersResponse, None]:
+        check(request, {"customer_id": optional(uuid), "status": known_enum(types.OrderStatus.DESCRIPTOR)})
+        return self._watching.orders(request, context)
 
     async def GetOrderTimeline(
         self, request: pb.GetOrderTimelineRequest, context: Context

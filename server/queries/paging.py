@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 from google.protobuf.message import Message
 
-from server.failures import InvalidRequest, PageTokenInvalid
+from server.failures import InvalidRequest, PageTokenInvalid, ResumeTokenInvalid
 
 DEFAULT_SIZE = 50
 LARGEST_SIZE = 1_000
-NOT_THE_QUERY = ("page_size", "page_token", "consistency_token")
+NOT_THE_QUERY = ("page_size", "page_token", "resume_token", "consistency_token")
 
 
 class _Token(msgspec.Struct, array_like=True):
@@ -26,6 +26,22 @@ def page_size(wanted: int) -> int:
     return min(wanted or DEFAULT_SIZE, LARGEST_SIZE)
 
 
+def to_resume_token(request: Message, position: int) -> str:
+    """Everything up to a position of the log has been told."""
+    return to_page_token(request, [position])
+
+
+def from_resume_token(request: Any) -> int | None:
+    """The position up to which everything has been told; None at the beginning. Raises `ResumeTokenInvalid`."""
+    if not request.resume_token:
+        return None
+    try:
+        [position] = _read(request.resume_token, request, int)
+    except PageTokenInvalid as error:
+        raise ResumeTokenInvalid from error
+    return int(position)
+
+
 def to_page_token(request: Message, last: list[str | int]) -> str:
     raw = msgspec.json.encode(_Token(_fingerprint(request), last))
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
@@ -33,9 +49,10 @@ def to_page_token(request: Message, last: list[str | int]) -> str:
 
 def from_page_token(request: Any, *shape: type) -> list[Any] | None:
     """Where the last page ended; None for the first page. Raises `PageTokenInvalid` if it is not this query's."""
-    token = request.page_token
-    if not token:
-        return None
+    return _read(request.page_token, request, *shape) if request.page_token else None
+
+
+def _read(token: str, request: Message, *shape: type) -> list[Any]:
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         found = msgspec.json.decode(raw, type=_Token)
@@ -49,7 +66,7 @@ def from_page_token(request: Any, *shape: type) -> list[Any] | None:
 def _fingerprint(request: Message) -> str:
     query = type(request)()
     query.CopyFrom(request)
-    for field in NOT_THE_QUERY:
+    for field in set(NOT_THE_QUERY).intersection(query.DESCRIPTOR.fields_by_name):
         query.ClearField(field)
     named = type(request).DESCRIPTOR.full_name.encode() + query.SerializeToString(deterministic=True)
     return hashlib.sha256(named).hexdigest()[:16]

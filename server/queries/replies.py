@@ -95,6 +95,16 @@ def order_summary(row: Document) -> orders.OrderSummary:
     )
 
 
+def summary_of(order: orders.Order) -> orders.OrderSummary:
+    """The row that order_list shows of an order."""
+    same = ("order_id", "customer_id", "status", "total", "created_at", "fulfilment", "payment", "return_status")
+    return orders.OrderSummary(
+        **{name: getattr(order, name) for name in same},
+        line_count=len(order.lines),
+        placed_at=order.placed_at if order.HasField("placed_at") else None,
+    )
+
+
 def product(row: Document) -> products.Product:
     return products.Product(
         sku=row["_id"],

@@ -189,6 +189,7 @@ class CustomerOrders(TypedDict):
     cancelled: int
     rejected: NotRequired[int]  # from the first on, like `expired`
     expired: NotRequired[int]
+    returned: NotRequired[dict[str, int]]  # currency → sum of what came back, from the first on
     totals: dict[str, int]  # currency → sum of orders placed and neither cancelled, rejected nor expired
 
 
@@ -253,10 +254,12 @@ class SalesDay(TypedDict):
     units: int
     placed_minor: int
     cancelled_minor: int
-    orders_rejected: NotRequired[int]  # from the first on, like the three that follow
+    orders_rejected: NotRequired[int]  # from the first on, like those that follow
     rejected_minor: NotRequired[int]
     orders_expired: NotRequired[int]
     expired_minor: NotRequired[int]
+    returned_units: NotRequired[int]
+    returned_minor: NotRequired[int]
 
 
 INDEXES: Mapping[str, tuple[Index, ...]] = {

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import NoReturn
 
 import grpc
@@ -41,15 +42,21 @@ class Edge(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or method.split("/")[1] not in self._services:
             return handler
-        if handler.unary_unary is None:
-            raise NotImplementedError(f"{method}: only unary calls are guarded so far")
         if method not in self._handlers:
-            self._handlers[method] = grpc.unary_unary_rpc_method_handler(
-                self._guarded(method, handler.unary_unary),  # type: ignore[arg-type]  # grpc.aio takes coroutines here
-                request_deserializer=handler.request_deserializer,
-                response_serializer=handler.response_serializer,
-            )
+            self._handlers[method] = self._wrapped(method, handler)
         return self._handlers[method]
+
+    def _wrapped(self, method: str, handler: Handler) -> Handler:
+        how = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        # grpc.aio takes coroutines and asynchronous generators where its stubs say functions
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(self._guarded(method, handler.unary_unary), **how)  # type: ignore[arg-type]  # see above
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(self._guarded_stream(method, handler.unary_stream), **how)  # type: ignore[arg-type]  # see above
+        raise NotImplementedError(f"{method}: calls that stream requests are not guarded so far")
 
     def _guarded(
         self, method: str, inner: Callable[[Message, Context], Awaitable[Message]]
@@ -83,6 +90,34 @@ class Edge(grpc.aio.ServerInterceptor):
             seconds = time.perf_counter() - started
             took.observe(seconds)
             log.info("call refused", code=status.code, reason=status.message, seconds=round(seconds, 4))
+            await abort(context, method, status)
+
+        return call
+
+    def _guarded_stream(
+        self, method: str, inner: Callable[[Message, Context], AsyncGenerator[Message, None]]
+    ) -> Callable[[Message, Context], AsyncGenerator[Message, None]]:
+        """Without a deadline but the caller's own: a watch is as long as its caller wants it."""
+
+        async def call(request: Message, context: Context) -> AsyncGenerator[Message, None]:
+            structlog.contextvars.bind_contextvars(method=method, correlation_id=_correlation_id(request, context))
+            try:
+                async with aclosing(inner(request, context)) as replies:
+                    async for reply in replies:
+                        yield reply
+            except (Rejected, ServiceFailure) as failure:
+                status = status_of(failure)
+            except asyncio.CancelledError:
+                CALLS.labels(method, "CANCELLED").inc()
+                raise
+            except Exception:  # the one place where a defect ends; it is logged whole
+                error_id = str(uuid7())
+                log.exception("internal error", error_id=error_id)
+                status = internal(error_id)
+            else:
+                CALLS.labels(method, "OK").inc()
+                return
+            log.info("stream ended", code=status.code, reason=status.message)
             await abort(context, method, status)
 
         return call

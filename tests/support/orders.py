@@ -276,7 +276,9 @@ def return_rejected(return_id: str = "r1") -> ReturnRejected:
 def returned(return_id: str = "r1", *lines: ReceivedLine) -> ReturnReceived:
     lines = lines or (received_line(),)
     amount = euros(sum(x.amount.amount_minor for x in lines))
-    return ReturnReceived(order_id=ORDER_ID, return_id=return_id, lines=lines, amount=amount, at=NOON)
+    return ReturnReceived(
+        order_id=ORDER_ID, customer_id=ANN, return_id=return_id, lines=lines, amount=amount, placed_at=NOON, at=NOON
+    )
 
 
 def received_line(

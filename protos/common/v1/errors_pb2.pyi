@@ -50,6 +50,14 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """INVALID_ARGUMENT: an amount is negative or above 2^53-1. Metadata: amount_minor."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 13
     """DEADLINE_EXCEEDED: the caller's deadline passed; a command's outcome is then unknown: repeat it with the same request_id."""
+    ERROR_REASON_RESUME_TOKEN_INVALID: _ErrorReason.ValueType  # 14
+    """INVALID_ARGUMENT: resume_token is malformed, of another watch, or ahead of the log."""
+    ERROR_REASON_WATCH_TOO_SLOW: _ErrorReason.ValueType  # 15
+    """RESOURCE_EXHAUSTED with RetryInfo: the client did not take changes as fast as they came; resume. Metadata: most."""
+    ERROR_REASON_TOO_MANY_WATCHES: _ErrorReason.ValueType  # 16
+    """RESOURCE_EXHAUSTED with RetryInfo: this server serves as many watches as it may. Metadata: most."""
+    ERROR_REASON_SERVER_DRAINING: _ErrorReason.ValueType  # 17
+    """UNAVAILABLE with RetryInfo: the server stops; resume, at another one or at this one again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -82,4 +90,12 @@ ERROR_REASON_AMOUNT_INVALID: ErrorReason.ValueType  # 12
 """INVALID_ARGUMENT: an amount is negative or above 2^53-1. Metadata: amount_minor."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 13
 """DEADLINE_EXCEEDED: the caller's deadline passed; a command's outcome is then unknown: repeat it with the same request_id."""
+ERROR_REASON_RESUME_TOKEN_INVALID: ErrorReason.ValueType  # 14
+"""INVALID_ARGUMENT: resume_token is malformed, of another watch, or ahead of the log."""
+ERROR_REASON_WATCH_TOO_SLOW: ErrorReason.ValueType  # 15
+"""RESOURCE_EXHAUSTED with RetryInfo: the client did not take changes as fast as they came; resume. Metadata: most."""
+ERROR_REASON_TOO_MANY_WATCHES: ErrorReason.ValueType  # 16
+"""RESOURCE_EXHAUSTED with RetryInfo: this server serves as many watches as it may. Metadata: most."""
+ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 17
+"""UNAVAILABLE with RetryInfo: the server stops; resume, at another one or at this one again."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

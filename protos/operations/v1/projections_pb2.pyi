@@ -760,14 +760,18 @@ class PauseProjectionRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     VIEW_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
     view: builtins.str
     """view is its name."""
+    reason: builtins.str
+    """reason says why, for the record: at most 500 characters."""
     def __init__(
         self,
         *,
         view: builtins.str = ...,
+        reason: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["view", b"view"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason", "view", b"view"]) -> None: ...
 
 Global___PauseProjectionRequest: typing_extensions.TypeAlias = PauseProjectionRequest
 
@@ -799,14 +803,18 @@ class ResumeProjectionRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     VIEW_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
     view: builtins.str
     """view is its name."""
+    reason: builtins.str
+    """reason says why, for the record: at most 500 characters."""
     def __init__(
         self,
         *,
         view: builtins.str = ...,
+        reason: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["view", b"view"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason", "view", b"view"]) -> None: ...
 
 Global___ResumeProjectionRequest: typing_extensions.TypeAlias = ResumeProjectionRequest
 

@@ -1227,7 +1227,7 @@ Global___ReturnRejected: typing_extensions.TypeAlias = ReturnRejected
 
 @typing.final
 class ReturnReceived(google.protobuf.message.Message):
-    """ReturnReceived closes a return with what has come."""
+    """ReturnReceived closes a return with what has come. It repeats what a counter needs."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1236,10 +1236,14 @@ class ReturnReceived(google.protobuf.message.Message):
     LINES_FIELD_NUMBER: builtins.int
     AMOUNT_FIELD_NUMBER: builtins.int
     AT_FIELD_NUMBER: builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: builtins.int
+    PLACED_AT_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """order_id is a UUID."""
     return_id: builtins.str
     """return_id names the return, unique in the order."""
+    customer_id: builtins.str
+    """customer_id is the user's id."""
     @property
     def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.ReceivedLine]:
         """lines are what has come, by line and condition."""
@@ -1252,6 +1256,10 @@ class ReturnReceived(google.protobuf.message.Message):
     def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """at is when it happened (UTC)."""
 
+    @property
+    def placed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """placed_at is when the order had been placed (UTC)."""
+
     def __init__(
         self,
         *,
@@ -1260,9 +1268,11 @@ class ReturnReceived(google.protobuf.message.Message):
         lines: collections.abc.Iterable[protos.orders.v1.types_pb2.ReceivedLine] | None = ...,
         amount: protos.common.v1.types_pb2.Money | None = ...,
         at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        customer_id: builtins.str = ...,
+        placed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["amount", b"amount", "at", b"at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "lines", b"lines", "order_id", b"order_id", "return_id", b"return_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "placed_at", b"placed_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "customer_id", b"customer_id", "lines", b"lines", "order_id", b"order_id", "placed_at", b"placed_at", "return_id", b"return_id"]) -> None: ...
 
 Global___ReturnReceived: typing_extensions.TypeAlias = ReturnReceived
 

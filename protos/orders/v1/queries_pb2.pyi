@@ -311,6 +311,7 @@ class GetCustomerOrdersResponse(google.protobuf.message.Message):
     FRESHNESS_FIELD_NUMBER: builtins.int
     ORDERS_REJECTED_FIELD_NUMBER: builtins.int
     ORDERS_EXPIRED_FIELD_NUMBER: builtins.int
+    RETURNED_FIELD_NUMBER: builtins.int
     customer_id: builtins.str
     """customer_id is the user's id."""
     orders_created: builtins.int
@@ -335,6 +336,10 @@ class GetCustomerOrdersResponse(google.protobuf.message.Message):
     def freshness(self) -> protos.common.v1.types_pb2.Freshness:
         """freshness says how current the answer is."""
 
+    @property
+    def returned(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.common.v1.types_pb2.Money]:
+        """returned are the sums of what has come back, one per currency, by currency; totals still count it."""
+
     def __init__(
         self,
         *,
@@ -347,9 +352,10 @@ class GetCustomerOrdersResponse(google.protobuf.message.Message):
         freshness: protos.common.v1.types_pb2.Freshness | None = ...,
         orders_rejected: builtins.int = ...,
         orders_expired: builtins.int = ...,
+        returned: collections.abc.Iterable[protos.common.v1.types_pb2.Money] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["customer_id", b"customer_id", "freshness", b"freshness", "orders_cancelled", b"orders_cancelled", "orders_created", b"orders_created", "orders_expired", b"orders_expired", "orders_placed", b"orders_placed", "orders_rejected", b"orders_rejected", "recent", b"recent", "totals", b"totals"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["customer_id", b"customer_id", "freshness", b"freshness", "orders_cancelled", b"orders_cancelled", "orders_created", b"orders_created", "orders_expired", b"orders_expired", "orders_placed", b"orders_placed", "orders_rejected", b"orders_rejected", "recent", b"recent", "returned", b"returned", "totals", b"totals"]) -> None: ...
 
 Global___GetCustomerOrdersResponse: typing_extensions.TypeAlias = GetCustomerOrdersResponse
 
@@ -893,6 +899,8 @@ class SalesDay(google.protobuf.message.Message):
     REJECTED_MINOR_FIELD_NUMBER: builtins.int
     ORDERS_EXPIRED_FIELD_NUMBER: builtins.int
     EXPIRED_MINOR_FIELD_NUMBER: builtins.int
+    RETURNED_UNITS_FIELD_NUMBER: builtins.int
+    RETURNED_MINOR_FIELD_NUMBER: builtins.int
     day: builtins.str
     """day is YYYY-MM-DD (UTC)."""
     currency: builtins.str
@@ -915,6 +923,10 @@ class SalesDay(google.protobuf.message.Message):
     """orders_expired counts those of them that were not confirmed in time."""
     expired_minor: builtins.int
     """expired_minor is the sum of those of them that were not confirmed in time, in minor units."""
+    returned_units: builtins.int
+    """returned_units is the number of units in them that have come back; units still counts them."""
+    returned_minor: builtins.int
+    """returned_minor is the sum of what those units cost, in minor units."""
     def __init__(
         self,
         *,
@@ -929,7 +941,248 @@ class SalesDay(google.protobuf.message.Message):
         rejected_minor: builtins.int = ...,
         orders_expired: builtins.int = ...,
         expired_minor: builtins.int = ...,
+        returned_units: builtins.int = ...,
+        returned_minor: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["cancelled_minor", b"cancelled_minor", "currency", b"currency", "day", b"day", "expired_minor", b"expired_minor", "orders_cancelled", b"orders_cancelled", "orders_expired", b"orders_expired", "orders_placed", b"orders_placed", "orders_rejected", b"orders_rejected", "placed_minor", b"placed_minor", "rejected_minor", b"rejected_minor", "units", b"units"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cancelled_minor", b"cancelled_minor", "currency", b"currency", "day", b"day", "expired_minor", b"expired_minor", "orders_cancelled", b"orders_cancelled", "orders_expired", b"orders_expired", "orders_placed", b"orders_placed", "orders_rejected", b"orders_rejected", "placed_minor", b"placed_minor", "rejected_minor", b"rejected_minor", "returned_minor", b"returned_minor", "returned_units", b"returned_units", "units", b"units"]) -> None: ...
 
 Global___SalesDay: typing_extensions.TypeAlias = SalesDay
+
+@typing.final
+class WatchOrderRequest(google.protobuf.message.Message):
+    """WatchOrderRequest names an order."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    resume_token: builtins.str
+    """resume_token of the last message that came: no snapshot is sent, but every change since, each once."""
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        resume_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["order_id", b"order_id", "resume_token", b"resume_token"]) -> None: ...
+
+Global___WatchOrderRequest: typing_extensions.TypeAlias = WatchOrderRequest
+
+@typing.final
+class WatchOrderResponse(google.protobuf.message.Message):
+    """WatchOrderResponse is one step of a watch. The stream ends with UNAVAILABLE when the server drains and with
+    RESOURCE_EXHAUSTED WATCH_TOO_SLOW when the client does not keep up; resume in both cases.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SNAPSHOT_FIELD_NUMBER: builtins.int
+    CHANGE_FIELD_NUMBER: builtins.int
+    HEARTBEAT_FIELD_NUMBER: builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    resume_token: builtins.str
+    """resume_token goes on after this message."""
+    @property
+    def snapshot(self) -> protos.orders.v1.types_pb2.Order:
+        """snapshot is the order as it is: the first message of a watch that is not resumed."""
+
+    @property
+    def change(self) -> Global___OrderChange:
+        """change is sent once for every event of the order."""
+
+    @property
+    def heartbeat(self) -> Global___WatchHeartbeat:
+        """heartbeat is sent when nothing else has been for a while."""
+
+    def __init__(
+        self,
+        *,
+        snapshot: protos.orders.v1.types_pb2.Order | None = ...,
+        change: Global___OrderChange | None = ...,
+        heartbeat: Global___WatchHeartbeat | None = ...,
+        resume_token: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["change", b"change", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["change", b"change", "heartbeat", b"heartbeat", "message", b"message", "resume_token", b"resume_token", "snapshot", b"snapshot"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["snapshot", "change", "heartbeat"] | None: ...
+
+Global___WatchOrderResponse: typing_extensions.TypeAlias = WatchOrderResponse
+
+@typing.final
+class OrderChange(google.protobuf.message.Message):
+    """OrderChange is an event, and the order after it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: builtins.int
+    ENTRY_FIELD_NUMBER: builtins.int
+    @property
+    def order(self) -> protos.orders.v1.types_pb2.Order:
+        """order is the whole order after the event."""
+
+    @property
+    def entry(self) -> Global___HistoryEntry:
+        """entry is the event, with who, when and why."""
+
+    def __init__(
+        self,
+        *,
+        order: protos.orders.v1.types_pb2.Order | None = ...,
+        entry: Global___HistoryEntry | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["entry", b"entry", "order", b"order"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["entry", b"entry", "order", b"order"]) -> None: ...
+
+Global___OrderChange: typing_extensions.TypeAlias = OrderChange
+
+@typing.final
+class WatchHeartbeat(google.protobuf.message.Message):
+    """WatchHeartbeat says that the watch is alive and nothing was missed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AT_FIELD_NUMBER: builtins.int
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it was sent (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at"]) -> None: ...
+
+Global___WatchHeartbeat: typing_extensions.TypeAlias = WatchHeartbeat
+
+@typing.final
+class WatchOrdersRequest(google.protobuf.message.Message):
+    """WatchOrdersRequest says which orders; each filter may be left empty."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    customer_id: builtins.str
+    """customer_id is a UUID: only this user's orders."""
+    status: protos.orders.v1.types_pb2.OrderStatus.ValueType
+    """status: only orders in it. An order that leaves it is told once more, as left."""
+    resume_token: builtins.str
+    """resume_token of the last message that had one: no snapshot is sent, but every change since, each once."""
+    consistency_token: builtins.str
+    """consistency_token of a command reply: the snapshot reflects it, or is UNAVAILABLE when the deadline comes first."""
+    def __init__(
+        self,
+        *,
+        customer_id: builtins.str = ...,
+        status: protos.orders.v1.types_pb2.OrderStatus.ValueType = ...,
+        resume_token: builtins.str = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "customer_id", b"customer_id", "resume_token", b"resume_token", "status", b"status"]) -> None: ...
+
+Global___WatchOrdersRequest: typing_extensions.TypeAlias = WatchOrdersRequest
+
+@typing.final
+class WatchOrdersResponse(google.protobuf.message.Message):
+    """WatchOrdersResponse is one step of a watch, which ends as that of WatchOrder does."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SNAPSHOT_FIELD_NUMBER: builtins.int
+    CHANGE_FIELD_NUMBER: builtins.int
+    HEARTBEAT_FIELD_NUMBER: builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    resume_token: builtins.str
+    """resume_token goes on after this message. It may be empty at first, until the snapshot and all that came while it was
+    read have been sent: who is disconnected before begins anew.
+    """
+    @property
+    def snapshot(self) -> Global___OrdersSnapshot:
+        """snapshot is a part of the orders as they are; the parts come first, if the watch is not resumed."""
+
+    @property
+    def change(self) -> Global___OrderSummaryChange:
+        """change is sent once for every event of a matching order."""
+
+    @property
+    def heartbeat(self) -> Global___WatchHeartbeat:
+        """heartbeat is sent when nothing else has been for a while."""
+
+    def __init__(
+        self,
+        *,
+        snapshot: Global___OrdersSnapshot | None = ...,
+        change: Global___OrderSummaryChange | None = ...,
+        heartbeat: Global___WatchHeartbeat | None = ...,
+        resume_token: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["change", b"change", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["change", b"change", "heartbeat", b"heartbeat", "message", b"message", "resume_token", b"resume_token", "snapshot", b"snapshot"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["snapshot", "change", "heartbeat"] | None: ...
+
+Global___WatchOrdersResponse: typing_extensions.TypeAlias = WatchOrdersResponse
+
+@typing.final
+class OrdersSnapshot(google.protobuf.message.Message):
+    """OrdersSnapshot is a part of the snapshot, the oldest orders first."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BEGINS_FIELD_NUMBER: builtins.int
+    ORDERS_FIELD_NUMBER: builtins.int
+    COMPLETE_FIELD_NUMBER: builtins.int
+    begins: builtins.bool
+    """begins: this is the first part; whatever the client held before is void."""
+    complete: builtins.bool
+    """complete: this is the last part."""
+    @property
+    def orders(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.OrderSummary]:
+        """orders are some of those that match."""
+
+    def __init__(
+        self,
+        *,
+        begins: builtins.bool = ...,
+        orders: collections.abc.Iterable[protos.orders.v1.types_pb2.OrderSummary] | None = ...,
+        complete: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["begins", b"begins", "complete", b"complete", "orders", b"orders"]) -> None: ...
+
+Global___OrdersSnapshot: typing_extensions.TypeAlias = OrdersSnapshot
+
+@typing.final
+class OrderSummaryChange(google.protobuf.message.Message):
+    """OrderSummaryChange is an event, and the order after it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: builtins.int
+    LEFT_FIELD_NUMBER: builtins.int
+    ENTRY_FIELD_NUMBER: builtins.int
+    left: builtins.bool
+    """left: the order does not match any more."""
+    @property
+    def order(self) -> protos.orders.v1.types_pb2.OrderSummary:
+        """order is the order after the event."""
+
+    @property
+    def entry(self) -> Global___HistoryEntry:
+        """entry is the event, with who, when and why."""
+
+    def __init__(
+        self,
+        *,
+        order: protos.orders.v1.types_pb2.OrderSummary | None = ...,
+        left: builtins.bool = ...,
+        entry: Global___HistoryEntry | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["entry", b"entry", "order", b"order"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["entry", b"entry", "left", b"left", "order", b"order"]) -> None: ...
+
+Global___OrderSummaryChange: typing_extensions.TypeAlias = OrderSummaryChange

@@ -60,6 +60,16 @@ class OrderQueryServiceStub(object):
                 request_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderHistoryRequest.SerializeToString,
                 response_deserializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderHistoryResponse.FromString,
                 _registered_method=True)
+        self.WatchOrder = channel.unary_stream(
+                '/orders.v1.OrderQueryService/WatchOrder',
+                request_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.WatchOrderRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_queries__pb2.WatchOrderResponse.FromString,
+                _registered_method=True)
+        self.WatchOrders = channel.unary_stream(
+                '/orders.v1.OrderQueryService/WatchOrders',
+                request_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.WatchOrdersRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_queries__pb2.WatchOrdersResponse.FromString,
+                _registered_method=True)
         self.GetOrderTimeline = channel.unary_unary(
                 '/orders.v1.OrderQueryService/GetOrderTimeline',
                 request_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderTimelineRequest.SerializeToString,
@@ -111,6 +121,20 @@ class OrderQueryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchOrder(self, request, context):
+        """WatchOrder sends one order as it is, then every change of it as it happens; or NOT_FOUND ORDER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchOrders(self, request, context):
+        """WatchOrders sends the orders that match, then every change among them as it happens.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOrderTimeline(self, request, context):
         """GetOrderTimeline returns what happened to an order as people tell it, oldest first; or NOT_FOUND ORDER_NOT_FOUND.
         """
@@ -152,6 +176,16 @@ def add_OrderQueryServiceServicer_to_server(servicer, server):
                     servicer.GetOrderHistory,
                     request_deserializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderHistoryRequest.FromString,
                     response_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderHistoryResponse.SerializeToString,
+            ),
+            'WatchOrder': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchOrder,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_queries__pb2.WatchOrderRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.WatchOrderResponse.SerializeToString,
+            ),
+            'WatchOrders': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchOrders,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_queries__pb2.WatchOrdersRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_queries__pb2.WatchOrdersResponse.SerializeToString,
             ),
             'GetOrderTimeline': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOrderTimeline,
@@ -300,6 +334,60 @@ class OrderQueryService(object):
             '/orders.v1.OrderQueryService/GetOrderHistory',
             protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderHistoryRequest.SerializeToString,
             protos_dot_orders_dot_v1_dot_queries__pb2.GetOrderHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/orders.v1.OrderQueryService/WatchOrder',
+            protos_dot_orders_dot_v1_dot_queries__pb2.WatchOrderRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_queries__pb2.WatchOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/orders.v1.OrderQueryService/WatchOrders',
+            protos_dot_orders_dot_v1_dot_queries__pb2.WatchOrdersRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_queries__pb2.WatchOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -105,6 +105,38 @@ _OrderQueryServiceGetOrderHistoryType = typing_extensions.TypeVar(
     ],
 )
 
+_OrderQueryServiceWatchOrderType = typing_extensions.TypeVar(
+    '_OrderQueryServiceWatchOrderType',
+    grpc.UnaryStreamMultiCallable[
+        protos.orders.v1.queries_pb2.WatchOrderRequest,
+        protos.orders.v1.queries_pb2.WatchOrderResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        protos.orders.v1.queries_pb2.WatchOrderRequest,
+        protos.orders.v1.queries_pb2.WatchOrderResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        protos.orders.v1.queries_pb2.WatchOrderRequest,
+        protos.orders.v1.queries_pb2.WatchOrderResponse,
+    ],
+)
+
+_OrderQueryServiceWatchOrdersType = typing_extensions.TypeVar(
+    '_OrderQueryServiceWatchOrdersType',
+    grpc.UnaryStreamMultiCallable[
+        protos.orders.v1.queries_pb2.WatchOrdersRequest,
+        protos.orders.v1.queries_pb2.WatchOrdersResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        protos.orders.v1.queries_pb2.WatchOrdersRequest,
+        protos.orders.v1.queries_pb2.WatchOrdersResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        protos.orders.v1.queries_pb2.WatchOrdersRequest,
+        protos.orders.v1.queries_pb2.WatchOrdersResponse,
+    ],
+)
+
 _OrderQueryServiceGetOrderTimelineType = typing_extensions.TypeVar(
     '_OrderQueryServiceGetOrderTimelineType',
     grpc.UnaryUnaryMultiCallable[
@@ -137,7 +169,7 @@ _OrderQueryServiceGetSalesDailyType = typing_extensions.TypeVar(
     ],
 )
 
-class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _OrderQueryServiceDiffOrderType, _OrderQueryServiceListOrdersType, _OrderQueryServiceGetCustomerOrdersType, _OrderQueryServiceGetOrderHistoryType, _OrderQueryServiceGetOrderTimelineType, _OrderQueryServiceGetSalesDailyType]):
+class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _OrderQueryServiceDiffOrderType, _OrderQueryServiceListOrdersType, _OrderQueryServiceGetCustomerOrdersType, _OrderQueryServiceGetOrderHistoryType, _OrderQueryServiceWatchOrderType, _OrderQueryServiceWatchOrdersType, _OrderQueryServiceGetOrderTimelineType, _OrderQueryServiceGetSalesDailyType]):
     """OrderQueryService answers from the views, and about history from the log."""
 
     @typing.overload
@@ -161,6 +193,14 @@ class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _Orde
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.queries_pb2.GetOrderHistoryRequest,
             protos.orders.v1.queries_pb2.GetOrderHistoryResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            protos.orders.v1.queries_pb2.WatchOrderRequest,
+            protos.orders.v1.queries_pb2.WatchOrderResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            protos.orders.v1.queries_pb2.WatchOrdersRequest,
+            protos.orders.v1.queries_pb2.WatchOrdersResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.queries_pb2.GetOrderTimelineRequest,
@@ -194,6 +234,14 @@ class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _Orde
             protos.orders.v1.queries_pb2.GetOrderHistoryRequest,
             protos.orders.v1.queries_pb2.GetOrderHistoryResponse,
         ],
+        grpc.aio.UnaryStreamMultiCallable[
+            protos.orders.v1.queries_pb2.WatchOrderRequest,
+            protos.orders.v1.queries_pb2.WatchOrderResponse,
+        ],
+        grpc.aio.UnaryStreamMultiCallable[
+            protos.orders.v1.queries_pb2.WatchOrdersRequest,
+            protos.orders.v1.queries_pb2.WatchOrdersResponse,
+        ],
         grpc.aio.UnaryUnaryMultiCallable[
             protos.orders.v1.queries_pb2.GetOrderTimelineRequest,
             protos.orders.v1.queries_pb2.GetOrderTimelineResponse,
@@ -218,6 +266,12 @@ class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _Orde
 
     GetOrderHistory: _OrderQueryServiceGetOrderHistoryType
     """GetOrderHistory returns every event of an order, from the log, oldest first."""
+
+    WatchOrder: _OrderQueryServiceWatchOrderType
+    """WatchOrder sends one order as it is, then every change of it as it happens; or NOT_FOUND ORDER_NOT_FOUND."""
+
+    WatchOrders: _OrderQueryServiceWatchOrdersType
+    """WatchOrders sends the orders that match, then every change among them as it happens."""
 
     GetOrderTimeline: _OrderQueryServiceGetOrderTimelineType
     """GetOrderTimeline returns what happened to an order as people tell it, oldest first; or NOT_FOUND ORDER_NOT_FOUND."""
@@ -245,6 +299,14 @@ OrderQueryServiceAsyncStub: typing_extensions.TypeAlias = OrderQueryServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         protos.orders.v1.queries_pb2.GetOrderHistoryRequest,
         protos.orders.v1.queries_pb2.GetOrderHistoryResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        protos.orders.v1.queries_pb2.WatchOrderRequest,
+        protos.orders.v1.queries_pb2.WatchOrderResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        protos.orders.v1.queries_pb2.WatchOrdersRequest,
+        protos.orders.v1.queries_pb2.WatchOrdersResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         protos.orders.v1.queries_pb2.GetOrderTimelineRequest,
@@ -298,6 +360,22 @@ class OrderQueryServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.queries_pb2.GetOrderHistoryResponse, collections.abc.Awaitable[protos.orders.v1.queries_pb2.GetOrderHistoryResponse]]:
         """GetOrderHistory returns every event of an order, from the log, oldest first."""
+
+    @abc.abstractmethod
+    def WatchOrder(
+        self,
+        request: protos.orders.v1.queries_pb2.WatchOrderRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[protos.orders.v1.queries_pb2.WatchOrderResponse], collections.abc.AsyncIterator[protos.orders.v1.queries_pb2.WatchOrderResponse]]:
+        """WatchOrder sends one order as it is, then every change of it as it happens; or NOT_FOUND ORDER_NOT_FOUND."""
+
+    @abc.abstractmethod
+    def WatchOrders(
+        self,
+        request: protos.orders.v1.queries_pb2.WatchOrdersRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[protos.orders.v1.queries_pb2.WatchOrdersResponse], collections.abc.AsyncIterator[protos.orders.v1.queries_pb2.WatchOrdersResponse]]:
+        """WatchOrders sends the orders that match, then every change among them as it happens."""
 
     @abc.abstractmethod
     def GetOrderTimeline(

@@ -322,9 +322,11 @@ class ReturnRejected:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReturnReceived:
     order_id: str
+    customer_id: str
     return_id: str
     lines: tuple[ReceivedLine, ...]
     amount: Money
+    placed_at: datetime
     at: datetime
 
 

@@ -40,6 +40,8 @@ def too_large(goods_minor: int, discounts: Sequence[Discount]) -> Discount | Non
 
 def with_shares(lines: tuple[OrderLine, ...], discount_minor: int) -> tuple[OrderLine, ...]:
     """Each line with its share of the discounts, by what it costs."""
+    if not discount_minor:
+        return lines
     shares = split(discount_minor, [line.line_total.amount_minor for line in lines])
     return tuple(
         replace(line, discount=Money(amount_minor=share, currency=line.line_total.currency))

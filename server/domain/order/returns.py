@@ -5,17 +5,19 @@ requested again.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from server.domain.money import Money, of_units
 from server.domain.order.commands import (
     ApproveReturn,
+    ReceivedQuantity,
     ReceiveReturn,
     RejectReturn,
     RequestReturn,
     ReturnCommand,
 )
 from server.domain.order.events import (
+    Condition,
     LineQuantity,
     OrderEvent,
     ReceivedLine,
@@ -142,9 +144,11 @@ def _receive(order: Returning, command: ReceiveReturn) -> Sequence[OrderEvent]:
     return [
         ReturnReceived(
             order_id=order.order_id,
+            customer_id=order.customer_id,
             return_id=asked.return_id,
             lines=lines,
             amount=Money(amount_minor=sum(x.amount.amount_minor for x in lines), currency=order.currency),
+            placed_at=order.placed_at,
             at=command.at,
         )
     ]
@@ -172,8 +176,15 @@ def _worth(order: Returning, command: ReceiveReturn) -> tuple[ReceivedLine, ...]
 
 
 def _same(command: ReceiveReturn, asked: Return) -> bool:
-    come = [(x.line_id, x.quantity, x.condition) for x in command.lines]
-    return come == [(x.line_id, x.quantity, x.condition) for x in asked.received]
+    """Whether it says what is known already, in whatever order and parts."""
+    return _by_condition(command.lines) == _by_condition(asked.received)
+
+
+def _by_condition(parts: Iterable[ReceivedQuantity | ReceivedLine]) -> Counter[tuple[str, Condition]]:
+    come: Counter[tuple[str, Condition]] = Counter()
+    for part in parts:
+        come[part.line_id, part.condition] += part.quantity
+    return come
 
 
 def _return(order: Returning, command: ApproveReturn | RejectReturn | ReceiveReturn) -> Return:

@@ -9,8 +9,9 @@ from queue import SimpleQueue
 import pytest
 
 from embedded.eventstore import log as log_module
+from embedded.eventstore.following import Follower
 from embedded.eventstore.log import Log
-from embedded.eventstore.records import ANY, Proposed
+from embedded.eventstore.records import ANY, Entry, Proposed
 from embedded.eventstore.writer import Outcome, Writer
 
 KEPT, COMMITS, AT_ONCE = 500, 1_500, 50
@@ -43,3 +44,31 @@ def test_a_follower_never_skips_an_event_while_others_commit(tmp_path: Path, mon
             position = entry.position
     writing.join()
     log.close()
+
+
+def entry(position: int, stream: str) -> Entry:
+    return Entry(position, stream, 0, b"", "Happened", 0, b"")
+
+
+def orders(looked_at: Entry) -> bool:
+    return looked_at.stream.startswith("order-")
+
+
+def test_a_follower_in_the_midst_of_history_does_not_jump_over_the_rest_for_an_entry_it_does_not_want() -> None:
+    """It has read up to 10 of 100, is about to read on, and somebody else's event is committed."""
+    follower = Follower(None, orders)
+    follower.at = 10
+    follower.arm()
+    follower.offer([entry(101, "product-1")])
+    assert follower.at == 10
+
+
+async def test_a_follower_at_the_end_passes_over_what_it_does_not_want_and_wakes_for_what_it_does() -> None:
+    follower = Follower(None, orders)
+    follower.at = 100
+    follower.arm()
+    follower.offer([entry(101, "product-1"), entry(102, "product-1")])
+    assert follower.at == 102
+    follower.offer([entry(103, "product-1"), entry(104, "order-1")])
+    assert follower.at == 103
+    await follower.wait()

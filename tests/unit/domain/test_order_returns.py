@@ -150,6 +150,7 @@ class TestReceiving:
 
     def test_receiving_twice_changes_nothing(self) -> None:
         given(*APPROVED, returned()).when(receive_return("r1", ("tea", 2, GOOD))).nothing()
+        given(*APPROVED, returned()).when(receive_return("r1", ("tea", 1, GOOD), ("tea", 1, GOOD))).nothing()
 
     def test_what_has_come_has_come(self) -> None:
         given(*APPROVED, returned()).when(receive_return("r1", ("tea", 2, DAMAGED))).rejected(

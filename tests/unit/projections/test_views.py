@@ -282,6 +282,11 @@ class TestParts:
             shown = order({"_id": ORDER_ID, **fold(order_detail, (*events, *more))[ORDER_ID]})
             assert FulfilmentStatus.Name(shown.fulfilment) == f"FULFILMENT_STATUS_{fulfilment}"
 
+    def test_counters_tell_what_came_back(self) -> None:
+        history = (*PLACED, returned("r1", received_line(quantity=1, amount=350)))
+        given(*history).view(customer_orders).has(totals={"EUR": 700}, returned={"EUR": 350})
+        given(*history).view(sales_daily).has(units=2, returned_units=1, returned_minor=350, placed_minor=700)
+
     def test_counters_lose_what_was_taken_off(self) -> None:
         given(*PLACED, quantity_cancelled()).view(customer_orders).has(placed=1, cancelled=0, totals={"EUR": 350})
         given(*PLACED, quantity_cancelled()).view(sales_daily).has(orders_cancelled=0, units=1, cancelled_minor=350)

@@ -11,7 +11,7 @@ from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
 from protos.orders.v1.types_pb2 import OrderStatus
 from server.domain.order import ORDER
-from server.domain.order.events import OrderEvent
+from server.domain.order.events import OrderEvent, ReturnReceived
 from server.domain.order.state import (
     Completed,
     Confirmed,
@@ -73,7 +73,10 @@ def test_counters_hold_what_stands_and_nothing_of_what_came_to_nothing(sequence:
     stands = state.total.amount_minor if isinstance(state, Known) else 0
     [customer] = fold(customer_orders, history).values()
     assert sum(customer["totals"].values()) == stands
+    back = [x for e in history if isinstance(e, ReturnReceived) for x in e.lines]
+    assert sum(customer.get("returned", {}).values()) == sum(x.amount.amount_minor for x in back)
     for day in fold(sales_daily, history).values():
         gone = sum(day.get(name, 0) for name in ("cancelled_minor", "rejected_minor", "expired_minor"))
         assert day["placed_minor"] - gone == stands
+        assert day.get("returned_units", 0) == sum(x.quantity for x in back)
         assert day["units"] == (remaining_units(state) if isinstance(state, Known) else 0)

@@ -1,0 +1,41 @@
+"""How far a view is behind: worked out of stored positions and the log, so that it is right after a restart too."""
+
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from projections.view import View
+from server.readmodel.log import Log
+from server.readmodel.state import Checkpoint, now_micros
+
+MOST_COUNTED = 1_000  # events
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """`events` it lacks, counted up to a thousand; `seconds` that the first of them has waited."""
+
+    events: int
+    seconds: float
+
+
+NO_LAG = Lag(0, 0.0)
+
+
+async def lag_of(log: Log, view: View[Any], checkpoint: Checkpoint | None) -> Lag:
+    """Of what the checkpoint vouches for; 0 seconds if the first event does not say when it was written."""
+    events, since = 0, None
+    position = 0 if checkpoint is None else checkpoint.vouched
+    async with aclosing(log.after(position, view.stream_filter(), limit=MOST_COUNTED)) as reading:
+        async for event in reading:
+            since = event.recorded_at if since is None else since
+            events += 1
+    return Lag(events, 0.0 if since is None else max(0.0, time.time() - since.timestamp()))
+
+
+def is_stalled(checkpoint: Checkpoint | None, lag: Lag, after: float) -> bool:
+    """No progress for so many seconds although the log has gone on as long ago."""
+    if checkpoint is None or lag.seconds < after:
+        return False
+    return now_micros() - checkpoint.moved_at > after * 1_000_000

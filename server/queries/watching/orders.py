@@ -1,0 +1,172 @@
+"""WatchOrder and WatchOrders: what was before the hub tells it, and then what the hub tells."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from protos.orders.v1 import queries_pb2 as pb
+from protos.orders.v1 import types_pb2 as types
+from server.eventstore.reading import position_of
+from server.failures import ResumeTokenInvalid
+from server.queries import past, replies
+from server.queries.paging import from_resume_token, to_resume_token
+from server.queries.views import Views
+from server.queries.watching.changes import Change, Folding
+from server.queries.watching.hub import PATTERN, Hub, Watch
+from server.readmodel.log import Log
+
+PART = 200  # orders in one part of a snapshot
+TELL_AFTER = 1_000  # events looked through, after which a watch that catches up says how far it has come
+
+Wanted = Callable[[Change], bool]
+
+
+class Watching:
+    def __init__(self, views: Views, log: Log, hub: Hub) -> None:
+        self._views = views
+        self._log = log
+        self._hub = hub
+
+    async def order(self, request: pb.WatchOrderRequest) -> AsyncGenerator[pb.WatchOrderResponse, None]:
+        order_id, resumed = request.order_id, await self._resumed(request)
+
+        def step(position: int, **message: Any) -> pb.WatchOrderResponse:
+            return pb.WatchOrderResponse(resume_token=to_resume_token(request, position), **message)
+
+        # joined first: what comes while the past is read is waiting
+        async with self._hub.watch(lambda change: change.order_id == order_id, order_id) as watch:
+            events = await past.history(self._log, order_id)
+            told = position_of(events[-1])
+            if resumed is None:
+                yield step(told, snapshot=past.order_of(order_id, events))
+            else:
+                folding = Folding(self._log)
+                for event in events:
+                    missed = await folding.take(event)
+                    if missed is not None and missed.position > resumed:
+                        yield step(missed.position, change=_change(missed))
+                told = max(told, resumed)
+            async with aclosing(watch.changes()) as changes:
+                async for change in changes:
+                    if isinstance(change, int):
+                        told = max(told, change)
+                        yield step(told, heartbeat=_heartbeat())
+                    elif change.position > told:
+                        told = change.position
+                        yield step(told, change=_change(change))
+
+    async def orders(
+        self, request: pb.WatchOrdersRequest, context: Any
+    ) -> AsyncGenerator[pb.WatchOrdersResponse, None]:
+        told = await self._resumed(request)
+        ahead: dict[str, int] = {}  # rows that were newer than the rest of the snapshot, with their positions
+        if told is None:
+            freshness, generation = await self._views.at_least("order_list", request.consistency_token, context)
+            told = freshness.position
+            async with aclosing(self._snapshot(request, generation, told, ahead)) as parts:
+                async for part in parts:
+                    yield part
+
+        whole = max(ahead.values(), default=0)
+
+        def step(position: int, **message: Any) -> pb.WatchOrdersResponse:
+            token = to_resume_token(request, position) if position >= whole else ""
+            return pb.WatchOrdersResponse(resume_token=token, **message)
+
+        wanted = _wanted(request)
+        async with self._hub.watch(wanted) as watch, aclosing(self._from(told, watch)) as changes:
+            async for change in changes:
+                if isinstance(change, int):
+                    told = max(told, change)
+                    yield step(told, heartbeat=_heartbeat())
+                elif change.position > told:
+                    told = change.position
+                    if wanted(change) and told > ahead.get(change.order_id, 0):
+                        yield step(told, change=_summary_change(request, change))
+
+    async def _snapshot(
+        self, request: pb.WatchOrdersRequest, generation: int, position: int, ahead: dict[str, int]
+    ) -> AsyncGenerator[pb.WatchOrdersResponse, None]:
+        """Every matching row. `ahead` gets those that are newer than the position: later changes are in them."""
+        where = _where(request)
+        after, begins = None, True
+        while True:
+            rows = await self._views.answered(
+                self._views.find.orders(generation, where, after, newest_first=False, most=PART)
+            )
+            ahead |= {row["_id"]: row["position"] for row in rows if row["position"] > position}
+            complete = len(rows) < PART
+            part = pb.OrdersSnapshot(
+                begins=begins, orders=[replies.order_summary(row) for row in rows], complete=complete
+            )
+            token = to_resume_token(request, position) if complete and not ahead else ""
+            yield pb.WatchOrdersResponse(snapshot=part, resume_token=token)
+            if complete:
+                return
+            after, begins = (int(rows[-1]["created_at"]), rows[-1]["_id"]), False
+
+    async def _from(self, position: int, watch: Watch) -> AsyncGenerator[Change | int, None]:
+        """Changes behind a position: those that the hub had told before the watch joined are read from the log."""
+        if position < watch.since:
+            folding, looked = Folding(self._log), 0
+            async with aclosing(self._log.after(position, PATTERN)) as events:
+                async for event in events:
+                    if position_of(event) > watch.since:
+                        break
+                    change = await folding.take(event)
+                    if change is not None:
+                        yield change
+                    looked += 1
+                    if looked % TELL_AFTER == 0:
+                        yield position_of(event)
+        async with aclosing(watch.changes()) as changes:
+            async for item in changes:
+                yield item
+
+    async def _resumed(self, request: Any) -> int | None:
+        """Where to go on; None at the beginning."""
+        position = from_resume_token(request)
+        if position is not None and position > self._hub.position and position > await self._log.head():
+            raise ResumeTokenInvalid
+        return position
+
+
+def _wanted(request: pb.WatchOrdersRequest) -> Wanted:
+    """A change is wanted if the order matches after it, or did before."""
+    status = _status(request)
+
+    def wanted(change: Change) -> bool:
+        if request.customer_id and change.after["customer_id"] != request.customer_id:
+            return False
+        if not status:
+            return True
+        return status in (change.after["status"], change.before["status"] if change.before else "")
+
+    return wanted
+
+
+def _where(request: pb.WatchOrdersRequest) -> dict[str, Any]:
+    wanted = {"customer_id": request.customer_id, "status": _status(request)}
+    return {name: value for name, value in wanted.items() if value}
+
+
+def _status(request: pb.WatchOrdersRequest) -> str:
+    return types.OrderStatus.Name(request.status).removeprefix("ORDER_STATUS_") if request.status else ""
+
+
+def _change(change: Change) -> pb.OrderChange:
+    return pb.OrderChange(order=change.order, entry=change.entry)
+
+
+def _summary_change(request: pb.WatchOrdersRequest, change: Change) -> pb.OrderSummaryChange:
+    status = _status(request)
+    left = bool(status) and change.after["status"] != status
+    return pb.OrderSummaryChange(order=change.summary, left=left, entry=change.entry)
+
+
+def _heartbeat() -> pb.WatchHeartbeat:
+    at = Timestamp()
+    at.GetCurrentTime()
+    return pb.WatchHeartbeat(at=at)
