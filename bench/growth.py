@@ -1,4 +1,4 @@
-"""The same figures as work grows: events in the log, events of one aggregate, views; memory of each process.
+"""The same figures as work grows: events in the log, events of one aggregate, views, watches; memory.
 
 One stack grows through all sizes of the log. At each, a share of the figures of the other parts is taken again.
 """
@@ -16,6 +16,7 @@ from uuid_utils import uuid7
 from bench.appending import append_all, request
 from bench.commands import register_product
 from bench.history import EVENTS_OF_AN_ORDER, NOON, write_orders
+from bench.lag import DEADLINE, opened
 from bench.measuring import Result, Size, latencies, percentile
 from bench.processes import Meter, memory_mib
 from bench.projections import catch_up, drain
@@ -34,6 +35,8 @@ from server.eventstore import codec
 from server.eventstore.store import connect
 
 VIEW_COUNTS = (1, 4, 16)
+WATCHES = (1, 10, 100)
+CHANGES = 20  # of the watched order
 ORDER_VIEWS = (order_list, order_detail, customer_orders, sales_daily)
 IN_ONE_APPEND = 100  # events, where a long stream is written
 LONG_STREAMS = (10, 1_000, 100_000)
@@ -48,7 +51,16 @@ async def run(size: Size) -> Result:
         most = size.events[-1] // 10
         by_stream = [await with_a_long_stream(running, events) for events in LONG_STREAMS if events <= most]
     by_views = await with_views(min(2_000, size.events[0] // EVENTS_OF_AN_ORDER))
-    return Result([], {"by_events_in_the_log": by_log, "by_events_of_an_aggregate": by_stream, "by_views": by_views})
+    by_watches = await with_watches()
+    return Result(
+        [],
+        {
+            "by_events_in_the_log": by_log,
+            "by_events_of_an_aggregate": by_stream,
+            "by_views": by_views,
+            "by_watches": by_watches,
+        },
+    )
 
 
 async def at_size(running: Stack, events: int, before: int) -> dict[str, Any]:
@@ -160,3 +172,54 @@ async def with_views(orders: int) -> list[dict[str, Any]]:
                 )
         await client.close()
     return found
+
+
+async def with_watches() -> list[dict[str, Any]]:
+    """So many watch one order while it changes: when the last of them has seen a change, after it was acknowledged."""
+    found = []
+    async with fresh_stack() as running:
+        shop = await opened(running)
+        await shop.create_and_see()
+        await shop.close()
+        meter_pids = pids(running, "queries", "eventstore")
+        async with OrderstreamClient(running.addresses, deadline=DEADLINE) as client:
+            for count in WATCHES:
+                watches = [Watch(client, shop.order_id) for _ in range(count)]
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(watch.run()) for watch in watches]
+                    await asyncio.gather(*(watch.begun.wait() for watch in watches))
+                    meter, lags = Meter(meter_pids), []
+                    meter.start()
+                    for number in range(CHANGES):
+                        await client.orders.AddNote(order_id=shop.order_id, note_id=f"{count}-{number}", text="seen?")
+                        acknowledged = time.perf_counter()
+                        await asyncio.gather(*(watch.seen.acquire() for watch in watches))
+                        lags.append(time.perf_counter() - acknowledged)
+                    meter.stop(CHANGES * count)
+                    for task in tasks:
+                        task.cancel()
+                found.append(
+                    {
+                        "watches": count,
+                        "last_seen_p50_ms": round(percentile(lags, 0.5) * 1000, 2),
+                        "cpu_us_per_change_and_watch": meter.per_operation(),
+                        "memory_mib_queries": memory_mib(running.members["queries"].pid),
+                    }
+                )
+    return found
+
+
+class Watch:
+    """One watch of an order: `seen` is released for every change."""
+
+    def __init__(self, client: OrderstreamClient, order_id: str) -> None:
+        self._client = client
+        self._order_id = order_id
+        self.begun = asyncio.Event()
+        self.seen = asyncio.Semaphore(0)
+
+    async def run(self) -> None:
+        async for message in self._client.orders.WatchOrder(order_id=self._order_id):
+            self.begun.set()
+            if message.HasField("change"):
+                self.seen.release()

@@ -1,18 +1,21 @@
 """What the bench found, as the documents tell it: `docs/performance/` has the JSON and the plots, the page its tables.
 
-A run of some parts replaces what it measured and leaves the rest. In `docs/performance.md` everything between
+A run of some parts replaces what it measured and leaves the rest. In the pages everything between
 `<!-- bench: NAME -->` and `<!-- end -->` is written here, so that no number is copied by hand.
 """
 
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench import scaling
 from bench.charts import line_chart
 
 DOCS = Path("docs")
+PAGES = ("performance.md", "scaling.md")
 PLACE = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Found = Mapping[str, Any]
@@ -28,8 +31,9 @@ def write(result: Found, docs: Path = DOCS) -> None:
     file.write_text(json.dumps(found, indent=1) + "\n")
     for name, chart in charts(found["figures"]).items():
         (folder / f"{name}.svg").write_text(chart)
-    page = docs / "performance.md"
-    page.write_text(filled(page.read_text(), found))
+    for name in PAGES:
+        page = docs / name
+        page.write_text(filled(page.read_text(), found))
 
 
 def merged(known: Found, new: Found) -> dict[str, Any]:
@@ -192,6 +196,72 @@ def _views(found: Found) -> str:
     )
 
 
+def _scaling(found: Found) -> str:
+    rows = scaling.steps(scaling.measured(found), scaling.Shop(), scaling.Stores())
+    return _rows(
+        ["orders a minute", *(f"{found_.orders_per_minute:,.0f}" for found_, _ in rows)],
+        [
+            [what, *(getattr(found_, name) for found_, _ in rows)]
+            for what, name in (
+                ("commands/s", "commands_per_second"),
+                ("events/s", "events_per_second"),
+                ("documents written/s", "documents_per_second"),
+                ("queries/s", "queries_per_second"),
+                ("cores for commands", "command_cores"),
+                ("cores for queries", "query_cores"),
+                ("workers of each view, a core each", "view_workers"),
+                ("EventStoreDB clusters of three", "clusters"),
+                ("MongoDB shards", "shards"),
+                ("the best selling product's stream is busy", "hottest_product_busy"),
+                ("first to give way", "first_to_give_way"),
+            )
+        ],
+    )
+
+
+def _simulation(found: Found) -> str:
+    rows = scaling.steps(scaling.measured(found), scaling.Shop(), scaling.Stores())
+    return _rows(
+        ["orders a minute", *(f"{found_.orders_per_minute:,.0f}" for found_, _ in rows)],
+        [
+            [what, *(f"{getattr(seen, name):,g} ms" for _, seen in rows)]
+            for what, name in (
+                ("its commands, p50", "commands_p50"),
+                ("its commands, p99", "commands_p99"),
+                ("all lines reserved, p50", "reserved_p50"),
+                ("all lines reserved, p99", "reserved_p99"),
+                ("the same with the best selling product, p99", "hottest_p99"),
+                ("visible in a view, p99", "visible_p99"),
+            )
+        ],
+    )
+
+
+def _assumed(_: Found) -> str:
+    values = {**asdict(scaling.Shop()), **asdict(scaling.Stores())}
+    return _rows(["assumed", ""], [[f"`--{name.replace('_', '-')}`", f"{value:,g}"] for name, value in values.items()])
+
+
+def _measured(found: Found) -> str:
+    costs = asdict(scaling.measured(found))
+    return _rows(["measured", "µs of CPU"], [[f"`--{name}`", value] for name, value in costs.items()])
+
+
+def _watches(found: Found) -> str:
+    return _rows(
+        ["watches of one order", "the last has seen a change, p50", "µs per change and watch in the service", "MiB"],
+        [
+            [
+                one["watches"],
+                f"{one['last_seen_p50_ms']} ms",
+                one["cpu_us_per_change_and_watch"]["queries"],
+                one["memory_mib_queries"],
+            ]
+            for one in found["figures"]["growth"]["by_watches"]
+        ],
+    )
+
+
 TABLES: Mapping[str, Callable[[Found], str]] = {
     "goals": _goals,
     "about": _about,
@@ -200,6 +270,11 @@ TABLES: Mapping[str, Callable[[Found], str]] = {
     "memory": _memory,
     "aggregates": _aggregates,
     "views": _views,
+    "watches": _watches,
+    "scaling": _scaling,
+    "simulation": _simulation,
+    "assumed": _assumed,
+    "measured": _measured,
 }
 
 

@@ -43,6 +43,7 @@ RESTARTS = Counter("orderstream_projection_restarts_total", "Times it had to beg
 PARKED = Gauge("orderstream_projection_parked_streams", "Streams held back after a failing event.", ["view"])
 
 FIRST_PAUSE = 0.1  # seconds
+REST = 3  # times as long as the last batch took, before the next
 RATE_OVER = 5.0  # seconds
 
 
@@ -111,7 +112,7 @@ class Runner:
         self._counted, self._counted_from = 0, time.monotonic()
         self._stop = asyncio.Event()
         self._source: Source | None = None
-        self._last_batch = 0.0
+        self._took = self._ended = 0.0  # the last batch, in monotonic seconds
         self._missed: int | None = None
 
     def stop(self) -> None:
@@ -248,9 +249,9 @@ class Runner:
 
         An event that is no longer there, scavenged for instance, tells nothing; another one in its place does.
         """
-        head = await self._log.head()
-        if checkpoint.position > head:
-            raise Astray(f"the checkpoint is at {checkpoint.position}, ahead of the log's end at {head}: rebuild it")
+        end = await self._log.end()
+        if checkpoint.position > end:
+            raise Astray(f"the checkpoint is at {checkpoint.position}, ahead of the log's end at {end}: rebuild it")
         if not checkpoint.mark:
             return
         async with aclosing(self._log.after(checkpoint.marked - 1, "", limit=1)) as reading:
@@ -287,6 +288,7 @@ class Runner:
         if live:
             await self._collect()
         items = await self._taken(source, live=live)
+        began = time.monotonic()
         events = [item for item in items if not isinstance(item, Checkpoint | CaughtUp)]
         if events:
             await applier.apply(events)
@@ -316,6 +318,8 @@ class Runner:
             astray=False,
         )
         await self._state.advance(after)
+        self._ended = time.monotonic()
+        self._took = self._ended - began
         self.checkpoint = after
         self.applied += len(events)
         self._measure(len(events))
@@ -345,6 +349,10 @@ class Runner:
         return ahead.whole_until
 
     async def _collect(self) -> None:
-        """After a pause the next event is taken at once; in a flood they are taken together."""
-        await asyncio.sleep(max(0.0, self._last_batch + self._settings.pace - time.monotonic()))
-        self._last_batch = time.monotonic()
+        """After a pause the next event is taken at once; in a flood they are taken together.
+
+        The rest is some times as long as the last batch took: short while the view store is quick, so that readers see
+        their writes soon, and longer the busier it is, since all views and readers share it.
+        """
+        rest = min(self._settings.pace, REST * self._took)
+        await asyncio.sleep(max(0.0, self._ended + rest - time.monotonic()))

@@ -41,6 +41,13 @@ class Log:
                 return position_of(event)
         return START
 
+    async def end(self) -> int:
+        """The position of the very last event, be it the store's own: a subscription can have come as far."""
+        async with aclosing(self._read_all("", backwards=True, limit=1, timeout=TIMEOUT, filter_exclude=())) as reading:
+            async for event in reading:
+                return position_of(event)
+        return START
+
     async def after(self, position: int, pattern: str, *, limit: int | None = None) -> Events:
         """The events of matching streams behind a position, in the order of the log."""
         bounds: dict[str, Any] = {} if limit is None else {"limit": limit, "timeout": TIMEOUT}

@@ -18,12 +18,14 @@ from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
 from server.domain.order.events import OrderPlaced
 from server.eventstore.recorded import Recorded
+from server.eventstore.store import connect
 from server.failures import StoreUnavailable
 from server.readmodel.log import Log
 from server.readmodel.state import Fenced, ViewState
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
 from tests.support.orders import ANN, cancelled, placed
+from tests.support.processes import running
 from tests.support.viewing import fold, stored
 from tests.support.views import (
     QUICK,
@@ -249,3 +251,12 @@ async def test_lag_is_seen_in_the_checkpoint(client: Client, mongo: Mongo) -> No
     async with run(order_list, client, mongo):
         first = await eventually(caught_up_at)
         await eventually(caught_up_at, lambda now: now > first)
+
+
+async def test_a_view_of_a_log_that_holds_only_the_stores_own_events_goes_on_after_a_restart(mongo: Mongo) -> None:
+    with running("embedded", "eventstore", "--port", "0", "--memory") as store:
+        client = await connect(store.ready["uri"])
+        for _ in range(2):
+            async with run(sales_daily, client, mongo) as runner:
+                await is_(runner, Status.LIVE)
+        await client.close()

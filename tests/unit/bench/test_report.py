@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.charts import line_chart
-from bench.report import filled, merged, write
+from bench.report import PAGES, filled, merged, write
 
 
 def goal(id_: str, ratio: float | None = 1.0) -> dict[str, Any]:
@@ -53,7 +53,8 @@ def test_a_table_that_there_is_not_is_a_mistake() -> None:
 
 
 def test_a_run_is_kept_as_json_and_told_on_the_page(tmp_path: Any) -> None:
-    (tmp_path / "performance.md").write_text("<!-- bench: goals -->\n<!-- end -->\n")
+    for page in PAGES:
+        (tmp_path / page).write_text("<!-- bench: goals -->\n<!-- end -->\n")
     write({"goals": [goal("G1")], "figures": {"commands": {}}}, tmp_path)
     write({"goals": [goal("G3")], "figures": {"node": {}}}, tmp_path)
     kept = json.loads((tmp_path / "performance" / "bench.json").read_text())
