@@ -22,7 +22,7 @@ PACKAGES = ("grpcio", "protobuf", "esdbclient", "pymongo", "msgspec", "SecantusD
 async def fresh_stack() -> AsyncIterator[Stack]:
     """Everything, empty."""
     with tempfile.TemporaryDirectory(prefix="orderstream-bench-") as data:
-        async with stack(Path(data)) as running:
+        async with stack(Path(data), processes=False) as running:
             yield running
 
 

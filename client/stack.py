@@ -21,7 +21,14 @@ from client.sdk import Addresses
 READY_WITHIN = 60.0  # seconds
 STOP_WITHIN = 20.0  # seconds
 LAST_LINES = 15
-DEFAULT_PORTS = {"eventstore": 2113, "mongo": 27017, "commands": 50051, "queries": 50052, "projections": 50053}
+DEFAULT_PORTS = {
+    "eventstore": 2113,
+    "mongo": 27017,
+    "commands": 50051,
+    "queries": 50052,
+    "projections": 50053,
+    "processes": 50054,
+}
 ANY_PORTS = dict.fromkeys(DEFAULT_PORTS, 0)
 
 
@@ -121,7 +128,11 @@ class Stack:
     @property
     def addresses(self) -> Addresses:
         return Addresses(
-            **{role: self.members[role].ready["address"] for role in ("commands", "queries", "projections")}
+            **{
+                role: self.members[role].ready["address"]
+                for role in ("commands", "queries", "projections", "processes")
+                if role in self.members
+            }
         )
 
     async def first_to_end(self) -> Member:
@@ -140,8 +151,13 @@ class Stack:
 
 
 @asynccontextmanager
-async def stack(data: Path, ports: Mapping[str, int] = ANY_PORTS) -> AsyncIterator[Stack]:
+async def stack(
+    data: Path, ports: Mapping[str, int] = ANY_PORTS, *, processes: bool = True, payments: str = ""
+) -> AsyncIterator[Stack]:
     """Run everything on a data directory; embedded stores unless connection strings are configured.
+
+    Without `processes` nothing happens to an order by itself. `payments` is the setting for the payment provider;
+    without it, that of the environment.
 
     Raises `StackError` if something does not start.
     """
@@ -174,6 +190,9 @@ async def stack(data: Path, ports: Mapping[str, int] = ANY_PORTS) -> AsyncIterat
         await start("commands", "server", "commands", environment=uris)
         await start("projections", "projections", environment=uris)
         await start("queries", "server", "queries", environment=uris)
+        if processes:
+            provider = {"ORDERSTREAM_PAYMENTS": payments} if payments else {}
+            await start("processes", "server", "processes", environment={**uris, **provider})
         yield Stack(members)
 
 

@@ -19,10 +19,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from client.cli.connect import AsJson, call
 from client.cli.output import FAILED, UNAVAILABLE, complain, err, out, print_json, run, table
 from client.demo.baskets import DataMissingError, baskets_of, product_names, read_rows
-from client.demo.run import Demo, Outcome, ViewsStuckError
+from client.demo.outcome import Outcome
+from client.demo.proof import PROCESSES, ViewsStuckError
+from client.demo.rules import PAYMENTS
+from client.demo.run import Demo, OrderUndecidedError
 from client.demo.survey import survey
 from client.sdk import OrderstreamClient
-from client.stack import ANY_PORTS, DEFAULT_PORTS, Stack, StackError, stack
+from client.stack import DEFAULT_PORTS, Stack, StackError, stack
 from protos.operations.v1.projections_pb2 import VerifyResult
 
 Data = Annotated[Path, typer.Option(help="Where embedded stores and logs live.")]
@@ -36,8 +39,12 @@ def up(
     commands_port: int = DEFAULT_PORTS["commands"],
     queries_port: int = DEFAULT_PORTS["queries"],
     projections_port: int = DEFAULT_PORTS["projections"],
+    processes_port: int = DEFAULT_PORTS["processes"],
     eventstore_port: int = DEFAULT_PORTS["eventstore"],
     mongo_port: int = DEFAULT_PORTS["mongo"],
+    processes: Annotated[
+        bool, typer.Option(help="Whether orders are reserved, paid and confirmed by themselves, or by hand.")
+    ] = True,
 ) -> None:
     """Run the whole stack in this terminal; Ctrl-C drains and stops it. A port of 0 takes a free one.
 
@@ -47,21 +54,22 @@ def up(
         "commands": commands_port,
         "queries": queries_port,
         "projections": projections_port,
+        "processes": processes_port,
         "eventstore": eventstore_port,
         "mongo": mongo_port,
     }
     try:
-        asyncio.run(_up(data, ports))
+        asyncio.run(_up(data, ports, processes=processes))
     except StackError as error:
         complain(str(error), FAILED)
 
 
-async def _up(data: Path, ports: dict[str, int]) -> None:
+async def _up(data: Path, ports: dict[str, int], *, processes: bool) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     err.print(f"starting, with data in {data} …")
-    async with stack(data, ports) as running:
+    async with stack(data, ports, processes=processes) as running:
         rows = table("part", "address", "process")
         for name, member in running.members.items():
             rows.add_row(name, str(member.ready["address"]), str(member.pid))
@@ -97,7 +105,7 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="orderstream-demo-") as temporary:
         try:
             outcome = run(_demo(data or Path(temporary), orders))
-        except (StackError, DataMissingError, ViewsStuckError) as error:
+        except (StackError, DataMissingError, ViewsStuckError, OrderUndecidedError) as error:
             complain(str(error), FAILED)
     if as_json:
         print_json(demo_report(outcome))
@@ -140,7 +148,10 @@ async def _demo(data: Path, most: int) -> Outcome:
         baskets = await asyncio.to_thread(lambda: baskets_of(read_rows(), most, left_out))
         names = await asyncio.to_thread(product_names)
         progress("reading", len(baskets), len(baskets))
-        async with stack(data, ANY_PORTS) as running, OrderstreamClient(running.addresses, actor="demo") as shop:
+        async with (
+            stack(data, payments=PAYMENTS) as running,
+            OrderstreamClient(running.addresses, actor="demo") as shop,
+        ):
             outcome = await _unless_one_ends(running, Demo(shop, names, progress).run(baskets))
         outcome.left_out = left_out
         return outcome
@@ -169,6 +180,7 @@ def demo_report(outcome: Outcome) -> dict[str, Any]:
         "commands": outcome.commands,
         "events": outcome.events,
         "seconds": outcome.seconds,
+        "processes": {what: outcome.processes[what] for what in PROCESSES},
         "verified": {
             "streams": outcome.streams,
             "documents": outcome.documents,
@@ -183,6 +195,11 @@ def _tell(outcome: Outcome) -> None:
     out.print(
         f"{outcome.orders:,} orders with {outcome.lines:,} lines, of {outcome.users:,} users and "
         f"{outcome.products:,} products: {outcome.commands:,} commands in {outcome.seconds:,.1f} s ({rate:,.0f}/s)",
+        highlight=False,
+        soft_wrap=True,
+    )
+    out.print(
+        "processes: " + ", ".join(f"{outcome.processes[what]:,} {what}" for what in PROCESSES),
         highlight=False,
         soft_wrap=True,
     )

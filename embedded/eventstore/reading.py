@@ -167,8 +167,8 @@ class Reading:
                     continue
                 if not live:
                     live = True
-                    if passage.owes(follower.at):
-                        yield _checkpoint(follower.at)
+                    if passage.owes_checkpoint():
+                        yield _checkpoint(passage.at)
                     yield CAUGHT_UP
                     continue  # what came while the client took this has not been looked at
                 await follower.wait()
@@ -197,6 +197,7 @@ class _Passage:
             if not self._interval:
                 raise HandlerError("no checkpoint interval")
         self._considered, self._last_checkpoint = 0, start
+        self.at = start  # the last event considered; what is hidden is not
         self.matches = False
 
     def consider(self, entry: Entry) -> bool:
@@ -205,6 +206,7 @@ class _Passage:
             self.matches = False
             return False
         self.matches = self._wanted is None or self._wanted(entry)
+        self.at = entry.position
         self._considered += 1
         if not self._interval or self._considered < self._interval:
             return False
@@ -221,11 +223,11 @@ class _Passage:
         self._considered += 1
         return False
 
-    def owes(self, position: int) -> bool:
-        """Whether the end of history calls for a checkpoint there."""
-        if not self._interval or position <= self._last_checkpoint:
+    def owes_checkpoint(self) -> bool:
+        """Whether the end of history calls for one."""
+        if not self._interval or self.at <= self._last_checkpoint:
             return False
-        self._last_checkpoint = position
+        self._last_checkpoint = self.at
         return True
 
 

@@ -39,6 +39,7 @@ def taken() -> Iterator[int]:
     [
         ("server", "commands"),
         ("server", "queries"),
+        ("server", "processes"),
         ("projections",),
         ("embedded", "eventstore"),
         ("embedded", "mongo"),
@@ -48,6 +49,11 @@ def test_a_taken_port(command: tuple[str, ...], taken: int) -> None:
     said = fails(sys.executable, "-m", *command, "--port", str(taken))
     assert f"port {taken}" in said
     assert "taken" in said
+
+
+def test_a_payment_provider_that_there_is_not() -> None:
+    said = fails(sys.executable, "-m", "server", "processes", environment={"ORDERSTREAM_PAYMENTS": "stripe"})
+    assert "there is only 'simulator'" in said
 
 
 def test_a_taken_port_of_the_stack(taken: int, tmp_path: Path) -> None:

@@ -35,7 +35,10 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     arguments = [text for part, port in ports.items() for text in (f"--{part}-port", str(port))]
     data = tmp_path_factory.mktemp("up")
     process = subprocess.Popen(
-        [ORDERSTREAM, "up", "--data", str(data), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [ORDERSTREAM, "up", "--no-processes", "--data", str(data), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     said = ""

@@ -15,11 +15,15 @@ def test_real_baskets_go_through_and_every_cent_is_found_again() -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert set(report) == {
-        "users", "products", "orders", "lines", "commands", "events", "seconds", "verified", "left_out",
+        "users", "products", "orders", "lines", "commands", "events", "seconds", "processes", "verified", "left_out",
     }  # fmt: skip
     assert report["orders"] == 40
     assert report["verified"]["differences"] == 0
-    assert report["verified"]["streams"] == report["orders"] + report["products"] + report["users"]
+    processes = report["processes"]
+    assert (processes["started"], processes["expired"], processes["stuck"]) == (40, 0, 0)
+    assert processes["confirmed"] + processes["rejected"] == 40
+    # each order has a process, and each product a stock
+    assert report["verified"]["streams"] == 2 * report["orders"] + 2 * report["products"] + report["users"]
     assert report["events"] > report["commands"] > report["orders"]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from client.demo.baskets import baskets_of
+from client.demo.rules import PAYMENTS
 from client.demo.run import Demo
 from client.sdk import OrderstreamClient
 from client.stack import stack
@@ -29,10 +30,14 @@ class Milestones:
                 event.set()
 
 
-@pytest.mark.parametrize("victim", ["projections", "queries", "commands", "eventstore", "mongo"])
+@pytest.mark.parametrize("victim", ["projections", "queries", "commands", "processes", "eventstore", "mongo"])
 async def test_killed_under_load_and_started_again_nothing_is_missing(victim: str, tmp_path: Path) -> None:
     baskets, milestones = baskets_of(rows(ORDERS), ORDERS, Counter()), Milestones()
-    async with stack(tmp_path) as running, OrderstreamClient(running.addresses) as shop, asyncio.TaskGroup() as group:
+    async with (
+        stack(tmp_path, payments=PAYMENTS) as running,
+        OrderstreamClient(running.addresses) as shop,
+        asyncio.TaskGroup() as group,
+    ):
         demo = group.create_task(Demo(shop, {}, milestones).run(baskets))
         for milestone in milestones.reached.values():
             await asyncio.wait_for(milestone.wait(), LATEST)
@@ -41,4 +46,4 @@ async def test_killed_under_load_and_started_again_nothing_is_missing(victim: st
             await running.members[victim].start()
     outcome = demo.result()
     assert outcome.differences == []
-    assert outcome.orders == ORDERS
+    assert outcome.orders == outcome.processes["started"] == ORDERS

@@ -48,7 +48,7 @@ async def test_readers_never_notice_a_rebuild_nor_a_rollback(
     reads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ORDERSTREAM_GRACE_OF_READERS", "1")  # so that removing old generations is under load too
-    async with stack(tmp_path) as running, OrderstreamClient(running.addresses, deadline=30.0) as shop:
+    async with stack(tmp_path, processes=False) as running, OrderstreamClient(running.addresses, deadline=30.0) as shop:
         await buying.orders(shop, 40)
         async with under_load(shop) as seen:
             live = 1
@@ -89,7 +89,7 @@ async def test_killed_at_any_time_a_rebuild_goes_on_and_ends_the_same(
 ) -> None:
     monkeypatch.setenv("ORDERSTREAM_MOST_FILLING", "60")
     monkeypatch.setenv("ORDERSTREAM_GRACE_OF_READERS", "0")
-    async with stack(tmp_path) as running, OrderstreamClient(running.addresses, deadline=30.0) as shop:
+    async with stack(tmp_path, processes=False) as running, OrderstreamClient(running.addresses, deadline=30.0) as shop:
         _, _, token = await buying.orders(shop, ORDERS)
         await shop.orders.GetSalesDaily(consistency_token=token)
         projections = running.members["projections"]

@@ -190,7 +190,7 @@ class Shop:
         self.store = MemoryStore()
         self.clock = Clock()
         self.provider = FaultyProvider(rules or Rules())
-        self.places = Places(schedule or {}, self._before)
+        self.places = Places({} if schedule is None else schedule, self._before)
         self.provider.places = self.places
         self.kills = 0
         self._on_hand = dict.fromkeys(LINES, 10) | dict(on_hand or {})

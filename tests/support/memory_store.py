@@ -1,5 +1,5 @@
 """An event store in memory, with the semantics that commands rest on: the exact expected revision, and the same events
-under the same expected revision written once. `tests/integration/commands/test_store_semantics.py` holds it against the
+under the same expected revision written once. `tests/integration/commands/test_memory_store.py` holds it against the
 real one.
 """
 

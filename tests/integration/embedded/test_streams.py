@@ -341,6 +341,21 @@ class TestSubscribing:
             break
         await resumed.stop()
 
+    async def test_a_checkpoint_is_the_position_of_an_event_that_can_be_read(self, client: Client) -> None:
+        await stream_of(client, 3)
+        hidden = f"$persistentsubscription-$all::{name()}-parked"  # a book-keeping stream of the node's own
+        await client.append_to_stream(hidden, current_version=NO_STREAM, events=event("hidden"))
+        subscription = await client.subscribe_to_all(
+            filter_include=["nothing"], include_checkpoints=True, include_caught_up=True, window_size=10_000
+        )
+        checkpoint = await anext(subscription)
+        assert isinstance(checkpoint, Checkpoint)
+        await subscription.stop()
+        [found] = [
+            e async for e in await client.read_all(commit_position=checkpoint.commit_position, filter_exclude=[])
+        ]
+        assert found.commit_position == checkpoint.commit_position
+
     async def test_from_the_end_only_what_comes_after_is_seen(self, client: Client) -> None:
         stream, _ = await stream_of(client, 3)
         subscription = await client.subscribe_to_all(from_end=True, filter_include=[stream], filter_by_stream_name=True)

@@ -1,0 +1,195 @@
+"""The proof at the end of the demo: the views against the data set's own sums, and the log against the views."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+from client.demo.outcome import DEADLINE, Outcome, Progress, all_of, derived
+from client.demo.rules import Fate, Planned, captured, expected_events, refunded, units_left, units_wanted
+from client.sdk import OrderstreamClient
+from protos.orders.v1.types_pb2 import OrderStatus
+from protos.processes.v1.types_pb2 import PROCESS_STATUS_ENDED, PROCESS_STATUS_STUCK, Process
+
+LOOK_AGAIN = 0.5  # seconds
+# between them, each event of the log once, but for those of processes
+TAKE_IN_EVERYTHING = ("order_detail", "product_list", "stock_levels", "user_detail")
+PROCESSES = ("started", "confirmed", "rejected", "expired", "stuck")
+
+
+class ViewsStuckError(Exception):
+    """One line that says what does not move."""
+
+
+class Proof:
+    """The views against the data set's own sums, and the log against the views."""
+
+    def __init__(self, shop: OrderstreamClient, outcome: Outcome, progress: Progress) -> None:
+        self._shop = shop
+        self._outcome = outcome
+        self._progress = progress
+
+    async def wait_for_the_processes(self, planned: Sequence[Planned], tokens: list[str]) -> None:
+        """Until each has ended, or is stuck."""
+        await self._wait_for_the_views(planned, tokens)
+        at_rest, since = -1, time.monotonic()
+        while True:
+            found = [x async for x in self._processes()]
+            resting = sum(x.status in (PROCESS_STATUS_ENDED, PROCESS_STATUS_STUCK) for x in found)
+            self._progress("processes", resting, len(planned))
+            if resting == len(planned):
+                return
+            if resting != at_rest:
+                at_rest, since = resting, time.monotonic()
+            elif time.monotonic() - since > DEADLINE:
+                waiting = Counter(x.step for x in found if x.status != PROCESS_STATUS_ENDED)
+                raise ViewsStuckError(f"no process has moved for {DEADLINE:.0f} s; they wait for {dict(waiting)}")
+            await asyncio.sleep(LOOK_AGAIN)
+
+    async def check(self, planned: Sequence[Planned], tokens: list[str]) -> None:
+        """Every difference found is a line in `outcome.differences`."""
+        await self._wait_for_the_views(planned, tokens)
+        await self._views_are_the_log()
+        await self._processes_have_ended(planned)
+        await self._sales(planned)
+        await self._statuses(planned)
+        await self._customers(planned)
+        await self._stock(planned)
+        await self._money(planned)
+
+    async def _processes(self) -> AsyncIterator[Process]:
+        async for page in self._shop.processes.pages("ListProcesses", page_size=1000, deadline=DEADLINE):
+            for process in page.processes:
+                yield process
+
+    async def _processes_have_ended(self, planned: Sequence[Planned]) -> None:
+        outcome, told, failures = self._outcome, Counter[str](), 0
+        async for x in self._processes():
+            told.update({"started": 1, "confirmed": x.confirmed, "rejected": x.outcome == "REJECTED"})
+            told.update({"expired": x.outcome == "EXPIRED", "stuck": x.status == PROCESS_STATUS_STUCK})
+            failures += x.failures
+            outcome.events += x.revision + 1
+            outcome.streams += 1
+            if x.status != PROCESS_STATUS_ENDED:
+                outcome.differences.append(f"process of order {x.order_id} waits for {x.step}: {x.reason}")
+        outcome.processes = Counter({what: told[what] for what in PROCESSES})
+        rejected = sum(x.fate is Fate.REJECTED for x in planned)
+        wanted = {"started": len(planned), "confirmed": len(planned) - rejected, "rejected": rejected}
+        for what in PROCESSES:
+            self._equal(f"processes {what}", wanted.get(what, 0), told[what])
+        # a step that failed and was tried again is an event beside those that the rules tell of
+        expected = outcome.users + 3 * outcome.products + outcome.price_changes + sum(map(expected_events, planned))
+        self._equal("events in the log", expected + failures, outcome.events)
+
+    async def _wait_for_the_views(self, planned: Sequence[Planned], tokens: list[str]) -> None:
+        reached, since = -1, time.monotonic()
+        while True:
+            views = (await self._shop.operations.ListProjections(deadline=DEADLINE)).projections
+            at, head = sum(min(view.position, view.head) for view in views), sum(view.head for view in views)
+            self._progress("views", at, head)
+            if at == head:
+                break
+            if at != reached:
+                reached, since = at, time.monotonic()
+            elif time.monotonic() - since > DEADLINE:
+                behind = ", ".join(f"{view.view} {view.last_error}" for view in views if view.position < view.head)
+                raise ViewsStuckError(f"no view has moved for {DEADLINE:.0f} s; behind the log: {behind}")
+            await asyncio.sleep(LOOK_AGAIN)
+        # each view has a position of its own, and which of the last answers is the newest the tokens do not say
+        orders, anyone = self._shop.orders, derived("user", planned[0].basket.household)
+        for token in tokens:
+            await orders.GetSalesDaily(consistency_token=token, page_size=1, deadline=DEADLINE)
+            await orders.ListOrders(consistency_token=token, page_size=1, deadline=DEADLINE)
+            await orders.GetCustomerOrders(consistency_token=token, customer_id=anyone, deadline=DEADLINE)
+
+    async def _views_are_the_log(self) -> None:
+        outcome, head = self._outcome, 0
+        async for message in self._shop.operations.VerifyProjections():
+            if message.HasField("progress"):
+                head = message.progress.head
+                self._progress("verifying", message.progress.position, head)
+                continue
+            result = message.snapshots if message.HasField("snapshots") else message.result
+            outcome.documents += result.documents
+            if result.view in TAKE_IN_EVERYTHING:
+                outcome.events += result.events
+                outcome.streams += result.streams
+            name = result.view or "snapshots"
+            for x in result.listed:
+                outcome.differences.append(
+                    f"{name} {x.key} {x.field}: the log says {x.expected_json}, there stands {x.actual_json}"
+                )
+            if result.differences > len(result.listed):
+                outcome.differences.append(f"{name}: {result.differences - len(result.listed)} more")
+        self._progress("verifying", head, head)
+
+    async def _sales(self, planned: Sequence[Planned]) -> None:
+        totals: Counter[str] = Counter()
+        async for page in self._shop.orders.pages("GetSalesDaily", page_size=1000):
+            for day in page.days:
+                totals["cents placed"] += day.placed_minor
+                totals["cents cancelled"] += day.cancelled_minor
+                totals["cents rejected"] += day.rejected_minor
+                totals["orders placed"] += day.orders_placed
+                totals["orders cancelled"] += day.orders_cancelled
+                totals["orders rejected"] += day.orders_rejected
+                totals["units"] += day.units
+        of = {fate: [x.basket for x in planned if x.fate is fate] for fate in Fate}
+        self._equal("cents placed", sum(x.basket.total for x in planned), totals["cents placed"])
+        self._equal("orders placed", len(planned), totals["orders placed"])
+        self._equal("units", units_wanted(of[Fate.COMPLETED]).total(), totals["units"])
+        for fate in (Fate.CANCELLED, Fate.REJECTED):
+            name = fate.value.lower()
+            self._equal(f"cents {name}", sum(basket.total for basket in of[fate]), totals[f"cents {name}"])
+            self._equal(f"orders {name}", len(of[fate]), totals[f"orders {name}"])
+
+    async def _statuses(self, planned: Sequence[Planned]) -> None:
+        wanted = Counter(x.fate.value for x in planned)
+        for name, number in OrderStatus.items():
+            if not number:
+                continue
+            status, found = name.removeprefix("ORDER_STATUS_"), 0
+            async for page in self._shop.orders.pages("ListOrders", page_size=1000, status=number):
+                found += len(page.orders)
+            self._equal(f"orders that are {status.lower()}", wanted[status], found)
+
+    async def _customers(self, planned: Sequence[Planned]) -> None:
+        sums: Counter[int] = Counter()
+        for x in planned:
+            sums[x.basket.household] += x.basket.total if x.fate is Fate.COMPLETED else 0
+
+        async def check(household: int) -> None:
+            reply = await self._shop.orders.GetCustomerOrders(customer_id=derived("user", household), deadline=DEADLINE)
+            found = sum(total.amount_minor for total in reply.totals)
+            self._equal(f"cents of household {household}", sums[household], found)
+
+        await all_of(self._progress, "customers", [partial(check, household) for household in sums])
+
+    async def _stock(self, planned: Sequence[Planned]) -> None:
+        """Nothing is left reserved, and what is on hand is what was received less what has gone."""
+        left, found = units_left(planned), Counter[str]()
+        async for page in self._shop.products.pages("ListStock", page_size=1000):
+            for level in page.stock:
+                found["reserved"] += level.reserved
+                found["reservations"] += level.open_reservations
+                found["products"] += 1
+                self._equal(f"units of {level.sku} on hand", left[level.sku], level.on_hand)
+        self._equal("units reserved", 0, found["reserved"])
+        self._equal("open reservations", 0, found["reservations"])
+        self._equal("products in stock", len(left), found["products"])
+
+    async def _money(self, planned: Sequence[Planned]) -> None:
+        """What was drawn and given back, order by order."""
+
+        async def check(x: Planned) -> None:
+            order_id = derived("order", x.basket.basket)
+            paid = (await self._shop.orders.GetOrder(order_id=order_id, deadline=DEADLINE)).order.payments
+            self._equal(f"cents captured of {order_id}", captured(x), paid.captured.amount_minor)
+            self._equal(f"cents refunded of {order_id}", refunded(x), paid.refunded.amount_minor)
+
+        await all_of(self._progress, "money", [partial(check, x) for x in planned])
+
+    def _equal(self, what: str, wanted: int, found: int) -> None:
+        if wanted != found:
+            self._outcome.differences.append(f"{what}: the data says {wanted}, the system {found}")

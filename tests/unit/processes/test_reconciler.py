@@ -1,0 +1,68 @@
+"""What the reconciler owes beside reaching an end: counted attempts, one effect, nothing for ever."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from server.domain.checkout.state import Running
+from server.domain.order.state import Confirmed, Expired
+from tests.support.checkouts import Fault, Shop, ran
+
+
+class Always(Mapping[int, Fault]):
+    """The same fault wherever a call of that name comes up, `times` times."""
+
+    def __init__(self, name: str, fault: Fault, times: int) -> None:
+        self.shop: Shop | None = None
+        self._name, self._fault, self._left = name, fault, times
+
+    def get(self, number: int, default: Fault | None = None) -> Fault | None:  # type: ignore[override]  # a schedule asks
+        assert self.shop is not None
+        if self.shop.places.seen[number] != self._name or self._left == 0:
+            return default
+        self._left -= 1
+        return self._fault
+
+    def __getitem__(self, number: int) -> Fault:
+        raise KeyError(number)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def shop_with(schedule: Always) -> Shop:
+    schedule.shop = Shop(schedule)
+    return schedule.shop
+
+
+def test_a_step_that_takes_the_process_down_each_time_is_counted_and_waits_for_an_operator_in_the_end() -> None:
+    shop = ran(shop_with(Always("provider.authorise", Fault.KILLED_BEFORE, times=1_000)))
+    assert isinstance(asyncio.run(shop.order()), Expired)
+    types = asyncio.run(shop.types())
+    assert shop.kills < 20, "it is not tried for ever"
+    assert types.count("CheckoutStepFailed") > 5
+
+
+def test_a_provider_that_is_down_for_a_while_costs_nothing_but_time() -> None:
+    shop = ran(shop_with(Always("provider.authorise", Fault.FAILED, times=5)))
+    order, process = asyncio.run(shop.order()), asyncio.run(shop.checkout())
+    assert isinstance(order, Confirmed)
+    assert isinstance(process, Running)
+    assert process.failure is not None
+    assert process.failure.attempt == 6, "five came to nothing, the sixth was written down before it was made"
+
+
+def test_a_provider_that_is_down_for_good_ends_with_the_deadline_and_nothing_held() -> None:
+    shop = ran(shop_with(Always("provider.authorise", Fault.TIMED_OUT, times=1_000)))
+    assert isinstance(asyncio.run(shop.order()), Expired)
+    assert shop.provider.books.held == 0
+
+
+@pytest.mark.parametrize("name", ["ConfirmOrder", "NoteStockReserved", "ReserveStock"])
+def test_an_event_store_that_is_down_for_a_while_costs_nothing_but_time(name: str) -> None:
+    shop = ran(shop_with(Always(name, Fault.FAILED, times=8)))
+    assert isinstance(asyncio.run(shop.order()), Confirmed)
