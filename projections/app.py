@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import grpc
 import structlog
@@ -19,6 +20,7 @@ from projections.config import Settings
 from projections.snapshots import SnapshotVerifier
 from projections.supervisor import Supervisor
 from projections.verify import Verifier
+from projections.view import View
 from projections.views import VIEWS
 from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServicer_to_server
 from protos.operations.v1.subscriptions_pb2_grpc import add_SubscriptionServiceServicer_to_server
@@ -58,7 +60,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
         await _stores_answer(Log(client), mongo, settings.start_within)
         database = mongo[settings.mongo_database]
         acts, state = Acts(client), ViewState(database)
-        supervisors = [Supervisor(view, client, database, settings) for view in VIEWS]
+        supervisors = [Supervisor(view, client, database, settings) for view in _chosen(settings)]
         changes = Changes(database, Log(client), acts, settings)
         verifier, snapshots = Verifier(client, database), SnapshotVerifier(client)
         views = admin.ProjectionAdmin(
@@ -87,6 +89,10 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
     finally:
         await mongo.close()
         await client.close()
+
+
+def _chosen(settings: Settings) -> list[View[Any]]:
+    return [view for view in VIEWS if view.name in settings.views or not settings.views]
 
 
 async def _stores_answer(events: Log, mongo: AsyncMongoClient[dict[str, object]], within: float) -> None:

@@ -1,7 +1,9 @@
 """What can be set from outside. Every name carries the prefix ORDERSTREAM_."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from projections.views import VIEWS_BY_NAME
 
 
 class Settings(BaseSettings):
@@ -35,5 +37,14 @@ class Settings(BaseSettings):
     stalled_after: float = Field(default=30.0, gt=0, description="without progress while the log grows")
     measure_every: float = Field(default=5.0, gt=0, description="between two measurements of lag")
     grace_of_readers: float = Field(default=30.0, ge=0, description="before a generation nobody is led to is removed")
+    views: tuple[str, ...] = Field(default=(), description="that this process runs; none: all of them")
     partitions: dict[str, int] = Field(default={}, description="workers per view, of generations made from now on")
     longest_pause: float = Field(default=5.0, gt=0, description="between two tries while a store is down")
+
+    @field_validator("views")
+    @classmethod
+    def _known(cls, views: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in views if name not in VIEWS_BY_NAME]
+        if unknown:
+            raise ValueError(f"there is no view {unknown[0]}; there are {', '.join(VIEWS_BY_NAME)}")
+        return views

@@ -2,16 +2,21 @@
 
 from collections.abc import Mapping
 
+ORDERS, PRODUCTS, STOCK = (
+    "orders.v1.OrderQueryService",
+    "products.v1.ProductQueryService",
+    "products.v1.StockQueryService",
+)
+USERS, PROCESSES = "users.v1.UserQueryService", "processes.v1.ProcessQueryService"
+
 QUERIES: Mapping[str, tuple[str, ...]] = {
-    "order_detail": ("orders.v1.OrderQueryService/GetOrder", "orders.v1.OrderQueryService/GetOrderHistory"),
-    "order_list": ("orders.v1.OrderQueryService/ListOrders", "orders.v1.OrderQueryService/GetCustomerOrders"),
-    "order_timeline": ("orders.v1.OrderQueryService/GetOrderTimeline",),
-    "customer_orders": ("orders.v1.OrderQueryService/GetCustomerOrders",),
-    "sales_daily": ("orders.v1.OrderQueryService/GetSalesDaily",),
-    "product_list": (
-        "products.v1.ProductQueryService/GetProduct",
-        "products.v1.ProductQueryService/ListProducts",
-    ),
-    "stock_levels": ("products.v1.StockQueryService/GetStock", "products.v1.StockQueryService/ListStock"),
-    "user_detail": ("users.v1.UserQueryService/GetUser",),
+    "order_detail": (f"{ORDERS}/GetOrder", f"{ORDERS}/GetOrderHistory"),
+    "order_list": (f"{ORDERS}/ListOrders", f"{ORDERS}/GetCustomerOrders", f"{ORDERS}/WatchOrders"),
+    "order_timeline": (f"{ORDERS}/GetOrderTimeline",),
+    "customer_orders": (f"{ORDERS}/GetCustomerOrders",),
+    "sales_daily": (f"{ORDERS}/GetSalesDaily",),
+    "product_list": (f"{PRODUCTS}/GetProduct", f"{PRODUCTS}/ListProducts"),
+    "stock_levels": (f"{STOCK}/GetStock", f"{STOCK}/ListStock"),
+    "user_detail": (f"{USERS}/GetUser",),
+    "process_status": (f"{PROCESSES}/GetProcess", f"{PROCESSES}/ListProcesses"),
 }

@@ -39,7 +39,7 @@ from server.eventstore.recorded import Recorded
 from server.readmodel.documents import ProcessRow, to_micros
 
 process_status: View[ProcessRow] = View(
-    "process_status", key=lambda e: e.data.order_id, categories=("order", "checkout")
+    "process_status", key=lambda e: e.data.order_id, categories=("order", "checkout"), own_streams=True
 )
 
 SHIPMENTS = "SHIPMENTS"  # no step of the process: the shop's people have to pack

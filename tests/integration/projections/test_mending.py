@@ -1,5 +1,6 @@
 """A stream that failed is taken in after a fix, or without what failed; a damaged document is made anew."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -236,3 +237,25 @@ async def test_what_is_asked_while_nobody_owns_the_view_is_done_later(
             return await rows.count_documents({"_id": order[0].order_id, "status": "CONFIRMED"})
 
         await eventually(found)
+
+
+async def test_one_bad_stream_of_a_thousand_keeps_nobody_waiting(client: Client, mongo: Mongo, bug: Any) -> None:
+    written = [new_order() for _ in range(1_000)]
+    bad = written[417][0].order_id
+    mend = bug(order_list, OrderConfirmed, bad)
+    places = asyncio.Semaphore(32)
+
+    async def write(order: list[Any]) -> int:
+        async with places:
+            return await append(client, order)
+
+    operator = Operator(order_list, client, mongo)
+    async with supervised(order_list, client, mongo):
+        last = max(await asyncio.gather(*(write(order) for order in written)))
+        await reached(mongo, order_list, last)
+        rows = await documents(mongo, order_list)
+        assert [key for key, row in rows.items() if row["status"] != "CONFIRMED"] == [bad]
+        assert await parked(operator) == [(f"order-{bad}", 3, 0)]
+        mend()
+        assert await operator.outcome(retry=pb.RetryParked()) == (True, [f"order-{bad}: taken in"])
+        assert await documents(mongo, order_list) == fold(order_list, [event for order in written for event in order])
