@@ -379,6 +379,7 @@ class Orders:
         page_token: str = ...,
         order_id: str = ...,
         consistency_token: str = ...,
+        as_tree: bool = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.queries_pb2.GetOrderHistoryResponse: ...
     def WatchOrder(
@@ -436,6 +437,7 @@ class Orders:
         page_token: str = ...,
         order_id: str = ...,
         consistency_token: str = ...,
+        as_tree: bool = ...,
         deadline: float | None = ...,
     ) -> collections.abc.AsyncIterator[protos.orders.v1.queries_pb2.GetOrderHistoryResponse]: ...
     @typing.overload

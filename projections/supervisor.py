@@ -148,7 +148,10 @@ class Supervisor:
             await asyncio.gather(*self._side.values(), return_exceptions=True)
 
     async def _look(self) -> None:
-        pointer = self.pointer = await self._stamped(await self._state.pointers.get(self.view.name))
+        pointer = await self._stamped(await self._state.pointers.get(self.view.name))
+        if pointer.generation != self.pointer.generation:
+            self.lag, self.stalled, self._measured_at = NO_LAG, False, 0.0  # they were another generation's
+        self.pointer = pointer
         await self._match(pointer)
         building, kept = pointer.building, pointer.kept
         if building is not None and self._carries(pointer):

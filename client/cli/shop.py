@@ -470,16 +470,36 @@ def customer_orders(user_id: UserId, token: Token = "", as_json: AsJson = False)
 
 @orders.command("history")
 def history(
-    order_id: OrderId, page_size: PageSize = 50, page_token: PageToken = "", token: Token = "", as_json: AsJson = False
+    order_id: OrderId,
+    tree: Annotated[bool, typer.Option("--tree", help="What caused what: also process and stock.")] = False,
+    page_size: PageSize = 50,
+    page_token: PageToken = "",
+    token: Token = "",
+    as_json: AsJson = False,
 ) -> None:
     """Show every event of an order, with who, when and why, from the log."""
     fields = {"order_id": order_id, "page_size": page_size, "page_token": page_token, "consistency_token": token}
-    reply = ask("orders", "GetOrderHistory", **fields)
+    reply = ask("orders", "GetOrderHistory", **fields, as_tree=tree)
     if as_json:
         print_json(reply)
         return
-    _print_entries(reply.entries)
+    if tree:
+        _print_tree(reply)
+    else:
+        _print_entries(reply.entries)
     _print_more(reply)
+
+
+def _print_tree(reply: Any) -> None:
+    for node in reply.nodes:
+        if node.HasField("command"):
+            told = f"{node.command.actor or 'somebody'} {when(node.command.occurred_at)} {node.command.request_id}"
+        else:
+            entry = node.event.entry
+            told = f"{entry.event_type} {entry.revision}@{node.event.stream}"
+        out.print("  " * node.depth + told, highlight=False, soft_wrap=True)
+    if reply.truncated:
+        out.print("… and more than one answer holds")
 
 
 @orders.command("timeline")

@@ -12,7 +12,7 @@ from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceServicer
 from server.eventstore.reading import position_of
 from server.eventstore.token import from_token
 from server.failures import InvalidRequest, NotFound
-from server.queries import past, replies
+from server.queries import causation, past, replies
 from server.queries.history import to_entry
 from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.views import Views
@@ -136,6 +136,10 @@ class OrderQueries(OrderQueryServiceServicer):
         check(request, {"order_id": uuid})
         most, after = page_size(request.page_size), from_page_token(request, int)
         freshness, _ = await self._views.at_least("order_detail", request.consistency_token, context)
+        if request.as_tree:
+            life = await causation.life(self._log, request.order_id)
+            nodes = causation.tree(life.events)
+            return pb.GetOrderHistoryResponse(nodes=nodes, truncated=life.truncated, freshness=freshness)
         start = 0 if after is None else after[0] + 1
         events = await self._log.stream(f"order-{request.order_id}", start, most + 1)
         if events is None:

@@ -42,6 +42,10 @@ class Running:
                 time.sleep(0.01)
         self.ready: dict[str, Any] = json.loads(line)
 
+    def keep_port(self) -> None:
+        """Start on the same port again from now on."""
+        self._arguments[self._arguments.index("--port") + 1] = self.ready["address"].rpartition(":")[2]
+
     def errors(self) -> str:
         self._errors.seek(0)
         return self._errors.read().decode()

@@ -369,6 +369,7 @@ class GetOrderHistoryRequest(google.protobuf.message.Message):
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    AS_TREE_FIELD_NUMBER: builtins.int
     page_size: builtins.int
     """page_size is the number of rows wanted; 0: 50; above 1000: 1000."""
     page_token: builtins.str
@@ -377,6 +378,8 @@ class GetOrderHistoryRequest(google.protobuf.message.Message):
     """order_id is a UUID."""
     consistency_token: builtins.str
     """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    as_tree: builtins.bool
+    """as_tree: nodes instead of entries. All of them come at once; page_size is of no meaning then."""
     def __init__(
         self,
         *,
@@ -384,22 +387,27 @@ class GetOrderHistoryRequest(google.protobuf.message.Message):
         page_token: builtins.str = ...,
         order_id: builtins.str = ...,
         consistency_token: builtins.str = ...,
+        as_tree: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["as_tree", b"as_tree", "consistency_token", b"consistency_token", "order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
 
 Global___GetOrderHistoryRequest: typing_extensions.TypeAlias = GetOrderHistoryRequest
 
 @typing.final
 class GetOrderHistoryResponse(google.protobuf.message.Message):
-    """GetOrderHistoryResponse is one page of the order's events."""
+    """GetOrderHistoryResponse is one page of the order's events, or the tree."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ENTRIES_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     FRESHNESS_FIELD_NUMBER: builtins.int
+    NODES_FIELD_NUMBER: builtins.int
+    TRUNCATED_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
     """next_page_token asks for the next page; empty: this was the last."""
+    truncated: builtins.bool
+    """truncated: there is more than one answer holds (10,000 events); the oldest are in it."""
     @property
     def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___HistoryEntry]:
         """entries are the events, oldest first."""
@@ -408,17 +416,117 @@ class GetOrderHistoryResponse(google.protobuf.message.Message):
     def freshness(self) -> protos.common.v1.types_pb2.Freshness:
         """freshness says how current the answer is."""
 
+    @property
+    def nodes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___CausationNode]:
+        """nodes are the tree if it was asked for, depth first: what a node caused comes behind it, one deeper."""
+
     def __init__(
         self,
         *,
         entries: collections.abc.Iterable[Global___HistoryEntry] | None = ...,
         next_page_token: builtins.str = ...,
         freshness: protos.common.v1.types_pb2.Freshness | None = ...,
+        nodes: collections.abc.Iterable[Global___CausationNode] | None = ...,
+        truncated: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["entries", b"entries", "freshness", b"freshness", "next_page_token", b"next_page_token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["entries", b"entries", "freshness", b"freshness", "next_page_token", b"next_page_token", "nodes", b"nodes", "truncated", b"truncated"]) -> None: ...
 
 Global___GetOrderHistoryResponse: typing_extensions.TypeAlias = GetOrderHistoryResponse
+
+@typing.final
+class CausationNode(google.protobuf.message.Message):
+    """CausationNode is a command or an event."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DEPTH_FIELD_NUMBER: builtins.int
+    COMMAND_FIELD_NUMBER: builtins.int
+    EVENT_FIELD_NUMBER: builtins.int
+    depth: builtins.int
+    """depth is 0 for what came from outside: a user's command, mostly."""
+    @property
+    def command(self) -> Global___CausedCommand:
+        """command is what asked for the events that come behind it."""
+
+    @property
+    def event(self) -> Global___CausedEvent:
+        """event is what was written."""
+
+    def __init__(
+        self,
+        *,
+        depth: builtins.int = ...,
+        command: Global___CausedCommand | None = ...,
+        event: Global___CausedEvent | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["command", b"command", "event", b"event", "node", b"node"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["command", b"command", "depth", b"depth", "event", b"event", "node", b"node"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["node", b"node"]) -> typing.Literal["command", "event"] | None: ...
+
+Global___CausationNode: typing_extensions.TypeAlias = CausationNode
+
+@typing.final
+class CausedCommand(google.protobuf.message.Message):
+    """CausedCommand is a request, of a user's or of a process's."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    STREAM_FIELD_NUMBER: builtins.int
+    ACTOR_FIELD_NUMBER: builtins.int
+    OCCURRED_AT_FIELD_NUMBER: builtins.int
+    CORRELATION_ID_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is the command's."""
+    stream: builtins.str
+    """stream is what it was decided on."""
+    actor: builtins.str
+    """actor is who asked for it; a process is "process:…"."""
+    correlation_id: builtins.str
+    """correlation_id is the conversation it belongs to."""
+    @property
+    def occurred_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """occurred_at is when it was taken (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        stream: builtins.str = ...,
+        actor: builtins.str = ...,
+        occurred_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        correlation_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["occurred_at", b"occurred_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["actor", b"actor", "correlation_id", b"correlation_id", "occurred_at", b"occurred_at", "request_id", b"request_id", "stream", b"stream"]) -> None: ...
+
+Global___CausedCommand: typing_extensions.TypeAlias = CausedCommand
+
+@typing.final
+class CausedEvent(google.protobuf.message.Message):
+    """CausedEvent is an event of the order, of its process or of stock."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: builtins.int
+    ENTRY_FIELD_NUMBER: builtins.int
+    stream: builtins.str
+    """stream is where it stands."""
+    @property
+    def entry(self) -> Global___HistoryEntry:
+        """entry is the event; typed only if it is one of the order's."""
+
+    def __init__(
+        self,
+        *,
+        stream: builtins.str = ...,
+        entry: Global___HistoryEntry | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["entry", b"entry"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["entry", b"entry", "stream", b"stream"]) -> None: ...
+
+Global___CausedEvent: typing_extensions.TypeAlias = CausedEvent
 
 @typing.final
 class GetOrderTimelineRequest(google.protobuf.message.Message):

@@ -115,7 +115,8 @@ class OrderQueryServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetOrderHistory(self, request, context):
-        """GetOrderHistory returns every event of an order, from the log, oldest first.
+        """GetOrderHistory returns every event of an order, from the log, oldest first; or, as a tree, what caused what: commands,
+        their events, what the process did on them, and what came of that, also in the streams of its process and of stock.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -265,7 +265,9 @@ class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _Orde
     """GetCustomerOrders returns a customer's totals and most recent orders."""
 
     GetOrderHistory: _OrderQueryServiceGetOrderHistoryType
-    """GetOrderHistory returns every event of an order, from the log, oldest first."""
+    """GetOrderHistory returns every event of an order, from the log, oldest first; or, as a tree, what caused what: commands,
+    their events, what the process did on them, and what came of that, also in the streams of its process and of stock.
+    """
 
     WatchOrder: _OrderQueryServiceWatchOrderType
     """WatchOrder sends one order as it is, then every change of it as it happens; or NOT_FOUND ORDER_NOT_FOUND."""
@@ -359,7 +361,9 @@ class OrderQueryServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.queries_pb2.GetOrderHistoryRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.queries_pb2.GetOrderHistoryResponse, collections.abc.Awaitable[protos.orders.v1.queries_pb2.GetOrderHistoryResponse]]:
-        """GetOrderHistory returns every event of an order, from the log, oldest first."""
+        """GetOrderHistory returns every event of an order, from the log, oldest first; or, as a tree, what caused what: commands,
+        their events, what the process did on them, and what came of that, also in the streams of its process and of stock.
+        """
 
     @abc.abstractmethod
     def WatchOrder(

@@ -1,20 +1,18 @@
 """A disk that is full, fails, or was cut off: nothing is acknowledged that is not there, and a reopen is clean."""
 
 import resource
-import shutil
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from esdbclient.exceptions import ServiceUnavailable
 
+from tests.support.disks import failing, needs_strace
 from tests.support.processes import Running, running
 
 Client = EventStoreDBClient
-needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="STRACE NOT INSTALLED: no disk fails here")
 
 
 @pytest.fixture
@@ -44,20 +42,6 @@ def types(client: Client) -> list[str]:
 
 def first(count: int) -> list[str]:
     return [f"E{n}" for n in range(count)]
-
-
-@contextmanager
-def failing(node: Running, call: str, error: str) -> Iterator[None]:
-    """Meanwhile that system call of the node fails."""
-    command = ["strace", "-f", "-qq", "-e", f"trace={call}", "-e", f"inject={call}:error={error}", "-o", "/dev/null"]
-    tracer = subprocess.Popen([*command, "-p", str(node.process.pid)], stderr=subprocess.PIPE)
-    try:
-        while "TracerPid:\t0\n" in Path(f"/proc/{node.process.pid}/status").read_text():
-            assert tracer.poll() is None, "strace cannot attach"
-        yield
-    finally:
-        tracer.terminate()
-        tracer.communicate(timeout=20)
 
 
 @needs_strace

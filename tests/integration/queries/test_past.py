@@ -1,16 +1,29 @@
 """Orders at every moment of their past, from the log."""
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given, settings
 
 from client import errors
-from client.sdk import OrderstreamClient
+from client.sdk import Addresses, OrderstreamClient
 from protos.orders.v1.queries_pb2 import Moment
 from protos.orders.v1.types_pb2 import LineQuantity, OrderStatus, ReceivedQuantity, ReturnCondition
+from server.domain.order import ORDER
+from server.domain.order.events import OrderEvent
+from server.eventstore import store
+from server.eventstore.token import to_token
+from server.queries.replies import order
+from server.readmodel.order_detail import fold
 from tests.support.buying import orders
 from tests.support.calling import euros, fresh_id
+from tests.support.sequences import lived, sequences
+from tests.support.viewing import recorded
+from tests.support.views import append
 
 
 async def a_life(client: OrderstreamClient) -> tuple[str, list[bytes]]:
@@ -104,3 +117,30 @@ async def test_moments_that_are_none_are_refused(client: OrderstreamClient) -> N
         await client.orders.DiffOrder(order_id=fresh_id())
     order = (await client.orders.GetOrder(order_id=order_id, consistency_token=token)).order
     assert OrderStatus.Name(order.status) == "ORDER_STATUS_PLACED"
+
+
+@settings(max_examples=15, deadline=None)
+@given(sequences())
+def test_whatever_happened_to_an_order_it_is_at_each_revision_what_its_events_until_then_fold_to(
+    addresses: Addresses, eventstore_uri: str, sequence: list[Any]
+) -> None:
+    asyncio.run(_every_prefix(addresses, eventstore_uri, lived(sequence)))
+
+
+async def _every_prefix(addresses: Addresses, eventstore_uri: str, history: Sequence[OrderEvent]) -> None:
+    if not history:
+        return
+    order_id = fresh_id()
+    events = [replace(event, order_id=order_id) for event in history]
+    log = await store.connect(eventstore_uri)
+    async with OrderstreamClient(addresses, deadline=20.0) as client:
+        token = to_token(await append(log, events))
+        for revision in range(len(events)):
+            then = (await client.orders.GetOrder(order_id=order_id, as_of=Moment(revision=revision))).order
+            document = fold(recorded(events[: revision + 1]))
+            assert then == order({"_id": order_id, **(document or {})})
+            state = ORDER.fold(events[: revision + 1])
+            assert OrderStatus.Name(then.status) == f"ORDER_STATUS_{type(state).__name__.upper()}"
+        now = (await client.orders.GetOrder(order_id=order_id, consistency_token=token)).order
+        assert now == then, "and the view shows the last of them"
+    await log.close()

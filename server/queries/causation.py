@@ -1,0 +1,134 @@
+"""What caused what in the life of an order: commands, their events, what a process did on them, and what came of that.
+
+An event names its cause: the request that asked for it, or the event that a process answered. The tree is made of that
+alone. Its events are found in the order's own stream, in that of its process, and in the streams of the stock it asked
+for, where those of other orders are left out.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from esdbclient import RecordedEvent
+
+from protos.orders.v1 import queries_pb2 as pb
+from server.domain.checkout import CHECKOUT
+from server.domain.order.events import LineAdded, OrderPlaced
+from server.domain.stock import STOCK
+from server.eventstore import codec
+from server.eventstore.reading import position_of
+from server.queries import past
+from server.queries.history import to_entry
+from server.readmodel.log import Log
+
+MOST = 10_000  # events in one tree, and events looked through in the stream of one product's stock
+PAGE = 500  # events
+UNKNOWN = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """Every event of an order, of its process and of its stock, in the order of the log."""
+
+    events: Sequence[RecordedEvent]
+    truncated: bool
+
+
+async def life(log: Log, order_id: str) -> Life:
+    """Raises `NotFound`."""
+    of_order = await past.history(log, order_id)
+    own = [*of_order, *[event async for event in _from(log, CHECKOUT.stream(order_id), 0)]]
+    causes = {str(event.id) for event in own}
+    first = position_of(of_order[0])
+    truncated = False
+    for sku in _skus(of_order):
+        stream, looked = STOCK.stream(sku), 0
+        async for event in _from(log, stream, await _revision_at(log, stream, first)):
+            looked += 1
+            if looked > MOST:
+                truncated = True
+                break
+            metadata = codec.decode_metadata(event.metadata)
+            if metadata is not None and metadata.causation_id in causes:
+                own.append(event)
+                causes.add(str(event.id))
+    own.sort(key=position_of)
+    return Life(own[:MOST], truncated or len(own) > MOST)
+
+
+def tree(events: Sequence[RecordedEvent]) -> Iterator[pb.CausationNode]:
+    """The nodes, depth first, each level in the order of the log."""
+    known = {str(event.id) for event in events}
+    commands: dict[tuple[str, str], list[RecordedEvent]] = {}
+    caused: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for event in events:
+        metadata = codec.decode_metadata(event.metadata)
+        # an event that no command of ours has written is a root of its own
+        key = (str(event.id) if metadata is None else metadata.request_id, event.stream_name)
+        if key not in commands:
+            cause = UNKNOWN if metadata is None else metadata.causation_id
+            caused[cause if cause in known else UNKNOWN].append(key)
+        commands.setdefault(key, []).append(event)
+    # a stack and no recursion: chains may be long
+    waiting: list[tuple[int, tuple[str, str] | RecordedEvent]] = [(0, key) for key in reversed(caused[UNKNOWN])]
+    while waiting:
+        depth, item = waiting.pop()
+        if isinstance(item, RecordedEvent):
+            yield pb.CausationNode(depth=depth, event=pb.CausedEvent(stream=item.stream_name, entry=to_entry(item)))
+            waiting += [(depth + 1, key) for key in reversed(caused[str(item.id)])]
+            continue
+        yield pb.CausationNode(depth=depth, command=_command(commands[item][0]))
+        waiting += [(depth + 1, event) for event in reversed(commands[item])]
+
+
+def _command(event: RecordedEvent) -> pb.CausedCommand:
+    entry = to_entry(event)
+    return pb.CausedCommand(
+        request_id=entry.request_id,
+        stream=event.stream_name,
+        actor=entry.actor,
+        occurred_at=entry.occurred_at if entry.HasField("occurred_at") else None,
+        correlation_id=entry.correlation_id,
+    )
+
+
+def _skus(events: Sequence[RecordedEvent]) -> list[str]:
+    """Of every line there ever was."""
+    skus: dict[str, None] = {}
+    for event in events:
+        try:
+            data: Any = codec.decode(event.type, event.data)
+        except codec.CodecError:
+            continue  # it stands in the tree as it is stored
+        if isinstance(data, LineAdded):
+            skus[data.sku] = None
+        elif isinstance(data, OrderPlaced):
+            skus |= dict.fromkeys(line.sku for line in data.lines)
+    return list(skus)
+
+
+async def _from(log: Log, stream: str, revision: int) -> Any:
+    while True:
+        page = await log.stream(stream, revision, PAGE) or []
+        for event in page:
+            yield event
+        if len(page) < PAGE:
+            return
+        revision += len(page)
+
+
+async def _revision_at(log: Log, stream: str, position: int) -> int:
+    """A revision not far before a position of the log, found in a few reads of one event, however long the stream."""
+
+    async def is_behind(revision: int) -> bool:
+        found = await log.stream(stream, revision, 1)
+        return not found or position_of(found[0]) >= position
+
+    low, high = 0, PAGE
+    while not await is_behind(high):
+        low, high = high, high * 2
+    while low + PAGE < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if await is_behind(middle) else (middle, high)
+    return low

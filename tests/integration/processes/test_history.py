@@ -1,0 +1,42 @@
+"""The history of an order that processes have seen to: from what the customer asked for to what came of it."""
+
+from typing import Any
+
+from server.eventstore import codec
+from server.queries.causation import life, tree
+from server.readmodel.log import Log
+from tests.integration.processes.conftest import World
+
+
+async def test_a_cancelled_order_tells_who_caused_what_in_its_process_and_its_stock(world: World) -> None:
+    sku = await world.product_in_stock(10)
+    stranger = await world.shop.placed(sku)
+    order_id = await world.shop.placed(sku)
+    for each in (stranger, order_id):
+        await world.until(f"order-{each}", "OrderConfirmed")
+    await world.shop.cancel(order_id)
+    await world.until(f"checkout-{order_id}", "CheckoutEnded")
+
+    nodes = list(tree((await life(Log(world.log._client), order_id)).events))
+    told = [
+        (node.depth, node.event.stream.partition("-")[0], node.event.entry.event_type)
+        for node in nodes
+        if node.HasField("event")
+    ]
+    placed, cancelled = told.index((1, "order", "OrderPlacedV2")), told.index((1, "order", "OrderCancelled"))
+    assert {name for _, _, name in told[placed + 1 : cancelled]} >= {
+        "CheckoutStarted", "StockReserved", "CheckoutStockReserved", "PaymentAuthorised", "OrderConfirmed",
+    }  # fmt: skip
+    assert {name for _, _, name in told[cancelled + 1 :]} >= {"ReservationReleased", "PaymentVoided", "CheckoutEnded"}
+    assert all(depth > 1 for depth, _, _ in told[placed + 1 : cancelled] + told[cancelled + 1 :])
+    # every event of order and process is in it once, and of the stock what is this order's alone
+    everything = [event for stream in ("order", "checkout") for event in await world.events(f"{stream}-{order_id}")]
+    known = {str(event.id) for event in everything}
+    mine = [event for event in await world.events(f"stock-{sku}") if cause_of(event) in known]
+    ids = [node.event.entry.event_id for node in nodes if node.HasField("event")]
+    assert sorted(ids) == sorted(str(event.id) for event in everything + mine)
+
+
+def cause_of(event: Any) -> str:
+    metadata = codec.decode_metadata(event.metadata)
+    return "" if metadata is None else metadata.causation_id
