@@ -20,6 +20,7 @@ from prometheus_client import Counter, Gauge
 
 from server.eventstore.reading import being_cancelled, translated
 from server.failures import ServiceFailure
+from server.turns import Turns
 
 log = structlog.get_logger()
 
@@ -63,6 +64,7 @@ class Group:
         self._key_of = key_of
         self._work = work
         self._places = asyncio.Semaphore(at_once)
+        self._turns = Turns()
         self._ask_after = ask_after
         self._waiting: dict[str, list[RecordedEvent]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -160,7 +162,7 @@ class Group:
 
     async def _work_on(self, key: str, subscription: Any) -> None:
         """One look serves all events that have come for the key by then."""
-        async with self._places:
+        async with self._turns.of(key), self._places:
             events = self._waiting.pop(key, [])
             if not events:
                 return

@@ -5,10 +5,12 @@ import json
 from protos.orders.v1 import commands_pb2 as orders_pb
 from protos.orders.v1.types_pb2 import RETURN_CONDITION_DAMAGED as DAMAGED
 from protos.orders.v1.types_pb2 import RETURN_CONDITION_RESALEABLE as RESALEABLE
+from server.config import Settings
 from server.domain.order.events import PaymentCaptured
 from server.domain.stock import STOCK
+from server.eventstore.store import EventStore
 from server.processes.sender import ACTOR
-from tests.integration.processes.conftest import World
+from tests.integration.processes.conftest import World, world_of
 from tests.support.calling import DEADLINE, fresh_id
 
 
@@ -97,3 +99,17 @@ async def test_a_step_tells_which_event_it_answers_and_in_which_conversation(wor
     assert confirmed["$causationId"] == str(placed.id)
     assert confirmed["$correlationId"] == json.loads(placed.metadata)["$correlationId"]
     assert confirmed["actor"] == ACTOR
+
+
+async def test_several_processes_share_the_orders_and_what_one_leaves_the_others_finish(
+    settings: Settings, commands: str, log: EventStore
+) -> None:
+    async with world_of(settings, commands, log) as world:
+        sku = await world.product_in_stock(40)
+        async with world_of(settings, commands, log), world_of(settings, commands, log):
+            orders = [await world.shop.placed(sku, quantity=1) for _ in range(12)]
+        for order_id in orders:
+            types = await world.until(f"order-{order_id}", "OrderConfirmed")
+            assert (types.count("PaymentAuthorised"), types.count("OrderConfirmed")) == (1, 1)
+        stock = STOCK.fold(await world.decoded(f"stock-{sku}"))
+        assert (stock.on_hand, stock.reserved) == (40, 12)

@@ -1,0 +1,114 @@
+"""Events by a subscription group: what fails comes again, what is done does not, one key at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import pytest
+from esdbclient import NewEvent, RecordedEvent, StreamState
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+
+from server.eventstore import store
+from server.failures import StoreUnavailable
+from server.processes.groups import Group
+from tests.support.eventually import eventually
+
+Work = Callable[[str, RecordedEvent, int], Awaitable[None]]
+
+
+@pytest.fixture
+async def client(eventstore_uri: str) -> AsyncIterator[AsyncEventStoreDBClient]:
+    client = await store.connect(eventstore_uri)
+    yield client
+    await client.close()
+
+
+@asynccontextmanager
+async def following(client: AsyncEventStoreDBClient, kind: str, work: Work) -> AsyncIterator[Group]:
+    group = Group(client, f"g-{kind}", frozenset({kind}), lambda event: event.stream_name, work, at_once=4)
+    task = asyncio.create_task(group.run())
+    yield group
+    await group.stop()
+    await asyncio.wait_for(task, 10)
+
+
+async def write(client: AsyncEventStoreDBClient, kind: str, stream: str, number: int = 1) -> None:
+    events = [NewEvent(type=kind, data=b"{}", content_type="application/json") for _ in range(number)]
+    await client.append_to_stream(stream, current_version=StreamState.ANY, events=events)
+
+
+def names() -> tuple[str, str]:
+    unique = uuid4().hex[:12]
+    return f"Kind{unique}", f"grouped_{unique}-1"
+
+
+async def parked_or_waiting(client: AsyncEventStoreDBClient, group: Group) -> int:
+    info = await client.get_subscription_info(group.name)
+    return info.total_in_flight_messages + info.live_buffer_count + info.retry_buffer_count + info.parked_message_count
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable, ValueError])
+async def test_what_fails_is_sent_back_and_comes_again_until_it_is_done(
+    client: AsyncEventStoreDBClient, failure: Callable[[str], Exception]
+) -> None:
+    kind, stream = names()
+    seen: list[int] = []
+
+    async def work(_: str, __: RecordedEvent, delivered_before: int) -> None:
+        seen.append(delivered_before)
+        if len(seen) < 3:
+            raise failure("event")
+
+    async with following(client, kind, work) as group:
+        await write(client, kind, stream)
+        await eventually(lambda: _now(seen), lambda now: len(now) == 3)
+        await eventually(lambda: parked_or_waiting(client, group), lambda left: left == 0)
+    assert seen == [0, 1, 2]
+
+
+async def test_one_key_is_worked_on_at_a_time_and_others_beside_it(client: AsyncEventStoreDBClient) -> None:
+    kind, stream = names()
+    at_work: set[str] = set()
+    most, done, first = 0, 0, asyncio.Event()
+
+    async def work(key: str, _: RecordedEvent, __: int) -> None:
+        nonlocal most, done
+        assert key not in at_work, "two at once on one key"
+        at_work.add(key)
+        most = max(most, len(at_work))
+        if len(at_work) > 1:
+            first.set()
+        await asyncio.wait_for(first.wait(), 10)  # until another key is at work beside this one
+        at_work.discard(key)
+        done += 1
+
+    async with following(client, kind, work) as group:
+        for n in range(4):
+            await write(client, kind, f"{stream}{n}", number=3)
+        await eventually(lambda: parked_or_waiting(client, group), lambda left: left == 0 and done >= 4)
+    assert 1 < most <= 4
+    assert done <= 12, "no event was worked on twice, nor sent back"
+
+
+async def test_what_was_not_finished_when_it_stopped_goes_to_the_next(client: AsyncEventStoreDBClient) -> None:
+    kind, stream = names()
+    begun, seen = asyncio.Event(), []
+
+    async def for_ever(_: str, __: RecordedEvent, ___: int) -> None:
+        begun.set()
+        raise StoreUnavailable("event")
+
+    async def work(_: str, event: RecordedEvent, __: int) -> None:
+        seen.append(event.stream_position)
+
+    async with following(client, kind, for_ever):
+        await write(client, kind, stream)
+        await asyncio.wait_for(begun.wait(), 10)
+    async with following(client, kind, work):
+        await eventually(lambda: _now(seen), bool)
+    assert seen == [0]
+
+
+async def _now(seen: list[int]) -> list[int]:
+    return list(seen)
