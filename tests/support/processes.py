@@ -1,4 +1,7 @@
-"""Our processes as tests run them: started with free ports, known by their ready line, stopped or killed."""
+"""Our processes as tests run them: started with free ports, known by their ready line, stopped or killed.
+
+They end with the run of the tests, however that ends: a test that hangs takes the run down, and must leave nothing.
+"""
 
 import json
 import os
@@ -20,15 +23,22 @@ class Running:
     """One process. `ready` is the JSON line it printed when it could be used."""
 
     def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
-        self._arguments = [sys.executable, "-m", *arguments]
+        self._arguments = list(arguments)
         self._environment = {**os.environ, **(environment or {})}
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
         self.start()
 
     def start(self) -> None:
+        read_end, self._pipe = os.pipe()
         self.process = subprocess.Popen(
-            self._arguments, cwd=ROOT, env=self._environment, stdout=subprocess.PIPE, stderr=self._errors
+            [sys.executable, "-m", "client.supervised", str(read_end), *self._arguments],
+            cwd=ROOT,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            pass_fds=(read_end,),
         )
+        os.close(read_end)
         assert self.process.stdout is not None
         deadline = time.monotonic() + READY_WITHIN
         os.set_blocking(self.process.stdout.fileno(), False)
@@ -54,22 +64,25 @@ class Running:
         """As by `kill -9`."""
         self.process.kill()
         self.process.wait()
-        self._close_output()
+        self._let_go()
 
     def stop(self) -> int:
         """As an operator does; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(timeout=30)
-        self._close_output()
+        self._let_go()
         return code
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.stop()
-        self._close_output()
+        self._let_go()
         self._errors.close()
 
-    def _close_output(self) -> None:
+    def _let_go(self) -> None:
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
         if self.process.stdout is not None:
             self.process.stdout.close()
 
