@@ -39,10 +39,6 @@ STOP_WITHIN = 10.0  # seconds
 Work = Callable[[str, RecordedEvent, int], Awaitable[None]]  # key, its newest event, how often it was delivered before
 
 
-class SilentError(Exception):
-    """The store has had something for us for a while and does not bring it."""
-
-
 class Group:
     """`key_of` names what an event is about, or None if it is of no interest; one key is worked on at a time."""
 
@@ -93,7 +89,7 @@ class Group:
             heard_before = self._heard_at
             try:
                 await self._follow()
-            except (ServiceFailure, EventStoreDBClientException, grpc.RpcError, grpc.aio.UsageError, SilentError) as e:
+            except (ServiceFailure, EventStoreDBClientException, grpc.RpcError, grpc.aio.UsageError) as e:
                 self.last_error = f"{type(e).__name__}: {e}"
             except asyncio.CancelledError:
                 if being_cancelled():
@@ -155,17 +151,18 @@ class Group:
             self._waiting[key].append(event)
             return
         self._waiting[key] = [event]
-        task = asyncio.create_task(self._work_on(key, self._subscription))
+        task = asyncio.create_task(self._work_on(key))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         AT_WORK.labels(self.name).set(len(self._tasks))
 
-    async def _work_on(self, key: str, subscription: Any) -> None:
+    async def _work_on(self, key: str) -> None:
         """One look serves all events that have come for the key by then."""
         async with self._turns.of(key), self._places:
             events = self._waiting.pop(key, [])
             if not events:
                 return
+            subscription = self._subscription  # the one that brought them: another begins with none waiting
             before = max(event.retry_count or 0 for event in events)
             answer = "ack"
             try:

@@ -152,6 +152,18 @@ class TestBatches:
         await call.done_writing()
         assert await call.read() == grpc.aio.EOF
 
+    async def test_one_that_was_answered_in_time_is_not_answered_again_when_its_time_is_over(self, call: Any) -> None:
+        in_time, overdue = (chunk(uuid.uuid4(), final=False, options=True) for _ in range(2))
+        for request in (in_time, overdue):  # the time of the second is over last
+            request.options.deadline.seconds = 1
+            await call.write(request)
+        await call.write(chunk(uuid.UUID(in_time.correlation_id.string), final=True))
+        answers = [await call.read(), await call.read()]
+        assert [answer.error.message for answer in answers] == ["", "Timeout"]
+        assert [answer.correlation_id for answer in answers] == [in_time.correlation_id, overdue.correlation_id]
+        await call.done_writing()
+        assert await call.read() == grpc.aio.EOF
+
     async def test_one_that_is_too_large_or_wrong_leaves_the_others_alone(self, call: Any) -> None:
         large, nameless, good = (chunk(uuid.uuid4(), final=True, options=True) for _ in range(3))
         large.proposed_messages[0].data = b"x" * 1_048_576
