@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {x.category: x for x in (ORDER, PRODUCT, STOCK, USER, EMAIL, CHECKOUT)}
 SNAPSHOT, RECEIPTS = "snapshot_", "receipts_"
-CHAPTER = 16_384  # events
+CHAPTER = 4_096  # events
 MOST_WAITING = 100  # snapshots to be written; more are skipped
 SPARE = 100  # events that may come while a snapshot is being written
 WRITTEN = Counter("orderstream_snapshots_total", "Snapshots by what came of them.", ["outcome"])
