@@ -8,6 +8,7 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
+from server.readmodel.durable import durable
 from server.readmodel.state import checkpoint_name, now_micros
 
 
@@ -52,7 +53,7 @@ class Skips:
     """Events that operators left out of a view, in every generation of it: collection `skipped`."""
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
-        self._skipped: AsyncCollection[dict[str, Any]] = database["skipped"]
+        self._skipped: AsyncCollection[dict[str, Any]] = durable(database)["skipped"]
 
     async def of(self, view: str) -> set[int]:
         """Their positions."""
@@ -69,7 +70,7 @@ class ParkingLot:
     """The parked events of one generation of one view: collection `parked`, `{_id: "<view>.g<n>:<position>", …}`."""
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]], view: str, generation: int, part: int = 0) -> None:
-        self._events: AsyncCollection[dict[str, Any]] = database["parked"]
+        self._events: AsyncCollection[dict[str, Any]] = durable(database)["parked"]
         self._owner = checkpoint_name(view, generation, part)
         self._skips = Skips(database)
         self._view = view

@@ -15,6 +15,7 @@ from pymongo import ReplaceOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
+from server.readmodel.durable import durable
 from server.readmodel.pointer import Pointers
 from server.readmodel.state import now_micros
 
@@ -39,7 +40,7 @@ class Requests:
     """Asked by services, looked for by owners."""
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
-        self._requests: AsyncCollection[dict[str, Any]] = database["requests"]
+        self._requests: AsyncCollection[dict[str, Any]] = durable(database)["requests"]
         self._pointers = Pointers(database)
 
     async def ask(self, requests: Sequence[Request]) -> None:

@@ -14,10 +14,12 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from pymongo import ReturnDocument, WriteConcern
+from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
+
+from server.readmodel.durable import durable
 
 Document = dict[str, Any]
 FIRST_GENERATION = 1
@@ -199,9 +201,7 @@ class Pointers:
     """Collection `projections`: one document per view."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
-        self._pointers: AsyncCollection[Document] = database["projections"].with_options(
-            write_concern=WriteConcern(w=1, j=True)
-        )
+        self._pointers: AsyncCollection[Document] = durable(database)["projections"]
 
     async def get(self, view: str) -> Pointer:
         """As it stands; that of a view nobody has run yet is not stored."""

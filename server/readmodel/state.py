@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pymongo import ReturnDocument, WriteConcern
+from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
+from server.readmodel.durable import durable
 from server.readmodel.pointer import Pointer, Pointers
 
 Document = dict[str, Any]
@@ -85,11 +86,9 @@ class ViewState:
     """Reads and moves checkpoints."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
-        self._database = database
+        self._database = durable(database)
         self.pointers = Pointers(database)
-        self._checkpoints: AsyncCollection[Document] = database["checkpoints"]
-        # checkpoint last and journaled: what it vouches for is on disk before it
-        self._durable = self._checkpoints.with_options(write_concern=WriteConcern(w=1, j=True))
+        self._checkpoints: AsyncCollection[Document] = self._database["checkpoints"]
 
     def documents(self, view: str, generation: int) -> AsyncCollection[Document]:
         return self._database[collection_name(view, generation)]
@@ -139,7 +138,7 @@ class ViewState:
 
     async def take_over(self, view: str, generation: int, owner: str = "", *, part: int = 0) -> Checkpoint:
         """Begin a new epoch, whoever owns the view: what is written under an older one is fenced from now on."""
-        found = await self._durable.find_one_and_update(
+        found = await self._checkpoints.find_one_and_update(
             {"_id": checkpoint_name(view, generation, part)},
             {
                 "$inc": {"epoch": 1},
@@ -154,7 +153,7 @@ class ViewState:
 
     async def claim(self, view: str, generation: int, owner: str, seen: Lease, *, part: int = 0) -> Checkpoint | None:
         """Begin a new epoch if the lease is still as it was seen; None if its owner lives or another was quicker."""
-        found = await self._durable.find_one_and_update(
+        found = await self._checkpoints.find_one_and_update(
             {"_id": checkpoint_name(view, generation, part), "epoch": seen.epoch, "beats": seen.beats},
             {"$set": {"epoch": seen.epoch + 1, "owner": owner, "updated_at": now_micros()}},
             return_document=ReturnDocument.AFTER,
@@ -175,7 +174,7 @@ class ViewState:
 
     async def release(self, checkpoint: Checkpoint) -> None:
         """Let another process take the view at once. Nothing happens if it has."""
-        await self._durable.update_one(_under_its_epoch(checkpoint), {"$set": {"owner": "", "status": ""}})
+        await self._checkpoints.update_one(_under_its_epoch(checkpoint), {"$set": {"owner": "", "status": ""}})
 
     async def tell(self, checkpoint: Checkpoint) -> None:
         """Say how the owner is, without a sign of life. Nothing happens if it is the owner no longer."""
@@ -192,7 +191,7 @@ class ViewState:
 
     async def advance(self, checkpoint: Checkpoint) -> None:
         """Write it, which is also the owner's sign of life. Raises `Fenced` if its epoch is over."""
-        done = await self._durable.update_one(
+        done = await self._checkpoints.update_one(
             _under_its_epoch(checkpoint),
             {"$set": {name: getattr(checkpoint, name) for name in KEPT_IN_CHECKPOINT}, "$inc": {"beats": 1}},
         )
