@@ -49,7 +49,7 @@ class Rebuild:
         if building.phase is Phase.SEEDING:
             await self._seed(pointer, building)
         elif building.phase is not Phase.FAILED:
-            await self._caught_up(pointer, building)
+            await self._caught_up(building)
             await self._enter(building, Phase.VERIFYING)
             await self._judge(pointer, building, await self._verified(building))
 
@@ -76,15 +76,18 @@ class Rebuild:
         await self._enter(building, Phase.FILLING)
         await self._state.release(owned)
 
-    async def _caught_up(self, pointer: Pointer, building: Building) -> Checkpoint:
-        """Wait for the new generation to be at least as far as the one that readers see."""
+    async def _caught_up(self, building: Building) -> Checkpoint:
+        """Wait for the new generation to hold all that the log had of the view when this was asked.
+
+        Not for it to be level with the live one: while the log grows, two followers never stand at the same event.
+        """
+        wanted = await self._verifier.head(self._view)
         while True:
             now = await self._state.pointers.get(self._view.name)
             if now.building is None or now.building.generation != building.generation:
                 raise Superseded(f"generation {building.generation} is no longer being made")
-            new = await self._state.of_generation(pointer, building.generation)
-            live = await self._state.of_generation(pointer, pointer.generation)
-            if new is not None and new.caught_up_at and new.position >= (0 if live is None else live.vouched):
+            new = await self._state.of_generation(now, building.generation)
+            if new is not None and new.position >= wanted:
                 return new
             await asyncio.sleep(LOOK_EVERY)
 
@@ -112,7 +115,7 @@ class Rebuild:
             await self._state.pointers.change(self._view.name, lambda now: _ended(now, building, outcome))
             log.error("rebuild not switched to", view=self._view.name, failure=outcome.failure)
             return
-        reached = await self._caught_up(pointer, building)  # nor may readers go back while it was verified
+        reached = await self._caught_up(building)  # the log went on while it was verified
         outcome = self._outcome(pointer, building, result, events=reached.events)
         until = now_micros() + int(self._settings.keep_generation * 1_000_000)
         act = Act(

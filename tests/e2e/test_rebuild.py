@@ -35,7 +35,12 @@ async def orderstream(running: Stack, *arguments: str, code: int = 0) -> dict[st
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    said, errors = await asyncio.wait_for(process.communicate(), WITHIN)
+    try:
+        said, errors = await asyncio.wait_for(process.communicate(), WITHIN)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert process.returncode == code, (arguments, said, errors.decode())
     assert b"Traceback" not in errors
     told: dict[str, Any] = json.loads(said)
