@@ -13,8 +13,8 @@ from client.sdk import OrderstreamClient
 from client.stack import stack
 from tests.support.baskets import rows
 
-ORDERS = 400
-KILL_AT = (60, 180)  # orders done
+ORDERS = 260
+KILL_AT = (50, 140)  # orders done
 LATEST = 60.0  # seconds
 
 
