@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 READY_WITHIN = 30.0  # seconds
@@ -53,9 +53,10 @@ def uri_of(address: str) -> str:
 @asynccontextmanager
 async def mongo(directory: Path | None, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
     """Run it on `directory` (None: one that goes with it); yields `host:port` once it answers."""
-    with tempfile.TemporaryDirectory(prefix="orderstream-") as temporary:
-        async with _process(directory or Path(temporary), host, port) as address:
-            yield address
+    async with AsyncExitStack() as stack:
+        if directory is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orderstream-")))
+        yield await stack.enter_async_context(_process(directory, host, port))
 
 
 @asynccontextmanager

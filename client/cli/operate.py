@@ -14,10 +14,10 @@ from typing import Annotated, Any
 import grpc
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from client.cli.connect import AsJson, call
 from client.cli.output import FAILED, UNAVAILABLE, complain, err, out, print_json, run, table
+from client.cli.progress import progress_on
 from client.demo.baskets import DataMissingError, baskets_of, product_names, read_rows
 from client.demo.outcome import Outcome
 from client.demo.proof import PROCESSES, ViewsStuckError
@@ -135,15 +135,7 @@ def _survey(*, as_json: bool) -> None:
 
 async def _demo(data: Path, most: int) -> Outcome:
     left_out: Counter[str] = Counter()
-    columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def progress(what: str, done: int, of: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=of)
-            bars.update(tasks[what], completed=done, total=of)
-
+    with progress_on(err) as progress:
         progress("reading", 0, most)
         baskets = await asyncio.to_thread(lambda: baskets_of(read_rows(), most, left_out))
         names = await asyncio.to_thread(product_names)
