@@ -1,4 +1,4 @@
-"""`python -m embedded eventstore|mongo|stack|backup|restore|check`: the embedded stores, and looking after their files.
+"""`python -m embedded eventstore|mongo|stack|backup|restore|check|repair`: the stores, and looking after their files.
 
 A store prints one JSON line on stdout when it serves; SIGTERM and SIGINT stop it. The rest prints one JSON line when
 it is done. Whatever goes wrong is one line on stderr, and the exit code is 1.
@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from embedded.eventstore.errors import DamagedRecordError, LogError
-from embedded.eventstore.files import FILE, back_up, check, restore
+from embedded.eventstore.files import back_up, check_log, repair, restore
 from embedded.eventstore.node import node
 from embedded.mongo import MongoError, mongo, uri_of
 from embedded.stack import NotStartedError, embedded_stack
@@ -71,7 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     back.set_defaults(run=lambda a: report("restore", a.data, restore(a.file, a.data)))
     checking = commands.add_parser("check", help="read and check every record of an event log")
     checking.add_argument("--data", type=Path, required=True)
-    checking.set_defaults(run=lambda a: report("check", a.data, check(a.data / FILE)))
+    checking.set_defaults(run=lambda a: report("check", a.data, check_log(a.data)))
+    repairing = commands.add_parser("repair", help="go on without what stands behind a damage of the write-ahead log")
+    repairing.add_argument("--data", type=Path, required=True)
+    repairing.set_defaults(run=lambda a: report("repair", a.data, repair(a.data)))
     return parser
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from embedded.eventstore.ahead import damaged_middle, wal_of
 from embedded.eventstore.errors import DamagedRecordError, LogError
 from embedded.eventstore.records import Entry, checksum
 
@@ -62,6 +63,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def open_log(path: Path, synchronous: str) -> sqlite3.Connection:
     """For writing; made if it is not there. Raises `LogError` for a file that is not an event log."""
+    refuse_damage(path)
     new = not path.exists() or path.stat().st_size == 0
     connection = connect(path)
     try:
@@ -83,6 +85,16 @@ def open_log(path: Path, synchronous: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def refuse_damage(path: Path) -> None:
+    """Raises `LogError` if opening the file would cut off what was acknowledged. Only while no node uses it."""
+    damage = damaged_middle(path)
+    if damage is not None:
+        raise LogError(
+            f"{wal_of(path)} is damaged at frame {damage.frame}, and acknowledged events are behind it; restore a "
+            f"backup, or go on without them: orderstream embedded repair --data {path.parent}"
+        )
 
 
 def check_owner(connection: sqlite3.Connection, path: Path) -> None:
@@ -110,6 +122,25 @@ def to_entry(row: tuple[int, str, int, bytes, str, int, bytes, int]) -> Entry:
             "restore a backup"
         )
     return entry
+
+
+def check_log(directory: Path) -> tuple[int, int]:
+    """The same as `check`, of the log in a directory, whether a node runs on it or not."""
+    path = directory / FILE
+    _look_at(directory)
+    return check(path)
+
+
+def _look_at(directory: Path) -> None:
+    """Refuse damage that a node would refuse at its start; one that runs has passed that."""
+    if not (directory / FILE).exists():
+        raise LogError(f"there is no event log in {directory}")
+    try:
+        lock = take(directory)
+    except LogError:  # a node runs, or the directory can only be read
+        return
+    with lock:
+        refuse_damage(directory / FILE)
 
 
 def check(path: Path) -> tuple[int, int]:
@@ -145,8 +176,7 @@ def back_up(directory: Path, target: Path) -> tuple[int, int]:
     events and the last position. Raises `LogError` or `DamagedRecordError`; then no file is left behind.
     """
     source = directory / FILE
-    if not source.exists():
-        raise LogError(f"there is no event log in {directory}")
+    _look_at(directory)
     if target.exists():
         raise LogError(f"{target} is there already; choose another name")
     partial = target.with_name(target.name + ".partial")
@@ -201,6 +231,35 @@ def restore(backup: Path, directory: Path) -> tuple[int, int]:
     finally:
         lock.close()
     return found
+
+
+def repair(directory: Path) -> tuple[int, int]:
+    """Cut a damaged write-ahead log before the damage, and keep it beside as it was; what was behind is lost.
+
+    Returns the number of events that are left and the last position. Raises `LogError` if nothing is to be cut, and
+    `DamagedRecordError` if what is left is not whole either.
+    """
+    path = directory / FILE
+    if not path.exists():
+        raise LogError(f"there is no event log in {directory}")
+    lock = take(directory)
+    try:
+        damage, beside = damaged_middle(path), wal_of(path)
+        if damage is None:
+            raise LogError(f"nothing has to be cut from {path}; orderstream embedded check reads every record")
+        kept = beside.with_name(beside.name + ".damaged")
+        if kept.exists():
+            raise LogError(f"{kept} is there already; move it away")
+        shutil.copyfile(beside, kept)
+        _sync(kept)
+        _sync(directory)
+        os.truncate(beside, damage.whole)
+        _sync(beside)
+        return check(path)
+    except OSError as error:
+        raise LogError(f"cannot repair {path}: {error.strerror}") from error
+    finally:
+        lock.close()
 
 
 def _sync(path: Path) -> None:
