@@ -8,12 +8,13 @@ from typing import Any
 
 from esdbclient.protos.Grpc import streams_pb2
 
-from embedded.eventstore.errors import HandlerError, invalid, stream_deleted
+from embedded.eventstore.errors import HandlerError, RefusalError, invalid, stream_deleted
+from embedded.eventstore.filtering import Wanted, filter_of
 from embedded.eventstore.following import Feed, Follower
 from embedded.eventstore.log import Log
 from embedded.eventstore.records import TOMBSTONE, Entry, Limits
 from embedded.eventstore.requests import clamp, name_of, position_of
-from embedded.eventstore.shaping import Shape, Wanted, filter_of, is_hidden
+from embedded.eventstore.shaping import Shape, is_hidden
 
 PAGE = 500
 DEFAULT_WINDOW = 32
@@ -218,8 +219,11 @@ class _Passage:
         if is_hidden(entry.stream):
             return False
         due = self._interval and self._considered + 1 >= self._interval
-        if due or self._wanted is None or self._wanted(entry):
-            return True
+        try:
+            if due or self._wanted is None or self._wanted(entry):
+                return True
+        except RefusalError:
+            return True  # the subscription itself is to meet it, not who wrote the entry
         self._considered += 1
         return False
 

@@ -1,26 +1,18 @@
-"""Entries as the caller wants them: as stored, or with binary ids, or with links resolved. And which are wanted."""
+"""Entries as the caller wants them: as stored, or with binary ids, or with links resolved. And which nobody sees."""
 
 import re
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 from esdbclient.protos.Grpc import streams_pb2
 
-from embedded.eventstore.errors import HandlerError, invalid
 from embedded.eventstore.log import Log
 from embedded.eventstore.records import TOMBSTONE, Entry
 from embedded.eventstore.requests import set_structured
 
-Wanted = Callable[[Entry], bool]
 LINK = "$>"
 _TARGET = re.compile(rb"\s*(-?\d+)(@?)(.*)", re.DOTALL)
 _HIDDEN = re.compile(r"\$epoch-information|\$persistentsubscription-\$all::.*-(checkpoint|parked)", re.DOTALL)
-
-_DIALECT = re.compile(
-    r"(?P<escaped>\\\\)|(?P<named>\(\?<[A-Za-z_]\w*>)|(?P<reference>\\k<\w+>)|(?P<end>\\z)|(?P<last>\\Z)"
-)
-_SPELLING = {"escaped": r"\\", "named": "(?P<{}>", "reference": "(?P={})", "end": r"\Z", "last": r"(?=\n?\Z)"}
 
 
 def is_hidden(stream: str) -> bool:
@@ -83,29 +75,3 @@ def make_structured(event: Any) -> None:
     for record in (event.event, event.link):
         if record.HasField("id"):
             set_structured(record.id, uuid.UUID(record.id.string).bytes)
-
-
-def filter_of(filter_: Any) -> Wanted:
-    """The test of a filter message. Regular expressions are searched for, as .NET does."""
-    kind = filter_.WhichOneof("filter")
-    if kind is None or filter_.WhichOneof("window") is None:
-        raise invalid("a filter needs an expression and a window")
-    return matching(
-        by_type=kind == "event_type", regex=getattr(filter_, kind).regex, prefixes=getattr(filter_, kind).prefix
-    )
-
-
-def _as_python(regex: str) -> str:
-    """What .NET writes otherwise: named groups, references to them, the ends of the text."""
-    return _DIALECT.sub(lambda m: _SPELLING[m.lastgroup or ""].format(m[0][3:-1]), regex)
-
-
-def matching(*, by_type: bool, regex: str, prefixes: Any) -> Wanted:
-    if regex:
-        try:
-            search = re.compile(_as_python(regex)).search
-        except (re.error, RecursionError, OverflowError) as error:
-            raise HandlerError("bad regex") from error
-        return (lambda e: search(e.type) is not None) if by_type else (lambda e: search(e.stream) is not None)
-    starts = tuple(prefixes)
-    return (lambda e: e.type.startswith(starts)) if by_type else (lambda e: e.stream.startswith(starts))

@@ -7,10 +7,11 @@ from typing import Any
 import grpc
 
 from embedded.eventstore.errors import HandlerError, RefusalError
+from embedded.eventstore.filtering import Wanted, filter_of, matching
 from embedded.eventstore.log import Log
 from embedded.eventstore.records import Entry
 from embedded.eventstore.requests import END
-from embedded.eventstore.shaping import Wanted, filter_of, is_hidden, matching
+from embedded.eventstore.shaping import is_hidden
 
 ALL = "$all"
 FROM_END = -1

@@ -345,7 +345,8 @@ class Group:
                     self._resume_at = None
                 more = self._advance()
             except Exception as error:
-                log.exception("the subscription %s cannot go on", self.config.key)
+                refused = isinstance(error, RefusalError)
+                log.error("the subscription %s cannot go on: %s", self.config.key, error, exc_info=not refused)
                 for consumer in tuple(self.consumers):
                     self.disconnect(consumer)
                     consumer.outbox.put_nowait(error)
@@ -378,8 +379,9 @@ class Group:
                 self.buffer.extend(map(self._item, readable))
                 return True
         for entry in page:
+            wanted = self._wanted(entry)  # if that fails, the entry has not been passed
             self._next = config.order(entry) + 1
-            if self._wanted(entry):
+            if wanted:
                 self.buffer.append(self._item(entry))
             else:
                 self._considered()
