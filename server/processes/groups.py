@@ -18,6 +18,7 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from esdbclient.exceptions import AlreadyExists, EventStoreDBClientException, ProgrammingError
 from prometheus_client import Counter, Gauge
 
+from server.eventstore.groups import ALL, Groups
 from server.eventstore.reading import being_cancelled, translated
 from server.failures import ServiceFailure
 from server.turns import Turns
@@ -104,12 +105,10 @@ class Group:
             RESTARTS.labels(self.name).inc()
             pause = FIRST_PAUSE if self._heard_at > heard_before else min(pause * 2, LONGEST_PAUSE)
             log.warning("the group subscribes anew", group=self.name, error=self.last_error, pause=pause)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause * random.uniform(0.5, 1.0)):  # noqa: S311  # jitter
-                    await self._stopping.wait()
+            await self._pause(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
     async def stop(self) -> None:
-        """Let those at work finish and be acknowledged; the others are delivered to somebody else."""
+        """Let those at work finish and be acknowledged; the others are delivered to somebody else, at once."""
         self._stopping.set()
         self._waiting.clear()
         if self._tasks:
@@ -126,6 +125,9 @@ class Group:
         loop = asyncio.get_running_loop()
         with translated():
             self._subscription = await self._client.read_subscription_to_all(self.name)
+        if self._stopping.is_set():  # `stop` came while there was nothing to stop yet
+            await self._subscription.stop()
+            return
         self._waiting.clear()  # what was delivered before comes again
         self._heard_at = loop.time()
         self.last_error = ""
@@ -174,7 +176,7 @@ class Group:
                 answer = "retry"
                 log.exception("events are sent back", group=self.name, key=key, delivered=before + 1)
         if answer == "retry":
-            await asyncio.sleep(min(BEFORE_SENDING_BACK * (before + 1), LONGEST_BEFORE_SENDING_BACK))
+            await self._pause(min(BEFORE_SENDING_BACK * (before + 1), LONGEST_BEFORE_SENDING_BACK))
         await self._answer(events, answer, subscription)
 
     async def _answer(self, events: list[RecordedEvent], how: str, subscription: Any) -> None:
@@ -186,25 +188,38 @@ class Group:
                 else:
                     await subscription.nack(event, how)
 
+    async def _pause(self, seconds: float) -> None:
+        """Nobody waits for one who stops: then it ends at once."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
     async def _listen(self) -> None:
-        """A subscription can be dead and look alive. The store says what it has for us."""
+        """A subscription can be dead and look alive: something between us and the store lost one half of the call.
+
+        In silence the store is asked. One sign may be of what is on its way; the second in a row ends the subscription.
+        """
         loop = asyncio.get_running_loop()
-        behind_since: str | None = None
+        before = ""
         while True:
             await asyncio.sleep(self._ask_after)
-            if loop.time() - self._heard_at < self._ask_after or self._tasks:
-                behind_since = None
-                continue
-            try:
-                info = await self._client.get_subscription_info(self.name, timeout=self._ask_after)
-            except (EventStoreDBClientException, grpc.RpcError) as error:
-                log.warning("the store does not tell of the group", group=self.name, error=str(error))
-                continue
-            nothing_on_its_way = info.total_in_flight_messages == 0
-            place = info.last_checkpointed_event_position
-            behind = nothing_on_its_way and info.live_buffer_count + info.retry_buffer_count > 0
-            if behind and behind_since == place:
-                log.error("the group is stalled", group=self.name, at=place)
+            sign = ""
+            if loop.time() - self._heard_at >= self._ask_after and not self._tasks:
+                try:
+                    sign = await self._sign_of_death()
+                except ServiceFailure as error:
+                    log.warning("the store does not tell of the group", group=self.name, error=str(error))
+            if sign and before:
+                log.error("the group is stalled", group=self.name, because=sign)
                 await self._subscription.stop()  # ends the iteration, and so begins another
                 return
-            behind_since = place if behind else None
+            before = sign
+
+    async def _sign_of_death(self) -> str:
+        """What speaks against a subscription that brings us nothing; "" if nothing does."""
+        info = (await Groups(self._client).one(ALL, self.name)).info
+        name = self._client.connection_spec.options.ConnectionName
+        ours = [one.in_flight_messages for one in info.connections if one.connection_name == name]
+        if not ours:
+            return "the store does not have it among its consumers"
+        return "what the store has sent did not come" if sum(ours) else ""

@@ -196,6 +196,7 @@ class Shop:
         self._on_hand = dict.fromkeys(LINES, 10) | dict(on_hand or {})
         self._cancels_at = customer_cancels_at
         self._lapses_at = lapses_at
+        self._fired: set[datetime] = set()
         self._patience = Patience(pauses=tuple(timedelta(seconds=n) for n in range(1, 9)), step_within=5.0)
         self._start_process()
 
@@ -307,15 +308,16 @@ class Shop:
         raise AssertionError(f"an event is delivered for ever: {self.places.seen}")
 
     async def _let_time_pass(self) -> bool:
-        """To the next thing that is due, as the log has it; whether there was any."""
+        """To the next thing that is due, as the log has it; whether there was any. Each wakes the process once."""
         checkout = CHECKOUT.fold([e async for e in self._decoded(CHECKOUT.stream(ORDER_ID))])
         if not isinstance(checkout, Running) or checkout.outcome:
             return False
         retry_at = checkout.failure.retry_at if checkout.failure else None
-        due = [at for at in (checkout.deadline, retry_at) if at is not None and at > self.clock.at]
+        due = {at for at in (checkout.deadline, retry_at) if at is not None} - self._fired
         if not due:
             return False
-        self.clock.at = min(due)
+        self._fired.add(min(due))
+        self.clock.at = max(self.clock.at, min(due))
         cause = cause_of(self.store.log[-1])
         await self._until_taken(ORDER_ID, partial(self._look, cause))
         return True

@@ -8,11 +8,14 @@ from uuid import uuid4
 import pytest
 from esdbclient import NewEvent, RecordedEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from prometheus_client import REGISTRY
 
 from server.eventstore import store
 from server.failures import StoreUnavailable
-from server.processes.groups import Group
+from server.processes import groups
+from server.processes.groups import ASK_AFTER, Group
 from tests.support.eventually import eventually
+from tests.support.gateway import gateway
 
 Work = Callable[[str, RecordedEvent, int], Awaitable[None]]
 
@@ -25,8 +28,11 @@ async def client(eventstore_uri: str) -> AsyncIterator[AsyncEventStoreDBClient]:
 
 
 @asynccontextmanager
-async def following(client: AsyncEventStoreDBClient, kind: str, work: Work) -> AsyncIterator[Group]:
-    group = Group(client, f"g-{kind}", frozenset({kind}), lambda event: event.stream_name, work, at_once=4)
+async def following(
+    client: AsyncEventStoreDBClient, kind: str, work: Work, *, ask_after: float = ASK_AFTER
+) -> AsyncIterator[Group]:
+    types, key_of = frozenset({kind}), lambda event: event.stream_name
+    group = Group(client, f"g-{kind}", types, key_of, work, at_once=4, ask_after=ask_after)
     task = asyncio.create_task(group.run())
     yield group
     await group.stop()
@@ -108,6 +114,64 @@ async def test_what_was_not_finished_when_it_stopped_goes_to_the_next(client: As
     async with following(client, kind, work):
         await eventually(lambda: _now(seen), bool)
     assert seen == [0]
+
+
+@pytest.mark.parametrize("hung_up", [True, False], ids=["forgotten by the store", "the store believes in it"])
+async def test_a_subscription_that_is_dead_but_looks_alive_is_noticed(
+    eventstore_uri: str, client: AsyncEventStoreDBClient, *, hung_up: bool
+) -> None:
+    kind, stream = names()
+    seen: list[int] = []
+
+    async def work(_: str, event: RecordedEvent, __: int) -> None:
+        seen.append(event.stream_position)
+
+    async with gateway(eventstore_uri.removeprefix("esdb://").partition("?")[0]) as between:
+        through = await store.connect(f"esdb://{between.address}?Tls=false")
+        async with following(through, kind, work, ask_after=0.2):
+            await write(client, kind, stream)
+            await eventually(lambda: _now(seen), lambda now: now == [0])
+            between.lose("Read", hung_up=hung_up)
+            await write(client, kind, stream)
+            await eventually(lambda: _now(seen), lambda now: now[-1] == 1)
+        await through.close()
+
+
+async def test_silence_alone_is_no_reason_to_subscribe_anew(client: AsyncEventStoreDBClient) -> None:
+    kind, stream = names()
+    seen: list[int] = []
+
+    async def work(_: str, event: RecordedEvent, __: int) -> None:
+        seen.append(event.stream_position)
+
+    async def asked_again() -> bool:
+        return REGISTRY.get_sample_value("orderstream_group_restarts_total", {"group": f"g-{kind}"}) is not None
+
+    async with following(client, kind, work, ask_after=0.3):
+        await write(client, kind, stream)
+        await eventually(lambda: _now(seen), bool)
+        with pytest.raises(AssertionError):
+            await eventually(asked_again, within=1.5)
+
+
+async def test_a_group_that_waits_to_send_something_back_stops_at_once(
+    client: AsyncEventStoreDBClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "BEFORE_SENDING_BACK", 60.0)
+    monkeypatch.setattr(groups, "LONGEST_BEFORE_SENDING_BACK", 60.0)
+    kind, stream = names()
+    failed = asyncio.Event()
+
+    async def work(_: str, __: RecordedEvent, ___: int) -> None:
+        failed.set()
+        raise StoreUnavailable("event")
+
+    async with following(client, kind, work) as group:
+        await write(client, kind, stream)
+        await failed.wait()
+        async with asyncio.timeout(groups.STOP_WITHIN / 2):  # long before it gives those at work up
+            await group.stop()
+        await eventually(lambda: parked_or_waiting(client, group), lambda left: left == 1)
 
 
 async def _now(seen: list[int]) -> list[int]:

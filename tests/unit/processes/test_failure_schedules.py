@@ -114,6 +114,7 @@ def tell(outcomes: Counter[str]) -> None:
     print(f"\n{sum(outcomes.values()):,} failure schedules: {told}")  # noqa: T201  # the number is asked for
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("scenarios", "faults", "at_least"),
     [
@@ -127,3 +128,12 @@ def test_every_life_of_an_order_ends_well(scenarios: list[Scenario], faults: int
     tell(outcomes)
     assert sum(outcomes.values()) >= at_least
     assert set(outcomes) == {status for scenario in scenarios for status in scenario.statuses}
+
+
+def test_a_deadline_that_comes_while_a_late_answer_is_refused_still_wakes_the_process() -> None:
+    scenario, schedule = LAPSED[6], {4: Fault.LATE, 6: Fault.REFUSED}
+
+    async def lived() -> str:
+        return await ended_well(scenario, schedule, await live(scenario, schedule))
+
+    assert asyncio.run(lived()) == Expired.status
