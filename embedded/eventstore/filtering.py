@@ -5,11 +5,14 @@ thread that serves everybody, so it is given a time: of one search, and of all s
 with an expression that takes longer is refused; nobody else notices.
 """
 
+import gc
 import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
 from embedded.eventstore.errors import HandlerError, RefusalError, invalid
@@ -57,8 +60,10 @@ class Expression:
     """A regular expression; call it with a text to learn whether it is found there."""
 
     def __init__(self, regex: str) -> None:
+        self._within = within if _can_be_interrupted() else _without_end
         try:
-            self._search = within(GETTING_READY, lambda: re.compile(_as_python(regex))).search
+            with _uncollected():
+                self._search = self._within(GETTING_READY, _compile, regex).search
         except (re.error, RecursionError, OverflowError) as error:
             raise HandlerError("bad regex") from error
         except TooSlowError as error:
@@ -75,7 +80,7 @@ class Expression:
             raise too_slow()
         began = time.thread_time()
         try:
-            found = within(LONGEST, lambda: self._search(text)) is not None
+            found = self._within(LONGEST, self._search, text) is not None
         except TooSlowError as error:
             self._overdrawn = float("inf")
             raise too_slow() from error
@@ -87,6 +92,10 @@ class Expression:
         return found
 
 
+def _compile(regex: str) -> re.Pattern[str]:
+    return re.compile(_as_python(regex))
+
+
 def too_slow() -> RefusalError:
     return invalid("The expression of the filter takes too long; write one without repeats of repeats.")
 
@@ -96,41 +105,50 @@ def _as_python(regex: str) -> str:
     return _DIALECT.sub(lambda m: _SPELLING[m.lastgroup or ""].format(m[0][3:-1]), regex)
 
 
-class _Clock:
-    """Interrupts what the main thread computes.
+# ------------------------------------------------------------------ time
+
+
+def within(seconds: float, compute: Callable[[str], T], text: str) -> T:
+    """What it computes of the text. Raises `TooSlowError` if that takes more of the processor's time.
 
     Nothing but a signal reaches a thread that searches: it holds the interpreter's lock, but looks for signals. The
     one used counts the time this process computes, so that a busy machine does not make anybody slow.
     """
-
-    def __init__(self) -> None:
-        self.is_running = False
-
-    def is_there(self) -> bool:
-        """Whether it can be used here: signals come to the main thread only, and this one may be somebody else's."""
-        if threading.current_thread() is not threading.main_thread():
-            return False
-        if signal.getsignal(signal.SIGVTALRM) is signal.SIG_DFL:
-            signal.signal(signal.SIGVTALRM, self._ring)
-        return signal.getsignal(signal.SIGVTALRM) == self._ring
-
-    def _ring(self, *_: object) -> None:
-        if self.is_running:  # it may come when what it was set for has just been done
-            self.is_running = False
-            raise TooSlowError
-
-
-_CLOCK = _Clock()
-
-
-def within(seconds: float, compute: Callable[[], T]) -> T:
-    """What it computes, on the main thread. Raises `TooSlowError` if that takes more of the processor's time."""
-    if not _CLOCK.is_there():
-        return compute()
-    _CLOCK.is_running = True
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, seconds)
     try:
-        return compute()
+        return _without_end(seconds, compute, text)
     finally:
-        _CLOCK.is_running = False
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+
+def _without_end(_: float, compute: Callable[[str], T], text: str) -> T:
+    return compute(text)
+
+
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code is _without_end.__code__:
+            raise TooSlowError
+        frame = frame.f_back
+    # it came when all had just been computed: too late to be of use
+
+
+def _can_be_interrupted() -> bool:
+    """Signals come to the main thread only, and this one may be somebody else's."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    if signal.getsignal(signal.SIGVTALRM) is signal.SIG_DFL:
+        signal.signal(signal.SIGVTALRM, _interrupt)
+    return signal.getsignal(signal.SIGVTALRM) is _interrupt
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector: what is raised while that works is lost."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()

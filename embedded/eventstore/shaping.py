@@ -11,7 +11,7 @@ from embedded.eventstore.records import TOMBSTONE, Entry
 from embedded.eventstore.requests import set_structured
 
 LINK = "$>"
-_TARGET = re.compile(rb"\s*(-?\d+)(@?)(.*)", re.DOTALL)
+_TARGET = re.compile(rb"\s*([+-]?\d{1,19})\s*(?:(@)(.*))?", re.DOTALL)
 _HIDDEN = re.compile(r"\$epoch-information|\$persistentsubscription-\$all::.*-(checkpoint|parked)", re.DOTALL)
 
 
@@ -21,22 +21,22 @@ def is_hidden(stream: str) -> bool:
 
 
 def target_of(data: bytes) -> tuple[str, int] | None:
-    """Stream and revision a link names; None if it names none."""
-    match = _TARGET.match(data)
-    if match is None or not match[2]:
+    """Stream and revision that the data of a link name; -1, which no event has, if they name no stream.
+
+    None if they do not begin with a number: then it is no link, whatever its type says.
+    """
+    match = _TARGET.fullmatch(data)
+    if match is None or not -TOMBSTONE <= int(match[1]) <= TOMBSTONE:
         return None
-    return match[3].decode(errors="replace"), int(match[1])
+    return (match[3] or b"").decode(errors="replace"), int(match[1]) if match[2] else -1
 
 
 def resolve(log: Log, link: Entry) -> tuple[bool, Entry | None]:
     """Whether the entry counts as a link, and the event it leads to if that can be read."""
     if link.type != LINK:
         return False, None
-    data = streams_pb2.ReadResp.FromString(link.encoded).event.event.data
-    if _TARGET.match(data) is None:
-        return False, None
-    target = target_of(data)
-    return True, None if target is None else readable(log, *target)
+    target = target_of(streams_pb2.ReadResp.FromString(link.encoded).event.event.data)
+    return target is not None, None if target is None else readable(log, *target)
 
 
 def readable(log: Log, stream: str, revision: int) -> Entry | None:

@@ -88,7 +88,12 @@ class Writer:
 
     def look_up(self, streams: Iterable[str]) -> None:
         """Learn of these streams and their metadata at once, before each is asked for alone. Right after `begin`."""
-        names = [name for stream in streams for name in (stream, "$$" + stream) if name not in self._heads]
+        names = [
+            name
+            for stream in streams
+            for name in (stream, "$$" + stream)
+            if name not in self._heads and "\0" not in name  # SQLite's JSON ends a text there
+        ]
         if not names:
             return
         found = dict(

@@ -374,15 +374,14 @@ class Group:
                 newest = self._log.last_of(config.source)
                 limits = self._log.limits(config.source)
                 low, oldest = limits.visible(newest.revision if newest else -1)
+                self.buffer += [self._item(e) for e in page if e.revision >= low and e.created >= oldest]
                 self._next = page[-1].revision + 1
-                readable = [e for e in page if e.revision >= low and e.created >= oldest]
-                self.buffer.extend(map(self._item, readable))
                 return True
         for entry in page:
-            wanted = self._wanted(entry)  # if that fails, the entry has not been passed
-            self._next = config.order(entry) + 1
-            if wanted:
-                self.buffer.append(self._item(entry))
+            item = self._item(entry) if self._wanted(entry) else None
+            self._next = config.order(entry) + 1  # only now: if that fails, the entry has not been passed
+            if item is not None:
+                self.buffer.append(item)
             else:
                 self._considered()
         return bool(page)
@@ -425,7 +424,7 @@ class Group:
                     self.consumers.append(self.consumers.pop(0))
                 return self.consumers[0]
             case _:
-                bucket = zlib.crc32(self._pin(item).encode()) % BUCKETS
+                bucket = zlib.crc32(self._pin(item).encode(errors="surrogatepass")) % BUCKETS
                 if bucket not in self._pinned:
                     load = list(self._pinned.values())
                     self._pinned[bucket] = min(self.consumers, key=load.count)

@@ -43,6 +43,14 @@ class Source:
         return self.record.metadata["content-type"] != "application/json" or _is_json(self.record.data)
 
     @property
+    def correlation(self) -> str | None:
+        """The id of what it belongs to, as text that can be the name of a stream."""
+        found = self.about.get(CORRELATION)
+        if not isinstance(found, str):
+            return None
+        return found.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    @property
     def category(self) -> str | None:
         """The text before the first hyphen of the stream's name; metadata streams have none."""
         before, hyphen, _ = self.entry.stream.partition("-")
@@ -54,8 +62,8 @@ class Source:
         data = self.record.data if entry.type == LINK else f"{entry.revision}@{entry.stream}".encode()
         metadata = {"$v": "1:-1:1:4", "$c": entry.position, "$p": entry.position, **more}
         metadata["$causedBy"] = uuid_text(entry.id)
-        if isinstance(self.about.get(CORRELATION), str):
-            metadata[CORRELATION] = self.about[CORRELATION]
+        if self.correlation is not None:
+            metadata[CORRELATION] = self.correlation
         return Emitted(stream, LINK, data, metadata)
 
 
@@ -86,9 +94,8 @@ def _streams(source: Source) -> Iterator[Emitted]:
 
 
 def _by_correlation_id(source: Source) -> Iterator[Emitted]:
-    correlation = source.about.get(CORRELATION)
-    if isinstance(correlation, str) and correlation:
-        yield source.link(f"$bc-{correlation}")
+    if source.correlation:
+        yield source.link(f"$bc-{source.correlation}")
 
 
 PROJECTIONS: dict[str, Callable[[Source], Iterator[Emitted]]] = {

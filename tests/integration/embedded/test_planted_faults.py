@@ -116,7 +116,7 @@ FAULTS = [
     ),
     Fault(
         "an expression has to match from the start", f"{NODE}/filtering.py",
-        "lambda: re.compile(_as_python(regex))).search", "lambda: re.compile(_as_python(regex))).match",
+        "self._within(GETTING_READY, _compile, regex).search", "self._within(GETTING_READY, _compile, regex).match",
         f"{HERE}/test_streams.py::TestReading {HERE}/test_wire.py {THERE}/test_client_subscriptions.py",
     ),
     Fault(
