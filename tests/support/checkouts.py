@@ -14,12 +14,13 @@ from typing import Any
 
 from server.commands.handler import CommandHandler, Envelope
 from server.domain.checkout import CHECKOUT
+from server.domain.checkout.next_step import AUTHORISATION
 from server.domain.checkout.state import Running
 from server.domain.decider import Decider
 from server.domain.money import Money
 from server.domain.order import ORDER
 from server.domain.order import commands as order
-from server.domain.order.state import Order
+from server.domain.order.state import Confirmed, Order
 from server.domain.rejection import Reason, Rejected
 from server.domain.stock import STOCK
 from server.domain.stock.commands import ReceiveStock
@@ -36,10 +37,11 @@ from server.processes.reconciler import NotBegunError, Patience, Reconciler
 from server.processes.sender import Sender
 from server.processes.triggers import cause_of, key_of
 from tests.support.memory_store import MemoryStore
-from tests.support.orders import ANN, HOME, LATER, NOON, ORDER_ID, listing
+from tests.support.orders import ANN, HOME, LATER, NOON, ORDER_ID, euros, listing
 
 LINES = {"tea": (2, 350), "milk": (3, 101)}  # line → units, price
 TOTAL = sum(units * price for units, price in LINES.values())
+CANCELLED_WHEN_PAID = ("milk", 2)  # line, units
 MOST_ROUNDS = 100
 NEVER = 1_000_000  # events
 
@@ -157,6 +159,10 @@ class FaultyProvider(Simulator):
         )
         return Declined("the provider says no") if answer is None else answer
 
+    async def refund(self, key: str, amount: Money) -> Approved | Declined:
+        answer = await self._place("provider.refund", partial(super().refund, key, amount), lambda: None)
+        return Declined("the provider says no") if answer is None else answer
+
     async def _place(self, name: str, call: Callable[[], Awaitable[Any]], late: Callable[[], None]) -> Any:
         assert self.places is not None, "places are set before it is called"
         return await self.places.pass_through(name, call, ProviderUnavailable, late)
@@ -176,7 +182,10 @@ class Clock:
 
 
 class Shop:
-    """One order, from being placed to its end. `customer_cancels_at` is a place, or None."""
+    """One order, from being placed to its end. `customer_cancels_at` is a place, or None.
+
+    `overpaid`: as soon as it is confirmed all is drawn by hand, and then units of it are cancelled.
+    """
 
     def __init__(
         self,
@@ -186,6 +195,7 @@ class Shop:
         rules: Rules | None = None,
         customer_cancels_at: int | None = None,
         lapses_at: int | None = None,
+        overpaid: bool = False,
     ) -> None:
         self.store = MemoryStore()
         self.clock = Clock()
@@ -196,6 +206,7 @@ class Shop:
         self._on_hand = dict.fromkeys(LINES, 10) | dict(on_hand or {})
         self._cancels_at = customer_cancels_at
         self._lapses_at = lapses_at
+        self._to_be_overpaid = overpaid
         self._fired: set[datetime] = set()
         self._patience = Patience(pauses=tuple(timedelta(seconds=n) for n in range(1, 9)), step_within=5.0)
         self._start_process()
@@ -254,6 +265,17 @@ class Shop:
         except Rejected:
             return
 
+    async def _overpay(self) -> None:
+        at, (line_id, off) = self.clock(), CANCELLED_WHEN_PAID
+        captured = order.CapturePayment(
+            order_id=ORDER_ID, capture_id="by hand", authorisation_id=AUTHORISATION, amount=euros(TOTAL), at=at
+        )
+        cancelled = order.CancelLineQuantity(
+            order_id=ORDER_ID, cancellation_id="x1", line_id=line_id, quantity=off, reason="too many", at=at
+        )
+        for command in (captured, cancelled):
+            await self.send(ORDER, ORDER_ID, command)
+
     async def _before(self, number: int) -> None:
         if number == self._cancels_at:
             await self.cancel()
@@ -269,6 +291,10 @@ class Shop:
             acknowledged = await self._deliver(acknowledged)
             if self.provider.late:
                 await self._be_told()
+                continue
+            if self._to_be_overpaid and isinstance(await self.order(), Confirmed):
+                self._to_be_overpaid = False
+                await self._overpay()
                 continue
             if acknowledged == len(self.store.log) and not await self._let_time_pass():
                 return

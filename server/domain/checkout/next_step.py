@@ -155,7 +155,7 @@ def _fulfil(order: Confirmed | Completed, checkout: Running) -> Step | Wait:
     # an order that was confirmed by hand is served like any other; what is missing cannot refuse it any more
     if not _done(checkout, StepName.RESERVE_STOCK, done=checkout.reserved):
         return ReserveStock(lines=checkout.lines)
-    for look in (_authorise, _trim, _ship, _take_back):
+    for look in (_authorise, _trim, _ship, _take_back, _pay_surplus_back, _let_go):
         if (step := look(order, checkout)) is not None:
             return step
     if (settling := _settle(order.payments, order.currency, checkout)) is not None:
@@ -223,6 +223,38 @@ def _take_back(order: Confirmed | Completed, checkout: Running) -> Step | None:
                 amount=Money(amount_minor=amount, currency=order.currency),
                 reason="goods have come back",
             )
+    return None
+
+
+def _pay_surplus_back(order: Confirmed | Completed, checkout: Running) -> Step | None:
+    """More was drawn than the order costs: it was drawn by hand, and then units were cancelled, for instance.
+
+    What goes back for goods that have come back is no part of it. Each surplus has a number of its own.
+    """
+    ledger, returns = order.payments, {back.return_id for back in order.returns}
+    others = [x for x in ledger.refunds if x.stage != RefundStage.FAILED and x.refund_id not in returns]
+    surplus = ledger.captured - order.total.amount_minor - sum(x.amount_minor for x in others)
+    amount = min(surplus, ledger.captured - ledger.refunded - ledger.refunding)
+    subject = f"surplus-{len(ledger.refunds) + 1}"
+    if _done(checkout, StepName.REFUND_PAYMENT, subject, done=amount <= 0):
+        return None
+    return RequestRefund(
+        subject=subject,
+        amount=Money(amount_minor=amount, currency=order.currency),
+        reason="more was paid than the order costs",
+    )
+
+
+def _let_go(order: Confirmed | Completed, checkout: Running) -> Step | None:
+    """When nothing is left to be sent, what is held beyond what the order costs, and was not drawn from, is let go."""
+    ledger = order.payments
+    if remaining_units(order) > delivered_quantities(order).total():
+        return None
+    for held in ledger.authorisations:
+        needed = ledger.authorised - held.amount_minor < order.total.amount_minor
+        done = held.stage != AuthorisationStage.AUTHORISED or needed or _is_captured(ledger, held)
+        if not _done(checkout, StepName.VOID_PAYMENT, held.authorisation_id, done=done):
+            return VoidPayment(subject=held.authorisation_id, recorded=True)
     return None
 
 

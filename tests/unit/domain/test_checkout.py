@@ -266,6 +266,65 @@ class TestFulfilment:
         assert after((*arrived, orders.held()), *process).waits() == "the hold to be released"
         after((*arrived, orders.completed()), *process).comes(End(outcome="COMPLETED"))
 
+    def test_units_cancelled_after_they_were_paid_for_are_paid_back(self) -> None:
+        paid = (
+            *CONFIRMED,
+            orders.captured("by hand", TOTAL, "checkout"),
+            orders.quantity_cancelled("x1", "milk", 2, 202),
+        )
+        trimmed = CheckoutStockTrimmed(order_id=ORDER_ID, cancellation_id="x1", at=NOON)
+        back = RequestRefund(subject="surplus-1", amount=euros(202), reason="more was paid than the order costs")
+        after(paid, *BEGUN, trimmed).comes(back)
+        asked = (*paid, orders.refund_requested("surplus-1", 202))
+        after(asked, *BEGUN, trimmed).comes(SettleRefund(subject="surplus-1", amount=euros(202)))
+        settled = (*asked, orders.refunded("surplus-1", 202))
+        assert after(settled, *BEGUN, trimmed).waits() == "shipments"
+        more = (*settled, orders.quantity_cancelled("x2", "tea", 1, 350))
+        also = CheckoutStockTrimmed(order_id=ORDER_ID, cancellation_id="x2", at=NOON)
+        after(more, *BEGUN, trimmed, also).comes(replace(back, subject="surplus-2", amount=euros(350)))
+
+    def test_a_surplus_is_paid_back_beside_what_has_come_back_and_then_the_order_is_complete(self) -> None:
+        arrived = (
+            *CONFIRMED,
+            orders.captured("by hand", TOTAL, "checkout"),
+            orders.quantity_cancelled("x1", "milk", 2, 202),
+            orders.shipment_created("s1", ("tea", 2), ("milk", 1)),
+            orders.dispatched("s1"),
+            orders.delivered("s1"),
+            orders.return_requested("r1", ("tea", 1)),
+            orders.return_approved("r1"),
+            orders.returned("r1", orders.received_line("tea", 1, amount=350)),
+            orders.refund_requested("r1", 350),
+            orders.refunded("r1", 350),
+        )
+        trimmed = CheckoutStockTrimmed(order_id=ORDER_ID, cancellation_id="x1", at=NOON)
+        restocked = CheckoutReturnRestocked(order_id=ORDER_ID, return_id="r1", at=NOON)
+        process = (*BEGUN, trimmed, committed("s1"), restocked)
+        back = RequestRefund(subject="surplus-2", amount=euros(202), reason="more was paid than the order costs")
+        after(arrived, *process).comes(back)
+        settled = (*arrived, orders.refund_requested("surplus-2", 202), orders.refunded("surplus-2", 202))
+        after(settled, *process).comes(Complete())
+
+    def test_what_is_held_for_an_order_of_which_nothing_is_left_is_let_go(self) -> None:
+        off = (
+            *CONFIRMED,
+            orders.quantity_cancelled("x1", "milk", 3, 303),
+            orders.quantity_cancelled("x2", "tea", 2, 700),
+        )
+        trimmed = (CheckoutStockTrimmed(order_id=ORDER_ID, cancellation_id=x, at=NOON) for x in ("x1", "x2"))
+        process = (*BEGUN, *trimmed)
+        after(off, *process).comes(VoidPayment(subject="checkout", recorded=True))
+        after((*off, orders.voided("checkout", TOTAL)), *process).comes(Complete())
+
+    def test_what_an_order_still_costs_stays_held(self) -> None:
+        arrived = (
+            *CONFIRMED,
+            orders.shipment_created("s1", ("tea", 2), ("milk", 3)),
+            orders.dispatched("s1"),
+            orders.delivered("s1"),
+        )
+        after(arrived, *BEGUN, committed("s1"), skipped("CAPTURE_PAYMENT", "s1")).comes(Complete())
+
     def test_an_open_return_is_waited_for(self) -> None:
         all_of_it = orders.shipment_created("s1", ("tea", 2), ("milk", 3))
         arrived = (

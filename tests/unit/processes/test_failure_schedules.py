@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from server.domain.checkout.state import Running
-from server.domain.order.state import Cancelled, Confirmed, Expired, Refused
+from server.domain.order.state import Cancelled, Confirmed, Expired, Refused, cancelled_quantities
 from server.processes.payments.simulator import Rules
 from tests.support.checkouts import LINES, TOTAL, Fault, Schedule, Shop
 
@@ -47,7 +47,8 @@ CANCELLED = [
 LAPSED = [
     Scenario(f"the deadline comes at place {n}", {"lapses_at": n}, (Confirmed, Refused, Expired)) for n in range(PLACES)
 ]
-SCENARIOS = [PLAIN, SHORT, UNKNOWN, DECLINED, *CANCELLED, *LAPSED]
+OVERPAID = Scenario("all is paid before a part is cancelled", {"overpaid": True})
+SCENARIOS = [PLAIN, SHORT, UNKNOWN, DECLINED, OVERPAID, *CANCELLED, *LAPSED]
 
 
 @pytest.fixture(autouse=True)
@@ -89,12 +90,18 @@ async def ended_well(scenario: Scenario, schedule: Schedule, shop: Shop) -> str:
     for sku, (units, _) in LINES.items():
         stock = await shop.stock(sku)
         assert stock.available >= 0, said
-        assert stock.reserved == (units if isinstance(order, Confirmed) else 0), f"{sku} {said}"
+        kept = units - cancelled_quantities(order)[sku] if isinstance(order, Confirmed) else 0
+        assert stock.reserved == kept, f"{sku} {said}"
+    books, ledger = shop.provider.books, order.payments
+    assert ledger.refunded == sum(x.amount_minor for x in books.refunded.values()), said
     if isinstance(order, Confirmed):
-        assert order.payments.authorised == shop.provider.books.held == TOTAL, said
+        assert ledger.authorised == books.held == TOTAL, said
+        assert (ledger.captured == 0 and not cancelled_quantities(order)) or (
+            ledger.captured - ledger.refunded == order.total.amount_minor and ledger.refunding == 0
+        ), f"more is kept than it costs: {said}"
     else:
         assert not begun or checkout.outcome == order.status, said
-        assert order.payments.authorised == shop.provider.books.held == 0, said
+        assert ledger.authorised == books.held == 0, said
     before = len(shop.store.log)
     await shop.deliver_all_again()
     assert len(shop.store.log) == before, f"a second delivery changed something: {said}"
