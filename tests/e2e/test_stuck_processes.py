@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,15 @@ from tests.support.eventually import eventually
 REFUSED = 19  # cents; the last two digits of an amount that is never captured
 
 
-async def orderstream(running: Stack, *arguments: str) -> Any:
+async def orderstream(running: Stack, *arguments: str, code: int = 0) -> Any:
     servers = [f"--{role}={running.members[role].ready['address']}" for role in ("queries", "processes")]
     done = await asyncio.to_thread(CliRunner().invoke, app, [*servers, *arguments])
-    assert done.exit_code == 0, (arguments, done.output)
+    assert done.exit_code == code, (arguments, done.output)
     return json.loads(done.stdout) if "--json" in arguments else done.output
 
 
-async def bought(shop: OrderstreamClient, price: int) -> str:
-    """An order whose process has taken it as far as it gets by itself; its only parcel has arrived."""
+async def confirmed(shop: OrderstreamClient, price: int) -> str:
+    """An order whose process has taken it as far as it gets before anything is sent."""
     sku, customer = fresh_sku(), await user(shop)
     await shop.products.RegisterProduct(sku=sku, name="Tea", price=euros(price))
     await shop.products.ActivateProduct(sku=sku)
@@ -39,10 +40,43 @@ async def bought(shop: OrderstreamClient, price: int) -> str:
     ).order_id
     await shop.orders.PlaceOrder(order_id=order_id)
     await status(shop, order_id, "ORDER_STATUS_CONFIRMED")
+    return str(order_id)
+
+
+async def bought(shop: OrderstreamClient, price: int) -> str:
+    """An order whose only parcel has arrived."""
+    order_id = await confirmed(shop, price)
     await shop.orders.CreateShipment(order_id=order_id, shipment_id="s1")
     await shop.orders.DispatchShipment(order_id=order_id, shipment_id="s1", carrier="bpost")
     await shop.orders.ConfirmDelivery(order_id=order_id, shipment_id="s1")
     return order_id
+
+
+async def stuck_at(running: Stack, step: str) -> dict[str, Any]:
+    """Wait until one process needs an operator at a step; what the command line tells of it."""
+
+    async def look() -> list[dict[str, Any]]:
+        told = await orderstream(running, "processes", "list", "--status", "stuck", "--json")
+        return [process for process in told["processes"] if process["step"] == step]
+
+    [found] = await eventually(look, bool, within=60.0)
+    return found
+
+
+async def ended(running: Stack, order_id: str) -> str:
+    """Wait for the end of an order's process; its outcome."""
+
+    async def outcome() -> str:
+        told = await orderstream(running, "processes", "get", order_id, "--json")
+        return str(told["process"]["outcome"])
+
+    return await eventually(outcome, bool, within=60.0)
+
+
+async def capture_by_hand(shop: OrderstreamClient, order_id: str) -> None:
+    await shop.orders.CapturePayment(
+        order_id=order_id, capture_id="by hand", authorisation_id="checkout", amount=euros(REFUSED)
+    )
 
 
 async def status(shop: OrderstreamClient, order_id: str, wanted: str) -> None:
@@ -52,36 +86,62 @@ async def status(shop: OrderstreamClient, order_id: str, wanted: str) -> None:
     await eventually(look, lambda now: now == wanted, within=60.0)
 
 
-async def test_what_is_stuck_is_listed_with_its_step_and_goes_on_by_hand(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stack]:
     monkeypatch.setenv("ORDERSTREAM_STEP_ATTEMPTS", "2")
     monkeypatch.setenv("ORDERSTREAM_FIRST_RETRY", "0.05")
-    async with (
-        stack(tmp_path, payments=f"simulator?refuse={REFUSED}") as running,
-        OrderstreamClient(running.addresses, deadline=60.0, read_your_writes=True) as shop,
-    ):
-        order_id = await bought(shop, REFUSED)
+    async with stack(tmp_path, payments=f"simulator?refuse={REFUSED}") as everything:
+        yield everything
 
-        async def stuck() -> list[dict[str, Any]]:
-            told = await orderstream(running, "processes", "list", "--status", "stuck", "--json")
-            return list(told["processes"])
 
-        [found] = await eventually(stuck, bool, within=60.0)
-        assert (found["order_id"], found["step"], found["subject"]) == (order_id, "CAPTURE_PAYMENT", "s1")
-        assert "refuses" in found["reason"]
-        assert order_id[:12] in await orderstream(running, "processes", "list")  # a narrow terminal folds it
+@pytest.fixture
+async def shop(running: Stack) -> AsyncIterator[OrderstreamClient]:
+    async with OrderstreamClient(running.addresses, deadline=60.0, read_your_writes=True) as client:
+        yield client
 
-        await orderstream(running, "processes", "retry", order_id)
-        await eventually(stuck, bool, within=60.0)
-        await shop.orders.CapturePayment(
-            order_id=order_id, capture_id="by hand", authorisation_id="checkout", amount=euros(REFUSED)
-        )
-        await status(shop, order_id, "ORDER_STATUS_COMPLETED")
 
-        async def outcome() -> str:
-            told = await orderstream(running, "processes", "get", order_id, "--json")
-            return str(told["process"]["outcome"])
+async def test_what_is_stuck_is_listed_with_its_step_and_goes_on_by_hand(
+    running: Stack, shop: OrderstreamClient
+) -> None:
+    order_id = await bought(shop, REFUSED)
+    found = await stuck_at(running, "CAPTURE_PAYMENT")
+    assert (found["order_id"], found["subject"]) == (order_id, "s1")
+    assert "refuses" in found["reason"]
+    assert order_id[:12] in await orderstream(running, "processes", "list")  # a narrow terminal folds it
 
-        assert await eventually(outcome, bool, within=60.0) == "COMPLETED"
-        assert await stuck() == []
+    await orderstream(running, "processes", "retry", order_id)
+    await stuck_at(running, "CAPTURE_PAYMENT")
+    await capture_by_hand(shop, order_id)
+    await status(shop, order_id, "ORDER_STATUS_COMPLETED")
+    assert await ended(running, order_id) == "COMPLETED"
+    told = await orderstream(running, "processes", "list", "--status", "stuck", "--json")
+    assert told["processes"] == []
+
+
+async def test_a_step_that_was_seen_to_by_hand_is_skipped(running: Stack, shop: OrderstreamClient) -> None:
+    order_id = await bought(shop, REFUSED)
+    await stuck_at(running, "CAPTURE_PAYMENT")
+    skip = ("processes", "skip", order_id)
+    assert "--reason" in await orderstream(running, *skip, "CAPTURE_PAYMENT", code=2)
+    refused = await orderstream(running, *skip, "RESERVE_STOCK", "--reason", "no need", code=3)
+    assert "PROCESS_STEP_NOT_FAILED" in refused
+
+    said = await orderstream(running, *skip, "CAPTURE_PAYMENT", "--reason", "paid in cash")
+    assert "done: at revision" in said
+    await stuck_at(running, "COMPLETE_ORDER")  # the order wants to know of the money all the same
+    await capture_by_hand(shop, order_id)
+    await orderstream(running, "processes", "retry", order_id)
+    assert await ended(running, order_id) == "COMPLETED"
+
+
+async def test_an_order_of_which_nothing_was_sent_is_compensated(running: Stack, shop: OrderstreamClient) -> None:
+    order_id = await confirmed(shop, 350)
+    done = await orderstream(running, "processes", "compensate", order_id, "--reason", "fraud", "--json")
+    assert done["consistency_token"]
+    assert await ended(running, order_id) == "CANCELLED"
+    await status(shop, order_id, "ORDER_STATUS_CANCELLED")
+
+    packed = await confirmed(shop, 350)
+    await shop.orders.CreateShipment(order_id=packed, shipment_id="s1")
+    refused = await orderstream(running, "processes", "compensate", packed, "--reason", "too late", code=3)
+    assert "PROCESS_HAS_SHIPPED" in refused
