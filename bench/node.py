@@ -1,4 +1,4 @@
-"""The embedded node: durable appends against the same node with a null store (G3), and single ones."""
+"""The embedded node: durable appends against the same node with a null store (G3), single ones, and large logs."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,7 @@ from pathlib import Path
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 
 from bench.appending import append_all, request
+from bench.large import by_size
 from bench.measuring import Result, Size, at_least, interleaved, latencies, median, ratios, told
 from embedded.eventstore.node import node
 from embedded.eventstore.records import Entry
@@ -76,12 +77,14 @@ async def run(size: Size) -> Result:
             )
         with started("eventstore", root / "single") as uri:
             alone = await singles(uri, size.operations)
+        large = await by_size(root, size.events)
     what = "pipelined durable appends over those of the same node with a null store"
     return Result(
         [at_least("G3", what, ratios(rates["durable"], rates["null"]), 0.90)],
         {
             "appends_per_second": {name: median(values) for name, values in rates.items()},
             "single": alone,
+            "by_events_in_the_log": large,
         },
     )
 

@@ -35,16 +35,18 @@ def wal_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
+def holds_frames(beside: Path) -> bool:
+    return beside.exists() and beside.stat().st_size > HEADER.size + FRAME.size
+
+
 def damaged_middle(path: Path) -> Damage | None:
     """What SQLite would cut off without a word although it was acknowledged.
 
     Nothing is changed by looking. Only for a file that no node uses.
     """
     beside = wal_of(path)
-    if not beside.exists() or beside.stat().st_size < HEADER.size + FRAME.size:
+    if not holds_frames(beside):
         return None
-    if path.stat().st_size == 0:
-        return Damage(1, 0)  # a log is never begun with this one: the file itself was lost, and SQLite would drop both
     try:
         page, taken = _taken(path)
     except sqlite3.DatabaseError:

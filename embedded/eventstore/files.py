@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from embedded.eventstore.ahead import damaged_middle, wal_of
+from embedded.eventstore.ahead import damaged_middle, holds_frames, wal_of
 from embedded.eventstore.errors import DamagedRecordError, LogError
 from embedded.eventstore.records import Entry, checksum
 
@@ -89,11 +89,17 @@ def open_log(path: Path, synchronous: str) -> sqlite3.Connection:
 
 def refuse_damage(path: Path) -> None:
     """Raises `LogError` if opening the file would cut off what was acknowledged. Only while no node uses it."""
-    damage = damaged_middle(path)
+    beside = wal_of(path)
+    try:
+        if holds_frames(beside) and (not path.exists() or path.stat().st_size == 0):
+            raise LogError(f"{path} is lost, for {beside} is there; restore a backup into another directory")
+        damage = damaged_middle(path)
+    except OSError as error:
+        raise LogError(f"cannot read {beside}: {error.strerror}; choose another directory") from error
     if damage is not None:
         raise LogError(
-            f"{wal_of(path)} is damaged at frame {damage.frame}, and acknowledged events are behind it; restore a "
-            f"backup, or go on without them: orderstream embedded repair --data {path.parent}"
+            f"{beside} is damaged at frame {damage.frame}, and acknowledged events are behind it; restore a backup, "
+            f"or go on without them: orderstream embedded repair --data {path.parent}"
         )
 
 
@@ -218,7 +224,7 @@ def restore(backup: Path, directory: Path) -> tuple[int, int]:
     lock = take(directory)
     try:
         target = directory / FILE
-        if target.exists():
+        if target.exists() or wal_of(target).exists():  # one left behind would be folded into what is restored
             raise LogError(f"{directory} holds an event log already; choose an empty directory")
         found = check(backup)
         partial = directory / (FILE + ".partial")

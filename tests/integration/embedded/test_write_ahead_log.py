@@ -12,7 +12,7 @@ import pytest
 
 from embedded.eventstore.ahead import FRAME, HEADER, damaged_middle
 from embedded.eventstore.errors import LogError
-from embedded.eventstore.files import back_up, check_log, repair
+from embedded.eventstore.files import back_up, check_log, repair, restore
 from embedded.eventstore.log import Log
 from embedded.eventstore.records import ANY, system_event
 from tests.integration.embedded.test_damage import PAGE, Contents, all_of, fill, opened, up_to, write
@@ -188,9 +188,19 @@ def test_what_was_written_and_rolled_back_counts_for_nothing(tmp_path: Path) -> 
     assert damaged_middle(tmp_path / "killed" / "some.db") is None
 
 
-def test_a_file_that_was_emptied_does_not_take_the_log_beside_it_along(killed: Path) -> None:
-    (killed / "events.db").write_bytes(b"")
+@pytest.mark.parametrize("lose", [Path.unlink, lambda file: file.write_bytes(b"")], ids=["missing", "empty"])
+def test_a_file_that_was_lost_does_not_take_the_log_beside_it_along(killed: Path, lose: Callable[[Path], None]) -> None:
+    lose(killed / "events.db")
     before = contents(killed)
-    with pytest.raises(LogError, match=r"events\.db-wal is damaged"):
+    with pytest.raises(LogError, match=r"events\.db is lost"):
         Log(killed)
     assert contents(killed) == before
+
+
+def test_a_log_left_behind_is_not_folded_into_a_backup_that_is_restored(killed: Path, tmp_path: Path) -> None:
+    back_up(killed, tmp_path / "backup")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "events.db-wal").write_bytes(b"of some other log")
+    with pytest.raises(LogError, match="choose an empty directory"):
+        restore(tmp_path / "backup", other)
