@@ -62,7 +62,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
         acts, state = Acts(client), ViewState(database)
         supervisors = [Supervisor(view, client, database, settings) for view in _chosen(settings)]
         changes = Changes(database, Log(client), acts, settings)
-        verifier, snapshots = Verifier(client, database), SnapshotVerifier(client)
+        verifier, snapshots = Verifier(client, database, at_once=settings.verify_at_once), SnapshotVerifier(client)
         views = admin.ProjectionAdmin(
             supervisors=supervisors,
             state=state,

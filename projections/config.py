@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     verify_every: float = Field(default=60.0, ge=0, description="between two looks at some documents; 0: never")
     verify_documents: int = Field(default=20, gt=0, description="looked at each time, per view")
     verify_wholly_every: float = Field(default=3_600.0, gt=0, description="for views whose documents share streams")
+    verify_at_once: int = Field(default=100_000, gt=0, description="documents folded in one pass over the log")
     heal: bool = Field(default=False, description="make documents anew that are found wrong")
     stalled_after: float = Field(default=30.0, gt=0, description="without progress while the log grows")
     measure_every: float = Field(default=5.0, gt=0, description="between two measurements of lag")

@@ -133,3 +133,15 @@ class ParkingLot:
             self.first.setdefault(event.stream, event.position)
             if event.error is not None:
                 self.last_error = told(event.event_type, event.revision, event.stream, event.error)
+
+
+async def held_back(
+    database: AsyncDatabase[dict[str, Any]], view: str, generation: int, partitions: int
+) -> dict[str, int]:
+    """From which position on the events of streams wait, in any part of a generation."""
+    first: dict[str, int] = {}
+    for part in range(partitions):
+        lot = ParkingLot(database, view, generation, part)
+        await lot.load()
+        first |= lot.first
+    return first

@@ -1,6 +1,6 @@
 """Checks single documents: folds their streams again and compares, without reading the whole log.
 
-Which ones is found in the log and not in the view, so that a missing document is missed.
+Which ones is found in the log, so that a missing document is missed, and in the view, so that one too many is met.
 """
 
 import random
@@ -11,7 +11,7 @@ from typing import Any
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from projections.failure import ParkingLot, Skips
+from projections.failure import Skips, held_back
 from projections.refold import Refold, Unfoldable
 from projections.verify import Difference, Result, difference
 from projections.view import View
@@ -34,7 +34,9 @@ class Sampler:
         self._log = Log(client)
         self._state = ViewState(database)
         self._skips = Skips(database)
-        self._next: int | None = None  # where to look on; it begins anywhere, and goes round
+        # where to look on, in the log and in the view; it begins anywhere, and goes round
+        self._next: int | None = None
+        self._next_key: str | None = None
 
     async def check(self, documents: int, most: int = 20) -> Result:
         """So many documents, or fewer if there are no more; one round after the other meets them all."""
@@ -43,23 +45,34 @@ class Sampler:
         checkpoint = await self._state.of_generation(pointer, generation)
         if checkpoint is None or checkpoint.astray:
             return result
-        first: dict[str, int] = {}
-        for part in range(pointer.how(generation).partitions):
-            lot = ParkingLot(self._database, self._view.name, generation, part)
-            await lot.load()
-            first |= lot.first
+        first = await held_back(self._database, self._view.name, generation, pointer.how(generation).partitions)
         skipped = await self._skips.of(self._view.name)
         result.checkpoint = checkpoint.position
-        for key in await self._keys(documents, checkpoint.position):
+        shown = await self._shown(documents // 2, generation)
+        for key in await self._keys(documents, checkpoint.position, shown):
             found = await self._differs(key, generation, checkpoint.position, first, skipped)
             result.documents += 1
             if found is not None:
                 result.differ(found, most)
         return result
 
-    async def _keys(self, number: int, until: int) -> list[str]:
-        """The documents of the next events, up to a position; then from the beginning."""
+    async def _shown(self, number: int, generation: int) -> list[str]:
+        """The next documents of the view by key; then from the beginning."""
+        documents = self._state.documents(self._view.name, generation)
+        if self._next_key is None:
+            anywhere = await documents.aggregate([{"$sample": {"size": 1}}, {"$project": {"_id": 1}}])
+            self._next_key = next(iter([document["_id"] async for document in anywhere]), "")
         keys: dict[str, None] = {}
+        for after in (self._next_key, ""):  # from where it was, and once more from the beginning
+            if left := number - len(keys):
+                rows = documents.find({"_id": {"$gt": after}}, {"_id": 1}).sort("_id", 1).limit(left)
+                keys |= {row["_id"]: None async for row in rows}
+        self._next_key = next(reversed(keys), "")
+        return list(keys)
+
+    async def _keys(self, number: int, until: int, shown: list[str]) -> list[str]:
+        """Those, and the documents of the next events, up to a position; then from the beginning."""
+        keys: dict[str, None] = dict.fromkeys(shown)
         start = random.randint(0, until) if self._next is None else self._next  # noqa: S311  # not a secret
         for _ in range(2):  # from where it was, and once more from the beginning
             async with aclosing(self._log.after(start, self._view.stream_filter())) as reading:
@@ -92,7 +105,7 @@ class Sampler:
         position = reached
         if document is not None:
             document.pop("_id")
-            position = document.pop("position")
+            position = document.pop("position", reached)
         fold = Refold(self._view, self._log, {key}, first, skipped)
         try:
             await fold.advance(position)

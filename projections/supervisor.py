@@ -58,13 +58,13 @@ class Supervisor:
         self._database = database
         self._settings = settings
         self._state = ViewState(database)
-        self._rebuild = Rebuild(view, self._state, Verifier(client, database), Acts(client), settings)
+        self._verifier = Verifier(client, database, at_once=settings.verify_at_once)
+        self._rebuild = Rebuild(view, self._state, self._verifier, Acts(client), settings)
         self._running: dict[tuple[int, int], Running] = {}
         self._side: dict[str, asyncio.Task[None]] = {}
         self._requests = Requests(database)
         self._mender = Mender(view, database, Log(client))
         self._log = Log(client)
-        self._verifier = Verifier(client, database)
         self._sampler = self.sampler()
         self._served = -1
         self._measured_at = 0.0

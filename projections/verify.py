@@ -1,22 +1,25 @@
 """Fold the log anew and compare it with the views, document by document, while the system serves.
 
 A document says which event was the last in it, so it is compared with the fold at exactly that event, wherever the log
-and the view have got to meanwhile.
+and the view have got to meanwhile. The fold is held in memory: of views with many documents it is made in several
+passes over the log, each for a share of the keys.
 """
 
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 from esdbclient import RecordedEvent
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
-from projections.failure import Skips
+from projections.batch import Share
+from projections.failure import Skips, held_back
 from projections.hanging import called
 from projections.view import View, stream_filter
 from server.eventstore import codec
@@ -28,10 +31,13 @@ from server.readmodel.state import ViewState
 
 PROGRESS_EVERY = 5_000  # events
 CATCH_UP_WITHIN = 60.0  # seconds
+NEVER = 2**63
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
+    """`position` is as far on the way to `head` as the work is done, over all passes."""
+
     events: int
     position: int
     head: int
@@ -59,6 +65,7 @@ class Result:
     healed: int = 0
     listed: list[Difference] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)  # of the documents that differ
+    unfolded: set[str] = field(default_factory=set)  # the streams that are `parked`
 
     def differ(self, found: Difference, most: int, *, document: bool = True) -> None:
         """One more; `document`: it can be mended by making that document anew."""
@@ -68,17 +75,30 @@ class Result:
         if len(self.listed) < most:
             self.listed.append(found)
 
+    def park(self, event: RecordedEvent, error: str, most: int) -> None:
+        """A stream that does not fold, told once: an event that cannot be read is met in every pass."""
+        if event.stream_name in self.unfolded:
+            return
+        self.unfolded.add(event.stream_name)
+        self.parked += 1
+        self.differ(
+            Difference(event.stream_name, f"revision {event.stream_position}", error, None), most, document=False
+        )
+
 
 @dataclass(slots=True)
 class _Fold:
-    """One view out of the log, in memory; `waiting` has the documents that are ahead of the fold, by key.
+    """A share of one view out of the log, in memory; `waiting` has the documents that are ahead of the fold, by key.
 
-    A stream with an event that cannot be folded is `stuck` from there on, as it is parked in the view.
+    A stream with an event that cannot be folded is `stuck` from there on, as it is parked in the view. Whether it is
+    stuck at an event of another share, only the view can tell: it has such streams `held_back` from a position on.
     """
 
     view: View[Any]
     result: Result
     most: int
+    share: Share
+    held_back: Mapping[str, int]
     bodies: dict[str, Any] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, tuple[int, Any]] = field(default_factory=dict)
@@ -88,20 +108,23 @@ class _Fold:
     def take(self, event: RecordedEvent) -> None:
         if event.stream_name in self.stuck or position_of(event) in self.skipped:
             return
+        if self.view.own_streams and not self.share.has(event.stream_name.partition("-")[2]):
+            return
         try:
             recorded = codec.recorded(event)
             handled = self.view.handler(recorded)
             if handled is None:
                 return
             key, reduce = handled
+            if not self.share.has(key):
+                self._leave_out(event)
+                return
             body = called(reduce, self.bodies.get(key), recorded)
         except UnknownEventType:
             return
         except Exception as error:  # noqa: BLE001  # what fails here is parked in the view: one difference a stream
             self.stuck.add(event.stream_name)
-            self.result.parked += 1
-            failed = f"{type(error).__name__}: {error}"
-            self.differ(event.stream_name, f"revision {event.stream_position}", failed, None, document=False)
+            self.result.park(event, f"{type(error).__name__}: {error}", self.most)
             return
         self.result.events += 1
         self.bodies[key], self.positions[key] = body, recorded.position
@@ -109,6 +132,10 @@ class _Fold:
         if ahead is not None and ahead[0] == recorded.position:
             del self.waiting[key]
             self.compare(key, body, ahead[1])
+
+    def _leave_out(self, event: RecordedEvent) -> None:
+        if position_of(event) >= self.held_back.get(event.stream_name, NEVER):
+            self.stuck.add(event.stream_name)
 
     def compare(self, key: str, expected: Any, actual: Any) -> None:
         found = difference(key, expected, actual)
@@ -130,7 +157,7 @@ def difference(key: str, expected: Any, actual: Any) -> Difference | None:
 
 
 class Verifier:
-    """Reads the log once for all views that are asked for."""
+    """Reads the log once for all views that are asked for, or as often as `at_once` documents at a time take."""
 
     def __init__(
         self,
@@ -138,8 +165,11 @@ class Verifier:
         database: AsyncDatabase[Any],
         *,
         catch_up_within: float = CATCH_UP_WITHIN,
+        at_once: int = 100_000,
     ) -> None:
         self._patience = catch_up_within
+        self._at_once = at_once
+        self._database = database
         self._log = Log(client)
         self._state = ViewState(database)
         self._skips = Skips(database)
@@ -151,8 +181,33 @@ class Verifier:
 
         It looks at the live generation, or at the one that is given; at documents changed behind `since` only.
         """
+        results = {view.name: Result(view.name) for view in views}
+        passes, events = await self._passes(views, generation), 0
+        for part in range(passes):
+            share = Share(part, passes)
+            folds = [await self._fold(view, results[view.name], most, share, generation) for view in views]
+            async for done in self._pass(folds, generation, since):
+                yield Progress(events + done.events, (part * done.head + done.position) // passes, done.head)
+            events += done.events
+        for result in results.values():
+            yield result
+
+    async def _passes(self, views: Sequence[View[Any]], generation: int | None) -> int:
+        counts = [await (await self._documents(view, generation)).estimated_document_count() for view in views]
+        return max(1, -(-sum(counts) // self._at_once))
+
+    async def _documents(self, view: View[Any], generation: int | None) -> AsyncCollection[Any]:
+        return self._state.documents(view.name, generation or await self._state.generation(view.name))
+
+    async def _fold(self, view: View[Any], result: Result, most: int, share: Share, generation: int | None) -> _Fold:
+        pointer = await self._state.pointers.get(view.name)
+        number = generation or pointer.generation
+        waiting = await held_back(self._database, view.name, number, pointer.how(number).partitions)
+        return _Fold(view, result, most, share, waiting, skipped=await self._skips.of(view.name))
+
+    async def _pass(self, folds: Sequence[_Fold], generation: int | None, since: int) -> AsyncIterator[Progress]:
+        """One share of all views; the last progress is at the end of it."""
         head = await self.head()
-        folds = [_Fold(view, Result(view.name), most, skipped=await self._skips.of(view.name)) for view in views]
         log = _Reading(self._log, folds)
         async for progress in log.fold(0, head):
             yield progress
@@ -165,28 +220,30 @@ class Verifier:
         for fold in folds:
             for key, (position, actual) in fold.waiting.items():
                 fold.differ(key, "position", fold.positions.get(key), position if actual else None)
-            fold.result.streams = log.streams_of(fold.view)
+            fold.result.streams += log.streams_of(fold.view)
             for stream, revision in log.gaps_of(fold.view):
                 fold.differ(stream, "revision", revision, None, document=False)
-            yield fold.result
+        yield Progress(log.events, max(head, ahead), max(head, ahead))
 
     async def _compare(self, fold: _Fold, head: int, generation: int | None, since: int) -> None:
         name = fold.view.name
         generation = generation or await self._state.generation(name)
         fold.result.checkpoint = await self._caught_up(fold.view, head, generation)
         end = await self._log.head()  # of everything: a checkpoint also moves over events of others
-        if fold.result.checkpoint > end:
+        if fold.share.part == 0 and fold.result.checkpoint > end:
             fold.differ("checkpoint", "position", f"at most {end}", fold.result.checkpoint, document=False)
         seen = set()
         async for document in self._state.documents(name, generation).find({}):
-            key, position = document.pop("_id"), document.pop("position")
+            key, position = document.pop("_id"), document.pop("position", None)
+            if not fold.share.has(str(key)):
+                continue
             seen.add(key)
             fold.result.documents += 1
-            if position <= since:
+            if position is not None and position <= since:
                 continue
-            if position > head:
+            if position is not None and position > head:
                 fold.waiting[key] = (position, document)
-            elif position != fold.positions.get(key):
+            elif position is None or position != fold.positions.get(key):
                 fold.differ(key, "position", fold.positions.get(key), position)
             else:
                 fold.compare(key, fold.bodies[key], document)
@@ -213,14 +270,15 @@ class Verifier:
 
 
 class _Reading:
-    """The domain's events, in order, into every fold; and whether revisions are dense."""
+    """The domain's events, in order, into every fold; and whether revisions are dense, in a share of the streams."""
 
     def __init__(self, log: Log, folds: Sequence[_Fold]) -> None:
         self._log = log
         self._folds = folds
+        self._share = folds[0].share if folds else Share()
         self._revisions: dict[str, int] = {}
         self._gaps: dict[str, int] = {}
-        self._events = 0
+        self.events = 0
 
     async def fold(self, after: int, until: int) -> AsyncIterator[Progress]:
         if until <= after:
@@ -231,8 +289,8 @@ class _Reading:
                 if position > until:
                     break
                 self._take(event)
-                if self._events % PROGRESS_EVERY == 0:
-                    yield Progress(self._events, position, until)
+                if self.events % PROGRESS_EVERY == 0:
+                    yield Progress(self.events, position, until)
                     await asyncio.sleep(0)
 
     def _take(self, event: RecordedEvent) -> None:
@@ -241,7 +299,7 @@ class _Reading:
         for fold in self._folds:
             if category in fold.view.categories:
                 fold.take(event)
-        self._events += 1
+        self.events += 1
 
     def streams_of(self, view: View[Any]) -> int:
         return sum(stream.partition("-")[0] in view.categories for stream in self._revisions)
@@ -250,6 +308,8 @@ class _Reading:
         return [(s, revision) for s, revision in self._gaps.items() if s.partition("-")[0] in view.categories]
 
     def _check_revision(self, event: RecordedEvent) -> None:
+        if not self._share.has(event.stream_name):
+            return
         wanted = self._revisions.get(event.stream_name, -1) + 1
         if event.stream_position != wanted:
             self._gaps.setdefault(event.stream_name, wanted)

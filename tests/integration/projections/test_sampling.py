@@ -84,6 +84,32 @@ async def test_a_hundred_damaged_documents_are_all_found_and_healed(client: Clie
     assert view.differences == 100, "each is found once, and healed"
 
 
+async def test_documents_that_the_log_knows_nothing_of_are_found_and_removed(client: Client, mongo: Mongo) -> None:
+    last = await orders(client, 30)
+    rows = ViewState(mongo).documents("order_list", 1)
+    async with supervised(order_list, client, mongo):
+        await reached(mongo, order_list, last)
+    right = await documents(mongo, order_list)
+    await rows.insert_many([{"_id": f"nobody's {n}", "position": n, "status": "PLACED"} for n in (0, 7, last)])
+    async with supervised(order_list, client, mongo, HEALING) as view:
+        await eventually(partial(documents, mongo, order_list), lambda now: now == right, within=60)
+    assert view.differences == 3
+
+
+async def test_a_sample_as_large_as_the_view_meets_every_document(client: Client, mongo: Mongo) -> None:
+    last = await orders(client, 10)
+    async with supervised(order_list, client, mongo):
+        await reached(mongo, order_list, last)
+    rows = ViewState(mongo).documents("order_list", 1)
+    missing = sorted(await documents(mongo, order_list))[4]
+    await rows.delete_one({"_id": missing})
+    await rows.insert_one({"_id": "nobody's", "position": last})
+    sampler = Sampler(order_list, client, mongo)
+    for _ in range(5):
+        result = await sampler.check(24)
+        assert (result.documents, result.keys) == (11, {missing, "nobody's"})
+
+
 async def test_told_to_look_only_it_heals_nothing(client: Client, mongo: Mongo) -> None:
     last = await orders(client, 5)
     rows = ViewState(mongo).documents("order_list", 1)

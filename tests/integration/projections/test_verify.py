@@ -1,7 +1,8 @@
 """The verifier finds what is damaged, names it, and finds nothing where nothing is."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from contextlib import AsyncExitStack
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -14,12 +15,15 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from projections.app import serving
 from projections.config import Settings
-from projections.verify import Result, Verifier
+from projections.verify import Progress, Result, Verifier
+from projections.view import Handler
 from projections.views import VIEWS
 from projections.views.order_list import order_list
+from projections.views.order_timeline import order_timeline
 from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceStub
+from server.domain.order.events import OrderPlaced
 from server.eventstore.token import to_token
 from server.failures import NotFreshEnough
 from server.queries.freshness import FreshViews
@@ -84,8 +88,9 @@ Damage = Callable[[AsyncCollection[Any]], Any]
         (lambda rows: rows.update_one({"status": "CANCELLED"}, {"$inc": {"position": -1}}), "position"),
         (lambda rows: rows.delete_one({"status": "CANCELLED"}), ""),
         (lambda rows: rows.insert_one({"_id": "nobody's", "position": 1, "status": "PLACED"}), "position"),
+        (lambda rows: rows.update_one({"status": "CANCELLED"}, {"$unset": {"position": ""}}), "position"),
     ],
-    ids=["changed", "surplus field", "set back", "missing", "surplus document"],
+    ids=["changed", "surplus field", "set back", "missing", "surplus document", "without its position"],
 )
 async def test_what_is_damaged_is_found_and_named(
     client: Client, mongo: Mongo, followed: None, damage: Damage, field: str
@@ -101,6 +106,56 @@ async def test_a_checkpoint_ahead_of_the_log_is_told(client: Client, mongo: Mong
     await state.advance(replace(await state.take_over("order_list", 1), position=2**40))
     result = (await verdicts(client, mongo, order_list))["order_list"]
     assert [x.key for x in result.listed] == ["checkpoint"]
+
+
+async def test_more_documents_than_are_folded_at_once_take_several_passes_with_the_same_verdict(
+    client: Client, mongo: Mongo, followed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a stream is stuck at an event of one document, and what waits behind it belongs to others."""
+    bad, right = new_order(), order_timeline.handlers[OrderPlaced]
+
+    def fails(document: Any, e: Any) -> Any:
+        if e.data.order_id == bad[0].order_id:
+            raise ZeroDivisionError("a bug")
+        return right.reduce(document, e)
+
+    monkeypatch.setitem(order_timeline.handlers, OrderPlaced, Handler(right.key, fails))
+    await append(client, bad)
+    last = await append_broken(client, (await placed_order(client))[0].order_id)
+    views = (order_list, order_timeline, sales_daily)
+    async with AsyncExitStack() as running_views:
+        for view in views:
+            await running_views.enter_async_context(run(view, client, mongo))
+        for view in views:
+            await reached(mongo, view, last)
+    rows = ViewState(mongo).documents("order_list", 1)
+    await rows.update_one({"status": "CANCELLED"}, {"$set": {"status": "PLACED"}})
+    await rows.update_one({"status": "CONFIRMED"}, {"$unset": {"position": ""}})
+    await rows.insert_one({"_id": "nobody's", "position": 1})
+
+    async def verdict(at_once: int) -> tuple[list[Progress], dict[str, Any]]:
+        told = [x async for x in Verifier(client, mongo, at_once=at_once).verify(views)]
+        results = {x.view: asdict(x) for x in told if isinstance(x, Result)}
+        for result in results.values():
+            result["listed"].sort(key=lambda one: one["key"])
+        return [x for x in told if isinstance(x, Progress)], results
+
+    once, whole = await verdict(1_000)
+    often, parts = await verdict(3)
+    assert parts == whole
+    assert {view: (x["differences"], x["parked"]) for view, x in whole.items()} == {
+        "order_list": (4, 1),
+        "order_timeline": (2, 2),
+        "sales_daily": (1, 1),
+    }
+    assert often[-1].events >= 5 * once[-1].events, "the log was read several times"
+    assert [x.position for x in often] == sorted(x.position for x in often)
+    assert often[-1].position == often[-1].head == once[-1].position
+
+
+async def placed_order(client: Client) -> list[Any]:
+    await append(client, order := new_order())
+    return list(order)
 
 
 async def test_verifying_while_the_log_grows_finds_nothing(client: Client, mongo: Mongo, followed: None) -> None:
