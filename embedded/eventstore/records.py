@@ -73,7 +73,7 @@ def uuid_text(raw: bytes) -> str:
 
 def system_event(type_: str, content: object) -> Proposed:
     """An event of the node's own, with a new id and JSON data."""
-    data = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    data = json.dumps(content, separators=(",", ":")).encode()
     return Proposed(uuid.uuid4().bytes, type_, is_json=True, data=data, metadata=b"")
 
 

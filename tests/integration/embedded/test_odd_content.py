@@ -112,3 +112,12 @@ async def test_a_stream_of_any_name_is_known_again_after_a_restart(tmp_path: Pat
             await append(client, name, "E")
             assert len(await client.get_stream(name)) == 2 * (number + 1)
             await client.close()
+
+
+async def test_metadata_that_no_text_can_be_brings_a_deleted_stream_back(client: Client) -> None:
+    await append(client, "s-1", "E")
+    await client.delete_stream("s-1", current_version=0)
+    await append(client, "$$s-1", "$metadata", b'{"cut":"\\ud83d","kept":"\xc3\xbc"}')
+    await append(client, "s-1", "F")
+    assert [e.type for e in await client.get_stream("s-1")] == ["F"]
+    assert (await client.get_stream_metadata("s-1"))[0] == {"cut": "\ud83d", "kept": "ü", "$tb": 1}
