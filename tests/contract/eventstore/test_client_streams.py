@@ -16,6 +16,7 @@ from esdbclient.exceptions import (
     MaximumAppendSizeExceededError,
     NotFound,
     ReadOnlyReplicaNotFound,
+    ServiceUnavailable,
     StreamIsDeleted,
     WrongCurrentVersion,
 )
@@ -114,6 +115,22 @@ class TestConnecting:
             assert await client.append_to_stream(stream, current_version=NO_STREAM, events=event())
 
     @pytest.mark.parametrize("kind", KINDS)
+    async def test_a_caller_may_name_itself_and_its_connection_and_ask_often_whether_it_lives(
+        self, kind: str, server_uri: str, stream: str
+    ) -> None:
+        target = server_uri.removeprefix("esdb://").partition("?")[0]
+        more = "Tls=false&ConnectionName=tests&KeepAliveInterval=100&KeepAliveTimeout=1000&DefaultDeadline=20"
+        async with client_of(kind, f"esdb://admin:changeit@{target}?{more}") as client:
+            assert await client.append_to_stream(stream, current_version=NO_STREAM, events=event())
+            assert len(await client.get_stream(stream)) == 1
+
+    @pytest.mark.parametrize("kind", KINDS)
+    async def test_nobody_is_reached_where_nobody_listens(self, kind: str) -> None:
+        with pytest.raises(ServiceUnavailable):
+            async with client_of(kind, "esdb://127.0.0.1:1?Tls=false") as client:
+                await client.get_stream("any", timeout=5)
+
+    @pytest.mark.parametrize("kind", KINDS)
     async def test_where_nobody_answers_nothing_is_discovered(self, kind: str) -> None:
         uri = "esdb+discover://127.0.0.1:1?Tls=false&MaxDiscoverAttempts=2&DiscoveryInterval=0&GossipTimeout=1"
         with pytest.raises(DiscoveryFailed):
@@ -210,6 +227,25 @@ class TestAppending:
         with pytest.raises(NotFound):
             await client.get_stream(stream)
 
+    async def test_large_events_are_read_back_in_any_way(self, client: Any, stream: str) -> None:
+        data = [bytes([number]) * 1_000_000 for number in range(20)]
+        for number, each in enumerate(data):
+            version = number - 1 if number else NO_STREAM
+            new = event(data=each, content_type="application/octet-stream")
+            await client.append_to_stream(stream, current_version=version, events=new)
+        assert [e.data for e in await client.get_stream(stream)] == data
+        ours: dict[str, Any] = {"filter_include": [stream], "filter_by_stream_name": True}
+        assert [e.data for e in await all_of(await client.read_all(backwards=True, **ours))] == data[::-1]
+        for following in (await client.subscribe_to_stream(stream), await client.subscribe_to_all(**ours)):
+            assert [(await anext(following)).data for _ in data] == data
+            await following.stop()
+
+    async def test_many_events_at_once_are_one_append(self, client: Any, stream: str) -> None:
+        position = await client.append_to_stream(stream, current_version=NO_STREAM, events=events(5_000))
+        found = await client.get_stream(stream)
+        assert types(found) == [f"E{n}" for n in range(5_000)]
+        assert found[-1].commit_position == position
+
     async def test_without_any_time_the_deadline_has_passed(self, client: Any, stream: str) -> None:
         with pytest.raises(EventStoreDBClientException):
             await client.append_to_stream(stream, current_version=ANY, events=events(1), timeout=0)
@@ -232,7 +268,10 @@ class TestReadingAStream:
             ({"backwards": True}, "43210"),
             ({"backwards": True, "limit": 2}, "43"),
             ({"backwards": True, "stream_position": 1}, "10"),
+            ({"backwards": True, "stream_position": 0}, "0"),
             ({"backwards": True, "stream_position": 9}, "43210"),
+            ({"limit": 9}, "01234"),
+            ({"stream_position": 5}, ""),
         ],
     )
     @written
@@ -265,6 +304,14 @@ class TestReadingEverything:
         backwards = await client.read_all(commit_position=third, backwards=True, **ours)
         assert types(await all_of(backwards)) == ["E1", "E0"]
         assert types(await all_of(await client.read_all(backwards=True, limit=2, **ours))) == ["E4", "E3"]
+
+    async def test_before_its_beginning_and_after_its_end_there_is_nothing(self, client: Any, five: Any) -> None:
+        end = await client.get_commit_position(filter_exclude=[])
+        assert end >= five[-1].commit_position
+        assert await all_of(await client.read_all(commit_position=0, backwards=True)) == []
+        assert await all_of(await client.read_all(commit_position=2**62, filter_exclude=[])) == []
+        [last] = await all_of(await client.read_all(commit_position=2**62, backwards=True, limit=1, filter_exclude=[]))
+        assert last.commit_position >= end
 
     async def test_positions_rise_and_are_those_of_the_streams(self, client: Any, five: Any) -> None:
         everything = await all_of(await client.read_all(filter_exclude=[]))

@@ -176,6 +176,31 @@ class TestLinks:
         plain = await client.get_stream(links)
         assert [e.data for e in plain] == [f"{n}@{stream}".encode() for n in (0, 1)]
 
+    async def test_they_are_followed_among_everything(self, client: Any, stream: str) -> None:
+        category = stream.partition("-")[0]
+        subscription = await client.subscribe_to_all(
+            from_end=True, resolve_links=True, filter_include=[rf"\$ce-{category}"], filter_by_stream_name=True
+        )
+        await append(client, stream, "A", "B")
+        found = await next_of(subscription, 2)
+        assert [(e.type, e.link.stream_name) for e in found] == [(t, f"$ce-{category}") for t in ("A", "B")]
+        await subscription.stop()
+
+    async def test_one_whose_target_went_is_left_out(self, client: Any, stream: str) -> None:
+        await append(client, stream, "A", "B", "C")
+        links = f"$ce-{stream.partition('-')[0]}"
+
+        async def linked() -> int | StreamState:
+            found: int | StreamState = await client.get_current_version(links)
+            return found
+
+        await eventually(linked, lambda last: last == 2, within=WITHIN)
+        await client.set_stream_metadata(stream, metadata={"$tb": 2})
+        assert [e.type for e in await client.get_stream(links, resolve_links=True)] == ["C"]
+        await client.delete_stream(stream, current_version=ANY)
+        assert list(await client.get_stream(links, resolve_links=True)) == []
+        assert len(await client.get_stream(links)) == 3
+
     async def test_a_link_to_nothing_is_left_out(self, client: Any, stream: str) -> None:
         await append(client, stream, "A")
         links = [f"{n}@{stream}".encode() for n in (0, 7)] + [f"0@no-{stream}".encode()]
@@ -411,6 +436,57 @@ class TestConsuming:
         for each in found:
             await consumer.ack(each)
         await group.becomes(lambda i: i.total_in_flight_messages == 0)
+        await consumer.stop()
+
+    async def test_with_room_for_one_each_waits_for_the_one_before(
+        self, client: Any, group: Group, stream: str
+    ) -> None:
+        await append(client, stream, *(f"E{n}" for n in range(5)))
+        await group.create()
+        consumer = await group.read(event_buffer_size=1, max_ack_batch_size=1)
+        for number in range(5):
+            [found] = await next_of(consumer, 1)
+            assert found.type == f"E{number}"
+            assert (await group.info()).total_in_flight_messages == 1
+            await consumer.ack(found)
+        await consumer.stop()
+
+    async def test_an_event_that_may_not_fail_is_parked_at_once(self, client: Any, group: Group, stream: str) -> None:
+        await append(client, stream, "A", "B")
+        await group.create(max_retry_count=0)
+        consumer = await group.read()
+        await consumer.nack((await next_of(consumer, 1))[0], "retry")
+        assert await types_of(consumer, 1) == ["B"]
+        await group.becomes(lambda i: i.parked_message_count == 1)
+        await consumer.stop()
+
+    async def test_one_made_again_has_nothing_parked_and_begins_anew(
+        self, client: Any, group: Group, stream: str
+    ) -> None:
+        await append(client, stream, "A", "B")
+        await group.create()
+        consumer = await group.read()
+        for found in await next_of(consumer, 2):
+            await consumer.nack(found, "park")
+        await group.becomes(lambda i: i.parked_message_count == 2)
+        await consumer.stop()
+        await group.delete()
+        await group.create()
+        assert (await group.info()).parked_message_count == 0
+        again = await group.read()
+        assert await types_of(again, 2) == ["A", "B"]
+        await again.stop()
+
+    async def test_an_update_can_move_its_start_as_long_as_nothing_was_kept(
+        self, client: Any, group: Group, stream: str
+    ) -> None:
+        await append(client, stream, "A", "B")
+        await group.create()
+        await group.update(from_end=True)
+        assert (await group.info()).start_from in ("-1", "C:-1/P:-1")
+        await append(client, stream, "C")
+        consumer = await group.read()
+        assert await types_of(consumer, 1) == ["C"]
         await consumer.stop()
 
     async def test_no_more_consumers_than_it_may_have(self, group: Group) -> None:
