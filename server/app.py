@@ -117,7 +117,7 @@ async def processes(settings: Settings) -> AsyncIterator[Part]:
         repository = Repository(events, snapshots, most=settings.cached_aggregates)
         handler, payments = CommandHandler(events, repository), Simulator(rules_of(settings.payments))
         reconciler = Reconciler(handler, repository, payments, _patience(settings), _now)
-        process = OrderProcess(client, reconciler, _now, at_once=settings.orders_at_once)
+        process = OrderProcess(client, events, reconciler, _now, at_once=settings.orders_at_once)
         payments.listen(LateAnswers(reconciler, partial(Sender, handler, _now)).told)
         services = CommandServices(
             handler,

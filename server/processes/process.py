@@ -9,6 +9,7 @@ from zlib import crc32
 from esdbclient import RecordedEvent
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
+from server.eventstore.store import EventStore
 from server.processes.groups import Group
 from server.processes.reconciler import Reconciler
 from server.processes.timers import Timers
@@ -24,13 +25,14 @@ class OrderProcess:
     def __init__(
         self,
         client: AsyncEventStoreDBClient,
+        store: EventStore,
         reconciler: Reconciler,
         clock: Callable[[], datetime],
         *,
         at_once: int,
     ) -> None:
         self.group = Group(client, NAME, TYPES, key_of, self._work, at_once=at_once)
-        self._timers = Timers(client, reconciler.reconcile, clock, at_once=at_once)
+        self._timers = Timers(client, store, reconciler.reconcile, clock, at_once=at_once)
         self._reconciler = reconciler
 
     @asynccontextmanager

@@ -1,15 +1,14 @@
 """Deadlines, out of the log: when an order lapses, and when a failed step is tried again.
 
 They are events in the streams of the processes, so they outlive every restart. This follows those streams, keeps what
-is due in memory, and wakes the process of an order when its time has come. Several may do so side by side.
+is due in memory, and wakes the process of an order when its time has come. Several may do so side by side. Now and then
+it marks from where on the log tells of all that is open, so that a start costs what is open, not all there ever was.
 """
 
 import asyncio
-import heapq
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -21,10 +20,15 @@ from esdbclient.exceptions import EventStoreDBClientException
 from prometheus_client import Counter, Gauge
 
 from server.domain.checkout import CHECKOUT
-from server.domain.checkout.events import CheckoutEnded, CheckoutStarted, CheckoutStepFailed
+from server.domain.order.events import OrderConfirmed
 from server.eventstore import codec
 from server.eventstore.reading import being_cancelled, position_of, translated
+from server.eventstore.registry import ROWS
+from server.eventstore.store import EventStore
+from server.eventstore.upcasters import former_names
 from server.failures import ServiceFailure
+from server.processes.dues import Due, Dues
+from server.processes.mark import Mark
 from server.processes.sender import Cause
 from server.processes.triggers import cause_of, order_of
 
@@ -35,16 +39,10 @@ FIRED = Counter("orderstream_process_timers_fired_total", "Deadlines and retries
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds
 LONGEST_SLEEP = 60.0  # seconds; the clock may be set meanwhile
+MARK_EVERY = 60.0  # seconds
 
-
-@dataclass(slots=True)
-class _Due:
-    deadline: datetime | None
-    retry_at: datetime | None
-    cause: Cause
-
-    def first(self) -> datetime | None:
-        return min((at for at in (self.deadline, self.retry_at) if at is not None), default=None)
+_FOLLOWED = [row.name for row in ROWS if row.category == CHECKOUT.category or row.event is OrderConfirmed]
+TYPES = frozenset(name for today in _FOLLOWED for name in (today, *former_names(today)))
 
 
 class Timers:
@@ -53,20 +51,23 @@ class Timers:
     def __init__(
         self,
         client: AsyncEventStoreDBClient,
+        store: EventStore,
         wake: Callable[[str, Cause], Awaitable[object]],
         clock: Callable[[], datetime],
         *,
         at_once: int,
+        mark_every: float = MARK_EVERY,
     ) -> None:
         self._client = client
+        self._mark = Mark(store, TYPES)
+        self._mark_every = mark_every
         self._wake = wake
         self._clock = clock
         self._places = asyncio.Semaphore(at_once)
-        self._due: dict[str, _Due] = {}
-        self._queue: list[tuple[datetime, str]] = []
+        self._dues = Dues()
         self._news = asyncio.Event()
         self._caught_up = asyncio.Event()
-        self._position = 0
+        self._position: int | None = None  # None: nothing was read yet
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -75,6 +76,7 @@ class Timers:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow())
                 group.create_task(self._fire())
+                group.create_task(self._keep_mark())
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -95,16 +97,18 @@ class Timers:
                 error = "the connection was closed"
             if being_cancelled():
                 raise asyncio.CancelledError  # the client ends an iteration without a word
-            pause = FIRST_PAUSE if self._position > before else min(pause * 2, LONGEST_PAUSE)
+            pause = FIRST_PAUSE if self._position != before else min(pause * 2, LONGEST_PAUSE)
             log.warning("the timers subscribe anew", error=error, pause=pause)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
     async def _read(self) -> None:
+        if self._position is None:
+            self._position = await self._mark.find()
         with translated():
             subscription: Any = await self._client.subscribe_to_all(
                 commit_position=self._position or None,
-                filter_include=[f"{CHECKOUT.category}-.*"],
-                filter_by_stream_name=True,
+                filter_include=sorted(TYPES),
+                filter_by_stream_name=False,
                 include_caught_up=True,
             )
             try:
@@ -112,12 +116,12 @@ class Timers:
                     if isinstance(item, CaughtUp):
                         self._caught_up.set()
                         continue
-                    self._take(item)
+                    self._take(item, self._position)
                     self._position = position_of(item)
             finally:
                 await subscription.stop()
 
-    def _take(self, event: RecordedEvent) -> None:
+    def _take(self, event: RecordedEvent, after: int) -> None:
         order_id = order_of(event.stream_name)
         if order_id is None:
             return
@@ -126,26 +130,8 @@ class Timers:
         except codec.CodecError as error:
             log.error("an event cannot be read", stream=event.stream_name, error=str(error))
             return
-        known = self._due.get(order_id)
-        match data:
-            case CheckoutStarted():
-                self._set(order_id, _Due(data.deadline, None, cause_of(event)))
-            case CheckoutStepFailed():
-                deadline = known.deadline if known else None
-                self._set(order_id, _Due(deadline, data.retry_at, cause_of(event)))
-            case CheckoutEnded():
-                self._due.pop(order_id, None)
-            case _ if known is not None:
-                self._set(order_id, _Due(known.deadline, None, known.cause))
-        OPEN.set(len(self._due))
-
-    def _set(self, order_id: str, due: _Due) -> None:
-        first = due.first()
-        if first is None:
-            self._due.pop(order_id, None)
-            return
-        self._due[order_id] = due
-        heapq.heappush(self._queue, (first, order_id))
+        self._dues.take(order_id, data, cause_of(event), after=after)
+        OPEN.set(len(self._dues))
         self._news.set()
 
     async def _fire(self) -> None:
@@ -153,42 +139,44 @@ class Timers:
         while True:
             self._news.clear()
             now = self._clock()
-            while self._queue and self._queue[0][0] <= now:
-                _, order_id = heapq.heappop(self._queue)
-                due = self._due.get(order_id)
-                first = due.first() if due is not None else None
-                if due is not None and first is not None and first <= now:
-                    self._begin(order_id, due, now)
-            wait = LONGEST_SLEEP
-            if self._queue:
-                wait = min(wait, max(0.0, (self._queue[0][0] - now).total_seconds()))
+            for order_id, due in self._dues.come(now):
+                FIRED.inc()
+                task = asyncio.create_task(self._wake_up(order_id, due))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            next_at = self._dues.next_at()
+            wait = LONGEST_SLEEP if next_at is None else max(0.0, (next_at - now).total_seconds())
             with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(min(wait, LONGEST_SLEEP)):
                     await self._news.wait()
 
-    def _begin(self, order_id: str, due: _Due, now: datetime) -> None:
-        FIRED.inc()
-        gone = [at for at in (due.deadline, due.retry_at) if at is not None and at > now]
-        rest = _Due(
-            due.deadline if due.deadline in gone else None, due.retry_at if due.retry_at in gone else None, due.cause
-        )
-        self._set(order_id, rest)
-        task = asyncio.create_task(self._wake_up(order_id, due.cause))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _keep_mark(self) -> None:
+        await self._caught_up.wait()
+        kept = 0
+        while True:
+            needed = self._dues.needed(self._position or 0)
+            if needed > kept:
+                try:
+                    await self._mark.keep(needed)
+                except ServiceFailure as failure:  # then the next start reads more than it would have to
+                    log.warning("the mark of the timers is not kept", error=str(failure))
+                else:
+                    kept = needed
+            await asyncio.sleep(self._mark_every)
 
-    async def _wake_up(self, order_id: str, cause: Cause) -> None:
+    async def _wake_up(self, order_id: str, due: Due) -> None:
         """The timer is only gone when the process has looked: until then it is tried again."""
         pause = FIRST_PAUSE
         while True:
             try:
                 async with self._places:
-                    await self._wake(order_id, cause)
+                    await self._wake(order_id, due.cause)
             except ServiceFailure as failure:
                 log.warning("a timer has to wait", order_id=order_id, error=str(failure))
             except Exception:  # a defect with one order must not touch the others
                 log.exception("a timer came to nothing", order_id=order_id)
             else:
+                self._dues.woken(due)
                 return
             pause = min(pause * 2, LONGEST_SLEEP)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter

@@ -1,0 +1,42 @@
+"""From where on timers have to read the log, kept in the event store: so it is never ahead of the log it is of.
+
+The mark may be old, then more is read than is needed. It may be deleted at any time, then all is.
+"""
+
+from zlib import crc32
+
+import msgspec
+import structlog
+from esdbclient import NewEvent
+
+from server.eventstore.store import EventStore
+
+log = structlog.get_logger()
+
+
+class _Marked(msgspec.Struct, frozen=True):
+    position: int
+
+
+class Mark:
+    """Of timers that follow certain event types: of others, another."""
+
+    def __init__(self, store: EventStore, types: frozenset[str]) -> None:
+        self._store = store
+        self._stream = f"timers_{crc32(' '.join(sorted(types)).encode()):08x}"
+        self._is_there = False
+
+    async def find(self) -> int:
+        """The position behind which there is all that is open; 0: the whole log."""
+        newest = await self._store.newest(self._stream, 1)
+        self._is_there = bool(newest)
+        try:
+            return msgspec.json.decode(newest[-1].data, type=_Marked).position if newest else 0
+        except msgspec.DecodeError as error:
+            log.warning("the mark of the timers is ignored", error=str(error))
+            return 0
+
+    async def keep(self, position: int) -> None:
+        event = NewEvent(type="TimersMark", data=msgspec.json.encode(_Marked(position)))
+        await self._store.keep_newest(self._stream, event, is_first=not self._is_there)
+        self._is_there = True
