@@ -140,7 +140,7 @@ async def _every_prefix(addresses: Addresses, eventstore_uri: str, history: Sequ
             document = fold(recorded(events[: revision + 1]))
             assert then == order({"_id": order_id, **(document or {})})
             state = ORDER.fold(events[: revision + 1])
-            assert OrderStatus.Name(then.status) == f"ORDER_STATUS_{type(state).__name__.upper()}"
+            assert OrderStatus.Name(then.status) == f"ORDER_STATUS_{state.status}"
         now = (await client.orders.GetOrder(order_id=order_id, consistency_token=token)).order
         assert now == then, "and the view shows the last of them"
     await log.close()
