@@ -19,6 +19,7 @@ from server.eventstore.reading import position_of, translated, whole
 NO_EVENTS = -1
 STORE_TIMEOUT = 5.0  # seconds; a store that needs longer than this for one append or page counts as down
 PAGE = 4_000  # events
+KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT = 10_000, 10_000  # milliseconds, as the other clients of EventStoreDB have them
 
 
 class WrongRevision(Exception):  # a lost race, not a defect
@@ -26,11 +27,27 @@ class WrongRevision(Exception):  # a lost race, not a defect
 
 
 async def connect(uri: str) -> AsyncEventStoreDBClient:
-    """A client for the node, or for the preferred node of the cluster, behind an EventStoreDB connection string."""
+    """A client for the node, or for the preferred node of the cluster, behind an EventStoreDB connection string.
+
+    A connection over which nothing comes is given up after `keepAliveInterval` and `keepAliveTimeout`.
+    """
     with translated():
         client = AsyncEventStoreDBClient(uri)
+        client.grpc_options += _keepalive(client.connection_spec.options)
         await client.connect()
         return client
+
+
+def _keepalive(options: Any) -> tuple[tuple[str, int], ...]:
+    """esdbclient hands the interval on under a name that gRPC does not know, so that nobody notices a half-open one."""
+    interval = KEEPALIVE_INTERVAL if options.KeepAliveInterval is None else options.KeepAliveInterval
+    timeout = KEEPALIVE_TIMEOUT if options.KeepAliveTimeout is None else options.KeepAliveTimeout
+    return (
+        ("grpc.keepalive_time_ms", interval),
+        ("grpc.keepalive_timeout_ms", timeout),
+        ("grpc.http2.ping_timeout_ms", timeout),
+        ("grpc.http2.max_pings_without_data", 0),
+    )
 
 
 class EventStore:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
 
@@ -13,6 +14,8 @@ from uuid_utils import uuid7
 from server.eventstore import store
 from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
 from server.failures import StoreUnavailable
+from tests.support.eventually import eventually
+from tests.support.wire import wire
 
 MORE_THAN_ARRIVES_AT_ONCE = 3_000  # events of 4 KiB: several flow control windows
 
@@ -102,3 +105,21 @@ async def test_what_the_store_refuses_is_refused_with_its_cause(connected: Conne
     with pytest.raises(StoreUnavailable) as refused:
         await connected.events.append(name(), NO_EVENTS, [event(b'"' + b"x" * 2_000_000 + b'"')])
     assert "size" in repr(refused.value.__cause__).lower()
+
+
+async def test_a_connection_that_looks_open_while_nothing_comes_is_replaced(eventstore_uri: str) -> None:
+    async with wire(eventstore_uri.removeprefix("esdb://").partition("?")[0]) as between:
+        uri = f"esdb://127.0.0.1:{between.port}?Tls=false&keepAliveInterval=200&keepAliveTimeout=300"
+        client = await store.connect(uri)
+        events, stream, second = EventStore(client), name(), event()
+        await events.append(stream, NO_EVENTS, [event()])
+        between.go_silent()
+
+        async def appended() -> bool:
+            with suppress(StoreUnavailable):
+                return bool(await events.append(stream, 0, [second]))
+            return False
+
+        assert await eventually(appended)
+        await events.close()
+        await client.close()
