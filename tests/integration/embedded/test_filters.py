@@ -17,7 +17,7 @@ HOSTILE = "(a|aa)+$"  # on a long row of a's that ends otherwise it tries every 
 ROW = "a" * 60
 BAIT = f"{ROW}!"
 WITHIN = 10.0
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(30, method="signal")  # a thread would not get the interpreter's lock
 
 
 async def append(client: Client, stream: str, type_: str = "Happened") -> int:

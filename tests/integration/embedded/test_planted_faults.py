@@ -58,6 +58,22 @@ FAULTS = [
         f"{HERE}/test_damage.py",
     ),
     Fault(
+        "what stands behind a damage is cut off", f"{NODE}/ahead.py",
+        "if taken < frames.count and frames.commit_stands_behind(taken):", "if False:",
+        f"{HERE}/test_write_ahead_log.py",
+    ),
+    Fault(
+        "every torn end is taken for a damage", f"{NODE}/ahead.py",
+        "return next(ends, None) is not None and any(self._is_whole(number) for number in ends)",
+        "return next(ends, None) is not None",
+        f"{HERE}/test_write_ahead_log.py",
+    ),
+    Fault(
+        "an expression may search for ever", f"{NODE}/filtering.py",
+        "self._within = within if _can_be_interrupted() else _without_end", "self._within = _without_end",
+        f"{HERE}/test_filters.py",
+    ),
+    Fault(
         "two nodes share a directory", f"{NODE}/files.py",
         "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",
         "tests/e2e/test_bad_starts.py::test_a_second_node_on_one_directory",
