@@ -14,6 +14,7 @@ from pymongo.errors import BulkWriteError
 
 from projections.failure import Parked, ParkingLot, parked
 from projections.hanging import called
+from projections.pace import Pace
 from projections.view import View
 from server.eventstore import codec
 from server.eventstore.codec import UnknownEventType
@@ -28,7 +29,7 @@ Write = InsertOne[Document] | ReplaceOne[Document] | DeleteOne
 MOST_TRIES = 5
 DUPLICATE_KEY = 11000
 NEVER = 2**63
-CHUNK = 40  # documents in one write while readers are to be spared
+AT_A_STRETCH = 200  # events decoded while readers are to be spared
 
 
 class Contested(Exception):  # it names what happened
@@ -79,6 +80,7 @@ class Applier:
         *,
         most_cached: int = 10_000,
         share: Share = Share(),
+        pace: Pace | None = None,
         between_chunks: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._view = view
@@ -86,6 +88,7 @@ class Applier:
         self._lot = lot
         self._most = most_cached
         self._share = share
+        self._pace = pace
         self._between_chunks = between_chunks
         self._cache: OrderedDict[str, tuple[int, Any]] = OrderedDict()
         self.skipped = 0
@@ -93,7 +96,7 @@ class Applier:
 
     async def apply(self, events: Sequence[RecordedEvent]) -> None:
         """Each event has its effect once, whatever was applied before. All is written at the end but the checkpoint."""
-        decoded, failed = self._decode(events)
+        decoded, failed = await self._decode(events)
         hoped_new = _beginnings(decoded)
         for _ in range(MOST_TRIES):
             held = await self._hold({key for _, _, key in decoded}, hoped_new)
@@ -108,13 +111,15 @@ class Applier:
             hoped_new = set()
         raise Contested(f"{self._view.name}: others changed the same documents {MOST_TRIES} times in a row")
 
-    def _decode(
+    async def _decode(
         self, events: Sequence[RecordedEvent]
     ) -> tuple[list[tuple[RecordedEvent, Recorded[DomainEvent] | None, str]], dict[int, Exception]]:
         """Events with the key they change, and what is wrong with those that cannot be read, by position."""
         decoded: list[tuple[RecordedEvent, Recorded[DomainEvent] | None, str]] = []
         failed: dict[int, Exception] = {}
-        for event in events:
+        for number, event in enumerate(events, start=1):
+            if number % AT_A_STRETCH == 0 and self._between_chunks:
+                await self._between_chunks()
             if position_of(event) in self._lot.skipped:
                 continue
             try:
@@ -206,10 +211,12 @@ class Applier:
 
     async def _write_all(self, writes: list[Write]) -> int:
         """How many guards held."""
-        held, size = 0, CHUNK if self._between_chunks else max(1, len(writes))
-        for start in range(0, len(writes), size):
-            done = await self._documents.bulk_write(writes[start : start + size], ordered=False)
+        held = begin = 0
+        while begin < len(writes):
+            end = begin + (self._pace.chunk if self._pace else len(writes))
+            done = await self._documents.bulk_write(writes[begin:end], ordered=False)
             held += done.matched_count + done.deleted_count
+            begin = end
             if self._between_chunks:
                 await self._between_chunks()
         return held

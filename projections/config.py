@@ -19,11 +19,11 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(default=None, description="serves Prometheus metrics if given")
     grace: float = Field(default=10.0, ge=0, description="for calls in flight when stopping")
 
-    most_behind: int = Field(default=1_000, gt=0, description="events in a batch while reading history")
+    most_behind: int = Field(default=4_000, gt=0, description="events in a batch while reading history")
     most_live: int = Field(default=100, gt=0, description="events in a batch while following")
     most_filling: int = Field(default=5_000, gt=0, description="events in a batch of a rebuild")
     pace: float = Field(default=0.02, ge=0, description="longest rest between two batches while following under load")
-    prefetched: int = Field(default=4_000, gt=0, description="events read ahead of the batch at work")
+    prefetched: int = Field(default=8_000, gt=0, description="events read ahead of the batch at work")
     cached_documents: int = Field(default=10_000, gt=0, description="documents kept in memory, per view")
     heartbeat: float = Field(default=1.0, gt=0, description="between two signs of life of an idle view")
     lease: float = Field(default=3.0, gt=0, description="how long an owner may be silent; above the heartbeat")

@@ -1,39 +1,60 @@
-"""Readers first: how long to wait between two chunks of a rebuild.
+"""Readers first: how much is done at once, and how long to wait before more, while a view is made beside a live one.
 
-The view store serves the rebuild and the readers alike. Between two chunks it is asked for one small document; if the
-answer takes much longer than it could, others are waiting there, and the rebuild steps back to a quarter of its speed.
+The view store serves both. Between two chunks it is asked for one small document. That is answered quickly or it waits
+behind somebody else; if it waited several times of late, there are readers, and the work goes on in smaller chunks with
+rests that leave it a quarter of its speed.
 """
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 
-SLOW = 2.0  # times the quickest answer: somebody is waiting
-BACK = 3.0  # times the work that is done between two pauses
+SLOW = 2.0  # times the quickest answer: it waited for somebody
 FORGET = 1.02  # the quickest answer is forgotten slowly: a machine can become slower for good
-SMOOTH = 0.3  # weight of the latest answer
+LOOKED_BACK = 20  # answers
+SOMEBODY = 3  # of them waited: more than chance
+ALONE, AMONG_READERS = 40, 8  # documents in one write
+BACK = 3.0  # times the work that is done between two rests
 LONGEST = 0.5  # seconds
 
 
 class Pace:
-    """`ask` asks the view store for one small document."""
+    """`ask` asks the view store for one small document; `clock` is monotonic. Times are in seconds."""
 
-    def __init__(self, ask: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self,
+        ask: Callable[[], Awaitable[object]],
+        clock: Callable[[], float] = time.monotonic,
+        rest: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
         self._ask = ask
+        self._clock = clock
+        self._rest = rest
         self._quickest = 0.0
-        self._usual = 0.0
-        self._worked_from = time.monotonic()
+        self._waited: deque[bool] = deque(maxlen=LOOKED_BACK)
+        self._worked_from = self._clock()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others wait for the view store too."""
+        return sum(self._waited) >= SOMEBODY
+
+    @property
+    def chunk(self) -> int:
+        """Documents to be written, or events to be folded, before the next pause."""
+        return AMONG_READERS if self.is_shared else ALONE
 
     async def pause(self) -> None:
         """Call it after each chunk."""
-        worked = time.monotonic() - self._worked_from
-        asked = time.monotonic()
+        asked = self._clock()
+        worked = asked - self._worked_from
         await self._ask()
-        self._learn(time.monotonic() - asked)
-        if self._usual > SLOW * self._quickest:
-            await asyncio.sleep(min(LONGEST, BACK * worked))
-        self._worked_from = time.monotonic()
+        self._learn(self._clock() - asked)
+        if self.is_shared:
+            await self._rest(min(LONGEST, BACK * worked))
+        self._worked_from = self._clock()
 
     def _learn(self, took: float) -> None:
         self._quickest = min(took, self._quickest * FORGET) if self._quickest else took
-        self._usual = SMOOTH * took + (1 - SMOOTH) * self._usual if self._usual else took
+        self._waited.append(took > SLOW * self._quickest)

@@ -13,7 +13,7 @@ from pymongo import InsertOne
 from pymongo.errors import BulkWriteError
 
 from projections.acts import Act, Acts
-from projections.batch import CHUNK, DUPLICATE_KEY
+from projections.batch import DUPLICATE_KEY
 from projections.config import Settings
 from projections.lease import Keeper, this_process
 from projections.pace import Pace
@@ -67,7 +67,7 @@ class Rebuild:
         chunk: list[InsertOne[dict[str, Any]]] = []
         async for document in live.find({"position": {"$lte": building.since}}):
             chunk.append(InsertOne(document))
-            if len(chunk) == CHUNK:
+            if len(chunk) >= pace.chunk:
                 await _inserted(new, chunk)
                 await self._state.beat(owned)
                 await pace.pause()

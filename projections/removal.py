@@ -6,14 +6,14 @@ from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from projections.batch import CHUNK
 from projections.pace import Pace
 
 
 async def remove(documents: AsyncCollection[dict[str, Any]], pace: Pace) -> None:
     """Repeatable, from wherever it was left."""
     keys = [document["_id"] async for document in documents.find({})]
-    for start in range(0, len(keys), CHUNK):
-        await documents.delete_many({"_id": {"$in": keys[start : start + CHUNK]}})
+    while keys:
+        some, keys = keys[: pace.chunk], keys[pace.chunk :]
+        await documents.delete_many({"_id": {"$in": some}})
         await pace.pause()
     await documents.drop()

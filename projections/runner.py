@@ -234,6 +234,7 @@ class Runner:
             lot,
             most_cached=settings.cached_documents,
             share=self.share,
+            pace=self._filling,
             between_chunks=None if self._filling is None else self._between_chunks,
         )
         self._missed = None

@@ -58,7 +58,7 @@ class Supervisor:
         self._database = database
         self._settings = settings
         self._state = ViewState(database)
-        self._verifier = Verifier(client, database, at_once=settings.verify_at_once)
+        self._verifier = Verifier(client, database, at_once=settings.verify_at_once, pace=self._pace())
         self._rebuild = Rebuild(view, self._state, self._verifier, Acts(client), settings)
         self._running: dict[tuple[int, int], Running] = {}
         self._side: dict[str, asyncio.Task[None]] = {}

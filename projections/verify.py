@@ -21,6 +21,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from projections.batch import Share
 from projections.failure import Skips, held_back
 from projections.hanging import called
+from projections.pace import Pace
 from projections.view import View, stream_filter
 from server.eventstore import codec
 from server.eventstore.codec import UnknownEventType
@@ -30,6 +31,7 @@ from server.readmodel.log import Log
 from server.readmodel.state import ViewState
 
 PROGRESS_EVERY = 5_000  # events
+AT_A_STRETCH = 100  # events folded, or documents compared, before readers are let go first
 CATCH_UP_WITHIN = 60.0  # seconds
 NEVER = 2**63
 
@@ -166,13 +168,16 @@ class Verifier:
         *,
         catch_up_within: float = CATCH_UP_WITHIN,
         at_once: int = 100_000,
+        pace: Pace | None = None,
     ) -> None:
+        """With a `pace` it goes on only as fast as readers allow."""
         self._patience = catch_up_within
         self._at_once = at_once
         self._database = database
         self._log = Log(client)
         self._state = ViewState(database)
         self._skips = Skips(database)
+        self._pace = pace
 
     async def verify(
         self, views: Sequence[View[Any]], most: int = 20, *, generation: int | None = None, since: int = 0
@@ -208,7 +213,7 @@ class Verifier:
     async def _pass(self, folds: Sequence[_Fold], generation: int | None, since: int) -> AsyncIterator[Progress]:
         """One share of all views; the last progress is at the end of it."""
         head = await self.head()
-        log = _Reading(self._log, folds)
+        log = _Reading(self._log, folds, self._pace)
         async for progress in log.fold(0, head):
             yield progress
         for fold in folds:
@@ -233,12 +238,14 @@ class Verifier:
         if fold.share.part == 0 and fold.result.checkpoint > end:
             fold.differ("checkpoint", "position", f"at most {end}", fold.result.checkpoint, document=False)
         seen = set()
-        async for document in self._state.documents(name, generation).find({}):
+        async for document in self._state.documents(name, generation).find({}, batch_size=AT_A_STRETCH):
             key, position = document.pop("_id"), document.pop("position", None)
             if not fold.share.has(str(key)):
                 continue
             seen.add(key)
             fold.result.documents += 1
+            if self._pace is not None and fold.result.documents % AT_A_STRETCH == 0:
+                await self._pace.pause()
             if position is not None and position <= since:
                 continue
             if position is not None and position > head:
@@ -272,8 +279,9 @@ class Verifier:
 class _Reading:
     """The domain's events, in order, into every fold; and whether revisions are dense, in a share of the streams."""
 
-    def __init__(self, log: Log, folds: Sequence[_Fold]) -> None:
+    def __init__(self, log: Log, folds: Sequence[_Fold], pace: Pace | None) -> None:
         self._log = log
+        self._pace = pace
         self._folds = folds
         self._share = folds[0].share if folds else Share()
         self._revisions: dict[str, int] = {}
@@ -289,6 +297,8 @@ class _Reading:
                 if position > until:
                     break
                 self._take(event)
+                if self._pace is not None and self.events % AT_A_STRETCH == 0:
+                    await self._pace.pause()
                 if self.events % PROGRESS_EVERY == 0:
                     yield Progress(self.events, position, until)
                     await asyncio.sleep(0)
