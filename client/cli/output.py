@@ -6,6 +6,7 @@ was refused · 4 not found · 5 unavailable or too late: try again
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime
@@ -24,8 +25,16 @@ from protos.common.v1.types_pb2 import Money
 
 T = TypeVar("T")
 
-out = Console()
-err = Console(stderr=True)
+ON_NO_TERMINAL = 160  # columns, in a file or a pipe
+
+
+def _console(*, stderr: bool) -> Console:
+    made = Console(stderr=stderr)
+    return made if made.is_terminal or "COLUMNS" in os.environ else Console(stderr=stderr, width=ON_NO_TERMINAL)
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
 
 FAILED, REFUSED, NOT_FOUND, UNAVAILABLE = 1, 3, 4, 5
 EXIT_CODES: dict[type[OrderstreamError], int] = {

@@ -521,10 +521,10 @@ def timeline(
 
 
 def _print_entries(entries: Any) -> None:
-    rows = table("revision", "event", "when", "who", "request", "data")
-    for x in entries:
-        rows.add_row(str(x.revision), x.event_type, when(x.occurred_at), x.actor, x.request_id, x.data_json)
-    out.print(rows)
+    for x in entries:  # lines, not a table: what an event says has no width
+        told = f"{x.revision} {x.event_type} {when(x.occurred_at)} {x.actor} {x.request_id}"
+        out.print(told, style="bold", highlight=False, soft_wrap=True)
+        out.print(f"  {x.data_json}", highlight=False, soft_wrap=True, markup=False)
 
 
 @orders.command("diff")
