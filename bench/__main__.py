@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from bench import commands, growth, lag, node, partitions, peer, projections, queries, rebuild, report
+from bench import commands, growth, hotpaths, lag, node, partitions, peer, projections, queries, rebuild, report
 from bench.measuring import FULL, QUICK, Goal, Result, Size
 from bench.running import about
 
@@ -23,6 +23,7 @@ PARTS: Mapping[str, Callable[[Size], Awaitable[Result]]] = {
     "queries": queries.run,
     "lag": lag.run,
     "peer": peer.run,
+    "hotpaths": hotpaths.run,
     "growth": growth.run,
 }
 

@@ -105,7 +105,7 @@ def _lists(size: Size) -> dict[str, int]:
     return dict.fromkeys(("list_orders", "find_50"), max(10, size.operations // 20))
 
 
-def _some(history: History) -> Any:
+def some_of(history: History) -> Any:
     """Order ids in no order, the same for every side."""
     ids = list(history.order_ids)
     random.Random(1).shuffle(ids)
@@ -113,7 +113,7 @@ def _some(history: History) -> Any:
 
 
 def get_order(service: Any, history: History) -> Operation:
-    ids = _some(history)
+    ids = some_of(history)
 
     async def ask() -> None:
         await service.GetOrder(GetOrderRequest(order_id=next(ids)), timeout=DEADLINE)
@@ -122,7 +122,7 @@ def get_order(service: Any, history: History) -> Operation:
 
 
 def echo(channel: grpc.aio.Channel, history: History) -> Operation:
-    ids = _some(history)
+    ids = some_of(history)
     call: Any = channel.unary_unary(
         PATH, request_serializer=GetOrderRequest.SerializeToString, response_deserializer=GetOrderResponse.FromString
     )
@@ -134,7 +134,7 @@ def echo(channel: grpc.aio.Channel, history: History) -> Operation:
 
 
 def find_one(database: Any, history: History) -> Operation:
-    ids, documents = _some(history), database[collection_name("order_detail", FIRST_GENERATION)]
+    ids, documents = some_of(history), database[collection_name("order_detail", FIRST_GENERATION)]
 
     async def ask() -> None:
         assert await documents.find_one({"_id": next(ids)}) is not None

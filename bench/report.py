@@ -134,6 +134,30 @@ def _costs(found: Found) -> str:
     return _rows(["µs of CPU", "bench (caller)", "our service", "event store", "view store"], rows)
 
 
+def _hotpaths(found: Found) -> str:
+    """CPU of the three hot paths, the plain way and ours."""
+    paths = {"command": "a command, handled", "event": "an event into order_list", "query": "an order by its id"}
+    stores = ("eventstore", "mongo")
+    return _rows(
+        ["µs of CPU", "plain: here", "plain: the stores", "ours: here", "ours: the stores"],
+        [
+            [what, *(x for way in ("plain", "ours") for x in (costs[way]["bench"], sum(costs[way][s] for s in stores)))]
+            for path, what in paths.items()
+            for costs in (found["figures"]["hotpaths"]["cpu_us"][path],)
+        ],
+    )
+
+
+def _shares(found: Found) -> str:
+    """Where ours goes: the kinds of code that have at least a hundredth."""
+    shares = found["figures"]["hotpaths"]["shares"]
+    kinds = sorted({kind for of in shares.values() for kind, share in of.items() if share >= 0.01})
+    return _rows(
+        ["", *(f"a{'n' if path == 'event' else ''} {path}" for path in shares)],
+        [[kind, *(f"{100 * of.get(kind, 0.0):.0f} %" for of in shares.values())] for kind in kinds],
+    )
+
+
 def _growth(found: Found) -> str:
     return _rows(
         [
@@ -266,6 +290,8 @@ TABLES: Mapping[str, Callable[[Found], str]] = {
     "goals": _goals,
     "about": _about,
     "costs": _costs,
+    "hotpaths": _hotpaths,
+    "shares": _shares,
     "growth": _growth,
     "memory": _memory,
     "aggregates": _aggregates,
