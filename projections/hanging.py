@@ -7,7 +7,6 @@ cannot be helped either: then the process is silent, and others take its views o
 import signal
 import threading
 from collections.abc import Callable
-from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -22,17 +21,13 @@ def called(handler: Callable[[Any, Any], Any], document: Any, event: Any) -> Any
     """What the handler returns. Raises `HandlerHangs` if it does not within a few seconds."""
     if threading.current_thread() is not threading.main_thread():
         return handler(document, event)
-    _listen()
+    if signal.getsignal(signal.SIGALRM) is not _interrupt:  # anybody may have taken it back: then it would kill us
+        signal.signal(signal.SIGALRM, _interrupt)
     signal.setitimer(signal.ITIMER_REAL, WITHIN)
     try:
         return handler(document, event)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-@cache
-def _listen() -> None:
-    signal.signal(signal.SIGALRM, _interrupt)
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:

@@ -1,0 +1,51 @@
+"""A handler that does not come back is interrupted, whoever else listens to the clock of the process."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from projections import hanging
+from projections.hanging import HandlerHangs, called
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(hanging, "WITHIN", 0.05)
+    before = signal.getsignal(signal.SIGALRM)
+    yield
+    signal.signal(signal.SIGALRM, before)
+
+
+def waits(document: int, event: int) -> int:
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        pass
+    return document + event
+
+
+def test_what_comes_back_in_time_is_what_it_returned() -> None:
+    assert called(lambda document, event: document + event, 2, 3) == 5
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_one_that_hangs_is_interrupted() -> None:
+    with pytest.raises(HandlerHangs):
+        called(waits, 2, 3)
+
+
+def test_one_that_hangs_is_interrupted_also_after_somebody_else_took_the_alarm() -> None:
+    called(lambda document, _: document, 2, 3)
+    signal.signal(signal.SIGALRM, lambda _, __: None)
+    with pytest.raises(HandlerHangs):
+        called(waits, 2, 3)
+
+
+def test_in_another_thread_it_is_called_as_it_is() -> None:
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(called(lambda document, event: document * event, 2, 3)))
+    thread.start()
+    thread.join()
+    assert found == [6]
