@@ -6,6 +6,7 @@ Starts what it needs on free ports, with embedded stores and durable settings. W
 import argparse
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -33,9 +34,11 @@ async def measure(parts: Sequence[str], size: Size) -> Result:
     figures: dict[str, Any] = {"about": {**about(), "rounds": size.rounds, "operations": size.operations}}
     for part in parts:
         began = time.monotonic()
+        print(f"{part} …", end=" ", file=sys.stderr, flush=True)
         result = await PARTS[part](size)
         goals += result.goals
         figures[part] = {**result.figures, "took_seconds": round(time.monotonic() - began)}
+        print(f"{figures[part]['took_seconds']} s", file=sys.stderr, flush=True)
     return Result(goals, figures)
 
 
