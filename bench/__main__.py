@@ -29,7 +29,8 @@ PARTS: Mapping[str, Callable[[Size], Awaitable[Result]]] = {
 }
 
 
-async def measure(parts: Sequence[str], size: Size) -> Result:
+async def measure(parts: Sequence[str], size: Size, told: Callable[[Result], None]) -> Result:
+    """What all the parts found; `told` of it after each, so that one that breaks off takes only its own with it."""
     goals: list[Goal] = []
     figures: dict[str, Any] = {"about": {**about(), "rounds": size.rounds, "operations": size.operations}}
     for part in parts:
@@ -39,7 +40,15 @@ async def measure(parts: Sequence[str], size: Size) -> Result:
         goals += result.goals
         figures[part] = {**result.figures, "took_seconds": round(time.monotonic() - began)}
         print(f"{figures[part]['took_seconds']} s", file=sys.stderr, flush=True)
+        told(Result(goals, figures))
     return Result(goals, figures)
+
+
+def _write(result: Result) -> None:
+    report.write(result.as_json())
+
+
+def _nothing(_: Result) -> None: ...
 
 
 def main() -> None:
@@ -51,9 +60,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - PARTS.keys():
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    result = asyncio.run(measure(arguments.parts or list(PARTS), QUICK if arguments.quick else FULL))
-    if arguments.write_docs:
-        report.write(result.as_json())
+    told = _write if arguments.write_docs else _nothing
+    result = asyncio.run(measure(arguments.parts or list(PARTS), QUICK if arguments.quick else FULL, told))
     if arguments.json:
         print(json.dumps(result.as_json()))
         return

@@ -69,7 +69,7 @@ async def at_size(running: Stack, events: int, before: int) -> dict[str, Any]:
     uri = members["eventstore"].ready["uri"]
     more = events - before
     began = time.perf_counter()
-    history = await write_orders(uri, more // EVENTS_OF_AN_ORDER)
+    history = await write_orders(uri, more // EVENTS_OF_AN_ORDER, in_one_append=EVENTS_OF_AN_ORDER)
     wrote = more / (time.perf_counter() - began)
     client = await connect(uri)
     try:

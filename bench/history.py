@@ -36,17 +36,18 @@ class History:
     head: int
 
 
-async def write_orders(uri: str, orders: int) -> History:
-    """Placed orders of two lines."""
+async def write_orders(uri: str, orders: int, in_one_append: int = 1) -> History:
+    """Placed orders of two lines, so many events of an order to an append: all five where only the size matters."""
     ids: list[str] = []
     head = 0
     pending: list[Any] = []
     for first in range(0, orders, BETWEEN_EACH_OTHER):
         group = [str(uuid7()) for _ in range(min(BETWEEN_EACH_OTHER, orders - first))]
         histories = [events_of(order_id, first + number) for number, order_id in enumerate(group)]
-        for revision in range(EVENTS_OF_AN_ORDER):
+        for first_event in range(0, EVENTS_OF_AN_ORDER, in_one_append):
             for order_id, history in zip(group, histories, strict=True):
-                pending.append(request(f"order-{order_id}", revision - 1, [codec.encode(history[revision])], METADATA))
+                new = [codec.encode(event) for event in history[first_event : first_event + in_one_append]]
+                pending.append(request(f"order-{order_id}", first_event - 1, new, METADATA))
         ids += group
         if len(pending) >= AT_ONCE or len(ids) == orders:
             _, head = await append_all(uri, pending)

@@ -162,7 +162,7 @@ def _growth(found: Found) -> str:
     return _rows(
         [
             "events in the log",
-            "append /s",
+            "events appended /s",
             "drain /s",
             "two views /s",
             "command p50",
@@ -323,7 +323,11 @@ def charts(figures: Found) -> dict[str, str]:
             "Rates as the log grows",
             "events in the log",
             "per second",
-            {"append": ["appended_per_second"], "drain": ["drained_per_second"], "two views": ["caught_up_per_second"]},
+            {
+                "appended": ["appended_per_second"],
+                "drain": ["drained_per_second"],
+                "two views": ["caught_up_per_second"],
+            },
         ),
         "latencies": drawn(
             log,
