@@ -120,11 +120,11 @@ seen.too_many = await errorOf(() => taken(client.subscribeToPersistentSubscripti
 const met = [];
 for await (const item of worker) {
   met.push(`${item.event.type} ${item.retryCount}`);
+  if (item.event.type === "live") break; // left in flight; that it came tells that the answers before it arrived
   if (item.event.type === "json" && item.retryCount === 0) await worker.nack(m.RETRY, "again", item);
   else if (item.event.type === "binary") await worker.nack(m.PARK, "never", item);
   else if (item.event.type === "T2") await worker.nack(m.SKIP, "no", item);
   else await worker.ack(item);
-  if (item.event.type === "T3") break;
 }
 seen.met = met;
 await worker.unsubscribe();

@@ -61,7 +61,7 @@ WANTED = {
     "gone_while_followed": "stream-deleted",
     "settings": [1, "RoundRobin", 1, "forms"],
     "too_many": "maximum-subscribers-reached",
-    "met": ["json 0", "json 1", "binary 0", "T2 0", "T3 0"],
+    "met": ["json 0", "json 1", "binary 0", "T2 0", "T3 0", "live 0"],
     "parked": 1,
     "replayed": ["live", "binary"],  # what was in flight comes before what was parked
     "parked_after": 0,
