@@ -13,16 +13,15 @@ from client.sdk import OrderstreamClient
 from client.stack import stack
 from tests.support.baskets import rows
 
-ORDERS = 260
-KILL_AT = (50, 140)  # orders done
+KILL_AFTER = (0.2, 0.55)  # share of the orders
 LATEST = 60.0  # seconds
 
 
 class Milestones:
     """An event for each number of orders to be done."""
 
-    def __init__(self) -> None:
-        self.reached = {number: asyncio.Event() for number in KILL_AT}
+    def __init__(self, orders: int) -> None:
+        self.reached = {int(share * orders): asyncio.Event() for share in KILL_AFTER}
 
     def __call__(self, what: str, done: int, _: int) -> None:
         for number, event in self.reached.items():
@@ -30,9 +29,10 @@ class Milestones:
                 event.set()
 
 
+@pytest.mark.parametrize("orders", [100, pytest.param(260, marks=pytest.mark.long)])
 @pytest.mark.parametrize("victim", ["projections", "queries", "commands", "processes", "eventstore", "mongo"])
-async def test_killed_under_load_and_started_again_nothing_is_missing(victim: str, tmp_path: Path) -> None:
-    baskets, milestones = baskets_of(rows(ORDERS), ORDERS, Counter()), Milestones()
+async def test_killed_under_load_and_started_again_nothing_is_missing(victim: str, orders: int, tmp_path: Path) -> None:
+    baskets, milestones = baskets_of(rows(orders), orders, Counter()), Milestones(orders)
     async with (
         stack(tmp_path, payments=PAYMENTS) as running,
         OrderstreamClient(running.addresses) as shop,
@@ -46,4 +46,4 @@ async def test_killed_under_load_and_started_again_nothing_is_missing(victim: st
             await running.members[victim].start()
     outcome = demo.result()
     assert outcome.differences == []
-    assert outcome.orders == outcome.processes["started"] == ORDERS
+    assert outcome.orders == outcome.processes["started"] == orders
