@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ORDERS ?= 300
+WORKERS ?= auto
 PROTOS  = $(shell find protos -name '*.proto' | sort)
 
 .PHONY: demo up test test-long lint format proto baseline proto-check bench clean help
@@ -21,8 +22,8 @@ demo: $(VENV)/.installed   ## real baskets through the real services, then a pro
 up: $(VENV)/.installed     ## the whole stack in this terminal, until Ctrl-C
 	$(BIN)/orderstream up
 
-test: $(VENV)/.installed   ## everything that fits in a few minutes
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed   ## everything that fits in a few minutes (WORKERS=auto)
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
 
 test-long: $(VENV)/.installed   ## the long forms of the reliability tests
 	$(BIN)/python -m pytest -m long
