@@ -42,6 +42,7 @@ SNAPSHOT, RECEIPTS = "snapshot_", "receipts_"
 CHAPTER = 4_096  # events
 MOST_WAITING = 100  # snapshots to be written; more are skipped
 SPARE = 100  # events that may come while a snapshot is being written
+AT_THE_END = 1.0  # seconds for what is still to be written when the service stops
 WRITTEN = Counter("orderstream_snapshots_total", "Snapshots by what came of them.", ["outcome"])
 
 
@@ -91,6 +92,8 @@ class Snapshots:
         self._waiting: dict[str, tuple[Decider[Any, Any, Any], Snapshot, int]] = {}
         self._shapes: dict[str, Shape] = {}
         self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def newest(self) -> int:
@@ -106,15 +109,21 @@ class Snapshots:
             WRITTEN.labels("skipped").inc()
             return
         self._waiting[stream] = (decider, snapshot, last)
+        self._idle.clear()
         self._work.set()
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
-        """While this is open, what was offered is written. What is left at the end is lost, and missed by nobody."""
+        """While this is open, what was offered is written, and for a second after. What is left then is lost.
+
+        Nobody misses it but the next service, which has to read a long stream once more.
+        """
         task = asyncio.create_task(self._write_all())
         try:
             yield
         finally:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), AT_THE_END)
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
@@ -132,6 +141,7 @@ class Snapshots:
                 except Exception as error:  # noqa: BLE001  # a snapshot is a convenience; whatever fails, nobody else may
                     WRITTEN.labels("failed").inc()
                     log.warning("snapshot not written", stream=stream, error=f"{type(error).__name__}: {error}")
+            self._idle.set()
 
     async def write(self, decider: Decider[Any, Any, Any], stream: str, snapshot: Snapshot, *, is_first: bool) -> None:
         chapters = len(snapshot.marks) // (CHAPTER * MARK)

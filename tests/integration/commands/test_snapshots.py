@@ -120,6 +120,16 @@ async def test_an_aggregate_of_very_many_events_is_read_about_as_one_of_a_hundre
     assert new.revision == events
 
 
+async def test_a_service_that_stops_writes_what_it_owes_before_it_goes(
+    client: AsyncEventStoreDBClient, starting: Callable[[], Side]
+) -> None:
+    sku = await long_product(client, 5_000)  # with a chapter of receipts before the snapshot
+    leaving = starting()
+    async with leaving.snapshots.writing():
+        await leaving.load(PRODUCT.stream(sku))
+    assert len(await leaving.events.newest(snapshot_stream(PRODUCT.stream(sku)), 1)) == 1
+
+
 async def test_an_old_request_is_known_after_a_restart_and_so_is_its_payload(
     client: AsyncEventStoreDBClient, starting: Callable[[], Side]
 ) -> None:
