@@ -273,7 +273,8 @@ class Runner:
         """The items of the next batch; a large one while filling, so that a document is seldom written twice."""
         settings = self._settings
         if live or self._filling is None:
-            return await source.batch(settings.most_live if live else settings.most_behind, settings.heartbeat)
+            most = settings.most_live if live else settings.most_behind
+            return await source.batch(most, settings.heartbeat, live=live)
         items = await source.batch(settings.most_filling, settings.heartbeat)
         while items and len(items) < settings.most_filling and not isinstance(items[-1], CaughtUp):
             more = await source.batch(settings.most_filling - len(items), settings.heartbeat)

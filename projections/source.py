@@ -11,6 +11,7 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from projections.view import View
 from server.eventstore.reading import translated
 
+LINGER = 0.002  # seconds that the events of one append take to arrive
 CHECKPOINT_WINDOW = 500  # events the server looks through before it says how far it has come
 
 
@@ -66,16 +67,23 @@ class Source:
         with suppress(asyncio.QueueFull):
             self._queue.put_nowait(None)
 
-    async def batch(self, most: int, patience: float) -> list[RecordedEvent]:
-        """All that is there, at most `most`; none if nothing comes within `patience` seconds."""
+    async def batch(self, most: int, patience: float, *, live: bool = False) -> list[RecordedEvent]:
+        """All that is there, at most `most`; none if nothing comes within `patience` seconds.
+
+        When `live`, what was appended together mostly comes together: a document is written once for it, not twice.
+        """
+        items: list[RecordedEvent | None] = []
         if self._queue.empty():
             if self._failure is not None:
                 raise Broken(f"{type(self._failure).__name__}: {self._failure}") from self._failure
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
-                    first = await self._queue.get()
-                    return self._taken([first], most)
-        return self._taken([], most)
+                    items.append(await self._queue.get())
+            if items in ([], [None]):
+                return []
+        if live and self._queue.qsize() < most:
+            await asyncio.sleep(LINGER)
+        return self._taken(items, most)
 
     def _taken(self, items: list[RecordedEvent | None], most: int) -> list[RecordedEvent]:
         while len(items) < most and not self._queue.empty():

@@ -14,9 +14,10 @@ from typing import Any
 from server.eventstore.token import from_token
 from server.failures import NotFreshEnough, StoreUnavailable
 from server.readmodel.log import Log
+from server.readmodel.pointer import Pointer
 from server.readmodel.state import Checkpoint, ViewState
 
-GOOD_FOR = 0.1  # seconds that a checkpoint may be told again without reading it
+GOOD_FOR = 0.1  # seconds that a checkpoint, or which generation is live, may be told again without reading it
 LOOK_EVERY = 0.005  # seconds, while calls wait
 ASK_AFTER = 0.03  # seconds that a checkpoint stands still before the log is asked whether there is anything to wait for
 SPARE = 0.05  # seconds of the caller's deadline kept for the answer
@@ -57,6 +58,8 @@ class _Watcher:
         self._log = log
         self._known = _nothing(view)
         self._read_at = 0.0
+        self._pointer: Pointer | None = None
+        self._pointed_at = 0.0
         self._moved_at = 0.0
         self._reading: asyncio.Task[None] | None = None
         self._proving: asyncio.Task[None] | None = None
@@ -85,7 +88,7 @@ class _Watcher:
         await asyncio.shield(self._reading)
 
     async def _read(self) -> None:
-        found = await self._state.checkpoint(self._view) or _nothing(self._view)
+        found = await self._state.checkpoint_of(await self._pointed()) or _nothing(self._view)
         now, known = time.monotonic(), self._known
         same = (found.generation, found.epoch) == (known.generation, known.epoch) and not found.astray
         if same and found.position <= known.position:
@@ -93,6 +96,13 @@ class _Watcher:
         else:
             self._moved_at = now
         self._known, self._read_at = found, now
+
+    async def _pointed(self) -> Pointer:
+        """The generation before goes on for a while, so that it can still be read after a switch."""
+        if self._pointer is None or time.monotonic() - self._pointed_at > GOOD_FOR:
+            self._pointer = await self._state.pointers.get(self._view)
+            self._pointed_at = time.monotonic()
+        return self._pointer
 
     def _prove(self, not_before: float) -> None:
         """Ask the log, beside the looking, whether there is anything to wait for."""

@@ -99,7 +99,10 @@ class ViewState:
 
     async def checkpoint(self, view: str) -> Checkpoint | None:
         """That of the live generation, as readers may rely on it; None if no process has ever run the view."""
-        pointer = await self.pointers.get(view)
+        return await self.checkpoint_of(await self.pointers.get(view))
+
+    async def checkpoint_of(self, pointer: Pointer) -> Checkpoint | None:
+        """The same, for a pointer that was read before."""
         found = await self.of_generation(pointer, pointer.generation)
         return None if found is None else replace(found, position=found.vouched)
 

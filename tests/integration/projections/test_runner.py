@@ -77,6 +77,21 @@ async def test_a_crash_between_documents_and_checkpoint_counts_nothing_twice(cli
     assert await documents(mongo, sales_daily) == fold(sales_daily, events)
 
 
+async def test_events_of_one_append_are_mostly_taken_together(client: Client, mongo: Mongo) -> None:
+    start = await begin_at_the_end(client, mongo, order_list)
+    batches, appends = 0, 30
+    async with Source(client, order_list, start, 100) as source:
+        while await source.batch(100, 0.1):
+            pass  # until it has caught up
+        for _ in range(appends):
+            last, at = await append(client, new_order()), 0
+            while at < last:
+                items = await source.batch(100, 1.0, live=True)
+                at = max((item.commit_position or 0 for item in items), default=at)
+                batches += bool(items)
+    assert batches < appends * 1.5, "each time a document and a checkpoint would be written twice"
+
+
 async def test_a_checkpoint_moves_over_events_of_others(client: Client, mongo: Mongo) -> None:
     await begin_at_the_end(client, mongo, order_list)
     async with run(order_list, client, mongo) as runner:

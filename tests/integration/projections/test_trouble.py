@@ -119,6 +119,7 @@ async def test_a_view_that_stands_still_is_red_until_it_goes_on(
             await runner._state.beat(runner.checkpoint)
 
         monkeypatch.setattr(Runner, "_step", stands_still)
+        await reached(mongo, order_list, await append(client, new_order()))  # by the step that is at work
         last = await append(client, new_order())
         await eventually(stalled)
         monkeypatch.setattr(Runner, "_step", step)
