@@ -1,4 +1,4 @@
-"""From "acknowledged" to "visible", at half the rate that all views together keep up with. G8.
+"""From "acknowledged" to "visible", at half the rate that all views together keep up with (G8), and at lower ones.
 
 The load is open: an order is created, then read with the token of its command; the lag is the time from the command's
 answer to the query's. It is held against what cannot be saved: an append, the write of one document, a query.
@@ -27,7 +27,8 @@ from bench.measuring import (
     schedule,
     told,
 )
-from bench.running import fresh_stack
+from bench.processes import Meter
+from bench.running import fresh_stack, pids
 from client.sdk import OrderstreamClient
 from client.stack import Stack
 from protos.common.v1.types_pb2 import Address, Money
@@ -37,6 +38,7 @@ from protos.orders.v1.queries_pb2 import GetOrderRequest
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
 
 AT_ONCE = 32
+LOADS = (5, 20, 80)  # orders a second
 DEADLINE = 60.0  # seconds
 SKU = "tea"
 HOME = Address(name="Ann", line1="1 High Street", city="Ghent", postal_code="9000", country="BE")
@@ -104,13 +106,18 @@ async def measure(running: Stack, size: Size) -> Result:
         top = await rate(shop.create_and_see, max(AT_ONCE, size.operations // 2), AT_ONCE)
         times = max(10, size.operations // 20)
         ratios, floors, every_lag = [], [], []
+        meter = Meter(pids(running, *members))
         for _ in range(size.rounds):
             p50s = [percentile(await latencies(side, times), 0.5) for side in floor_sides.values()]
             shop.lags.clear()
-            await open_loop(shop.create_and_see, schedule(top / 2, size.seconds))
+            due = schedule(top / 2, size.seconds)
+            meter.start()
+            await open_loop(shop.create_and_see, due)
+            meter.stop(len(due))
             floors.append(sum(p50s))
             ratios.append(percentile(shop.lags, 0.99) / floors[-1])
             every_lag += shop.lags
+        by_load = [await at_load(running, shop, load, size.seconds) for load in LOADS]
     await raw.close()
     await shop.close()
     return Result(
@@ -119,10 +126,22 @@ async def measure(running: Stack, size: Size) -> Result:
             "top_orders_per_second": round(top, 1),
             "load_per_second": round(top / 2, 1),
             "lag": told(every_lag),
+            "cpu_us_per_order": meter.per_operation(),
             "floor_ms": median([floor * 1000 for floor in floors], 3),
             "lag_over_floor_median": round(percentile(every_lag, 0.5) / statistics.median(floors), 2),
+            "by_load": by_load,
         },
     )
+
+
+async def at_load(running: Stack, shop: Shop, per_second: float, seconds: float) -> dict[str, Any]:
+    """The lag at this many orders a second, and what an order costs."""
+    meter, due = Meter(pids(running, *running.members)), schedule(per_second, seconds)
+    shop.lags.clear()
+    meter.start()
+    await open_loop(shop.create_and_see, due)
+    meter.stop(len(due))
+    return {"orders_per_second": per_second, "lag": told(shop.lags), "cpu_us_per_order": meter.per_operation()}
 
 
 def _one_write(documents: Any) -> Operation:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from esdbclient import RecordedEvent
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
@@ -19,7 +20,9 @@ from bench.measuring import Result, Size, at_least, interleaved, median, ratios
 from bench.processes import Meter
 from bench.running import fresh_stack, pids
 from client.stack import Stack
+from projections.batch import Applier
 from projections.config import Settings
+from projections.failure import ParkingLot
 from projections.pace import Pace
 from projections.runner import Runner
 from projections.view import View
@@ -28,6 +31,7 @@ from projections.views.order_list import order_list
 from server.eventstore import codec
 from server.eventstore.store import connect
 from server.readmodel.documents import INDEXES
+from server.readmodel.state import ViewState
 
 LOOK_EVERY = 0.005  # seconds
 Database = AsyncDatabase[dict[str, Any]]
@@ -44,7 +48,11 @@ async def measure(running: Stack, size: Size) -> Result:
     uri = running.members["eventstore"].ready["uri"]
     history = await write_orders(uri, max(40, 2 * size.operations))
     client = await connect(uri)
-    meters = {name: Meter(pids(running, "eventstore", "mongo")) for name in ("catch_up", "drain", "every_event")}
+    meters = {
+        name: Meter(pids(running, "eventstore", "mongo")) for name in ("catch_up", "drain", "apply", "every_event")
+    }
+    events: list[RecordedEvent] = []
+    await drain(client, history, events)
     async with AsyncMongoClient[dict[str, Any]](running.members["mongo"].ready["uri"]) as mongo:
 
         async def metered(name: str, events: int, work: Any) -> float:
@@ -65,6 +73,7 @@ async def measure(running: Stack, size: Size) -> Result:
                     "catch_up", history.events, lambda c, d: catch_up([order_list], c, d, history)
                 ),
                 "drain": lambda: metered("drain", history.events, lambda c, _: drain(c, history)),
+                "apply": lambda: metered("apply", history.events, lambda _, d: apply(events, d)),
                 "every_event": lambda: metered("every_event", fewer, lambda c, d: write_every_event(c, d, fewer)),
             },
             size.rounds,
@@ -111,10 +120,23 @@ def _has_come_to(runner: Runner, history: History) -> bool:
     return runner.checkpoint is not None and runner.checkpoint.position >= history.head
 
 
-async def drain(client: AsyncEventStoreDBClient, history: History) -> None:
-    """Take every event, and do nothing with it."""
+async def apply(events: Sequence[RecordedEvent], database: Database) -> None:
+    """Decode, fold and write events that were taken before, in batches as they come while catching up."""
+    state = ViewState(database)
+    documents, lot = state.documents(order_list.name, 1), ParkingLot(database, order_list.name, 1)
+    for index in INDEXES[order_list.name]:
+        await documents.create_index(list(index))
+    applier, most = Applier(order_list, documents, lot), Settings().most_behind
+    for first in range(0, len(events), most):
+        await applier.apply(events[first : first + most])
+
+
+async def drain(client: AsyncEventStoreDBClient, history: History, into: list[RecordedEvent] | None = None) -> None:
+    """Take every event, and do nothing with it but keep it if that is wanted."""
     async with await _subscribed(client) as subscription:
         async for event in subscription:
+            if into is not None:
+                into.append(event)
             if (event.commit_position or 0) >= history.head:
                 return
 

@@ -110,6 +110,7 @@ def _costs(found: Found) -> str:
             "cpu_us_per_event",
             {
                 "drain": "an event, only drained",
+                "apply": "an event decoded, folded, written",
                 "catch_up": "an event into order_list",
                 "all_views": "the same, all views",
             },
@@ -155,6 +156,23 @@ def _shares(found: Found) -> str:
     return _rows(
         ["", *(f"a{'n' if path == 'event' else ''} {path}" for path in shares)],
         [[kind, *(f"{100 * of.get(kind, 0.0):.0f} %" for of in shares.values())] for kind in kinds],
+    )
+
+
+def _lag(found: Found) -> str:
+    members = ("commands", "eventstore", "projections", "mongo", "queries")
+    lag = found["figures"]["lag"]
+    return _rows(
+        ["orders/s", "lag, p50", "lag, p99", *(f"µs in {name}" for name in members)],
+        [
+            [
+                one["orders_per_second"],
+                f"{one['lag']['p50_ms']} ms",
+                f"{one['lag']['p99_ms']} ms",
+                *(one["cpu_us_per_order"][name] for name in members),
+            ]
+            for one in (*lag["by_load"], {**lag, "orders_per_second": lag["load_per_second"]})
+        ],
     )
 
 
@@ -292,6 +310,7 @@ TABLES: Mapping[str, Callable[[Found], str]] = {
     "costs": _costs,
     "hotpaths": _hotpaths,
     "shares": _shares,
+    "lag": _lag,
     "growth": _growth,
     "memory": _memory,
     "aggregates": _aggregates,

@@ -220,7 +220,7 @@ def measured(found: Mapping[str, Any]) -> Cost:
     return Cost(
         command=figures["commands"]["cpu_us_per_command"]["commands"],
         drained=events["drain"]["bench"],
-        applied=max(1, events["catch_up"]["bench"] - events["drain"]["bench"]),
+        applied=events["apply"]["bench"],
         query=figures["queries"]["cpu_us_per_query"]["get_order"]["queries"],
     )
 

@@ -78,7 +78,7 @@ def test_the_costs_are_those_that_the_bench_found() -> None:
     found = {
         "figures": {
             "commands": {"cpu_us_per_command": {"commands": 500}},
-            "projections": {"cpu_us_per_event": {"drain": {"bench": 40}, "catch_up": {"bench": 55}}},
+            "projections": {"cpu_us_per_event": {"drain": {"bench": 40}, "apply": {"bench": 15}}},
             "queries": {"cpu_us_per_query": {"get_order": {"queries": 300}}},
         }
     }
