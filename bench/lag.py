@@ -117,7 +117,7 @@ async def measure(running: Stack, size: Size) -> Result:
             floors.append(sum(p50s))
             ratios.append(percentile(shop.lags, 0.99) / floors[-1])
             every_lag += shop.lags
-        by_load = [await at_load(running, shop, load, size.seconds) for load in LOADS]
+        by_load = [await at_load(running, shop, load, size.seconds / 2) for load in LOADS]
     await raw.close()
     await shop.close()
     return Result(
