@@ -88,6 +88,7 @@ async def test_a_token_waits_for_the_slowest_worker(
                 await step(runner, *arguments)
 
         monkeypatch.setattr(Runner, "_step", stands_still)
+        await reached(mongo, order_list, await append(client, new_order()))  # by the steps that are at work
         last = await append(client, new_order())
         pointer = await state.pointers.get("order_list")
 
