@@ -26,7 +26,7 @@ class Size:
 
 
 FULL = Size(rounds=5, operations=1_200, seconds=8.0, events=(10_000, 100_000, 1_000_000))
-QUICK = Size(rounds=5, operations=300, seconds=2.0, events=(1_000, 10_000))
+QUICK = Size(rounds=5, operations=250, seconds=1.0, events=(1_000, 10_000))
 SMALLEST = Size(rounds=1, operations=20, seconds=0.5, events=(200,))  # does it work at all
 
 
