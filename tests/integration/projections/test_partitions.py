@@ -1,5 +1,6 @@
 """A view split over several workers: each key's events in order, a token waits for the slowest of them."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -78,17 +79,19 @@ async def test_a_token_waits_for_the_slowest_worker(
     async with supervised(order_list, client, mongo, THREE):
         last = await append(client, new_order())
         await reached(mongo, order_list, last)
-        step = Runner._step
+        step, standing = Runner._step, asyncio.Event()
 
         async def stands_still(runner: Runner, *arguments: Any) -> None:
             if runner.part == 1:
+                standing.set()
                 assert runner.checkpoint is not None
                 await state.beat(runner.checkpoint)
             else:
                 await step(runner, *arguments)
 
         monkeypatch.setattr(Runner, "_step", stands_still)
-        await reached(mongo, order_list, await append(client, new_order()))  # by the steps that are at work
+        await append(client, new_order())  # ends the steps that are at work
+        await asyncio.wait_for(standing.wait(), 20.0)
         last = await append(client, new_order())
         pointer = await state.pointers.get("order_list")
 

@@ -1,5 +1,6 @@
 """What an operator must see: a view that stands still, a handler that hangs, another log than before, how far it is."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -112,14 +113,16 @@ async def test_a_view_that_stands_still_is_red_until_it_goes_on(
         async def stalled() -> bool:
             return view.stalled
 
-        step = Runner._step
+        step, standing = Runner._step, asyncio.Event()
 
         async def stands_still(runner: Runner, *_: Any) -> None:
+            standing.set()
             assert runner.checkpoint is not None
             await runner._state.beat(runner.checkpoint)
 
         monkeypatch.setattr(Runner, "_step", stands_still)
-        await reached(mongo, order_list, await append(client, new_order()))  # by the step that is at work
+        await append(client, new_order())  # ends the step that is at work
+        await asyncio.wait_for(standing.wait(), 20.0)
         last = await append(client, new_order())
         await eventually(stalled)
         monkeypatch.setattr(Runner, "_step", step)
