@@ -24,8 +24,8 @@ def settings(eventstore_uri: str) -> Settings:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(("buyers", "units"), [(200, 40), pytest.param(500, 100, marks=pytest.mark.long)])
-async def test_as_many_are_confirmed_as_there_are_units(world: World, buyers: int, units: int) -> None:
+async def test_as_many_are_confirmed_as_there_are_units(world: World) -> None:
+    buyers, units = 500, 100
     sku, customer = await world.product_in_stock(units), await world.shop.user()
     places = asyncio.Semaphore(AT_ONCE)
 
