@@ -19,6 +19,7 @@ FILE = "events.db"
 APPLICATION_ID = 0x0E5DB10C
 SCHEMA_VERSION = 2
 CHECKPOINT_AFTER = 20_000  # pages of 4 KiB in the write-ahead log
+STATEMENTS = 256  # kept prepared for a connection; the writer has one for each number of rows
 
 _SCHEMA = """
 CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -58,7 +59,7 @@ def take(directory: Path) -> IO[str]:
 
 def connect(path: Path) -> sqlite3.Connection:
     """For any one thread at a time."""
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS)
 
 
 def open_log(path: Path, synchronous: str) -> sqlite3.Connection:

@@ -11,6 +11,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,10 @@ from embedded.eventstore.writer import Outcome, Writer
 log = logging.getLogger(__name__)
 
 MOST_IN_ONE_COMMIT = 512
+GATHER_FROM = 16  # requests in a commit from which on the next one waits for more to come
+GATHER_STEP = 0.001  # seconds
+GATHER_LEAST = 4  # requests; a step that brings fewer was the last
+GATHER_STEPS = 6
 RECENT = 8_192  # entries kept in memory for subscribers that keep up
 RECENT_BYTES = 64 * 1024 * 1024
 PAGE_BYTES = 4 * 1024 * 1024
@@ -154,7 +159,10 @@ class Log:
         return lambda: self._listeners.remove(listener)
 
     def _commit_forever(self) -> None:
+        last = 0
         while (first := self._jobs.get()) is not None:
+            if self._writer.gathers and last >= GATHER_FROM:
+                self._gather()
             jobs = [first]
             stopping = False
             while len(jobs) < MOST_IN_ONE_COMMIT:
@@ -167,12 +175,27 @@ class Log:
                     break
                 jobs.append(job)
             entries, outcomes = self._commit(jobs)
+            last = len(jobs)
             try:
                 self._deliver(self._published, entries, jobs, outcomes)
             except RuntimeError:  # the loop that waits for the answers has ended: nobody is there to hear them
                 log.warning("%d requests were written while the node stopped", len(jobs))
             if stopping:
                 return
+
+    def _gather(self) -> None:
+        """Let more requests come before a commit, while many do.
+
+        A commit costs an fsync and the interpreter's lock several times over, however many requests are in it. Few
+        callers at once never wait here, and those that wait for their answers are not kept waiting by silence.
+        """
+        before = self._jobs.qsize()
+        for _ in range(GATHER_STEPS):
+            time.sleep(GATHER_STEP)
+            there = self._jobs.qsize()
+            if there - before < GATHER_LEAST or there >= MOST_IN_ONE_COMMIT:
+                return
+            before = there
 
     def _commit(self, jobs: Sequence[_Job]) -> tuple[list[Entry], list[Outcome]]:
         if self._broken is not None:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from embedded.eventstore.files import SELECT, to_entry
 from embedded.eventstore.records import (
@@ -31,7 +31,7 @@ from embedded.eventstore.records import (
 
 REMEMBERED_HEADS = 50_000
 REMEMBERED_IDS = 500_000  # over all streams; like the real server's, this memory is bounded
-ROWS_AT_ONCE = (64, 16, 4, 1)  # in one statement, the largest that is left first
+ROWS_AT_ONCE = 64  # in one statement; each number up to it is a statement that SQLite keeps prepared
 IDS_OF_A_STREAM = 4_096  # how far back a repeated event is recognised when a stream is met again
 
 
@@ -72,6 +72,8 @@ def _insert(table: str, columns: int, rows: int) -> str:
 
 class Writer:
     """The decisions of one transaction."""
+
+    gathers: ClassVar[bool] = True  # a commit is worth waiting for more requests to share it
 
     def __init__(self, connection: sqlite3.Connection, last_position: int) -> None:
         self._db = connection
@@ -293,12 +295,9 @@ class Writer:
         Many rows in one statement, since each statement makes this thread wait for the interpreter's lock again.
         """
         for table, columns, rows in (("streams", 2, self._stream_rows), ("events", 8, self._rows)):
-            done = 0
-            for size in ROWS_AT_ONCE:
-                statement = _insert(table, columns, size)
-                while len(rows) - done >= size:
-                    self._db.execute(statement, [value for row in rows[done : done + size] for value in row])
-                    done += size
+            for first in range(0, len(rows), ROWS_AT_ONCE):
+                some = rows[first : first + ROWS_AT_ONCE]
+                self._db.execute(_insert(table, columns, len(some)), [value for row in some for value in row])
         self._rows, self._stream_rows = [], []
 
     def _limits(self, stream: str) -> Limits:
