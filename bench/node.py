@@ -22,9 +22,7 @@ from embedded.stack import started
 
 
 class NullWriter(Writer):
-    """All the rules, no store: so a commit costs nothing that more requests could share."""
-
-    gathers = False
+    """All the rules, no store."""
 
     def begin(self) -> None: ...
 
@@ -41,22 +39,16 @@ class NullWriter(Writer):
         self._rows, self._stream_rows = [], []
 
 
-class GatheringNullWriter(NullWriter):
-    """The same, waiting as the durable one does: what gathering alone is worth to the wire and the rules."""
-
-    gathers = True
-
-
-async def _serve_null(writer: type[NullWriter]) -> None:
-    async with node(None, writer=writer) as address:
+async def _serve_null() -> None:
+    async with node(None, writer=NullWriter) as address:
         print(json.dumps({"uri": f"esdb://{address}?Tls=false"}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 
 @contextlib.contextmanager
-def null_node(*options: str) -> Iterator[str]:
+def null_node() -> Iterator[str]:
     with subprocess.Popen(
-        [sys.executable, "-m", "bench.node", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "bench.node"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -78,19 +70,10 @@ async def pipelined(uri: str, count: int) -> float:
 async def run(size: Size) -> Result:
     with tempfile.TemporaryDirectory(prefix="orderstream-bench-") as folder:
         root = Path(folder)
-        count = 3 * size.operations
-        with (
-            started("eventstore", root / "pipelined") as durable,
-            null_node() as null,
-            null_node("--gather") as gathering,
-        ):
+        with started("eventstore", root / "pipelined") as durable, null_node() as null:
+            count = 3 * size.operations
             rates = await interleaved(
-                {
-                    "durable": lambda: pipelined(durable, count),
-                    "null": lambda: pipelined(null, count),
-                    "null_that_gathers_too": lambda: pipelined(gathering, count),
-                },
-                size.rounds,
+                {"durable": lambda: pipelined(durable, count), "null": lambda: pipelined(null, count)}, size.rounds
             )
         with started("eventstore", root / "single") as uri:
             alone = await singles(uri, size.operations)
@@ -119,4 +102,4 @@ async def singles(uri: str, count: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":  # the other side of the comparison, as a process of its own
-    asyncio.run(_serve_null(GatheringNullWriter if "--gather" in sys.argv else NullWriter))
+    asyncio.run(_serve_null())

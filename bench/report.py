@@ -176,16 +176,6 @@ def _lag(found: Found) -> str:
     )
 
 
-def _gathering(found: Found) -> str:
-    """Pipelined appends with and without a store, and without one but waiting as if there were."""
-    rates = found["figures"]["node"]["appends_per_second"]
-    durable = rates["durable"]
-    return _rows(
-        ["appends over one call, 256 on their way", "/s", "durable over it, of the medians"],
-        [[name.replace("_", " "), rate, f"{durable / rate:.2f}"] for name, rate in rates.items()],
-    )
-
-
 def _growth(found: Found) -> str:
     return _rows(
         [
@@ -321,7 +311,6 @@ TABLES: Mapping[str, Callable[[Found], str]] = {
     "hotpaths": _hotpaths,
     "shares": _shares,
     "lag": _lag,
-    "gathering": _gathering,
     "growth": _growth,
     "memory": _memory,
     "aggregates": _aggregates,

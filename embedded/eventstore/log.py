@@ -159,9 +159,9 @@ class Log:
         return lambda: self._listeners.remove(listener)
 
     def _commit_forever(self) -> None:
-        last = 0
+        together = 0  # requests in the last commit
         while (first := self._jobs.get()) is not None:
-            if self._writer.gathers and last >= GATHER_FROM:
+            if together >= GATHER_FROM:
                 self._gather()
             jobs = [first]
             stopping = False
@@ -175,7 +175,7 @@ class Log:
                     break
                 jobs.append(job)
             entries, outcomes = self._commit(jobs)
-            last = len(jobs)
+            together = len(jobs)
             try:
                 self._deliver(self._published, entries, jobs, outcomes)
             except RuntimeError:  # the loop that waits for the answers has ended: nobody is there to hear them

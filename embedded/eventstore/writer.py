@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from embedded.eventstore.files import SELECT, to_entry
 from embedded.eventstore.records import (
@@ -72,8 +72,6 @@ def _insert(table: str, columns: int, rows: int) -> str:
 
 class Writer:
     """The decisions of one transaction."""
-
-    gathers: ClassVar[bool] = True  # a commit is worth waiting for more requests to share it
 
     def __init__(self, connection: sqlite3.Connection, last_position: int) -> None:
         self._db = connection

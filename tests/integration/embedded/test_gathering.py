@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from embedded.eventstore.log import GATHER_FROM, Log
+from embedded.eventstore.log import GATHER_FROM, GATHER_LEAST, Log
 from embedded.eventstore.records import NO_STREAM, Entry, Proposed
 from embedded.eventstore.writer import Outcome, Writer, Written
 
@@ -80,14 +80,22 @@ def test_one_that_comes_alone_after_a_crowd_is_answered(crowd: Crowd) -> None:
     assert crowd.answers(1) == ["alone"]
 
 
-def test_a_steady_stream_of_requests_shares_commits_and_each_is_answered_in_order(crowd: Crowd) -> None:
-    before = len(crowd.commits)
-    names = [f"steady-{number}" for number in range(2_000)]
+def test_what_comes_after_a_crowd_shares_a_commit(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embedded.eventstore.log.GATHER_STEP", 0.5)  # long against the time that submitting takes
+    names = [f"next-{number}" for number in range(GATHER_LEAST * 5)]
     for name in names:
         crowd.append(name)
     assert crowd.answers(len(names)) == names
-    assert sum(crowd.commits[before:]) == len(names)
-    assert len(crowd.commits) - before < len(names) / GATHER_FROM
+    assert crowd.commits[-1] == len(names)
+
+
+def test_few_at_once_do_not_wait_for_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embedded.eventstore.log.GATHER_STEP", 10 * PATIENCE)
+    crowd = Crowd(tmp_path)
+    few = [f"few-{number}" for number in range(GATHER_FROM - 1)]
+    assert at_once(crowd, few) == few
+    assert at_once(crowd, ["next"]) == ["next"]
+    crowd.log.close()
 
 
 def test_a_log_that_is_closed_while_it_gathers_writes_what_is_queued(crowd: Crowd, tmp_path: Path) -> None:
