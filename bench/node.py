@@ -29,7 +29,7 @@ class NullWriter(Writer):
     def look_up(self, streams: Iterable[str]) -> None: ...
 
     def commit(self) -> list[Entry]:
-        entries, self._new = self._new, []
+        entries, self._new, self._new_streams = self._new, [], []
         return entries
 
     def _read_head(self, stream: str) -> Head:  # noqa: ARG002  # it knows none

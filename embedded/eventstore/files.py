@@ -17,12 +17,13 @@ from embedded.eventstore.records import Entry, checksum
 
 FILE = "events.db"
 APPLICATION_ID = 0x0E5DB10C
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 CHECKPOINT_AFTER = 20_000  # pages of 4 KiB in the write-ahead log
 STATEMENTS = 256  # kept prepared for a connection; the writer has one for each number of rows
 
 _SCHEMA = """
-CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum INTEGER NOT NULL, indexed INTEGER);
+CREATE UNIQUE INDEX streams_by_name ON streams (name) WHERE indexed = 1;
 CREATE TABLE events (
     position INTEGER PRIMARY KEY,
     stream INTEGER NOT NULL REFERENCES streams (id),

@@ -111,7 +111,7 @@ class Log:
                 raise LogError(
                     f"cannot open {self._path}: {error}; free some space or choose another directory"
                 ) from error
-            if isinstance(error, sqlite3.DatabaseError):
+            if isinstance(error, (sqlite3.DatabaseError, DamagedRecordError)):
                 raise LogError(f"{self._path} is damaged ({error}); restore a backup") from error
             raise
 
@@ -270,10 +270,10 @@ class Log:
 
     def last_of(self, stream: str) -> Entry | None:
         """The newest event of a stream, whatever its metadata says."""
-        return next(self._query("WHERE s.name = ? ORDER BY e.revision DESC LIMIT 1", (stream,)), None)
+        return next(self._query("WHERE e.stream = ? ORDER BY e.revision DESC LIMIT 1", (self._number(stream),)), None)
 
     def at(self, stream: str, revision: int) -> Entry | None:
-        return next(self._query("WHERE s.name = ? AND e.revision = ?", (stream, revision)), None)
+        return next(self._query("WHERE e.stream = ? AND e.revision = ?", (self._number(stream), revision)), None)
 
     def state(self, kind: str) -> dict[str, str]:
         """The node's own state of one kind, by key."""
@@ -286,7 +286,8 @@ class Log:
         Empty only if there is none. Raises `DamagedRecordError`.
         """
         order = "e.revision >= ? ORDER BY e.revision" if forwards else "e.revision <= ? ORDER BY e.revision DESC"
-        page = self._page(f"WHERE s.name = ? AND {order} LIMIT ?", (stream, min(start, TOMBSTONE), count))
+        number = self._number(stream)
+        page = self._page(f"WHERE e.stream = ? AND {order} LIMIT ?", (number, min(start, TOMBSTONE), count))
         numbers = [entry.revision for entry in page if entry.revision != TOMBSTONE]
         if numbers and (abs(numbers[-1] - numbers[0]) != len(numbers) - 1 or (forwards and numbers[0] > start)):
             raise DamagedRecordError(f"revisions of {stream!r} are missing near {numbers[0]}; restore a backup")
@@ -309,6 +310,11 @@ class Log:
         ):
             raise DamagedRecordError(f"records near position {page[0].position} are missing; restore a backup")
         return page
+
+    def _number(self, stream: str) -> int | None:
+        self._refuse_damage(DamagedRecordError)
+        with _named():
+            return self._writer.names.find(self._reader, stream)
 
     def _page(self, where: str, parameters: Sequence[object]) -> list[Entry]:
         page, size = [], 0

@@ -3,7 +3,6 @@
 Only the committer's thread uses a writer. What it decides is visible to readers once `commit` has returned.
 """
 
-import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ from functools import cache
 from typing import NamedTuple
 
 from embedded.eventstore.files import SELECT, to_entry
+from embedded.eventstore.names import Names, StreamRow
 from embedded.eventstore.records import (
     ANY,
     NEWEST_ONLY,
@@ -80,8 +80,10 @@ class Writer:
         self._known = 0
         self._new: list[Entry] = []
         self._rows: list[tuple[object, ...]] = []  # of `events`, not yet in the database
-        self._stream_rows: list[tuple[object, ...]] = []  # of `streams`, the same
+        self._stream_rows: list[StreamRow] = []  # of `streams`, the same
+        self._new_streams: list[StreamRow] = []  # of this transaction
         self._next_stream = self._count_streams()
+        self.names = Names(connection)
 
     def begin(self) -> None:
         self._db.execute("BEGIN IMMEDIATE")
@@ -92,21 +94,22 @@ class Writer:
             name
             for stream in streams
             for name in (stream, "$$" + stream)
-            if name not in self._heads and "\0" not in name  # SQLite's JSON ends a text there
+            if name not in self._heads and "\0" not in name
         ]
         if not names:
             return
-        found = dict(
-            self._db.execute(
-                "SELECT name, id FROM streams WHERE name IN (SELECT value FROM json_each(?))", (json.dumps(names),)
-            ).fetchall()
-        )
+        found = self.names.find_all(self._db, names)
         for name in names:
             self._heads[name] = self._head_of(found[name]) if name in found else Head(None, -1)
 
     def commit(self) -> list[Entry]:
         self._flush()
+        indexed = self.names.are_many(len(self._new_streams))
+        if indexed:
+            self.names.index(self._db)
         self._db.execute("COMMIT")
+        self.names.committed(self._new_streams, indexed=indexed)
+        self._new_streams = []
         entries, self._new = self._new, []
         while len(self._heads) > REMEMBERED_HEADS:
             self._forget(self._heads.popitem(last=False)[1])
@@ -119,7 +122,7 @@ class Writer:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
         self._next -= len(self._new)
-        self._new, self._rows, self._stream_rows = [], [], []
+        self._new, self._rows, self._stream_rows, self._new_streams = [], [], [], []
         self._heads.clear()
         self._known = 0
         self._next_stream = self._count_streams()
@@ -276,7 +279,9 @@ class Writer:
     def _new_stream(self, stream: str) -> int:
         number = self._next_stream
         self._next_stream += 1
-        self._stream_rows.append((number, stream))
+        row = StreamRow.of(number, stream)
+        self._stream_rows.append(row)
+        self._new_streams.append(row)
         return number
 
     def _count_streams(self) -> int:
@@ -292,7 +297,7 @@ class Writer:
 
         Many rows in one statement, since each statement makes this thread wait for the interpreter's lock again.
         """
-        for table, columns, rows in (("streams", 2, self._stream_rows), ("events", 8, self._rows)):
+        for table, columns, rows in (("streams (id, name, checksum)", 3, self._stream_rows), ("events", 8, self._rows)):
             for first in range(0, len(rows), ROWS_AT_ONCE):
                 some = rows[first : first + ROWS_AT_ONCE]
                 self._db.execute(_insert(table, columns, len(some)), [value for row in some for value in row])
@@ -338,8 +343,8 @@ class Writer:
         return head
 
     def _read_head(self, stream: str) -> Head:
-        row = self._db.execute("SELECT id FROM streams WHERE name = ?", (stream,)).fetchone()
-        return Head(None, -1) if row is None else self._head_of(row[0])
+        number = self.names.find(self._db, stream)
+        return Head(None, -1) if number is None else self._head_of(number)
 
     def _head_of(self, stream_id: int) -> Head:
         last = self._db.execute(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from embedded.eventstore import names
 from embedded.eventstore.errors import DamagedRecordError, LogError
 from embedded.eventstore.log import Log
 from embedded.eventstore.records import ANY, Entry, Proposed, system_event
@@ -56,6 +57,11 @@ def the_end(chance: random.Random, content: bytearray) -> bytearray:
     return content[: chance.randrange(1, len(content))]
 
 
+@pytest.fixture(autouse=True)
+def half_of_the_names_are_indexed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "INDEXED_TOGETHER", 3 * len(STREAMS) // 4)
+
+
 KINDS: dict[Damage, int] = {a_bit: 3, a_byte: 1, a_page: 1, the_end: 1}  # and how often
 
 
@@ -90,10 +96,9 @@ def all_of(log: Log) -> Contents:
     everything: list[Entry] = []
     while page := log.all_page(everything[-1].position if everything else SEED, forwards=True, count=500):
         everything += page
-    names = [*STREAMS, METADATA]
-    streams = {name: log.stream_page(name, 0, forwards=True, count=500) for name in names}
+    streams = {name: log.stream_page(name, 0, forwards=True, count=500) for name in (*STREAMS, METADATA)}
     assert log.state("persistent") == {}
-    return Contents(everything, streams, {name: log.last_of(name) for name in names})
+    return Contents(everything, streams, {name: log.last_of(name) for name in streams})
 
 
 def up_to(whole: Contents, count: int) -> Contents:
