@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from embedded.eventstore.errors import DamagedRecordError
 
-INDEXED_TOGETHER = 4_096  # streams
+INDEXED_TOGETHER = 2_048  # streams
 METADATA_STREAMS = 10_000  # if there are no more, those that do not exist need not be looked for
 
 
