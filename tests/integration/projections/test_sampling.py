@@ -144,7 +144,9 @@ async def test_a_damaged_counter_is_found_and_healed(client: Client, mongo: Mong
 async def test_a_clean_run_under_load_reports_nothing(client: Client, mongo: Mongo, rounds: int, enough: int) -> None:
     """Sixty rounds are an hour's at the shipped pace of one a minute."""
     await append_broken(client, (await _placed(client))[0].order_id)  # what is parked is no difference
+    last = await orders(client, 3)
     async with supervised(order_detail, client, mongo, QUICK) as view:
+        await reached(mongo, order_detail, last)
         sampler, stop = Sampler(order_detail, client, mongo), asyncio.Event()
 
         async def load() -> None:
