@@ -105,6 +105,16 @@ FAULTS = [
         f"{HERE}/test_failing_disk.py::test_a_torn_tail_is_recovered_to_the_last_whole_commit",
     ),
     Fault(
+        "a name that no index vouches for is believed", f"{NODE}/names.py",
+        "if checksum != _checksum(number, name):", "if False:",
+        f"{HERE}/test_names.py",
+    ),
+    Fault(
+        "names that are not indexed yet are lost by a restart", f"{NODE}/names.py",
+        "self._newest[name.decode()] = number", "pass",
+        f"{HERE}/test_names.py",
+    ),
+    Fault(
         "an append may be of any size", f"{NODE}/batches.py",
         "if self._size > MOST_BYTES:", "if False:",
         f"{HERE}/test_wire.py {THERE}/test_client_streams.py::TestAppending",
