@@ -18,7 +18,7 @@ from embedded.eventstore.records import Entry, checksum
 FILE = "events.db"
 APPLICATION_ID = 0x0E5DB10C
 SCHEMA_VERSION = 3
-CHECKPOINT_AFTER = 20_000  # pages of 4 KiB in the write-ahead log
+CHECKPOINT_AFTER = 6_000  # pages of 4 KiB in the write-ahead log
 STATEMENTS = 256  # kept prepared for a connection; the writer has one for each number of rows
 
 _SCHEMA = """

@@ -72,7 +72,8 @@ class Names:
     def find(self, connection: sqlite3.Connection, name: str) -> int | None:
         """The number of a stream."""
         number = self._newest.get(name)  # first: what leaves it is in the file by then
-        if number is not None or self._is_unknown(name):
+        metadata = self._metadata_streams
+        if number is not None or (metadata is not None and name.startswith("$$") and name not in metadata):
             return number
         row = connection.execute("SELECT id FROM streams WHERE indexed = 1 AND name = ?", (name,)).fetchone()
         return None if row is None else int(row[0])
@@ -80,11 +81,12 @@ class Names:
     def find_all(self, connection: sqlite3.Connection, names: Iterable[str]) -> dict[str, int]:
         """The numbers of those that there are. No name may hold a NUL: SQLite's JSON ends a text there."""
         found, others = {}, []
+        newest, metadata = self._newest, self._metadata_streams
         for name in names:
-            number = self._newest.get(name)
+            number = newest.get(name)
             if number is not None:
                 found[name] = number
-            elif not self._is_unknown(name):
+            elif metadata is None or name in metadata or not name.startswith("$$"):
                 others.append(name)
         if others:
             found.update(
@@ -117,7 +119,3 @@ class Names:
             self._metadata_streams.update(name for name in names if name.startswith("$$"))
             if len(self._metadata_streams) > METADATA_STREAMS:
                 self._metadata_streams = None
-
-    def _is_unknown(self, name: str) -> bool:
-        known = self._metadata_streams
-        return known is not None and name not in known and name.startswith("$$")
