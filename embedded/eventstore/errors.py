@@ -32,7 +32,7 @@ class RefusalError(Exception):
 
 def printable(text: str) -> str:
     """Percent-encoded where it is not printable ASCII: gRPC hangs on any other trailer."""
-    return "".join(c if 32 <= ord(c) < 127 and c != "%" else "".join(f"%{b:02X}" for b in c.encode()) for c in text)
+    return "".join(c if 32 <= ord(c) < 127 else "".join(f"%{b:02X}" for b in c.encode()) for c in text)
 
 
 def invalid(detail: str) -> RefusalError:

@@ -1,19 +1,17 @@
 """The node: one gRPC server over one log."""
 
 import asyncio
-import logging
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
 from esdbclient.protos.Grpc import persistent_pb2, projections_pb2, shared_pb2, streams_pb2
-from google.protobuf.message import DecodeError
 
 from embedded.eventstore.batches import Batches
-from embedded.eventstore.errors import DamagedRecordError, HandlerError, RefusalError
+from embedded.eventstore.calls import Calls
 from embedded.eventstore.following import Feed
 from embedded.eventstore.info import Member, advertised, supported_methods
 from embedded.eventstore.log import Log, WriterMaker
@@ -23,8 +21,6 @@ from embedded.eventstore.projections.service import Projections
 from embedded.eventstore.reading import Reading
 from embedded.eventstore.writer import Writer
 from embedded.eventstore.writing import Writing
-
-log = logging.getLogger(__name__)
 
 LARGEST_MESSAGE = 16 * 1024 * 1024
 OPTIONS = (
@@ -38,7 +34,7 @@ OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
 STOP_GRACE = 0.5  # seconds
-THROWN = "Exception was thrown by handler."
+ANSWERS_WITHIN = 0.25  # seconds, of what is on its way when the node stops; then calls that would go on are ended
 
 
 @asynccontextmanager
@@ -75,7 +71,8 @@ async def node(
             persistent = PersistentSubscriptions(opened, feed)
             projections = Projections(opened, start_system=system_projections)
             member = Member(advertise or advertised(host), bound)
-            services = _services(opened, feed, persistent, projections, member)
+            calls = Calls()
+            services = _services(calls, opened, feed, persistent, projections, member=member)
             server.add_generic_rpc_handlers(
                 tuple(grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items())
             )
@@ -85,14 +82,23 @@ async def node(
             finally:
                 await projections.close()
                 await persistent.close()  # its consumers are told before the connections go
-                await server.stop(STOP_GRACE)
+                stopping = asyncio.create_task(server.stop(STOP_GRACE))
+                await asyncio.wait([stopping], timeout=ANSWERS_WITHIN)
+                calls.end()
+                await stopping
         finally:
             feed.close()
             await asyncio.to_thread(opened.close)
 
 
 def _services(
-    opened: Log, feed: Feed, persistent: PersistentSubscriptions, projections: Projections, member: Member
+    calls: Calls,
+    opened: Log,
+    feed: Feed,
+    persistent: PersistentSubscriptions,
+    projections: Projections,
+    *,
+    member: Member,
 ) -> dict[str, dict[str, Any]]:
     writing, reading, batches = Writing(opened), Reading(opened, feed), Batches(opened)
 
@@ -103,118 +109,45 @@ def _services(
         return supported_methods({name: list(methods) for name, methods in services.items()})
 
     operations = Operations(opened, persistent)
+    one, many = calls.one_to_one, calls.one_to_many
     s, p, j = streams_pb2, persistent_pb2, projections_pb2
     services: dict[str, dict[str, Any]] = {
         "event_store.client.streams.Streams": {
-            "Read": grpc.unary_stream_rpc_method_handler(_stream(reading.read), _reading(s.ReadReq)),
-            "Append": grpc.stream_unary_rpc_method_handler(_unary(writing.append), _reading(s.AppendReq), _encode),
-            "BatchAppend": grpc.stream_stream_rpc_method_handler(_stream(batches.append), _reading(s.BatchAppendReq)),
-            "Delete": grpc.unary_unary_rpc_method_handler(_unary(writing.delete), _reading(s.DeleteReq), _encode),
-            "Tombstone": grpc.unary_unary_rpc_method_handler(
-                _unary(writing.tombstone), _reading(s.TombstoneReq), _encode
-            ),
+            "Read": many(reading.read, s.ReadReq),
+            "Append": calls.many_to_one(writing.append, s.AppendReq),
+            "BatchAppend": calls.many_to_many(batches.append, s.BatchAppendReq),
+            "Delete": one(writing.delete, s.DeleteReq),
+            "Tombstone": one(writing.tombstone, s.TombstoneReq),
         },
         "event_store.client.persistent_subscriptions.PersistentSubscriptions": {
-            "Create": _one(persistent.create, p.CreateReq),
-            "Update": _one(persistent.update, p.UpdateReq),
-            "Delete": _one(persistent.delete, p.DeleteReq),
-            "Read": grpc.stream_stream_rpc_method_handler(_stream(persistent.read), _reading(p.ReadReq)),
-            "GetInfo": _one(persistent.get_info, p.GetInfoReq),
-            "ReplayParked": _one(persistent.replay_parked, p.ReplayParkedReq),
-            "List": _one(persistent.list, p.ListReq),
-            "RestartSubsystem": _one(persistent.restart, shared_pb2.Empty),
+            "Create": one(persistent.create, p.CreateReq),
+            "Update": one(persistent.update, p.UpdateReq),
+            "Delete": one(persistent.delete, p.DeleteReq),
+            "Read": calls.many_to_many(persistent.read, p.ReadReq),
+            "GetInfo": one(persistent.get_info, p.GetInfoReq),
+            "ReplayParked": one(persistent.replay_parked, p.ReplayParkedReq),
+            "List": one(persistent.list, p.ListReq),
+            "RestartSubsystem": one(persistent.restart, shared_pb2.Empty),
         },
         "event_store.client.projections.Projections": {
-            "Create": _one(projections.create, j.CreateReq),
-            "Update": _one(projections.update, j.UpdateReq),
-            "Delete": _one(projections.delete, j.DeleteReq),
-            "Statistics": grpc.unary_stream_rpc_method_handler(
-                _stream(projections.statistics), _reading(j.StatisticsReq)
-            ),
-            "Disable": _one(projections.disable, j.DisableReq),
-            "Enable": _one(projections.enable, j.EnableReq),
-            "Reset": _one(projections.reset, j.ResetReq),
-            "State": _one(projections.state, j.StateReq),
-            "Result": _one(projections.result, j.ResultReq),
-            "RestartSubsystem": _one(projections.restart, shared_pb2.Empty),
+            "Create": one(projections.create, j.CreateReq),
+            "Update": one(projections.update, j.UpdateReq),
+            "Delete": one(projections.delete, j.DeleteReq),
+            "Statistics": many(projections.statistics, j.StatisticsReq),
+            "Disable": one(projections.disable, j.DisableReq),
+            "Enable": one(projections.enable, j.EnableReq),
+            "Reset": one(projections.reset, j.ResetReq),
+            "State": one(projections.state, j.StateReq),
+            "Result": one(projections.result, j.ResultReq),
+            "RestartSubsystem": one(projections.restart, shared_pb2.Empty),
         },
         "event_store.client.operations.Operations": {
-            name: grpc.unary_unary_rpc_method_handler(_unary(handler), None, _encode)
-            for name, handler in operations.handlers().items()
+            name: one(handler) for name, handler in operations.handlers().items()
         },
-        "event_store.client.monitoring.Monitoring": {
-            "Stats": grpc.unary_stream_rpc_method_handler(_stream(operations.stats)),
-        },
-        "event_store.client.gossip.Gossip": {
-            "Read": grpc.unary_unary_rpc_method_handler(_unary(read_gossip), _reading(shared_pb2.Empty), _encode),
-        },
+        "event_store.client.monitoring.Monitoring": {"Stats": many(operations.stats)},
+        "event_store.client.gossip.Gossip": {"Read": one(read_gossip, shared_pb2.Empty)},
         "event_store.client.server_features.ServerFeatures": {
-            "GetSupportedMethods": grpc.unary_unary_rpc_method_handler(
-                _unary(get_supported_methods), _reading(shared_pb2.Empty)
-            ),
+            "GetSupportedMethods": one(get_supported_methods, shared_pb2.Empty),
         },
     }
     return services
-
-
-class _Garbled:
-    """Stands for a message that cannot be decoded: whoever looks into it fails as the protocol says."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise HandlerError("a message that cannot be decoded")
-
-
-def _reading(kind: Any) -> Callable[[bytes], Any]:
-    def read(raw: bytes) -> Any:
-        try:
-            return kind.FromString(raw)
-        except DecodeError:  # if this left here, the client would be told the name of a Python class
-            return _Garbled()
-
-    return read
-
-
-def _one(handler: Callable[[Any, Any], Awaitable[Any]], request: Any) -> Any:
-    return grpc.unary_unary_rpc_method_handler(_unary(handler), _reading(request), _encode)
-
-
-def _encode(message: Any) -> bytes:
-    return bytes(message.SerializeToString())
-
-
-def _unary(handler: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def call(request: Any, context: Any) -> Any:
-        try:
-            return await handler(request, context)
-        except Exception as error:  # noqa: BLE001  # every failure leaves as the protocol's
-            await _abort(context, error)
-
-    return call
-
-
-def _stream(handler: Callable[[Any, Any], AsyncGenerator[Any, None]]) -> Callable[[Any, Any], AsyncIterator[Any]]:
-    async def call(request: Any, context: Any) -> AsyncIterator[Any]:
-        try:
-            async with aclosing(handler(request, context)) as messages:  # what the handler holds, it lets go at once
-                async for message in messages:
-                    yield message
-        except Exception as error:  # noqa: BLE001  # every failure leaves as the protocol's
-            await _abort(context, error)
-
-    return call
-
-
-async def _abort(context: Any, error: Exception) -> None:
-    match error:
-        case grpc.aio.AbortError():
-            raise error
-        case RefusalError():
-            await context.abort(error.code, error.detail, error.trailers)
-        case DamagedRecordError():
-            log.error("%s", error)
-            await context.abort(grpc.StatusCode.DATA_LOSS, str(error))
-        case HandlerError() | UnicodeDecodeError() | DecodeError():
-            await context.abort(grpc.StatusCode.UNKNOWN, THROWN)
-        case _:
-            log.error("unexpected", exc_info=error)
-            await context.abort(grpc.StatusCode.UNKNOWN, THROWN)

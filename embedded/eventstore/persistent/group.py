@@ -9,6 +9,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 import grpc
@@ -104,6 +105,7 @@ class Group:
         self._log = log
         self._wanted = config.wanted()
         self._next = config.first if checkpoint is None else checkpoint + 1
+        self._has_looked = checkpoint is not None
         self.consumers: list[Consumer] = []
         self.retry: list[Item] = []
         self.buffer: deque[Item] = deque()
@@ -119,9 +121,9 @@ class Group:
         self._task = asyncio.create_task(self._run())
 
     @property
-    def known(self) -> int:
-        """The last place in the source that was looked at."""
-        return self._next - 1
+    def known(self) -> int | None:
+        """The last place in the source that was looked at; None if none was."""
+        return self._next - 1 if self._has_looked else None
 
     @property
     def replayed_from(self) -> int | None:
@@ -231,7 +233,7 @@ class Group:
         if item.target is None:
             self._done(item)  # a link to nothing: there is nothing to come back to
             return
-        about = {"added": time.time(), "reason": reason, "subscriptionEventNumber": item.order}
+        about = {"added": datetime.now(UTC).isoformat(), "reason": reason, "subscriptionEventNumber": item.order}
         event = system_event(LINK, None)._replace(
             is_json=False,
             data=f"{item.target.revision}@{item.target.stream}".encode(),
@@ -375,11 +377,11 @@ class Group:
                 limits = self._log.limits(config.source)
                 low, oldest = limits.visible(newest.revision if newest else -1)
                 self.buffer += [self._item(e) for e in page if e.revision >= low and e.created >= oldest]
-                self._next = page[-1].revision + 1
+                self._next, self._has_looked = page[-1].revision + 1, True
                 return True
         for entry in page:
             item = self._item(entry) if self._wanted(entry) else None
-            self._next = config.order(entry) + 1  # only now: if that fails, the entry has not been passed
+            self._next, self._has_looked = config.order(entry) + 1, True  # if that fails, it has not been passed
             if item is not None:
                 self.buffer.append(item)
             else:

@@ -225,7 +225,7 @@ def _info(group: Group) -> Any:
         total_items=group.total,
         count_since_last_measurement=group.per_second,
         last_checkpointed_event_position="" if group.checkpoint is None else c.place(group.checkpoint),
-        last_known_event_position="" if group.known < 0 else c.place(group.known),
+        last_known_event_position="" if group.known is None else c.place(group.known),
         resolve_link_tos=c.resolve_links,
         start_from=c.place(c.start),
         message_timeout_milliseconds=c.message_timeout_ms,

@@ -37,6 +37,7 @@ class Place:
     at: int = 0
     added: int = 0
     enabled: bool = False
+    aborted: bool = False
     deleted: bool = False
 
 

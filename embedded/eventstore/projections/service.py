@@ -33,11 +33,12 @@ class Query:
     emit_enabled: bool = False
     track_emitted_streams: bool = False
     enabled: bool = True
+    aborted: bool = False
     version: int = 0
 
     @property
     def status(self) -> str:
-        return "Faulted" if self.enabled else "Stopped"
+        return "Faulted" if self.enabled else _stopped(aborted=self.aborted)
 
     @property
     def reason(self) -> str:
@@ -126,11 +127,12 @@ class Projections:
         return pb.DeleteResp()
 
     async def enable(self, request: Any, _: Any) -> Any:
-        await self._whole(self._switch(request.options.name, on=True))
+        await self._whole(self._switch(request.options.name, on=True, aborted=False))
         return pb.EnableResp()
 
     async def disable(self, request: Any, _: Any) -> Any:
-        await self._whole(self._switch(request.options.name, on=False))
+        aborted = not request.options.write_checkpoint
+        await self._whole(self._switch(request.options.name, on=False, aborted=aborted))
         return pb.DisableResp()
 
     async def reset(self, request: Any, _: Any) -> Any:
@@ -203,14 +205,14 @@ class Projections:
         await write(self._log, lambda writer: writer.keep(QUERY_KIND, query.name, json.dumps(asdict(query))))
         self._queries[query.name] = query
 
-    async def _switch(self, name: str, *, on: bool) -> None:
+    async def _switch(self, name: str, *, on: bool, aborted: bool) -> None:
         found = self._find(name)
         if isinstance(found, Query):
-            await self._keep(replace(found, enabled=on))
+            await self._keep(replace(found, enabled=on, aborted=aborted))
             return
         if not on:
             await found.stop()
-        await found.keep(enabled=on)
+        await found.keep(enabled=on, aborted=aborted)
         if on:
             found.start()
 
@@ -240,8 +242,12 @@ def _details(projection: Running | Query) -> Any:
     if projection.is_running:
         details.status = "Running"
     else:
-        details.status = "Faulted" if projection.error else "Stopped"
+        details.status = "Faulted" if projection.error else _stopped(aborted=projection.place.aborted)
     return details
+
+
+def _stopped(*, aborted: bool) -> str:
+    return "Aborted/Stopped" if aborted else "Stopped"
 
 
 def _unexpected(received: str) -> RefusalError:

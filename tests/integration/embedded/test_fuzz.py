@@ -10,7 +10,8 @@ from esdbclient.protos.Grpc import persistent_pb2, projections_pb2, shared_pb2, 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embedded.eventstore.node import THROWN, node
+from embedded.eventstore.calls import THROWN
+from embedded.eventstore.node import node
 
 PREFIX = "/event_store.client."
 METHODS = {

@@ -1,9 +1,11 @@
 """Persistent subscriptions as the unmodified esdbclient sees them."""
 
 import asyncio
+import json
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,10 @@ async def test_a_skipped_event_is_gone_and_a_parked_one_is_counted(client: Clien
     await eventually(lambda: info(client, "g", stream), lambda i: i.total_in_flight_messages == 0)
     await take(client, "g", stream, 1, how="park")
     await eventually(lambda: info(client, "g", stream), lambda i: i.parked_message_count == 1)
+    [parked] = await client.get_stream(f"$persistentsubscription-{stream}::g-parked")
+    about = json.loads(parked.metadata)
+    assert about["subscriptionEventNumber"] == 1
+    assert datetime.fromisoformat(about["added"]) <= datetime.now(UTC)
 
 
 async def test_an_event_nobody_answers_for_comes_again(client: Client) -> None:
@@ -182,6 +188,7 @@ async def test_a_subscription_from_the_end_begins_with_what_comes(client: Client
     stream = name()
     await append(client, stream, "A")
     await client.create_subscription_to_stream("g", stream, from_end=True)
+    assert (await info(client, "g", stream)).last_known_event_position == "", "it has not looked at any"
     await append(client, stream, "B")
     assert await take(client, "g", stream, 1) == ["B"]
     assert (await info(client, "g", stream)).start_from == "-1"

@@ -5,7 +5,9 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 from esdbclient import NewEvent, RecordedEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
@@ -16,6 +18,7 @@ from esdbclient.exceptions import (
     NotFound,
     OperationFailed,
 )
+from esdbclient.protos.Grpc import projections_pb2
 
 from embedded.stack import embedded_eventstore
 from tests.support.eventually import eventually
@@ -232,6 +235,35 @@ async def test_a_query_is_kept_and_managed_and_honestly_not_run(client: Client) 
     await client.delete_projection(name=name)
     with pytest.raises(NotFound):
         await client.delete_projection(name=name)
+
+
+async def abort(node: Running, name: str) -> None:
+    """As the Node clients do; esdbclient cannot."""
+    async with grpc.aio.insecure_channel(node.ready["address"]) as channel:
+        rpc: Any = channel.unary_unary(
+            "/event_store.client.projections.Projections/Disable",
+            projections_pb2.DisableReq.SerializeToString,
+            projections_pb2.DisableResp.FromString,
+        )
+        options = projections_pb2.DisableReq.Options(name=name, write_checkpoint=False)
+        await rpc(projections_pb2.DisableReq(options=options))
+
+
+@pytest.mark.parametrize("of_the_system", [True, False])
+async def test_one_that_was_aborted_says_so_until_it_goes_on(
+    client: Client, node: Running, of_the_system: bool
+) -> None:
+    name = "$by_event_type" if of_the_system else unique()
+    if not of_the_system:
+        await client.create_projection(name=name, query=QUERY)
+    before = (await client.get_projection_statistics(name=name)).status
+    await abort(node, name)
+    assert (await client.get_projection_statistics(name=name)).status == "Aborted/Stopped"
+    await client.enable_projection(name=name)
+    assert (await client.get_projection_statistics(name=name)).status == before
+    await client.disable_projection(name=name)
+    assert (await client.get_projection_statistics(name=name)).status == "Stopped"
+    await client.enable_projection(name=name)
 
 
 async def test_what_is_unknown_or_contradictory_is_refused(client: Client) -> None:

@@ -1,0 +1,144 @@
+"""How a call meets its handler: what is read before it, what ends it, and how its failure is told."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from embedded.eventstore.errors import DamagedRecordError, HandlerError, RefusalError
+
+log = logging.getLogger(__name__)
+
+NO_TIME = 0.002  # seconds; who leaves less for an answer will not see it
+THROWN = "Exception was thrown by handler."
+STOPPING = "The node stops."
+
+Answering = Callable[[Any, Any], Awaitable[Any]]
+Streaming = Callable[[Any, Any], AsyncGenerator[Any, None]]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class Calls:
+    """Makes handlers of RPCs, and knows which of their calls are open."""
+
+    def __init__(self) -> None:
+        self._open: set[asyncio.Task[Any]] = set()
+        self._ending = False
+
+    def end(self) -> None:
+        """End those that answer with many messages, as a real node does when it stops: CANCELLED."""
+        self._ending = True
+        for task in tuple(self._open):
+            task.cancel()
+
+    # One request is read to its end before the handler gets it: were the call answered before the client has closed
+    # its side, it would be reset, and a client that closes it in a frame of its own could take that for a failure.
+
+    def one_to_one(self, handler: Answering, request: Any = None) -> Handler:
+        """`request` is the class of the message; without it the handler gets bytes."""
+
+        async def call(requests: AsyncIterator[Any], context: Any) -> Any:
+            return await handler(await _only(requests), context)
+
+        return self.many_to_one(call, request)
+
+    def one_to_many(self, handler: Streaming, request: Any = None) -> Handler:
+        async def call(requests: AsyncIterator[Any], context: Any) -> AsyncGenerator[Any, None]:
+            async with aclosing(handler(await _only(requests), context)) as messages:
+                async for message in messages:
+                    yield message
+
+        return self.many_to_many(call, request)
+
+    def many_to_one(self, handler: Answering, request: Any = None) -> Handler:
+        async def call(requests: AsyncIterator[Any], context: Any) -> Any:
+            try:
+                await _leave_no_time_to(context)
+                return await handler(requests, context)
+            except Exception as error:  # noqa: BLE001  # every failure leaves as the protocol's
+                await _abort(context, error)
+
+        return grpc.stream_unary_rpc_method_handler(call, _reading(request), _encode)
+
+    def many_to_many(self, handler: Streaming, request: Any = None) -> Handler:
+        async def call(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+            try:
+                with self._while_open():
+                    await _leave_no_time_to(context)
+                    async with aclosing(handler(requests, context)) as messages:  # what it holds, it lets go at once
+                        async for message in messages:
+                            yield message
+            except Exception as error:  # noqa: BLE001  # every failure leaves as the protocol's
+                await _abort(context, error)
+
+        return grpc.stream_stream_rpc_method_handler(call, _reading(request), None)
+
+    @contextmanager
+    def _while_open(self) -> Iterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._ending:
+                raise RefusalError(grpc.StatusCode.CANCELLED, STOPPING) from None
+            raise
+        finally:
+            self._open.discard(task)
+
+
+async def _only(requests: AsyncIterator[Any]) -> Any:
+    found = [request async for request in requests]
+    if not found:
+        raise RefusalError(grpc.StatusCode.INTERNAL, "Incomplete message.")
+    return found[0]
+
+
+async def _leave_no_time_to(context: Any) -> None:
+    """A call that leaves no time for an answer is not carried out; its caller's clock ends it meanwhile."""
+    left = context.time_remaining()
+    if left is not None and left < NO_TIME:
+        await asyncio.sleep(1)
+        raise RefusalError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+
+class _Garbled:
+    """Stands for a message that cannot be decoded: whoever looks into it fails as the protocol says."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise HandlerError("a message that cannot be decoded")
+
+
+def _reading(kind: Any) -> Callable[[bytes], Any] | None:
+    def read(raw: bytes) -> Any:
+        try:
+            return kind.FromString(raw)
+        except DecodeError:  # if this left here, the client would be told the name of a Python class
+            return _Garbled()
+
+    return None if kind is None else read
+
+
+def _encode(message: Any) -> bytes:
+    return message if isinstance(message, bytes) else bytes(message.SerializeToString())
+
+
+async def _abort(context: Any, error: Exception) -> None:
+    match error:
+        case grpc.aio.AbortError():
+            raise error
+        case RefusalError():
+            await context.abort(error.code, error.detail, error.trailers)
+        case DamagedRecordError():
+            log.error("%s", error)
+            await context.abort(grpc.StatusCode.DATA_LOSS, str(error))
+        case HandlerError() | UnicodeDecodeError() | DecodeError():
+            await context.abort(grpc.StatusCode.UNKNOWN, THROWN)
+        case _:
+            log.error("unexpected", exc_info=error)
+            await context.abort(grpc.StatusCode.UNKNOWN, THROWN)

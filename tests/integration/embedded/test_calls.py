@@ -1,0 +1,157 @@
+"""A call, whatever it is about: when it is answered, when it is not carried out, and how it ends with the node."""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import grpc
+import pytest
+from esdbclient import EventStoreDBClient, NewEvent, StreamState
+from esdbclient.exceptions import GrpcDeadlineExceeded, NotFound
+from esdbclient.protos.Grpc import gossip_pb2, shared_pb2, streams_pb2
+
+from embedded.eventstore.node import node
+from tests.support.processes import running
+
+STREAMS = "/event_store.client.streams.Streams/"
+WITHIN = 10.0
+SOON = 0.3  # seconds; in which a node that did not wait would have answered
+
+
+def reading(stream: str, *, endlessly: bool = False) -> Any:
+    request = streams_pb2.ReadReq()
+    request.options.stream.stream_identifier.stream_name = stream.encode()
+    request.options.stream.start.SetInParent()
+    request.options.no_filter.SetInParent()
+    request.options.uuid_option.string.SetInParent()
+    if endlessly:
+        request.options.subscription.SetInParent()
+    else:
+        request.options.count = 10
+    return request
+
+
+def appending(stream: str) -> Any:
+    request = streams_pb2.BatchAppendReq(is_final=True)
+    request.correlation_id.string = str(uuid.uuid4())
+    request.options.stream_identifier.stream_name = stream.encode()
+    request.options.any.SetInParent()
+    message = request.proposed_messages.add(data=b"{}")
+    message.id.string = str(uuid.uuid4())
+    message.metadata.update({"type": "Happened", "content-type": "application/json"})
+    return request
+
+
+def opened(channel: grpc.aio.Channel, method: str, response: Any) -> Any:
+    """A call that is left open on the client's side, whatever the method takes."""
+    rpc: Any = channel.stream_stream(method, lambda message: message.SerializeToString(), response.FromString)
+    return rpc(timeout=WITHIN)
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "response"),
+    [
+        (STREAMS + "Read", reading("s-1"), streams_pb2.ReadResp),
+        ("/event_store.client.gossip.Gossip/Read", shared_pb2.Empty(), gossip_pb2.ClusterInfo),
+    ],
+    ids=["one answer of many", "one answer"],
+)
+async def test_one_request_is_answered_when_the_client_has_closed_its_side(
+    own_channel: grpc.aio.Channel, method: str, request_: Any, response: Any
+) -> None:
+    call = opened(own_channel, method, response)
+    await call.write(request_)
+    answer = asyncio.create_task(call.read())
+    await asyncio.wait([answer], timeout=SOON)
+    assert not answer.done(), "a client whose own end comes later could take this for a failure"
+    await call.done_writing()
+    assert isinstance(await answer, response)
+
+
+async def test_a_call_without_its_request_is_refused(own_channel: grpc.aio.Channel) -> None:
+    call = opened(own_channel, STREAMS + "Read", streams_pb2.ReadResp)
+    await call.done_writing()
+    assert await call.code() is grpc.StatusCode.INTERNAL
+    assert await call.details() == "Incomplete message."
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[EventStoreDBClient]:
+    with running("embedded", "eventstore", "--port", "0", "--memory") as store:
+        client = EventStoreDBClient(store.ready["uri"])
+        yield client
+        client.close()
+
+
+def event() -> NewEvent:
+    return NewEvent(type="Happened", data=b"{}")
+
+
+Act = Callable[[EventStoreDBClient, str], object]
+NO_TIME_FOR: dict[str, Act] = {
+    "an append": lambda c, s: c.append_to_stream(s, current_version=StreamState.ANY, events=event(), timeout=0),
+    "an append of many": lambda c, s: c.append_to_stream(
+        s, current_version=StreamState.ANY, events=[event(), event()], timeout=0
+    ),
+    "a deletion": lambda c, s: c.delete_stream(s, current_version=StreamState.ANY, timeout=0),
+    "a tombstone": lambda c, s: c.tombstone_stream(s, current_version=StreamState.ANY, timeout=0),
+    "a read": lambda c, s: c.get_stream(s, timeout=0),
+    "a subscription": lambda c, s: next(iter(c.subscribe_to_stream(s, timeout=0))),
+    "a group": lambda c, s: c.create_subscription_to_stream(s, s, timeout=0),
+}
+
+
+@pytest.mark.parametrize("act", NO_TIME_FOR.values(), ids=NO_TIME_FOR)
+def test_a_call_that_leaves_no_time_for_an_answer_is_not_carried_out(client: EventStoreDBClient, act: Act) -> None:
+    stream = f"s-{uuid.uuid4().hex}"
+    client.append_to_stream(stream, current_version=StreamState.NO_STREAM, events=event())
+    with pytest.raises(GrpcDeadlineExceeded):
+        act(client, stream)
+    assert len(client.get_stream(stream)) == 1
+    with pytest.raises(NotFound):
+        client.get_subscription_info(stream, stream)
+
+
+async def to_the_end(call: Any) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "response", "goes_on"),
+    [
+        ("Read", reading("s-1", endlessly=True), streams_pb2.ReadResp, False),
+        ("BatchAppend", appending("s-1"), streams_pb2.BatchAppendResp, True),
+    ],
+    ids=["a subscription", "a call for batches"],
+)
+async def test_what_would_go_on_is_cancelled_when_the_node_stops(
+    method: str, request_: Any, response: Any, goes_on: bool
+) -> None:
+    async with AsyncExitStack() as client_side, AsyncExitStack() as node_side:
+        address = await node_side.enter_async_context(node(None))
+        channel = await client_side.enter_async_context(grpc.aio.insecure_channel(address))
+        call = opened(channel, STREAMS + method, response)
+        await call.write(request_)
+        if not goes_on:
+            await call.done_writing()
+        assert isinstance(await call.read(), response)
+        await node_side.aclose()
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await to_the_end(call)
+        assert (ended.value.code(), ended.value.details()) == (grpc.StatusCode.CANCELLED, "The node stops.")
+
+
+async def test_a_name_in_an_error_is_told_as_it_is_if_it_can_be_printed(own_channel: grpc.aio.Channel) -> None:
+    rpc: Any = own_channel.unary_unary(
+        STREAMS + "Tombstone", streams_pb2.TombstoneReq.SerializeToString, streams_pb2.TombstoneResp.FromString
+    )
+    request = streams_pb2.TombstoneReq()
+    request.options.stream_identifier.stream_name = b"100% of-1"
+    request.options.any.SetInParent()
+    await rpc(request)
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await rpc(request)
+    assert ("stream-name", "100% of-1") in tuple(failed.value.trailing_metadata())
