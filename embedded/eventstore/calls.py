@@ -14,11 +14,13 @@ from embedded.eventstore.errors import DamagedRecordError, HandlerError, Refusal
 log = logging.getLogger(__name__)
 
 NO_TIME = 0.002  # seconds; who leaves less for an answer will not see it
+OVER_WITHIN = 1.0  # seconds, until a call without time is refused if its deadline has not ended it
 THROWN = "Exception was thrown by handler."
 STOPPING = "The node stops."
 
 Answering = Callable[[Any, Any], Awaitable[Any]]
 Streaming = Callable[[Any, Any], AsyncGenerator[Any, None]]
+Taking = Callable[[AsyncIterator[Any]], Awaitable[Any]]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
@@ -35,41 +37,37 @@ class Calls:
         for task in tuple(self._open):
             task.cancel()
 
-    # One request is read to its end before the handler gets it: were the call answered before the client has closed
-    # its side, it would be reset, and a client that closes it in a frame of its own could take that for a failure.
+    # A handler gets one request, or all as they come. `request` is their class; without it they are bytes.
 
     def one_to_one(self, handler: Answering, request: Any = None) -> Handler:
-        """`request` is the class of the message; without it the handler gets bytes."""
-
-        async def call(requests: AsyncIterator[Any], context: Any) -> Any:
-            return await handler(await _only(requests), context)
-
-        return self.many_to_one(call, request)
-
-    def one_to_many(self, handler: Streaming, request: Any = None) -> Handler:
-        async def call(requests: AsyncIterator[Any], context: Any) -> AsyncGenerator[Any, None]:
-            async with aclosing(handler(await _only(requests), context)) as messages:
-                async for message in messages:
-                    yield message
-
-        return self.many_to_many(call, request)
+        return self._answering(handler, request, _only)
 
     def many_to_one(self, handler: Answering, request: Any = None) -> Handler:
+        return self._answering(handler, request, _every)
+
+    def one_to_many(self, handler: Streaming, request: Any = None) -> Handler:
+        return self._streaming(handler, request, _only)
+
+    def many_to_many(self, handler: Streaming, request: Any = None) -> Handler:
+        return self._streaming(handler, request, _every)
+
+    def _answering(self, handler: Answering, request: Any, take: Taking) -> Handler:
         async def call(requests: AsyncIterator[Any], context: Any) -> Any:
             try:
-                await _leave_no_time_to(context)
-                return await handler(requests, context)
+                await _refuse_without_time(context)
+                return await handler(await take(requests), context)
             except Exception as error:  # noqa: BLE001  # every failure leaves as the protocol's
                 await _abort(context, error)
 
         return grpc.stream_unary_rpc_method_handler(call, _reading(request), _encode)
 
-    def many_to_many(self, handler: Streaming, request: Any = None) -> Handler:
+    def _streaming(self, handler: Streaming, request: Any, take: Taking) -> Handler:
         async def call(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
             try:
                 with self._while_open():
-                    await _leave_no_time_to(context)
-                    async with aclosing(handler(requests, context)) as messages:  # what it holds, it lets go at once
+                    await _refuse_without_time(context)
+                    # what the handler holds, it lets go at once
+                    async with aclosing(handler(await take(requests), context)) as messages:
                         async for message in messages:
                             yield message
             except Exception as error:  # noqa: BLE001  # every failure leaves as the protocol's
@@ -92,18 +90,32 @@ class Calls:
             self._open.discard(task)
 
 
+async def _every(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    return requests
+
+
 async def _only(requests: AsyncIterator[Any]) -> Any:
-    found = [request async for request in requests]
-    if not found:
+    """The one request, once the client has closed its side.
+
+    Were the call answered before, it would be reset, and a client that closes it in a frame of its own could take that
+    for a failure. More than one is passed over.
+    """
+    first = await anext(requests, None)
+    if first is None:
         raise RefusalError(grpc.StatusCode.INTERNAL, "Incomplete message.")
-    return found[0]
+    async for _ in requests:
+        pass
+    return first
 
 
-async def _leave_no_time_to(context: Any) -> None:
-    """A call that leaves no time for an answer is not carried out; its caller's clock ends it meanwhile."""
+async def _refuse_without_time(context: Any) -> None:
+    """A call that leaves no time for an answer is not carried out.
+
+    Its caller's clock ends it meanwhile, as every caller expects; an answer at once would race with that.
+    """
     left = context.time_remaining()
     if left is not None and left < NO_TIME:
-        await asyncio.sleep(1)
+        await asyncio.sleep(OVER_WITHIN)
         raise RefusalError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
 

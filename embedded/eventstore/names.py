@@ -69,6 +69,11 @@ class Names:
         if expected:
             raise DamagedRecordError(f"stream {expected} has lost its name")
 
+    @property
+    def last(self) -> int:
+        """The number of the newest stream; they have none missing."""
+        return self._indexed + len(self._newest)
+
     def find(self, connection: sqlite3.Connection, name: str) -> int | None:
         """The number of a stream."""
         number = self._newest.get(name)  # first: what leaves it is in the file by then

@@ -82,7 +82,6 @@ class Writer:
         self._rows: list[tuple[object, ...]] = []  # of `events`, not yet in the database
         self._stream_rows: list[StreamRow] = []  # of `streams`, the same
         self._new_streams: list[StreamRow] = []  # of this transaction
-        self._next_stream = self._count_streams()
         self.names = Names(connection)
 
     def begin(self) -> None:
@@ -125,7 +124,6 @@ class Writer:
         self._new, self._rows, self._stream_rows, self._new_streams = [], [], [], []
         self._heads.clear()
         self._known = 0
-        self._next_stream = self._count_streams()
 
     # -------------------------------------------------------------- the rules
 
@@ -277,15 +275,10 @@ class Writer:
         return self._head(stream).tombstoned
 
     def _new_stream(self, stream: str) -> int:
-        number = self._next_stream
-        self._next_stream += 1
-        row = StreamRow.of(number, stream)
+        row = StreamRow.of(self.names.last + len(self._new_streams) + 1, stream)
         self._stream_rows.append(row)
         self._new_streams.append(row)
-        return number
-
-    def _count_streams(self) -> int:
-        return int(self._db.execute("SELECT coalesce(max(id), 0) + 1 FROM streams").fetchone()[0])
+        return row.number
 
     def _add_rows(self, stream_id: int, entries: Sequence[Entry]) -> None:
         self._rows += [

@@ -7,8 +7,8 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,15 +108,6 @@ def up_to(whole: Contents, count: int) -> Contents:
     return Contents(everything, streams, {name: found[-1] if found else None for name, found in streams.items()})
 
 
-@contextmanager
-def opened(directory: Path) -> Iterator[Log]:
-    log = Log(directory)
-    try:
-        yield log
-    finally:
-        log.close()
-
-
 def damage(directory: Path, file: str, chances: range, tmp_path: Path, whole: Contents) -> Counter[str]:
     """What became of the log after each of many damages to one of its files."""
     found: Counter[str] = Counter()
@@ -127,7 +118,7 @@ def damage(directory: Path, file: str, chances: range, tmp_path: Path, whole: Co
         [kind] = chance.choices(list(KINDS), list(KINDS.values()))
         (copy / file).write_bytes(kind(chance, bytearray((copy / file).read_bytes())))
         try:
-            with opened(copy) as log:
+            with closing(Log(copy)) as log:
                 answered = all_of(log)
         except LogError:
             found["refused at the start"] += 1
@@ -145,7 +136,7 @@ def damage(directory: Path, file: str, chances: range, tmp_path: Path, whole: Co
 
 def of_the_file(tmp_path: Path, chances: range) -> Counter[str]:
     chance = random.Random(0)
-    with opened(tmp_path / "log") as log:
+    with closing(Log(tmp_path / "log")) as log:
         fill(log, chance)
         whole = all_of(log)
     return damage(tmp_path / "log", "events.db", chances, tmp_path, whole)
@@ -153,7 +144,7 @@ def of_the_file(tmp_path: Path, chances: range) -> Counter[str]:
 
 def of_the_log_beside_it(tmp_path: Path, chances: range) -> Counter[str]:
     chance = random.Random(0)
-    with opened(tmp_path / "log") as log:
+    with closing(Log(tmp_path / "log")) as log:
         fill(log, chance)
         whole = all_of(log)
         shutil.copytree(tmp_path / "log", tmp_path / "killed")  # as a kill would leave it
@@ -190,7 +181,7 @@ def lose_a_stream(file: Path) -> None:
 
 
 def test_a_stream_that_an_index_has_lost_is_not_taken_for_one_that_never_was(tmp_path: Path) -> None:
-    with opened(tmp_path) as log:
+    with closing(Log(tmp_path)) as log:
         fill(log, random.Random(0))
     lose_a_stream(tmp_path / "events.db")
     with pytest.raises(LogError, match="damaged"):
@@ -206,7 +197,7 @@ def look_for(log: Log, seconds: float) -> None:
 
 
 def test_damage_that_is_found_while_the_log_is_used_ends_its_use(tmp_path: Path) -> None:
-    with opened(tmp_path) as log:
+    with closing(Log(tmp_path)) as log:
         fill(log, random.Random(0))
     lose_a_stream(tmp_path / "events.db")
     with pytest.raises((DamagedRecordError, LogError), match="damaged"):

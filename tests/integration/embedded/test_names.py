@@ -4,8 +4,8 @@ import queue
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,13 +22,16 @@ FEW = 10  # names that are indexed together where a test says so
 PATIENCE = 30  # seconds
 
 
-class Calls:
+class Followed:
     """A log that is read on the thread of the test, while its committer goes on."""
 
     def __init__(self, directory: Path) -> None:
         self._calls: queue.Queue[Callable[[], object]] = queue.Queue()
         self.log = Log(directory, deliver=lambda call, *rest: self._calls.put(lambda: call(*rest)))
         self.outcomes: dict[str, Outcome] = {}
+
+    def close(self) -> None:
+        self.log.close()
 
     def submit(self, stream: str, *, type_: str = "Happened", content: object = None) -> None:
         event = system_event(type_, content or {})
@@ -55,15 +58,6 @@ class Calls:
         return found is not None and found.stream == stream
 
 
-@contextmanager
-def opened(directory: Path) -> Iterator[Calls]:
-    calls = Calls(directory)
-    try:
-        yield calls
-    finally:
-        calls.log.close()
-
-
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "INDEXED_TOGETHER", FEW)
@@ -85,29 +79,29 @@ def change(directory: Path, statement: str) -> None:
 
 def test_all_are_found_before_and_after_they_are_indexed_and_after_a_kill(tmp_path: Path) -> None:
     streams = some(INDEXED_TOGETHER + 1_000)
-    with opened(tmp_path / "log") as calls:
-        calls.append(*streams)
+    with closing(Followed(tmp_path / "log")) as followed:
+        followed.append(*streams)
         assert INDEXED_TOGETHER <= number_indexed(tmp_path / "log") < len(streams), "some are indexed, others are not"
-        assert all(calls.has(stream) for stream in streams)
-        assert not any(calls.has(stream) for stream in some(10))
+        assert all(followed.has(stream) for stream in streams)
+        assert not any(followed.has(stream) for stream in some(10))
         shutil.copytree(tmp_path / "log", tmp_path / "killed")
-    with opened(tmp_path / "killed") as calls:
-        assert all(calls.has(stream) for stream in streams)
-        assert calls.append(*streams) == [WrongVersion(0)] * len(streams), "none is taken for a new one"
-        [outcome] = calls.append(*some(1))
+    with closing(Followed(tmp_path / "killed")) as followed:
+        assert all(followed.has(stream) for stream in streams)
+        assert followed.append(*streams) == [WrongVersion(0)] * len(streams), "none is taken for a new one"
+        [outcome] = followed.append(*some(1))
         assert isinstance(outcome, Written)
 
 
 def test_they_are_found_while_they_move_into_the_index(tmp_path: Path, few: None) -> None:
     known, new = some(FEW - 1), some(100 * FEW)
-    with opened(tmp_path) as calls:
-        calls.append(*known)
+    with closing(Followed(tmp_path)) as followed:
+        followed.append(*known)
         for stream in new:
-            calls.submit(stream)
-        while len(calls.outcomes) < len(known) + len(new):
-            calls.go_on()
-            assert all(calls.has(stream) for stream in known)
-        assert all(calls.has(stream) for stream in new)
+            followed.submit(stream)
+        while len(followed.outcomes) < len(known) + len(new):
+            followed.go_on()
+            assert all(followed.has(stream) for stream in known)
+        assert all(followed.has(stream) for stream in new)
 
 
 def test_a_commit_that_fails_while_it_indexes_leaves_them_as_they_were(tmp_path: Path, few: None) -> None:
@@ -149,9 +143,9 @@ def commit(writer: Writer, streams: Sequence[str]) -> None:
     ],
 )
 def test_a_name_that_no_index_vouches_for_is_not_lost_unnoticed(tmp_path: Path, few: None, damage: str) -> None:
-    with opened(tmp_path) as calls:
+    with closing(Followed(tmp_path)) as followed:
         for stream in some(FEW + 4):
-            calls.append(stream)
+            followed.append(stream)
     assert number_indexed(tmp_path) == FEW
     change(tmp_path, damage)
     with pytest.raises(LogError, match="damaged"):
@@ -161,11 +155,11 @@ def test_a_name_that_no_index_vouches_for_is_not_lost_unnoticed(tmp_path: Path, 
 def test_metadata_holds_whether_there_is_little_of_it_or_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "METADATA_STREAMS", 3)
     streams = some(6)
-    with opened(tmp_path) as calls:
-        calls.append(*streams)
+    with closing(Followed(tmp_path)) as followed:
+        followed.append(*streams)
     for count, stream in enumerate(streams[:5]):
-        with opened(tmp_path) as calls:
-            calls.submit(f"$${stream}", type_="$metadata", content={"$maxCount": 7})
-            calls.go_on()
-            limited = [calls.log.limits(each).max_count for each in streams]
+        with closing(Followed(tmp_path)) as followed:
+            followed.submit(f"$${stream}", type_="$metadata", content={"$maxCount": 7})
+            followed.go_on()
+            limited = [followed.log.limits(each).max_count for each in streams]
             assert limited == [7] * (count + 1) + [None] * (5 - count)

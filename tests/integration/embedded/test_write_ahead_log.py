@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from embedded.eventstore.errors import LogError
 from embedded.eventstore.files import back_up, check_log, repair, restore
 from embedded.eventstore.log import Log
 from embedded.eventstore.records import ANY, system_event
-from tests.integration.embedded.test_damage import PAGE, Contents, all_of, fill, opened, up_to, write
+from tests.integration.embedded.test_damage import PAGE, Contents, all_of, fill, up_to, write
 
 FRAME_SIZE = FRAME.size + PAGE
 Change = Callable[[bytearray, int], None]  # of the whole log, at the start of a frame
@@ -25,7 +26,7 @@ Change = Callable[[bytearray, int], None]  # of the whole log, at the start of a
 def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Contents]:
     """A directory as a kill leaves it, and what was acknowledged."""
     directory = tmp_path_factory.mktemp("killed")
-    with opened(directory / "running") as log:
+    with closing(Log(directory / "running")) as log:
         fill(log, random.Random(0))
         whole = all_of(log)
         shutil.copytree(directory / "running", directory / "killed")
@@ -96,7 +97,7 @@ def test_the_loss_can_be_accepted_by_name(killed: Path, whole: Contents, change:
     damaged = (killed / "events.db-wal").read_bytes()
     told = orderstream("repair", "--data", killed)
     assert told.returncode == 0, told.stderr
-    with opened(killed) as log:
+    with closing(Log(killed)) as log:
         found = all_of(log)
         assert 0 < len(found.everything) < len(whole.everything)
         assert found == up_to(whole, len(found.everything))
@@ -112,7 +113,7 @@ def orderstream(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_where_nothing_is_damaged_nothing_is_cut(killed: Path, whole: Contents) -> None:
     with pytest.raises(LogError, match="nothing has to be cut"):
         repair(killed)
-    with opened(killed) as log:
+    with closing(Log(killed)) as log:
         assert all_of(log) == whole
 
 
@@ -121,7 +122,7 @@ def test_a_torn_end_is_no_damage(killed: Path, whole: Contents, cut: int) -> Non
     file = killed / "events.db-wal"
     with file.open("r+b") as torn:
         torn.truncate(file.stat().st_size - cut)
-    with opened(killed) as log:
+    with closing(Log(killed)) as log:
         found = all_of(log)
     assert found == up_to(whole, len(found.everything))
 
@@ -134,7 +135,7 @@ def test_the_last_commit_may_be_torn_anywhere(killed: Path, whole: Contents, cha
     for frame in range(begins, frames):
         copy = shutil.copytree(killed, killed.with_name(f"torn-{frame}"))
         changed(copy, change, frame)
-        with opened(copy) as log:
+        with closing(Log(copy)) as log:
             assert all_of(log) == up_to(whole, len(whole.everything) - 1)
 
 
@@ -144,7 +145,7 @@ def pages_of_the_last_commit(content: bytes) -> int:
 
 
 def test_what_an_earlier_round_left_behind_counts_for_nothing(tmp_path: Path) -> None:
-    with opened(tmp_path / "running") as log:
+    with closing(Log(tmp_path / "running")) as log:
         fill(log, random.Random(0))
         log._writer_connection.execute("PRAGMA wal_checkpoint(RESTART)")
         for number in range(3):
@@ -161,10 +162,10 @@ def test_what_an_earlier_round_left_behind_counts_for_nothing(tmp_path: Path) ->
     ]
     assert 0 < len(present) < (len(content) - HEADER.size) // FRAME_SIZE, "frames of the earlier round are behind"
     torn = shutil.copytree(tmp_path / "killed", tmp_path / "torn")
-    with opened(tmp_path / "killed") as log:
+    with closing(Log(tmp_path / "killed")) as log:
         assert all_of(log) == whole
     changed(torn, a_bit_of_the_page, len(present) - 1)
-    with opened(torn) as log:
+    with closing(Log(torn)) as log:
         assert all_of(log) == up_to(whole, len(whole.everything) - 1)
 
 
