@@ -73,7 +73,8 @@ async def run(size: Size) -> Result:
         with started("eventstore", root / "pipelined") as durable, null_node() as null:
             count = 3 * size.operations
             rates = await interleaved(
-                {"durable": lambda: pipelined(durable, count), "null": lambda: pipelined(null, count)}, size.rounds
+                {"durable": lambda: pipelined(durable, count), "null": lambda: pipelined(null, count)},
+                3 * size.rounds,  # single ones lie far apart
             )
         with started("eventstore", root / "single") as uri:
             alone = await singles(uri, size.operations)

@@ -19,6 +19,7 @@ FILE = "events.db"
 APPLICATION_ID = 0x0E5DB10C
 SCHEMA_VERSION = 3
 CHECKPOINT_AFTER = 6_000  # pages of 4 KiB in the write-ahead log
+CACHE_KIB = 32 * 1024  # of the pages that the writer touches: new names enter the index anywhere
 STATEMENTS = 256  # kept prepared for a connection; the writer has one for each number of rows
 
 _SCHEMA = """
@@ -76,6 +77,7 @@ def open_log(path: Path, synchronous: str) -> sqlite3.Connection:
         check_owner(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_AFTER}")
     except sqlite3.OperationalError as error:
         connection.close()

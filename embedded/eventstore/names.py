@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from embedded.eventstore.errors import DamagedRecordError
 
-INDEXED_TOGETHER = 2_048  # streams
+INDEXED_TOGETHER = 8_192  # streams
 METADATA_STREAMS = 10_000  # if there are no more, those that do not exist need not be looked for
 
 
@@ -96,7 +96,7 @@ class Names:
         if others:
             found.update(
                 connection.execute(
-                    "SELECT name, id FROM streams WHERE indexed = 1 AND name IN (SELECT value FROM json_each(?))",
+                    "SELECT s.name, s.id FROM json_each(?) CROSS JOIN streams s ON s.indexed = 1 AND s.name = value",
                     (json.dumps(others),),
                 )
             )
