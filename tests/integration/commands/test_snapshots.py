@@ -1,6 +1,6 @@
 """Long streams answer from a snapshot, and a snapshot that cannot be trusted changes nothing."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -9,6 +9,7 @@ from esdbclient import RecordedEvent
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from msgspec.structs import replace
 
+from embedded.stack import started
 from protos.common.v1.types_pb2 import Money
 from protos.products.v1 import commands_pb2 as pb
 from server.app import serving
@@ -59,6 +60,13 @@ class Side(NamedTuple):
             return ChangePrice(sku=sku, price=euros(amount), at=NOON)
 
         return await self.handler.handle(PRODUCT, sku, envelope(request_id, payload_hash), command)
+
+
+@pytest.fixture(scope="module")
+def eventstore_uri() -> Iterator[str]:
+    """One of its own: views of other tests, which follow a log from its start, would wait for these long streams."""
+    with started("eventstore") as uri:
+        yield uri
 
 
 @pytest.fixture
