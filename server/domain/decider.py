@@ -1,13 +1,17 @@
 """The shape every aggregate has: where it starts, what it decides, how it evolves."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 S = TypeVar("S")
 C = TypeVar("C")
 E = TypeVar("E")
+
+# `field(metadata=…)` of a command, for the hash by which a repeated step is recognised (server/processes/payload.py)
+FACT: Final[Mapping[str, str]] = {"payload": "never"}  # what a decision looks at, not what is asked for
+ADDED: Final[Mapping[str, str]] = {"payload": "unless default"}  # added by a later release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

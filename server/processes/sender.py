@@ -3,17 +3,16 @@
 A step sent again, by whoever and whenever, is the same request: it has its effect once.
 """
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
 from server.commands.handler import CommandHandler, Envelope
 from server.domain.decider import Decider
-from server.eventstore.codec import EPOCH
 from server.eventstore.receipts import Receipt
+from server.processes.payload import payload_hash
 
 STEPS = UUID("0b5f6b0e-52a5-5b3e-9a5e-3f8f0f3f8a11")
 ACTOR = "process:checkout"
@@ -57,11 +56,9 @@ class Sender:
 
         Raises what `CommandHandler.handle` raises.
         """
-        # the time is not part of what is asked for: a later try asks for the same
-        asked = f"{type(command).__name__} {replace(command, at=EPOCH)!r}"
         envelope = Envelope(
             request_id=derived(self._order_id, decider.stream(aggregate_id), *purpose),
-            payload_hash=hashlib.sha256(asked.encode()).hexdigest(),
+            payload_hash=payload_hash(command),
             expected_revision=None,
             actor=ACTOR,
             correlation_id=self._cause.correlation_id,
