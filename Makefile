@@ -23,7 +23,7 @@ up: $(VENV)/.installed     ## the whole stack in this terminal, until Ctrl-C
 	$(BIN)/orderstream up
 
 test: $(VENV)/.installed   ## everything that fits in a few minutes (WORKERS=auto)
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal --durations=25
 
 test-long: $(VENV)/.installed   ## the long forms of the reliability tests
 	$(BIN)/python -m pytest -m long

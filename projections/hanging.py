@@ -6,11 +6,13 @@ cannot be helped either: then the process is silent, and others take its views o
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 WITHIN = 5.0  # seconds for one handler and one event
+SOON = 1e-6  # seconds; a timer of 0 would never fire
 
 
 class HandlerHangs(Exception):  # it names what happened
@@ -18,16 +20,23 @@ class HandlerHangs(Exception):  # it names what happened
 
 
 def called(handler: Callable[[Any, Any], Any], document: Any, event: Any) -> Any:
-    """What the handler returns. Raises `HandlerHangs` if it does not within a few seconds."""
+    """What the handler returns. Raises `HandlerHangs` if it does not within a few seconds.
+
+    The process has one timer and one handler of its alarm. Both are given back as they were found, the timer with the
+    time that it has left, so that others (a test's own limit) can rely on theirs.
+    """
     if threading.current_thread() is not threading.main_thread():
         return handler(document, event)
-    if signal.getsignal(signal.SIGALRM) is not _interrupt:  # anybody may have taken it back: then it would kill us
-        signal.signal(signal.SIGALRM, _interrupt)
-    signal.setitimer(signal.ITIMER_REAL, WITHIN)
+    taken = signal.signal(signal.SIGALRM, _interrupt)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, WITHIN)
+    started = time.monotonic() if left else 0.0
     try:
         return handler(document, event)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, taken)
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - started), SOON), interval)
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:

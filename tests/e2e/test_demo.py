@@ -10,18 +10,18 @@ ORDERSTREAM = str(Path(sys.executable).with_name("orderstream"))
 
 def test_real_baskets_go_through_and_every_cent_is_found_again() -> None:
     done = subprocess.run(
-        [ORDERSTREAM, "demo", "--orders", "40", "--json"], capture_output=True, text=True, timeout=120, check=False
+        [ORDERSTREAM, "demo", "--orders", "20", "--json"], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert set(report) == {
         "users", "products", "orders", "lines", "commands", "events", "seconds", "processes", "verified", "left_out",
     }  # fmt: skip
-    assert report["orders"] == 40
+    assert report["orders"] == 20
     assert report["verified"]["differences"] == 0
     processes = report["processes"]
-    assert (processes["started"], processes["expired"], processes["stuck"]) == (40, 0, 0)
-    assert processes["confirmed"] + processes["rejected"] == 40
+    assert (processes["started"], processes["expired"], processes["stuck"]) == (20, 0, 0)
+    assert processes["confirmed"] + processes["rejected"] == 20
     # each order has a process, and each product a stock
     assert report["verified"]["streams"] == 2 * report["orders"] + 2 * report["products"] + report["users"]
     assert report["events"] > report["commands"] > report["orders"]
@@ -30,7 +30,7 @@ def test_real_baskets_go_through_and_every_cent_is_found_again() -> None:
 def test_a_second_run_on_the_same_data_changes_nothing(tmp_path: Path) -> None:
     def run() -> dict[str, object]:
         done = subprocess.run(
-            [ORDERSTREAM, "demo", "--orders", "6", "--data", str(tmp_path), "--json"],
+            [ORDERSTREAM, "demo", "--orders", "3", "--data", str(tmp_path), "--json"],
             capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

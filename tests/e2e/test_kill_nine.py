@@ -13,15 +13,14 @@ from client.sdk import OrderstreamClient
 from client.stack import stack
 from tests.support.baskets import rows
 
-KILL_AFTER = (0.2, 0.55)  # share of the orders
 LATEST = 60.0  # seconds
 
 
 class Milestones:
     """An event for each number of orders to be done."""
 
-    def __init__(self, orders: int) -> None:
-        self.reached = {int(share * orders): asyncio.Event() for share in KILL_AFTER}
+    def __init__(self, *numbers: int) -> None:
+        self.reached = {number: asyncio.Event() for number in numbers}
 
     def __call__(self, what: str, done: int, _: int) -> None:
         for number, event in self.reached.items():
@@ -29,10 +28,14 @@ class Milestones:
                 event.set()
 
 
-@pytest.mark.parametrize("orders", [100, pytest.param(260, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("orders", "kills"), [(30, (10,)), pytest.param(260, (52, 143), marks=[pytest.mark.long, pytest.mark.timeout(600)])]
+)
 @pytest.mark.parametrize("victim", ["projections", "queries", "commands", "processes", "eventstore", "mongo"])
-async def test_killed_under_load_and_started_again_nothing_is_missing(victim: str, orders: int, tmp_path: Path) -> None:
-    baskets, milestones = baskets_of(rows(orders), orders, Counter()), Milestones(orders)
+async def test_killed_under_load_and_started_again_nothing_is_missing(
+    victim: str, orders: int, kills: tuple[int, ...], tmp_path: Path
+) -> None:
+    baskets, milestones = baskets_of(rows(orders), orders, Counter()), Milestones(*kills)
     async with (
         stack(tmp_path, payments=PAYMENTS) as running,
         OrderstreamClient(running.addresses) as shop,

@@ -48,7 +48,7 @@ async def orderstream(running: Stack, *arguments: str, code: int = 0) -> dict[st
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("reads", [600, pytest.param(10_000, marks=LONG)])
+@pytest.mark.parametrize("reads", [150, pytest.param(10_000, marks=LONG)])
 async def test_readers_never_notice_a_rebuild_nor_a_rollback(
     reads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +88,7 @@ async def share_done(shop: OrderstreamClient, view: str, live: int) -> float:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=LONG)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=LONG)])
 async def test_killed_at_any_time_a_rebuild_goes_on_and_ends_the_same(
     kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

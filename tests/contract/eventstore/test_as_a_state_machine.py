@@ -152,7 +152,7 @@ def live(server: Server, times: int, steps: int) -> None:
 
 
 def test_a_server_and_the_model_live_the_same_lives(server: Server) -> None:
-    live(server, 6, 12)
+    live(server, 4, 10)
 
 
 @pytest.mark.long

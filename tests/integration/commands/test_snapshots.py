@@ -100,10 +100,10 @@ async def with_snapshot(side: Side, stream: str) -> Aggregate[Any]:
     return aggregate
 
 
-async def test_an_aggregate_of_a_hundred_thousand_events_is_read_about_as_one_of_a_hundred(
-    client: AsyncEventStoreDBClient, starting: Callable[[], Side]
+@pytest.mark.parametrize("events", [25_000, pytest.param(100_000, marks=pytest.mark.long)])
+async def test_an_aggregate_of_many_thousand_events_is_read_about_as_one_of_a_hundred(
+    events: int, client: AsyncEventStoreDBClient, starting: Callable[[], Side]
 ) -> None:
-    events = 100_000
     sku = await long_product(client, events)
     whole = await with_snapshot(starting(), PRODUCT.stream(sku))
     short = await long_product(client, 100)

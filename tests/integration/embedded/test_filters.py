@@ -18,7 +18,7 @@ HOSTILE = "(a|aa)+$"  # on a long row of a's that ends otherwise it tries every 
 ROW = "a" * 60
 BAIT = f"{ROW}!"
 WITHIN = 10.0
-pytestmark = pytest.mark.timeout(60, method="signal")  # a thread would not get the interpreter's lock
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture

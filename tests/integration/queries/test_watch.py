@@ -21,7 +21,6 @@ from tests.support.processes import Running, running
 
 PLACED, CONFIRMED = OrderStatus.ORDER_STATUS_PLACED, OrderStatus.ORDER_STATUS_CONFIRMED
 CANCELLED = OrderStatus.ORDER_STATUS_CANCELLED
-LINES = 160
 
 
 @pytest.fixture
@@ -68,14 +67,17 @@ async def test_a_watch_goes_on_where_its_token_says_without_a_snapshot(raw: Any,
     assert [step.change.order.revision for step in steps] == [4, 5]
 
 
-async def test_five_hundred_disconnects_of_the_watch_of_an_order_lose_and_double_nothing(
-    raw: Any, client: OrderstreamClient
+@pytest.mark.parametrize(
+    ("lines", "cuts"), [(40, 60), pytest.param(160, 500, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
+)
+async def test_disconnects_of_the_watch_of_an_order_lose_and_double_nothing(
+    lines: int, cuts: int, raw: Any, client: OrderstreamClient
 ) -> None:
     customer, sku, dice = await user(client), await product(client), random.Random(5)
     order_id = (await client.orders.CreateOrder(customer_id=customer, currency="EUR")).order_id
 
     async def busy() -> str:
-        for n in range(LINES):
+        for n in range(lines):
             line = {"line_id": f"line-{n}", "sku": sku, "quantity": 1}
             await client.orders.AddLine(order_id=order_id, line=line)
         return (await client.orders.CancelOrder(order_id=order_id, reason="enough")).consistency_token
@@ -84,7 +86,7 @@ async def test_five_hundred_disconnects_of_the_watch_of_an_order_lose_and_double
     revisions: list[int] = []
     token, disconnects = "", 0
     state = Order()
-    while disconnects < 500 or state.status != CANCELLED:
+    while disconnects < cuts or state.status != CANCELLED:
         call = raw.WatchOrder(pb.WatchOrderRequest(order_id=order_id, resume_token=token))
         with suppress(TimeoutError):
             async with asyncio.timeout(dice.choice([0.0, 0.001, 0.005, 0.02])):
@@ -127,8 +129,9 @@ class Held:
         call.cancel()
 
 
-async def test_five_hundred_disconnects_of_the_watch_of_a_customer_leave_the_list_as_the_view_has_it(
-    raw: Any, client: OrderstreamClient
+@pytest.mark.parametrize("cuts", [150, pytest.param(500, marks=pytest.mark.long)])
+async def test_disconnects_of_the_watch_of_a_customer_leave_the_list_as_the_view_has_it(
+    cuts: int, raw: Any, client: OrderstreamClient
 ) -> None:
     customer, ids, _ = await orders(client, 4)
     dice, held = random.Random(6), Held()
@@ -146,7 +149,7 @@ async def test_five_hundred_disconnects_of_the_watch_of_a_customer_leave_the_lis
 
     writing = asyncio.create_task(busy())
     disconnects = 0
-    while disconnects < 500 or not writing.done():
+    while disconnects < cuts or not writing.done():
         await held.follow(watch(), dice.choice([0.0, 0.002, 0.01, 0.03]))
         disconnects += 1
     shown = await client.orders.ListOrders(customer_id=customer, consistency_token=await writing)

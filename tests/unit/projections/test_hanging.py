@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 
@@ -14,9 +15,10 @@ from projections.hanging import HandlerHangs, called
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(hanging, "WITHIN", 0.05)
-    before = signal.getsignal(signal.SIGALRM)
+    before, limit = signal.getsignal(signal.SIGALRM), signal.setitimer(signal.ITIMER_REAL, 0)  # the test's own limit
     yield
     signal.signal(signal.SIGALRM, before)
+    signal.setitimer(signal.ITIMER_REAL, *limit)
 
 
 def waits(document: int, event: int) -> int:
@@ -41,6 +43,40 @@ def test_one_that_hangs_is_interrupted_also_after_somebody_else_took_the_alarm()
     signal.signal(signal.SIGALRM, lambda _, __: None)
     with pytest.raises(HandlerHangs):
         called(waits, 2, 3)
+
+
+class TestTheAlarmOfSomebodyElse:
+    def test_has_its_handler_and_the_time_it_has_left_afterwards(self) -> None:
+        def theirs(_: int, __: FrameType | None) -> None: ...
+
+        signal.signal(signal.SIGALRM, theirs)
+        signal.setitimer(signal.ITIMER_REAL, 60.0)
+        called(lambda document, _: document, 2, 3)
+        left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+        assert signal.getsignal(signal.SIGALRM) is theirs
+        assert 0.0 < left < 60.0
+
+    def test_has_them_also_after_a_handler_that_hung(self) -> None:
+        def theirs(_: int, __: FrameType | None) -> None: ...
+
+        signal.signal(signal.SIGALRM, theirs)
+        signal.setitimer(signal.ITIMER_REAL, 60.0)
+        with pytest.raises(HandlerHangs):
+            called(waits, 2, 3)
+        left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+        assert signal.getsignal(signal.SIGALRM) is theirs
+        assert 0.0 < left < 60.0
+
+    def test_goes_off_afterwards_if_its_time_has_come_meanwhile(self) -> None:
+        rang: list[int] = []
+        signal.signal(signal.SIGALRM, lambda number, _: rang.append(number))
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        with pytest.raises(HandlerHangs):
+            called(waits, 2, 3)
+        until = time.monotonic() + 5
+        while not rang and time.monotonic() < until:
+            pass
+        assert rang == [signal.SIGALRM]
 
 
 def test_in_another_thread_it_is_called_as_it_is() -> None:
