@@ -11,13 +11,8 @@ import pytest
 from tests.support.processes import Running
 
 NO_STRACE = "STRACE NOT INSTALLED: no disk fails here"
-needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason=NO_STRACE)
-
-
-def require_strace() -> None:
-    """For the part of a test that needs it: what came before has passed."""
-    if not shutil.which("strace"):
-        pytest.skip(NO_STRACE)
+HAS_STRACE = shutil.which("strace") is not None
+needs_strace = pytest.mark.skipif(not HAS_STRACE, reason=NO_STRACE)
 
 
 @contextmanager
