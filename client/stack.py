@@ -187,7 +187,8 @@ async def stack(
             if not uris[variable]:
                 started = await start(store, "embedded", store, "--data", str(data / store))
                 uris[variable] = started.ready["uri"]
-        await start("commands", "server", "commands", environment=uris)
+        by_hand = {} if processes else {"ORDERSTREAM_RUN_BY_HAND": "true"}
+        await start("commands", "server", "commands", environment={**uris, **by_hand})
         await start("projections", "projections", environment=uris)
         await start("queries", "server", "queries", environment=uris)
         if processes:

@@ -21,11 +21,14 @@ from server.config import Settings
 from server.eventstore import store
 from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots
+from server.eventstore.store_time import StoreTime
 from server.processes import routes as process_routes
+from server.processes.automatic_start import AutomaticStart
 from server.processes.late import LateAnswers
 from server.processes.payments.simulator import Simulator, rules_of
 from server.processes.process import OrderProcess
 from server.processes.reconciler import Patience, Reconciler
+from server.processes.reservations import ReservationExpiry
 from server.processes.sender import Sender
 from server.queries import query_services
 from server.queries.watching.hub import Hub, Limits
@@ -56,8 +59,11 @@ class Part:
     drain: Callable[[], None] = lambda: None
 
 
+Clock = Callable[[], datetime]
+
+
 @asynccontextmanager
-async def commands(settings: Settings) -> AsyncIterator[Part]:
+async def commands(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
     client = await store.connect(settings.eventstore_uri)
     events = store.EventStore(client)
     snapshots = Snapshots(events, every=settings.snapshot_every)
@@ -65,10 +71,13 @@ async def commands(settings: Settings) -> AsyncIterator[Part]:
         repository = Repository(events, snapshots, most=settings.cached_aggregates)
         services = CommandServices(
             CommandHandler(events, repository),
-            Facts(repository),
+            Facts(repository, StoreTime(events, clock)),
             EmailClaims(events, repository),
             timedelta(seconds=settings.place_within),
+            clock=clock,
         )
+        if not settings.run_by_hand:
+            await AutomaticStart(events).enable_on_a_new_log()
         async with snapshots.writing():
             yield Part(
                 services=tuple(SERVICES),
@@ -81,7 +90,7 @@ async def commands(settings: Settings) -> AsyncIterator[Part]:
 
 
 @asynccontextmanager
-async def queries(settings: Settings) -> AsyncIterator[Part]:
+async def queries(settings: Settings, _: Clock) -> AsyncIterator[Part]:
     client = await store.connect(settings.eventstore_uri)
     mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
         settings.mongo_uri, serverSelectionTimeoutMS=3_000, tz_aware=True
@@ -109,21 +118,27 @@ async def queries(settings: Settings) -> AsyncIterator[Part]:
 
 
 @asynccontextmanager
-async def processes(settings: Settings) -> AsyncIterator[Part]:
+async def processes(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
     client = await store.connect(settings.eventstore_uri)
     events = store.EventStore(client)
     snapshots = Snapshots(events, every=settings.snapshot_every)
     try:
         repository = Repository(events, snapshots, most=settings.cached_aggregates)
         handler, payments = CommandHandler(events, repository), Simulator(rules_of(settings.payments))
-        reconciler = Reconciler(handler, repository, payments, _patience(settings), _now)
-        process = OrderProcess(client, events, reconciler, _now, at_once=settings.orders_at_once)
-        payments.listen(LateAnswers(reconciler, partial(Sender, handler, _now)).told)
+        time, automatic = StoreTime(events, clock), AutomaticStart(events)
+        await automatic.enable()
+        reconciler = Reconciler(
+            handler, repository, payments, _patience(settings), clock, time=time, automatic=automatic
+        )
+        reservations = ReservationExpiry(handler, repository, time)
+        process = OrderProcess(client, events, reconciler, reservations, clock, at_once=settings.orders_at_once)
+        payments.listen(LateAnswers(reconciler, partial(Sender, handler, clock)).told)
         services = CommandServices(
             handler,
-            Facts(repository),
+            Facts(repository, time),
             EmailClaims(events, repository),
             timedelta(seconds=settings.place_within),
+            clock=clock,
             services=process_routes.SERVICES,
         )
 
@@ -156,10 +171,13 @@ ROLES = {"commands": commands, "queries": queries, "processes": processes}
 
 
 @asynccontextmanager
-async def serving(role: str, settings: Settings, port: int) -> AsyncIterator[str]:
-    """Serve one role; yields the bound address. On leaving: NOT_SERVING, drain, finish calls in flight, close."""
+async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _now) -> AsyncIterator[str]:
+    """Serve one role; yields the bound address. On leaving: NOT_SERVING, drain, finish calls in flight, close.
+
+    `clock` gives the time in UTC.
+    """
     async with AsyncExitStack() as stack:
-        part = await stack.enter_async_context(ROLES[role](settings))
+        part = await stack.enter_async_context(ROLES[role](settings, clock))
         server = grpc.aio.server(
             interceptors=[Edge(frozenset(part.services), settings.default_deadline, settings.longest_deadline)],
             options=[

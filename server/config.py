@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     snapshot_every: int = Field(default=250, ge=10, le=3_000, description="events of a stream between two snapshots")
     place_within: float = Field(default=3 * 24 * 3600.0, gt=0, description="a placed order expires after this")
 
+    run_by_hand: bool = Field(
+        default=False, description="no process service brings orders on: none of them gets a process by itself"
+    )
     payments: str = Field(default="simulator", description="the provider, and its rules; only a simulator exists")
     orders_at_once: int = Field(default=16, gt=0, description="orders that the processes work on side by side")
     step_within: float = Field(default=15.0, gt=0, description="for one attempt at a step of a process")

@@ -12,6 +12,7 @@ from server.domain.user import USER
 from server.domain.user.state import User
 from server.eventstore.repository import Repository
 from server.eventstore.store import NO_EVENTS
+from server.eventstore.store_time import StoreTime
 
 WHILE_DRAFTING = 1.0  # good enough for a draft, since placing asks again
 NOW = 0.0
@@ -19,10 +20,14 @@ AT_ONCE = 16  # products read side by side for one command
 
 
 class Facts:
-    """Reads through the repository; `max_age` says how old knowledge may be, in seconds."""
+    """Reads through the repository; `max_age` says how old knowledge may be, in seconds.
 
-    def __init__(self, repository: Repository) -> None:
+    `time` is what deadlines are judged by.
+    """
+
+    def __init__(self, repository: Repository, time: StoreTime) -> None:
         self._repository = repository
+        self.time = time
 
     async def customer(self, user_id: str, max_age: float = WHILE_DRAFTING) -> Customer:
         await self._repository.catch_up(USER, max_age)

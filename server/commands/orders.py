@@ -13,7 +13,7 @@ from server.domain.order import ORDER, commands
 from server.domain.order.commands import Listing, NewLine
 from server.domain.order.events import Condition, LineQuantity
 from server.domain.order.limits import require_line_count
-from server.domain.order.state import Draft, Order
+from server.domain.order.state import Draft, Order, Placed
 from server.rpc.validation import chosen, lines_of_text, optional, sku, text, uuid
 
 
@@ -138,8 +138,9 @@ async def reject(request: pb.RejectOrderRequest, order_id: str, _: Order, world:
     return commands.RejectOrder(order_id=order_id, reason=request.reason, at=world.at)
 
 
-async def expire(_request: pb.ExpireOrderRequest, order_id: str, _: Order, world: World) -> commands.ExpireOrder:
-    return commands.ExpireOrder(order_id=order_id, at=world.at)
+async def expire(_request: pb.ExpireOrderRequest, order_id: str, order: Order, world: World) -> commands.ExpireOrder:
+    now = await world.facts.time.for_order(order) if isinstance(order, Placed) else world.at
+    return commands.ExpireOrder(order_id=order_id, now=now, at=world.at)
 
 
 async def complete(_request: pb.CompleteOrderRequest, order_id: str, _: Order, world: World) -> commands.CompleteOrder:

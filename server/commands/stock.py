@@ -45,8 +45,12 @@ async def release(
     return commands.ReleaseReservation(sku=sku_, reservation_id=request.reservation_id, keep=request.keep, at=world.at)
 
 
-async def expire(request: pb.ExpireReservationRequest, sku_: str, _: Stock, world: World) -> commands.ExpireReservation:
-    return commands.ExpireReservation(sku=sku_, reservation_id=request.reservation_id, at=world.at)
+async def expire(
+    request: pb.ExpireReservationRequest, sku_: str, stock: Stock, world: World
+) -> commands.ExpireReservation:
+    known = stock.open.get(request.reservation_id)
+    now = await world.facts.time.at(known.expires_at) if known is not None and known.expires_at else world.at
+    return commands.ExpireReservation(sku=sku_, reservation_id=request.reservation_id, now=now, at=world.at)
 
 
 def _route(request: type[Any], response: type[Any], to_command: Any, **rules: Rule) -> Route:

@@ -7,6 +7,7 @@ event ids are derived from the request.
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from esdbclient import NewEvent, RecordedEvent, StreamState
@@ -15,10 +16,12 @@ from esdbclient.exceptions import NotFound, WrongCurrentVersion
 
 from server.eventstore.pipeline import Pipeline, Unanswered
 from server.eventstore.reading import position_of, translated, whole
+from server.failures import StoreUnavailable
 
 NO_EVENTS = -1
 STORE_TIMEOUT = 5.0  # seconds; a store that needs longer than this for one append or page counts as down
 PAGE = 4_000  # events
+CLOCK = "timers_clock"  # the stream of which the last event tells the store's time
 KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT = 10_000, 10_000  # milliseconds, as the other clients of EventStoreDB have them
 
 
@@ -57,6 +60,7 @@ class EventStore:
         self._client = client
         self._pipeline = Pipeline(client)
         self._timeout = timeout
+        self._has_clock = False
 
     async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> int:
         """Write all or none after revision `expected` (-1: the stream is new); the commit position of the last event.
@@ -111,6 +115,14 @@ class EventStore:
             async for event in whole(reading):
                 yield event
 
+    async def has_any(self, category: str) -> bool:
+        """Whether any stream of a category has an event."""
+        with translated():
+            reading = await self._client.read_all(
+                filter_include=[f"{category}-.*"], filter_by_stream_name=True, limit=1, timeout=self._timeout
+            )
+            return bool([event async for event in whole(reading)])
+
     async def keep_newest(self, stream: str, event: NewEvent, *, is_first: bool) -> None:
         """Put an event at the end of a stream that keeps the last one only. `is_first`: no event is known there."""
         with translated():
@@ -119,6 +131,15 @@ class EventStore:
             await self._client.append_to_stream(
                 stream, current_version=StreamState.ANY, events=[event], timeout=self._timeout
             )
+
+    async def now(self) -> datetime:
+        """The store's own time, UTC: that of an event which it has just recorded."""
+        await self.keep_newest(CLOCK, NewEvent(type="Tick", data=b"{}"), is_first=not self._has_clock)
+        self._has_clock = True
+        newest = await self.newest(CLOCK, 1)
+        if not newest or newest[-1].recorded_at is None:
+            raise StoreUnavailable("event")  # somebody deleted it meanwhile: the next tick is there
+        return newest[-1].recorded_at.astimezone(UTC)
 
     async def head(self) -> int:
         """The commit position of the last event in the log; 0 if there is none."""

@@ -19,7 +19,7 @@ from server.domain.money import Money
 from server.domain.order.events import OrderLine, OrderPlaced
 from server.domain.product.events import PriceChanged
 from server.domain.user.events import EmailChanged
-from server.eventstore.registry import ROWS, Row
+from server.eventstore.registry import BY_EVENT, ROWS, DomainEvent, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,3 +164,9 @@ CHAINS = chains(ROWS, UPCASTERS)  # at start: a former shape that cannot be read
 def former_names(name: str) -> list[str]:
     """The names under which an event of today may stand in the log beside its own."""
     return [former for former, chain in CHAINS.items() if chain[-1].into == name]
+
+
+def stored_names(*events: type[DomainEvent]) -> tuple[str, ...]:
+    """The event types under which the log holds such events: today's names, and those that they have had."""
+    today = [BY_EVENT[event].name for event in events]
+    return tuple(name for newest in today for name in (newest, *former_names(newest)))

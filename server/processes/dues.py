@@ -1,4 +1,5 @@
-"""What orders wait for: their deadlines, and the next attempts at what has failed. Bookkeeping only, no clock, no I/O.
+"""What orders and reservations wait for: their deadlines, and the next attempts at what has failed. Bookkeeping only,
+no clock, no I/O.
 
 It knows from where on the log has to be read to come to the same again: nothing before that is open any more.
 """
@@ -7,17 +8,36 @@ import heapq
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from server.domain.checkout.events import CheckoutEnded, CheckoutStarted, CheckoutStepFailed
-from server.domain.order.events import OrderConfirmed
+from server.domain.order.events import OrderConfirmed, OrderPlaced
+from server.domain.stock.events import (
+    ReservationCommitted,
+    ReservationExpired,
+    ReservationReleased,
+    StockEvent,
+    StockReserved,
+)
 from server.eventstore.registry import DomainEvent
 from server.processes.sender import Cause
+
+START_WITHIN = timedelta(minutes=1)  # a placed order that has no process by then is looked at again
+
+
+def reservation_key(sku: str, reservation_id: str) -> str:
+    return f"{sku}\0{reservation_id}"
+
+
+def reservation_of(key: str) -> tuple[str, str] | None:
+    """The sku and the reservation's id; None for the key of an order."""
+    sku, is_reservation, reservation_id = key.partition("\0")
+    return (sku, reservation_id) if is_reservation else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """One order. All that is read behind position `after` tells of it again."""
+    """One order, or one reservation. All that is read behind position `after` tells of it again."""
 
     deadline: datetime | None
     retry_at: datetime | None
@@ -34,7 +54,7 @@ class Due:
 
 
 class Dues:
-    """Of all orders."""
+    """Of all orders and reservations, by key: an order's id, or that of `reservation_key`."""
 
     def __init__(self) -> None:
         self._open: dict[str, Due] = {}
@@ -54,6 +74,9 @@ class Dues:
         """An event of an order or of its process; `after` is the position of the event that was taken before."""
         known = self._open.get(order_id)
         match event:
+            case OrderPlaced():
+                retry_at = event.at + START_WITHIN
+                self._set(order_id, Due(deadline=None, retry_at=retry_at, cause=cause, after=after))
             case CheckoutStarted():
                 self._set(order_id, Due(deadline=event.deadline, retry_at=None, cause=cause, after=after))
             case CheckoutStepFailed():
@@ -68,6 +91,21 @@ class Dues:
                 return
             case _ if known is not None:
                 self._set(order_id, replace(known, retry_at=None))
+
+    def take_reservation(self, key: str, event: StockEvent, cause: Cause, *, after: int) -> None:
+        """An event of a reservation; `after` as above."""
+        match event:
+            case StockReserved(expires_at=datetime() as expires_at):
+                self._set(key, Due(deadline=expires_at, retry_at=None, cause=cause, after=after))
+            case ReservationCommitted() | ReservationReleased() | ReservationExpired():
+                self._open.pop(key, None)
+
+    def postpone(self, key: str, due: Due, deadline: datetime) -> None:
+        """Its deadline has not come after all, but does then; nothing if there is news of it meanwhile."""
+        known = self._open.get(key)
+        if known is None or known.deadline is None:
+            retry_at = known.retry_at if known else None
+            self._set(key, Due(deadline=deadline, retry_at=retry_at, cause=due.cause, after=due.after))
 
     def come(self, now: datetime) -> list[tuple[str, Due]]:
         """Whose time has come. Each counts as open until `woken` is told of it."""

@@ -9,9 +9,13 @@ from zlib import crc32
 from esdbclient import RecordedEvent
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
+from server.domain.checkout.steps import Wait
 from server.eventstore.store import EventStore
+from server.processes.dues import reservation_of
 from server.processes.groups import Group
 from server.processes.reconciler import Reconciler
+from server.processes.reservations import ReservationExpiry
+from server.processes.sender import Cause
 from server.processes.timers import Timers
 from server.processes.triggers import TYPES, cause_of, key_of
 
@@ -27,13 +31,15 @@ class OrderProcess:
         client: AsyncEventStoreDBClient,
         store: EventStore,
         reconciler: Reconciler,
+        reservations: ReservationExpiry,
         clock: Callable[[], datetime],
         *,
         at_once: int,
     ) -> None:
         self.group = Group(client, NAME, TYPES, key_of, self._work, at_once=at_once)
-        self._timers = Timers(client, store, reconciler.reconcile, clock, at_once=at_once)
+        self._timers = Timers(client, store, self._wake, clock, at_once=at_once)
         self._reconciler = reconciler
+        self._reservations = reservations
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -46,6 +52,12 @@ class OrderProcess:
             for task in (timers, group):
                 task.cancel()
             await asyncio.gather(timers, group, return_exceptions=True)
+
+    async def _wake(self, key: str, cause: Cause) -> Wait:
+        reservation = reservation_of(key)
+        if reservation is None:
+            return await self._reconciler.reconcile(key, cause)
+        return await self._reservations.expire(*reservation, cause)
 
     async def _work(self, order_id: str, event: RecordedEvent, delivered_before: int) -> None:
         await self._reconciler.reconcile(order_id, cause_of(event), delivered_before=delivered_before)

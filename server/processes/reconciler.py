@@ -6,7 +6,7 @@ attempt is written down before it is made: also one that takes the process down 
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -17,12 +17,14 @@ from server.domain.checkout import CHECKOUT
 from server.domain.checkout.commands import NoteFailure
 from server.domain.checkout.next_step import after_refusal, next_step
 from server.domain.checkout.state import Checkout, Running
-from server.domain.checkout.steps import Step, Wait
+from server.domain.checkout.steps import Expire, Start, Step, Wait
 from server.domain.order import ORDER
-from server.domain.order.state import Order
+from server.domain.order.state import Order, Placed
 from server.domain.rejection import Rejected
 from server.eventstore.repository import Repository
+from server.eventstore.store_time import StoreTime
 from server.failures import ServiceFailure
+from server.processes.automatic_start import AutomaticStart
 from server.processes.payments.port import PaymentProvider, ProviderUnavailable
 from server.processes.sender import Cause, Sender
 from server.processes.work import ProviderRefusedError, Work, do
@@ -66,12 +68,17 @@ class Reconciler:
         payments: PaymentProvider,
         patience: Patience,
         clock: Callable[[], datetime],
+        *,
+        time: StoreTime,
+        automatic: AutomaticStart,
     ) -> None:
         self._handler = handler
         self._repository = repository
         self._payments = payments
         self._patience = patience
         self._clock = clock
+        self._time = time
+        self._automatic = automatic
         self._turns = Turns()
 
     async def reconcile(self, order_id: str, cause: Cause, *, delivered_before: int = 0) -> Wait:
@@ -82,14 +89,16 @@ class Reconciler:
         async with self._turns.of(order_id):
             sender = Sender(self._handler, self._clock, order_id, cause)
             work = Work(order_id=order_id, sender=sender, payments=self._payments)
-            return await self._bring_on(work, interrupted=delivered_before >= WORTH_NOTING)
+            return await self._bring_on(work, cause, interrupted=delivered_before >= WORTH_NOTING)
 
-    async def _bring_on(self, work: Work, *, interrupted: bool) -> Wait:
+    async def _bring_on(self, work: Work, cause: Cause, *, interrupted: bool) -> Wait:
         before: Step | None = None
         fresh = True
         for _ in range(MOST_STEPS):
             seen = await self._look(work.order_id, fresh=fresh)
-            step = next_step(seen.order, seen.checkout, self._clock())
+            step = await self._next(seen)
+            if isinstance(step, Start) and not await self._automatic.covers(work.order_id, cause):
+                return Wait(what="an operator to start the process")
             if isinstance(step, Wait):
                 return step
             if step == before and not fresh:
@@ -109,6 +118,18 @@ class Reconciler:
                 await self._note(work, await self._look(work.order_id, fresh=True), step, reason)
             before, fresh = step, bool(reason)
         raise EndlessError(f"order {work.order_id} asks for more than {MOST_STEPS} steps")
+
+    async def _next(self, seen: _Seen) -> Step | Wait:
+        """Our own clock may only make an order expire later than the event store's clock would."""
+        now = self._clock()
+        step = next_step(seen.order, seen.checkout, now)
+        match step, seen.order, seen.checkout:
+            case Expire(), Placed() as order, Running(deadline=deadline):
+                judged = await self._time.for_order(order, deadline)
+                step = next_step(order, seen.checkout, now, judged)
+                if isinstance(step, Wait) and judged < deadline:
+                    return replace(step, again_in=deadline - judged)
+        return step
 
     async def _count(self, work: Work, seen: _Seen, step: Step) -> bool:
         """Write a further attempt at a step down before it is made; whether it is one."""
@@ -141,7 +162,7 @@ class Reconciler:
             STEPS.labels(step.name, "refused").inc()
             # if the world has moved on, another step is due, and this refusal is of no interest
             now = await self._look(work.order_id, fresh=True)
-            return _told(rejection) if next_step(now.order, now.checkout, self._clock()) == step else ""
+            return _told(rejection) if await self._next(now) == step else ""
         except (ProviderUnavailable, ProviderRefusedError) as failure:
             STEPS.labels(step.name, "failed").inc()
             return f"PAYMENT_PROVIDER: {failure}"

@@ -20,11 +20,15 @@ ACTOR = "process:checkout"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """What the process answers: an event, and the conversation it belongs to."""
+    """What the process answers: an event, and the conversation it belongs to.
+
+    `placed_at` is the commit position of the order's OrderPlaced, if it is that event.
+    """
 
     event_id: str
     correlation_id: str
     traceparent: str = ""
+    placed_at: int | None = None
 
 
 def derived(*parts: str) -> str:

@@ -1,15 +1,19 @@
-"""Deadlines, out of the log: when an order lapses, and when a failed step is tried again.
+"""Deadlines, out of the log: when an order or a reservation expires, and when a failed step is tried again.
 
-They are events in the streams of the processes, so they outlive every restart. This follows those streams, keeps what
-is due in memory, and wakes the process of an order when its time has come. Several may do so side by side. Now and then
-it marks from where on the log tells of all that is open, so that a start costs what is open, not all there ever was.
+They are events in the streams of processes and stock, so they outlive every restart. This follows those streams, keeps
+what is due in memory, and wakes the process of an order, or ends a reservation, when its time has come. Several may do
+so side by side. Now and then it marks from where on the log tells of all that is open, so that a start costs what is
+open, not all there ever was. A placed order that gets no process within a minute is looked at again as well.
+
+The clock used here is our own: it may be wrong. Who is woken for a deadline judges it by the event store's time, and
+says how long it is to be waited for still.
 """
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import grpc
@@ -20,14 +24,16 @@ from esdbclient.exceptions import EventStoreDBClientException
 from prometheus_client import Counter, Gauge
 
 from server.domain.checkout import CHECKOUT
-from server.domain.order.events import OrderConfirmed
+from server.domain.checkout.steps import Wait
+from server.domain.order.events import OrderConfirmed, OrderPlaced
+from server.domain.stock.events import ReservationCommitted, ReservationExpired, ReservationReleased, StockReserved
 from server.eventstore import codec
 from server.eventstore.reading import being_cancelled, position_of, translated
 from server.eventstore.registry import ROWS
 from server.eventstore.store import EventStore
-from server.eventstore.upcasters import former_names
+from server.eventstore.upcasters import stored_names
 from server.failures import ServiceFailure
-from server.processes.dues import Due, Dues
+from server.processes.dues import Due, Dues, reservation_key
 from server.processes.mark import Mark
 from server.processes.sender import Cause
 from server.processes.triggers import cause_of, order_of
@@ -38,21 +44,26 @@ OPEN = Gauge("orderstream_process_timers", "Deadlines and retries that are waite
 FIRED = Counter("orderstream_process_timers_fired_total", "Deadlines and retries whose time has come.")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds
+SHORTEST_WAIT = timedelta(seconds=0.1)  # for a deadline that our clock and the store's disagree about
 LONGEST_SLEEP = 60.0  # seconds; the clock may be set meanwhile
 MARK_EVERY = 60.0  # seconds
 
-_FOLLOWED = [row.name for row in ROWS if row.category == CHECKOUT.category or row.event is OrderConfirmed]
-TYPES = frozenset(name for today in _FOLLOWED for name in (today, *former_names(today)))
+_RESERVATIONS = (StockReserved, ReservationCommitted, ReservationReleased, ReservationExpired)
+_PROCESS = (row.event for row in ROWS if row.category == CHECKOUT.category)
+TYPES = frozenset(stored_names(*_PROCESS, OrderPlaced, OrderConfirmed, *_RESERVATIONS))
 
 
 class Timers:
-    """`wake(order_id, cause)` is called when something is due; `clock` gives the time in UTC."""
+    """`wake(key, cause)` is called when something is due of an order, or of a reservation (`dues.reservation_of`).
+
+    What it returns may say that a deadline has not come yet by the store's clock. `clock` gives our time in UTC.
+    """
 
     def __init__(
         self,
         client: AsyncEventStoreDBClient,
         store: EventStore,
-        wake: Callable[[str, Cause], Awaitable[object]],
+        wake: Callable[[str, Cause], Awaitable[Wait]],
         clock: Callable[[], datetime],
         *,
         at_once: int,
@@ -122,15 +133,17 @@ class Timers:
                 await subscription.stop()
 
     def _take(self, event: RecordedEvent, after: int) -> None:
-        order_id = order_of(event.stream_name)
-        if order_id is None:
-            return
         try:
             data = codec.decode(event.type, event.data)
         except codec.CodecError as error:
             log.error("an event cannot be read", stream=event.stream_name, error=str(error))
             return
-        self._dues.take(order_id, data, cause_of(event), after=after)
+        order_id = order_of(event.stream_name)
+        if isinstance(data, _RESERVATIONS):
+            key = reservation_key(data.sku, data.reservation_id)
+            self._dues.take_reservation(key, data, cause_of(event), after=after)
+        elif order_id is not None:
+            self._dues.take(order_id, data, cause_of(event), after=after)
         OPEN.set(len(self._dues))
         self._news.set()
 
@@ -170,12 +183,16 @@ class Timers:
         while True:
             try:
                 async with self._places:
-                    await self._wake(order_id, due.cause)
+                    waits = await self._wake(order_id, due.cause)
             except ServiceFailure as failure:
                 log.warning("a timer has to wait", order_id=order_id, error=str(failure))
             except Exception:  # a defect with one order must not touch the others
                 log.exception("a timer came to nothing", order_id=order_id)
             else:
+                if waits.again_in is not None:
+                    again_in = max(waits.again_in, SHORTEST_WAIT)
+                    self._dues.postpone(order_id, due, self._clock() + again_in)
+                    self._news.set()
                 self._dues.woken(due)
                 return
             pause = min(pause * 2, LONGEST_SLEEP)

@@ -9,8 +9,8 @@ from server.domain.checkout import CHECKOUT, events
 from server.domain.order import ORDER
 from server.domain.order import events as order
 from server.eventstore import codec
-from server.eventstore.registry import BY_EVENT, DomainEvent
-from server.eventstore.upcasters import former_names
+from server.eventstore.registry import DomainEvent
+from server.eventstore.upcasters import stored_names
 from server.processes.sender import ACTOR, Cause
 
 TRIGGERS: tuple[type[DomainEvent], ...] = (
@@ -33,12 +33,13 @@ TRIGGERS: tuple[type[DomainEvent], ...] = (
     order.LineQuantityCancelled,
     order.ReturnReceived,
     order.ReturnRejected,
+    events.CheckoutStarted,  # by an operator
     events.CheckoutRetried,
     events.CheckoutStepSkipped,
     events.CheckoutGivenUp,
 )
-# as they are stored: by today's names, and by those that they have had
-TYPES = frozenset(name for event in TRIGGERS for name in (BY_EVENT[event].name, *former_names(BY_EVENT[event].name)))
+TYPES = frozenset(stored_names(*TRIGGERS))
+PLACED = stored_names(order.OrderPlaced)
 
 
 def order_of(stream: str) -> str | None:
@@ -58,6 +59,9 @@ def key_of(event: RecordedEvent) -> str | None:
 def cause_of(event: RecordedEvent) -> Cause:
     """An event that was not written by a command of ours begins a conversation of its own."""
     metadata = codec.decode_metadata(event.metadata)
-    if metadata is None:
-        return Cause(event_id=str(event.id), correlation_id=str(event.id))
-    return Cause(event_id=str(event.id), correlation_id=metadata.correlation_id, traceparent=metadata.traceparent)
+    return Cause(
+        event_id=str(event.id),
+        correlation_id=metadata.correlation_id if metadata else str(event.id),
+        traceparent=metadata.traceparent if metadata else "",
+        placed_at=event.commit_position if event.type in PLACED else None,
+    )

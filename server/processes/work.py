@@ -253,10 +253,9 @@ async def _reject(work: Work, step: Reject) -> None:
     await work.sender.send(ORDER, work.order_id, command, "reject", step.reason)
 
 
-async def _expire(work: Work, _: Expire) -> None:
-    await work.sender.send(
-        ORDER, work.order_id, order.ExpireOrder(order_id=work.order_id, at=work.sender.now()), "expire"
-    )
+async def _expire(work: Work, step: Expire) -> None:
+    command = order.ExpireOrder(order_id=work.order_id, now=step.now, at=work.sender.now())
+    await work.sender.send(ORDER, work.order_id, command, "expire")
 
 
 async def _cancel(work: Work, step: Cancel) -> None:

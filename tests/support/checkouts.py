@@ -29,7 +29,9 @@ from server.eventstore import codec
 from server.eventstore.receipts import Receipt
 from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots
+from server.eventstore.store_time import StoreTime
 from server.failures import StoreUnavailable
+from server.processes.automatic_start import AutomaticStart
 from server.processes.late import LateAnswers
 from server.processes.payments.port import Approved, Declined, ProviderUnavailable
 from server.processes.payments.simulator import Rules, Simulator
@@ -184,7 +186,8 @@ class Clock:
 class Shop:
     """One order, from being placed to its end. `customer_cancels_at` is a place, or None.
 
-    `overpaid`: as soon as it is confirmed all is drawn by hand, and then units of it are cancelled.
+    `overpaid`: as soon as it is confirmed all is drawn by hand, and then units of it are cancelled. `clock` is that of
+    the event store and of everybody else; that of the process is ahead of it by `clock_ahead`.
     """
 
     def __init__(
@@ -196,9 +199,10 @@ class Shop:
         customer_cancels_at: int | None = None,
         lapses_at: int | None = None,
         overpaid: bool = False,
+        clock_ahead: timedelta = timedelta(0),
     ) -> None:
-        self.store = MemoryStore()
-        self.clock = Clock()
+        self.clock, self._clock_ahead = Clock(), clock_ahead
+        self.store = MemoryStore(self.clock)
         self.provider = FaultyProvider(rules or Rules())
         self.places = Places({} if schedule is None else schedule, self._before)
         self.provider.places = self.places
@@ -208,14 +212,30 @@ class Shop:
         self._lapses_at = lapses_at
         self._to_be_overpaid = overpaid
         self._fired: set[datetime] = set()
+        self._postponed: set[datetime] = set()
         self._patience = Patience(pauses=tuple(timedelta(seconds=n) for n in range(1, 9)), step_within=5.0)
         self._start_process()
 
     def _start_process(self) -> None:
         repository = Repository(self.store, Snapshots(self.store, every=NEVER))
+        self.time, self.automatic = self._store_time(), AutomaticStart(self.store)
         handler = FaultyHandler(self.store, repository, self.places)
-        self.reconciler = Reconciler(handler, repository, self.provider, self._patience, self.clock)
-        self._late = LateAnswers(self.reconciler, partial(Sender, handler, self.clock))
+        self.reconciler = Reconciler(
+            handler,
+            repository,
+            self.provider,
+            self._patience,
+            self.process_clock,
+            time=self.time,
+            automatic=self.automatic,
+        )
+        self._late = LateAnswers(self.reconciler, partial(Sender, handler, self.process_clock))
+
+    def process_clock(self) -> datetime:
+        return self.clock() + self._clock_ahead
+
+    def _store_time(self) -> StoreTime:
+        return StoreTime(self.store, self.process_clock, monotonic=lambda: self.clock().timestamp())
 
     # ------------------------------------------------------------------ the world around the process
 
@@ -240,6 +260,7 @@ class Shop:
 
     async def open(self) -> None:
         """Stock received, an order placed."""
+        await self.automatic.enable()
         at = self.clock()
         for sku, units in self._on_hand.items():
             if units:
@@ -318,7 +339,9 @@ class Shop:
         return acknowledged
 
     async def _look(self, cause: Any, key: str, delivered_before: int) -> None:
-        await self.reconciler.reconcile(key, cause, delivered_before=delivered_before)
+        waits = await self.reconciler.reconcile(key, cause, delivered_before=delivered_before)
+        if waits.again_in is not None:
+            self._postponed.add(self.process_clock() + waits.again_in)
 
     async def _until_taken(self, key: str, work: Callable[[str, int], Awaitable[None]]) -> None:
         for delivered_before in range(MOST_ROUNDS):
@@ -339,11 +362,11 @@ class Shop:
         if not isinstance(checkout, Running) or checkout.outcome:
             return False
         retry_at = checkout.failure.retry_at if checkout.failure else None
-        due = {at for at in (checkout.deadline, retry_at) if at is not None} - self._fired
+        due = {at for at in (checkout.deadline, retry_at, *self._postponed) if at is not None} - self._fired
         if not due:
             return False
         self._fired.add(min(due))
-        self.clock.at = max(self.clock.at, min(due))
+        self.clock.at = max(self.clock.at, min(due) - self._clock_ahead)  # it is due by the clock of the process
         cause = cause_of(self.store.log[-1])
         await self._until_taken(ORDER_ID, partial(self._look, cause))
         return True

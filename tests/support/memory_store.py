@@ -3,7 +3,8 @@ under the same expected revision written once. `tests/integration/commands/test_
 real one.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from esdbclient import NewEvent, RecordedEvent
@@ -13,9 +14,10 @@ from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
 
 
 class MemoryStore(EventStore):
-    """`log` is everything, in order."""
+    """`log` is everything, in order. `clock` is the store's own, UTC."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], datetime] = lambda: EPOCH) -> None:
+        self._clock = clock
         self.log: list[RecordedEvent] = []
         self._streams: dict[str, list[RecordedEvent]] = {}
 
@@ -35,7 +37,7 @@ class MemoryStore(EventStore):
                 stream_position=len(there),
                 commit_position=position,
                 prepare_position=position,
-                recorded_at=EPOCH,
+                recorded_at=self._clock(),
             )
             there.append(recorded)
             self.log.append(recorded)
@@ -61,6 +63,12 @@ class MemoryStore(EventStore):
         for event in self.log[after + 1 :]:
             if event.stream_name.startswith(f"{category}-"):
                 yield event
+
+    async def has_any(self, category: str) -> bool:
+        return any(stream.startswith(f"{category}-") and events for stream, events in self._streams.items())
+
+    async def now(self) -> datetime:
+        return self._clock()
 
     async def head(self) -> int:
         return max(0, len(self.log) - 1)

@@ -480,7 +480,7 @@ def reject() -> RejectOrder:
 
 
 def expire(at: datetime = LATER) -> ExpireOrder:
-    return ExpireOrder(order_id=ORDER_ID, at=at)
+    return ExpireOrder(order_id=ORDER_ID, now=at, at=at)
 
 
 def complete() -> CompleteOrder:

@@ -62,9 +62,12 @@ AUTHORISATION = "checkout"  # the id of the one authorisation that a process ask
 PAYMENT_DECLINED = "PAYMENT_DECLINED"
 
 
-def next_step(order: Order, checkout: Checkout, now: datetime) -> Step | Wait:
-    """The next step, or what is waited for."""
-    step = _wanted(order, checkout, now)
+def next_step(order: Order, checkout: Checkout, now: datetime, store_now: datetime | None = None) -> Step | Wait:
+    """The next step, or what is waited for.
+
+    `now` tells when a failed step is tried again, `store_now` (as `now` if not given) whether the order has expired.
+    """
+    step = _wanted(order, checkout, store_now or now)
     failure = checkout.failure if isinstance(checkout, Running) else None
     if isinstance(step, Wait) or failure is None or (failure.step, failure.subject) != (step.name, step.subject):
         return step
@@ -77,10 +80,10 @@ def _wanted(order: Order, checkout: Checkout, now: datetime) -> Step | Wait:
     match order, checkout:
         case ((NoOrder() | Draft()), _):
             return Wait(what="the order to be placed")
-        case Placed(), NotStarted():
+        case ((Placed() | Confirmed() | Completed()), NotStarted()):
             return Start(lines=_lines(order), deadline=order.expires_at)
-        case _, NotStarted():
-            return Wait(what="nothing")  # it was over before it began
+        case ((Cancelled() | Refused() | Expired()), NotStarted()):
+            return _begin_late(order)
         case Placed(), Running():
             return _check_out(order, checkout, now)
         case ((Confirmed() | Completed()), Running()):
@@ -90,11 +93,21 @@ def _wanted(order: Order, checkout: Checkout, now: datetime) -> Step | Wait:
     raise AssertionError(f"no rule for {order}")
 
 
+def _begin_late(order: Cancelled | Refused | Expired) -> Step | Wait:
+    """It was over before it began: there is something to do only if money has moved."""
+    ledger = order.payments
+    held = any(x.stage == AuthorisationStage.AUTHORISED and not _is_captured(ledger, x) for x in ledger.authorisations)
+    kept = ledger.captured > ledger.refunded  # what was asked back is not back yet
+    if order.expires_at is None or not (held or kept):
+        return Wait(what="nothing")
+    return Start(lines=(), deadline=order.expires_at)
+
+
 def _check_out(order: Placed, checkout: Running, now: datetime) -> Step | Wait:
     if checkout.given_up:
         return Reject(reason=checkout.given_up)
     if now >= checkout.deadline:
-        return Expire()
+        return Expire(now=now)
     if not _done(checkout, StepName.RESERVE_STOCK, done=checkout.reserved):
         return ReserveStock(lines=checkout.lines)
     payment = order.payments.authorisation(AUTHORISATION)
@@ -299,7 +312,7 @@ def _gone(order: Confirmed | Completed, shipment: Shipment, checkout: Running) -
     )
 
 
-def _lines(order: Placed) -> tuple[CheckoutLine, ...]:
+def _lines(order: Committed) -> tuple[CheckoutLine, ...]:
     return tuple(CheckoutLine(line_id=x.line_id, sku=x.sku, quantity=x.quantity) for x in order.lines)
 
 

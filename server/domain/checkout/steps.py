@@ -3,8 +3,8 @@
 `subject` tells steps of the same name apart: the shipment, the refund; "" where there is only one.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from server.domain.checkout.events import CheckoutLine
@@ -55,6 +55,8 @@ class Reject:
 class Expire:
     name: ClassVar[StepName] = StepName.EXPIRE_ORDER
     subject: ClassVar[str] = ""
+
+    now: datetime = field(compare=False)  # the time by which the deadline has passed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,9 +163,12 @@ class End:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Nothing to be done before something else happens."""
+    """Nothing to be done before something else happens. `again_in`: a deadline that a clock of ours already shows as
+    passed comes after so much time, by the store's clock.
+    """
 
     what: str
+    again_in: timedelta | None = None
 
 
 Step = (

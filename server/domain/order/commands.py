@@ -1,9 +1,10 @@
 """What may be asked of an order. Time, prices and facts about others come in with the command."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from server.domain.address import Address
+from server.domain.decider import FACT
 from server.domain.money import Money
 from server.domain.order.events import Condition, LineQuantity
 
@@ -171,7 +172,10 @@ class RejectOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpireOrder:
+    """`now` is the time by which the deadline is judged; it is never ahead of the event store's."""
+
     order_id: str
+    now: datetime = field(metadata=FACT)
     at: datetime
 
 

@@ -93,7 +93,7 @@ def reject(order: Placed, command: RejectOrder) -> Sequence[OrderEvent]:
 
 
 def expire(order: Placed, command: ExpireOrder) -> Sequence[OrderEvent]:
-    if command.at < order.expires_at:
+    if command.now < order.expires_at:
         raise Rejected(Reason.ORDER_NOT_EXPIRED, order_id=order.order_id, expires_at=order.expires_at.isoformat())
     return [
         OrderExpired(

@@ -110,6 +110,7 @@ class Confirmed:
     total: Money
     address: Address
     placed_at: datetime
+    expires_at: datetime
     payments: Ledger
     held: bool = False
     shipments: tuple[Shipment, ...] = ()
@@ -130,6 +131,7 @@ class Completed:
     lines: tuple[OrderLine, ...]
     total: Money
     placed_at: datetime
+    expires_at: datetime
     payments: Ledger
     shipments: tuple[Shipment, ...] = ()
     notes: tuple[Note, ...] = ()
@@ -144,6 +146,7 @@ class Cancelled:
     order_id: str
     currency: str
     payments: Ledger
+    expires_at: datetime | None = None  # None: it was never placed
     notes: tuple[Note, ...] = ()
 
 
@@ -156,6 +159,7 @@ class Refused:
     order_id: str
     currency: str
     payments: Ledger
+    expires_at: datetime | None = None  # None: it was never placed
     notes: tuple[Note, ...] = ()
 
 
@@ -168,6 +172,7 @@ class Expired:
     order_id: str
     currency: str
     payments: Ledger
+    expires_at: datetime | None = None  # None: it was never placed
     notes: tuple[Note, ...] = ()
 
 

@@ -1,7 +1,9 @@
 """What may be asked of the stock of a product. Quantities are units of sale."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+
+from server.domain.decider import FACT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,11 @@ class ReleaseReservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpireReservation:
+    """`now` is the time by which the deadline is judged; it is never ahead of the event store's."""
+
     sku: str
     reservation_id: str
+    now: datetime = field(metadata=FACT)
     at: datetime
 
 

@@ -135,7 +135,7 @@ def _expire(state: Stock, command: ExpireReservation) -> Sequence[StockEvent]:
     reservation = _open(state, command, Ending.EXPIRED, Ending.RELEASED)
     if reservation is None:
         return []
-    if reservation.expires_at is None or command.at < reservation.expires_at:
+    if reservation.expires_at is None or command.now < reservation.expires_at:
         raise Rejected(
             Reason.RESERVATION_NOT_EXPIRED,
             sku=command.sku,

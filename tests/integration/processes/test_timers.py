@@ -13,6 +13,7 @@ from esdbclient import NewEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
 from server.domain.checkout.events import CheckoutEnded, CheckoutStarted
+from server.domain.checkout.steps import Wait
 from server.eventstore import codec, store
 from server.eventstore.store import EventStore
 from server.failures import StoreUnavailable
@@ -50,10 +51,11 @@ class World:
         self.woken: list[str] = []
         self.fails = False
 
-    async def wake(self, order_id: str, _: Cause) -> None:
+    async def wake(self, order_id: str, _: Cause) -> Wait:
         self.woken.append(order_id)
         if self.fails:
             raise StoreUnavailable("event")
+        return Wait(what="nothing")
 
     def clock(self) -> datetime:
         return self.now

@@ -147,11 +147,11 @@ class TestCheckout:
     def test_a_held_order_is_not_confirmed_but_expires(self) -> None:
         held = after((*PLACED, AUTHORISED, orders.held()), *BEGUN)
         assert held.waits() == "the hold to be released"
-        held.comes(Expire(), at=LATER)
+        held.comes(Expire(now=LATER), at=LATER)
 
     @pytest.mark.parametrize("process", [(STARTED,), BEGUN, (*BEGUN, failed("AUTHORISE_PAYMENT", retry_at=None))])
     def test_the_deadline_ends_whatever_is_not_confirmed(self, process: tuple[Any, ...]) -> None:
-        after(PLACED, *process).comes(Expire(), at=LATER)
+        after(PLACED, *process).comes(Expire(now=LATER), at=LATER)
 
     def test_what_was_over_before_it_began_stays_so(self) -> None:
         after((*PLACED, orders.cancelled())).waits()

@@ -68,7 +68,7 @@ def reserved(quantity: int = 2, name: str = "r1") -> StockReserved:
 
 COMMIT = CommitReservation(sku="tea", reservation_id="r1", at=NOON)
 RELEASE = ReleaseReservation(sku="tea", reservation_id="r1", at=NOON)
-EXPIRE = ExpireReservation(sku="tea", reservation_id="r1", at=LATER)
+EXPIRE = ExpireReservation(sku="tea", reservation_id="r1", now=LATER, at=LATER)
 COMMITTED = ReservationCommitted(sku="tea", reservation_id="r1", quantity=2, at=NOON)
 RELEASED = ReservationReleased(sku="tea", reservation_id="r1", quantity=2, at=NOON)
 EXPIRED = ReservationExpired(sku="tea", reservation_id="r1", quantity=2, at=LATER)
@@ -126,7 +126,7 @@ def test_the_units_of_a_reservation_that_is_gone_either_way_are_free_again() -> 
 
 
 def test_a_reservation_does_not_expire_before_its_time() -> None:
-    early = replace(EXPIRE, at=NOON)
+    early = replace(EXPIRE, now=NOON)
     given(received(), reserved()).when(early).rejected(Reason.RESERVATION_NOT_EXPIRED, expires_at=LATER.isoformat())
     for_ever = replace(reserved(), expires_at=None)
     given(received(), for_ever).when(EXPIRE).rejected(Reason.RESERVATION_NOT_EXPIRED, expires_at="never")

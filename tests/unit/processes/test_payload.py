@@ -80,7 +80,7 @@ COMMANDS: dict[str, Any] = {
     "SettleRefund": order.SettleRefund(order_id="o1", refund_id="r1", at=NOON),
     "ConfirmOrder": order.ConfirmOrder(order_id="o1", at=NOON),
     "RejectOrder": order.RejectOrder(order_id="o1", reason="no", at=NOON),
-    "ExpireOrder": order.ExpireOrder(order_id="o1", at=NOON),
+    "ExpireOrder": order.ExpireOrder(order_id="o1", now=NOON, at=NOON),
     "CancelOrder": order.CancelOrder(order_id="o1", reason="no", at=NOON),
     "CompleteOrder": order.CompleteOrder(order_id="o1", at=NOON),
     "ReceiveReturn": order.ReceiveReturn(

@@ -1,0 +1,67 @@
+"""Which orders get a process by themselves: those placed after the marker that the log has of it.
+
+Orders that were placed before may have been brought on by hand: their stock is reserved under other ids, their money
+was taken elsewhere. A process that began by itself would reserve and charge again. So an operator begins theirs
+(`orderstream processes start`), with a plan of what it will do.
+
+The marker is one event in a stream of its own. The first process service that runs on a log writes it. So does the
+first command service that runs on a log without orders, unless the shop is run by hand: no order is older than it then.
+"""
+
+from uuid import UUID, uuid5
+
+import structlog
+from esdbclient import NewEvent
+
+from server.domain.order import ORDER
+from server.domain.order.events import OrderPlaced
+from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
+from server.eventstore.upcasters import stored_names
+from server.processes.sender import Cause
+
+log = structlog.get_logger()
+
+STREAM = "processes_started"
+EVENT_ID = uuid5(UUID("0b5f6b0e-52a5-5b3e-9a5e-3f8f0f3f8a11"), "ProcessesStarted")  # one for all who write it
+PLACED = stored_names(OrderPlaced)
+
+
+class AutomaticStart:
+    """Raises a `StoreUnavailable` if the event store does not answer."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+        self._marker: int | None = None
+
+    async def enable(self) -> int:
+        """Write the marker if there is none; its commit position."""
+        event = NewEvent(type="ProcessesStarted", data=b"{}", content_type="application/json", id=EVENT_ID)
+        while self._marker is None:
+            self._marker = await self._find()
+            if self._marker is None:
+                try:
+                    self._marker = await self._store.append(STREAM, NO_EVENTS, [event])
+                except WrongRevision:  # another service was first
+                    continue
+        return self._marker
+
+    async def enable_on_a_new_log(self) -> None:
+        """The same, if there is no order yet."""
+        if await self._find() is None and not await self._store.has_any(ORDER.category):
+            await self.enable()
+
+    async def covers(self, order_id: str, cause: Cause) -> bool:
+        """Whether an order was placed after the marker. A look at its stream is saved if `cause` is that event."""
+        placed_at = cause.placed_at or await self._placed_at(order_id)
+        return placed_at is not None and placed_at > await self.enable()
+
+    async def _find(self) -> int | None:
+        async for event in self._store.read(STREAM, most=1):
+            return event.commit_position
+        return None
+
+    async def _placed_at(self, order_id: str) -> int | None:
+        async for event in self._store.read(ORDER.stream(order_id)):
+            if event.type in PLACED:
+                return event.commit_position
+        return None

@@ -1,0 +1,39 @@
+"""Reservations that were made until a time: when it has passed by the store's clock, their units are free again."""
+
+from server.commands.handler import CommandHandler
+from server.domain.checkout.steps import Wait
+from server.domain.rejection import Rejected
+from server.domain.stock import STOCK
+from server.domain.stock.commands import ExpireReservation
+from server.eventstore.repository import Repository
+from server.eventstore.store_time import StoreTime
+from server.processes.sender import Cause, Sender
+
+
+class ReservationExpiry:
+    """Safe to run in several processes at once: what one has ended, another finds ended."""
+
+    def __init__(self, handler: CommandHandler, repository: Repository, time: StoreTime) -> None:
+        self._handler = handler
+        self._repository = repository
+        self._time = time
+
+    async def expire(self, sku: str, reservation_id: str, cause: Cause) -> Wait:
+        """End it if it is open and its time has passed; else what is waited for.
+
+        Raises a `ServiceFailure` if the event store does not answer.
+        """
+        stock = (await self._repository.load(STOCK, STOCK.stream(sku), 0.0)).state
+        known = stock.open.get(reservation_id)
+        if known is None or known.expires_at is None:
+            return Wait(what="nothing")
+        now = await self._time.at(known.expires_at)
+        if now < known.expires_at:
+            return Wait(what="the reservation to expire", again_in=known.expires_at - now)
+        sender = Sender(self._handler, lambda: now, reservation_id, cause)
+        command = ExpireReservation(sku=sku, reservation_id=reservation_id, now=now, at=now)
+        try:
+            await sender.send(STOCK, sku, command, "expire")
+        except Rejected:  # it was committed, released or expired meanwhile
+            return Wait(what="nothing")
+        return Wait(what="nothing")
