@@ -67,11 +67,21 @@ class Groups:
 
     async def every(self) -> list[Group]:
         """By source and name."""
+        return [
+            await self._group(info) for info in sorted(await self._list(), key=lambda i: (i.event_source, i.group_name))
+        ]
+
+    async def checkpoints(self, source: str) -> dict[str, int]:
+        """By name, of each group of a source that has one: the position or revision up to which all is acknowledged."""
+        found = {x.group_name: _number(x.last_checkpointed_event_position) for x in await self._list(source)}
+        return {name: place for name, place in found.items() if place >= 0}
+
+    async def _list(self, source: str | None = None) -> list[Any]:
         request = persistent_pb2.ListReq()
         request.options.list_all_subscriptions.SetInParent()
         with translated():
             found = (await self._call("List", request)).subscriptions
-        return [await self._group(info) for info in sorted(found, key=lambda i: (i.event_source, i.group_name))]
+        return [info for info in found if source in (None, info.event_source)]
 
     async def one(self, source: str, name: str) -> Group:
         request = persistent_pb2.GetInfoReq()

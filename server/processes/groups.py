@@ -7,6 +7,7 @@ after a pause; the store parks what has come too often.
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -36,12 +37,16 @@ MESSAGE_TIMEOUT = 60.0  # seconds; then the store gives an event to somebody els
 MOST_DELIVERIES = 20  # then it is parked
 ASK_AFTER = 10.0  # seconds of silence after which the store is asked whether it has something for us
 STOP_WITHIN = 10.0  # seconds
+NONE = re.compile(r"(?!)")  # matches no name
 
 Work = Callable[[str, RecordedEvent, int], Awaitable[None]]  # key, its newest event, how often it was delivered before
 
 
 class Group:
-    """`key_of` names what an event is about, or None if it is of no interest; one key is worked on at a time."""
+    """`key_of` names what an event is about, or None if it is of no interest; one key is worked on at a time.
+
+    `former` matches the names that the group has had in other releases: a new one goes on where they stand.
+    """
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class Group:
         work: Work,
         *,
         at_once: int,
+        former: re.Pattern[str] = NONE,
         ask_after: float = ASK_AFTER,
     ) -> None:
         self.name = name
@@ -60,6 +66,7 @@ class Group:
         self._types = sorted(types)
         self._key_of = key_of
         self._work = work
+        self._former = former
         self._places = asyncio.Semaphore(at_once)
         self._turns = Turns()
         self._ask_after = ask_after
@@ -70,11 +77,14 @@ class Group:
         self._stopping = asyncio.Event()
 
     async def ensure(self) -> None:
-        """Make the group, from the beginning of the log, if there is none."""
+        """Make the group if there is none: where the group of a former release stands, or from the start of the log."""
+        checkpoints = await Groups(self._client).checkpoints(ALL)
+        former = [place for name, place in checkpoints.items() if self._former.fullmatch(name) and name != self.name]
+        start: dict[str, Any] = {"commit_position": max(former)} if former else {"from_end": False}
         with translated(), suppress(AlreadyExists):
             await self._client.create_subscription_to_all(
                 self.name,
-                from_end=False,
+                **start,
                 filter_include=self._types,
                 filter_by_stream_name=False,
                 consumer_strategy="RoundRobin",

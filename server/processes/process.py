@@ -1,6 +1,7 @@
 """The process of orders, running: a group that wakes it, and timers that wake it."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -21,6 +22,7 @@ from server.processes.triggers import TYPES, cause_of, key_of
 
 # another set of triggers is another group: the store cannot change what a group is for
 NAME = f"checkout-{crc32(' '.join(sorted(TYPES)).encode()):08x}"
+NAMES = re.compile(r"checkout-[0-9a-f]{8}")  # of any release
 
 
 class OrderProcess:
@@ -36,7 +38,7 @@ class OrderProcess:
         *,
         at_once: int,
     ) -> None:
-        self.group = Group(client, NAME, TYPES, key_of, self._work, at_once=at_once)
+        self.group = Group(client, NAME, TYPES, key_of, self._work, at_once=at_once, former=NAMES)
         self._timers = Timers(client, store, self._wake, clock, at_once=at_once)
         self._reconciler = reconciler
         self._reservations = reservations

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key
 
+AGAIN = 10.0  # seconds; an event loop swallows what is raised while it runs a callback, so it is raised again
 GRACE = 60.0  # seconds; a test that waits in C hears of no signal, so after these the process is ended, with its stacks
 
 _CANCEL = pytest.StashKey[Callable[[], None]]()
@@ -29,7 +30,6 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
     """A timer of this process; its handler fails the test where it stands."""
 
     def at_the_limit(_: int, frame: FrameType | None) -> None:
-        cancel()
         pytest.fail(f"{item.nodeid} ran for more than {settings.timeout:g} s\n\n{stacks(frame)}", pytrace=False)
 
     def cancel() -> None:
@@ -39,7 +39,7 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
 
     item.stash[_CANCEL] = cancel
     signal.signal(signal.SIGALRM, at_the_limit)
-    signal.setitimer(signal.ITIMER_REAL, settings.timeout)
+    signal.setitimer(signal.ITIMER_REAL, settings.timeout, AGAIN)
     # pytest's own copy of standard error: what is written to the captured one is lost with the process
     errors = item.config.stash[fault_handler_stderr_fd_key]
     faulthandler.dump_traceback_later(settings.timeout + GRACE, exit=True, file=errors)

@@ -29,6 +29,19 @@ def test_that_turns_for_ever():
         pass
 
 
+@pytest.mark.timeout(0.5)
+async def test_whose_loop_swallows_the_first_failure():
+    def turns():
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            pass
+
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, __: None)
+    loop.call_soon(turns)
+    await asyncio.Event().wait()
+
+
 def test_that_comes_next():
     pass
 """
@@ -36,6 +49,7 @@ def test_that_comes_next():
 
 def test_a_test_past_its_limit_fails_with_its_stacks_and_its_worker_goes_on(tmp_path: Path) -> None:
     (tmp_path / "test_slow.py").write_text(SLOW)
+    (tmp_path / "conftest.py").write_text("from tests.support import time_limit\n\ntime_limit.AGAIN = 0.7\n")
     command = [
         *(sys.executable, "-m", "pytest", "-q", "-p", "tests.support.time_limit", "-p", "no:randomly"),
         *("-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "-n", "1", "--rootdir", str(tmp_path)),
@@ -43,7 +57,7 @@ def test_a_test_past_its_limit_fails_with_its_stacks_and_its_worker_goes_on(tmp_
     ]
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert "2 failed, 1 passed" in run.stdout, run.stdout + run.stderr
+    assert "3 failed, 1 passed" in run.stdout, run.stdout + run.stderr
     assert "test_slow.py::test_that_waits_for_ever ran for more than 0.5 s" in run.stdout
     assert "in where_it_hangs" in run.stdout, "the stacks of tasks are shown"
     assert "in test_that_turns_for_ever" in run.stdout

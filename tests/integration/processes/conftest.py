@@ -1,9 +1,10 @@
 """Commands, processes and the log on the embedded event store, in this process."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -25,6 +26,10 @@ from tests.support.eventually import eventually
 # the last two digits of amounts, in cents, that the payment provider treats so
 DECLINED, MUTE, REFUSED = 13, 17, 19
 PLACE_WITHIN = 3.0  # seconds
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -131,10 +136,12 @@ async def commands(settings: Settings) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def world_of(settings: Settings, commands: str, log: EventStore) -> AsyncIterator[World]:
+async def world_of(
+    settings: Settings, commands: str, log: EventStore, *, clock: Callable[[], datetime] = now
+) -> AsyncIterator[World]:
     """With processes of its own."""
     async with (
-        serving("processes", settings, port=0) as processes,
+        serving("processes", settings, port=0, clock=clock) as processes,
         shop_at(commands) as shop,
         grpc.aio.insecure_channel(commands) as stock,
         grpc.aio.insecure_channel(processes) as channel,

@@ -1,6 +1,7 @@
 """Events by a subscription group: what fails comes again, what is done does not, one key at a time."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from uuid import uuid4
@@ -11,6 +12,7 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from prometheus_client import REGISTRY
 
 from server.eventstore import store
+from server.eventstore.groups import ALL, Groups
 from server.failures import StoreUnavailable
 from server.processes import groups
 from server.processes.groups import ASK_AFTER, Group
@@ -29,14 +31,16 @@ async def client(eventstore_uri: str) -> AsyncIterator[AsyncEventStoreDBClient]:
 
 @asynccontextmanager
 async def following(
-    client: AsyncEventStoreDBClient, kind: str, work: Work, *, ask_after: float = ASK_AFTER
+    client: AsyncEventStoreDBClient, kind: str, work: Work, *, ask_after: float = ASK_AFTER, release: str = "1"
 ) -> AsyncIterator[Group]:
-    types, key_of = frozenset({kind}), lambda event: event.stream_name
-    group = Group(client, f"g-{kind}", types, key_of, work, at_once=4, ask_after=ask_after)
+    types, key_of, former = frozenset({kind}), lambda event: event.stream_name, re.compile(f"g-{kind}-.")
+    group = Group(client, f"g-{kind}-{release}", types, key_of, work, at_once=4, ask_after=ask_after, former=former)
     task = asyncio.create_task(group.run())
-    yield group
-    await group.stop()
-    await asyncio.wait_for(task, 10)
+    try:
+        yield group
+    finally:
+        await group.stop()
+        await asyncio.wait_for(task, 10)
 
 
 async def write(client: AsyncEventStoreDBClient, kind: str, stream: str, number: int = 1) -> None:
@@ -172,6 +176,30 @@ async def test_a_group_that_waits_to_send_something_back_stops_at_once(
         async with asyncio.timeout(groups.STOP_WITHIN / 2):  # long before it gives those at work up
             await group.stop()
         await eventually(lambda: parked_or_waiting(client, group), lambda left: left == 1)
+
+
+async def test_a_group_of_another_release_goes_on_where_the_former_one_stands(client: AsyncEventStoreDBClient) -> None:
+    kind, stream = names()
+    first: list[int] = []
+    second: list[int] = []
+
+    def noting(seen: list[int]) -> Work:
+        async def work(_: str, event: RecordedEvent, __: int) -> None:
+            seen.append(event.stream_position)
+
+        return work
+
+    async def checkpoint() -> int:
+        return (await Groups(client).checkpoints(ALL)).get(f"g-{kind}-1", 0)
+
+    await write(client, kind, stream, number=20)
+    last = max([event.commit_position or 0 async for event in await client.read_stream(stream)])
+    async with following(client, kind, noting(first)):
+        await eventually(checkpoint, lambda now: now >= last, within=30)
+    await write(client, kind, stream, number=1)
+    async with following(client, kind, noting(second), release="2"):
+        await eventually(lambda: _now(second), lambda now: 20 in now)
+    assert min(second) >= 19, "what the former group has acknowledged does not come again"
 
 
 async def _now(seen: list[int]) -> list[int]:
