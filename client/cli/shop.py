@@ -819,13 +819,13 @@ def rename_user(
 def block(
     user_id: UserId, reason: Annotated[str, typer.Option()], request_id: RequestId = "", as_json: AsJson = False
 ) -> None:
-    """Stop a user from opening orders."""
+    """Stop a user from ordering; what was placed and not confirmed yet is rejected."""
     send("users", "BlockUser", as_json, user_id=user_id, reason=reason, request_id=request_id)
 
 
 @users.command("unblock")
 def unblock(user_id: UserId, request_id: RequestId = "", as_json: AsJson = False) -> None:
-    """Let a blocked user open orders again."""
+    """Let a blocked user order again."""
     send("users", "UnblockUser", as_json, user_id=user_id, request_id=request_id)
 
 

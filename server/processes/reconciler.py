@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 from prometheus_client import Counter
 
+from server.commands.facts import Facts
 from server.commands.handler import CommandHandler
 from server.domain.checkout import CHECKOUT
 from server.domain.checkout.commands import NoteFailure
@@ -69,6 +70,7 @@ class Reconciler:
     ) -> None:
         self._handler = handler
         self._repository = repository
+        self._facts = Facts(repository)
         self._payments = payments
         self._patience = patience
         self._clock = clock
@@ -81,7 +83,7 @@ class Reconciler:
         """
         async with self._turns.of(order_id):
             sender = Sender(self._handler, self._clock, order_id, cause)
-            work = Work(order_id=order_id, sender=sender, payments=self._payments)
+            work = Work(order_id=order_id, sender=sender, facts=self._facts, payments=self._payments)
             return await self._bring_on(work, interrupted=delivered_before >= WORTH_NOTING)
 
     async def _bring_on(self, work: Work, *, interrupted: bool) -> Wait:
@@ -133,7 +135,7 @@ class Reconciler:
                 try:
                     await do(work, step)
                 except Rejected as rejection:
-                    instead = after_refusal(seen.order, step, _told(rejection))
+                    instead = after_refusal(seen.order, step, rejection)
                     if instead is None:
                         raise
                     await do(work, instead)

@@ -25,6 +25,8 @@ from server.domain.rejection import Reason, Rejected
 from server.domain.stock import STOCK
 from server.domain.stock.commands import ReceiveStock
 from server.domain.stock.state import Stock
+from server.domain.user import USER
+from server.domain.user import commands as user
 from server.eventstore import codec
 from server.eventstore.receipts import Receipt
 from server.eventstore.repository import Repository
@@ -184,6 +186,7 @@ class Clock:
 class Shop:
     """One order, from being placed to its end. `customer_cancels_at` is a place, or None.
 
+    `blocked_at` is a place: there the user is blocked.
     `overpaid`: as soon as it is confirmed all is drawn by hand, and then units of it are cancelled.
     """
 
@@ -195,6 +198,7 @@ class Shop:
         rules: Rules | None = None,
         customer_cancels_at: int | None = None,
         lapses_at: int | None = None,
+        blocked_at: int | None = None,
         overpaid: bool = False,
     ) -> None:
         self.store = MemoryStore()
@@ -206,6 +210,7 @@ class Shop:
         self._on_hand = dict.fromkeys(LINES, 10) | dict(on_hand or {})
         self._cancels_at = customer_cancels_at
         self._lapses_at = lapses_at
+        self._blocked_at = blocked_at
         self._to_be_overpaid = overpaid
         self._fired: set[datetime] = set()
         self._patience = Patience(pauses=tuple(timedelta(seconds=n) for n in range(1, 9)), step_within=5.0)
@@ -253,9 +258,8 @@ class Shop:
             order_id=ORDER_ID, customer=customer, currency="EUR", lines=lines, address=HOME, at=at
         )
         await self.send(ORDER, ORDER_ID, create)
-        place = order.PlaceOrder(
-            order_id=ORDER_ID, listings=tuple(line.listing for line in lines), expires_at=LATER, at=at
-        )
+        listings = tuple(line.listing for line in lines)
+        place = order.PlaceOrder(order_id=ORDER_ID, customer=customer, listings=listings, expires_at=LATER, at=at)
         await self.send(ORDER, ORDER_ID, place)
 
     async def cancel(self) -> None:
@@ -264,6 +268,15 @@ class Shop:
             await self.send(ORDER, ORDER_ID, order.CancelOrder(order_id=ORDER_ID, reason="no", at=self.clock()))
         except Rejected:
             return
+
+    async def block(self) -> None:
+        """Register the user first: a user that no event knows cannot be blocked."""
+        at = self.clock()
+        for command in (
+            user.RegisterUser(user_id=ANN, email="ann@example.org", name="Ann", at=at),
+            user.BlockUser(user_id=ANN, reason="fraud", at=at),
+        ):
+            await self.send(USER, ANN, command)
 
     async def _overpay(self) -> None:
         at, (line_id, off) = self.clock(), CANCELLED_WHEN_PAID
@@ -279,6 +292,8 @@ class Shop:
     async def _before(self, number: int) -> None:
         if number == self._cancels_at:
             await self.cancel()
+        if number == self._blocked_at:
+            await self.block()
         if number == self._lapses_at:
             self.clock.at = max(self.clock.at, LATER)
 

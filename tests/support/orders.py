@@ -361,10 +361,14 @@ def new_line(line_id: str = "tea", quantity: int = 2, the_listing: Listing | Non
     return NewLine(line_id=line_id, listing=the_listing or listing(line_id), quantity=quantity)
 
 
+def customer(*, blocked: bool = False) -> Customer:
+    return Customer(user_id=ANN, known=True, blocked=blocked)
+
+
 def create(*lines: NewLine, **changes: Any) -> CreateOrder:
     fields: dict[str, Any] = {
         "order_id": ORDER_ID,
-        "customer": Customer(user_id=ANN, known=True, blocked=False),
+        "customer": customer(),
         "currency": "EUR",
         "lines": lines,
         "address": None,
@@ -373,12 +377,14 @@ def create(*lines: NewLine, **changes: Any) -> CreateOrder:
     return CreateOrder(**fields | changes)
 
 
-def add_line(line: NewLine | None = None) -> AddLine:
-    return AddLine(order_id=ORDER_ID, line=line or new_line(), at=NOON)
+def add_line(line: NewLine | None = None, *, blocked: bool = False) -> AddLine:
+    return AddLine(order_id=ORDER_ID, customer=customer(blocked=blocked), line=line or new_line(), at=NOON)
 
 
-def change_quantity(line_id: str = "tea", quantity: int = 5) -> ChangeLineQuantity:
-    return ChangeLineQuantity(order_id=ORDER_ID, line_id=line_id, quantity=quantity, at=NOON)
+def change_quantity(line_id: str = "tea", quantity: int = 5, *, blocked: bool = False) -> ChangeLineQuantity:
+    return ChangeLineQuantity(
+        order_id=ORDER_ID, customer=customer(blocked=blocked), line_id=line_id, quantity=quantity, at=NOON
+    )
 
 
 def remove_line(line_id: str = "tea") -> RemoveLine:
@@ -389,12 +395,18 @@ def change_address(address: Address = HOME) -> ChangeShippingAddress:
     return ChangeShippingAddress(order_id=ORDER_ID, address=address, at=NOON)
 
 
-def place(*listings: Listing) -> PlaceOrder:
-    return PlaceOrder(order_id=ORDER_ID, listings=listings or (listing(),), expires_at=LATER, at=NOON)
+def place(*listings: Listing, blocked: bool = False) -> PlaceOrder:
+    return PlaceOrder(
+        order_id=ORDER_ID,
+        customer=customer(blocked=blocked),
+        listings=listings or (listing(),),
+        expires_at=LATER,
+        at=NOON,
+    )
 
 
-def confirm() -> ConfirmOrder:
-    return ConfirmOrder(order_id=ORDER_ID, at=NOON)
+def confirm(*, blocked: bool = False) -> ConfirmOrder:
+    return ConfirmOrder(order_id=ORDER_ID, customer=customer(blocked=blocked), at=NOON)
 
 
 def cancel(reason: str = "changed my mind") -> CancelOrder:

@@ -1,9 +1,10 @@
 """What may be asked of an order. Time, prices and facts about others come in with the command."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from server.domain.address import Address
+from server.domain.decider import FACT
 from server.domain.money import Money
 from server.domain.order.events import Condition, LineQuantity
 
@@ -15,6 +16,10 @@ class Customer:
     user_id: str
     known: bool
     blocked: bool
+
+
+NO_CUSTOMER = Customer(user_id="", known=False, blocked=False)
+"""For a command to an order that is past the step: no rule looks at its user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,7 @@ class CreateOrder:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddLine:
     order_id: str
+    customer: Customer
     line: NewLine
     at: datetime
 
@@ -54,6 +60,7 @@ class AddLine:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeLineQuantity:
     order_id: str
+    customer: Customer
     line_id: str
     quantity: int
     at: datetime
@@ -105,6 +112,7 @@ class PlaceOrder:
     """`listings` has the current listing of every product in the order."""
 
     order_id: str
+    customer: Customer
     listings: tuple[Listing, ...]
     expires_at: datetime
     at: datetime
@@ -113,6 +121,7 @@ class PlaceOrder:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmOrder:
     order_id: str
+    customer: Customer = field(metadata=FACT)
     at: datetime
 
 

@@ -39,7 +39,7 @@ from server.domain.order.commands import (
     SettleRefund,
     VoidAuthorisation,
 )
-from server.domain.order.events import HoldReleased, OrderConfirmed, OrderEvent, OrderHeld
+from server.domain.order.events import HoldReleased, OrderEvent, OrderHeld
 from server.domain.order.state import (
     Cancelled,
     Completed,
@@ -101,7 +101,7 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
             raise Rejected(Reason.ORDER_ON_HOLD, order_id=state.order_id)
 
         case Placed(), ConfirmOrder():
-            return [OrderConfirmed(order_id=state.order_id, at=command.at)]
+            return placing.confirm(state, command)
         case ((Confirmed() | Completed()), ConfirmOrder()):
             return []
 

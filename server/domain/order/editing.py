@@ -10,10 +10,10 @@ from server.domain.order.commands import (
     ChangeLineQuantity,
     ChangeShippingAddress,
     CreateOrder,
-    Customer,
     NewLine,
     RemoveLine,
 )
+from server.domain.order.customers import require_customer, require_not_blocked
 from server.domain.order.events import (
     LineAdded,
     LineQuantityChanged,
@@ -32,7 +32,7 @@ def create(command: CreateOrder) -> Sequence[OrderEvent]:
     require_line_count(command.order_id, len(command.lines))
     for line in command.lines:
         require_quantity(line.quantity)
-    _require_customer(command.customer)
+    require_customer(command.customer)
     draft = Draft(order_id=command.order_id, customer_id=command.customer.user_id, currency=command.currency)
     events: list[OrderEvent] = [
         OrderCreated(
@@ -56,6 +56,7 @@ def add_line(draft: Draft, command: AddLine) -> Sequence[OrderEvent]:
             if (line.sku, line.quantity) == (new.listing.sku, new.quantity):
                 return []
             raise Rejected(Reason.LINE_EXISTS, order_id=draft.order_id, line_id=new.line_id)
+    require_not_blocked(command.customer)
     require_line_count(draft.order_id, len(draft.lines) + 1)
     return [_line_added(draft, new, command)]
 
@@ -89,6 +90,7 @@ def change_quantity(draft: Draft, command: ChangeLineQuantity) -> Sequence[Order
         if line.line_id == command.line_id:
             if line.quantity == command.quantity:
                 return []
+            require_not_blocked(command.customer)
             return [
                 LineQuantityChanged(
                     order_id=draft.order_id, line_id=line.line_id, quantity=command.quantity, at=command.at
@@ -109,10 +111,3 @@ def change_address(order: Draft | Placed | Confirmed, command: ChangeShippingAdd
 def remove_line(draft: Draft, command: RemoveLine) -> Sequence[OrderEvent]:
     known = any(line.line_id == command.line_id for line in draft.lines)
     return [LineRemoved(order_id=draft.order_id, line_id=command.line_id, at=command.at)] if known else []
-
-
-def _require_customer(customer: Customer) -> None:
-    if not customer.known:
-        raise Rejected(Reason.USER_NOT_FOUND, user_id=customer.user_id)
-    if customer.blocked:
-        raise Rejected(Reason.USER_BLOCKED, user_id=customer.user_id)

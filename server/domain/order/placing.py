@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from server.domain.money import LARGEST_AMOUNT, Money
-from server.domain.order.commands import CompleteOrder, ExpireOrder, Listing, PlaceOrder, RejectOrder
+from server.domain.order.commands import CompleteOrder, ConfirmOrder, ExpireOrder, Listing, PlaceOrder, RejectOrder
+from server.domain.order.customers import require_not_blocked
 from server.domain.order.discounts import require_fitting_discounts
 from server.domain.order.events import (
     AppliedDiscount,
     OrderCompleted,
+    OrderConfirmed,
     OrderEvent,
     OrderExpired,
     OrderPlaced,
@@ -29,6 +31,7 @@ from server.domain.rejection import Reason, Rejected
 
 
 def place(draft: Draft, command: PlaceOrder) -> Sequence[OrderEvent]:
+    require_not_blocked(command.customer)
     if not draft.lines:
         raise Rejected(Reason.ORDER_EMPTY, order_id=draft.order_id)
     if draft.address is None:
@@ -76,6 +79,11 @@ def _require_unchanged_prices(draft: Draft, listings: dict[str, Listing]) -> Non
                 order_price_minor=line.unit_price.amount_minor,
                 current_price_minor=listing.price.amount_minor,
             )
+
+
+def confirm(order: Placed, command: ConfirmOrder) -> Sequence[OrderEvent]:
+    require_not_blocked(command.customer)
+    return [OrderConfirmed(order_id=order.order_id, at=command.at)]
 
 
 def reject(order: Placed, command: RejectOrder) -> Sequence[OrderEvent]:
