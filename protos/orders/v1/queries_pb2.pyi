@@ -64,7 +64,7 @@ class Moment(google.protobuf.message.Message):
     """revision is that of the last event taken into account; INVALID_ARGUMENT if the order has none such."""
     @property
     def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """time (UTC): every event that the log had recorded by then is taken into account."""
+        """time (UTC): every event up to the last one that the log had recorded by then is taken into account."""
 
     def __init__(
         self,
