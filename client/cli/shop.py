@@ -159,6 +159,14 @@ def remove_line(
     send("orders", "RemoveLine", as_json, **fields, **expecting(expected_revision))
 
 
+@orders.command("refresh-prices")
+def refresh_prices(
+    order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
+) -> None:
+    """Give every line of a draft the current price of its product."""
+    send("orders", "RefreshPrices", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
+
+
 @orders.command("set-address")
 def set_address(
     order_id: OrderId,
@@ -228,7 +236,7 @@ def remove_discount(
 def place(
     order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
 ) -> None:
-    """Fix lines and prices; refused if a price has moved."""
+    """Fix lines and prices; refused if a price has moved: refresh-prices first."""
     send("orders", "PlaceOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from server.domain.order import ORDER
-from server.domain.order.commands import NO_CUSTOMER, Customer, Listing
+from server.domain.order.commands import NO_CUSTOMER, Customer, Listing, unlisted
 from server.domain.order.state import Completed, Confirmed, Placed, live_shipments
 from server.domain.product import PRODUCT
 from server.domain.product.state import Discontinued, NoProduct, Product
@@ -51,7 +51,7 @@ class Facts:
     async def _listing(self, sku: str) -> Listing:
         match (await self._repository.load(PRODUCT, PRODUCT.stream(sku))).state:
             case NoProduct():
-                return Listing(sku=sku, name="", price=None, sellable=False)
+                return unlisted(sku)
             case Product() as product:
                 return Listing(sku=sku, name=product.name, price=product.price, sellable=product.active)
             case Discontinued() as product:

@@ -55,6 +55,12 @@ async def remove_line(request: pb.RemoveLineRequest, order_id: str, _: Order, wo
     return commands.RemoveLine(order_id=order_id, line_id=request.line_id, at=world.at)
 
 
+async def refresh_prices(
+    _request: pb.RefreshPricesRequest, order_id: str, order: Order, world: World
+) -> commands.RefreshPrices:
+    return commands.RefreshPrices(order_id=order_id, listings=await _listings_now(order, world), at=world.at)
+
+
 async def change_shipping_address(
     request: pb.ChangeShippingAddressRequest, order_id: str, _: Order, world: World
 ) -> commands.ChangeShippingAddress:
@@ -89,12 +95,11 @@ async def remove_discount(
 
 
 async def place(_request: pb.PlaceOrderRequest, order_id: str, order: Order, world: World) -> commands.PlaceOrder:
-    skus = [line.sku for line in order.lines] if isinstance(order, Draft) else []
-    customer, listings = await asyncio.gather(_customer_now(order, world), world.facts.listings(skus, max_age=NOW))
+    customer, listings = await asyncio.gather(_customer_now(order, world), _listings_now(order, world))
     return commands.PlaceOrder(
         order_id=order_id,
         customer=customer,
-        listings=tuple(listings.values()),
+        listings=listings,
         expires_at=world.expires_at,
         at=world.at,
     )
@@ -290,6 +295,11 @@ async def _customer_now(order: Order, world: World) -> Customer:
     return await world.facts.customer_now(order.customer_id) if isinstance(order, Draft | Placed) else NO_CUSTOMER
 
 
+async def _listings_now(order: Order, world: World) -> tuple[Listing, ...]:
+    skus = [line.sku for line in order.lines] if isinstance(order, Draft) else []
+    return tuple((await world.facts.listings(skus, max_age=NOW)).values())
+
+
 def _new_line(line: pb.NewLine, listings: dict[str, Listing]) -> NewLine:
     return NewLine(line_id=line.line_id or line.sku, listing=listings[line.sku], quantity=line.quantity)
 
@@ -337,6 +347,7 @@ ROUTES = {
         pb.ChangeLineQuantityRequest, pb.ChangeLineQuantityResponse, change_line_quantity, rules={"line_id": _ID}
     ),
     "RemoveLine": _route(pb.RemoveLineRequest, pb.RemoveLineResponse, remove_line, rules={"line_id": _ID}),
+    "RefreshPrices": _route(pb.RefreshPricesRequest, pb.RefreshPricesResponse, refresh_prices),
     "ChangeShippingAddress": _route(
         pb.ChangeShippingAddressRequest,
         pb.ChangeShippingAddressResponse,

@@ -33,6 +33,7 @@ from server.domain.order.commands import (
     RecordAuthorisation,
     RecordPaymentFailure,
     RecordRefundFailure,
+    RefreshPrices,
     RefundPayment,
     RejectOrder,
     RejectReturn,
@@ -55,6 +56,7 @@ from server.domain.order.events import (
     LineQuantityCancelled,
     LineQuantityChanged,
     LineRemoved,
+    LineRepriced,
     NoteAdded,
     OrderCancelled,
     OrderCompleted,
@@ -133,6 +135,10 @@ def line_added(line_id: str = "tea", quantity: int = 2, price: int = 350, **chan
 
 def quantity_changed(line_id: str = "tea", quantity: int = 5) -> LineQuantityChanged:
     return LineQuantityChanged(order_id=ORDER_ID, line_id=line_id, quantity=quantity, at=NOON)
+
+
+def line_repriced(line_id: str = "tea", price: int = 400, previous: int = 350) -> LineRepriced:
+    return LineRepriced(order_id=ORDER_ID, line_id=line_id, unit_price=euros(price), previous=euros(previous), at=NOON)
 
 
 def line_removed(line_id: str = "tea") -> LineRemoved:
@@ -389,6 +395,10 @@ def change_quantity(line_id: str = "tea", quantity: int = 5, *, blocked: bool = 
 
 def remove_line(line_id: str = "tea") -> RemoveLine:
     return RemoveLine(order_id=ORDER_ID, line_id=line_id, at=NOON)
+
+
+def refresh_prices(*listings: Listing) -> RefreshPrices:
+    return RefreshPrices(order_id=ORDER_ID, listings=listings or (listing(),), at=NOON)
 
 
 def change_address(address: Address = HOME) -> ChangeShippingAddress:

@@ -32,6 +32,11 @@ class Listing:
     sellable: bool
 
 
+def unlisted(sku: str) -> Listing:
+    """A product that was never registered."""
+    return Listing(sku=sku, name="", price=None, sellable=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewLine:
     line_id: str
@@ -70,6 +75,15 @@ class ChangeLineQuantity:
 class RemoveLine:
     order_id: str
     line_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshPrices:
+    """`listings` has the current listing of every product in the order."""
+
+    order_id: str
+    listings: tuple[Listing, ...]
     at: datetime
 
 
@@ -327,6 +341,7 @@ OrderCommand = (
     | AddLine
     | ChangeLineQuantity
     | RemoveLine
+    | RefreshPrices
     | ChangeShippingAddress
     | SetShippingMethod
     | ApplyDiscount

@@ -4,20 +4,24 @@ from collections import Counter
 from collections.abc import Sequence
 
 from server.domain.address import require_address
-from server.domain.money import require_currency
+from server.domain.money import Money, require_currency
 from server.domain.order.commands import (
     AddLine,
     ChangeLineQuantity,
     ChangeShippingAddress,
     CreateOrder,
+    Listing,
     NewLine,
+    RefreshPrices,
     RemoveLine,
+    unlisted,
 )
 from server.domain.order.customers import require_customer, require_not_blocked
 from server.domain.order.events import (
     LineAdded,
     LineQuantityChanged,
     LineRemoved,
+    LineRepriced,
     OrderCreated,
     OrderEvent,
     ShippingAddressChanged,
@@ -64,24 +68,54 @@ def add_line(draft: Draft, command: AddLine) -> Sequence[OrderEvent]:
 def _line_added(draft: Draft, line: NewLine, command: CreateOrder | AddLine) -> LineAdded:
     require_quantity(line.quantity)
     listing = line.listing
-    if listing.price is None or not listing.sellable:
-        raise Rejected(Reason.PRODUCT_NOT_SELLABLE, sku=listing.sku)
-    if listing.price.currency != draft.currency:
-        raise Rejected(
-            Reason.CURRENCY_MISMATCH,
-            sku=listing.sku,
-            order_currency=draft.currency,
-            product_currency=listing.price.currency,
-        )
     return LineAdded(
         order_id=draft.order_id,
         line_id=line.line_id,
         sku=listing.sku,
         name=listing.name,
         quantity=line.quantity,
-        unit_price=listing.price,
+        unit_price=_price_in(draft, listing),
         at=command.at,
     )
+
+
+def _price_in(draft: Draft, listing: Listing, **line: str) -> Money:
+    """What a unit costs in this order now. `line` tells the line of the draft that asks, if it has one already."""
+    if listing.price is None or not listing.sellable:
+        raise Rejected(Reason.PRODUCT_NOT_SELLABLE, sku=listing.sku, **line)
+    if listing.price.currency != draft.currency:
+        raise Rejected(
+            Reason.CURRENCY_MISMATCH,
+            sku=listing.sku,
+            order_currency=draft.currency,
+            product_currency=listing.price.currency,
+            **line,
+        )
+    return listing.price
+
+
+def refresh_prices(draft: Draft, command: RefreshPrices) -> Sequence[OrderEvent]:
+    listings = {listing.sku: listing for listing in command.listings}
+    prices = {
+        line.line_id: _price_in(
+            draft,
+            listings.get(line.sku) or unlisted(line.sku),
+            order_id=draft.order_id,
+            line_id=line.line_id,
+        )
+        for line in draft.lines
+    }
+    return [
+        LineRepriced(
+            order_id=draft.order_id,
+            line_id=line.line_id,
+            unit_price=prices[line.line_id],
+            previous=line.unit_price,
+            at=command.at,
+        )
+        for line in draft.lines
+        if prices[line.line_id] != line.unit_price
+    ]
 
 
 def change_quantity(draft: Draft, command: ChangeLineQuantity) -> Sequence[OrderEvent]:

@@ -71,13 +71,15 @@ def _require_unchanged_prices(draft: Draft, listings: dict[str, Listing]) -> Non
     for line in draft.lines:
         listing = listings.get(line.sku)
         if listing is None or listing.price is None or not listing.sellable:
-            raise Rejected(Reason.PRODUCT_NOT_SELLABLE, sku=line.sku)
+            raise Rejected(Reason.PRODUCT_NOT_SELLABLE, sku=line.sku, order_id=draft.order_id, line_id=line.line_id)
         if listing.price != line.unit_price:
             raise Rejected(
                 Reason.PRICE_CHANGED,
                 sku=line.sku,
                 order_price_minor=line.unit_price.amount_minor,
                 current_price_minor=listing.price.amount_minor,
+                order_id=draft.order_id,
+                line_id=line.line_id,
             )
 
 

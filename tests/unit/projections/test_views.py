@@ -73,6 +73,7 @@ from tests.support.orders import (
     hold_released,
     line_added,
     line_removed,
+    line_repriced,
     noted,
     off,
     order_line,
@@ -132,6 +133,11 @@ class TestOrderDetail:
         edited = (created(), line_added("tea"), line_added("milk"), quantity_changed("tea", 5), line_removed("milk"))
         given(*edited).view(order_detail).has(
             lines=[{"line_id": "tea", "sku": "tea", "name": "Tea", "quantity": 5, "price_minor": 350}], revision=4
+        )
+
+    def test_a_refreshed_price_shows(self) -> None:
+        given(created(), line_added("tea"), line_repriced("tea", 400)).view(order_detail).has(
+            lines=[{"line_id": "tea", "sku": "tea", "name": "Tea", "quantity": 2, "price_minor": 400}], revision=2
         )
 
     @pytest.mark.parametrize(
@@ -325,6 +331,10 @@ class TestOrderList:
         edited = (created(), line_added("tea"), line_added("milk"), quantity_changed("tea", 5), line_removed("milk"))
         row = {"_id": ORDER_ID, **fold(order_list, edited)[ORDER_ID]}
         assert (order_summary(row).total.amount_minor, order_summary(row).line_count) == (1750, 1)
+
+    def test_a_refreshed_price_moves_the_total(self) -> None:
+        row = {"_id": ORDER_ID, **fold(order_list, (created(), line_added("tea"), line_repriced("tea", 400)))[ORDER_ID]}
+        assert order_summary(row).total.amount_minor == 800
 
 
 class TestOrderTimeline:
