@@ -640,7 +640,7 @@ def activate(sku: Sku, request_id: RequestId = "", as_json: AsJson = False) -> N
 
 @products.command("discontinue")
 def discontinue(sku: Sku, request_id: RequestId = "", as_json: AsJson = False) -> None:
-    """Take a product off sale for good."""
+    """Take a product off sale for good; it receives no stock any more."""
     send("products", "DiscontinueProduct", as_json, sku=sku, request_id=request_id)
 
 
@@ -686,7 +686,7 @@ ReservationId = Annotated[str, typer.Argument(help="The reservation's UUID.")]
 
 @stock.command("receive")
 def receive_stock(sku: Sku, quantity: Units, request_id: RequestId = "", as_json: AsJson = False) -> None:
-    """Put units on hand."""
+    """Put units on hand; of a discontinued product use adjust."""
     send("products", "ReceiveStock", as_json, sku=sku, quantity=quantity, request_id=request_id)
 
 

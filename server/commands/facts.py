@@ -7,11 +7,10 @@ from server.domain.order import ORDER
 from server.domain.order.commands import NO_CUSTOMER, Customer, Listing, unlisted
 from server.domain.order.state import Completed, Confirmed, Placed, live_shipments
 from server.domain.product import PRODUCT
-from server.domain.product.state import Discontinued, NoProduct, Product
+from server.domain.product.state import Discontinued, NoProduct, Product, ProductState
 from server.domain.user import USER
 from server.domain.user.state import NoUser, User, UserState
 from server.eventstore.repository import Repository
-from server.eventstore.store import NO_EVENTS
 
 WHILE_DRAFTING = 1.0  # good enough for a draft, since placing asks again
 NOW = 0.0
@@ -39,9 +38,9 @@ class Facts:
         order = (await self._repository.load(ORDER, ORDER.stream(order_id))).state
         return await self.customer_now(order.customer_id) if isinstance(order, Placed) else NO_CUSTOMER
 
-    async def is_product(self, sku: str) -> bool:
-        """Whether it was ever registered; once it is, it stays."""
-        return (await self._repository.load(PRODUCT, PRODUCT.stream(sku))).revision != NO_EVENTS
+    async def product_now(self, sku: str) -> ProductState:
+        """As of now: one read of the product's stream."""
+        return (await self._repository.load(PRODUCT, PRODUCT.stream(sku), NOW)).state
 
     async def has_shipments(self, order_id: str) -> bool:
         """Whether anything of an order was packed, as of now."""

@@ -121,6 +121,7 @@ REMEDIES: Mapping[str, str] = {
     Reason.PRICE_CHANGED: "RefreshPrices (orderstream orders refresh-prices {order_id})",
     Reason.PRODUCT_NOT_SELLABLE: "RemoveLine (orderstream orders remove-line {order_id} {line_id})",
     Reason.CURRENCY_MISMATCH: "RemoveLine (orderstream orders remove-line {order_id} {line_id})",
+    Reason.PRODUCT_DISCONTINUED: "AdjustStock (orderstream stock adjust {sku} --change {quantity} --reason REASON)",
 }
 
 

@@ -248,7 +248,8 @@ class Shop:
         at = self.clock()
         for sku, units in self._on_hand.items():
             if units:
-                await self.send(STOCK, sku, ReceiveStock(sku=sku, quantity=units, product_known=True, at=at))
+                receive = ReceiveStock(sku=sku, quantity=units, product_known=True, product_discontinued=False, at=at)
+                await self.send(STOCK, sku, receive)
         lines = tuple(
             order.NewLine(line_id=sku, listing=listing(sku, price), quantity=units)
             for sku, (units, price) in LINES.items()

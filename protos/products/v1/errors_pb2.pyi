@@ -29,7 +29,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_PRODUCT_EXISTS: _ErrorReason.ValueType  # 2
     """ALREADY_EXISTS: the sku is taken by other data. Metadata: sku."""
     ERROR_REASON_PRODUCT_DISCONTINUED: _ErrorReason.ValueType  # 3
-    """FAILED_PRECONDITION: a discontinued product does not change any more. Metadata: sku."""
+    """FAILED_PRECONDITION: a discontinued product does not change any more, and receives no stock. Metadata: sku; from
+    ReceiveStock also quantity and remedy, unless the product never had stock.
+    """
     ERROR_REASON_PRODUCT_CURRENCY_FIXED: _ErrorReason.ValueType  # 4
     """FAILED_PRECONDITION: a product's currency never changes. Metadata: sku, currency, wanted."""
     ERROR_REASON_OUT_OF_STOCK: _ErrorReason.ValueType  # 5
@@ -65,7 +67,9 @@ ERROR_REASON_PRODUCT_NOT_FOUND: ErrorReason.ValueType  # 1
 ERROR_REASON_PRODUCT_EXISTS: ErrorReason.ValueType  # 2
 """ALREADY_EXISTS: the sku is taken by other data. Metadata: sku."""
 ERROR_REASON_PRODUCT_DISCONTINUED: ErrorReason.ValueType  # 3
-"""FAILED_PRECONDITION: a discontinued product does not change any more. Metadata: sku."""
+"""FAILED_PRECONDITION: a discontinued product does not change any more, and receives no stock. Metadata: sku; from
+ReceiveStock also quantity and remedy, unless the product never had stock.
+"""
 ERROR_REASON_PRODUCT_CURRENCY_FIXED: ErrorReason.ValueType  # 4
 """FAILED_PRECONDITION: a product's currency never changes. Metadata: sku, currency, wanted."""
 ERROR_REASON_OUT_OF_STOCK: ErrorReason.ValueType  # 5

@@ -1,7 +1,6 @@
 """A refusal with a remedy names the call and the command that help, with their values filled in."""
 
 import re
-from string import Formatter
 
 import pytest
 import typer
@@ -46,6 +45,13 @@ def test_a_line_that_cannot_be_sold_any_more_is_removed_and_one_that_is_not_ther
     assert details(new) == ({"sku": "tea"}, "PRODUCT_NOT_SELLABLE: sku=tea")
 
 
+def test_goods_of_a_discontinued_product_are_recorded_by_an_adjustment() -> None:
+    receiving = status_of(Rejected(Reason.PRODUCT_DISCONTINUED, sku="tea", quantity=5))
+    assert details(receiving)[0]["remedy"] == "AdjustStock (orderstream stock adjust tea --change 5 --reason REASON)"
+    renaming = status_of(Rejected(Reason.PRODUCT_DISCONTINUED, sku="tea"))
+    assert "remedy" not in details(renaming)[0]
+
+
 def test_a_refusal_without_a_remedy_has_none() -> None:
     assert details(status_of(Rejected(Reason.ORDER_EMPTY, order_id="o1")))[0] == {"order_id": "o1"}
 
@@ -58,5 +64,6 @@ def test_what_a_remedy_names_is_there(remedy: str) -> None:
     group = typer.main.get_command(app).commands[named["group"]]  # type: ignore[attr-defined]  # it is a group
     parameters = group.commands[named["command"]].params
     arguments = [parameter.name for parameter in parameters if parameter.param_type_name == "argument"]
-    values = [name for _, name, _, _ in Formatter().parse(named["values"]) if name]
-    assert values == arguments
+    assert re.findall(r"(?<!\S){(\w+)}", named["values"])[: len(arguments)] == arguments
+    options = {option for parameter in parameters for option in parameter.opts}
+    assert set(re.findall(r"--[a-z-]+", named["values"])) <= options
