@@ -29,6 +29,7 @@ STATUS: Mapping[str, grpc.StatusCode] = {
     "INTERNAL": Code.INTERNAL,
     Reason.AMOUNT_INVALID: Code.INVALID_ARGUMENT,
     Reason.CURRENCY_UNKNOWN: Code.INVALID_ARGUMENT,
+    Reason.CURRENCY_ENDED: Code.INVALID_ARGUMENT,
     Reason.ADDRESS_INVALID: Code.INVALID_ARGUMENT,
     Reason.QUANTITY_INVALID: Code.INVALID_ARGUMENT,
     Reason.DISCOUNT_INVALID: Code.INVALID_ARGUMENT,
@@ -109,6 +110,7 @@ STATUS: Mapping[str, grpc.StatusCode] = {
 FIELDS: Mapping[str, str] = {
     Reason.AMOUNT_INVALID: "{field}.amount_minor",
     Reason.CURRENCY_UNKNOWN: "currency",
+    Reason.CURRENCY_ENDED: "currency",
     Reason.QUANTITY_INVALID: "quantity",
     Reason.ADDRESS_INVALID: "{address}",
     Reason.NOTE_TOO_LONG: "text",

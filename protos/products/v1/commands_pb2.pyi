@@ -134,7 +134,7 @@ Global___RenameProductResponse: typing_extensions.TypeAlias = RenameProductRespo
 
 @typing.final
 class ChangePriceRequest(google.protobuf.message.Message):
-    """ChangePriceRequest sets the price of a unit, from now on; open drafts keep theirs until they are placed."""
+    """ChangePriceRequest sets the price of a unit, from now on; open drafts keep theirs until RefreshPrices."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -81,7 +81,8 @@ class ProductCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ChangePrice(self, request, context):
-        """ChangePrice sets the price of a unit, from now on; open drafts keep theirs until they are placed.
+        """ChangePrice sets the price of a unit, from now on; open drafts keep theirs until RefreshPrices. In another currency
+        only if the product's own is not in circulation any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -163,7 +163,9 @@ class ProductCommandServiceStub(typing.Generic[_ProductCommandServiceRegisterPro
     """RenameProduct gives a product another name; orders keep the one they were made with."""
 
     ChangePrice: _ProductCommandServiceChangePriceType
-    """ChangePrice sets the price of a unit, from now on; open drafts keep theirs until they are placed."""
+    """ChangePrice sets the price of a unit, from now on; open drafts keep theirs until RefreshPrices. In another currency
+    only if the product's own is not in circulation any more.
+    """
 
     ActivateProduct: _ProductCommandServiceActivateProductType
     """ActivateProduct puts a product on sale."""
@@ -221,7 +223,9 @@ class ProductCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.products.v1.commands_pb2.ChangePriceRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.products.v1.commands_pb2.ChangePriceResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.ChangePriceResponse]]:
-        """ChangePrice sets the price of a unit, from now on; open drafts keep theirs until they are placed."""
+        """ChangePrice sets the price of a unit, from now on; open drafts keep theirs until RefreshPrices. In another currency
+        only if the product's own is not in circulation any more.
+        """
 
     @abc.abstractmethod
     def ActivateProduct(

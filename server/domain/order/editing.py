@@ -4,17 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 from server.domain.address import require_address
-from server.domain.money import Money, require_currency
+from server.domain.money import require_currency
 from server.domain.order.commands import (
     AddLine,
     ChangeLineQuantity,
     ChangeShippingAddress,
     CreateOrder,
-    Listing,
     NewLine,
     RefreshPrices,
     RemoveLine,
-    unlisted,
 )
 from server.domain.order.customers import require_customer, require_not_blocked
 from server.domain.order.events import (
@@ -27,6 +25,7 @@ from server.domain.order.events import (
     ShippingAddressChanged,
 )
 from server.domain.order.limits import require_line_count, require_quantity
+from server.domain.order.listings import current_prices, price_in
 from server.domain.order.state import Confirmed, Draft, Placed, ShipmentStage, live_shipments
 from server.domain.rejection import Reason, Rejected
 
@@ -74,37 +73,13 @@ def _line_added(draft: Draft, line: NewLine, command: CreateOrder | AddLine) -> 
         sku=listing.sku,
         name=listing.name,
         quantity=line.quantity,
-        unit_price=_price_in(draft, listing),
+        unit_price=price_in(draft.currency, listing),
         at=command.at,
     )
 
 
-def _price_in(draft: Draft, listing: Listing, **line: str) -> Money:
-    """What a unit costs in this order now. `line` tells the line of the draft that asks, if it has one already."""
-    if listing.price is None or not listing.sellable:
-        raise Rejected(Reason.PRODUCT_NOT_SELLABLE, sku=listing.sku, **line)
-    if listing.price.currency != draft.currency:
-        raise Rejected(
-            Reason.CURRENCY_MISMATCH,
-            sku=listing.sku,
-            order_currency=draft.currency,
-            product_currency=listing.price.currency,
-            **line,
-        )
-    return listing.price
-
-
 def refresh_prices(draft: Draft, command: RefreshPrices) -> Sequence[OrderEvent]:
-    listings = {listing.sku: listing for listing in command.listings}
-    prices = {
-        line.line_id: _price_in(
-            draft,
-            listings.get(line.sku) or unlisted(line.sku),
-            order_id=draft.order_id,
-            line_id=line.line_id,
-        )
-        for line in draft.lines
-    }
+    prices = current_prices(draft, command.listings)
     return [
         LineRepriced(
             order_id=draft.order_id,

@@ -16,6 +16,7 @@ from projections.views.sales_daily import sales_daily
 from projections.views.stock_levels import stock_levels
 from projections.views.user_detail import user_detail
 from protos.orders.v1.types_pb2 import FulfilmentStatus, PaymentStatus, ReturnStatus
+from server.domain.money import Money
 from server.domain.order.events import OrderCreated
 from server.domain.product.events import (
     PriceChanged,
@@ -430,6 +431,13 @@ class TestProductsAndUsers:
         given(*events).view(product_list).has(name="Tea", price_minor=400, currency="EUR", status="ACTIVE", revision=2)
         given(*events, ProductRenamed(sku="tea", name="Green tea", at=NOON)).view(product_list).has(name="Green tea")
         given(*events, ProductDiscontinued(sku="tea", at=NOON)).view(product_list).has(status="DISCONTINUED")
+
+    def test_a_product_whose_currency_has_ended_shows_its_price_in_the_new_one(self) -> None:
+        leva = Money(amount_minor=350, currency="BGN")
+        given(
+            ProductRegistered(sku="tea", name="Tea", price=leva, at=NOON),
+            PriceChanged(sku="tea", price=euros(179), previous=leva, at=NOON),
+        ).view(product_list).has(price_minor=179, currency="EUR")
 
     def test_stock_shows_what_is_there_and_what_of_it_is_promised(self) -> None:
         two_promises = (
