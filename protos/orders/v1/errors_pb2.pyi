@@ -37,7 +37,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_ADDRESS_MISSING: _ErrorReason.ValueType  # 6
     """FAILED_PRECONDITION: an order without an address cannot be placed. Metadata: order_id."""
     ERROR_REASON_ADDRESS_INVALID: _ErrorReason.ValueType  # 7
-    """INVALID_ARGUMENT: an address field breaks a rule. Metadata: field."""
+    """INVALID_ARGUMENT: an address field breaks a rule. Metadata: address (the field of the request), field (of the address)."""
     ERROR_REASON_QUANTITY_INVALID: _ErrorReason.ValueType  # 8
     """INVALID_ARGUMENT: quantity must be 1 to 9999. Metadata: quantity."""
     ERROR_REASON_TOO_MANY_LINES: _ErrorReason.ValueType  # 9
@@ -52,7 +52,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_CURRENCY_MISMATCH: _ErrorReason.ValueType  # 13
     """FAILED_PRECONDITION: the product or amount is in another currency. Metadata: order_currency, and sku and
-    product_currency, or order_id and amount_currency.
+    product_currency, or order_id and amount_currency; for a line that the order has, also order_id, line_id, remedy.
     """
     ERROR_REASON_PRICE_CHANGED: _ErrorReason.ValueType  # 14
     """FAILED_PRECONDITION: a price moved since the line was added. Metadata: sku, order_price_minor, current_price_minor,
@@ -161,7 +161,7 @@ ERROR_REASON_ORDER_EMPTY: ErrorReason.ValueType  # 5
 ERROR_REASON_ADDRESS_MISSING: ErrorReason.ValueType  # 6
 """FAILED_PRECONDITION: an order without an address cannot be placed. Metadata: order_id."""
 ERROR_REASON_ADDRESS_INVALID: ErrorReason.ValueType  # 7
-"""INVALID_ARGUMENT: an address field breaks a rule. Metadata: field."""
+"""INVALID_ARGUMENT: an address field breaks a rule. Metadata: address (the field of the request), field (of the address)."""
 ERROR_REASON_QUANTITY_INVALID: ErrorReason.ValueType  # 8
 """INVALID_ARGUMENT: quantity must be 1 to 9999. Metadata: quantity."""
 ERROR_REASON_TOO_MANY_LINES: ErrorReason.ValueType  # 9
@@ -176,7 +176,7 @@ has: order_id, line_id, remedy.
 """
 ERROR_REASON_CURRENCY_MISMATCH: ErrorReason.ValueType  # 13
 """FAILED_PRECONDITION: the product or amount is in another currency. Metadata: order_currency, and sku and
-product_currency, or order_id and amount_currency.
+product_currency, or order_id and amount_currency; for a line that the order has, also order_id, line_id, remedy.
 """
 ERROR_REASON_PRICE_CHANGED: ErrorReason.ValueType  # 14
 """FAILED_PRECONDITION: a price moved since the line was added. Metadata: sku, order_price_minor, current_price_minor,
