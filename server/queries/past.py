@@ -59,7 +59,7 @@ def until(events: Sequence[RecordedEvent], moment: pb.Moment, field: str) -> Seq
 def _count_until(events: Sequence[RecordedEvent], at: datetime) -> int:
     """How many events come up to the last one that was recorded not later than `at`.
 
-    The clock of the store can go back. A moment is a prefix of the stream all the same: an event is decided on all
+    The clock of the store can go back. A moment is still a prefix of the stream: an event is decided on all
     events before it, so a fold that leaves one of these out shows an order that never was.
     """
     recorded = (
