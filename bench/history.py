@@ -58,15 +58,18 @@ async def write_orders(uri: str, orders: int, in_one_append: int = 1) -> History
 def events_of(order_id: str, number: int) -> Sequence[order.OrderEvent]:
     """The five events of the order with this number, as the domain decides them."""
     at = NOON + timedelta(seconds=number)
+    customer = commands.Customer(user_id=_customer(number), known=True, blocked=False)
     create = commands.CreateOrder(
         order_id=order_id,
-        customer=commands.Customer(user_id=_customer(number), known=True, blocked=False),
+        customer=customer,
         currency="EUR",
         lines=tuple(commands.NewLine(line_id=x.sku, listing=x, quantity=2) for x in LISTINGS),
         address=HOME,
         at=at,
     )
-    place = commands.PlaceOrder(order_id=order_id, listings=LISTINGS, expires_at=at + timedelta(days=3), at=at)
+    place = commands.PlaceOrder(
+        order_id=order_id, customer=customer, listings=LISTINGS, expires_at=at + timedelta(days=3), at=at
+    )
     created = ORDER.decide(ORDER.initial, create)
     return (*created, *ORDER.decide(ORDER.fold(created), place))
 

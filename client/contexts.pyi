@@ -62,6 +62,14 @@ class Orders:
         line_id: str = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.commands_pb2.RemoveLineResponse: ...
+    async def RefreshPrices(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.RefreshPricesResponse: ...
     async def ChangeShippingAddress(
         self,
         *,

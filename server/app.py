@@ -127,15 +127,16 @@ async def processes(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
         handler, payments = CommandHandler(events, repository), Simulator(rules_of(settings.payments))
         time, automatic = StoreTime(events, clock), AutomaticStart(events)
         await automatic.enable()
+        facts = Facts(repository, time)
         reconciler = Reconciler(
-            handler, repository, payments, _patience(settings), clock, time=time, automatic=automatic
+            handler, repository, payments, _patience(settings), clock, facts=facts, automatic=automatic
         )
         reservations = ReservationExpiry(handler, repository, time)
         process = OrderProcess(client, events, reconciler, reservations, clock, at_once=settings.orders_at_once)
         payments.listen(LateAnswers(reconciler, partial(Sender, handler, clock)).told)
         services = CommandServices(
             handler,
-            Facts(repository, time),
+            facts,
             EmailClaims(events, repository),
             timedelta(seconds=settings.place_within),
             clock=clock,

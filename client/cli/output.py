@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from client import errors
+from client.currencies import MINOR_DIGITS
 from client.errors import OrderstreamError
 from protos.common.v1.types_pb2 import Money
 
@@ -42,7 +43,6 @@ EXIT_CODES: dict[type[OrderstreamError], int] = {
     errors.Unavailable: UNAVAILABLE,
     errors.InternalError: FAILED,
 }
-MINOR_DIGITS = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "BHD": 3, "KWD": 3, "OMR": 3, "TND": 3, "JOD": 3}
 
 
 def complain(line: str, code: int) -> NoReturn:
@@ -94,13 +94,18 @@ def table(*columns: str) -> Table:
 
 
 def money(amount: Any) -> str:
-    digits = MINOR_DIGITS.get(amount.currency, 2)
+    """In the currency's units; in minor units if this release does not know the currency."""
+    digits = MINOR_DIGITS.get(amount.currency)
+    if digits is None:
+        return f"{amount.amount_minor:,} minor units of {amount.currency}"
     return f"{Decimal(amount.amount_minor).scaleb(-digits):,.{digits}f} {amount.currency}"
 
 
 def to_money(text: str, currency: str) -> Money:
     """`12.34` in the currency's units, exactly."""
-    digits = MINOR_DIGITS.get(currency, 2)
+    digits = MINOR_DIGITS.get(currency)
+    if digits is None:  # a guess would be wrong by a factor
+        complain(f"{currency!r} is no currency of ISO 4217 that this release knows", 2)
     try:
         minor = Decimal(text).scaleb(digits)
     except InvalidOperation:

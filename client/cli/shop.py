@@ -159,6 +159,14 @@ def remove_line(
     send("orders", "RemoveLine", as_json, **fields, **expecting(expected_revision))
 
 
+@orders.command("refresh-prices")
+def refresh_prices(
+    order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
+) -> None:
+    """Give every line of a draft the current price of its product."""
+    send("orders", "RefreshPrices", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
+
+
 @orders.command("set-address")
 def set_address(
     order_id: OrderId,
@@ -228,7 +236,7 @@ def remove_discount(
 def place(
     order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
 ) -> None:
-    """Fix lines and prices; refused if a price has moved."""
+    """Fix lines and prices; refused if a price has moved: refresh-prices first."""
     send("orders", "PlaceOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
 
 
@@ -632,7 +640,7 @@ def activate(sku: Sku, request_id: RequestId = "", as_json: AsJson = False) -> N
 
 @products.command("discontinue")
 def discontinue(sku: Sku, request_id: RequestId = "", as_json: AsJson = False) -> None:
-    """Take a product off sale for good."""
+    """Take a product off sale for good; it receives no stock any more."""
     send("products", "DiscontinueProduct", as_json, sku=sku, request_id=request_id)
 
 
@@ -678,7 +686,7 @@ ReservationId = Annotated[str, typer.Argument(help="The reservation's UUID.")]
 
 @stock.command("receive")
 def receive_stock(sku: Sku, quantity: Units, request_id: RequestId = "", as_json: AsJson = False) -> None:
-    """Put units on hand."""
+    """Put units on hand; of a discontinued product use adjust."""
     send("products", "ReceiveStock", as_json, sku=sku, quantity=quantity, request_id=request_id)
 
 
@@ -819,13 +827,13 @@ def rename_user(
 def block(
     user_id: UserId, reason: Annotated[str, typer.Option()], request_id: RequestId = "", as_json: AsJson = False
 ) -> None:
-    """Stop a user from opening orders."""
+    """Stop a user from ordering; what was placed and not confirmed yet is rejected."""
     send("users", "BlockUser", as_json, user_id=user_id, reason=reason, request_id=request_id)
 
 
 @users.command("unblock")
 def unblock(user_id: UserId, request_id: RequestId = "", as_json: AsJson = False) -> None:
-    """Let a blocked user open orders again."""
+    """Let a blocked user order again."""
     send("users", "UnblockUser", as_json, user_id=user_id, request_id=request_id)
 
 

@@ -10,6 +10,7 @@ from server.domain.order.events import (
     LineQuantityCancelled,
     LineQuantityChanged,
     LineRemoved,
+    LineRepriced,
     OrderCancelled,
     OrderCompleted,
     OrderConfirmed,
@@ -77,6 +78,13 @@ def line_added(row: OrderRow | None, e: Recorded[LineAdded]) -> OrderRow:
 @order_list.on(LineQuantityChanged)
 def quantity_changed(row: OrderRow | None, e: Recorded[LineQuantityChanged]) -> OrderRow:
     new = [{**x, "quantity": e.data.quantity} if x["line_id"] == e.data.line_id else x for x in lines(row)]
+    return changed(row, e, lines=new)
+
+
+@order_list.on(LineRepriced)
+def repriced(row: OrderRow | None, e: Recorded[LineRepriced]) -> OrderRow:
+    price = e.data.unit_price.amount_minor
+    new = [{**x, "price_minor": price} if x["line_id"] == e.data.line_id else x for x in lines(row)]
     return changed(row, e, lines=new)
 
 

@@ -42,7 +42,7 @@ def renamed(row: ProductRow | None, e: Recorded[ProductRenamed]) -> ProductRow:
 
 @product_list.on(PriceChanged)
 def price_changed(row: ProductRow | None, e: Recorded[PriceChanged]) -> ProductRow:
-    return changed(row, e, price_minor=e.data.price.amount_minor)
+    return changed(row, e, price_minor=e.data.price.amount_minor, currency=e.data.price.currency)
 
 
 @product_list.on(ProductActivated)

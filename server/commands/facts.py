@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Iterable
 
 from server.domain.order import ORDER
-from server.domain.order.commands import Customer, Listing
-from server.domain.order.state import Completed, Confirmed, live_shipments
+from server.domain.order.commands import NO_CUSTOMER, Customer, Listing, unlisted
+from server.domain.order.state import Completed, Confirmed, Placed, live_shipments
 from server.domain.product import PRODUCT
-from server.domain.product.state import Discontinued, NoProduct, Product
+from server.domain.product.state import Discontinued, NoProduct, Product, ProductState
 from server.domain.user import USER
-from server.domain.user.state import User
+from server.domain.user.state import NoUser, User, UserState
 from server.eventstore.repository import Repository
-from server.eventstore.store import NO_EVENTS
 from server.eventstore.store_time import StoreTime
 
 WHILE_DRAFTING = 1.0  # good enough for a draft, since placing asks again
@@ -32,12 +31,21 @@ class Facts:
     async def customer(self, user_id: str, max_age: float = WHILE_DRAFTING) -> Customer:
         await self._repository.catch_up(USER, max_age)
         user = (await self._repository.load(USER, USER.stream(user_id))).state
-        known = isinstance(user, User)
-        return Customer(user_id=user_id, known=known, blocked=isinstance(user, User) and user.blocked)
+        return _customer(user_id, user)
 
-    async def is_product(self, sku: str) -> bool:
-        """Whether it was ever registered; once it is, it stays."""
-        return (await self._repository.load(PRODUCT, PRODUCT.stream(sku))).revision != NO_EVENTS
+    async def customer_now(self, user_id: str) -> Customer:
+        """As of now: one read of the user's stream."""
+        user = (await self._repository.load(USER, USER.stream(user_id), NOW)).state
+        return _customer(user_id, user)
+
+    async def customer_of(self, order_id: str) -> Customer:
+        """The user of a placed order, as of now."""
+        order = (await self._repository.load(ORDER, ORDER.stream(order_id))).state
+        return await self.customer_now(order.customer_id) if isinstance(order, Placed) else NO_CUSTOMER
+
+    async def product_now(self, sku: str) -> ProductState:
+        """As of now: one read of the product's stream."""
+        return (await self._repository.load(PRODUCT, PRODUCT.stream(sku), NOW)).state
 
     async def has_shipments(self, order_id: str) -> bool:
         """Whether anything of an order was packed, as of now."""
@@ -47,7 +55,7 @@ class Facts:
     async def _listing(self, sku: str) -> Listing:
         match (await self._repository.load(PRODUCT, PRODUCT.stream(sku))).state:
             case NoProduct():
-                return Listing(sku=sku, name="", price=None, sellable=False)
+                return unlisted(sku)
             case Product() as product:
                 return Listing(sku=sku, name=product.name, price=product.price, sellable=product.active)
             case Discontinued() as product:
@@ -65,3 +73,11 @@ class Facts:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(sku)) for sku in dict.fromkeys(skus)]
         return {task.result().sku: task.result() for task in tasks}
+
+
+def _customer(user_id: str, user: UserState) -> Customer:
+    match user:
+        case User():
+            return Customer(user_id=user_id, known=True, blocked=user.blocked)
+        case NoUser():
+            return Customer(user_id=user_id, known=False, blocked=False)

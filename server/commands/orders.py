@@ -1,5 +1,6 @@
 """Order requests as commands."""
 
+import asyncio
 from typing import Any
 
 from protos.common.v1 import types_pb2 as common
@@ -10,7 +11,7 @@ from server.commands.facts import NOW
 from server.commands.routes import Route, World
 from server.domain.money import Money
 from server.domain.order import ORDER, commands
-from server.domain.order.commands import Listing, NewLine
+from server.domain.order.commands import NO_CUSTOMER, Customer, Listing, NewLine
 from server.domain.order.events import Condition, LineQuantity
 from server.domain.order.limits import require_line_count
 from server.domain.order.state import Draft, Order, Placed
@@ -31,21 +32,33 @@ async def create(request: pb.CreateOrderRequest, order_id: str, _: Order, world:
     )
 
 
-async def add_line(request: pb.AddLineRequest, order_id: str, _: Order, world: World) -> commands.AddLine:
-    listings = await world.facts.listings([request.line.sku])
-    return commands.AddLine(order_id=order_id, line=_new_line(request.line, listings), at=world.at)
+async def add_line(request: pb.AddLineRequest, order_id: str, order: Order, world: World) -> commands.AddLine:
+    customer, listings = await asyncio.gather(
+        _customer_of_draft(order, world), world.facts.listings([request.line.sku])
+    )
+    return commands.AddLine(order_id=order_id, customer=customer, line=_new_line(request.line, listings), at=world.at)
 
 
 async def change_line_quantity(
-    request: pb.ChangeLineQuantityRequest, order_id: str, _: Order, world: World
+    request: pb.ChangeLineQuantityRequest, order_id: str, order: Order, world: World
 ) -> commands.ChangeLineQuantity:
     return commands.ChangeLineQuantity(
-        order_id=order_id, line_id=request.line_id, quantity=request.quantity, at=world.at
+        order_id=order_id,
+        customer=await _customer_of_draft(order, world),
+        line_id=request.line_id,
+        quantity=request.quantity,
+        at=world.at,
     )
 
 
 async def remove_line(request: pb.RemoveLineRequest, order_id: str, _: Order, world: World) -> commands.RemoveLine:
     return commands.RemoveLine(order_id=order_id, line_id=request.line_id, at=world.at)
+
+
+async def refresh_prices(
+    _request: pb.RefreshPricesRequest, order_id: str, order: Order, world: World
+) -> commands.RefreshPrices:
+    return commands.RefreshPrices(order_id=order_id, listings=await _listings_now(order, world), at=world.at)
 
 
 async def change_shipping_address(
@@ -82,15 +95,18 @@ async def remove_discount(
 
 
 async def place(_request: pb.PlaceOrderRequest, order_id: str, order: Order, world: World) -> commands.PlaceOrder:
-    skus = [line.sku for line in order.lines] if isinstance(order, Draft) else []
-    listings = await world.facts.listings(skus, max_age=NOW)
+    customer, listings = await asyncio.gather(_customer_now(order, world), _listings_now(order, world))
     return commands.PlaceOrder(
-        order_id=order_id, listings=tuple(listings.values()), expires_at=world.expires_at, at=world.at
+        order_id=order_id,
+        customer=customer,
+        listings=listings,
+        expires_at=world.expires_at,
+        at=world.at,
     )
 
 
-async def confirm(_request: pb.ConfirmOrderRequest, order_id: str, _: Order, world: World) -> commands.ConfirmOrder:
-    return commands.ConfirmOrder(order_id=order_id, at=world.at)
+async def confirm(_request: pb.ConfirmOrderRequest, order_id: str, order: Order, world: World) -> commands.ConfirmOrder:
+    return commands.ConfirmOrder(order_id=order_id, customer=await _customer_now(order, world), at=world.at)
 
 
 async def cancel(request: pb.CancelOrderRequest, order_id: str, _: Order, world: World) -> commands.CancelOrder:
@@ -272,6 +288,19 @@ async def add_note(request: pb.AddNoteRequest, order_id: str, _: Order, world: W
     return commands.AddNote(order_id=order_id, note_id=request.note_id, text=request.text, at=world.at)
 
 
+async def _customer_of_draft(order: Order, world: World) -> Customer:
+    return await world.facts.customer(order.customer_id) if isinstance(order, Draft) else NO_CUSTOMER
+
+
+async def _customer_now(order: Order, world: World) -> Customer:
+    return await world.facts.customer_now(order.customer_id) if isinstance(order, Draft | Placed) else NO_CUSTOMER
+
+
+async def _listings_now(order: Order, world: World) -> tuple[Listing, ...]:
+    skus = [line.sku for line in order.lines] if isinstance(order, Draft) else []
+    return tuple((await world.facts.listings(skus, max_age=NOW)).values())
+
+
 def _new_line(line: pb.NewLine, listings: dict[str, Listing]) -> NewLine:
     return NewLine(line_id=line.line_id or line.sku, listing=listings[line.sku], quantity=line.quantity)
 
@@ -319,6 +348,7 @@ ROUTES = {
         pb.ChangeLineQuantityRequest, pb.ChangeLineQuantityResponse, change_line_quantity, rules={"line_id": _ID}
     ),
     "RemoveLine": _route(pb.RemoveLineRequest, pb.RemoveLineResponse, remove_line, rules={"line_id": _ID}),
+    "RefreshPrices": _route(pb.RefreshPricesRequest, pb.RefreshPricesResponse, refresh_prices),
     "ChangeShippingAddress": _route(
         pb.ChangeShippingAddressRequest,
         pb.ChangeShippingAddressResponse,

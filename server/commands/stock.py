@@ -5,14 +5,21 @@ from typing import Any
 
 from protos.products.v1 import commands_pb2 as pb
 from server.commands.routes import Route, World
+from server.domain.product.state import Discontinued, NoProduct
 from server.domain.stock import STOCK, commands
 from server.domain.stock.state import Stock
 from server.rpc.validation import Rule, sku, text, time, uuid
 
 
 async def receive(request: pb.ReceiveStockRequest, sku_: str, _: Stock, world: World) -> commands.ReceiveStock:
-    known = await world.facts.is_product(sku_)
-    return commands.ReceiveStock(sku=sku_, quantity=request.quantity, product_known=known, at=world.at)
+    product = await world.facts.product_now(sku_)
+    return commands.ReceiveStock(
+        sku=sku_,
+        quantity=request.quantity,
+        product_known=not isinstance(product, NoProduct),
+        product_discontinued=isinstance(product, Discontinued),
+        at=world.at,
+    )
 
 
 async def adjust(request: pb.AdjustStockRequest, sku_: str, _: Stock, world: World) -> commands.AdjustStock:

@@ -1,23 +1,33 @@
 """Money: whole minor units of one currency. No floats, no fractions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from server.domain.rejection import Reason, Rejected
 
 LARGEST_AMOUNT = 2**53 - 1  # the largest integer that every JSON reader holds exactly
 
-# ISO 4217 active codes of currencies in circulation.
-CURRENCIES = frozenset(
-    """
-    AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF
-    CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG
-    HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA
-    MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD
-    RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX
-    USD UYU UZS VED VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG
-    """.split()
-)
+
+def _digits(groups: Mapping[int, str]) -> Mapping[str, int]:
+    return {code: digits for digits, codes in groups.items() for code in codes.split()}
+
+
+# Currencies in circulation by ISO 4217 (table of 2026-01-01): code → digits of the minor unit. Without funds, metals,
+# units of account and test codes. The command line has a copy that `make proto` makes.
+CURRENCIES = _digits({
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    2: """
+        AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY
+        COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF
+        IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR
+        MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG
+        SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES
+        WST XCD XCG YER ZAR ZMW ZWG
+    """,
+})  # fmt: skip
+# Codes that ISO 4217 has withdrawn since 2016. They are taken for the money of existing orders only.
+ENDED_CURRENCIES = _digits({0: "BYR", 2: "ANG BGN CUC HRK MRO SLL STD VEF ZWL"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,22 +47,38 @@ def total_of(amounts: Iterable[Money], currency: str) -> Money:
 
 
 def require_currency(currency: str) -> None:
-    if currency not in CURRENCIES:
-        raise Rejected(Reason.CURRENCY_UNKNOWN, currency=currency)
+    """For a new order and a new price."""
+    if currency in ENDED_CURRENCIES:
+        raise Rejected(Reason.CURRENCY_ENDED, currency=currency)
+    _require_known(currency)
 
 
 def require_price(price: Money) -> None:
-    """A price is 0 or more, and exact in every JSON reader."""
+    """A new price is 0 or more, and exact in every JSON reader."""
     require_currency(price.currency)
-    if not 0 <= price.amount_minor <= LARGEST_AMOUNT:
-        raise Rejected(Reason.AMOUNT_INVALID, field="price", amount_minor=price.amount_minor)
+    _require_within(price, "price", least=0)
+
+
+def require_cost(price: Money) -> None:
+    """What something costs in an existing order: as a price, and its currency may have ended."""
+    _require_known(price.currency)
+    _require_within(price, "price", least=0)
 
 
 def require_amount(amount: Money) -> None:
-    """What is paid or given back is 1 or more, and exact in every JSON reader."""
-    require_currency(amount.currency)
-    if not 1 <= amount.amount_minor <= LARGEST_AMOUNT:
-        raise Rejected(Reason.AMOUNT_INVALID, field="amount", amount_minor=amount.amount_minor)
+    """What is paid, given back or taken off in an existing order: 1 or more, and its currency may have ended."""
+    _require_known(amount.currency)
+    _require_within(amount, "amount", least=1)
+
+
+def _require_known(currency: str) -> None:
+    if currency not in CURRENCIES and currency not in ENDED_CURRENCIES:
+        raise Rejected(Reason.CURRENCY_UNKNOWN, currency=currency)
+
+
+def _require_within(money: Money, field: str, *, least: int) -> None:
+    if not least <= money.amount_minor <= LARGEST_AMOUNT:
+        raise Rejected(Reason.AMOUNT_INVALID, field=field, amount_minor=money.amount_minor)
 
 
 def split(amount: int, weights: Sequence[int]) -> list[int]:

@@ -37,6 +37,7 @@ ROWS = (
     Row("OrderCreated", order.OrderCreated, "order"),
     Row("LineAdded", order.LineAdded, "order"),
     Row("LineQuantityChanged", order.LineQuantityChanged, "order"),
+    Row("LineRepriced", order.LineRepriced, "order"),
     Row("LineRemoved", order.LineRemoved, "order"),
     Row("ShippingAddressChanged", order.ShippingAddressChanged, "order"),
     Row("ShippingMethodSet", order.ShippingMethodSet, "order"),

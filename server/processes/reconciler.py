@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 from prometheus_client import Counter
 
+from server.commands.facts import Facts
 from server.commands.handler import CommandHandler
 from server.domain.checkout import CHECKOUT
 from server.domain.checkout.commands import NoteFailure
@@ -22,7 +23,6 @@ from server.domain.order import ORDER
 from server.domain.order.state import Order, Placed
 from server.domain.rejection import Rejected
 from server.eventstore.repository import Repository
-from server.eventstore.store_time import StoreTime
 from server.failures import ServiceFailure
 from server.processes.automatic_start import AutomaticStart
 from server.processes.payments.port import PaymentProvider, ProviderUnavailable
@@ -69,15 +69,15 @@ class Reconciler:
         patience: Patience,
         clock: Callable[[], datetime],
         *,
-        time: StoreTime,
+        facts: Facts,
         automatic: AutomaticStart,
     ) -> None:
         self._handler = handler
         self._repository = repository
+        self._facts = facts
         self._payments = payments
         self._patience = patience
         self._clock = clock
-        self._time = time
         self._automatic = automatic
         self._turns = Turns()
 
@@ -88,7 +88,7 @@ class Reconciler:
         """
         async with self._turns.of(order_id):
             sender = Sender(self._handler, self._clock, order_id, cause)
-            work = Work(order_id=order_id, sender=sender, payments=self._payments)
+            work = Work(order_id=order_id, sender=sender, facts=self._facts, payments=self._payments)
             return await self._bring_on(work, cause, interrupted=delivered_before >= WORTH_NOTING)
 
     async def _bring_on(self, work: Work, cause: Cause, *, interrupted: bool) -> Wait:
@@ -125,7 +125,7 @@ class Reconciler:
         step = next_step(seen.order, seen.checkout, now)
         match step, seen.order, seen.checkout:
             case Expire(), Placed() as order, Running(deadline=deadline):
-                judged = await self._time.for_order(order, deadline)
+                judged = await self._facts.time.for_order(order, deadline)
                 step = next_step(order, seen.checkout, now, judged)
                 if isinstance(step, Wait) and judged < deadline:
                     return replace(step, again_in=deadline - judged)
@@ -154,7 +154,7 @@ class Reconciler:
                 try:
                     await do(work, step)
                 except Rejected as rejection:
-                    instead = after_refusal(seen.order, step, _told(rejection))
+                    instead = after_refusal(seen.order, step, rejection)
                     if instead is None:
                         raise
                     await do(work, instead)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from server.commands.facts import Facts
 from server.domain.checkout import CHECKOUT
 from server.domain.checkout import commands as checkout
 from server.domain.checkout.events import CheckoutLine
@@ -55,6 +56,7 @@ class Work:
 
     order_id: str
     sender: Sender
+    facts: Facts
     payments: PaymentProvider
 
 
@@ -243,9 +245,9 @@ async def _settle_refund(work: Work, step: SettleRefund) -> None:
 
 
 async def _confirm(work: Work, _: Confirm) -> None:
-    await work.sender.send(
-        ORDER, work.order_id, order.ConfirmOrder(order_id=work.order_id, at=work.sender.now()), "confirm"
-    )
+    customer = await work.facts.customer_of(work.order_id)
+    command = order.ConfirmOrder(order_id=work.order_id, customer=customer, at=work.sender.now())
+    await work.sender.send(ORDER, work.order_id, command, "confirm")
 
 
 async def _reject(work: Work, step: Reject) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from esdbclient import RecordedEvent
@@ -51,10 +51,21 @@ def until(events: Sequence[RecordedEvent], moment: pb.Moment, field: str) -> Seq
                 raise InvalidRequest({f"{field}.revision": f"the order's last revision is {last}"})
             return events[: moment.revision + 1]
         case "time":
-            at = moment.time.ToDatetime(tzinfo=UTC)
-            return [event for event in events if event.recorded_at is not None and event.recorded_at <= at]
+            return events[: _count_until(events, moment.time.ToDatetime(tzinfo=UTC))]
         case _:
             raise InvalidRequest({field: "needs a revision or a time"})
+
+
+def _count_until(events: Sequence[RecordedEvent], at: datetime) -> int:
+    """How many events come up to the last one that was recorded not later than `at`.
+
+    The clock of the store can go back. A moment is still a prefix of the stream: an event is decided on all
+    events before it, so a fold that leaves one of these out shows an order that never was.
+    """
+    recorded = (
+        n for n, event in enumerate(events, start=1) if event.recorded_at is not None and event.recorded_at <= at
+    )
+    return max(recorded, default=0)
 
 
 def order_of(order_id: str, events: Sequence[RecordedEvent]) -> types.Order | None:

@@ -12,6 +12,7 @@ from server.domain.order.events import (
     LineQuantityCancelled,
     LineQuantityChanged,
     LineRemoved,
+    LineRepriced,
     NoteAdded,
     OrderCancelled,
     OrderCompleted,
@@ -116,6 +117,13 @@ def line_added(doc: OrderDetail | None, e: Recorded[LineAdded]) -> OrderDetail:
 @on(LineQuantityChanged)
 def quantity_changed(doc: OrderDetail | None, e: Recorded[LineQuantityChanged]) -> OrderDetail:
     new = [{**x, "quantity": e.data.quantity} if x["line_id"] == e.data.line_id else x for x in lines(doc)]
+    return changed(doc, e, lines=new)
+
+
+@on(LineRepriced)
+def repriced(doc: OrderDetail | None, e: Recorded[LineRepriced]) -> OrderDetail:
+    price = e.data.unit_price.amount_minor
+    new = [{**x, "price_minor": price} if x["line_id"] == e.data.line_id else x for x in lines(doc)]
     return changed(doc, e, lines=new)
 
 

@@ -29,6 +29,7 @@ STATUS: Mapping[str, grpc.StatusCode] = {
     "INTERNAL": Code.INTERNAL,
     Reason.AMOUNT_INVALID: Code.INVALID_ARGUMENT,
     Reason.CURRENCY_UNKNOWN: Code.INVALID_ARGUMENT,
+    Reason.CURRENCY_ENDED: Code.INVALID_ARGUMENT,
     Reason.ADDRESS_INVALID: Code.INVALID_ARGUMENT,
     Reason.QUANTITY_INVALID: Code.INVALID_ARGUMENT,
     Reason.DISCOUNT_INVALID: Code.INVALID_ARGUMENT,
@@ -109,9 +110,20 @@ STATUS: Mapping[str, grpc.StatusCode] = {
 FIELDS: Mapping[str, str] = {
     Reason.AMOUNT_INVALID: "{field}.amount_minor",
     Reason.CURRENCY_UNKNOWN: "currency",
+    Reason.CURRENCY_ENDED: "currency",
     Reason.QUANTITY_INVALID: "quantity",
     Reason.ADDRESS_INVALID: "{address}",
     Reason.NOTE_TOO_LONG: "text",
+}
+
+
+# the RPC and the command that help; braces take their values from the metadata. A refusal without these values has no
+# remedy: a product that is not on sale is removed from an order that has it, but need not be from any other
+REMEDIES: Mapping[str, str] = {
+    Reason.PRICE_CHANGED: "RefreshPrices (orderstream orders refresh-prices {order_id})",
+    Reason.PRODUCT_NOT_SELLABLE: "RemoveLine (orderstream orders remove-line {order_id} {line_id})",
+    Reason.CURRENCY_MISMATCH: "RemoveLine (orderstream orders remove-line {order_id} {line_id})",
+    Reason.PRODUCT_DISCONTINUED: "AdjustStock (orderstream stock adjust {sku} --change {quantity} --reason REASON)",
 }
 
 
@@ -119,13 +131,16 @@ def status_of(failure: Rejected | ServiceFailure) -> status_pb2.Status:
     """The whole answer: code, prose, and the machine-readable details."""
     reason = str(failure.reason)
     code = STATUS[reason]
-    status = status_pb2.Status(code=code.value[0], message=str(failure))
-    _attach(status, error_details_pb2.ErrorInfo(reason=reason, domain="orderstream", metadata=dict(failure.metadata)))
+    remedy = _remedy(reason, failure.metadata)
+    text = f"{failure}; remedy: {remedy['remedy']}" if remedy else str(failure)
+    status = status_pb2.Status(code=code.value[0], message=text)
+    metadata = {**failure.metadata, **remedy}
+    _attach(status, error_details_pb2.ErrorInfo(reason=reason, domain="orderstream", metadata=metadata))
     if code is Code.INVALID_ARGUMENT:
         _attach(status, _bad_request(failure, reason))
     if code is Code.FAILED_PRECONDITION:
         violation = error_details_pb2.PreconditionFailure.Violation(
-            type=reason, subject=next(iter(failure.metadata.values()), ""), description=str(failure)
+            type=reason, subject=next(iter(failure.metadata.values()), ""), description=text
         )
         _attach(status, error_details_pb2.PreconditionFailure(violations=[violation]))
     if isinstance(failure, ServiceFailure) and failure.retry_after is not None:
@@ -143,6 +158,13 @@ def internal(error_id: str) -> status_pb2.Status:
         error_details_pb2.ErrorInfo(reason="INTERNAL", domain="orderstream", metadata={"error_id": error_id}),
     )
     return status
+
+
+def _remedy(reason: str, metadata: Mapping[str, str]) -> dict[str, str]:
+    try:
+        return {"remedy": REMEDIES[reason].format(**metadata)}
+    except KeyError:  # no remedy for this reason, or none without these values
+        return {}
 
 
 def _bad_request(failure: Rejected | ServiceFailure, reason: str) -> error_details_pb2.BadRequest:

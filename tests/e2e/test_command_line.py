@@ -179,6 +179,21 @@ def test_an_order_on_hold_waits_until_it_is_released(line: Line) -> None:
     line("orders", "confirm", order_id)
 
 
+def test_an_order_whose_price_moved_is_placed_after_the_command_that_the_refusal_names(quick: Line) -> None:
+    gus = quick("users", "register", "--name", "Gus", "--email", "gus@example.org", "--json")["user_id"]
+    quick("products", "register", "hay", "--name", "Hay", "--price", "2.00")
+    quick("products", "activate", "hay")
+    where = ("--name", "Gus", "--street", "1 High St", "--city", "Ghent", "--postal-code", "9000", "--country", "BE")
+    order_id = quick("orders", "create", "--customer", gus, "--line", "hay:2", *where, "--json")["order_id"]
+    quick("products", "price", "hay", "2.50")
+    refused = quick("orders", "place", order_id, code=3)
+    assert "PRICE_CHANGED" in refused
+    assert f"orderstream orders refresh-prices {order_id}" in refused
+    quick("orders", "refresh-prices", order_id)
+    token = quick("orders", "place", order_id, "--json")["consistency_token"]
+    assert quick("orders", "get", order_id, "--token", token, "--json")["order"]["total"]["amount_minor"] == "500"
+
+
 def test_an_order_is_paid_refunded_and_completed(quick: Line) -> None:
     dan = quick("users", "register", "--name", "Dan", "--email", "dan@example.org", "--json")["user_id"]
     quick("products", "register", "rye", "--name", "Rye", "--price", "4.00")

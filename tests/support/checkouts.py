@@ -12,6 +12,7 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
+from server.commands.facts import Facts
 from server.commands.handler import CommandHandler, Envelope
 from server.domain.checkout import CHECKOUT
 from server.domain.checkout.next_step import AUTHORISATION
@@ -25,6 +26,8 @@ from server.domain.rejection import Reason, Rejected
 from server.domain.stock import STOCK
 from server.domain.stock.commands import ReceiveStock
 from server.domain.stock.state import Stock
+from server.domain.user import USER
+from server.domain.user import commands as user
 from server.eventstore import codec
 from server.eventstore.receipts import Receipt
 from server.eventstore.repository import Repository
@@ -186,6 +189,7 @@ class Clock:
 class Shop:
     """One order, from being placed to its end. `customer_cancels_at` is a place, or None.
 
+    `blocked_at` is a place: there the user is blocked.
     `overpaid`: as soon as it is confirmed all is drawn by hand, and then units of it are cancelled. `clock` is that of
     the event store and of everybody else; that of the process is ahead of it by `clock_ahead`.
     """
@@ -198,6 +202,7 @@ class Shop:
         rules: Rules | None = None,
         customer_cancels_at: int | None = None,
         lapses_at: int | None = None,
+        blocked_at: int | None = None,
         overpaid: bool = False,
         clock_ahead: timedelta = timedelta(0),
     ) -> None:
@@ -210,6 +215,7 @@ class Shop:
         self._on_hand = dict.fromkeys(LINES, 10) | dict(on_hand or {})
         self._cancels_at = customer_cancels_at
         self._lapses_at = lapses_at
+        self._blocked_at = blocked_at
         self._to_be_overpaid = overpaid
         self._fired: set[datetime] = set()
         self._postponed: set[datetime] = set()
@@ -218,7 +224,7 @@ class Shop:
 
     def _start_process(self) -> None:
         repository = Repository(self.store, Snapshots(self.store, every=NEVER))
-        self.time, self.automatic = self._store_time(), AutomaticStart(self.store)
+        self.automatic = AutomaticStart(self.store)
         handler = FaultyHandler(self.store, repository, self.places)
         self.reconciler = Reconciler(
             handler,
@@ -226,7 +232,7 @@ class Shop:
             self.provider,
             self._patience,
             self.process_clock,
-            time=self.time,
+            facts=Facts(repository, self._store_time()),
             automatic=self.automatic,
         )
         self._late = LateAnswers(self.reconciler, partial(Sender, handler, self.process_clock))
@@ -264,7 +270,8 @@ class Shop:
         at = self.clock()
         for sku, units in self._on_hand.items():
             if units:
-                await self.send(STOCK, sku, ReceiveStock(sku=sku, quantity=units, product_known=True, at=at))
+                receive = ReceiveStock(sku=sku, quantity=units, product_known=True, product_discontinued=False, at=at)
+                await self.send(STOCK, sku, receive)
         lines = tuple(
             order.NewLine(line_id=sku, listing=listing(sku, price), quantity=units)
             for sku, (units, price) in LINES.items()
@@ -274,9 +281,8 @@ class Shop:
             order_id=ORDER_ID, customer=customer, currency="EUR", lines=lines, address=HOME, at=at
         )
         await self.send(ORDER, ORDER_ID, create)
-        place = order.PlaceOrder(
-            order_id=ORDER_ID, listings=tuple(line.listing for line in lines), expires_at=LATER, at=at
-        )
+        listings = tuple(line.listing for line in lines)
+        place = order.PlaceOrder(order_id=ORDER_ID, customer=customer, listings=listings, expires_at=LATER, at=at)
         await self.send(ORDER, ORDER_ID, place)
 
     async def cancel(self) -> None:
@@ -285,6 +291,15 @@ class Shop:
             await self.send(ORDER, ORDER_ID, order.CancelOrder(order_id=ORDER_ID, reason="no", at=self.clock()))
         except Rejected:
             return
+
+    async def block(self) -> None:
+        """Register the user first: a user that no event knows cannot be blocked."""
+        at = self.clock()
+        for command in (
+            user.RegisterUser(user_id=ANN, email="ann@example.org", name="Ann", at=at),
+            user.BlockUser(user_id=ANN, reason="fraud", at=at),
+        ):
+            await self.send(USER, ANN, command)
 
     async def _overpay(self) -> None:
         at, (line_id, off) = self.clock(), CANCELLED_WHEN_PAID
@@ -300,6 +315,8 @@ class Shop:
     async def _before(self, number: int) -> None:
         if number == self._cancels_at:
             await self.cancel()
+        if number == self._blocked_at:
+            await self.block()
         if number == self._lapses_at:
             self.clock.at = max(self.clock.at, LATER)
 

@@ -55,6 +55,7 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     orders.created(),
     orders.line_added(),
     orders.quantity_changed(),
+    orders.line_repriced(),
     orders.line_removed(),
     orders.address_changed(),
     orders.shipping_set(),

@@ -33,6 +33,7 @@ from server.domain.order.commands import (
     RecordAuthorisation,
     RecordPaymentFailure,
     RecordRefundFailure,
+    RefreshPrices,
     RefundPayment,
     RejectOrder,
     RejectReturn,
@@ -55,6 +56,7 @@ from server.domain.order.events import (
     LineQuantityCancelled,
     LineQuantityChanged,
     LineRemoved,
+    LineRepriced,
     NoteAdded,
     OrderCancelled,
     OrderCompleted,
@@ -133,6 +135,10 @@ def line_added(line_id: str = "tea", quantity: int = 2, price: int = 350, **chan
 
 def quantity_changed(line_id: str = "tea", quantity: int = 5) -> LineQuantityChanged:
     return LineQuantityChanged(order_id=ORDER_ID, line_id=line_id, quantity=quantity, at=NOON)
+
+
+def line_repriced(line_id: str = "tea", price: int = 400, previous: int = 350) -> LineRepriced:
+    return LineRepriced(order_id=ORDER_ID, line_id=line_id, unit_price=euros(price), previous=euros(previous), at=NOON)
 
 
 def line_removed(line_id: str = "tea") -> LineRemoved:
@@ -361,10 +367,14 @@ def new_line(line_id: str = "tea", quantity: int = 2, the_listing: Listing | Non
     return NewLine(line_id=line_id, listing=the_listing or listing(line_id), quantity=quantity)
 
 
+def customer(*, blocked: bool = False) -> Customer:
+    return Customer(user_id=ANN, known=True, blocked=blocked)
+
+
 def create(*lines: NewLine, **changes: Any) -> CreateOrder:
     fields: dict[str, Any] = {
         "order_id": ORDER_ID,
-        "customer": Customer(user_id=ANN, known=True, blocked=False),
+        "customer": customer(),
         "currency": "EUR",
         "lines": lines,
         "address": None,
@@ -373,28 +383,40 @@ def create(*lines: NewLine, **changes: Any) -> CreateOrder:
     return CreateOrder(**fields | changes)
 
 
-def add_line(line: NewLine | None = None) -> AddLine:
-    return AddLine(order_id=ORDER_ID, line=line or new_line(), at=NOON)
+def add_line(line: NewLine | None = None, *, blocked: bool = False) -> AddLine:
+    return AddLine(order_id=ORDER_ID, customer=customer(blocked=blocked), line=line or new_line(), at=NOON)
 
 
-def change_quantity(line_id: str = "tea", quantity: int = 5) -> ChangeLineQuantity:
-    return ChangeLineQuantity(order_id=ORDER_ID, line_id=line_id, quantity=quantity, at=NOON)
+def change_quantity(line_id: str = "tea", quantity: int = 5, *, blocked: bool = False) -> ChangeLineQuantity:
+    return ChangeLineQuantity(
+        order_id=ORDER_ID, customer=customer(blocked=blocked), line_id=line_id, quantity=quantity, at=NOON
+    )
 
 
 def remove_line(line_id: str = "tea") -> RemoveLine:
     return RemoveLine(order_id=ORDER_ID, line_id=line_id, at=NOON)
 
 
+def refresh_prices(*listings: Listing) -> RefreshPrices:
+    return RefreshPrices(order_id=ORDER_ID, listings=listings or (listing(),), at=NOON)
+
+
 def change_address(address: Address = HOME) -> ChangeShippingAddress:
     return ChangeShippingAddress(order_id=ORDER_ID, address=address, at=NOON)
 
 
-def place(*listings: Listing) -> PlaceOrder:
-    return PlaceOrder(order_id=ORDER_ID, listings=listings or (listing(),), expires_at=LATER, at=NOON)
+def place(*listings: Listing, blocked: bool = False) -> PlaceOrder:
+    return PlaceOrder(
+        order_id=ORDER_ID,
+        customer=customer(blocked=blocked),
+        listings=listings or (listing(),),
+        expires_at=LATER,
+        at=NOON,
+    )
 
 
-def confirm() -> ConfirmOrder:
-    return ConfirmOrder(order_id=ORDER_ID, at=NOON)
+def confirm(*, blocked: bool = False) -> ConfirmOrder:
+    return ConfirmOrder(order_id=ORDER_ID, customer=customer(blocked=blocked), at=NOON)
 
 
 def cancel(reason: str = "changed my mind") -> CancelOrder:

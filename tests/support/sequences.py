@@ -61,6 +61,7 @@ KINDS: tuple[list[Any], ...] = (
     [orders.add_line(new_line(line, n, the)) for line, the in zip(LINES, listings, strict=True) for n in (0, 1, 4)],
     [orders.change_quantity(line, n) for line in LINES for n in (1, 3, 10_000)],
     [orders.remove_line(line) for line in LINES],
+    [orders.refresh_prices(listing("tea", price), listing("milk", 101)) for price in (350, 399)],
     [orders.change_address(), orders.change_address(WORK)],
     [orders.set_shipping(price) for price in (-1, 0, 500)],
     [orders.discount(name, amount=n) for name in IDS for n in AMOUNTS],

@@ -45,9 +45,11 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 10
     """INTERNAL: a defect; metadata error_id is in the server's log."""
     ERROR_REASON_CURRENCY_UNKNOWN: _ErrorReason.ValueType  # 11
-    """INVALID_ARGUMENT: currency is not an ISO 4217 code. Metadata: currency."""
+    """INVALID_ARGUMENT: currency is not the ISO 4217 code of a currency in circulation. Metadata: currency."""
     ERROR_REASON_AMOUNT_INVALID: _ErrorReason.ValueType  # 12
-    """INVALID_ARGUMENT: an amount is negative or above 2^53-1. Metadata: amount_minor."""
+    """INVALID_ARGUMENT: a price is negative, another amount is less than 1, or either is above 2^53-1. Metadata: field,
+    amount_minor.
+    """
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 13
     """DEADLINE_EXCEEDED: the caller's deadline passed; a command's outcome is then unknown: repeat it with the same request_id."""
     ERROR_REASON_RESUME_TOKEN_INVALID: _ErrorReason.ValueType  # 14
@@ -58,6 +60,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """RESOURCE_EXHAUSTED with RetryInfo: this server serves as many watches as it may. Metadata: most."""
     ERROR_REASON_SERVER_DRAINING: _ErrorReason.ValueType  # 17
     """UNAVAILABLE with RetryInfo: the server stops; resume, at another one or at this one again."""
+    ERROR_REASON_CURRENCY_ENDED: _ErrorReason.ValueType  # 18
+    """INVALID_ARGUMENT: the currency is not in circulation any more: existing orders are completed in it, new orders and
+    prices are not taken. Metadata: currency.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -85,9 +91,11 @@ ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 9
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 10
 """INTERNAL: a defect; metadata error_id is in the server's log."""
 ERROR_REASON_CURRENCY_UNKNOWN: ErrorReason.ValueType  # 11
-"""INVALID_ARGUMENT: currency is not an ISO 4217 code. Metadata: currency."""
+"""INVALID_ARGUMENT: currency is not the ISO 4217 code of a currency in circulation. Metadata: currency."""
 ERROR_REASON_AMOUNT_INVALID: ErrorReason.ValueType  # 12
-"""INVALID_ARGUMENT: an amount is negative or above 2^53-1. Metadata: amount_minor."""
+"""INVALID_ARGUMENT: a price is negative, another amount is less than 1, or either is above 2^53-1. Metadata: field,
+amount_minor.
+"""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 13
 """DEADLINE_EXCEEDED: the caller's deadline passed; a command's outcome is then unknown: repeat it with the same request_id."""
 ERROR_REASON_RESUME_TOKEN_INVALID: ErrorReason.ValueType  # 14
@@ -98,4 +106,8 @@ ERROR_REASON_TOO_MANY_WATCHES: ErrorReason.ValueType  # 16
 """RESOURCE_EXHAUSTED with RetryInfo: this server serves as many watches as it may. Metadata: most."""
 ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 17
 """UNAVAILABLE with RetryInfo: the server stops; resume, at another one or at this one again."""
+ERROR_REASON_CURRENCY_ENDED: ErrorReason.ValueType  # 18
+"""INVALID_ARGUMENT: the currency is not in circulation any more: existing orders are completed in it, new orders and
+prices are not taken. Metadata: currency.
+"""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

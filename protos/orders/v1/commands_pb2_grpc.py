@@ -55,6 +55,11 @@ class OrderCommandServiceStub(object):
                 request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RemoveLineRequest.SerializeToString,
                 response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RemoveLineResponse.FromString,
                 _registered_method=True)
+        self.RefreshPrices = channel.unary_unary(
+                '/orders.v1.OrderCommandService/RefreshPrices',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RefreshPricesRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RefreshPricesResponse.FromString,
+                _registered_method=True)
         self.ChangeShippingAddress = channel.unary_unary(
                 '/orders.v1.OrderCommandService/ChangeShippingAddress',
                 request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ChangeShippingAddressRequest.SerializeToString,
@@ -234,6 +239,14 @@ class OrderCommandServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RefreshPrices(self, request, context):
+        """RefreshPrices gives every line of a draft the current price of its product; no change if all have it. Refused, with
+        the sku, if a product is not on sale any more or is in another currency. It is the remedy for PRICE_CHANGED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ChangeShippingAddress(self, request, context):
         """ChangeShippingAddress sets where the goods go, until the first dispatch.
         """
@@ -242,7 +255,7 @@ class OrderCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PlaceOrder(self, request, context):
-        """PlaceOrder fixes lines, prices, discounts and shipping; refused if a price has moved.
+        """PlaceOrder fixes lines, prices, discounts and shipping; refused if a price has moved: RefreshPrices first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -468,6 +481,11 @@ def add_OrderCommandServiceServicer_to_server(servicer, server):
                     servicer.RemoveLine,
                     request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RemoveLineRequest.FromString,
                     response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RemoveLineResponse.SerializeToString,
+            ),
+            'RefreshPrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefreshPrices,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RefreshPricesRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RefreshPricesResponse.SerializeToString,
             ),
             'ChangeShippingAddress': grpc.unary_unary_rpc_method_handler(
                     servicer.ChangeShippingAddress,
@@ -724,6 +742,33 @@ class OrderCommandService(object):
             '/orders.v1.OrderCommandService/RemoveLine',
             protos_dot_orders_dot_v1_dot_commands__pb2.RemoveLineRequest.SerializeToString,
             protos_dot_orders_dot_v1_dot_commands__pb2.RemoveLineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefreshPrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/RefreshPrices',
+            protos_dot_orders_dot_v1_dot_commands__pb2.RefreshPricesRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.RefreshPricesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -89,6 +89,22 @@ _OrderCommandServiceRemoveLineType = typing_extensions.TypeVar(
     ],
 )
 
+_OrderCommandServiceRefreshPricesType = typing_extensions.TypeVar(
+    '_OrderCommandServiceRefreshPricesType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RefreshPricesRequest,
+        protos.orders.v1.commands_pb2.RefreshPricesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RefreshPricesRequest,
+        protos.orders.v1.commands_pb2.RefreshPricesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RefreshPricesRequest,
+        protos.orders.v1.commands_pb2.RefreshPricesResponse,
+    ],
+)
+
 _OrderCommandServiceChangeShippingAddressType = typing_extensions.TypeVar(
     '_OrderCommandServiceChangeShippingAddressType',
     grpc.UnaryUnaryMultiCallable[
@@ -553,7 +569,7 @@ _OrderCommandServiceAddNoteType = typing_extensions.TypeVar(
     ],
 )
 
-class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType, _OrderCommandServiceAddLineType, _OrderCommandServiceChangeLineQuantityType, _OrderCommandServiceRemoveLineType, _OrderCommandServiceChangeShippingAddressType, _OrderCommandServicePlaceOrderType, _OrderCommandServiceConfirmOrderType, _OrderCommandServiceHoldOrderType, _OrderCommandServiceReleaseHoldType, _OrderCommandServiceCancelOrderType, _OrderCommandServiceCreateShipmentType, _OrderCommandServiceDispatchShipmentType, _OrderCommandServiceConfirmDeliveryType, _OrderCommandServiceRejectOrderType, _OrderCommandServiceExpireOrderType, _OrderCommandServiceCompleteOrderType, _OrderCommandServiceRecordAuthorisationType, _OrderCommandServiceRecordPaymentFailureType, _OrderCommandServiceVoidAuthorisationType, _OrderCommandServiceCapturePaymentType, _OrderCommandServiceRefundPaymentType, _OrderCommandServiceSettleRefundType, _OrderCommandServiceRecordRefundFailureType, _OrderCommandServiceSetShippingMethodType, _OrderCommandServiceApplyDiscountType, _OrderCommandServiceRemoveDiscountType, _OrderCommandServiceCancelLineQuantityType, _OrderCommandServiceCancelShipmentType, _OrderCommandServiceRequestReturnType, _OrderCommandServiceApproveReturnType, _OrderCommandServiceRejectReturnType, _OrderCommandServiceReceiveReturnType, _OrderCommandServiceAddNoteType]):
+class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType, _OrderCommandServiceAddLineType, _OrderCommandServiceChangeLineQuantityType, _OrderCommandServiceRemoveLineType, _OrderCommandServiceRefreshPricesType, _OrderCommandServiceChangeShippingAddressType, _OrderCommandServicePlaceOrderType, _OrderCommandServiceConfirmOrderType, _OrderCommandServiceHoldOrderType, _OrderCommandServiceReleaseHoldType, _OrderCommandServiceCancelOrderType, _OrderCommandServiceCreateShipmentType, _OrderCommandServiceDispatchShipmentType, _OrderCommandServiceConfirmDeliveryType, _OrderCommandServiceRejectOrderType, _OrderCommandServiceExpireOrderType, _OrderCommandServiceCompleteOrderType, _OrderCommandServiceRecordAuthorisationType, _OrderCommandServiceRecordPaymentFailureType, _OrderCommandServiceVoidAuthorisationType, _OrderCommandServiceCapturePaymentType, _OrderCommandServiceRefundPaymentType, _OrderCommandServiceSettleRefundType, _OrderCommandServiceRecordRefundFailureType, _OrderCommandServiceSetShippingMethodType, _OrderCommandServiceApplyDiscountType, _OrderCommandServiceRemoveDiscountType, _OrderCommandServiceCancelLineQuantityType, _OrderCommandServiceCancelShipmentType, _OrderCommandServiceRequestReturnType, _OrderCommandServiceApproveReturnType, _OrderCommandServiceRejectReturnType, _OrderCommandServiceReceiveReturnType, _OrderCommandServiceAddNoteType]):
     """OrderCommandService changes orders. Every call may be repeated with the same request_id."""
 
     @typing.overload
@@ -573,6 +589,10 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.commands_pb2.RemoveLineRequest,
             protos.orders.v1.commands_pb2.RemoveLineResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RefreshPricesRequest,
+            protos.orders.v1.commands_pb2.RefreshPricesResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.commands_pb2.ChangeShippingAddressRequest,
@@ -711,6 +731,10 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
             protos.orders.v1.commands_pb2.RemoveLineResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RefreshPricesRequest,
+            protos.orders.v1.commands_pb2.RefreshPricesResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             protos.orders.v1.commands_pb2.ChangeShippingAddressRequest,
             protos.orders.v1.commands_pb2.ChangeShippingAddressResponse,
         ],
@@ -840,11 +864,16 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
     RemoveLine: _OrderCommandServiceRemoveLineType
     """RemoveLine takes a line out."""
 
+    RefreshPrices: _OrderCommandServiceRefreshPricesType
+    """RefreshPrices gives every line of a draft the current price of its product; no change if all have it. Refused, with
+    the sku, if a product is not on sale any more or is in another currency. It is the remedy for PRICE_CHANGED.
+    """
+
     ChangeShippingAddress: _OrderCommandServiceChangeShippingAddressType
     """ChangeShippingAddress sets where the goods go, until the first dispatch."""
 
     PlaceOrder: _OrderCommandServicePlaceOrderType
-    """PlaceOrder fixes lines, prices, discounts and shipping; refused if a price has moved."""
+    """PlaceOrder fixes lines, prices, discounts and shipping; refused if a price has moved: RefreshPrices first."""
 
     ConfirmOrder: _OrderCommandServiceConfirmOrderType
     """ConfirmOrder commits the shop to a placed order."""
@@ -960,6 +989,10 @@ OrderCommandServiceAsyncStub: typing_extensions.TypeAlias = OrderCommandServiceS
     grpc.aio.UnaryUnaryMultiCallable[
         protos.orders.v1.commands_pb2.RemoveLineRequest,
         protos.orders.v1.commands_pb2.RemoveLineResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RefreshPricesRequest,
+        protos.orders.v1.commands_pb2.RefreshPricesResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         protos.orders.v1.commands_pb2.ChangeShippingAddressRequest,
@@ -1115,6 +1148,16 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         """RemoveLine takes a line out."""
 
     @abc.abstractmethod
+    def RefreshPrices(
+        self,
+        request: protos.orders.v1.commands_pb2.RefreshPricesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.RefreshPricesResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RefreshPricesResponse]]:
+        """RefreshPrices gives every line of a draft the current price of its product; no change if all have it. Refused, with
+        the sku, if a product is not on sale any more or is in another currency. It is the remedy for PRICE_CHANGED.
+        """
+
+    @abc.abstractmethod
     def ChangeShippingAddress(
         self,
         request: protos.orders.v1.commands_pb2.ChangeShippingAddressRequest,
@@ -1128,7 +1171,7 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.commands_pb2.PlaceOrderRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.PlaceOrderResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.PlaceOrderResponse]]:
-        """PlaceOrder fixes lines, prices, discounts and shipping; refused if a price has moved."""
+        """PlaceOrder fixes lines, prices, discounts and shipping; refused if a price has moved: RefreshPrices first."""
 
     @abc.abstractmethod
     def ConfirmOrder(

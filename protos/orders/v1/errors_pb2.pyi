@@ -37,7 +37,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_ADDRESS_MISSING: _ErrorReason.ValueType  # 6
     """FAILED_PRECONDITION: an order without an address cannot be placed. Metadata: order_id."""
     ERROR_REASON_ADDRESS_INVALID: _ErrorReason.ValueType  # 7
-    """INVALID_ARGUMENT: an address field breaks a rule. Metadata: field."""
+    """INVALID_ARGUMENT: an address field breaks a rule. Metadata: address (the field of the request), field (of the address)."""
     ERROR_REASON_QUANTITY_INVALID: _ErrorReason.ValueType  # 8
     """INVALID_ARGUMENT: quantity must be 1 to 9999. Metadata: quantity."""
     ERROR_REASON_TOO_MANY_LINES: _ErrorReason.ValueType  # 9
@@ -47,13 +47,17 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_LINE_EXISTS: _ErrorReason.ValueType  # 11
     """FAILED_PRECONDITION: the line exists with another product or quantity. Metadata: order_id, line_id."""
     ERROR_REASON_PRODUCT_NOT_SELLABLE: _ErrorReason.ValueType  # 12
-    """FAILED_PRECONDITION: the product is unknown, not active or discontinued. Metadata: sku."""
+    """FAILED_PRECONDITION: the product is unknown, not active or discontinued. Metadata: sku, and for a line that the order
+    has: order_id, line_id, remedy.
+    """
     ERROR_REASON_CURRENCY_MISMATCH: _ErrorReason.ValueType  # 13
     """FAILED_PRECONDITION: the product or amount is in another currency. Metadata: order_currency, and sku and
-    product_currency, or order_id and amount_currency.
+    product_currency, or order_id and amount_currency; for a line that the order has, also order_id, line_id, remedy.
     """
     ERROR_REASON_PRICE_CHANGED: _ErrorReason.ValueType  # 14
-    """FAILED_PRECONDITION: a price moved since the line was added. Metadata: sku, order_price_minor, current_price_minor."""
+    """FAILED_PRECONDITION: a price moved since the line was added. Metadata: sku, order_price_minor, current_price_minor,
+    order_id, line_id, remedy.
+    """
     ERROR_REASON_QUANTITY_EXCEEDS_OPEN: _ErrorReason.ValueType  # 15
     """FAILED_PRECONDITION: more than is left to ship of the line. Metadata: line_id, wanted, open."""
     ERROR_REASON_SHIPMENT_NOT_FOUND: _ErrorReason.ValueType  # 16
@@ -157,7 +161,7 @@ ERROR_REASON_ORDER_EMPTY: ErrorReason.ValueType  # 5
 ERROR_REASON_ADDRESS_MISSING: ErrorReason.ValueType  # 6
 """FAILED_PRECONDITION: an order without an address cannot be placed. Metadata: order_id."""
 ERROR_REASON_ADDRESS_INVALID: ErrorReason.ValueType  # 7
-"""INVALID_ARGUMENT: an address field breaks a rule. Metadata: field."""
+"""INVALID_ARGUMENT: an address field breaks a rule. Metadata: address (the field of the request), field (of the address)."""
 ERROR_REASON_QUANTITY_INVALID: ErrorReason.ValueType  # 8
 """INVALID_ARGUMENT: quantity must be 1 to 9999. Metadata: quantity."""
 ERROR_REASON_TOO_MANY_LINES: ErrorReason.ValueType  # 9
@@ -167,13 +171,17 @@ ERROR_REASON_LINE_NOT_FOUND: ErrorReason.ValueType  # 10
 ERROR_REASON_LINE_EXISTS: ErrorReason.ValueType  # 11
 """FAILED_PRECONDITION: the line exists with another product or quantity. Metadata: order_id, line_id."""
 ERROR_REASON_PRODUCT_NOT_SELLABLE: ErrorReason.ValueType  # 12
-"""FAILED_PRECONDITION: the product is unknown, not active or discontinued. Metadata: sku."""
+"""FAILED_PRECONDITION: the product is unknown, not active or discontinued. Metadata: sku, and for a line that the order
+has: order_id, line_id, remedy.
+"""
 ERROR_REASON_CURRENCY_MISMATCH: ErrorReason.ValueType  # 13
 """FAILED_PRECONDITION: the product or amount is in another currency. Metadata: order_currency, and sku and
-product_currency, or order_id and amount_currency.
+product_currency, or order_id and amount_currency; for a line that the order has, also order_id, line_id, remedy.
 """
 ERROR_REASON_PRICE_CHANGED: ErrorReason.ValueType  # 14
-"""FAILED_PRECONDITION: a price moved since the line was added. Metadata: sku, order_price_minor, current_price_minor."""
+"""FAILED_PRECONDITION: a price moved since the line was added. Metadata: sku, order_price_minor, current_price_minor,
+order_id, line_id, remedy.
+"""
 ERROR_REASON_QUANTITY_EXCEEDS_OPEN: ErrorReason.ValueType  # 15
 """FAILED_PRECONDITION: more than is left to ship of the line. Metadata: line_id, wanted, open."""
 ERROR_REASON_SHIPMENT_NOT_FOUND: ErrorReason.ValueType  # 16

@@ -137,6 +137,47 @@ class LineQuantityChanged(google.protobuf.message.Message):
 Global___LineQuantityChanged: typing_extensions.TypeAlias = LineQuantityChanged
 
 @typing.final
+class LineRepriced(google.protobuf.message.Message):
+    """LineRepriced gives a line of a draft the current price of its product."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    LINE_ID_FIELD_NUMBER: builtins.int
+    UNIT_PRICE_FIELD_NUMBER: builtins.int
+    PREVIOUS_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    line_id: builtins.str
+    """line_id names the line."""
+    @property
+    def unit_price(self) -> protos.common.v1.types_pb2.Money:
+        """unit_price is the new price of one unit."""
+
+    @property
+    def previous(self) -> protos.common.v1.types_pb2.Money:
+        """previous is the price of one unit before."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        line_id: builtins.str = ...,
+        unit_price: protos.common.v1.types_pb2.Money | None = ...,
+        previous: protos.common.v1.types_pb2.Money | None = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at", "previous", b"previous", "unit_price", b"unit_price"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "line_id", b"line_id", "order_id", b"order_id", "previous", b"previous", "unit_price", b"unit_price"]) -> None: ...
+
+Global___LineRepriced: typing_extensions.TypeAlias = LineRepriced
+
+@typing.final
 class LineRemoved(google.protobuf.message.Message):
     """LineRemoved takes a line out of the draft."""
 

@@ -134,7 +134,7 @@ Global___RenameProductResponse: typing_extensions.TypeAlias = RenameProductRespo
 
 @typing.final
 class ChangePriceRequest(google.protobuf.message.Message):
-    """ChangePriceRequest sets the price of a unit, from now on; open drafts keep theirs until they are placed."""
+    """ChangePriceRequest sets the price of a unit, from now on; open drafts keep theirs until RefreshPrices."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -150,7 +150,7 @@ class ChangePriceRequest(google.protobuf.message.Message):
     """sku is the product's id: 1 to 64 of A-Z a-z 0-9 . _ -"""
     @property
     def price(self) -> protos.common.v1.types_pb2.Money:
-        """price is per unit of sale, in the product's currency."""
+        """price is per unit of sale, in the product's currency unless that is not in circulation any more."""
 
     def __init__(
         self,
@@ -419,7 +419,9 @@ class ReserveStockRequest(google.protobuf.message.Message):
     sku: builtins.str
     """sku is the product's id: 1 to 64 of A-Z a-z 0-9 . _ -"""
     reservation_id: builtins.str
-    """reservation_id is a UUID given by the caller: the same one again with the same quantity and time changes nothing."""
+    """reservation_id is a UUID given by the caller: the same one again with the same quantity and time changes nothing. Of
+    those that have ended the last 1,000 are remembered.
+    """
     quantity: builtins.int
     """quantity is 1 to 1,000,000 units."""
     @property
@@ -652,7 +654,7 @@ class RestockReturnRequest(google.protobuf.message.Message):
     sku: builtins.str
     """sku is the product's id: 1 to 64 of A-Z a-z 0-9 . _ -"""
     return_id: builtins.str
-    """return_id is a UUID given by the caller: what comes back under one id is taken in once."""
+    """return_id is a UUID given by the caller: what comes back under one id is taken in once. The last 1,000 are remembered."""
     quantity: builtins.int
     """quantity is 1 to 1,000,000 units."""
     def __init__(

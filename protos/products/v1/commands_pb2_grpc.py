@@ -81,7 +81,8 @@ class ProductCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ChangePrice(self, request, context):
-        """ChangePrice sets the price of a unit, from now on; open drafts keep theirs until they are placed.
+        """ChangePrice sets the price of a unit, from now on; open drafts keep theirs until RefreshPrices. In another currency
+        only if the product's own is not in circulation any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,7 +96,8 @@ class ProductCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DiscontinueProduct(self, request, context):
-        """DiscontinueProduct takes a product off sale for good.
+        """DiscontinueProduct takes a product off sale for good: it receives no stock any more, and sells what orders that were
+        placed before need of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -329,14 +331,14 @@ class StockCommandServiceServicer(object):
     """
 
     def ReceiveStock(self, request, context):
-        """ReceiveStock puts units of a known product on hand.
+        """ReceiveStock puts units of a known product on hand; PRODUCT_DISCONTINUED once it is off sale for good.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AdjustStock(self, request, context):
-        """AdjustStock corrects what is on hand after a count; never below what is reserved.
+        """AdjustStock corrects what is on hand after a count, also of a discontinued product; never below what is reserved.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -163,13 +163,17 @@ class ProductCommandServiceStub(typing.Generic[_ProductCommandServiceRegisterPro
     """RenameProduct gives a product another name; orders keep the one they were made with."""
 
     ChangePrice: _ProductCommandServiceChangePriceType
-    """ChangePrice sets the price of a unit, from now on; open drafts keep theirs until they are placed."""
+    """ChangePrice sets the price of a unit, from now on; open drafts keep theirs until RefreshPrices. In another currency
+    only if the product's own is not in circulation any more.
+    """
 
     ActivateProduct: _ProductCommandServiceActivateProductType
     """ActivateProduct puts a product on sale."""
 
     DiscontinueProduct: _ProductCommandServiceDiscontinueProductType
-    """DiscontinueProduct takes a product off sale for good."""
+    """DiscontinueProduct takes a product off sale for good: it receives no stock any more, and sells what orders that were
+    placed before need of it.
+    """
 
 ProductCommandServiceAsyncStub: typing_extensions.TypeAlias = ProductCommandServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -219,7 +223,9 @@ class ProductCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.products.v1.commands_pb2.ChangePriceRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.products.v1.commands_pb2.ChangePriceResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.ChangePriceResponse]]:
-        """ChangePrice sets the price of a unit, from now on; open drafts keep theirs until they are placed."""
+        """ChangePrice sets the price of a unit, from now on; open drafts keep theirs until RefreshPrices. In another currency
+        only if the product's own is not in circulation any more.
+        """
 
     @abc.abstractmethod
     def ActivateProduct(
@@ -235,7 +241,9 @@ class ProductCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.products.v1.commands_pb2.DiscontinueProductRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.products.v1.commands_pb2.DiscontinueProductResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.DiscontinueProductResponse]]:
-        """DiscontinueProduct takes a product off sale for good."""
+        """DiscontinueProduct takes a product off sale for good: it receives no stock any more, and sells what orders that were
+        placed before need of it.
+        """
 
 def add_ProductCommandServiceServicer_to_server(servicer: ProductCommandServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
 
@@ -419,10 +427,10 @@ class StockCommandServiceStub(typing.Generic[_StockCommandServiceReceiveStockTyp
     ], channel: grpc.aio.Channel) -> None: ...
 
     ReceiveStock: _StockCommandServiceReceiveStockType
-    """ReceiveStock puts units of a known product on hand."""
+    """ReceiveStock puts units of a known product on hand; PRODUCT_DISCONTINUED once it is off sale for good."""
 
     AdjustStock: _StockCommandServiceAdjustStockType
-    """AdjustStock corrects what is on hand after a count; never below what is reserved."""
+    """AdjustStock corrects what is on hand after a count, also of a discontinued product; never below what is reserved."""
 
     ReserveStock: _StockCommandServiceReserveStockType
     """ReserveStock promises units to somebody, if so many are available."""
@@ -479,7 +487,7 @@ class StockCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.products.v1.commands_pb2.ReceiveStockRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.products.v1.commands_pb2.ReceiveStockResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.ReceiveStockResponse]]:
-        """ReceiveStock puts units of a known product on hand."""
+        """ReceiveStock puts units of a known product on hand; PRODUCT_DISCONTINUED once it is off sale for good."""
 
     @abc.abstractmethod
     def AdjustStock(
@@ -487,7 +495,7 @@ class StockCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.products.v1.commands_pb2.AdjustStockRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.products.v1.commands_pb2.AdjustStockResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.AdjustStockResponse]]:
-        """AdjustStock corrects what is on hand after a count; never below what is reserved."""
+        """AdjustStock corrects what is on hand after a count, also of a discontinued product; never below what is reserved."""
 
     @abc.abstractmethod
     def ReserveStock(

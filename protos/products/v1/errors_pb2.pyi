@@ -29,9 +29,11 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_PRODUCT_EXISTS: _ErrorReason.ValueType  # 2
     """ALREADY_EXISTS: the sku is taken by other data. Metadata: sku."""
     ERROR_REASON_PRODUCT_DISCONTINUED: _ErrorReason.ValueType  # 3
-    """FAILED_PRECONDITION: a discontinued product does not change any more. Metadata: sku."""
+    """FAILED_PRECONDITION: a discontinued product does not change any more, and receives no stock. Metadata: sku; from
+    ReceiveStock also quantity and remedy, unless the product never had stock.
+    """
     ERROR_REASON_PRODUCT_CURRENCY_FIXED: _ErrorReason.ValueType  # 4
-    """FAILED_PRECONDITION: a product's currency never changes. Metadata: sku, currency, wanted."""
+    """FAILED_PRECONDITION: a product's currency does not change while it is in circulation. Metadata: sku, currency, wanted."""
     ERROR_REASON_OUT_OF_STOCK: _ErrorReason.ValueType  # 5
     """FAILED_PRECONDITION: less can be reserved than was wanted. Metadata: sku, available, wanted."""
     ERROR_REASON_STOCK_BELOW_RESERVED: _ErrorReason.ValueType  # 6
@@ -65,9 +67,11 @@ ERROR_REASON_PRODUCT_NOT_FOUND: ErrorReason.ValueType  # 1
 ERROR_REASON_PRODUCT_EXISTS: ErrorReason.ValueType  # 2
 """ALREADY_EXISTS: the sku is taken by other data. Metadata: sku."""
 ERROR_REASON_PRODUCT_DISCONTINUED: ErrorReason.ValueType  # 3
-"""FAILED_PRECONDITION: a discontinued product does not change any more. Metadata: sku."""
+"""FAILED_PRECONDITION: a discontinued product does not change any more, and receives no stock. Metadata: sku; from
+ReceiveStock also quantity and remedy, unless the product never had stock.
+"""
 ERROR_REASON_PRODUCT_CURRENCY_FIXED: ErrorReason.ValueType  # 4
-"""FAILED_PRECONDITION: a product's currency never changes. Metadata: sku, currency, wanted."""
+"""FAILED_PRECONDITION: a product's currency does not change while it is in circulation. Metadata: sku, currency, wanted."""
 ERROR_REASON_OUT_OF_STOCK: ErrorReason.ValueType  # 5
 """FAILED_PRECONDITION: less can be reserved than was wanted. Metadata: sku, available, wanted."""
 ERROR_REASON_STOCK_BELOW_RESERVED: ErrorReason.ValueType  # 6

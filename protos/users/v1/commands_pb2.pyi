@@ -183,7 +183,7 @@ Global___ChangeNameResponse: typing_extensions.TypeAlias = ChangeNameResponse
 
 @typing.final
 class BlockUserRequest(google.protobuf.message.Message):
-    """BlockUserRequest stops a user from opening orders."""
+    """BlockUserRequest stops a user from ordering: drafts take no lines, and nothing is placed or confirmed."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -237,7 +237,7 @@ Global___BlockUserResponse: typing_extensions.TypeAlias = BlockUserResponse
 
 @typing.final
 class UnblockUserRequest(google.protobuf.message.Message):
-    """UnblockUserRequest lets a blocked user open orders again."""
+    """UnblockUserRequest lets a blocked user order again."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

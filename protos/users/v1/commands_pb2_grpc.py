@@ -108,14 +108,14 @@ class UserCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def BlockUser(self, request, context):
-        """BlockUser stops a user from opening orders.
+        """BlockUser stops a user from ordering: drafts take no lines, and nothing is placed or confirmed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnblockUser(self, request, context):
-        """UnblockUser lets a blocked user open orders again.
+        """UnblockUser lets a blocked user order again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -262,10 +262,10 @@ class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType,
     """ChangeName gives a user another name."""
 
     BlockUser: _UserCommandServiceBlockUserType
-    """BlockUser stops a user from opening orders."""
+    """BlockUser stops a user from ordering: drafts take no lines, and nothing is placed or confirmed."""
 
     UnblockUser: _UserCommandServiceUnblockUserType
-    """UnblockUser lets a blocked user open orders again."""
+    """UnblockUser lets a blocked user order again."""
 
     AddAddress: _UserCommandServiceAddAddressType
     """AddAddress gives the user an address; the first one becomes the default."""
@@ -351,7 +351,7 @@ class UserCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.users.v1.commands_pb2.BlockUserRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.users.v1.commands_pb2.BlockUserResponse, collections.abc.Awaitable[protos.users.v1.commands_pb2.BlockUserResponse]]:
-        """BlockUser stops a user from opening orders."""
+        """BlockUser stops a user from ordering: drafts take no lines, and nothing is placed or confirmed."""
 
     @abc.abstractmethod
     def UnblockUser(
@@ -359,7 +359,7 @@ class UserCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.users.v1.commands_pb2.UnblockUserRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.users.v1.commands_pb2.UnblockUserResponse, collections.abc.Awaitable[protos.users.v1.commands_pb2.UnblockUserResponse]]:
-        """UnblockUser lets a blocked user open orders again."""
+        """UnblockUser lets a blocked user order again."""
 
     @abc.abstractmethod
     def AddAddress(

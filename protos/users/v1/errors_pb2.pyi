@@ -29,7 +29,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_USER_EXISTS: _ErrorReason.ValueType  # 2
     """ALREADY_EXISTS: the id is taken by other data. Metadata: user_id."""
     ERROR_REASON_USER_BLOCKED: _ErrorReason.ValueType  # 3
-    """FAILED_PRECONDITION: a blocked user cannot open orders. Metadata: user_id."""
+    """FAILED_PRECONDITION: a blocked user opens no orders, adds no lines, and nothing is placed or confirmed. Metadata: user_id."""
     ERROR_REASON_EMAIL_TAKEN: _ErrorReason.ValueType  # 4
     """ALREADY_EXISTS: another user has this e-mail address, or is just about to. Metadata: email_hash, as in the name of the
     stream `useremail-<email_hash>`.
@@ -53,7 +53,7 @@ ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 1
 ERROR_REASON_USER_EXISTS: ErrorReason.ValueType  # 2
 """ALREADY_EXISTS: the id is taken by other data. Metadata: user_id."""
 ERROR_REASON_USER_BLOCKED: ErrorReason.ValueType  # 3
-"""FAILED_PRECONDITION: a blocked user cannot open orders. Metadata: user_id."""
+"""FAILED_PRECONDITION: a blocked user opens no orders, adds no lines, and nothing is placed or confirmed. Metadata: user_id."""
 ERROR_REASON_EMAIL_TAKEN: ErrorReason.ValueType  # 4
 """ALREADY_EXISTS: another user has this e-mail address, or is just about to. Metadata: email_hash, as in the name of the
 stream `useremail-<email_hash>`.

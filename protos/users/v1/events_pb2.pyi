@@ -148,7 +148,7 @@ Global___NameChanged: typing_extensions.TypeAlias = NameChanged
 
 @typing.final
 class UserBlocked(google.protobuf.message.Message):
-    """UserBlocked stops a user from opening orders."""
+    """UserBlocked stops a user from ordering: drafts take no lines, and nothing is placed or confirmed."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -177,7 +177,7 @@ Global___UserBlocked: typing_extensions.TypeAlias = UserBlocked
 
 @typing.final
 class UserUnblocked(google.protobuf.message.Message):
-    """UserUnblocked lets the user open orders again."""
+    """UserUnblocked lets the user order again."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -43,7 +43,7 @@ class User(google.protobuf.message.Message):
     name: builtins.str
     """name is what the user is called."""
     blocked: builtins.bool
-    """blocked users cannot open orders."""
+    """blocked users cannot order."""
     block_reason: builtins.str
     """block_reason is why; empty otherwise."""
     revision: builtins.int

@@ -57,6 +57,7 @@ from server.domain.order.state import (
     open_returns,
     remaining_units,
 )
+from server.domain.rejection import Reason, Rejected
 
 AUTHORISATION = "checkout"  # the id of the one authorisation that a process asks for
 PAYMENT_DECLINED = "PAYMENT_DECLINED"
@@ -325,8 +326,12 @@ def _done(checkout: Running, step: StepName, subject: str = "", *, done: bool) -
     return done or (step, subject) in checkout.skipped
 
 
-def after_refusal(order: Order, step: Step, reason: str) -> Step | None:
-    """What a refusal means: an order that is not confirmed yet is turned down when its stock is not to be had."""
-    if isinstance(step, ReserveStock) and isinstance(order, Placed):
-        return Reject(reason=reason)
+def after_refusal(order: Order, step: Step, rejection: Rejected) -> Step | None:
+    """The step instead of a refused one: an order that is not confirmed yet is rejected when its stock is not to be
+    had, or when its user was blocked since it was placed.
+    """
+    no_stock = isinstance(step, ReserveStock)
+    blocked = isinstance(step, Confirm) and rejection.reason is Reason.USER_BLOCKED
+    if isinstance(order, Placed) and (no_stock or blocked):
+        return Reject(reason=str(rejection))
     return None

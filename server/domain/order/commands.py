@@ -18,6 +18,10 @@ class Customer:
     blocked: bool
 
 
+NO_CUSTOMER = Customer(user_id="", known=False, blocked=False)
+"""For a command to an order that is past the step: no rule looks at its user."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """What the order needs to know of a product now; `price` is None if the product was never registered."""
@@ -26,6 +30,11 @@ class Listing:
     name: str
     price: Money | None
     sellable: bool
+
+
+def unlisted(sku: str) -> Listing:
+    """A product that was never registered."""
+    return Listing(sku=sku, name="", price=None, sellable=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +57,7 @@ class CreateOrder:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddLine:
     order_id: str
+    customer: Customer
     line: NewLine
     at: datetime
 
@@ -55,6 +65,7 @@ class AddLine:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeLineQuantity:
     order_id: str
+    customer: Customer
     line_id: str
     quantity: int
     at: datetime
@@ -64,6 +75,15 @@ class ChangeLineQuantity:
 class RemoveLine:
     order_id: str
     line_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshPrices:
+    """`listings` has the current listing of every product in the order."""
+
+    order_id: str
+    listings: tuple[Listing, ...]
     at: datetime
 
 
@@ -106,6 +126,7 @@ class PlaceOrder:
     """`listings` has the current listing of every product in the order."""
 
     order_id: str
+    customer: Customer
     listings: tuple[Listing, ...]
     expires_at: datetime
     at: datetime
@@ -114,6 +135,7 @@ class PlaceOrder:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmOrder:
     order_id: str
+    customer: Customer = field(metadata=FACT)
     at: datetime
 
 
@@ -322,6 +344,7 @@ OrderCommand = (
     | AddLine
     | ChangeLineQuantity
     | RemoveLine
+    | RefreshPrices
     | ChangeShippingAddress
     | SetShippingMethod
     | ApplyDiscount

@@ -28,6 +28,7 @@ from server.domain.order.commands import (
     RecordAuthorisation,
     RecordPaymentFailure,
     RecordRefundFailure,
+    RefreshPrices,
     RefundPayment,
     RejectOrder,
     RejectReturn,
@@ -39,7 +40,7 @@ from server.domain.order.commands import (
     SettleRefund,
     VoidAuthorisation,
 )
-from server.domain.order.events import HoldReleased, OrderConfirmed, OrderEvent, OrderHeld
+from server.domain.order.events import HoldReleased, OrderEvent, OrderHeld
 from server.domain.order.state import (
     Cancelled,
     Completed,
@@ -69,6 +70,8 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
             return editing.change_quantity(state, command)
         case Draft(), RemoveLine():
             return editing.remove_line(state, command)
+        case Draft(), RefreshPrices():
+            return editing.refresh_prices(state, command)
         case Draft(), SetShippingMethod():
             return discounts.set_shipping_method(state, command)
         case Draft(), ApplyDiscount():
@@ -76,7 +79,13 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
         case Draft(), RemoveDiscount():
             return discounts.remove(state, command)
         case _, (
-            AddLine() | ChangeLineQuantity() | RemoveLine() | SetShippingMethod() | ApplyDiscount() | RemoveDiscount()
+            AddLine()
+            | ChangeLineQuantity()
+            | RemoveLine()
+            | RefreshPrices()
+            | SetShippingMethod()
+            | ApplyDiscount()
+            | RemoveDiscount()
         ):
             raise Rejected(Reason.ORDER_NOT_EDITABLE, order_id=command.order_id, status=state.status)
 
@@ -101,7 +110,7 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
             raise Rejected(Reason.ORDER_ON_HOLD, order_id=state.order_id)
 
         case Placed(), ConfirmOrder():
-            return [OrderConfirmed(order_id=state.order_id, at=command.at)]
+            return placing.confirm(state, command)
         case ((Confirmed() | Completed()), ConfirmOrder()):
             return []
 

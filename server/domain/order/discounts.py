@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from server.domain.money import Money, require_amount, require_price
+from server.domain.money import Money, require_amount, require_cost
 from server.domain.order.commands import ApplyDiscount, RemoveDiscount, SetShippingMethod
 from server.domain.order.events import (
     DiscountApplied,
@@ -18,7 +18,7 @@ from server.domain.rejection import Reason, Rejected
 
 
 def set_shipping_method(draft: Draft, command: SetShippingMethod) -> Sequence[OrderEvent]:
-    require_price(command.price)
+    require_cost(command.price)
     _require_currency_of(draft, command.price)
     if draft.shipping == ShippingMethod(method=command.method, price=command.price):
         return []

@@ -10,19 +10,22 @@ from server.domain.order.commands import (
     ChangeLineQuantity,
     ChangeShippingAddress,
     CreateOrder,
-    Customer,
     NewLine,
+    RefreshPrices,
     RemoveLine,
 )
+from server.domain.order.customers import require_customer, require_not_blocked
 from server.domain.order.events import (
     LineAdded,
     LineQuantityChanged,
     LineRemoved,
+    LineRepriced,
     OrderCreated,
     OrderEvent,
     ShippingAddressChanged,
 )
 from server.domain.order.limits import require_line_count, require_quantity
+from server.domain.order.listings import current_prices, price_in
 from server.domain.order.state import Confirmed, Draft, Placed, ShipmentStage, live_shipments
 from server.domain.rejection import Reason, Rejected
 
@@ -32,7 +35,7 @@ def create(command: CreateOrder) -> Sequence[OrderEvent]:
     require_line_count(command.order_id, len(command.lines))
     for line in command.lines:
         require_quantity(line.quantity)
-    _require_customer(command.customer)
+    require_customer(command.customer)
     draft = Draft(order_id=command.order_id, customer_id=command.customer.user_id, currency=command.currency)
     events: list[OrderEvent] = [
         OrderCreated(
@@ -56,6 +59,7 @@ def add_line(draft: Draft, command: AddLine) -> Sequence[OrderEvent]:
             if (line.sku, line.quantity) == (new.listing.sku, new.quantity):
                 return []
             raise Rejected(Reason.LINE_EXISTS, order_id=draft.order_id, line_id=new.line_id)
+    require_not_blocked(command.customer)
     require_line_count(draft.order_id, len(draft.lines) + 1)
     return [_line_added(draft, new, command)]
 
@@ -63,24 +67,30 @@ def add_line(draft: Draft, command: AddLine) -> Sequence[OrderEvent]:
 def _line_added(draft: Draft, line: NewLine, command: CreateOrder | AddLine) -> LineAdded:
     require_quantity(line.quantity)
     listing = line.listing
-    if listing.price is None or not listing.sellable:
-        raise Rejected(Reason.PRODUCT_NOT_SELLABLE, sku=listing.sku)
-    if listing.price.currency != draft.currency:
-        raise Rejected(
-            Reason.CURRENCY_MISMATCH,
-            sku=listing.sku,
-            order_currency=draft.currency,
-            product_currency=listing.price.currency,
-        )
     return LineAdded(
         order_id=draft.order_id,
         line_id=line.line_id,
         sku=listing.sku,
         name=listing.name,
         quantity=line.quantity,
-        unit_price=listing.price,
+        unit_price=price_in(draft.currency, listing),
         at=command.at,
     )
+
+
+def refresh_prices(draft: Draft, command: RefreshPrices) -> Sequence[OrderEvent]:
+    prices = current_prices(draft, command.listings)
+    return [
+        LineRepriced(
+            order_id=draft.order_id,
+            line_id=line.line_id,
+            unit_price=prices[line.line_id],
+            previous=line.unit_price,
+            at=command.at,
+        )
+        for line in draft.lines
+        if prices[line.line_id] != line.unit_price
+    ]
 
 
 def change_quantity(draft: Draft, command: ChangeLineQuantity) -> Sequence[OrderEvent]:
@@ -89,6 +99,7 @@ def change_quantity(draft: Draft, command: ChangeLineQuantity) -> Sequence[Order
         if line.line_id == command.line_id:
             if line.quantity == command.quantity:
                 return []
+            require_not_blocked(command.customer)
             return [
                 LineQuantityChanged(
                     order_id=draft.order_id, line_id=line.line_id, quantity=command.quantity, at=command.at
@@ -109,10 +120,3 @@ def change_address(order: Draft | Placed | Confirmed, command: ChangeShippingAdd
 def remove_line(draft: Draft, command: RemoveLine) -> Sequence[OrderEvent]:
     known = any(line.line_id == command.line_id for line in draft.lines)
     return [LineRemoved(order_id=draft.order_id, line_id=command.line_id, at=command.at)] if known else []
-
-
-def _require_customer(customer: Customer) -> None:
-    if not customer.known:
-        raise Rejected(Reason.USER_NOT_FOUND, user_id=customer.user_id)
-    if customer.blocked:
-        raise Rejected(Reason.USER_BLOCKED, user_id=customer.user_id)

@@ -82,6 +82,15 @@ class LineQuantityChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LineRepriced:
+    order_id: str
+    line_id: str
+    unit_price: Money
+    previous: Money
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LineRemoved:
     order_id: str
     line_id: str
@@ -351,6 +360,7 @@ OrderEvent = (
     OrderCreated
     | LineAdded
     | LineQuantityChanged
+    | LineRepriced
     | LineRemoved
     | ShippingAddressChanged
     | ShippingMethodSet

@@ -13,6 +13,7 @@ from server.domain.order.events import (
     LineQuantityCancelled,
     LineQuantityChanged,
     LineRemoved,
+    LineRepriced,
     NoteAdded,
     OrderCancelled,
     OrderCompleted,
@@ -62,6 +63,7 @@ from server.domain.order.state import (
     Shipment,
     ShipmentStage,
     order_line,
+    with_price,
     with_quantity,
 )
 
@@ -83,6 +85,11 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
             return replace(
                 state,
                 lines=tuple(with_quantity(x, event.quantity) if x.line_id == event.line_id else x for x in state.lines),
+            )
+        case Draft(), LineRepriced():
+            return replace(
+                state,
+                lines=tuple(with_price(x, event.unit_price) if x.line_id == event.line_id else x for x in state.lines),
             )
         case Draft(), LineRemoved():
             return replace(state, lines=tuple(x for x in state.lines if x.line_id != event.line_id))
@@ -180,6 +187,7 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
             OrderCreated()
             | LineAdded()
             | LineQuantityChanged()
+            | LineRepriced()
             | LineRemoved()
             | ShippingAddressChanged()
             | ShippingMethodSet()

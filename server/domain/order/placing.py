@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 
 from server.domain.money import LARGEST_AMOUNT, Money
-from server.domain.order.commands import CompleteOrder, ExpireOrder, Listing, PlaceOrder, RejectOrder
+from server.domain.order.commands import CompleteOrder, ConfirmOrder, ExpireOrder, Listing, PlaceOrder, RejectOrder
+from server.domain.order.customers import require_not_blocked
 from server.domain.order.discounts import require_fitting_discounts
 from server.domain.order.events import (
     AppliedDiscount,
     OrderCompleted,
+    OrderConfirmed,
     OrderEvent,
     OrderExpired,
     OrderPlaced,
     OrderRejected,
 )
+from server.domain.order.listings import current_prices
 from server.domain.order.pricing import amounts_off, with_shares
 from server.domain.order.state import (
     Confirmed,
@@ -29,11 +32,12 @@ from server.domain.rejection import Reason, Rejected
 
 
 def place(draft: Draft, command: PlaceOrder) -> Sequence[OrderEvent]:
+    require_not_blocked(command.customer)
     if not draft.lines:
         raise Rejected(Reason.ORDER_EMPTY, order_id=draft.order_id)
     if draft.address is None:
         raise Rejected(Reason.ADDRESS_MISSING, order_id=draft.order_id)
-    _require_unchanged_prices(draft, {listing.sku: listing for listing in command.listings})
+    _require_unchanged_prices(draft, command.listings)
     goods = goods_total(draft.lines, draft.currency)
     total = draft_total(draft)
     require_fitting_discounts(draft)
@@ -64,18 +68,24 @@ def place(draft: Draft, command: PlaceOrder) -> Sequence[OrderEvent]:
     ]
 
 
-def _require_unchanged_prices(draft: Draft, listings: dict[str, Listing]) -> None:
+def _require_unchanged_prices(draft: Draft, listings: Sequence[Listing]) -> None:
+    prices = current_prices(draft, listings)
     for line in draft.lines:
-        listing = listings.get(line.sku)
-        if listing is None or listing.price is None or not listing.sellable:
-            raise Rejected(Reason.PRODUCT_NOT_SELLABLE, sku=line.sku)
-        if listing.price != line.unit_price:
+        price = prices[line.line_id]
+        if price != line.unit_price:
             raise Rejected(
                 Reason.PRICE_CHANGED,
                 sku=line.sku,
                 order_price_minor=line.unit_price.amount_minor,
-                current_price_minor=listing.price.amount_minor,
+                current_price_minor=price.amount_minor,
+                order_id=draft.order_id,
+                line_id=line.line_id,
             )
+
+
+def confirm(order: Placed, command: ConfirmOrder) -> Sequence[OrderEvent]:
+    require_not_blocked(command.customer)
+    return [OrderConfirmed(order_id=order.order_id, at=command.at)]
 
 
 def reject(order: Placed, command: RejectOrder) -> Sequence[OrderEvent]:

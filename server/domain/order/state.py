@@ -197,6 +197,10 @@ def with_quantity(line: OrderLine, quantity: int) -> OrderLine:
     return replace(line, quantity=quantity, line_total=line.unit_price.times(quantity))
 
 
+def with_price(line: OrderLine, unit_price: Money) -> OrderLine:
+    return replace(line, unit_price=unit_price, line_total=unit_price.times(line.quantity))
+
+
 def goods_total(lines: tuple[OrderLine, ...], currency: str) -> Money:
     return total_of((line.line_total for line in lines), currency)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from server.domain.money import require_price
+from server.domain.money import CURRENCIES, require_price
 from server.domain.product.commands import (
     ActivateProduct,
     ChangePrice,
@@ -52,10 +52,11 @@ def decide(state: ProductState, command: ProductCommand) -> Sequence[ProductEven
 
 
 def _change_price(product: Product, command: ChangePrice) -> Sequence[ProductEvent]:
-    require_price(command.price)
     if command.price == product.price:
         return []
-    if command.price.currency != product.price.currency:
+    require_price(command.price)
+    # where the currency has ended, a price in another one is the only way to go on selling
+    if command.price.currency != product.price.currency and product.price.currency in CURRENCIES:
         raise Rejected(
             Reason.PRODUCT_CURRENCY_FIXED,
             sku=product.sku,

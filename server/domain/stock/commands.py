@@ -8,11 +8,12 @@ from server.domain.decider import FACT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiveStock:
-    """`product_known` is what the product's stream says."""
+    """`product_known` and `product_discontinued` are what the product's stream says."""
 
     sku: str
     quantity: int
     product_known: bool
+    product_discontinued: bool
     at: datetime
 
 

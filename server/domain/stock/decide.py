@@ -35,10 +35,7 @@ MOST_OPEN = 10_000  # reservations at one time
 def decide(state: Stock, command: StockCommand) -> Sequence[StockEvent]:
     match command:
         case ReceiveStock():
-            if not command.product_known:
-                raise Rejected(Reason.PRODUCT_NOT_FOUND, sku=command.sku)
-            _require_room(state, command.sku, _valid(command.quantity))
-            return [StockReceived(sku=command.sku, quantity=command.quantity, at=command.at)]
+            return _receive(state, command)
         case _ if not state.known:
             raise Rejected(Reason.STOCK_NOT_FOUND, sku=command.sku)
         case AdjustStock():
@@ -53,6 +50,18 @@ def decide(state: Stock, command: StockCommand) -> Sequence[StockEvent]:
             return _expire(state, command)
         case RestockReturn():
             return _restock(state, command)
+
+
+def _receive(state: Stock, command: ReceiveStock) -> Sequence[StockEvent]:
+    if not command.product_known:
+        raise Rejected(Reason.PRODUCT_NOT_FOUND, sku=command.sku)
+    quantity = _valid(command.quantity)
+    if command.product_discontinued:
+        # a stock that exists can be adjusted instead, by this quantity
+        instead = {"quantity": quantity} if state.known else {}
+        raise Rejected(Reason.PRODUCT_DISCONTINUED, sku=command.sku, **instead)
+    _require_room(state, command.sku, quantity)
+    return [StockReceived(sku=command.sku, quantity=quantity, at=command.at)]
 
 
 def _adjust(state: Stock, command: AdjustStock) -> Sequence[StockEvent]:

@@ -86,6 +86,7 @@ CASES = [
     ),
     Case("customer unknown", lambda s, k: create(s, k, customer_id=fresh_id()), Code.NOT_FOUND, "USER_NOT_FOUND"),
     Case("currency unknown", lambda s, k: create(s, k, currency="ZZZ"), INVALID, "CURRENCY_UNKNOWN", ("currency",)),
+    Case("currency ended", lambda s, k: create(s, k, currency="BGN"), INVALID, "CURRENCY_ENDED", ("currency",)),
     Case("currency empty", lambda s, k: create(s, k, currency=""), INVALID, "CURRENCY_UNKNOWN", ("currency",)),
     Case("quantity 0", lambda s, k: add(s, k, quantity=0), INVALID, "QUANTITY_INVALID", ("quantity",)),
     Case("quantity 10,000", lambda s, k: add(s, k, quantity=10_000), INVALID, "QUANTITY_INVALID", ("quantity",)),

@@ -156,7 +156,25 @@ async def test_a_price_that_moved_is_found_when_placing(shop: Shop) -> None:
     await shop.price(sku, 400)
     refused = await refusal(shop.place(order_id))
     assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "PRICE_CHANGED")
-    assert refused.metadata == {"sku": sku, "order_price_minor": "350", "current_price_minor": "400"}
+    assert refused.metadata == {
+        "sku": sku,
+        "order_price_minor": "350",
+        "current_price_minor": "400",
+        "order_id": order_id,
+        "line_id": sku,
+        "remedy": f"RefreshPrices (orderstream orders refresh-prices {order_id})",
+    }
+
+
+async def test_refreshed_prices_are_those_of_now_and_the_order_can_be_placed(shop: Shop, settings: Settings) -> None:
+    sku = await shop.product(price=350)
+    order_id = await shop.draft(sku)
+    async with serving("commands", settings, port=0) as address, shop_at(address) as other:
+        await other.price(sku, 400)
+    request = pb.RefreshPricesRequest(request_id=fresh_id(), order_id=order_id)
+    first = await shop.orders.RefreshPrices(request, timeout=DEADLINE)
+    assert await shop.orders.RefreshPrices(request, timeout=DEADLINE) == first
+    assert (await shop.place(order_id)).revision == first.revision + 1
 
 
 async def test_a_price_changed_through_another_worker_is_found_when_placing(shop: Shop, settings: Settings) -> None:

@@ -68,6 +68,20 @@ async def test_stock_is_listed_by_sku_and_by_how_little_is_left(client: Orderstr
     assert plenty not in {row.sku for row in few.stock}
 
 
+async def test_a_discontinued_product_receives_nothing_and_all_else_goes_on(client: OrderstreamClient) -> None:
+    sku, reservation = await stocked(client, 5), str(uuid4())
+    await client.products.DiscontinueProduct(sku=sku)
+    with pytest.raises(errors.Refused) as refused:
+        await client.products.ReceiveStock(sku=sku, quantity=3)
+    assert refused.value.reason == "PRODUCT_DISCONTINUED"
+    assert refused.value.metadata["remedy"].startswith("AdjustStock")
+    await client.products.AdjustStock(sku=sku, change=3, reason="a late delivery")
+    await client.products.ReserveStock(sku=sku, reservation_id=reservation, quantity=8)
+    await client.products.CommitReservation(sku=sku, reservation_id=reservation)
+    token = (await client.products.RestockReturn(sku=sku, return_id=str(uuid4()), quantity=1)).consistency_token
+    assert (await client.products.GetStock(sku=sku, consistency_token=token)).stock.on_hand == 1
+
+
 async def test_bad_input_has_its_reason_and_leaves_no_event(client: OrderstreamClient) -> None:
     sku = await stocked(client, 5)
     before = (await client.products.AdjustStock(sku=sku, change=1, reason="counted")).revision

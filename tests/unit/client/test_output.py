@@ -16,6 +16,10 @@ from protos.common.v1.types_pb2 import Money
         ("0.01", "USD", 1),
         ("300", "JPY", 300),
         ("1.005", "KWD", 1005),
+        ("1.005", "IQD", 1005),
+        ("300", "XOF", 300),
+        ("3.50", "XCG", 350),
+        ("3.50", "BGN", 350),
     ],
 )
 def test_an_amount_is_taken_in_the_units_of_its_currency(text: str, currency: str, minor: int) -> None:
@@ -34,3 +38,12 @@ def test_what_is_no_amount_is_refused(text: str, currency: str) -> None:
 def test_an_amount_is_shown_with_its_decimals() -> None:
     assert money(Money(amount_minor=1234567, currency="EUR")) == "12,345.67 EUR"
     assert money(Money(amount_minor=300, currency="JPY")) == "300 JPY"
+    assert money(Money(amount_minor=300, currency="XAF")) == "300 XAF"
+    assert money(Money(amount_minor=1005, currency="LYD")) == "1.005 LYD"
+
+
+def test_an_amount_in_a_currency_that_this_release_does_not_know_is_shown_in_minor_units_and_not_taken() -> None:
+    assert money(Money(amount_minor=12345, currency="QQQ")) == "12,345 minor units of QQQ"
+    with pytest.raises(typer.Exit) as refused:
+        to_money("1.00", "QQQ")
+    assert refused.value.exit_code == 2

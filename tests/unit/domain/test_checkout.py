@@ -59,7 +59,7 @@ from server.domain.checkout.steps import (
     Wait,
 )
 from server.domain.order import ORDER
-from server.domain.rejection import Reason
+from server.domain.rejection import Reason, Rejected
 from tests.support import deciding, orders
 from tests.support.orders import LATER, NOON, ORDER_ID, euros
 
@@ -137,9 +137,15 @@ class TestCheckout:
 
     def test_a_refused_reservation_rejects_an_order_that_is_not_confirmed(self) -> None:
         step = ReserveStock(lines=LINES)
-        assert after_refusal(ORDER.fold(PLACED), step, "OUT_OF_STOCK") == Reject(reason="OUT_OF_STOCK")
-        assert after_refusal(ORDER.fold(CONFIRMED), step, "OUT_OF_STOCK") is None
-        assert after_refusal(ORDER.fold(PLACED), Confirm(), "ORDER_STATE") is None
+        refusal = Rejected(Reason.OUT_OF_STOCK, sku="tea")
+        assert after_refusal(ORDER.fold(PLACED), step, refusal) == Reject(reason="OUT_OF_STOCK: sku=tea")
+        assert after_refusal(ORDER.fold(CONFIRMED), step, refusal) is None
+
+    def test_a_confirmation_refused_for_a_blocked_user_rejects_and_for_any_other_reason_does_not(self) -> None:
+        blocked, other = Rejected(Reason.USER_BLOCKED, user_id="ann"), Rejected(Reason.ORDER_STATE)
+        order = ORDER.fold((*PLACED, AUTHORISED))
+        assert after_refusal(order, Confirm(), blocked) == Reject(reason="USER_BLOCKED: user_id=ann")
+        assert after_refusal(order, Confirm(), other) is None
 
     def test_a_declined_payment_rejects(self) -> None:
         after((*PLACED, orders.payment_failed("checkout")), *BEGUN).comes(Reject(reason="PAYMENT_DECLINED"))

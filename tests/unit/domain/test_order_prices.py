@@ -11,6 +11,7 @@ from server.domain.order import ORDER
 from server.domain.rejection import Reason
 from tests.support import deciding
 from tests.support.orders import (
+    ORDER_ID,
     address_changed,
     by,
     cancel,
@@ -23,11 +24,13 @@ from tests.support.orders import (
     discounted,
     line_added,
     line_removed,
+    line_repriced,
     listing,
     off,
     order_line,
     place,
     placed,
+    refresh_prices,
     remove_discount,
     set_shipping,
     shipping_set,
@@ -39,7 +42,44 @@ def given(*history: Any) -> deciding.Given[Any, Any, Any]:
 
 
 DRAFT = (created(), line_added(), address_changed())
-EDITS = [set_shipping(), discount(amount=1), remove_discount()]
+EDITS = [refresh_prices(), set_shipping(), discount(amount=1), remove_discount()]
+
+
+class TestRefreshingPrices:
+    def test_each_line_of_a_draft_takes_the_current_price_and_only_those_that_change_say_so(self) -> None:
+        history = (created(), line_added("tea", 2, 350), line_added("milk", 3, 101), address_changed())
+        given(*history).when(refresh_prices(listing("tea", 400), listing("milk", 101))).then(
+            line_repriced("tea", 400, previous=350)
+        )
+
+    def test_two_lines_of_one_product_both_change(self) -> None:
+        history = (created(), line_added("a", sku="tea"), line_added("b", sku="tea"))
+        given(*history).when(refresh_prices(listing("tea", 400))).then(line_repriced("a"), line_repriced("b"))
+
+    def test_where_no_price_moved_nothing_changes(self) -> None:
+        given(*DRAFT).when(refresh_prices(listing("tea", 350))).nothing()
+        given(created()).when(refresh_prices()).nothing()
+
+    def test_afterwards_the_order_is_placed_at_the_new_prices(self) -> None:
+        given(*DRAFT).when(place(listing("tea", 400))).rejected(Reason.PRICE_CHANGED, order_id=ORDER_ID, line_id="tea")
+        given(*DRAFT, line_repriced("tea", 400)).when(place(listing("tea", 400))).then(
+            placed(order_line("tea", 2, 400))
+        )
+
+    def test_a_discount_must_still_fit_when_the_order_is_placed(self) -> None:
+        cheap = (*DRAFT, discounted(amount=700), line_repriced("tea", 100))
+        given(*cheap).when(place(listing("tea", 100))).rejected(Reason.DISCOUNT_EXCEEDS_TOTAL, goods_minor=200)
+
+    def test_a_product_that_is_not_on_sale_any_more_is_named(self) -> None:
+        line = {"sku": "tea", "order_id": ORDER_ID, "line_id": "tea"}
+        given(*DRAFT).when(refresh_prices(listing(sellable=False))).rejected(Reason.PRODUCT_NOT_SELLABLE, **line)
+        given(*DRAFT).when(refresh_prices(listing("milk"))).rejected(Reason.PRODUCT_NOT_SELLABLE, **line)
+        given(*DRAFT).when(place(listing(sellable=False))).rejected(Reason.PRODUCT_NOT_SELLABLE, **line)
+
+    def test_a_product_in_another_currency_is_named(self) -> None:
+        given(*DRAFT).when(refresh_prices(listing(currency="USD"))).rejected(
+            Reason.CURRENCY_MISMATCH, sku="tea", line_id="tea", product_currency="USD"
+        )
 
 
 class TestShippingMethod:

@@ -42,8 +42,8 @@ def given(*history: Any) -> deciding.Given[Any, Any, Any]:
     return deciding.given(STOCK, *history)
 
 
-def receive(quantity: int = 10, *, product_known: bool = True) -> ReceiveStock:
-    return ReceiveStock(sku="tea", quantity=quantity, product_known=product_known, at=NOON)
+def receive(quantity: int = 10, *, known: bool = True, discontinued: bool = False) -> ReceiveStock:
+    return ReceiveStock(sku="tea", quantity=quantity, product_known=known, product_discontinued=discontinued, at=NOON)
 
 
 def adjust(change: int) -> AdjustStock:
@@ -76,7 +76,18 @@ EXPIRED = ReservationExpired(sku="tea", reservation_id="r1", quantity=2, at=LATE
 
 def test_stock_is_received_for_products_that_exist() -> None:
     given().when(receive()).then(received())
-    given().when(receive(product_known=False)).rejected(Reason.PRODUCT_NOT_FOUND, sku="tea")
+    given().when(receive(known=False)).rejected(Reason.PRODUCT_NOT_FOUND, sku="tea")
+
+
+def test_a_discontinued_product_receives_no_stock_and_the_refusal_says_by_how_much_to_adjust_it_instead() -> None:
+    given(received()).when(receive(5, discontinued=True)).rejected(Reason.PRODUCT_DISCONTINUED, sku="tea", quantity=5)
+
+
+def test_a_discontinued_product_that_never_had_stock_cannot_be_adjusted_either() -> None:
+    refused = given().when(receive(5, discontinued=True))
+    refused.rejected(Reason.PRODUCT_DISCONTINUED, sku="tea")
+    assert refused.rejection is not None
+    assert "quantity" not in refused.rejection.metadata
 
 
 @pytest.mark.parametrize("command", [adjust(1), reserve(), COMMIT, RELEASE, EXPIRE, restock()])

@@ -47,8 +47,12 @@ CANCELLED = [
 LAPSED = [
     Scenario(f"the deadline comes at place {n}", {"lapses_at": n}, (Confirmed, Refused, Expired)) for n in range(PLACES)
 ]
+BLOCKED = [
+    Scenario("the user is blocked when the process begins", {"blocked_at": 0}, (Refused,)),
+    *(Scenario(f"the user is blocked at place {n}", {"blocked_at": n}, (Confirmed, Refused)) for n in (7, 8, 9)),
+]
 OVERPAID = Scenario("all is paid before a part is cancelled", {"overpaid": True})
-SCENARIOS = [PLAIN, SHORT, UNKNOWN, DECLINED, OVERPAID, *CANCELLED, *LAPSED]
+SCENARIOS = [PLAIN, SHORT, UNKNOWN, DECLINED, OVERPAID, *BLOCKED, *CANCELLED, *LAPSED]
 
 
 @pytest.fixture(autouse=True)

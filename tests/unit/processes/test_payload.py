@@ -78,7 +78,7 @@ COMMANDS: dict[str, Any] = {
     ),
     "RefundPayment": order.RefundPayment(order_id="o1", refund_id="r1", amount=PRICE, reason="no", at=NOON),
     "SettleRefund": order.SettleRefund(order_id="o1", refund_id="r1", at=NOON),
-    "ConfirmOrder": order.ConfirmOrder(order_id="o1", at=NOON),
+    "ConfirmOrder": order.ConfirmOrder(order_id="o1", customer=order.NO_CUSTOMER, at=NOON),
     "RejectOrder": order.RejectOrder(order_id="o1", reason="no", at=NOON),
     "ExpireOrder": order.ExpireOrder(order_id="o1", now=NOON, at=NOON),
     "CancelOrder": order.CancelOrder(order_id="o1", reason="no", at=NOON),
@@ -134,7 +134,7 @@ class TestAFieldThatAReleaseAdds:
 
 
 def test_the_time_is_not_part_of_what_is_asked_for() -> None:
-    later = order.ConfirmOrder(order_id="o1", at=NOON + timedelta(hours=1))
+    later = order.ConfirmOrder(order_id="o1", customer=order.NO_CUSTOMER, at=NOON + timedelta(hours=1))
 
     assert payload_hash(later) == payload_hash(COMMANDS["ConfirmOrder"])
 

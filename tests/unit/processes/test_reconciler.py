@@ -1,13 +1,14 @@
 """What the reconciler owes beside reaching an end: counted attempts, one effect, nothing for ever."""
 
 import asyncio
+import json
 from collections.abc import Iterator, Mapping
 
 import pytest
 
 from server.domain.checkout.state import Running
-from server.domain.order.state import Confirmed, Expired
-from tests.support.checkouts import Fault, Shop, ran
+from server.domain.order.state import Confirmed, Expired, Refused
+from tests.support.checkouts import LINES, Fault, Shop, ran
 
 
 class Always(Mapping[int, Fault]):
@@ -59,6 +60,15 @@ def test_a_provider_that_is_down_for_a_while_costs_nothing_but_time() -> None:
 def test_a_provider_that_is_down_for_good_ends_with_the_deadline_and_nothing_held() -> None:
     shop = ran(shop_with(Always("provider.authorise", Fault.TIMED_OUT, times=1_000)))
     assert isinstance(asyncio.run(shop.order()), Expired)
+    assert shop.provider.books.held == 0
+
+
+def test_an_order_whose_user_is_blocked_before_it_is_confirmed_is_rejected_and_all_is_given_back() -> None:
+    shop = ran(Shop(blocked_at=0))
+    assert isinstance(asyncio.run(shop.order()), Refused)
+    [rejected] = [json.loads(event.data) for event in shop.store.log if event.type == "OrderRejected"]
+    assert rejected["reason"].startswith("USER_BLOCKED")
+    assert {asyncio.run(shop.stock(sku)).reserved for sku in LINES} == {0}
     assert shop.provider.books.held == 0
 
 

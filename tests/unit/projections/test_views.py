@@ -16,6 +16,7 @@ from projections.views.sales_daily import sales_daily
 from projections.views.stock_levels import stock_levels
 from projections.views.user_detail import user_detail
 from protos.orders.v1.types_pb2 import FulfilmentStatus, PaymentStatus, ReturnStatus
+from server.domain.money import Money
 from server.domain.order.events import OrderCreated
 from server.domain.product.events import (
     PriceChanged,
@@ -73,6 +74,7 @@ from tests.support.orders import (
     hold_released,
     line_added,
     line_removed,
+    line_repriced,
     noted,
     off,
     order_line,
@@ -132,6 +134,11 @@ class TestOrderDetail:
         edited = (created(), line_added("tea"), line_added("milk"), quantity_changed("tea", 5), line_removed("milk"))
         given(*edited).view(order_detail).has(
             lines=[{"line_id": "tea", "sku": "tea", "name": "Tea", "quantity": 5, "price_minor": 350}], revision=4
+        )
+
+    def test_a_refreshed_price_shows(self) -> None:
+        given(created(), line_added("tea"), line_repriced("tea", 400)).view(order_detail).has(
+            lines=[{"line_id": "tea", "sku": "tea", "name": "Tea", "quantity": 2, "price_minor": 400}], revision=2
         )
 
     @pytest.mark.parametrize(
@@ -326,6 +333,10 @@ class TestOrderList:
         row = {"_id": ORDER_ID, **fold(order_list, edited)[ORDER_ID]}
         assert (order_summary(row).total.amount_minor, order_summary(row).line_count) == (1750, 1)
 
+    def test_a_refreshed_price_moves_the_total(self) -> None:
+        row = {"_id": ORDER_ID, **fold(order_list, (created(), line_added("tea"), line_repriced("tea", 400)))[ORDER_ID]}
+        assert order_summary(row).total.amount_minor == 800
+
 
 class TestOrderTimeline:
     def test_every_event_of_an_order_is_told(self) -> None:
@@ -420,6 +431,13 @@ class TestProductsAndUsers:
         given(*events).view(product_list).has(name="Tea", price_minor=400, currency="EUR", status="ACTIVE", revision=2)
         given(*events, ProductRenamed(sku="tea", name="Green tea", at=NOON)).view(product_list).has(name="Green tea")
         given(*events, ProductDiscontinued(sku="tea", at=NOON)).view(product_list).has(status="DISCONTINUED")
+
+    def test_a_product_whose_currency_has_ended_shows_its_price_in_the_new_one(self) -> None:
+        leva = Money(amount_minor=350, currency="BGN")
+        given(
+            ProductRegistered(sku="tea", name="Tea", price=leva, at=NOON),
+            PriceChanged(sku="tea", price=euros(179), previous=leva, at=NOON),
+        ).view(product_list).has(price_minor=179, currency="EUR")
 
     def test_stock_shows_what_is_there_and_what_of_it_is_promised(self) -> None:
         two_promises = (
