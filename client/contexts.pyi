@@ -217,6 +217,7 @@ class Orders:
         refund_id: str = ...,
         amount: protos.common.v1.types_pb2.Money | Fields | None = ...,
         reason: str = ...,
+        return_id: str = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.commands_pb2.RefundPaymentResponse: ...
     async def SettleRefund(

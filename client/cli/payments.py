@@ -89,6 +89,9 @@ def refund(
     amount: Amount,
     reason: Why,
     currency: Currency = "EUR",
+    return_id: Annotated[
+        str, typer.Option("--return", help="The received return that it pays; the process refunds no more for it then.")
+    ] = "",
     request_id: RequestId = "",
     expected_revision: Expected = None,
     as_json: AsJson = False,
@@ -99,6 +102,7 @@ def refund(
         "refund_id": refund_id,
         "amount": to_money(amount, currency),
         "reason": reason,
+        "return_id": return_id,
         "request_id": request_id,
     }
     send("orders", "RefundPayment", as_json, **fields, **expecting(expected_revision))

@@ -188,6 +188,7 @@ async def refund_payment(
         refund_id=request.refund_id,
         amount=_money(request.amount),
         reason=request.reason,
+        return_id=request.return_id,
         at=world.at,
     )
 
@@ -297,6 +298,7 @@ def _route(request: type[Any], response: type[Any], to_command: Any, **fields: A
 
 
 _ID = text(1, 64)
+_EXISTING_REFUND = text(1, 80)  # the process numbers its refunds: the id of a return, and `~2`
 _REASON = text(1, 500)
 ROUTES = {
     "CreateOrder": _route(
@@ -429,13 +431,15 @@ ROUTES = {
         pb.RefundPaymentResponse,
         refund_payment,
         required=("amount",),
-        rules={"refund_id": _ID, "reason": _REASON},
+        rules={"refund_id": _ID, "reason": _REASON, "return_id": optional(_ID)},
     ),
-    "SettleRefund": _route(pb.SettleRefundRequest, pb.SettleRefundResponse, settle_refund, rules={"refund_id": _ID}),
+    "SettleRefund": _route(
+        pb.SettleRefundRequest, pb.SettleRefundResponse, settle_refund, rules={"refund_id": _EXISTING_REFUND}
+    ),
     "RecordRefundFailure": _route(
         pb.RecordRefundFailureRequest,
         pb.RecordRefundFailureResponse,
         record_refund_failure,
-        rules={"refund_id": _ID, "reason": _REASON},
+        rules={"refund_id": _EXISTING_REFUND, "reason": _REASON},
     ),
 }

@@ -57,7 +57,7 @@ ROWS = (
     Row("PaymentFailed", order.PaymentFailed, "order"),
     Row("PaymentVoided", order.PaymentVoided, "order"),
     Row("PaymentCaptured", order.PaymentCaptured, "order"),
-    Row("RefundRequested", order.RefundRequested, "order"),
+    Row("RefundRequestedV2", order.RefundRequested, "order", version=2),
     Row("PaymentRefunded", order.PaymentRefunded, "order"),
     Row("RefundFailed", order.RefundFailed, "order"),
     Row("LineQuantityCancelled", order.LineQuantityCancelled, "order"),

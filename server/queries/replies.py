@@ -227,6 +227,7 @@ def _payments(payments: Document, currency: str) -> orders.Payments:
                 amount=_money(x["amount_minor"], currency),
                 reason=x["reason"],
                 failure_reason=x["failure_reason"],
+                return_id=x.get("return_id", ""),
             )
             for x in payments["refunds"]
         ],

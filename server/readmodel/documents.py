@@ -100,6 +100,7 @@ class RefundRow(TypedDict):
     amount_minor: int
     reason: str
     failure_reason: str
+    return_id: NotRequired[str]  # "" if it pays none, or if that was never said
 
 
 class Payments(TypedDict):

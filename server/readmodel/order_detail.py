@@ -311,6 +311,7 @@ def refund_requested(doc: OrderDetail | None, e: Recorded[RefundRequested]) -> O
         "amount_minor": e.data.amount.amount_minor,
         "reason": e.data.reason,
         "failure_reason": "",
+        "return_id": e.data.return_id or "",
     }
     before = payments(doc)
     return changed(doc, e, payments={**before, "refunds": [*before["refunds"], refund]})

@@ -338,8 +338,10 @@ def captured(capture_id: str = "c1", amount: int = 700, authorisation_id: str = 
     )
 
 
-def refund_requested(refund_id: str = "r1", amount: int = 700) -> RefundRequested:
-    return RefundRequested(order_id=ORDER_ID, refund_id=refund_id, amount=euros(amount), reason="sent back", at=NOON)
+def refund_requested(refund_id: str = "r1", amount: int = 700, return_id: str | None = "") -> RefundRequested:
+    return RefundRequested(
+        order_id=ORDER_ID, refund_id=refund_id, amount=euros(amount), reason="sent back", return_id=return_id, at=NOON
+    )
 
 
 def refunded(refund_id: str = "r1", amount: int = 700) -> PaymentRefunded:
@@ -512,9 +514,11 @@ def capture(
     )
 
 
-def refund(refund_id: str = "r1", amount: int = 700, currency: str = "EUR") -> RefundPayment:
+def refund(refund_id: str = "r1", amount: int = 700, currency: str = "EUR", return_id: str = "") -> RefundPayment:
     money = Money(amount_minor=amount, currency=currency)
-    return RefundPayment(order_id=ORDER_ID, refund_id=refund_id, amount=money, reason="sent back", at=NOON)
+    return RefundPayment(
+        order_id=ORDER_ID, refund_id=refund_id, amount=money, reason="sent back", return_id=return_id, at=NOON
+    )
 
 
 def settle(refund_id: str = "r1") -> SettleRefund:

@@ -86,7 +86,7 @@ KINDS: tuple[list[Any], ...] = (
     [orders.fail_payment(name) for name in IDS],
     [orders.void(name) for name in IDS],
     [orders.capture(name, n, of) for name in IDS for n in AMOUNTS for of in IDS],
-    [orders.refund(name, n) for name in IDS for n in AMOUNTS],
+    [orders.refund(name, n, return_id=back) for name in IDS for n in AMOUNTS for back in ("", *IDS)],
     [orders.settle(name) for name in IDS],
     [orders.fail_refund(name) for name in IDS],
     [orders.note(name, text) for name in IDS for text in ("one", "another")],

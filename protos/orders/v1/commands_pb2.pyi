@@ -1149,6 +1149,7 @@ class RefundPaymentRequest(google.protobuf.message.Message):
     REFUND_ID_FIELD_NUMBER: builtins.int
     AMOUNT_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    RETURN_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
     expected_revision: builtins.int
@@ -1159,6 +1160,10 @@ class RefundPaymentRequest(google.protobuf.message.Message):
     """refund_id names the refund, 1 to 64 characters, unique in the order: the same again is no change."""
     reason: builtins.str
     """reason is free text, 1 to 500 characters."""
+    return_id: builtins.str
+    """return_id names the received return that it pays, if it pays one: RETURN_NOT_FOUND or RETURN_STATE otherwise. What is
+    refunded for a return is not refunded again by the process.
+    """
     @property
     def amount(self) -> protos.common.v1.types_pb2.Money:
         """amount is what goes back, at least 1; requested and settled refunds may add up to what was captured in the order."""
@@ -1172,9 +1177,10 @@ class RefundPaymentRequest(google.protobuf.message.Message):
         refund_id: builtins.str = ...,
         amount: protos.common.v1.types_pb2.Money | None = ...,
         reason: builtins.str = ...,
+        return_id: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "expected_revision", b"expected_revision", "order_id", b"order_id", "reason", b"reason", "refund_id", b"refund_id", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "expected_revision", b"expected_revision", "order_id", b"order_id", "reason", b"reason", "refund_id", b"refund_id", "request_id", b"request_id", "return_id", b"return_id"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___RefundPaymentRequest: typing_extensions.TypeAlias = RefundPaymentRequest
@@ -1218,7 +1224,7 @@ class SettleRefundRequest(google.protobuf.message.Message):
     order_id: builtins.str
     """order_id is a UUID."""
     refund_id: builtins.str
-    """refund_id names the refund."""
+    """refund_id names the refund, 1 to 80 characters."""
     def __init__(
         self,
         *,
@@ -1273,7 +1279,7 @@ class RecordRefundFailureRequest(google.protobuf.message.Message):
     order_id: builtins.str
     """order_id is a UUID."""
     refund_id: builtins.str
-    """refund_id names the refund."""
+    """refund_id names the refund, 1 to 80 characters."""
     reason: builtins.str
     """reason is free text, 1 to 500 characters."""
     def __init__(

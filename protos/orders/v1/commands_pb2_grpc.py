@@ -314,8 +314,8 @@ class OrderCommandServiceServicer(object):
 
     def CompleteOrder(self, request, context):
         """CompleteOrder closes a confirmed order: every unit delivered or cancelled, no return open, no refund unanswered, the
-        total captured but for what came back, and no more kept than the total; else ORDER_OPEN_ITEMS. Goods and money may
-        still go back afterwards.
+        total captured but for what came back, and nothing owed to the customer (owed_minor: received returns that are not
+        refunded, and what was captured beyond the total); else ORDER_OPEN_ITEMS. Goods and money may still go back afterwards.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

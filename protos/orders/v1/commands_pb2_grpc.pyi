@@ -877,8 +877,8 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
 
     CompleteOrder: _OrderCommandServiceCompleteOrderType
     """CompleteOrder closes a confirmed order: every unit delivered or cancelled, no return open, no refund unanswered, the
-    total captured but for what came back, and no more kept than the total; else ORDER_OPEN_ITEMS. Goods and money may
-    still go back afterwards.
+    total captured but for what came back, and nothing owed to the customer (owed_minor: received returns that are not
+    refunded, and what was captured beyond the total); else ORDER_OPEN_ITEMS. Goods and money may still go back afterwards.
     """
 
     RecordAuthorisation: _OrderCommandServiceRecordAuthorisationType
@@ -1211,8 +1211,8 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.CompleteOrderResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.CompleteOrderResponse]]:
         """CompleteOrder closes a confirmed order: every unit delivered or cancelled, no return open, no refund unanswered, the
-        total captured but for what came back, and no more kept than the total; else ORDER_OPEN_ITEMS. Goods and money may
-        still go back afterwards.
+        total captured but for what came back, and nothing owed to the customer (owed_minor: received returns that are not
+        refunded, and what was captured beyond the total); else ORDER_OPEN_ITEMS. Goods and money may still go back afterwards.
         """
 
     @abc.abstractmethod

@@ -702,7 +702,7 @@ class Capture(google.protobuf.message.Message):
     AUTHORISATION_ID_FIELD_NUMBER: builtins.int
     AMOUNT_FIELD_NUMBER: builtins.int
     capture_id: builtins.str
-    """capture_id is unique in the order, 1 to 64 characters."""
+    """capture_id is unique in the order, 1 to 64 characters, or up to 80 if the process drew it."""
     authorisation_id: builtins.str
     """authorisation_id names the authorisation it was drawn from."""
     @property
@@ -732,14 +732,17 @@ class Refund(google.protobuf.message.Message):
     AMOUNT_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     FAILURE_REASON_FIELD_NUMBER: builtins.int
+    RETURN_ID_FIELD_NUMBER: builtins.int
     refund_id: builtins.str
-    """refund_id is unique in the order, 1 to 64 characters."""
+    """refund_id is unique in the order, 1 to 64 characters, or up to 80 if the process asked for it."""
     status: Global___RefundStatus.ValueType
     """status is where it stands."""
     reason: builtins.str
     """reason is why it was asked for."""
     failure_reason: builtins.str
     """failure_reason is why it was not paid out; empty otherwise."""
+    return_id: builtins.str
+    """return_id names the return that it pays; empty if it pays none, or if that is not known."""
     @property
     def amount(self) -> protos.common.v1.types_pb2.Money:
         """amount is what goes back."""
@@ -752,9 +755,10 @@ class Refund(google.protobuf.message.Message):
         amount: protos.common.v1.types_pb2.Money | None = ...,
         reason: builtins.str = ...,
         failure_reason: builtins.str = ...,
+        return_id: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["amount", b"amount"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["amount", b"amount", "failure_reason", b"failure_reason", "reason", b"reason", "refund_id", b"refund_id", "status", b"status"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "failure_reason", b"failure_reason", "reason", b"reason", "refund_id", b"refund_id", "return_id", b"return_id", "status", b"status"]) -> None: ...
 
 Global___Refund: typing_extensions.TypeAlias = Refund
 

@@ -1,9 +1,10 @@
 """What may be asked of an order. Time, prices and facts about others come in with the command."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from server.domain.address import Address
+from server.domain.decider import FACT
 from server.domain.money import Money
 from server.domain.order.events import Condition, LineQuantity
 
@@ -215,10 +216,13 @@ class CapturePayment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundPayment:
+    """`return_id` is the received return that it pays, "" for none."""
+
     order_id: str
     refund_id: str
     amount: Money
     reason: str
+    return_id: str = field(default="", metadata=FACT)
     at: datetime
 
 

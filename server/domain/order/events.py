@@ -251,10 +251,13 @@ class PaymentCaptured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundRequested:
+    """`return_id` is "" if it pays no return, and None if that was never said."""
+
     order_id: str
     refund_id: str
     amount: Money
     reason: str
+    return_id: str | None
     at: datetime
 
 

@@ -50,9 +50,17 @@ class Capture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
+    """`return_id` is the return that it pays, "" for none, None if that was never said; `failure` is why it failed."""
+
     refund_id: str
     amount_minor: int
     stage: RefundStage
+    return_id: str | None = ""
+    failure: str = ""
+
+    def pays(self, return_id: str) -> bool:
+        """Whether it is for that return. Before refunds said so, the id of the return said it."""
+        return self.return_id == return_id or (self.return_id is None and self.refund_id == return_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,5 +157,13 @@ def _with_authorisation(ledger: Ledger, news: Authorisation) -> Ledger:
 
 def _with_refund(ledger: Ledger, event: RefundRequested | PaymentRefunded | RefundFailed, stage: RefundStage) -> Ledger:
     others = {x.refund_id: x for x in ledger.refunds}
-    news = Refund(refund_id=event.refund_id, amount_minor=event.amount.amount_minor, stage=stage)
+    known = others.get(event.refund_id)
+    return_id = event.return_id if isinstance(event, RefundRequested) else known.return_id if known else None
+    news = Refund(
+        refund_id=event.refund_id,
+        amount_minor=event.amount.amount_minor,
+        stage=stage,
+        return_id=return_id,
+        failure=event.reason if isinstance(event, RefundFailed) else "",
+    )
     return replace(ledger, refunds=tuple((others | {news.refund_id: news}).values()))

@@ -31,7 +31,7 @@ from server.domain.order.events import (
 )
 from server.domain.order.ledger import Authorisation, AuthorisationStage, Refund, RefundStage
 from server.domain.order.limits import require_room
-from server.domain.order.state import Cancelled, Completed, Confirmed, Expired, Placed, Refused
+from server.domain.order.state import Cancelled, Completed, Confirmed, Expired, Placed, Refused, ReturnStage
 from server.domain.rejection import Reason, Rejected
 
 Paying = Placed | Confirmed | Completed | Cancelled | Refused | Expired
@@ -170,17 +170,20 @@ def _request_refund(order: Paying, command: RefundPayment) -> Sequence[OrderEven
     amount = _valid(order, command.amount)
     before = order.payments.refund(command.refund_id)
     if before is not None:
-        if before.amount_minor == amount:
+        if before.amount_minor == amount and before.return_id in (command.return_id, None):
             return []
         raise Rejected(Reason.REFUND_EXISTS, order_id=order.order_id, refund_id=command.refund_id)
     require_room(order.order_id, "refunds", len(order.payments.refunds))
     _require_covered(order, amount)
+    if command.return_id:
+        _require_received(order, command.return_id)
     return [
         RefundRequested(
             order_id=order.order_id,
             refund_id=command.refund_id,
             amount=command.amount,
             reason=command.reason,
+            return_id=command.return_id,
             at=command.at,
         )
     ]
@@ -248,6 +251,15 @@ def _refund(order: Paying, command: SettleRefund | RecordRefundFailure) -> Refun
     if known is None:
         raise Rejected(Reason.REFUND_NOT_FOUND, order_id=order.order_id, refund_id=command.refund_id)
     return known
+
+
+def _require_received(order: Paying, return_id: str) -> None:
+    returns = order.returns if isinstance(order, Confirmed | Completed) else ()
+    known = next((x for x in returns if x.return_id == return_id), None)
+    if known is None:
+        raise Rejected(Reason.RETURN_NOT_FOUND, order_id=order.order_id, return_id=return_id)
+    if known.stage != ReturnStage.RECEIVED:
+        raise Rejected(Reason.RETURN_STATE, order_id=order.order_id, return_id=return_id, stage=known.stage)
 
 
 def _require_covered(order: Paying, amount: int) -> None:

@@ -210,7 +210,7 @@ class TestPayments:
             captured("c1", 500, "a2"),
             refund_requested("r1", 300),
             refund_failed("r1", 300),
-            refund_requested("r2", 200),
+            refund_requested("r2", 200, return_id="back"),
             refunded("r2", 200),
         )
         shown = order({"_id": ORDER_ID, **fold(order_detail, events)[ORDER_ID]}).payments
@@ -221,9 +221,9 @@ class TestPayments:
         assert [(x.capture_id, x.authorisation_id, x.amount.amount_minor) for x in shown.captures] == [
             ("c1", "a2", 500)
         ]
-        assert [(x.refund_id, x.status, x.reason, x.failure_reason) for x in shown.refunds] == [
-            ("r1", 3, "sent back", "card closed"),
-            ("r2", 2, "sent back", ""),
+        assert [(x.refund_id, x.status, x.reason, x.failure_reason, x.return_id) for x in shown.refunds] == [
+            ("r1", 3, "sent back", "card closed", ""),
+            ("r2", 2, "sent back", "", "back"),
         ]
         assert [x.amount_minor for x in (shown.authorised, shown.captured, shown.refunded)] == [700, 500, 200]
 
