@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from server.domain.checkout import CHECKOUT
 from server.domain.checkout import commands as checkout
@@ -23,6 +23,7 @@ from server.domain.checkout.steps import (
     Confirm,
     End,
     Expire,
+    GiveUpRefund,
     Reject,
     ReleaseStock,
     RequestRefund,
@@ -34,6 +35,7 @@ from server.domain.checkout.steps import (
     TrimStock,
     VoidPayment,
 )
+from server.domain.money import Money
 from server.domain.order import ORDER
 from server.domain.order import commands as order
 from server.domain.rejection import Reason, Rejected
@@ -47,6 +49,16 @@ AT_ONCE = 16  # lines side by side
 
 class ProviderRefusedError(Exception):
     """The payment provider will not do it, and asking again is of no use."""
+
+
+class RefundFailedError(ProviderRefusedError):
+    """A refund has failed, and is over: try number `tries` of `allowed`."""
+
+    def __init__(self, amount: Money, tries: int, allowed: int, reason: str) -> None:
+        money = f"{amount.amount_minor} {amount.currency} (minor units)"
+        super().__init__(f"{money} not refunded, {tries} of {allowed} tries have failed: {reason}")
+        self.tries = tries
+        self.allowed = allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,17 +238,32 @@ async def _request_refund(work: Work, step: RequestRefund) -> None:
         refund_id=step.subject,
         amount=step.amount,
         reason=step.reason,
+        return_id=step.return_id,
         at=work.sender.now(),
     )
     await work.sender.send(ORDER, work.order_id, command, "refund", step.subject)
 
 
 async def _settle_refund(work: Work, step: SettleRefund) -> None:
-    answer = await work.payments.refund(payment_key(work.order_id, "refund", step.subject), step.amount)
-    if isinstance(answer, Declined):
-        raise ProviderRefusedError(answer.reason)
+    if not step.outside:
+        answer = await work.payments.refund(payment_key(work.order_id, "refund", step.subject), step.amount)
+        if isinstance(answer, Declined):
+            await _fail_refund(work, step, answer.reason)
     command = order.SettleRefund(order_id=work.order_id, refund_id=step.subject, at=work.sender.now())
     await work.sender.send(ORDER, work.order_id, command, "settle", step.subject)
+
+
+async def _fail_refund(work: Work, step: SettleRefund, reason: str) -> NoReturn:
+    """The order learns it first: if this is cut off, the next look sees a failed refund, and counts it as a try."""
+    command = order.RecordRefundFailure(
+        order_id=work.order_id, refund_id=step.subject, reason=reason, at=work.sender.now()
+    )
+    await work.sender.send(ORDER, work.order_id, command, "refund failed", step.subject)
+    raise RefundFailedError(step.amount, step.tries, step.allowed, reason)
+
+
+async def _give_up_refund(_: Work, step: GiveUpRefund) -> None:
+    raise RefundFailedError(step.amount, step.tries, step.tries, step.reason)
 
 
 # ------------------------------------------------------------------ the order's fate
@@ -294,6 +321,7 @@ STEPS: Mapping[type, Callable[[Work, Any], Awaitable[None]]] = {
     CapturePayment: _capture,
     RequestRefund: _request_refund,
     SettleRefund: _settle_refund,
+    GiveUpRefund: _give_up_refund,
     Complete: _complete,
     End: _end,
 }

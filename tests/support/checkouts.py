@@ -20,6 +20,7 @@ from server.domain.decider import Decider
 from server.domain.money import Money
 from server.domain.order import ORDER
 from server.domain.order import commands as order
+from server.domain.order.events import Condition
 from server.domain.order.state import Confirmed, Order
 from server.domain.rejection import Reason, Rejected
 from server.domain.stock import STOCK
@@ -36,6 +37,7 @@ from server.processes.payments.simulator import Rules, Simulator
 from server.processes.reconciler import NotBegunError, Patience, Reconciler
 from server.processes.sender import Sender
 from server.processes.triggers import cause_of, key_of
+from tests.support import orders
 from tests.support.memory_store import MemoryStore
 from tests.support.orders import ANN, HOME, LATER, NOON, ORDER_ID, euros, listing
 
@@ -136,6 +138,14 @@ class FaultyProvider(Simulator):
         super().__init__(rules)
         self.places: Places | None = None
         self.late: list[tuple[str, Money]] = []
+        self.down = False  # while it is, no call is answered
+
+    def follow(self, rules: Rules) -> None:
+        """Other rules from now on."""
+        self._rules = rules
+
+    def would_refuse(self, refund_id: str) -> bool:
+        return self._drawn("refund_fails", f"{ORDER_ID}:refund:{refund_id}") < self._rules.refund_fails
 
     async def authorise(self, key: str, amount: Money) -> Approved | Declined:
         answer = await self._place(
@@ -165,6 +175,8 @@ class FaultyProvider(Simulator):
 
     async def _place(self, name: str, call: Callable[[], Awaitable[Any]], late: Callable[[], None]) -> Any:
         assert self.places is not None, "places are set before it is called"
+        if self.down:
+            raise ProviderUnavailable(name)
         return await self.places.pass_through(name, call, ProviderUnavailable, late)
 
     async def arrive(self) -> tuple[str, Approved | Declined]:
@@ -265,6 +277,23 @@ class Shop:
         except Rejected:
             return
 
+    async def order_does(self, command: Any) -> None:
+        await self.send(ORDER, ORDER_ID, command)
+
+    async def operator(self, command: Any) -> None:
+        await self.send(CHECKOUT, ORDER_ID, command)
+
+    async def deliver(self, shipment_id: str, *lines: tuple[str, int]) -> None:
+        """Packed, sent and arrived; without lines all that is left."""
+        await self.order_does(orders.create_shipment(shipment_id, *lines))
+        await self.order_does(orders.dispatch(shipment_id))
+        await self.order_does(orders.deliver(shipment_id))
+
+    async def take_back(self, return_id: str, line_id: str, units: int) -> None:
+        await self.order_does(orders.request_return(return_id, (line_id, units)))
+        await self.order_does(orders.approve_return(return_id))
+        await self.order_does(orders.receive_return(return_id, (line_id, units, Condition.RESALEABLE)))
+
     async def _overpay(self) -> None:
         at, (line_id, off) = self.clock(), CANCELLED_WHEN_PAID
         captured = order.CapturePayment(
@@ -336,10 +365,11 @@ class Shop:
     async def _let_time_pass(self) -> bool:
         """To the next thing that is due, as the log has it; whether there was any. Each wakes the process once."""
         checkout = CHECKOUT.fold([e async for e in self._decoded(CHECKOUT.stream(ORDER_ID))])
-        if not isinstance(checkout, Running) or checkout.outcome:
+        if not isinstance(checkout, Running):
             return False
+        deadline = None if checkout.outcome else checkout.deadline
         retry_at = checkout.failure.retry_at if checkout.failure else None
-        due = {at for at in (checkout.deadline, retry_at) if at is not None} - self._fired
+        due = {at for at in (deadline, retry_at) if at is not None} - self._fired
         if not due:
             return False
         self._fired.add(min(due))

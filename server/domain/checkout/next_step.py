@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 
+from server.domain.checkout import refunds
 from server.domain.checkout.events import CheckoutLine
 from server.domain.checkout.state import Checkout, NotStarted, Running, StepName
 from server.domain.checkout.steps import (
@@ -26,7 +27,6 @@ from server.domain.checkout.steps import (
     RequestRefund,
     ReserveStock,
     RestockReturn,
-    SettleRefund,
     Start,
     Step,
     TrimStock,
@@ -35,7 +35,7 @@ from server.domain.checkout.steps import (
 )
 from server.domain.money import Money, of_units
 from server.domain.order.events import Condition
-from server.domain.order.ledger import Authorisation, AuthorisationStage, Ledger, RefundStage
+from server.domain.order.ledger import Authorisation, AuthorisationStage, Ledger
 from server.domain.order.state import (
     Cancelled,
     Committed,
@@ -64,16 +64,23 @@ PAYMENT_DECLINED = "PAYMENT_DECLINED"
 
 def next_step(order: Order, checkout: Checkout, now: datetime) -> Step | Wait:
     """The next step, or what is waited for."""
-    step = _wanted(order, checkout, now)
+    step = wanted(order, checkout, now)
     failure = checkout.failure if isinstance(checkout, Running) else None
-    if isinstance(step, Wait) or failure is None or (failure.step, failure.subject) != (step.name, step.subject):
+    if isinstance(step, Wait) or failure is None or not holds_up(failure.step, failure.subject, step):
         return step
     if failure.retry_at is None:
         return Wait(what="an operator")
     return step if now >= failure.retry_at else Wait(what="the next attempt")
 
 
-def _wanted(order: Order, checkout: Checkout, now: datetime) -> Step | Wait:
+def holds_up(name: str, subject: str, step: Step) -> bool:
+    """Whether a step has to wait after a failure of the step `name` of `subject`."""
+    follows = step.follows if isinstance(step, RequestRefund) else step.subject
+    return name == step.name and subject in (step.subject, follows)
+
+
+def wanted(order: Order, checkout: Checkout, now: datetime) -> Step | Wait:
+    """The next step, whether or not it has to wait after a failure."""
     match order, checkout:
         case ((NoOrder() | Draft()), _):
             return Wait(what="the order to be placed")
@@ -116,13 +123,14 @@ def _authorise(order: Committed, checkout: Running) -> Step | None:
 def _undo(order: Cancelled | Refused | Expired, checkout: Running) -> Step | Wait:
     if not _done(checkout, StepName.RELEASE_STOCK, done=checkout.released):
         return ReleaseStock(lines=checkout.lines)
-    if (money_back := _give_back(order.payments, order.currency, checkout)) is not None:
+    if (money_back := _give_back(order, checkout)) is not None:
         return money_back
     return Wait(what="nothing") if checkout.outcome else End(outcome=order.status)
 
 
-def _give_back(ledger: Ledger, currency: str, checkout: Running) -> Step | None:
+def _give_back(order: Cancelled | Refused | Expired, checkout: Running) -> Step | None:
     """Whatever is held is let go, and whatever was drawn goes back: the order has ended."""
+    ledger = order.payments
     for authorisation in ledger.authorisations:
         done = authorisation.stage != AuthorisationStage.AUTHORISED or _is_captured(ledger, authorisation)
         if not _done(checkout, StepName.VOID_PAYMENT, authorisation.authorisation_id, done=done):
@@ -132,21 +140,7 @@ def _give_back(ledger: Ledger, currency: str, checkout: Running) -> Step | None:
     unknown = checkout.reserved and (known is None or known.stage == AuthorisationStage.FAILED)
     if not _done(checkout, StepName.VOID_PAYMENT, AUTHORISATION, done=checkout.voided or not unknown):
         return VoidPayment(subject=AUTHORISATION, recorded=False)
-    left = ledger.captured - ledger.refunded - ledger.refunding
-    if not _done(checkout, StepName.REFUND_PAYMENT, "all", done=left <= 0):
-        return RequestRefund(
-            subject="all", amount=Money(amount_minor=left, currency=currency), reason="the order has ended"
-        )
-    return _settle(ledger, currency, checkout)
-
-
-def _settle(ledger: Ledger, currency: str, checkout: Running) -> Step | None:
-    for refund in ledger.refunds:
-        if not _done(checkout, StepName.REFUND_PAYMENT, refund.refund_id, done=refund.stage != RefundStage.REQUESTED):
-            return SettleRefund(
-                subject=refund.refund_id, amount=Money(amount_minor=refund.amount_minor, currency=currency)
-            )
-    return None
+    return refunds.ask_for(refunds.of_ended(ledger), order.currency, checkout) or refunds.settle(order, checkout)
 
 
 def _fulfil(order: Confirmed | Completed, checkout: Running) -> Step | Wait:
@@ -158,7 +152,7 @@ def _fulfil(order: Confirmed | Completed, checkout: Running) -> Step | Wait:
     for look in (_authorise, _trim, _ship, _take_back, _pay_surplus_back, _let_go):
         if (step := look(order, checkout)) is not None:
             return step
-    if (settling := _settle(order.payments, order.currency, checkout)) is not None:
+    if (settling := refunds.settle(order, checkout)) is not None:
         return settling
     if isinstance(order, Completed):
         return Wait(what="nothing") if checkout.outcome else End(outcome=order.status)
@@ -213,36 +207,15 @@ def _take_back(order: Confirmed | Completed, checkout: Running) -> Step | None:
                     if part.condition == Condition.RESALEABLE
                 ),
             )
-        ledger = order.payments
-        most = ledger.captured - ledger.refunded - ledger.refunding
-        amount = min(most, sum(part.amount.amount_minor for part in back.received))
-        asked = amount <= 0 or ledger.refund(back.return_id) is not None
-        if not _done(checkout, StepName.REFUND_PAYMENT, back.return_id, done=asked):
-            return RequestRefund(
-                subject=back.return_id,
-                amount=Money(amount_minor=amount, currency=order.currency),
-                reason="goods have come back",
-            )
+        asking = refunds.ask_for(refunds.of_return(order, back.return_id), order.currency, checkout)
+        if asking is not None:
+            return asking
     return None
 
 
 def _pay_surplus_back(order: Confirmed | Completed, checkout: Running) -> Step | None:
-    """More was drawn than the order costs: it was drawn by hand, and then units were cancelled, for instance.
-
-    What goes back for goods that have come back is no part of it. Each surplus has a number of its own.
-    """
-    ledger, returns = order.payments, {back.return_id for back in order.returns}
-    others = [x for x in ledger.refunds if x.stage != RefundStage.FAILED and x.refund_id not in returns]
-    surplus = ledger.captured - order.total.amount_minor - sum(x.amount_minor for x in others)
-    amount = min(surplus, ledger.captured - ledger.refunded - ledger.refunding)
-    subject = f"surplus-{len(ledger.refunds) + 1}"
-    if _done(checkout, StepName.REFUND_PAYMENT, subject, done=amount <= 0):
-        return None
-    return RequestRefund(
-        subject=subject,
-        amount=Money(amount_minor=amount, currency=order.currency),
-        reason="more was paid than the order costs",
-    )
+    """More was drawn than the order costs."""
+    return refunds.ask_for(refunds.of_surplus(order), order.currency, checkout)
 
 
 def _let_go(order: Confirmed | Completed, checkout: Running) -> Step | None:

@@ -11,6 +11,8 @@ from server.domain.checkout.events import CheckoutLine
 from server.domain.checkout.state import StepName
 from server.domain.money import Money
 
+MAX_REFUND_TRIES = 5  # until an operator decides
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
@@ -128,21 +130,40 @@ class RestockReturn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRefund:
+    """`follows` is the failed refund that this one is another try of, "" if it is the first."""
+
     name: ClassVar[StepName] = StepName.REFUND_PAYMENT
 
     subject: str
     amount: Money
     reason: str
+    return_id: str = ""
+    follows: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettleRefund:
-    """`subject` is the refund."""
+    """`subject` is the refund, try number `tries` of `allowed`. `outside`: it was seen to without the provider."""
 
     name: ClassVar[StepName] = StepName.REFUND_PAYMENT
 
     subject: str
     amount: Money
+    tries: int = 1
+    allowed: int = MAX_REFUND_TRIES
+    outside: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveUpRefund:
+    """All tries have failed. `subject` is the last of them, `reason` why it failed, `amount` what is owed."""
+
+    name: ClassVar[StepName] = StepName.REFUND_PAYMENT
+
+    subject: str
+    amount: Money
+    tries: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +203,7 @@ Step = (
     | RestockReturn
     | RequestRefund
     | SettleRefund
+    | GiveUpRefund
     | Complete
     | End
 )

@@ -2,15 +2,16 @@
 
 The rules are those of the setting, as in `simulator?decline=13&down=20&seed=7`:
 
-decline=CC      authorisations of amounts whose last two digits are CC are declined
-refuse=CC       captures of amounts whose last two digits are CC are refused
-mute=CC         authorisations of amounts whose last two digits are CC are never answered, and not done
-lost=PERCENT    of the first calls under a key: done, but the answer is lost
-down=PERCENT    of the first calls under a key: not done, and no answer
-late=PERCENT    of the authorisations: no answer to the first call; it is done, and told, only after that
-twice=PERCENT   of the authorisations: the answer is told once more
-slow=MS         every answer takes so many milliseconds
-seed=N          another choice of which calls misfortune meets
+decline=CC            authorisations of amounts whose last two digits are CC are declined
+refuse=CC             captures of amounts whose last two digits are CC are refused
+mute=CC               authorisations of amounts whose last two digits are CC are never answered, and not done
+lost=PERCENT          of the first calls under a key: done, but the answer is lost
+down=PERCENT          of the first calls under a key: not done, and no answer
+late=PERCENT          of the authorisations: no answer to the first call; it is done, and told, only after that
+refund_fails=PERCENT  of the refunds: they are declined, for ever under that key; another key may succeed
+twice=PERCENT         of the authorisations: the answer is told once more
+slow=MS               every answer takes so many milliseconds
+seed=N                another choice of which calls misfortune meets
 
 Which calls are met is drawn from their keys, so a schedule can be repeated. What it has done it remembers in memory
 only: after a restart it answers known keys as before, since answers follow from keys and amounts too.
@@ -42,6 +43,7 @@ class Rules:
     lost: int = 0
     down: int = 0
     late: int = 0
+    refund_fails: int = 0
     twice: int = 0
     slow: int = 0
     seed: int = 0
@@ -121,6 +123,8 @@ class Simulator:
 
     async def refund(self, key: str, amount: Money) -> Approved | Declined:
         first = await self._meet("refund", key)
+        if self._drawn("refund_fails", key) < self._rules.refund_fails:
+            return Declined("the simulator refuses this refund")
         given = self.books.refunded.setdefault(key, amount)
         self._answer("refund", key, first=first)
         return Approved(given)

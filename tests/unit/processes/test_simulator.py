@@ -61,6 +61,14 @@ async def test_rules_say_how_it_misbehaves(rules: Rules, answers: list[str]) -> 
     assert [await answer(provider.authorise("k", euros(713))) for _ in answers] == answers
 
 
+async def test_a_refund_that_is_declined_stays_so_and_another_key_may_succeed() -> None:
+    provider = Simulator(Rules(refund_fails=50))
+    twice = [[await answer(provider.refund(f"k{n}", euros(100))) for n in range(40)] for _ in range(2)]
+    assert twice[0] == twice[1]
+    assert set(twice[0]) == {"Declined", "Approved"}
+    assert len(provider.books.refunded) == twice[0].count("Approved")
+
+
 async def test_a_lost_answer_was_done_and_a_call_while_it_is_down_was_not() -> None:
     lost, down = Simulator(Rules(lost=100)), Simulator(Rules(down=100))
     assert [await answer(x.authorise("k", euros(700))) for x in (lost, down)] == ["nothing", "nothing"]
