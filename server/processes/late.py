@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import structlog
 
-from server.domain.checkout.next_step import AUTHORISATION
+from server.domain.checkout.steps import AUTHORISATION
 from server.domain.order import ORDER
 from server.domain.order.commands import RecordAuthorisation
 from server.domain.rejection import Rejected

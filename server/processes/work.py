@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 from server.domain.checkout import CHECKOUT
 from server.domain.checkout import commands as checkout
 from server.domain.checkout.events import CheckoutLine
-from server.domain.checkout.next_step import AUTHORISATION
 from server.domain.checkout.steps import (
+    AUTHORISATION,
     AuthorisePayment,
     Cancel,
     CapturePayment,
@@ -215,8 +215,9 @@ async def _void(work: Work, step: VoidPayment) -> None:
 
 
 async def _capture(work: Work, step: CapturePayment) -> None:
+    capture_id = step.capture_id or step.subject
     answer = await work.payments.capture(
-        payment_key(work.order_id, "capture", step.subject),
+        payment_key(work.order_id, "capture", capture_id),
         payment_key(work.order_id, step.authorisation_id),
         step.amount,
     )
@@ -224,12 +225,12 @@ async def _capture(work: Work, step: CapturePayment) -> None:
         raise ProviderRefusedError(answer.reason)
     command = order.CapturePayment(
         order_id=work.order_id,
-        capture_id=step.subject,
+        capture_id=capture_id,
         authorisation_id=step.authorisation_id,
         amount=answer.amount,
         at=work.sender.now(),
     )
-    await work.sender.send(ORDER, work.order_id, command, "capture", step.subject)
+    await work.sender.send(ORDER, work.order_id, command, "capture", capture_id)
 
 
 async def _request_refund(work: Work, step: RequestRefund) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 from server.commands.handler import CommandHandler, Envelope
 from server.domain.checkout import CHECKOUT
-from server.domain.checkout.next_step import AUTHORISATION
 from server.domain.checkout.state import Running
+from server.domain.checkout.steps import AUTHORISATION
 from server.domain.decider import Decider
 from server.domain.money import Money
 from server.domain.order import ORDER

@@ -10,13 +10,13 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 
-from server.domain.checkout import refunds
+from server.domain.checkout import captures, refunds
 from server.domain.checkout.events import CheckoutLine
 from server.domain.checkout.state import Checkout, NotStarted, Running, StepName
 from server.domain.checkout.steps import (
+    AUTHORISATION,
     AuthorisePayment,
     Cancel,
-    CapturePayment,
     CommitStock,
     Complete,
     Confirm,
@@ -33,7 +33,8 @@ from server.domain.checkout.steps import (
     VoidPayment,
     Wait,
 )
-from server.domain.money import Money, of_units
+from server.domain.money import Money
+from server.domain.order import owed
 from server.domain.order.events import Condition
 from server.domain.order.ledger import Authorisation, AuthorisationStage, Ledger
 from server.domain.order.state import (
@@ -49,16 +50,13 @@ from server.domain.order.state import (
     Refused,
     ReturnStage,
     Shipment,
-    ShipmentStage,
     cancelled_quantities,
     delivered_quantities,
     live_shipments,
-    net_of,
     open_returns,
     remaining_units,
 )
 
-AUTHORISATION = "checkout"  # the id of the one authorisation that a process asks for
 PAYMENT_DECLINED = "PAYMENT_DECLINED"
 
 
@@ -176,25 +174,21 @@ def _trim(order: Committed, checkout: Running) -> Step | None:
 
 def _ship(order: Confirmed | Completed, checkout: Running) -> Step | None:
     """What has left the house leaves the stock, and is paid for."""
+    capture = captures.next_capture(order, checkout)
     for shipment in order.shipments:
         known = shipment.shipment_id
-        if shipment.stage not in (ShipmentStage.DISPATCHED, ShipmentStage.DELIVERED):
+        if shipment.stage not in captures.LEFT:
             continue
         if not _done(checkout, StepName.COMMIT_STOCK, known, done=known in checkout.committed):
             return CommitStock(subject=known, lines=_gone(order, shipment, checkout))
-        due = _due(order, shipment)
-        paid = order.payments.capture(known) is not None or due <= 0
-        if not _done(checkout, StepName.CAPTURE_PAYMENT, known, done=paid):
-            return CapturePayment(
-                subject=known,
-                authorisation_id=_source(order.payments),
-                amount=Money(amount_minor=due, currency=order.currency),
-            )
+        if capture is not None and capture.subject == known:
+            return capture
     return None
 
 
 def _take_back(order: Confirmed | Completed, checkout: Running) -> Step | None:
     """What has come back can be sold again if it is as new, and is paid back."""
+    owed_for = owed.for_returns(order)
     for back in order.returns:
         if back.stage != ReturnStage.RECEIVED:
             continue
@@ -207,9 +201,8 @@ def _take_back(order: Confirmed | Completed, checkout: Running) -> Step | None:
                     if part.condition == Condition.RESALEABLE
                 ),
             )
-        asking = refunds.ask_for(refunds.of_return(order, back.return_id), order.currency, checkout)
-        if asking is not None:
-            return asking
+        if owing := owed_for[back.return_id]:
+            return refunds.ask_for(refunds.of_return(order, back.return_id, owing), order.currency, checkout)
     return None
 
 
@@ -229,33 +222,6 @@ def _let_go(order: Confirmed | Completed, checkout: Running) -> Step | None:
         if not _done(checkout, StepName.VOID_PAYMENT, held.authorisation_id, done=done):
             return VoidPayment(subject=held.authorisation_id, recorded=True)
     return None
-
-
-def _source(ledger: Ledger) -> str:
-    """What a capture is drawn from; the order refuses it if there is nothing."""
-    live = [x.authorisation_id for x in ledger.authorisations if x.stage == AuthorisationStage.AUTHORISED]
-    return live[0] if live else AUTHORISATION
-
-
-def _due(order: Confirmed | Completed, shipment: Shipment) -> int:
-    """What is to be drawn for a shipment: what all goods cost that have left with it, less what was drawn before.
-
-    The units of a line are counted from its beginning, so that all of them together cost what the line does. What is
-    not for goods is paid with the first shipment.
-    """
-    gone: Counter[str] = Counter()
-    for one in order.shipments:
-        if order.payments.capture(one.shipment_id) is not None or one is shipment:
-            for part in one.lines:
-                gone[part.line_id] += part.quantity
-    goods = sum(of_units(net_of(line), line.quantity, 0, gone[line.line_id]) for line in order.lines)
-    return goods + _beside_goods(order) - order.payments.captured
-
-
-def _beside_goods(order: Confirmed | Completed) -> int:
-    off = cancelled_quantities(order)
-    kept = sum(of_units(net_of(line), line.quantity, 0, line.quantity - off[line.line_id]) for line in order.lines)
-    return order.total.amount_minor - kept
 
 
 def _gone(order: Confirmed | Completed, shipment: Shipment, checkout: Running) -> tuple[CheckoutLine, ...]:

@@ -16,6 +16,6 @@ def numbered(name: str, number: int) -> str:
     return name if number == 1 else f"{name}~{number}"
 
 
-def is_one_of(name: str, some_id: str) -> bool:
-    """Whether it is the name, or the name and a number."""
-    return some_id == name or re.fullmatch(re.escape(name) + r"~[1-9]\d*", some_id) is not None
+def name_of(some_id: str) -> str:
+    """The id without its number."""
+    return re.sub(r"~[1-9]\d*$", "", some_id)

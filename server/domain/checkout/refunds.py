@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from server.domain.checkout.numbering import first_unused, is_one_of
+from server.domain.checkout.numbering import first_unused, name_of
 from server.domain.checkout.state import Running, StepName
 from server.domain.checkout.steps import MAX_REFUND_TRIES, GiveUpRefund, RequestRefund, SettleRefund
 from server.domain.money import Money
@@ -32,11 +32,11 @@ class Debt:
     return_id: str = ""
 
 
-def of_return(order: Confirmed | Completed, return_id: str) -> Debt:
+def of_return(order: Confirmed | Completed, return_id: str, amount_minor: int) -> Debt:
     ledger = order.payments
     return Debt(
         next_id=first_unused(return_id, _ids(ledger)),
-        amount_minor=owed.for_returns(order)[return_id],
+        amount_minor=amount_minor,
         reason="goods have come back",
         tried=_of_return(ledger, return_id),
         return_id=return_id,
@@ -117,15 +117,14 @@ def _tried_like(order: Confirmed | Completed | Cancelled | Refused | Expired, re
 
 def _groups(order: Confirmed | Completed | Cancelled | Refused | Expired) -> Iterator[Sequence[Refund]]:
     if isinstance(order, Confirmed | Completed):
-        for back in order.returns:
-            yield _of_return(order.payments, back.return_id)
+        yield from (_of_return(order.payments, back.return_id) for back in order.returns)
         yield _of_surplus(order.payments)
     else:
         yield _of_ended(order.payments)
 
 
 def _of_return(ledger: Ledger, return_id: str) -> Sequence[Refund]:
-    return [x for x in ledger.refunds if x.pays(return_id)]
+    return [x for x in ledger.refunds if x.pays == return_id]
 
 
 def _of_surplus(ledger: Ledger) -> Sequence[Refund]:
@@ -133,7 +132,7 @@ def _of_surplus(ledger: Ledger) -> Sequence[Refund]:
 
 
 def _of_ended(ledger: Ledger) -> Sequence[Refund]:
-    return [x for x in ledger.refunds if is_one_of(ALL, x.refund_id)]
+    return [x for x in ledger.refunds if name_of(x.refund_id) == ALL]
 
 
 def _failed_since_the_last_success(tried: Sequence[Refund]) -> Sequence[Refund]:

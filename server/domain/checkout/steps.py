@@ -11,6 +11,7 @@ from server.domain.checkout.events import CheckoutLine
 from server.domain.checkout.state import StepName
 from server.domain.money import Money
 
+AUTHORISATION = "checkout"  # the id of the first authorisation that a process asks for
 MAX_REFUND_TRIES = 5  # until an operator decides
 
 
@@ -109,13 +110,14 @@ class CommitStock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapturePayment:
-    """`subject` is the shipment that is paid for."""
+    """`subject` is the shipment that is paid for. `capture_id` is "" if it is that of the shipment."""
 
     name: ClassVar[StepName] = StepName.CAPTURE_PAYMENT
 
     subject: str
     authorisation_id: str
     amount: Money
+    capture_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,9 +58,10 @@ class Refund:
     return_id: str | None = ""
     failure: str = ""
 
-    def pays(self, return_id: str) -> bool:
-        """Whether it is for that return. Before refunds said so, the id of the return said it."""
-        return self.return_id == return_id or (self.return_id is None and self.refund_id == return_id)
+    @property
+    def pays(self) -> str:
+        """The return that it is for, if there is one of that id. Before refunds said so, their own id said it."""
+        return self.refund_id if self.return_id is None else self.return_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,12 @@ class Ledger:
 
     def captured_of(self, authorisation_id: str) -> int:
         return sum(x.amount_minor for x in self.captures if x.authorisation_id == authorisation_id)
+
+    def held_of(self, authorisation: Authorisation) -> int:
+        """What can still be drawn from it."""
+        if authorisation.stage != AuthorisationStage.AUTHORISED:
+            return 0
+        return authorisation.amount_minor - self.captured_of(authorisation.authorisation_id)
 
     def authorisation(self, authorisation_id: str) -> Authorisation | None:
         return next((x for x in self.authorisations if x.authorisation_id == authorisation_id), None)

@@ -4,7 +4,6 @@ A refund that failed has paid nothing. Nothing more is owed than was captured an
 """
 
 from collections import Counter
-from collections.abc import Mapping
 
 from server.domain.money import of_units
 from server.domain.order.events import OrderLine
@@ -32,10 +31,12 @@ def for_returns(order: Sold) -> dict[str, int]:
 
     What came back before it was paid for is not owed: the customer has paid for no more than was kept.
     """
-    received = [x for x in order.returns if x.stage == ReturnStage.RECEIVED]
-    lacking = {x.return_id: max(0, _worth(x) - _paid(order, x)) for x in received}
-    overpaid = order.payments.captured - sent(order) + sum(lacking.values())
-    left = max(0, min(refundable(order.payments), overpaid))
+    ledger = order.payments
+    paid = _by_purpose(ledger)
+    received = {x.return_id: _worth(x) for x in order.returns if x.stage == ReturnStage.RECEIVED}
+    lacking = {return_id: max(0, worth - paid[return_id]) for return_id, worth in received.items()}
+    overpaid = ledger.captured - sent(order) + sum(lacking.values())
+    left = max(0, min(refundable(ledger), overpaid))
     owed = {}
     for return_id, minor in lacking.items():
         owed[return_id] = min(left, minor)
@@ -46,24 +47,14 @@ def for_returns(order: Sold) -> dict[str, int]:
 def surplus(order: Sold) -> int:
     """What was captured beyond what the order costs, less what was refunded for other reasons than a return."""
     ledger = order.payments
-    others = sum(
-        x.amount_minor
-        for x in ledger.refunds
-        if x.stage != RefundStage.FAILED and not any(x.pays(back.return_id) for back in order.returns)
-    )
+    returns = {x.return_id for x in order.returns}
+    others = sum(minor for return_id, minor in _by_purpose(ledger).items() if return_id not in returns)
     left = refundable(ledger) - sum(for_returns(order).values())
     return max(0, min(left, ledger.captured - order.total.amount_minor - others))
 
 
-def cost_of(order: Sold, gone: Mapping[str, int]) -> int:
-    """What so many units of each line cost, line_id → units, and what is not for goods.
-
-    The units of a line are counted from its beginning, so that all of them together cost what the line does.
-    """
-    off = cancelled_quantities(order)
-    goods = sum(_first_units(line, gone.get(line.line_id, 0)) for line in order.lines)
-    kept = sum(_first_units(line, line.quantity - off[line.line_id]) for line in order.lines)
-    return goods + order.total.amount_minor - kept
+def in_all(order: Sold) -> int:
+    return sum(for_returns(order).values()) + surplus(order)
 
 
 def sent(order: Sold) -> int:
@@ -73,22 +64,33 @@ def sent(order: Sold) -> int:
         if shipment.stage in (ShipmentStage.DISPATCHED, ShipmentStage.DELIVERED):
             for part in shipment.lines:
                 gone[part.line_id] += part.quantity
-    return cost_of(order, gone) if gone else 0
+    if not gone:
+        return 0
+    return beside_goods(order) + sum(first_units(line, gone[line.line_id]) for line in order.lines)
 
 
-def in_all(order: Sold) -> int:
-    return sum(for_returns(order).values()) + surplus(order)
+def first_units(line: OrderLine, count: int) -> int:
+    """What so many units of a line cost.
 
-
-def _first_units(line: OrderLine, count: int) -> int:
+    They are counted from its beginning, so that all of them together cost what the line does.
+    """
     return of_units(net_of(line), line.quantity, 0, count)
+
+
+def beside_goods(order: Sold) -> int:
+    """What of the total is not for goods."""
+    off = cancelled_quantities(order)
+    return order.total.amount_minor - sum(first_units(line, line.quantity - off[line.line_id]) for line in order.lines)
 
 
 def _worth(back: Return) -> int:
     return sum(part.amount.amount_minor for part in back.received)
 
 
-def _paid(order: Sold, back: Return) -> int:
-    """Refunded for it, or asked to be."""
-    ledger = order.payments
-    return sum(x.amount_minor for x in ledger.refunds if x.pays(back.return_id) and x.stage != RefundStage.FAILED)
+def _by_purpose(ledger: Ledger) -> Counter[str]:
+    """What was refunded, or asked to be, by the return that it is for."""
+    paid: Counter[str] = Counter()
+    for refund in ledger.refunds:
+        if refund.stage != RefundStage.FAILED:
+            paid[refund.pays] += refund.amount_minor
+    return paid
