@@ -197,6 +197,16 @@ class Orders:
         authorisation_id: str = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.commands_pb2.VoidAuthorisationResponse: ...
+    async def RecordAuthorisationLapse(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        authorisation_id: str = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.RecordAuthorisationLapseResponse: ...
     async def CapturePayment(
         self,
         *,

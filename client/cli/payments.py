@@ -60,6 +60,20 @@ def void(
     send("orders", "VoidAuthorisation", as_json, **fields, **expecting(expected_revision))
 
 
+@payments.command("lapse")
+def lapse(
+    order_id: OrderId,
+    authorisation_id: AuthorisationId,
+    reason: Why,
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record that the provider holds an authorisation no longer, or the rest of one that was captured in part."""
+    fields = {"order_id": order_id, "authorisation_id": authorisation_id, "reason": reason, "request_id": request_id}
+    send("orders", "RecordAuthorisationLapse", as_json, **fields, **expecting(expected_revision))
+
+
 @payments.command("capture")
 def capture(
     order_id: OrderId,

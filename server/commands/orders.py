@@ -168,6 +168,14 @@ async def void_authorisation(
     return commands.VoidAuthorisation(order_id=order_id, authorisation_id=request.authorisation_id, at=world.at)
 
 
+async def record_authorisation_lapse(
+    request: pb.RecordAuthorisationLapseRequest, order_id: str, _: Order, world: World
+) -> commands.RecordAuthorisationLapse:
+    return commands.RecordAuthorisationLapse(
+        order_id=order_id, authorisation_id=request.authorisation_id, reason=request.reason, at=world.at
+    )
+
+
 async def capture_payment(
     request: pb.CapturePaymentRequest, order_id: str, _: Order, world: World
 ) -> commands.CapturePayment:
@@ -418,6 +426,12 @@ ROUTES = {
         pb.VoidAuthorisationResponse,
         void_authorisation,
         rules={"authorisation_id": _ID},
+    ),
+    "RecordAuthorisationLapse": _route(
+        pb.RecordAuthorisationLapseRequest,
+        pb.RecordAuthorisationLapseResponse,
+        record_authorisation_lapse,
+        rules={"authorisation_id": _ID, "reason": _REASON},
     ),
     "CapturePayment": _route(
         pb.CapturePaymentRequest,

@@ -56,6 +56,7 @@ ROWS = (
     Row("PaymentAuthorised", order.PaymentAuthorised, "order"),
     Row("PaymentFailed", order.PaymentFailed, "order"),
     Row("PaymentVoided", order.PaymentVoided, "order"),
+    Row("AuthorisationLapsed", order.AuthorisationLapsed, "order"),
     Row("PaymentCaptured", order.PaymentCaptured, "order"),
     Row("RefundRequestedV2", order.RefundRequested, "order", version=2),
     Row("PaymentRefunded", order.PaymentRefunded, "order"),

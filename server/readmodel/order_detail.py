@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from server.domain.order.events import (
+    AuthorisationLapsed,
     DiscountApplied,
     DiscountRemoved,
     HoldReleased,
@@ -290,6 +291,14 @@ def payment_failed(doc: OrderDetail | None, e: Recorded[PaymentFailed]) -> Order
 @on(PaymentVoided)
 def voided(doc: OrderDetail | None, e: Recorded[PaymentVoided]) -> OrderDetail:
     return changed(doc, e, payments=with_authorisation(doc, e, "VOIDED", e.data.amount.amount_minor))
+
+
+@on(AuthorisationLapsed)
+def lapsed(doc: OrderDetail | None, e: Recorded[AuthorisationLapsed]) -> OrderDetail:
+    before = payments(doc)
+    news = {"status": "LAPSED", "failure_reason": e.data.reason}
+    rows = [{**x, **news} if x["authorisation_id"] == e.data.authorisation_id else x for x in before["authorisations"]]
+    return changed(doc, e, payments={**before, "authorisations": rows})
 
 
 @on(PaymentCaptured)

@@ -86,6 +86,7 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     orders.authorised(),
     orders.payment_failed(),
     orders.voided(),
+    orders.lapsed(),
     orders.captured(),
     orders.refund_requested(return_id="r1"),
     orders.refunded(),

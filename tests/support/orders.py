@@ -31,6 +31,7 @@ from server.domain.order.commands import (
     ReceivedQuantity,
     ReceiveReturn,
     RecordAuthorisation,
+    RecordAuthorisationLapse,
     RecordPaymentFailure,
     RecordRefundFailure,
     RefundPayment,
@@ -46,6 +47,7 @@ from server.domain.order.commands import (
 )
 from server.domain.order.events import (
     AppliedDiscount,
+    AuthorisationLapsed,
     Condition,
     DiscountApplied,
     DiscountRemoved,
@@ -332,6 +334,12 @@ def voided(authorisation_id: str = "a1", amount: int = 700) -> PaymentVoided:
     return PaymentVoided(order_id=ORDER_ID, authorisation_id=authorisation_id, amount=euros(amount), at=NOON)
 
 
+def lapsed(authorisation_id: str = "a1", amount: int = 700) -> AuthorisationLapsed:
+    return AuthorisationLapsed(
+        order_id=ORDER_ID, authorisation_id=authorisation_id, amount=euros(amount), reason="too old", at=NOON
+    )
+
+
 def captured(capture_id: str = "c1", amount: int = 700, authorisation_id: str = "a1") -> PaymentCaptured:
     return PaymentCaptured(
         order_id=ORDER_ID, capture_id=capture_id, authorisation_id=authorisation_id, amount=euros(amount), at=NOON
@@ -500,6 +508,10 @@ def fail_payment(authorisation_id: str = "a1") -> RecordPaymentFailure:
 
 def void(authorisation_id: str = "a1") -> VoidAuthorisation:
     return VoidAuthorisation(order_id=ORDER_ID, authorisation_id=authorisation_id, at=NOON)
+
+
+def lapse(authorisation_id: str = "a1") -> RecordAuthorisationLapse:
+    return RecordAuthorisationLapse(order_id=ORDER_ID, authorisation_id=authorisation_id, reason="too old", at=NOON)
 
 
 def capture(

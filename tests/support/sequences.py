@@ -85,6 +85,7 @@ KINDS: tuple[list[Any], ...] = (
     [orders.authorise(name, n) for name in IDS for n in AMOUNTS],
     [orders.fail_payment(name) for name in IDS],
     [orders.void(name) for name in IDS],
+    [orders.lapse(name) for name in IDS],
     [orders.capture(name, n, of) for name in IDS for n in AMOUNTS for of in IDS],
     [orders.refund(name, n, return_id=back) for name in IDS for n in AMOUNTS for back in ("", *IDS)],
     [orders.settle(name) for name in IDS],

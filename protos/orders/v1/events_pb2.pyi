@@ -1354,3 +1354,44 @@ class RefundRequestedV2(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_return_id", b"_return_id"]) -> typing.Literal["return_id"] | None: ...
 
 Global___RefundRequestedV2: typing_extensions.TypeAlias = RefundRequestedV2
+
+@typing.final
+class AuthorisationLapsed(google.protobuf.message.Message):
+    """AuthorisationLapsed says that the provider no longer holds what was not captured of an authorisation: it has withdrawn it,
+    or it was released because it was not needed. A PaymentCaptured of the same authorisation may still follow: it was on its way.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    AUTHORISATION_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    authorisation_id: builtins.str
+    """authorisation_id names the authorisation, unique in the order."""
+    reason: builtins.str
+    """reason is free text."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what was held until then and had not been captured."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        authorisation_id: builtins.str = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        reason: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "authorisation_id", b"authorisation_id", "order_id", b"order_id", "reason", b"reason"]) -> None: ...
+
+Global___AuthorisationLapsed: typing_extensions.TypeAlias = AuthorisationLapsed

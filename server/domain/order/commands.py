@@ -206,6 +206,14 @@ class VoidAuthorisation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordAuthorisationLapse:
+    order_id: str
+    authorisation_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CapturePayment:
     order_id: str
     capture_id: str
@@ -312,6 +320,7 @@ PaymentCommand = (
     RecordAuthorisation
     | RecordPaymentFailure
     | VoidAuthorisation
+    | RecordAuthorisationLapse
     | CapturePayment
     | RefundPayment
     | SettleRefund

@@ -26,6 +26,7 @@ from server.domain.order.commands import (
     PlaceOrder,
     ReceiveReturn,
     RecordAuthorisation,
+    RecordAuthorisationLapse,
     RecordPaymentFailure,
     RecordRefundFailure,
     RefundPayment,
@@ -131,6 +132,7 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
                 RecordAuthorisation()
                 | RecordPaymentFailure()
                 | VoidAuthorisation()
+                | RecordAuthorisationLapse()
                 | CapturePayment()
                 | RefundPayment()
                 | SettleRefund()

@@ -241,6 +241,17 @@ class PaymentVoided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorisationLapsed:
+    """`amount` is what was held until then and had not been captured."""
+
+    order_id: str
+    authorisation_id: str
+    amount: Money
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentCaptured:
     order_id: str
     capture_id: str
@@ -345,6 +356,7 @@ PaymentEvent = (
     PaymentAuthorised
     | PaymentFailed
     | PaymentVoided
+    | AuthorisationLapsed
     | PaymentCaptured
     | RefundRequested
     | PaymentRefunded

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from server.domain.order.events import (
+    AuthorisationLapsed,
     PaymentAuthorised,
     PaymentCaptured,
     PaymentEvent,
@@ -24,6 +25,7 @@ class AuthorisationStage(StrEnum):
     AUTHORISED = "AUTHORISED"
     VOIDED = "VOIDED"
     FAILED = "FAILED"
+    LAPSED = "LAPSED"
 
 
 class RefundStage(StrEnum):
@@ -34,7 +36,7 @@ class RefundStage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorisation:
-    """`amount_minor` is 0 if the provider declined."""
+    """`amount_minor` is 0 if the provider declined. When it has lapsed, only what was captured of it counts."""
 
     authorisation_id: str
     amount_minor: int
@@ -75,8 +77,8 @@ class Ledger:
 
     @property
     def authorised(self) -> int:
-        """What the provider holds ready or has paid out: voided and declined ones do not count."""
-        return sum(x.amount_minor for x in self.authorisations if x.stage == AuthorisationStage.AUTHORISED)
+        """What the provider holds ready or has paid out: what was voided, declined or has lapsed does not count."""
+        return sum(self.held_of(x) + self.captured_of(x.authorisation_id) for x in self.authorisations)
 
     @property
     def captured(self) -> int:
@@ -139,6 +141,8 @@ def evolve(ledger: Ledger, event: PaymentEvent) -> Ledger:
                     stage=AuthorisationStage.VOIDED,
                 ),
             )
+        case AuthorisationLapsed():
+            return _lapsed(ledger, event.authorisation_id)
         case PaymentCaptured():
             capture = Capture(
                 capture_id=event.capture_id,
@@ -160,6 +164,11 @@ def _with_authorisation(ledger: Ledger, news: Authorisation) -> Ledger:
     """In the place of what was known under its id, or as a new one."""
     others = {x.authorisation_id: x for x in ledger.authorisations}
     return replace(ledger, authorisations=tuple((others | {news.authorisation_id: news}).values()))
+
+
+def _lapsed(ledger: Ledger, authorisation_id: str) -> Ledger:
+    known = ledger.authorisation(authorisation_id)
+    return ledger if known is None else _with_authorisation(ledger, replace(known, stage=AuthorisationStage.LAPSED))
 
 
 def _with_refund(ledger: Ledger, event: RefundRequested | PaymentRefunded | RefundFailed, stage: RefundStage) -> Ledger:

@@ -13,6 +13,7 @@ from server.domain.order.commands import (
     CapturePayment,
     PaymentCommand,
     RecordAuthorisation,
+    RecordAuthorisationLapse,
     RecordPaymentFailure,
     RecordRefundFailure,
     RefundPayment,
@@ -20,6 +21,7 @@ from server.domain.order.commands import (
     VoidAuthorisation,
 )
 from server.domain.order.events import (
+    AuthorisationLapsed,
     OrderEvent,
     PaymentAuthorised,
     PaymentCaptured,
@@ -46,6 +48,8 @@ def decide(order: Paying, command: PaymentCommand) -> Sequence[OrderEvent]:
             return _fail(order, command)
         case VoidAuthorisation():
             return _void(order, command)
+        case RecordAuthorisationLapse():
+            return _lapse(order, command)
         case CapturePayment():
             return _capture(order, command)
         case RefundPayment():
@@ -134,6 +138,22 @@ def _void(order: Paying, command: VoidAuthorisation) -> Sequence[OrderEvent]:
     ]
 
 
+def _lapse(order: Paying, command: RecordAuthorisationLapse) -> Sequence[OrderEvent]:
+    known = _authorisation(order, command)
+    held = order.payments.held_of(known)
+    if not held:
+        return []
+    return [
+        AuthorisationLapsed(
+            order_id=order.order_id,
+            authorisation_id=known.authorisation_id,
+            amount=Money(amount_minor=held, currency=order.currency),
+            reason=command.reason,
+            at=command.at,
+        )
+    ]
+
+
 def _capture(order: Paying, command: CapturePayment) -> Sequence[OrderEvent]:
     amount = _valid(order, command.amount)
     before = order.payments.capture(command.capture_id)
@@ -143,7 +163,8 @@ def _capture(order: Paying, command: CapturePayment) -> Sequence[OrderEvent]:
         raise Rejected(Reason.CAPTURE_EXISTS, order_id=order.order_id, capture_id=command.capture_id)
     require_room(order.order_id, "captures", len(order.payments.captures))
     authorisation = _authorisation(order, command)
-    live = authorisation.stage == AuthorisationStage.AUTHORISED
+    # a capture may have been on its way when the rest lapsed: the provider has drawn it, so it must be written down
+    live = authorisation.stage in (AuthorisationStage.AUTHORISED, AuthorisationStage.LAPSED)
     authorised = authorisation.amount_minor if live else 0
     captured = order.payments.captured_of(authorisation.authorisation_id)
     if captured + amount > authorised:
@@ -237,7 +258,9 @@ def _valid(order: Paying, amount: Money) -> int:
     return amount.amount_minor
 
 
-def _authorisation(order: Paying, command: VoidAuthorisation | CapturePayment) -> Authorisation:
+def _authorisation(
+    order: Paying, command: VoidAuthorisation | RecordAuthorisationLapse | CapturePayment
+) -> Authorisation:
     known = order.payments.authorisation(command.authorisation_id)
     if known is None:
         raise Rejected(
