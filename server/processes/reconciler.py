@@ -161,7 +161,10 @@ class Reconciler:
             STEPS.labels(step.name, "failed").inc()
             failed = _Failed(f"PAYMENT_PROVIDER: {failure}", failure.tries, failure.allowed)
             return failed if await self._is_waited_for(work, step) else None
-        except (ProviderUnavailable, ProviderRefusedError) as failure:
+        except ProviderRefusedError as failure:
+            STEPS.labels(step.name, "failed").inc()
+            return _Failed(f"PAYMENT_PROVIDER: {failure}") if await self._is_waited_for(work, step) else None
+        except ProviderUnavailable as failure:
             STEPS.labels(step.name, "failed").inc()
             return _Failed(f"PAYMENT_PROVIDER: {failure}")
         except TimeoutError:
@@ -178,7 +181,9 @@ class Reconciler:
         return None
 
     async def _is_waited_for(self, work: Work, step: Step) -> bool:
-        """Whether another try is due: a refund that a caller asked for is not asked for again."""
+        """Whether another try is due. A refund that a caller asked for is not asked for again, and an order that is not
+        confirmed yet is rejected when its payment is declined.
+        """
         now = await self._look(work.order_id, fresh=True)
         then = wanted(now.order, now.checkout, self._clock())
         return not isinstance(then, Wait) and holds_up(step.name, step.subject, then)

@@ -32,7 +32,7 @@ from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots
 from server.failures import StoreUnavailable
 from server.processes.late import LateAnswers
-from server.processes.payments.port import Approved, Declined, ProviderUnavailable
+from server.processes.payments.port import Approved, Declined, Lapsed, ProviderUnavailable
 from server.processes.payments.simulator import Rules, Simulator
 from server.processes.reconciler import NotBegunError, Patience, Reconciler
 from server.processes.sender import Sender
@@ -147,7 +147,7 @@ class FaultyProvider(Simulator):
     def would_refuse(self, refund_id: str) -> bool:
         return self._drawn("refund_fails", f"{ORDER_ID}:refund:{refund_id}") < self._rules.refund_fails
 
-    async def authorise(self, key: str, amount: Money) -> Approved | Declined:
+    async def authorise(self, key: str, amount: Money) -> Approved | Declined | Lapsed:
         answer = await self._place(
             "provider.authorise",
             partial(super().authorise, key, amount),
@@ -163,7 +163,7 @@ class FaultyProvider(Simulator):
         await super().void(key)
         return True
 
-    async def capture(self, key: str, authorisation: str, amount: Money) -> Approved | Declined:
+    async def capture(self, key: str, authorisation: str, amount: Money) -> Approved | Declined | Lapsed:
         answer = await self._place(
             "provider.capture", partial(super().capture, key, authorisation, amount), lambda: None
         )
@@ -179,10 +179,16 @@ class FaultyProvider(Simulator):
             raise ProviderUnavailable(name)
         return await self.places.pass_through(name, call, ProviderUnavailable, late)
 
-    async def arrive(self) -> tuple[str, Approved | Declined]:
-        """Do what is late."""
+    async def arrive(self) -> tuple[str, Approved | Declined | Lapsed]:
+        """Do what is late, or tell of what was withdrawn."""
         key, amount = self.late.pop()
         return key, await Simulator.authorise(self, key, amount)
+
+    def withdraw(self) -> None:
+        """What is held, without a request. It is told later, once."""
+        for key in self.books.authorised:
+            if (lapsed := self.lapse(key)) is not None:
+                self.late.append((key, lapsed.amount))
 
 
 class Clock:
@@ -196,6 +202,7 @@ class Clock:
 class Shop:
     """One order, from being placed to its end. `customer_cancels_at` is a place, or None.
 
+    `withdrawn_at`: the place at which the provider withdraws all that it holds.
     `overpaid`: as soon as it is confirmed all is drawn by hand, and then units of it are cancelled.
     """
 
@@ -207,6 +214,7 @@ class Shop:
         rules: Rules | None = None,
         customer_cancels_at: int | None = None,
         lapses_at: int | None = None,
+        withdrawn_at: int | None = None,
         overpaid: bool = False,
     ) -> None:
         self.store = MemoryStore()
@@ -218,10 +226,40 @@ class Shop:
         self._on_hand = dict.fromkeys(LINES, 10) | dict(on_hand or {})
         self._cancels_at = customer_cancels_at
         self._lapses_at = lapses_at
+        self._withdrawn_at = withdrawn_at
         self._to_be_overpaid = overpaid
+        self._whens: list[tuple[Callable[[Any], bool], Callable[[], Awaitable[None]]]] = []
+        self.declines_afterwards = False  # after the provider has withdrawn
+        self.is_told = True  # by the provider, of what it does late or by itself
         self._fired: set[datetime] = set()
         self._patience = Patience(pauses=tuple(timedelta(seconds=n) for n in range(1, 9)), step_within=5.0)
         self._start_process()
+
+    def customer_cancels_at(self, place: int) -> None:
+        self._cancels_at = place
+
+    def withdraws_when(self, is_so: Callable[[Any], bool]) -> None:
+        """The provider withdraws all that it holds, once."""
+        self._whens.append((is_so, self._withdraw))
+
+    def releases_when(self, is_so: Callable[[Any], bool]) -> None:
+        """The hold is released, once."""
+        self._whens.append((is_so, partial(self.order_does, orders.release())))
+
+    async def _withdraw(self) -> None:
+        self.provider.withdraw()
+        if self.declines_afterwards:
+            self.provider.follow(Rules(decline=TOTAL % 100))
+
+    async def _see(self) -> bool:
+        """Whether something of that has happened now."""
+        for when in self._whens:
+            is_so, happens = when
+            if is_so(await self.order()):
+                self._whens.remove(when)
+                await happens()
+                return True
+        return False
 
     def _start_process(self) -> None:
         repository = Repository(self.store, Snapshots(self.store, every=NEVER))
@@ -310,6 +348,8 @@ class Shop:
             await self.cancel()
         if number == self._lapses_at:
             self.clock.at = max(self.clock.at, LATER)
+        if number == self._withdrawn_at:
+            self.provider.withdraw()
 
     # ------------------------------------------------------------------ the process, driven
 
@@ -318,8 +358,10 @@ class Shop:
         acknowledged = 0
         for _ in range(MOST_ROUNDS):
             acknowledged = await self._deliver(acknowledged)
-            if self.provider.late:
+            if self.provider.late and self.is_told:
                 await self._be_told()
+                continue
+            if await self._see():
                 continue
             if self._to_be_overpaid and isinstance(await self.order(), Confirmed):
                 self._to_be_overpaid = False

@@ -10,12 +10,10 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 
-from server.domain.checkout import captures, refunds
+from server.domain.checkout import authorisations, captures, refunds
 from server.domain.checkout.events import CheckoutLine
 from server.domain.checkout.state import Checkout, NotStarted, Running, StepName
 from server.domain.checkout.steps import (
-    AUTHORISATION,
-    AuthorisePayment,
     Cancel,
     CommitStock,
     Complete,
@@ -30,13 +28,10 @@ from server.domain.checkout.steps import (
     Start,
     Step,
     TrimStock,
-    VoidPayment,
     Wait,
 )
-from server.domain.money import Money
 from server.domain.order import owed
 from server.domain.order.events import Condition
-from server.domain.order.ledger import Authorisation, AuthorisationStage, Ledger
 from server.domain.order.state import (
     Cancelled,
     Committed,
@@ -100,10 +95,9 @@ def _check_out(order: Placed, checkout: Running, now: datetime) -> Step | Wait:
         return Reject(reason=checkout.given_up)
     if now >= checkout.deadline:
         return Expire()
-    if not _done(checkout, StepName.RESERVE_STOCK, done=checkout.reserved):
+    if not _was_reserved(checkout):
         return ReserveStock(lines=checkout.lines)
-    payment = order.payments.authorisation(AUTHORISATION)
-    if payment is not None and payment.stage != AuthorisationStage.AUTHORISED:
+    if authorisations.is_declined(order.payments):
         return Reject(reason=PAYMENT_DECLINED)
     for look in (_authorise, _trim):
         if (step := look(order, checkout)) is not None:
@@ -112,10 +106,8 @@ def _check_out(order: Placed, checkout: Running, now: datetime) -> Step | Wait:
 
 
 def _authorise(order: Committed, checkout: Running) -> Step | None:
-    lacking = order.total.amount_minor - order.payments.authorised
-    if _done(checkout, StepName.AUTHORISE_PAYMENT, done=lacking <= 0):
-        return None
-    return AuthorisePayment(amount=Money(amount_minor=lacking, currency=order.currency))
+    step = authorisations.next_authorisation(order, checkout)
+    return None if _done(checkout, StepName.AUTHORISE_PAYMENT, done=step is None) else step
 
 
 def _undo(order: Cancelled | Refused | Expired, checkout: Running) -> Step | Wait:
@@ -128,24 +120,21 @@ def _undo(order: Cancelled | Refused | Expired, checkout: Running) -> Step | Wai
 
 def _give_back(order: Cancelled | Refused | Expired, checkout: Running) -> Step | None:
     """Whatever is held is let go, and whatever was drawn goes back: the order has ended."""
-    ledger = order.payments
-    for authorisation in ledger.authorisations:
-        done = authorisation.stage != AuthorisationStage.AUTHORISED or _is_captured(ledger, authorisation)
-        if not _done(checkout, StepName.VOID_PAYMENT, authorisation.authorisation_id, done=done):
-            return VoidPayment(subject=authorisation.authorisation_id, recorded=True)
-    # asked for, but the order knows of no money: the answer may be on its way, and a refusal may not be the last word
-    known = ledger.authorisation(AUTHORISATION)
-    unknown = checkout.reserved and (known is None or known.stage == AuthorisationStage.FAILED)
-    if not _done(checkout, StepName.VOID_PAYMENT, AUTHORISATION, done=checkout.voided or not unknown):
-        return VoidPayment(subject=AUTHORISATION, recorded=False)
-    return refunds.ask_for(refunds.of_ended(ledger), order.currency, checkout) or refunds.settle(order, checkout)
+    for held in authorisations.of_ended(order.payments):
+        if (StepName.VOID_PAYMENT, held.subject) not in checkout.skipped:
+            return held
+    unknown = authorisations.may_be_under_way(order) if _was_reserved(checkout) else None
+    if unknown is not None and not _done(checkout, StepName.VOID_PAYMENT, unknown.subject, done=checkout.voided):
+        return unknown
+    owing = refunds.of_ended(order.payments)
+    return refunds.ask_for(owing, order.currency, checkout) or refunds.settle(order, checkout)
 
 
 def _fulfil(order: Confirmed | Completed, checkout: Running) -> Step | Wait:
     if checkout.given_up and isinstance(order, Confirmed) and not live_shipments(order):
         return Cancel(reason=checkout.given_up)
     # an order that was confirmed by hand is served like any other; what is missing cannot refuse it any more
-    if not _done(checkout, StepName.RESERVE_STOCK, done=checkout.reserved):
+    if not _was_reserved(checkout):
         return ReserveStock(lines=checkout.lines)
     for look in (_authorise, _trim, _ship, _take_back, _pay_surplus_back, _let_go):
         if (step := look(order, checkout)) is not None:
@@ -212,15 +201,12 @@ def _pay_surplus_back(order: Confirmed | Completed, checkout: Running) -> Step |
 
 
 def _let_go(order: Confirmed | Completed, checkout: Running) -> Step | None:
-    """When nothing is left to be sent, what is held beyond what the order costs, and was not drawn from, is let go."""
-    ledger = order.payments
+    """When nothing is left to be sent, what is held beyond what the order costs is let go."""
     if remaining_units(order) > delivered_quantities(order).total():
         return None
-    for held in ledger.authorisations:
-        needed = ledger.authorised - held.amount_minor < order.total.amount_minor
-        done = held.stage != AuthorisationStage.AUTHORISED or needed or _is_captured(ledger, held)
-        if not _done(checkout, StepName.VOID_PAYMENT, held.authorisation_id, done=done):
-            return VoidPayment(subject=held.authorisation_id, recorded=True)
+    for held in authorisations.not_needed(order):
+        if (StepName.VOID_PAYMENT, held.subject) not in checkout.skipped:
+            return held
     return None
 
 
@@ -242,8 +228,8 @@ def _lines(order: Placed) -> tuple[CheckoutLine, ...]:
     return tuple(CheckoutLine(line_id=x.line_id, sku=x.sku, quantity=x.quantity) for x in order.lines)
 
 
-def _is_captured(ledger: Ledger, authorisation: Authorisation) -> bool:
-    return ledger.captured_of(authorisation.authorisation_id) > 0
+def _was_reserved(checkout: Running) -> bool:
+    return _done(checkout, StepName.RESERVE_STOCK, done=checkout.reserved)
 
 
 def _done(checkout: Running, step: StepName, subject: str = "", *, done: bool) -> bool:

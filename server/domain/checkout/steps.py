@@ -38,6 +38,7 @@ class AuthorisePayment:
     subject: ClassVar[str] = ""
 
     amount: Money
+    authorisation_id: str = AUTHORISATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +91,16 @@ class TrimStock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoidPayment:
-    """Also of an authorisation whose answer never came. `recorded` if the order knows of it."""
+    """Also of an authorisation whose answer never came. `recorded` if the order knows of it; `drawn` if a part of it
+    was captured, so that it is the rest that is let go. `also` are further ones that the order does not know of.
+    """
 
     name: ClassVar[StepName] = StepName.VOID_PAYMENT
 
     subject: str
     recorded: bool
+    drawn: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -186,10 +186,14 @@ class TestUndoing:
     def test_what_was_drawn_before_the_end_goes_back(self) -> None:
         drawn = (*CONFIRMED, orders.captured("c", 400, "checkout"), orders.cancelled())
         asked = RequestRefund(subject="all", amount=euros(400), reason="the order has ended")
-        after(drawn, *BEGUN, RELEASED).comes(asked)
-        requested = (*drawn, orders.refund_requested("all", 400))
-        after(requested, *BEGUN, RELEASED).comes(SettleRefund(subject="all", amount=euros(400)))
-        after((*requested, orders.refunded("all", 400)), *BEGUN, RELEASED).comes(End(outcome="CANCELLED"))
+        after(drawn, *BEGUN, RELEASED).comes(VoidPayment(subject="checkout", recorded=True, drawn=True))
+        released = (*drawn, orders.lapsed("checkout", TOTAL - 400))
+        after(released, *BEGUN, RELEASED).comes(VoidPayment(subject="checkout~2", recorded=False))
+        after(released, *BEGUN, RELEASED, VOIDED).comes(asked)
+        requested = (*released, orders.refund_requested("all", 400))
+        after(requested, *BEGUN, RELEASED, VOIDED).comes(SettleRefund(subject="all", amount=euros(400)))
+        settled = (*requested, orders.refunded("all", 400))
+        after(settled, *BEGUN, RELEASED, VOIDED).comes(End(outcome="CANCELLED"))
 
 
 class TestFulfilment:
@@ -363,9 +367,14 @@ class TestFulfilment:
 
 
 class TestRefunds:
-    DRAWN = (*CONFIRMED, orders.captured("c", 400, "checkout"), orders.cancelled())
+    DRAWN = (
+        *CONFIRMED,
+        orders.captured("c", 400, "checkout"),
+        orders.lapsed("checkout", TOTAL - 400),
+        orders.cancelled(),
+    )
     FAILED = (*DRAWN, orders.refund_requested("all", 400), orders.refund_failed("all", 400))
-    PROCESS = (*BEGUN, RELEASED)
+    PROCESS = (*BEGUN, RELEASED, VOIDED)
     AGAIN = RequestRefund(subject="all~2", amount=euros(400), reason="the order has ended", follows="all")
 
     def test_a_refund_that_failed_is_asked_for_again_under_a_new_number(self) -> None:
