@@ -205,6 +205,16 @@ class Orders:
         authorisation_id: str = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.commands_pb2.VoidAuthorisationResponse: ...
+    async def RecordAuthorisationLapse(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        authorisation_id: str = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.RecordAuthorisationLapseResponse: ...
     async def CapturePayment(
         self,
         *,
@@ -225,6 +235,7 @@ class Orders:
         refund_id: str = ...,
         amount: protos.common.v1.types_pb2.Money | Fields | None = ...,
         reason: str = ...,
+        return_id: str = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.commands_pb2.RefundPaymentResponse: ...
     async def SettleRefund(

@@ -60,6 +60,20 @@ def void(
     send("orders", "VoidAuthorisation", as_json, **fields, **expecting(expected_revision))
 
 
+@payments.command("lapse")
+def lapse(
+    order_id: OrderId,
+    authorisation_id: AuthorisationId,
+    reason: Why,
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record that the provider holds an authorisation no longer, or the rest of one that was captured in part."""
+    fields = {"order_id": order_id, "authorisation_id": authorisation_id, "reason": reason, "request_id": request_id}
+    send("orders", "RecordAuthorisationLapse", as_json, **fields, **expecting(expected_revision))
+
+
 @payments.command("capture")
 def capture(
     order_id: OrderId,
@@ -89,6 +103,9 @@ def refund(
     amount: Amount,
     reason: Why,
     currency: Currency = "EUR",
+    return_id: Annotated[
+        str, typer.Option("--return", help="The received return that it pays; the process refunds no more for it then.")
+    ] = "",
     request_id: RequestId = "",
     expected_revision: Expected = None,
     as_json: AsJson = False,
@@ -99,6 +116,7 @@ def refund(
         "refund_id": refund_id,
         "amount": to_money(amount, currency),
         "reason": reason,
+        "return_id": return_id,
         "request_id": request_id,
     }
     send("orders", "RefundPayment", as_json, **fields, **expecting(expected_revision))

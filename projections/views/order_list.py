@@ -4,6 +4,7 @@ from typing import Any
 
 from projections.view import View
 from server.domain.order.events import (
+    AuthorisationLapsed,
     DiscountApplied,
     DiscountRemoved,
     LineAdded,
@@ -156,6 +157,11 @@ def voided(row: OrderRow | None, e: Recorded[PaymentVoided]) -> OrderRow:
     return changed(row, e, payments=plus(row, authorised_minor=-e.data.amount.amount_minor, voided=1))
 
 
+@order_list.on(AuthorisationLapsed)
+def lapsed(row: OrderRow | None, e: Recorded[AuthorisationLapsed]) -> OrderRow:
+    return changed(row, e, payments=plus(row, authorised_minor=-e.data.amount.amount_minor, lapsed=1))
+
+
 @order_list.on(PaymentCaptured)
 def captured(row: OrderRow | None, e: Recorded[PaymentCaptured]) -> OrderRow:
     return changed(row, e, payments=plus(row, captured_minor=e.data.amount.amount_minor))
@@ -226,7 +232,7 @@ def parcels(row: OrderRow | None) -> list[RowParcel]:
 def plus(row: OrderRow | None, **more: int) -> PaymentSums:
     nothing: PaymentSums = {"authorised_minor": 0, "captured_minor": 0, "refunded_minor": 0, "voided": 0, "failed": 0}
     before = row.get("payments", nothing) if row else nothing
-    return {**before, **{name: before[name] + n for name, n in more.items()}}  # type: ignore[typeddict-item, literal-required]  # names of its fields
+    return {**before, **{name: before.get(name, 0) + n for name, n in more.items()}}  # type: ignore[typeddict-item, operator]  # names of its fields
 
 
 def with_stage(row: OrderRow | None, return_id: str, stage: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 from projections.view import View
 from server.domain.money import Money
 from server.domain.order.events import (
+    AuthorisationLapsed,
     DiscountApplied,
     DiscountRemoved,
     HoldReleased,
@@ -98,6 +99,7 @@ STEPS: Mapping[type[OrderEvent], Callable[[Any], Told]] = {
     PaymentAuthorised: lambda e: Told(e.authorisation_id, amount=e.amount),
     PaymentFailed: lambda e: Told(e.authorisation_id, text=e.reason),
     PaymentVoided: lambda e: Told(e.authorisation_id, amount=e.amount),
+    AuthorisationLapsed: lambda e: Told(e.authorisation_id, amount=e.amount, text=e.reason),
     PaymentCaptured: lambda e: Told(e.capture_id, amount=e.amount),
     RefundRequested: lambda e: Told(e.refund_id, amount=e.amount, text=e.reason),
     PaymentRefunded: lambda e: Told(e.refund_id, amount=e.amount),

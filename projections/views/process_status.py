@@ -20,6 +20,7 @@ from server.domain.checkout.events import (
 )
 from server.domain.checkout.state import StepName
 from server.domain.order.events import (
+    AuthorisationLapsed,
     OrderCancelled,
     OrderCompleted,
     OrderConfirmed,
@@ -77,7 +78,7 @@ LEADS_TO: dict[type, Next] = {
 }
 AFTERWARDS = (StepName.RESTOCK_RETURN, StepName.REFUND_PAYMENT)
 # something was seen to; which step is next is seen when it is done
-LET_GO = (CheckoutRetried, CheckoutStepSkipped, CheckoutGivenUp, CheckoutStockTrimmed)
+LET_GO = (CheckoutRetried, CheckoutStepSkipped, CheckoutGivenUp, CheckoutStockTrimmed, AuthorisationLapsed)
 
 
 def changed(row: ProcessRow | None, e: Recorded[Any], **fields: Any) -> ProcessRow | None:

@@ -185,6 +185,14 @@ async def void_authorisation(
     return commands.VoidAuthorisation(order_id=order_id, authorisation_id=request.authorisation_id, at=world.at)
 
 
+async def record_authorisation_lapse(
+    request: pb.RecordAuthorisationLapseRequest, order_id: str, _: Order, world: World
+) -> commands.RecordAuthorisationLapse:
+    return commands.RecordAuthorisationLapse(
+        order_id=order_id, authorisation_id=request.authorisation_id, reason=request.reason, at=world.at
+    )
+
+
 async def capture_payment(
     request: pb.CapturePaymentRequest, order_id: str, _: Order, world: World
 ) -> commands.CapturePayment:
@@ -205,6 +213,7 @@ async def refund_payment(
         refund_id=request.refund_id,
         amount=_money(request.amount),
         reason=request.reason,
+        return_id=request.return_id,
         at=world.at,
     )
 
@@ -327,6 +336,7 @@ def _route(request: type[Any], response: type[Any], to_command: Any, **fields: A
 
 
 _ID = text(1, 64)
+_EXISTING_REFUND = text(1, 80)  # the process numbers its refunds: the id of a return, and `~2`
 _REASON = text(1, 500)
 ROUTES = {
     "CreateOrder": _route(
@@ -448,6 +458,12 @@ ROUTES = {
         void_authorisation,
         rules={"authorisation_id": _ID},
     ),
+    "RecordAuthorisationLapse": _route(
+        pb.RecordAuthorisationLapseRequest,
+        pb.RecordAuthorisationLapseResponse,
+        record_authorisation_lapse,
+        rules={"authorisation_id": _ID, "reason": _REASON},
+    ),
     "CapturePayment": _route(
         pb.CapturePaymentRequest,
         pb.CapturePaymentResponse,
@@ -460,13 +476,15 @@ ROUTES = {
         pb.RefundPaymentResponse,
         refund_payment,
         required=("amount",),
-        rules={"refund_id": _ID, "reason": _REASON},
+        rules={"refund_id": _ID, "reason": _REASON, "return_id": optional(_ID)},
     ),
-    "SettleRefund": _route(pb.SettleRefundRequest, pb.SettleRefundResponse, settle_refund, rules={"refund_id": _ID}),
+    "SettleRefund": _route(
+        pb.SettleRefundRequest, pb.SettleRefundResponse, settle_refund, rules={"refund_id": _EXISTING_REFUND}
+    ),
     "RecordRefundFailure": _route(
         pb.RecordRefundFailureRequest,
         pb.RecordRefundFailureResponse,
         record_refund_failure,
-        rules={"refund_id": _ID, "reason": _REASON},
+        rules={"refund_id": _EXISTING_REFUND, "reason": _REASON},
     ),
 }

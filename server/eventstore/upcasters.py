@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 
 from server.domain.address import Address
 from server.domain.money import Money
-from server.domain.order.events import OrderLine, OrderPlaced
+from server.domain.order.events import OrderLine, OrderPlaced, RefundRequested
 from server.domain.product.events import PriceChanged
 from server.domain.user.events import EmailChanged
 from server.eventstore.registry import BY_EVENT, ROWS, DomainEvent, Row
@@ -123,8 +123,33 @@ def order_placed(old: OrderPlacedV1) -> OrderPlaced:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundRequestedV1:
+    order_id: str
+    refund_id: str
+    amount: Money
+    reason: str
+    at: datetime
+
+
+FOR_A_RETURN = "goods have come back"  # the reason that the process gave, and only for a return, under the return's id
+
+
+def refund_requested(old: RefundRequestedV1) -> RefundRequested:
+    """Of refunds that others asked for it was never said whether they pay a return."""
+    return RefundRequested(
+        order_id=old.order_id,
+        refund_id=old.refund_id,
+        amount=old.amount,
+        reason=old.reason,
+        return_id=old.refund_id if old.reason == FOR_A_RETURN else None,
+        at=old.at,
+    )
+
+
 UPCASTERS = (
     Upcaster("OrderPlaced", "OrderPlacedV2", order_placed),
+    Upcaster("RefundRequested", "RefundRequestedV2", refund_requested),
     Upcaster("PriceChanged", "PriceChangedV2", price_changed),
     Upcaster("EmailChanged", "EmailChangedV2", email_changed),
 )

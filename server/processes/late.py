@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import structlog
 
-from server.domain.checkout.next_step import AUTHORISATION
-from server.domain.order import ORDER
-from server.domain.order.commands import RecordAuthorisation
+from server.domain.checkout.numbering import name_of
+from server.domain.checkout.steps import AUTHORISATION
 from server.domain.rejection import Rejected
 from server.failures import ServiceFailure
-from server.processes.payments.port import Approved, Declined
+from server.processes.payments.port import Approved, Declined, Lapsed
 from server.processes.reconciler import Reconciler
 from server.processes.sender import Cause, Sender, derived
+from server.processes.work import record_authorisation
 
 log = structlog.get_logger()
 
@@ -23,19 +23,16 @@ class LateAnswers:
         self._reconciler = reconciler
         self._sender = sender
 
-    async def told(self, key: str, answer: Approved | Declined) -> None:
+    async def told(self, key: str, answer: Approved | Declined | Lapsed) -> None:
         order_id, _, authorisation = key.partition(":")
-        if isinstance(answer, Declined) or authorisation != AUTHORISATION:
+        if isinstance(answer, Declined) or name_of(authorisation) != AUTHORISATION:
             return
         conversation = derived(order_id, "told")
         cause = Cause(event_id=conversation, correlation_id=conversation)
-        sender = self._sender(order_id, cause)
-        command = RecordAuthorisation(
-            order_id=order_id, authorisation_id=authorisation, amount=answer.amount, at=sender.now()
-        )
         try:
-            await sender.send(ORDER, order_id, command, "authorised")
+            await record_authorisation(self._sender(order_id, cause), order_id, authorisation, answer)
             await self._reconciler.reconcile(order_id, cause)
         except (Rejected, ServiceFailure) as failure:
-            # the process voids by key before it ends an order, so nothing stays held for want of this
+            # the process voids by key before it ends an order, and a capture says that an authorisation has lapsed,
+            # so nothing stays held for want of this
             log.warning("a late answer could not be written down", order_id=order_id, error=str(failure))

@@ -16,9 +16,9 @@ from server.commands.facts import Facts
 from server.commands.handler import CommandHandler
 from server.domain.checkout import CHECKOUT
 from server.domain.checkout.commands import NoteFailure
-from server.domain.checkout.next_step import after_refusal, next_step
+from server.domain.checkout.next_step import after_refusal, holds_up, next_step, wanted
 from server.domain.checkout.state import Checkout, Running
-from server.domain.checkout.steps import Expire, Start, Step, Wait
+from server.domain.checkout.steps import Start, Step, Wait
 from server.domain.order import ORDER
 from server.domain.order.state import Order, Placed
 from server.domain.rejection import Rejected
@@ -27,7 +27,7 @@ from server.failures import ServiceFailure
 from server.processes.automatic_start import AutomaticStart
 from server.processes.payments.port import PaymentProvider, ProviderUnavailable
 from server.processes.sender import Cause, Sender
-from server.processes.work import ProviderRefusedError, Work, do
+from server.processes.work import ProviderRefusedError, RefundFailedError, Work, do
 from server.turns import Turns
 
 log = structlog.get_logger()
@@ -49,6 +49,20 @@ class Patience:
 
     pauses: tuple[timedelta, ...]
     step_within: float
+
+    def between(self, tries: int) -> tuple[timedelta, ...]:
+        """The pauses between so many tries; the last is repeated."""
+        last = self.pauses[-1:] or (timedelta(),)
+        return tuple((self.pauses[n : n + 1] or last)[0] for n in range(tries - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Why a step failed; try number `tries` of `allowed` if each try is a step of its own, as those of a refund."""
+
+    reason: str
+    tries: int | None = None
+    allowed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,39 +118,44 @@ class Reconciler:
             if step == before and not fresh:
                 fresh = True  # it may only look as if nothing had come of it
                 continue
+            failed: _Failed | None
             if step == before:
-                reason = "nothing came of it"
+                failed = _Failed("nothing came of it")
             elif interrupted:
-                reason, interrupted = "it was interrupted again and again", False
+                failed, interrupted = _Failed("it was interrupted again and again"), False
             else:
                 counted = await self._count(work, seen, step)
-                reason = await self._try(work, seen, step)
-                if reason and counted:
+                failed = await self._try(work, seen, step)
+                if failed and counted and failed.tries is None:
                     before, fresh = None, True
                     continue
-            if reason:
-                await self._note(work, await self._look(work.order_id, fresh=True), step, reason)
-            before, fresh = step, bool(reason)
+            if failed:
+                await self._note(work, await self._look(work.order_id, fresh=True), step, failed)
+            before, fresh = step, failed is not None
         raise EndlessError(f"order {work.order_id} asks for more than {MOST_STEPS} steps")
 
     async def _next(self, seen: _Seen) -> Step | Wait:
         """Our own clock may only make an order expire later than the event store's clock would."""
-        now = self._clock()
-        step = next_step(seen.order, seen.checkout, now)
+        now, judged = self._clock(), await self._deadline_time(seen)
+        step = next_step(seen.order, seen.checkout, now, judged)
         match step, seen.order, seen.checkout:
-            case Expire(), Placed() as order, Running(deadline=deadline):
-                judged = await self._facts.time.for_order(order, deadline)
-                step = next_step(order, seen.checkout, now, judged)
-                if isinstance(step, Wait) and judged < deadline:
-                    return replace(step, again_in=deadline - judged)
+            case Wait(), Placed(), Running(deadline=deadline) if judged < deadline <= now:
+                return replace(step, again_in=deadline - judged)
         return step
+
+    async def _deadline_time(self, seen: _Seen) -> datetime:
+        """The time to hold against the order's deadline."""
+        match seen.order, seen.checkout:
+            case Placed() as order, Running(deadline=deadline):
+                return await self._facts.time.for_order(order, deadline)
+        return self._clock()
 
     async def _count(self, work: Work, seen: _Seen, step: Step) -> bool:
         """Write a further attempt at a step down before it is made; whether it is one."""
         failure = seen.checkout.failure if isinstance(seen.checkout, Running) else None
         if failure is None or (failure.step, failure.subject) != (step.name, step.subject):
             return False
-        await self._note(work, seen, step, failure.reason)
+        await self._note(work, seen, step, _Failed(failure.reason))
         return True
 
     async def _look(self, order_id: str, *, fresh: bool) -> _Seen:
@@ -147,8 +166,8 @@ class Reconciler:
         )
         return _Seen(order.state, checkout.state, checkout.revision)
 
-    async def _try(self, work: Work, seen: _Seen, step: Step) -> str:
-        """Why it failed; "" if it did not."""
+    async def _try(self, work: Work, seen: _Seen, step: Step) -> _Failed | None:
+        """Why it failed; None if it did not, or if nothing has to wait for it."""
         try:
             async with asyncio.timeout(self._patience.step_within):
                 try:
@@ -162,24 +181,40 @@ class Reconciler:
             STEPS.labels(step.name, "refused").inc()
             # if the world has moved on, another step is due, and this refusal is of no interest
             now = await self._look(work.order_id, fresh=True)
-            return _told(rejection) if await self._next(now) == step else ""
-        except (ProviderUnavailable, ProviderRefusedError) as failure:
+            return _Failed(_told(rejection)) if await self._next(now) == step else None
+        except RefundFailedError as failure:
             STEPS.labels(step.name, "failed").inc()
-            return f"PAYMENT_PROVIDER: {failure}"
+            failed = _Failed(f"PAYMENT_PROVIDER: {failure}", failure.tries, failure.allowed)
+            return failed if await self._is_waited_for(work, step) else None
+        except ProviderRefusedError as failure:
+            STEPS.labels(step.name, "failed").inc()
+            return _Failed(f"PAYMENT_PROVIDER: {failure}") if await self._is_waited_for(work, step) else None
+        except ProviderUnavailable as failure:
+            STEPS.labels(step.name, "failed").inc()
+            return _Failed(f"PAYMENT_PROVIDER: {failure}")
         except TimeoutError:
             STEPS.labels(step.name, "timed out").inc()
-            return f"it took longer than {self._patience.step_within:g} s"
+            return _Failed(f"it took longer than {self._patience.step_within:g} s")
         except ServiceFailure:
             STEPS.labels(step.name, "failed").inc()
             raise
         except Exception as defect:  # it must not end the process, nor be tried for ever
             STEPS.labels(step.name, "failed").inc()
             log.exception("a step has failed", order_id=work.order_id, step=step.name)
-            return f"{type(defect).__name__}: {defect}"
+            return _Failed(f"{type(defect).__name__}: {defect}")
         STEPS.labels(step.name, "done").inc()
-        return ""
+        return None
 
-    async def _note(self, work: Work, seen: _Seen, step: Step, reason: str) -> None:
+    async def _is_waited_for(self, work: Work, step: Step) -> bool:
+        """Whether another try is due. A refund that a caller asked for is not asked for again, and an order that is not
+        confirmed yet is rejected when its payment is declined.
+        """
+        now = await self._look(work.order_id, fresh=True)
+        then = wanted(now.order, now.checkout, await self._deadline_time(now))
+        return not isinstance(then, Wait) and holds_up(step.name, step.subject, then)
+
+    async def _note(self, work: Work, seen: _Seen, step: Step, failed: _Failed) -> None:
+        reason = failed.reason
         if not isinstance(seen.checkout, Running):
             raise NotBegunError(f"{step.name} of order {work.order_id}: {reason}")
         log.warning("a step is to be tried again", order_id=work.order_id, step=step.name, reason=reason)
@@ -188,7 +223,8 @@ class Reconciler:
             step=step.name,
             subject=step.subject,
             reason=reason[:LONGEST_REASON],
-            pauses=self._patience.pauses,
+            pauses=self._patience.pauses if failed.tries is None else self._patience.between(failed.allowed),
+            attempt=failed.tries,
             at=self._clock(),
         )
         await work.sender.send(CHECKOUT, work.order_id, command, "failed", str(seen.revision), reason)

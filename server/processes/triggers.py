@@ -24,6 +24,7 @@ TRIGGERS: tuple[type[DomainEvent], ...] = (
     order.PaymentAuthorised,
     order.PaymentFailed,
     order.PaymentVoided,
+    order.AuthorisationLapsed,
     order.PaymentCaptured,
     order.RefundRequested,
     order.PaymentRefunded,

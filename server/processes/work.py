@@ -8,14 +8,14 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from server.commands.facts import Facts
 from server.domain.checkout import CHECKOUT
 from server.domain.checkout import commands as checkout
 from server.domain.checkout.events import CheckoutLine
-from server.domain.checkout.next_step import AUTHORISATION
 from server.domain.checkout.steps import (
+    AUTHORISATION,
     AuthorisePayment,
     Cancel,
     CapturePayment,
@@ -24,6 +24,7 @@ from server.domain.checkout.steps import (
     Confirm,
     End,
     Expire,
+    GiveUpRefund,
     Reject,
     ReleaseStock,
     RequestRefund,
@@ -35,12 +36,13 @@ from server.domain.checkout.steps import (
     TrimStock,
     VoidPayment,
 )
+from server.domain.money import Money
 from server.domain.order import ORDER
 from server.domain.order import commands as order
 from server.domain.rejection import Reason, Rejected
 from server.domain.stock import STOCK
 from server.domain.stock import commands as stock
-from server.processes.payments.port import Declined, PaymentProvider
+from server.processes.payments.port import Approved, Declined, Lapsed, PaymentProvider
 from server.processes.sender import Sender, derived
 
 AT_ONCE = 16  # lines side by side
@@ -48,6 +50,26 @@ AT_ONCE = 16  # lines side by side
 
 class ProviderRefusedError(Exception):
     """The payment provider will not do it, and asking again is of no use."""
+
+
+class NotAuthorisedError(ProviderRefusedError):
+    """An authorisation was declined; another may be given."""
+
+    def __init__(self, amount: Money, reason: str) -> None:
+        super().__init__(f"{_in_words(amount)} not authorised: {reason}")
+
+
+class RefundFailedError(ProviderRefusedError):
+    """A refund has failed, and is over: try number `tries` of `allowed`."""
+
+    def __init__(self, amount: Money, tries: int, allowed: int, reason: str) -> None:
+        super().__init__(f"{_in_words(amount)} not refunded, {tries} of {allowed} tries have failed: {reason}")
+        self.tries = tries
+        self.allowed = allowed
+
+
+def _in_words(amount: Money) -> str:
+    return f"{amount.amount_minor} {amount.currency} (minor units)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,44 +204,74 @@ async def _each(lines: Sequence[CheckoutLine], one: Callable[[CheckoutLine], Awa
 
 
 async def _authorise(work: Work, step: AuthorisePayment) -> None:
-    answer = await work.payments.authorise(payment_key(work.order_id, AUTHORISATION), step.amount)
+    known = step.authorisation_id
+    answer = await work.payments.authorise(payment_key(work.order_id, known), step.amount)
     if isinstance(answer, Declined):
         failed = order.RecordPaymentFailure(
-            order_id=work.order_id, authorisation_id=AUTHORISATION, reason=answer.reason, at=work.sender.now()
+            order_id=work.order_id, authorisation_id=known, reason=answer.reason, at=work.sender.now()
         )
-        await work.sender.send(ORDER, work.order_id, failed, "declined")
-        return
+        await work.sender.send(ORDER, work.order_id, failed, "declined", *_number(known))
+        raise NotAuthorisedError(step.amount, answer.reason)
+    await record_authorisation(work.sender, work.order_id, known, answer)
+
+
+async def record_authorisation(sender: Sender, order_id: str, known: str, answer: Approved | Lapsed) -> None:
+    """That it was given, and, if it has lapsed since, that too."""
     authorised = order.RecordAuthorisation(
-        order_id=work.order_id, authorisation_id=AUTHORISATION, amount=answer.amount, at=work.sender.now()
+        order_id=order_id, authorisation_id=known, amount=answer.amount, at=sender.now()
     )
-    await work.sender.send(ORDER, work.order_id, authorised, "authorised")
+    try:
+        await sender.send(ORDER, order_id, authorised, "authorised", *_number(known))
+    except Rejected:
+        if isinstance(answer, Approved):
+            raise
+    if isinstance(answer, Lapsed):
+        await _record_lapse(sender, order_id, known, answer.reason)
+
+
+async def _record_lapse(sender: Sender, order_id: str, known: str, reason: str) -> None:
+    lapsed = order.RecordAuthorisationLapse(order_id=order_id, authorisation_id=known, reason=reason, at=sender.now())
+    await sender.send(ORDER, order_id, lapsed, "lapsed", known, reason)
+
+
+def _number(authorisation_id: str) -> tuple[str, ...]:
+    """What tells the steps of several authorisations apart. The first needs nothing: once there was only one."""
+    return () if authorisation_id == AUTHORISATION else (authorisation_id,)
 
 
 async def _void(work: Work, step: VoidPayment) -> None:
-    await work.payments.void(payment_key(work.order_id, step.subject))
-    if step.recorded:
+    for known in (step.subject, *step.also):
+        await work.payments.void(payment_key(work.order_id, known))
+    if not step.recorded:
+        await _note(work, checkout.NotePaymentVoided(order_id=work.order_id, at=work.sender.now()), "voided")
+    elif step.drawn:
+        await _record_lapse(work.sender, work.order_id, step.subject, "released: it is not needed any more")
+    else:
         command = order.VoidAuthorisation(order_id=work.order_id, authorisation_id=step.subject, at=work.sender.now())
         await work.sender.send(ORDER, work.order_id, command, "void", step.subject)
-        return
-    await _note(work, checkout.NotePaymentVoided(order_id=work.order_id, at=work.sender.now()), "voided")
 
 
 async def _capture(work: Work, step: CapturePayment) -> None:
+    capture_id = step.capture_id or step.subject
     answer = await work.payments.capture(
-        payment_key(work.order_id, "capture", step.subject),
+        payment_key(work.order_id, "capture", capture_id),
         payment_key(work.order_id, step.authorisation_id),
         step.amount,
     )
     if isinstance(answer, Declined):
         raise ProviderRefusedError(answer.reason)
+    if isinstance(answer, Lapsed):
+        await _record_lapse(work.sender, work.order_id, step.authorisation_id, answer.reason)
+        return
+    drawn_from = answer.drawn_from.removeprefix(payment_key(work.order_id, ""))
     command = order.CapturePayment(
         order_id=work.order_id,
-        capture_id=step.subject,
-        authorisation_id=step.authorisation_id,
+        capture_id=capture_id,
+        authorisation_id=drawn_from or step.authorisation_id,
         amount=answer.amount,
         at=work.sender.now(),
     )
-    await work.sender.send(ORDER, work.order_id, command, "capture", step.subject)
+    await work.sender.send(ORDER, work.order_id, command, "capture", capture_id)
 
 
 async def _request_refund(work: Work, step: RequestRefund) -> None:
@@ -228,17 +280,32 @@ async def _request_refund(work: Work, step: RequestRefund) -> None:
         refund_id=step.subject,
         amount=step.amount,
         reason=step.reason,
+        return_id=step.return_id,
         at=work.sender.now(),
     )
     await work.sender.send(ORDER, work.order_id, command, "refund", step.subject)
 
 
 async def _settle_refund(work: Work, step: SettleRefund) -> None:
-    answer = await work.payments.refund(payment_key(work.order_id, "refund", step.subject), step.amount)
-    if isinstance(answer, Declined):
-        raise ProviderRefusedError(answer.reason)
+    if not step.outside:
+        answer = await work.payments.refund(payment_key(work.order_id, "refund", step.subject), step.amount)
+        if isinstance(answer, Declined):
+            await _fail_refund(work, step, answer.reason)
     command = order.SettleRefund(order_id=work.order_id, refund_id=step.subject, at=work.sender.now())
     await work.sender.send(ORDER, work.order_id, command, "settle", step.subject)
+
+
+async def _fail_refund(work: Work, step: SettleRefund, reason: str) -> NoReturn:
+    """The order learns it first: if this is cut off, the next look sees a failed refund, and counts it as a try."""
+    command = order.RecordRefundFailure(
+        order_id=work.order_id, refund_id=step.subject, reason=reason, at=work.sender.now()
+    )
+    await work.sender.send(ORDER, work.order_id, command, "refund failed", step.subject)
+    raise RefundFailedError(step.amount, step.tries, step.allowed, reason)
+
+
+async def _give_up_refund(_: Work, step: GiveUpRefund) -> None:
+    raise RefundFailedError(step.amount, step.tries, step.tries, step.reason)
 
 
 # ------------------------------------------------------------------ the order's fate
@@ -295,6 +362,7 @@ STEPS: Mapping[type, Callable[[Work, Any], Awaitable[None]]] = {
     CapturePayment: _capture,
     RequestRefund: _request_refund,
     SettleRefund: _settle_refund,
+    GiveUpRefund: _give_up_refund,
     Complete: _complete,
     End: _end,
 }

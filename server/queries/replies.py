@@ -50,7 +50,7 @@ def order(document: Document) -> orders.Order:
         cancel_reason=document["cancel_reason"],
         hold_reason=document.get("hold_reason", ""),
         revision=document["revision"],
-        payment=_payment(total, _sums(document.get("payments"))),
+        payment=_payment(total, _sums(document.get("payments")), document["placed_at"]),
         payments=_payments(document["payments"], currency) if "payments" in document else None,
         reject_reason=document.get("reject_reason", ""),
         goods_total=_money(goods, currency),
@@ -90,7 +90,7 @@ def order_summary(row: Document) -> orders.OrderSummary:
         created_at=timestamp(row["created_at"]),
         placed_at=timestamp(row["placed_at"]),
         fulfilment=_fulfilment(units, [(parcel["units"], parcel["status"]) for parcel in row["parcels"]]),
-        payment=_payment(total, row.get("payments")),
+        payment=_payment(total, row.get("payments"), row["placed_at"]),
         return_status=_return_status(units, row.get("returned_units", 0), row.get("returns", {}).values()),
     )
 
@@ -209,6 +209,7 @@ def _payments(payments: Document, currency: str) -> orders.Payments:
                 status=orders.AuthorisationStatus.Value(f"AUTHORISATION_STATUS_{x['status']}"),
                 amount=_money(x["amount_minor"], currency),
                 failure_reason=x["failure_reason"],
+                lapsed=_money(_undrawn(payments, x), currency) if x["status"] == "LAPSED" else None,
             )
             for x in payments["authorisations"]
         ],
@@ -227,6 +228,7 @@ def _payments(payments: Document, currency: str) -> orders.Payments:
                 amount=_money(x["amount_minor"], currency),
                 reason=x["reason"],
                 failure_reason=x["failure_reason"],
+                return_id=x.get("return_id", ""),
             )
             for x in payments["refunds"]
         ],
@@ -236,21 +238,31 @@ def _payments(payments: Document, currency: str) -> orders.Payments:
     )
 
 
+def _undrawn(payments: Document, authorisation: Document) -> int:
+    drawn = (x for x in payments["captures"] if x["authorisation_id"] == authorisation["authorisation_id"])
+    left: int = authorisation["amount_minor"] - sum(x["amount_minor"] for x in drawn)
+    return left
+
+
 def _sums(payments: Document | None) -> PaymentSums:
     """What a row of order_list keeps, out of the whole."""
     known = payments or {"authorisations": [], "captures": [], "refunds": []}
     stages = [x["status"] for x in known["authorisations"]]
+    given = [x for x in known["authorisations"] if x["status"] in ("AUTHORISED", "LAPSED")]
+    lapsed = sum(_undrawn(known, x) for x in given if x["status"] == "LAPSED")
     return {
-        "authorised_minor": sum(x["amount_minor"] for x in known["authorisations"] if x["status"] == "AUTHORISED"),
+        "authorised_minor": sum(x["amount_minor"] for x in given) - lapsed,
         "captured_minor": sum(x["amount_minor"] for x in known["captures"]),
         "refunded_minor": sum(x["amount_minor"] for x in known["refunds"] if x["status"] == "SETTLED"),
         "voided": stages.count("VOIDED"),
         "failed": stages.count("FAILED"),
+        "lapsed": stages.count("LAPSED"),
     }
 
 
-def _payment(total: Money, sums: PaymentSums | None) -> orders.PaymentStatus.ValueType:
-    return orders.PaymentStatus.Value(f"PAYMENT_STATUS_{payment(total.amount_minor, sums)}")
+def _payment(total: Money, sums: PaymentSums | None, placed_at: int | None) -> orders.PaymentStatus.ValueType:
+    status = payment(total.amount_minor, sums, placed=placed_at is not None)
+    return orders.PaymentStatus.Value(f"PAYMENT_STATUS_{status}")
 
 
 def _cancellation(row: Document, currency: str) -> orders.LineCancellation:

@@ -100,6 +100,7 @@ class RefundRow(TypedDict):
     amount_minor: int
     reason: str
     failure_reason: str
+    return_id: NotRequired[str]  # "" if it pays none, or if that was never said
 
 
 class Payments(TypedDict):
@@ -144,13 +145,14 @@ class RowParcel(TypedDict):
 
 
 class PaymentSums(TypedDict):
-    """`voided` and `failed` count authorisations, the rest are minor units."""
+    """`voided`, `failed` and `lapsed` count authorisations, the rest are minor units."""
 
     authorised_minor: int
     captured_minor: int
     refunded_minor: int
     voided: int
     failed: int
+    lapsed: NotRequired[int]  # from the first on
 
 
 class OrderRow(TypedDict):
@@ -299,17 +301,19 @@ def fulfilment(units: int, dispatched: int, delivered: int) -> str:
     return "SHIPPED" if dispatched == units else "PARTIALLY_SHIPPED"
 
 
-def payment(total: int, sums: PaymentSums | None) -> str:
-    """The derived status; the names are those of PaymentStatus without its prefix."""
+def payment(total: int, sums: PaymentSums | None, *, placed: bool) -> str:
+    """The derived status; the names are those of PaymentStatus without its prefix. What a draft costs is not fixed."""
+    nothing = "NOT_REQUIRED" if placed and not total else "UNPAID"
     if sums is None:
-        return "UNPAID"
+        return nothing
     if sums["refunded_minor"]:
         return "REFUNDED" if sums["refunded_minor"] == sums["captured_minor"] else "PARTIALLY_REFUNDED"
     if sums["captured_minor"]:
         return "PAID" if sums["captured_minor"] >= total else "PARTIALLY_PAID"
     if sums["authorised_minor"]:
         return "AUTHORISED" if sums["authorised_minor"] >= total else "PARTIALLY_AUTHORISED"
-    return "VOIDED" if sums["voided"] else "FAILED" if sums["failed"] else "UNPAID"
+    ended = (("VOIDED", sums["voided"]), ("LAPSED", sums.get("lapsed", 0)), ("FAILED", sums["failed"] if total else 0))
+    return next((status for status, times in ended if times), nothing)
 
 
 def timeline_key(order_id: str, revision: int) -> str:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from server.domain.order.events import (
+    AuthorisationLapsed,
     DiscountApplied,
     DiscountRemoved,
     HoldReleased,
@@ -300,6 +301,14 @@ def voided(doc: OrderDetail | None, e: Recorded[PaymentVoided]) -> OrderDetail:
     return changed(doc, e, payments=with_authorisation(doc, e, "VOIDED", e.data.amount.amount_minor))
 
 
+@on(AuthorisationLapsed)
+def lapsed(doc: OrderDetail | None, e: Recorded[AuthorisationLapsed]) -> OrderDetail:
+    before = payments(doc)
+    news = {"status": "LAPSED", "failure_reason": e.data.reason}
+    rows = [{**x, **news} if x["authorisation_id"] == e.data.authorisation_id else x for x in before["authorisations"]]
+    return changed(doc, e, payments={**before, "authorisations": rows})
+
+
 @on(PaymentCaptured)
 def captured(doc: OrderDetail | None, e: Recorded[PaymentCaptured]) -> OrderDetail:
     capture = {
@@ -319,6 +328,7 @@ def refund_requested(doc: OrderDetail | None, e: Recorded[RefundRequested]) -> O
         "amount_minor": e.data.amount.amount_minor,
         "reason": e.data.reason,
         "failure_reason": "",
+        "return_id": e.data.return_id or "",
     }
     before = payments(doc)
     return changed(doc, e, payments={**before, "refunds": [*before["refunds"], refund]})

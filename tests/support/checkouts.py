@@ -15,12 +15,13 @@ from typing import Any
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler, Envelope
 from server.domain.checkout import CHECKOUT
-from server.domain.checkout.next_step import AUTHORISATION
 from server.domain.checkout.state import Running
+from server.domain.checkout.steps import AUTHORISATION
 from server.domain.decider import Decider
 from server.domain.money import Money
 from server.domain.order import ORDER
 from server.domain.order import commands as order
+from server.domain.order.events import Condition
 from server.domain.order.state import Confirmed, Order
 from server.domain.rejection import Reason, Rejected
 from server.domain.stock import STOCK
@@ -36,11 +37,12 @@ from server.eventstore.store_time import StoreTime
 from server.failures import StoreUnavailable
 from server.processes.automatic_start import AutomaticStart
 from server.processes.late import LateAnswers
-from server.processes.payments.port import Approved, Declined, ProviderUnavailable
+from server.processes.payments.port import Approved, Declined, Lapsed, ProviderUnavailable
 from server.processes.payments.simulator import Rules, Simulator
 from server.processes.reconciler import NotBegunError, Patience, Reconciler
 from server.processes.sender import Sender
 from server.processes.triggers import cause_of, key_of
+from tests.support import orders
 from tests.support.memory_store import MemoryStore
 from tests.support.orders import ANN, HOME, LATER, NOON, ORDER_ID, euros, listing
 
@@ -141,8 +143,16 @@ class FaultyProvider(Simulator):
         super().__init__(rules)
         self.places: Places | None = None
         self.late: list[tuple[str, Money]] = []
+        self.down = False  # while it is, no call is answered
 
-    async def authorise(self, key: str, amount: Money) -> Approved | Declined:
+    def follow(self, rules: Rules) -> None:
+        """Other rules from now on."""
+        self._rules = rules
+
+    def would_refuse(self, refund_id: str) -> bool:
+        return self._drawn("refund_fails", f"{ORDER_ID}:refund:{refund_id}") < self._rules.refund_fails
+
+    async def authorise(self, key: str, amount: Money) -> Approved | Declined | Lapsed:
         answer = await self._place(
             "provider.authorise",
             partial(super().authorise, key, amount),
@@ -158,7 +168,7 @@ class FaultyProvider(Simulator):
         await super().void(key)
         return True
 
-    async def capture(self, key: str, authorisation: str, amount: Money) -> Approved | Declined:
+    async def capture(self, key: str, authorisation: str, amount: Money) -> Approved | Declined | Lapsed:
         answer = await self._place(
             "provider.capture", partial(super().capture, key, authorisation, amount), lambda: None
         )
@@ -170,12 +180,20 @@ class FaultyProvider(Simulator):
 
     async def _place(self, name: str, call: Callable[[], Awaitable[Any]], late: Callable[[], None]) -> Any:
         assert self.places is not None, "places are set before it is called"
+        if self.down:
+            raise ProviderUnavailable(name)
         return await self.places.pass_through(name, call, ProviderUnavailable, late)
 
-    async def arrive(self) -> tuple[str, Approved | Declined]:
-        """Do what is late."""
+    async def arrive(self) -> tuple[str, Approved | Declined | Lapsed]:
+        """Do what is late, or tell of what was withdrawn."""
         key, amount = self.late.pop()
         return key, await Simulator.authorise(self, key, amount)
+
+    def withdraw(self) -> None:
+        """What is held, without a request. It is told later, once."""
+        for key in self.books.authorised:
+            if (lapsed := self.lapse(key)) is not None:
+                self.late.append((key, lapsed.amount))
 
 
 class Clock:
@@ -189,9 +207,9 @@ class Clock:
 class Shop:
     """One order, from being placed to its end. `customer_cancels_at` is a place, or None.
 
-    `blocked_at` is a place: there the user is blocked.
-    `overpaid`: as soon as it is confirmed all is drawn by hand, and then units of it are cancelled. `clock` is that of
-    the event store and of everybody else; that of the process is ahead of it by `clock_ahead`.
+    `blocked_at` is a place: there the user is blocked. `withdrawn_at` is another: there the provider withdraws all it
+    holds. `overpaid`: as soon as it is confirmed all is drawn by hand, and then units of it are cancelled. `clock` is
+    that of the event store and of everybody else; that of the process is ahead of it by `clock_ahead`.
     """
 
     def __init__(
@@ -203,6 +221,7 @@ class Shop:
         customer_cancels_at: int | None = None,
         lapses_at: int | None = None,
         blocked_at: int | None = None,
+        withdrawn_at: int | None = None,
         overpaid: bool = False,
         clock_ahead: timedelta = timedelta(0),
     ) -> None:
@@ -216,11 +235,41 @@ class Shop:
         self._cancels_at = customer_cancels_at
         self._lapses_at = lapses_at
         self._blocked_at = blocked_at
+        self._withdrawn_at = withdrawn_at
         self._to_be_overpaid = overpaid
+        self._whens: list[tuple[Callable[[Any], bool], Callable[[], Awaitable[None]]]] = []
+        self.declines_afterwards = False  # after the provider has withdrawn
+        self.is_told = True  # by the provider, of what it does late or by itself
         self._fired: set[datetime] = set()
         self._postponed: set[datetime] = set()
         self._patience = Patience(pauses=tuple(timedelta(seconds=n) for n in range(1, 9)), step_within=5.0)
         self._start_process()
+
+    def customer_cancels_at(self, place: int) -> None:
+        self._cancels_at = place
+
+    def withdraws_when(self, is_so: Callable[[Any], bool]) -> None:
+        """The provider withdraws all that it holds, once."""
+        self._whens.append((is_so, self._withdraw))
+
+    def releases_when(self, is_so: Callable[[Any], bool]) -> None:
+        """The hold is released, once."""
+        self._whens.append((is_so, partial(self.order_does, orders.release())))
+
+    async def _withdraw(self) -> None:
+        self.provider.withdraw()
+        if self.declines_afterwards:
+            self.provider.follow(Rules(decline=TOTAL % 100))
+
+    async def _see(self) -> bool:
+        """Whether something of that has happened now."""
+        for when in self._whens:
+            is_so, happens = when
+            if is_so(await self.order()):
+                self._whens.remove(when)
+                await happens()
+                return True
+        return False
 
     def _start_process(self) -> None:
         repository = Repository(self.store, Snapshots(self.store, every=NEVER))
@@ -301,6 +350,23 @@ class Shop:
         ):
             await self.send(USER, ANN, command)
 
+    async def order_does(self, command: Any) -> None:
+        await self.send(ORDER, ORDER_ID, command)
+
+    async def operator(self, command: Any) -> None:
+        await self.send(CHECKOUT, ORDER_ID, command)
+
+    async def deliver(self, shipment_id: str, *lines: tuple[str, int]) -> None:
+        """Packed, sent and arrived; without lines all that is left."""
+        await self.order_does(orders.create_shipment(shipment_id, *lines))
+        await self.order_does(orders.dispatch(shipment_id))
+        await self.order_does(orders.deliver(shipment_id))
+
+    async def take_back(self, return_id: str, line_id: str, units: int) -> None:
+        await self.order_does(orders.request_return(return_id, (line_id, units)))
+        await self.order_does(orders.approve_return(return_id))
+        await self.order_does(orders.receive_return(return_id, (line_id, units, Condition.RESALEABLE)))
+
     async def _overpay(self) -> None:
         at, (line_id, off) = self.clock(), CANCELLED_WHEN_PAID
         captured = order.CapturePayment(
@@ -319,6 +385,8 @@ class Shop:
             await self.block()
         if number == self._lapses_at:
             self.clock.at = max(self.clock.at, LATER)
+        if number == self._withdrawn_at:
+            self.provider.withdraw()
 
     # ------------------------------------------------------------------ the process, driven
 
@@ -327,8 +395,10 @@ class Shop:
         acknowledged = 0
         for _ in range(MOST_ROUNDS):
             acknowledged = await self._deliver(acknowledged)
-            if self.provider.late:
+            if self.provider.late and self.is_told:
                 await self._be_told()
+                continue
+            if await self._see():
                 continue
             if self._to_be_overpaid and isinstance(await self.order(), Confirmed):
                 self._to_be_overpaid = False
@@ -376,10 +446,11 @@ class Shop:
     async def _let_time_pass(self) -> bool:
         """To the next thing that is due, as the log has it; whether there was any. Each wakes the process once."""
         checkout = CHECKOUT.fold([e async for e in self._decoded(CHECKOUT.stream(ORDER_ID))])
-        if not isinstance(checkout, Running) or checkout.outcome:
+        if not isinstance(checkout, Running):
             return False
+        deadline = None if checkout.outcome else checkout.deadline
         retry_at = checkout.failure.retry_at if checkout.failure else None
-        due = {at for at in (checkout.deadline, retry_at, *self._postponed) if at is not None} - self._fired
+        due = {at for at in (deadline, retry_at, *self._postponed) if at is not None} - self._fired
         if not due:
             return False
         self._fired.add(min(due))

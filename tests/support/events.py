@@ -87,8 +87,9 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     orders.authorised(),
     orders.payment_failed(),
     orders.voided(),
+    orders.lapsed(),
     orders.captured(),
-    orders.refund_requested(),
+    orders.refund_requested(return_id="r1"),
     orders.refunded(),
     orders.refund_failed(),
     ProductRegistered(sku="tea", name="Tea", price=euros(2**53 - 1), at=NOON),
@@ -150,5 +151,6 @@ EXAMPLES: tuple[DomainEvent, ...] = (
 LIFTED: dict[str, DomainEvent] = {
     "PriceChanged.v1": PriceChanged(sku="tea", price=euros(400), previous=None, at=NOON.replace(microsecond=123456)),
     "OrderPlaced.v1": orders.placed(orders.order_line("tea", 2, 350), orders.order_line("milk", 3, 101)),
+    "RefundRequested.v1": orders.refund_requested(return_id=None),
     "EmailChanged.v1": EmailChanged(user_id=ANN, email="ann@example.com", previous_email="", at=NOON),
 }

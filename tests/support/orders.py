@@ -31,6 +31,7 @@ from server.domain.order.commands import (
     ReceivedQuantity,
     ReceiveReturn,
     RecordAuthorisation,
+    RecordAuthorisationLapse,
     RecordPaymentFailure,
     RecordRefundFailure,
     RefreshPrices,
@@ -47,6 +48,7 @@ from server.domain.order.commands import (
 )
 from server.domain.order.events import (
     AppliedDiscount,
+    AuthorisationLapsed,
     Condition,
     DiscountApplied,
     DiscountRemoved,
@@ -338,14 +340,22 @@ def voided(authorisation_id: str = "a1", amount: int = 700) -> PaymentVoided:
     return PaymentVoided(order_id=ORDER_ID, authorisation_id=authorisation_id, amount=euros(amount), at=NOON)
 
 
+def lapsed(authorisation_id: str = "a1", amount: int = 700) -> AuthorisationLapsed:
+    return AuthorisationLapsed(
+        order_id=ORDER_ID, authorisation_id=authorisation_id, amount=euros(amount), reason="too old", at=NOON
+    )
+
+
 def captured(capture_id: str = "c1", amount: int = 700, authorisation_id: str = "a1") -> PaymentCaptured:
     return PaymentCaptured(
         order_id=ORDER_ID, capture_id=capture_id, authorisation_id=authorisation_id, amount=euros(amount), at=NOON
     )
 
 
-def refund_requested(refund_id: str = "r1", amount: int = 700) -> RefundRequested:
-    return RefundRequested(order_id=ORDER_ID, refund_id=refund_id, amount=euros(amount), reason="sent back", at=NOON)
+def refund_requested(refund_id: str = "r1", amount: int = 700, return_id: str | None = "") -> RefundRequested:
+    return RefundRequested(
+        order_id=ORDER_ID, refund_id=refund_id, amount=euros(amount), reason="sent back", return_id=return_id, at=NOON
+    )
 
 
 def refunded(refund_id: str = "r1", amount: int = 700) -> PaymentRefunded:
@@ -522,6 +532,10 @@ def void(authorisation_id: str = "a1") -> VoidAuthorisation:
     return VoidAuthorisation(order_id=ORDER_ID, authorisation_id=authorisation_id, at=NOON)
 
 
+def lapse(authorisation_id: str = "a1") -> RecordAuthorisationLapse:
+    return RecordAuthorisationLapse(order_id=ORDER_ID, authorisation_id=authorisation_id, reason="too old", at=NOON)
+
+
 def capture(
     capture_id: str = "c1", amount: int = 700, authorisation_id: str = "a1", currency: str = "EUR"
 ) -> CapturePayment:
@@ -534,9 +548,11 @@ def capture(
     )
 
 
-def refund(refund_id: str = "r1", amount: int = 700, currency: str = "EUR") -> RefundPayment:
+def refund(refund_id: str = "r1", amount: int = 700, currency: str = "EUR", return_id: str = "") -> RefundPayment:
     money = Money(amount_minor=amount, currency=currency)
-    return RefundPayment(order_id=ORDER_ID, refund_id=refund_id, amount=money, reason="sent back", at=NOON)
+    return RefundPayment(
+        order_id=ORDER_ID, refund_id=refund_id, amount=money, reason="sent back", return_id=return_id, at=NOON
+    )
 
 
 def settle(refund_id: str = "r1") -> SettleRefund:

@@ -972,7 +972,7 @@ class RecordAuthorisationRequest(google.protobuf.message.Message):
     """authorisation_id names the authorisation, 1 to 64 characters, unique in the order: the same again is no change."""
     @property
     def amount(self) -> protos.common.v1.types_pb2.Money:
-        """amount is what is held ready, at least 1; all that are not voided may add up to what the order was worth when placed."""
+        """amount is what is held ready, at least 1; what is held or was captured may add up to what the order was worth when placed."""
 
     def __init__(
         self,
@@ -1124,6 +1124,64 @@ class VoidAuthorisationResponse(google.protobuf.message.Message):
 Global___VoidAuthorisationResponse: typing_extensions.TypeAlias = VoidAuthorisationResponse
 
 @typing.final
+class RecordAuthorisationLapseRequest(google.protobuf.message.Message):
+    """RecordAuthorisationLapseRequest records that what is not captured of an authorisation is not held any more."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    AUTHORISATION_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
+    order_id: builtins.str
+    """order_id is a UUID."""
+    authorisation_id: builtins.str
+    """authorisation_id names the authorisation."""
+    reason: builtins.str
+    """reason is free text, 1 to 500 characters."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        order_id: builtins.str = ...,
+        authorisation_id: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "authorisation_id", b"authorisation_id", "expected_revision", b"expected_revision", "order_id", b"order_id", "reason", b"reason", "request_id", b"request_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___RecordAuthorisationLapseRequest: typing_extensions.TypeAlias = RecordAuthorisationLapseRequest
+
+@typing.final
+class RecordAuthorisationLapseResponse(google.protobuf.message.Message):
+    """RecordAuthorisationLapseResponse says where the order now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the order's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___RecordAuthorisationLapseResponse: typing_extensions.TypeAlias = RecordAuthorisationLapseResponse
+
+@typing.final
 class CapturePaymentRequest(google.protobuf.message.Message):
     """CapturePaymentRequest records that the provider has drawn an amount."""
 
@@ -1199,6 +1257,7 @@ class RefundPaymentRequest(google.protobuf.message.Message):
     REFUND_ID_FIELD_NUMBER: builtins.int
     AMOUNT_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    RETURN_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
     expected_revision: builtins.int
@@ -1209,6 +1268,10 @@ class RefundPaymentRequest(google.protobuf.message.Message):
     """refund_id names the refund, 1 to 64 characters, unique in the order: the same again is no change."""
     reason: builtins.str
     """reason is free text, 1 to 500 characters."""
+    return_id: builtins.str
+    """return_id names the received return that it pays, if it pays one: RETURN_NOT_FOUND or RETURN_STATE otherwise. What is
+    refunded for a return is not refunded again by the process.
+    """
     @property
     def amount(self) -> protos.common.v1.types_pb2.Money:
         """amount is what goes back, at least 1; requested and settled refunds may add up to what was captured in the order."""
@@ -1222,9 +1285,10 @@ class RefundPaymentRequest(google.protobuf.message.Message):
         refund_id: builtins.str = ...,
         amount: protos.common.v1.types_pb2.Money | None = ...,
         reason: builtins.str = ...,
+        return_id: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "expected_revision", b"expected_revision", "order_id", b"order_id", "reason", b"reason", "refund_id", b"refund_id", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "expected_revision", b"expected_revision", "order_id", b"order_id", "reason", b"reason", "refund_id", b"refund_id", "request_id", b"request_id", "return_id", b"return_id"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___RefundPaymentRequest: typing_extensions.TypeAlias = RefundPaymentRequest
@@ -1268,7 +1332,7 @@ class SettleRefundRequest(google.protobuf.message.Message):
     order_id: builtins.str
     """order_id is a UUID."""
     refund_id: builtins.str
-    """refund_id names the refund."""
+    """refund_id names the refund, 1 to 80 characters."""
     def __init__(
         self,
         *,
@@ -1323,7 +1387,7 @@ class RecordRefundFailureRequest(google.protobuf.message.Message):
     order_id: builtins.str
     """order_id is a UUID."""
     refund_id: builtins.str
-    """refund_id names the refund."""
+    """refund_id names the refund, 1 to 80 characters."""
     reason: builtins.str
     """reason is free text, 1 to 500 characters."""
     def __init__(

@@ -135,6 +135,11 @@ class OrderCommandServiceStub(object):
                 request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.VoidAuthorisationRequest.SerializeToString,
                 response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.VoidAuthorisationResponse.FromString,
                 _registered_method=True)
+        self.RecordAuthorisationLapse = channel.unary_unary(
+                '/orders.v1.OrderCommandService/RecordAuthorisationLapse',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordAuthorisationLapseRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordAuthorisationLapseResponse.FromString,
+                _registered_method=True)
         self.CapturePayment = channel.unary_unary(
                 '/orders.v1.OrderCommandService/CapturePayment',
                 request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.CapturePaymentRequest.SerializeToString,
@@ -327,8 +332,8 @@ class OrderCommandServiceServicer(object):
 
     def CompleteOrder(self, request, context):
         """CompleteOrder closes a confirmed order: every unit delivered or cancelled, no return open, no refund unanswered, the
-        total captured but for what came back, and no more kept than the total; else ORDER_OPEN_ITEMS. Goods and money may
-        still go back afterwards.
+        total captured but for what came back, and nothing owed to the customer (owed_minor: received returns that are not
+        refunded, and what was captured beyond the total); else ORDER_OPEN_ITEMS. Goods and money may still go back afterwards.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -351,7 +356,15 @@ class OrderCommandServiceServicer(object):
 
     def VoidAuthorisation(self, request, context):
         """VoidAuthorisation records that the provider lets the amount go. Taken in every status from placing on; ALREADY_CAPTURED if any
-        of it was captured; no change if it is void already or had failed.
+        of it was captured, and then RecordAuthorisationLapse is for the rest; no change if it is void already, lapsed or had failed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordAuthorisationLapse(self, request, context):
+        """RecordAuthorisationLapse records that the provider holds the amount no longer, or, if a part was captured, the rest of it: it
+        was withdrawn, or released. Taken in every status from placing on; no change if nothing was held any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -359,7 +372,7 @@ class OrderCommandServiceServicer(object):
 
     def CapturePayment(self, request, context):
         """CapturePayment records that the provider has drawn an amount. Taken in every status from placing on, since it may have been on
-        its way when the order was cancelled.
+        its way when the order was cancelled; also from an authorisation that has lapsed since.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -561,6 +574,11 @@ def add_OrderCommandServiceServicer_to_server(servicer, server):
                     servicer.VoidAuthorisation,
                     request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.VoidAuthorisationRequest.FromString,
                     response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.VoidAuthorisationResponse.SerializeToString,
+            ),
+            'RecordAuthorisationLapse': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordAuthorisationLapse,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordAuthorisationLapseRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordAuthorisationLapseResponse.SerializeToString,
             ),
             'CapturePayment': grpc.unary_unary_rpc_method_handler(
                     servicer.CapturePayment,
@@ -1174,6 +1192,33 @@ class OrderCommandService(object):
             '/orders.v1.OrderCommandService/VoidAuthorisation',
             protos_dot_orders_dot_v1_dot_commands__pb2.VoidAuthorisationRequest.SerializeToString,
             protos_dot_orders_dot_v1_dot_commands__pb2.VoidAuthorisationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordAuthorisationLapse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/RecordAuthorisationLapse',
+            protos_dot_orders_dot_v1_dot_commands__pb2.RecordAuthorisationLapseRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.RecordAuthorisationLapseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -345,6 +345,22 @@ _OrderCommandServiceVoidAuthorisationType = typing_extensions.TypeVar(
     ],
 )
 
+_OrderCommandServiceRecordAuthorisationLapseType = typing_extensions.TypeVar(
+    '_OrderCommandServiceRecordAuthorisationLapseType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordAuthorisationLapseRequest,
+        protos.orders.v1.commands_pb2.RecordAuthorisationLapseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordAuthorisationLapseRequest,
+        protos.orders.v1.commands_pb2.RecordAuthorisationLapseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordAuthorisationLapseRequest,
+        protos.orders.v1.commands_pb2.RecordAuthorisationLapseResponse,
+    ],
+)
+
 _OrderCommandServiceCapturePaymentType = typing_extensions.TypeVar(
     '_OrderCommandServiceCapturePaymentType',
     grpc.UnaryUnaryMultiCallable[
@@ -569,7 +585,7 @@ _OrderCommandServiceAddNoteType = typing_extensions.TypeVar(
     ],
 )
 
-class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType, _OrderCommandServiceAddLineType, _OrderCommandServiceChangeLineQuantityType, _OrderCommandServiceRemoveLineType, _OrderCommandServiceRefreshPricesType, _OrderCommandServiceChangeShippingAddressType, _OrderCommandServicePlaceOrderType, _OrderCommandServiceConfirmOrderType, _OrderCommandServiceHoldOrderType, _OrderCommandServiceReleaseHoldType, _OrderCommandServiceCancelOrderType, _OrderCommandServiceCreateShipmentType, _OrderCommandServiceDispatchShipmentType, _OrderCommandServiceConfirmDeliveryType, _OrderCommandServiceRejectOrderType, _OrderCommandServiceExpireOrderType, _OrderCommandServiceCompleteOrderType, _OrderCommandServiceRecordAuthorisationType, _OrderCommandServiceRecordPaymentFailureType, _OrderCommandServiceVoidAuthorisationType, _OrderCommandServiceCapturePaymentType, _OrderCommandServiceRefundPaymentType, _OrderCommandServiceSettleRefundType, _OrderCommandServiceRecordRefundFailureType, _OrderCommandServiceSetShippingMethodType, _OrderCommandServiceApplyDiscountType, _OrderCommandServiceRemoveDiscountType, _OrderCommandServiceCancelLineQuantityType, _OrderCommandServiceCancelShipmentType, _OrderCommandServiceRequestReturnType, _OrderCommandServiceApproveReturnType, _OrderCommandServiceRejectReturnType, _OrderCommandServiceReceiveReturnType, _OrderCommandServiceAddNoteType]):
+class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType, _OrderCommandServiceAddLineType, _OrderCommandServiceChangeLineQuantityType, _OrderCommandServiceRemoveLineType, _OrderCommandServiceRefreshPricesType, _OrderCommandServiceChangeShippingAddressType, _OrderCommandServicePlaceOrderType, _OrderCommandServiceConfirmOrderType, _OrderCommandServiceHoldOrderType, _OrderCommandServiceReleaseHoldType, _OrderCommandServiceCancelOrderType, _OrderCommandServiceCreateShipmentType, _OrderCommandServiceDispatchShipmentType, _OrderCommandServiceConfirmDeliveryType, _OrderCommandServiceRejectOrderType, _OrderCommandServiceExpireOrderType, _OrderCommandServiceCompleteOrderType, _OrderCommandServiceRecordAuthorisationType, _OrderCommandServiceRecordPaymentFailureType, _OrderCommandServiceVoidAuthorisationType, _OrderCommandServiceRecordAuthorisationLapseType, _OrderCommandServiceCapturePaymentType, _OrderCommandServiceRefundPaymentType, _OrderCommandServiceSettleRefundType, _OrderCommandServiceRecordRefundFailureType, _OrderCommandServiceSetShippingMethodType, _OrderCommandServiceApplyDiscountType, _OrderCommandServiceRemoveDiscountType, _OrderCommandServiceCancelLineQuantityType, _OrderCommandServiceCancelShipmentType, _OrderCommandServiceRequestReturnType, _OrderCommandServiceApproveReturnType, _OrderCommandServiceRejectReturnType, _OrderCommandServiceReceiveReturnType, _OrderCommandServiceAddNoteType]):
     """OrderCommandService changes orders. Every call may be repeated with the same request_id."""
 
     @typing.overload
@@ -653,6 +669,10 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.commands_pb2.VoidAuthorisationRequest,
             protos.orders.v1.commands_pb2.VoidAuthorisationResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RecordAuthorisationLapseRequest,
+            protos.orders.v1.commands_pb2.RecordAuthorisationLapseResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.commands_pb2.CapturePaymentRequest,
@@ -795,6 +815,10 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
             protos.orders.v1.commands_pb2.VoidAuthorisationResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RecordAuthorisationLapseRequest,
+            protos.orders.v1.commands_pb2.RecordAuthorisationLapseResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             protos.orders.v1.commands_pb2.CapturePaymentRequest,
             protos.orders.v1.commands_pb2.CapturePaymentResponse,
         ],
@@ -906,8 +930,8 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
 
     CompleteOrder: _OrderCommandServiceCompleteOrderType
     """CompleteOrder closes a confirmed order: every unit delivered or cancelled, no return open, no refund unanswered, the
-    total captured but for what came back, and no more kept than the total; else ORDER_OPEN_ITEMS. Goods and money may
-    still go back afterwards.
+    total captured but for what came back, and nothing owed to the customer (owed_minor: received returns that are not
+    refunded, and what was captured beyond the total); else ORDER_OPEN_ITEMS. Goods and money may still go back afterwards.
     """
 
     RecordAuthorisation: _OrderCommandServiceRecordAuthorisationType
@@ -920,12 +944,17 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
 
     VoidAuthorisation: _OrderCommandServiceVoidAuthorisationType
     """VoidAuthorisation records that the provider lets the amount go. Taken in every status from placing on; ALREADY_CAPTURED if any
-    of it was captured; no change if it is void already or had failed.
+    of it was captured, and then RecordAuthorisationLapse is for the rest; no change if it is void already, lapsed or had failed.
+    """
+
+    RecordAuthorisationLapse: _OrderCommandServiceRecordAuthorisationLapseType
+    """RecordAuthorisationLapse records that the provider holds the amount no longer, or, if a part was captured, the rest of it: it
+    was withdrawn, or released. Taken in every status from placing on; no change if nothing was held any more.
     """
 
     CapturePayment: _OrderCommandServiceCapturePaymentType
     """CapturePayment records that the provider has drawn an amount. Taken in every status from placing on, since it may have been on
-    its way when the order was cancelled.
+    its way when the order was cancelled; also from an authorisation that has lapsed since.
     """
 
     RefundPayment: _OrderCommandServiceRefundPaymentType
@@ -1053,6 +1082,10 @@ OrderCommandServiceAsyncStub: typing_extensions.TypeAlias = OrderCommandServiceS
     grpc.aio.UnaryUnaryMultiCallable[
         protos.orders.v1.commands_pb2.VoidAuthorisationRequest,
         protos.orders.v1.commands_pb2.VoidAuthorisationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordAuthorisationLapseRequest,
+        protos.orders.v1.commands_pb2.RecordAuthorisationLapseResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         protos.orders.v1.commands_pb2.CapturePaymentRequest,
@@ -1254,8 +1287,8 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.CompleteOrderResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.CompleteOrderResponse]]:
         """CompleteOrder closes a confirmed order: every unit delivered or cancelled, no return open, no refund unanswered, the
-        total captured but for what came back, and no more kept than the total; else ORDER_OPEN_ITEMS. Goods and money may
-        still go back afterwards.
+        total captured but for what came back, and nothing owed to the customer (owed_minor: received returns that are not
+        refunded, and what was captured beyond the total); else ORDER_OPEN_ITEMS. Goods and money may still go back afterwards.
         """
 
     @abc.abstractmethod
@@ -1283,7 +1316,17 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.VoidAuthorisationResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.VoidAuthorisationResponse]]:
         """VoidAuthorisation records that the provider lets the amount go. Taken in every status from placing on; ALREADY_CAPTURED if any
-        of it was captured; no change if it is void already or had failed.
+        of it was captured, and then RecordAuthorisationLapse is for the rest; no change if it is void already, lapsed or had failed.
+        """
+
+    @abc.abstractmethod
+    def RecordAuthorisationLapse(
+        self,
+        request: protos.orders.v1.commands_pb2.RecordAuthorisationLapseRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.RecordAuthorisationLapseResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RecordAuthorisationLapseResponse]]:
+        """RecordAuthorisationLapse records that the provider holds the amount no longer, or, if a part was captured, the rest of it: it
+        was withdrawn, or released. Taken in every status from placing on; no change if nothing was held any more.
         """
 
     @abc.abstractmethod
@@ -1293,7 +1336,7 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.CapturePaymentResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.CapturePaymentResponse]]:
         """CapturePayment records that the provider has drawn an amount. Taken in every status from placing on, since it may have been on
-        its way when the order was cancelled.
+        its way when the order was cancelled; also from an authorisation that has lapsed since.
         """
 
     @abc.abstractmethod

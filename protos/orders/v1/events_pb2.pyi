@@ -784,7 +784,7 @@ Global___PaymentCaptured: typing_extensions.TypeAlias = PaymentCaptured
 
 @typing.final
 class RefundRequested(google.protobuf.message.Message):
-    """RefundRequested asks for money to go back to the customer."""
+    """RefundRequested is what RefundRequestedV2 was before a refund said which return it is for. Only old orders have it."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1349,3 +1349,90 @@ class NoteAdded(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["at", b"at", "note_id", b"note_id", "order_id", b"order_id", "text", b"text"]) -> None: ...
 
 Global___NoteAdded: typing_extensions.TypeAlias = NoteAdded
+
+@typing.final
+class RefundRequestedV2(google.protobuf.message.Message):
+    """RefundRequestedV2 asks for money to go back to the customer."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    REFUND_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    RETURN_ID_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    refund_id: builtins.str
+    """refund_id names the refund, unique in the order."""
+    reason: builtins.str
+    """reason is free text."""
+    return_id: builtins.str
+    """return_id names the received return that it pays; empty if it pays none; unset if that is not known: it was asked for
+    before refunds said so, and then a refund with the id of a return was for that return.
+    """
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what is to go back."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        refund_id: builtins.str = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        reason: builtins.str = ...,
+        return_id: builtins.str | None = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_return_id", b"_return_id", "amount", b"amount", "at", b"at", "return_id", b"return_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_return_id", b"_return_id", "amount", b"amount", "at", b"at", "order_id", b"order_id", "reason", b"reason", "refund_id", b"refund_id", "return_id", b"return_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_return_id", b"_return_id"]) -> typing.Literal["return_id"] | None: ...
+
+Global___RefundRequestedV2: typing_extensions.TypeAlias = RefundRequestedV2
+
+@typing.final
+class AuthorisationLapsed(google.protobuf.message.Message):
+    """AuthorisationLapsed says that the provider no longer holds what was not captured of an authorisation: it has withdrawn it,
+    or it was released because it was not needed. A PaymentCaptured of the same authorisation may still follow: it was on its way.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    AUTHORISATION_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    authorisation_id: builtins.str
+    """authorisation_id names the authorisation, unique in the order."""
+    reason: builtins.str
+    """reason is free text."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what was held until then and had not been captured."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        authorisation_id: builtins.str = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+        reason: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "authorisation_id", b"authorisation_id", "order_id", b"order_id", "reason", b"reason"]) -> None: ...
+
+Global___AuthorisationLapsed: typing_extensions.TypeAlias = AuthorisationLapsed

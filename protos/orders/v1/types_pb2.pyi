@@ -123,6 +123,10 @@ class _PaymentStatusEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._
     """Some of what was captured is back with the customer."""
     PAYMENT_STATUS_REFUNDED: _PaymentStatus.ValueType  # 9
     """All that was captured is back with the customer."""
+    PAYMENT_STATUS_LAPSED: _PaymentStatus.ValueType  # 10
+    """Nothing is authorised any more: the provider has withdrawn it."""
+    PAYMENT_STATUS_NOT_REQUIRED: _PaymentStatus.ValueType  # 11
+    """The placed order costs nothing, and nothing was authorised for it."""
 
 class PaymentStatus(_PaymentStatus, metaclass=_PaymentStatusEnumTypeWrapper):
     """PaymentStatus is derived from the payments."""
@@ -147,6 +151,10 @@ PAYMENT_STATUS_PARTIALLY_REFUNDED: PaymentStatus.ValueType  # 8
 """Some of what was captured is back with the customer."""
 PAYMENT_STATUS_REFUNDED: PaymentStatus.ValueType  # 9
 """All that was captured is back with the customer."""
+PAYMENT_STATUS_LAPSED: PaymentStatus.ValueType  # 10
+"""Nothing is authorised any more: the provider has withdrawn it."""
+PAYMENT_STATUS_NOT_REQUIRED: PaymentStatus.ValueType  # 11
+"""The placed order costs nothing, and nothing was authorised for it."""
 Global___PaymentStatus: typing_extensions.TypeAlias = PaymentStatus
 
 class _AuthorisationStatus:
@@ -163,6 +171,8 @@ class _AuthorisationStatusEnumTypeWrapper(google.protobuf.internal.enum_type_wra
     """Let go."""
     AUTHORISATION_STATUS_FAILED: _AuthorisationStatus.ValueType  # 3
     """Never given."""
+    AUTHORISATION_STATUS_LAPSED: _AuthorisationStatus.ValueType  # 4
+    """Given, and not held any more; what was drawn from it stays drawn."""
 
 class AuthorisationStatus(_AuthorisationStatus, metaclass=_AuthorisationStatusEnumTypeWrapper):
     """AuthorisationStatus is where one authorisation stands."""
@@ -175,6 +185,8 @@ AUTHORISATION_STATUS_VOIDED: AuthorisationStatus.ValueType  # 2
 """Let go."""
 AUTHORISATION_STATUS_FAILED: AuthorisationStatus.ValueType  # 3
 """Never given."""
+AUTHORISATION_STATUS_LAPSED: AuthorisationStatus.ValueType  # 4
+"""Given, and not held any more; what was drawn from it stays drawn."""
 Global___AuthorisationStatus: typing_extensions.TypeAlias = AuthorisationStatus
 
 class _RefundStatus:
@@ -669,15 +681,20 @@ class Authorisation(google.protobuf.message.Message):
     STATUS_FIELD_NUMBER: builtins.int
     AMOUNT_FIELD_NUMBER: builtins.int
     FAILURE_REASON_FIELD_NUMBER: builtins.int
+    LAPSED_FIELD_NUMBER: builtins.int
     authorisation_id: builtins.str
     """authorisation_id is unique in the order, 1 to 64 characters."""
     status: Global___AuthorisationStatus.ValueType
     """status is where it stands."""
     failure_reason: builtins.str
-    """failure_reason is why it failed; empty otherwise."""
+    """failure_reason is why it failed, or why it lapsed; empty otherwise."""
     @property
     def amount(self) -> protos.common.v1.types_pb2.Money:
-        """amount is what is, or was, held ready; 0 if that failed."""
+        """amount is what is, or was, held ready, including what was drawn from it; 0 if that failed."""
+
+    @property
+    def lapsed(self) -> protos.common.v1.types_pb2.Money:
+        """lapsed is the part of amount that was neither drawn nor is held any more; unset unless it lapsed."""
 
     def __init__(
         self,
@@ -686,9 +703,10 @@ class Authorisation(google.protobuf.message.Message):
         status: Global___AuthorisationStatus.ValueType = ...,
         amount: protos.common.v1.types_pb2.Money | None = ...,
         failure_reason: builtins.str = ...,
+        lapsed: protos.common.v1.types_pb2.Money | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["amount", b"amount"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["amount", b"amount", "authorisation_id", b"authorisation_id", "failure_reason", b"failure_reason", "status", b"status"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "lapsed", b"lapsed"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "authorisation_id", b"authorisation_id", "failure_reason", b"failure_reason", "lapsed", b"lapsed", "status", b"status"]) -> None: ...
 
 Global___Authorisation: typing_extensions.TypeAlias = Authorisation
 
@@ -702,7 +720,7 @@ class Capture(google.protobuf.message.Message):
     AUTHORISATION_ID_FIELD_NUMBER: builtins.int
     AMOUNT_FIELD_NUMBER: builtins.int
     capture_id: builtins.str
-    """capture_id is unique in the order, 1 to 64 characters."""
+    """capture_id is unique in the order, 1 to 64 characters, or up to 80 if the process drew it."""
     authorisation_id: builtins.str
     """authorisation_id names the authorisation it was drawn from."""
     @property
@@ -732,14 +750,17 @@ class Refund(google.protobuf.message.Message):
     AMOUNT_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     FAILURE_REASON_FIELD_NUMBER: builtins.int
+    RETURN_ID_FIELD_NUMBER: builtins.int
     refund_id: builtins.str
-    """refund_id is unique in the order, 1 to 64 characters."""
+    """refund_id is unique in the order, 1 to 64 characters, or up to 80 if the process asked for it."""
     status: Global___RefundStatus.ValueType
     """status is where it stands."""
     reason: builtins.str
     """reason is why it was asked for."""
     failure_reason: builtins.str
     """failure_reason is why it was not paid out; empty otherwise."""
+    return_id: builtins.str
+    """return_id names the return that it pays; empty if it pays none, or if that is not known."""
     @property
     def amount(self) -> protos.common.v1.types_pb2.Money:
         """amount is what goes back."""
@@ -752,9 +773,10 @@ class Refund(google.protobuf.message.Message):
         amount: protos.common.v1.types_pb2.Money | None = ...,
         reason: builtins.str = ...,
         failure_reason: builtins.str = ...,
+        return_id: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["amount", b"amount"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["amount", b"amount", "failure_reason", b"failure_reason", "reason", b"reason", "refund_id", b"refund_id", "status", b"status"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "failure_reason", b"failure_reason", "reason", b"reason", "refund_id", b"refund_id", "return_id", b"return_id", "status", b"status"]) -> None: ...
 
 Global___Refund: typing_extensions.TypeAlias = Refund
 
@@ -784,7 +806,9 @@ class Payments(google.protobuf.message.Message):
 
     @property
     def authorised(self) -> protos.common.v1.types_pb2.Money:
-        """authorised is the sum of the authorisations that are not voided."""
+        """authorised is what is held or was drawn: the sum of the authorisations, without those that failed or were voided, and without
+        what has lapsed.
+        """
 
     @property
     def captured(self) -> protos.common.v1.types_pb2.Money:

@@ -2,10 +2,11 @@
 operator's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from server.domain.checkout.events import CheckoutLine
+from server.domain.decider import ADDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +58,17 @@ class NoteReturnRestocked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteFailure:
-    """`pauses` are those before each further attempt; when they are used up, the step waits for an operator."""
+    """`pauses` are those before each further attempt; when they are used up, the step waits for an operator.
+
+    `attempt` is the number of this one, if it is not the step of that subject that is counted.
+    """
 
     order_id: str
     step: str
     subject: str
     reason: str
     pauses: tuple[timedelta, ...]
+    attempt: int | None = field(default=None, metadata=ADDED)
     at: datetime
 
 

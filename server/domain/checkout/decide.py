@@ -79,7 +79,8 @@ def decide(state: Checkout, command: CheckoutCommand) -> Sequence[CheckoutEvent]
 def _fail(state: Running, command: NoteFailure) -> Sequence[CheckoutEvent]:
     before = state.failure
     again = before is not None and (before.step, before.subject) == (command.step, command.subject)
-    attempt = before.attempt + 1 if before is not None and again else 1
+    counted = before.attempt + 1 if before is not None and again else 1
+    attempt = counted if command.attempt is None else command.attempt
     retry_at = command.at + command.pauses[attempt - 1] if attempt <= len(command.pauses) else None
     return [
         CheckoutStepFailed(

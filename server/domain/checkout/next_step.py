@@ -10,12 +10,11 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 
+from server.domain.checkout import authorisations, captures, refunds
 from server.domain.checkout.events import CheckoutLine
 from server.domain.checkout.state import Checkout, NotStarted, Running, StepName
 from server.domain.checkout.steps import (
-    AuthorisePayment,
     Cancel,
-    CapturePayment,
     CommitStock,
     Complete,
     Confirm,
@@ -26,16 +25,13 @@ from server.domain.checkout.steps import (
     RequestRefund,
     ReserveStock,
     RestockReturn,
-    SettleRefund,
     Start,
     Step,
     TrimStock,
-    VoidPayment,
     Wait,
 )
-from server.domain.money import Money, of_units
+from server.domain.order import owed
 from server.domain.order.events import Condition
-from server.domain.order.ledger import Authorisation, AuthorisationStage, Ledger, RefundStage
 from server.domain.order.state import (
     Cancelled,
     Committed,
@@ -49,17 +45,14 @@ from server.domain.order.state import (
     Refused,
     ReturnStage,
     Shipment,
-    ShipmentStage,
     cancelled_quantities,
     delivered_quantities,
     live_shipments,
-    net_of,
     open_returns,
     remaining_units,
 )
 from server.domain.rejection import Reason, Rejected
 
-AUTHORISATION = "checkout"  # the id of the one authorisation that a process asks for
 PAYMENT_DECLINED = "PAYMENT_DECLINED"
 
 
@@ -68,16 +61,23 @@ def next_step(order: Order, checkout: Checkout, now: datetime, store_now: dateti
 
     `now` tells when a failed step is tried again, `store_now` (as `now` if not given) whether the order has expired.
     """
-    step = _wanted(order, checkout, store_now or now)
+    step = wanted(order, checkout, store_now or now)
     failure = checkout.failure if isinstance(checkout, Running) else None
-    if isinstance(step, Wait) or failure is None or (failure.step, failure.subject) != (step.name, step.subject):
+    if isinstance(step, Wait) or failure is None or not holds_up(failure.step, failure.subject, step):
         return step
     if failure.retry_at is None:
         return Wait(what="an operator")
     return step if now >= failure.retry_at else Wait(what="the next attempt")
 
 
-def _wanted(order: Order, checkout: Checkout, now: datetime) -> Step | Wait:
+def holds_up(name: str, subject: str, step: Step) -> bool:
+    """Whether a step has to wait after a failure of the step `name` of `subject`."""
+    follows = step.follows if isinstance(step, RequestRefund) else step.subject
+    return name == step.name and subject in (step.subject, follows)
+
+
+def wanted(order: Order, checkout: Checkout, now: datetime) -> Step | Wait:
+    """The next step, whether or not it has to wait after a failure."""
     match order, checkout:
         case ((NoOrder() | Draft()), _):
             return Wait(what="the order to be placed")
@@ -97,7 +97,7 @@ def _wanted(order: Order, checkout: Checkout, now: datetime) -> Step | Wait:
 def _begin_late(order: Cancelled | Refused | Expired) -> Step | Wait:
     """It was over before it began: there is something to do only if money has moved."""
     ledger = order.payments
-    held = any(x.stage == AuthorisationStage.AUTHORISED and not _is_captured(ledger, x) for x in ledger.authorisations)
+    held = any(ledger.held_of(x) for x in ledger.authorisations)
     kept = ledger.captured > ledger.refunded  # what was asked back is not back yet
     if order.expires_at is None or not (held or kept):
         return Wait(what="nothing")
@@ -109,10 +109,9 @@ def _check_out(order: Placed, checkout: Running, now: datetime) -> Step | Wait:
         return Reject(reason=checkout.given_up)
     if now >= checkout.deadline:
         return Expire(now=now)
-    if not _done(checkout, StepName.RESERVE_STOCK, done=checkout.reserved):
+    if not _was_reserved(checkout):
         return ReserveStock(lines=checkout.lines)
-    payment = order.payments.authorisation(AUTHORISATION)
-    if payment is not None and payment.stage != AuthorisationStage.AUTHORISED:
+    if authorisations.is_declined(order.payments):
         return Reject(reason=PAYMENT_DECLINED)
     for look in (_authorise, _trim):
         if (step := look(order, checkout)) is not None:
@@ -121,58 +120,40 @@ def _check_out(order: Placed, checkout: Running, now: datetime) -> Step | Wait:
 
 
 def _authorise(order: Committed, checkout: Running) -> Step | None:
-    lacking = order.total.amount_minor - order.payments.authorised
-    if _done(checkout, StepName.AUTHORISE_PAYMENT, done=lacking <= 0):
-        return None
-    return AuthorisePayment(amount=Money(amount_minor=lacking, currency=order.currency))
+    step = authorisations.next_authorisation(order, checkout)
+    return None if _done(checkout, StepName.AUTHORISE_PAYMENT, done=step is None) else step
 
 
 def _undo(order: Cancelled | Refused | Expired, checkout: Running) -> Step | Wait:
     if not _done(checkout, StepName.RELEASE_STOCK, done=checkout.released):
         return ReleaseStock(lines=checkout.lines)
-    if (money_back := _give_back(order.payments, order.currency, checkout)) is not None:
+    if (money_back := _give_back(order, checkout)) is not None:
         return money_back
     return Wait(what="nothing") if checkout.outcome else End(outcome=order.status)
 
 
-def _give_back(ledger: Ledger, currency: str, checkout: Running) -> Step | None:
+def _give_back(order: Cancelled | Refused | Expired, checkout: Running) -> Step | None:
     """Whatever is held is let go, and whatever was drawn goes back: the order has ended."""
-    for authorisation in ledger.authorisations:
-        done = authorisation.stage != AuthorisationStage.AUTHORISED or _is_captured(ledger, authorisation)
-        if not _done(checkout, StepName.VOID_PAYMENT, authorisation.authorisation_id, done=done):
-            return VoidPayment(subject=authorisation.authorisation_id, recorded=True)
-    # asked for, but the order knows of no money: the answer may be on its way, and a refusal may not be the last word
-    known = ledger.authorisation(AUTHORISATION)
-    unknown = checkout.reserved and (known is None or known.stage == AuthorisationStage.FAILED)
-    if not _done(checkout, StepName.VOID_PAYMENT, AUTHORISATION, done=checkout.voided or not unknown):
-        return VoidPayment(subject=AUTHORISATION, recorded=False)
-    left = ledger.captured - ledger.refunded - ledger.refunding
-    if not _done(checkout, StepName.REFUND_PAYMENT, "all", done=left <= 0):
-        return RequestRefund(
-            subject="all", amount=Money(amount_minor=left, currency=currency), reason="the order has ended"
-        )
-    return _settle(ledger, currency, checkout)
-
-
-def _settle(ledger: Ledger, currency: str, checkout: Running) -> Step | None:
-    for refund in ledger.refunds:
-        if not _done(checkout, StepName.REFUND_PAYMENT, refund.refund_id, done=refund.stage != RefundStage.REQUESTED):
-            return SettleRefund(
-                subject=refund.refund_id, amount=Money(amount_minor=refund.amount_minor, currency=currency)
-            )
-    return None
+    for held in authorisations.of_ended(order.payments):
+        if (StepName.VOID_PAYMENT, held.subject) not in checkout.skipped:
+            return held
+    unknown = authorisations.may_be_under_way(order) if _was_reserved(checkout) else None
+    if unknown is not None and not _done(checkout, StepName.VOID_PAYMENT, unknown.subject, done=checkout.voided):
+        return unknown
+    owing = refunds.of_ended(order.payments)
+    return refunds.ask_for(owing, order.currency, checkout) or refunds.settle(order, checkout)
 
 
 def _fulfil(order: Confirmed | Completed, checkout: Running) -> Step | Wait:
     if checkout.given_up and isinstance(order, Confirmed) and not live_shipments(order):
         return Cancel(reason=checkout.given_up)
     # an order that was confirmed by hand is served like any other; what is missing cannot refuse it any more
-    if not _done(checkout, StepName.RESERVE_STOCK, done=checkout.reserved):
+    if not _was_reserved(checkout):
         return ReserveStock(lines=checkout.lines)
     for look in (_authorise, _trim, _ship, _take_back, _pay_surplus_back, _let_go):
         if (step := look(order, checkout)) is not None:
             return step
-    if (settling := _settle(order.payments, order.currency, checkout)) is not None:
+    if (settling := refunds.settle(order, checkout)) is not None:
         return settling
     if isinstance(order, Completed):
         return Wait(what="nothing") if checkout.outcome else End(outcome=order.status)
@@ -196,25 +177,21 @@ def _trim(order: Committed, checkout: Running) -> Step | None:
 
 def _ship(order: Confirmed | Completed, checkout: Running) -> Step | None:
     """What has left the house leaves the stock, and is paid for."""
+    capture = captures.next_capture(order, checkout)
     for shipment in order.shipments:
         known = shipment.shipment_id
-        if shipment.stage not in (ShipmentStage.DISPATCHED, ShipmentStage.DELIVERED):
+        if shipment.stage not in captures.LEFT:
             continue
         if not _done(checkout, StepName.COMMIT_STOCK, known, done=known in checkout.committed):
             return CommitStock(subject=known, lines=_gone(order, shipment, checkout))
-        due = _due(order, shipment)
-        paid = order.payments.capture(known) is not None or due <= 0
-        if not _done(checkout, StepName.CAPTURE_PAYMENT, known, done=paid):
-            return CapturePayment(
-                subject=known,
-                authorisation_id=_source(order.payments),
-                amount=Money(amount_minor=due, currency=order.currency),
-            )
+        if capture is not None and capture.subject == known:
+            return capture
     return None
 
 
 def _take_back(order: Confirmed | Completed, checkout: Running) -> Step | None:
     """What has come back can be sold again if it is as new, and is paid back."""
+    owed_for = owed.for_returns(order)
     for back in order.returns:
         if back.stage != ReturnStage.RECEIVED:
             continue
@@ -227,76 +204,24 @@ def _take_back(order: Confirmed | Completed, checkout: Running) -> Step | None:
                     if part.condition == Condition.RESALEABLE
                 ),
             )
-        ledger = order.payments
-        most = ledger.captured - ledger.refunded - ledger.refunding
-        amount = min(most, sum(part.amount.amount_minor for part in back.received))
-        asked = amount <= 0 or ledger.refund(back.return_id) is not None
-        if not _done(checkout, StepName.REFUND_PAYMENT, back.return_id, done=asked):
-            return RequestRefund(
-                subject=back.return_id,
-                amount=Money(amount_minor=amount, currency=order.currency),
-                reason="goods have come back",
-            )
+        if owing := owed_for[back.return_id]:
+            return refunds.ask_for(refunds.of_return(order, back.return_id, owing), order.currency, checkout)
     return None
 
 
 def _pay_surplus_back(order: Confirmed | Completed, checkout: Running) -> Step | None:
-    """More was drawn than the order costs: it was drawn by hand, and then units were cancelled, for instance.
-
-    What goes back for goods that have come back is no part of it. Each surplus has a number of its own.
-    """
-    ledger, returns = order.payments, {back.return_id for back in order.returns}
-    others = [x for x in ledger.refunds if x.stage != RefundStage.FAILED and x.refund_id not in returns]
-    surplus = ledger.captured - order.total.amount_minor - sum(x.amount_minor for x in others)
-    amount = min(surplus, ledger.captured - ledger.refunded - ledger.refunding)
-    subject = f"surplus-{len(ledger.refunds) + 1}"
-    if _done(checkout, StepName.REFUND_PAYMENT, subject, done=amount <= 0):
-        return None
-    return RequestRefund(
-        subject=subject,
-        amount=Money(amount_minor=amount, currency=order.currency),
-        reason="more was paid than the order costs",
-    )
+    """More was drawn than the order costs."""
+    return refunds.ask_for(refunds.of_surplus(order), order.currency, checkout)
 
 
 def _let_go(order: Confirmed | Completed, checkout: Running) -> Step | None:
-    """When nothing is left to be sent, what is held beyond what the order costs, and was not drawn from, is let go."""
-    ledger = order.payments
+    """When nothing is left to be sent, what is held beyond what the order costs is let go."""
     if remaining_units(order) > delivered_quantities(order).total():
         return None
-    for held in ledger.authorisations:
-        needed = ledger.authorised - held.amount_minor < order.total.amount_minor
-        done = held.stage != AuthorisationStage.AUTHORISED or needed or _is_captured(ledger, held)
-        if not _done(checkout, StepName.VOID_PAYMENT, held.authorisation_id, done=done):
-            return VoidPayment(subject=held.authorisation_id, recorded=True)
+    for held in authorisations.not_needed(order):
+        if (StepName.VOID_PAYMENT, held.subject) not in checkout.skipped:
+            return held
     return None
-
-
-def _source(ledger: Ledger) -> str:
-    """What a capture is drawn from; the order refuses it if there is nothing."""
-    live = [x.authorisation_id for x in ledger.authorisations if x.stage == AuthorisationStage.AUTHORISED]
-    return live[0] if live else AUTHORISATION
-
-
-def _due(order: Confirmed | Completed, shipment: Shipment) -> int:
-    """What is to be drawn for a shipment: what all goods cost that have left with it, less what was drawn before.
-
-    The units of a line are counted from its beginning, so that all of them together cost what the line does. What is
-    not for goods is paid with the first shipment.
-    """
-    gone: Counter[str] = Counter()
-    for one in order.shipments:
-        if order.payments.capture(one.shipment_id) is not None or one is shipment:
-            for part in one.lines:
-                gone[part.line_id] += part.quantity
-    goods = sum(of_units(net_of(line), line.quantity, 0, gone[line.line_id]) for line in order.lines)
-    return goods + _beside_goods(order) - order.payments.captured
-
-
-def _beside_goods(order: Confirmed | Completed) -> int:
-    off = cancelled_quantities(order)
-    kept = sum(of_units(net_of(line), line.quantity, 0, line.quantity - off[line.line_id]) for line in order.lines)
-    return order.total.amount_minor - kept
 
 
 def _gone(order: Confirmed | Completed, shipment: Shipment, checkout: Running) -> tuple[CheckoutLine, ...]:
@@ -317,8 +242,8 @@ def _lines(order: Committed) -> tuple[CheckoutLine, ...]:
     return tuple(CheckoutLine(line_id=x.line_id, sku=x.sku, quantity=x.quantity) for x in order.lines)
 
 
-def _is_captured(ledger: Ledger, authorisation: Authorisation) -> bool:
-    return ledger.captured_of(authorisation.authorisation_id) > 0
+def _was_reserved(checkout: Running) -> bool:
+    return _done(checkout, StepName.RESERVE_STOCK, done=checkout.reserved)
 
 
 def _done(checkout: Running, step: StepName, subject: str = "", *, done: bool) -> bool:

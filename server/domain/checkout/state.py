@@ -63,7 +63,8 @@ class NotStarted:
 class Running:
     """`committed` has the shipments whose goods have left the stock, `trimmed` the cancellations whose units are not
     reserved any more, `restocked` the returns that are back in stock; `skipped` what an operator took for done, as
-    (step, subject); `given_up` why an operator wants all undone, "" if none does. `outcome` is "" until it has ended.
+    (step, subject), and `retried` what an operator let be tried once more; `given_up` why an operator wants all undone,
+    "" if none does. `outcome` is "" until it has ended.
     """
 
     order_id: str
@@ -76,6 +77,7 @@ class Running:
     trimmed: tuple[str, ...] = ()
     restocked: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    retried: tuple[tuple[str, str], ...] = ()
     given_up: str = ""
     failure: Failure | None = None
     outcome: str = ""
@@ -110,7 +112,8 @@ def evolve(state: Checkout, event: CheckoutEvent) -> Checkout:  # noqa: C901, PL
             )
             return replace(state, failure=failure)
         case Running(), CheckoutRetried():
-            return replace(state, failure=None)
+            again = ((state.failure.step, state.failure.subject),) if state.failure else ()
+            return replace(state, retried=(*state.retried, *again), failure=None)
         case Running(), CheckoutStepSkipped():
             return replace(state, skipped=(*state.skipped, (event.step, event.subject)), failure=None)
         case Running(), CheckoutGivenUp():

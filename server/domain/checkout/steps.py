@@ -11,6 +11,9 @@ from server.domain.checkout.events import CheckoutLine
 from server.domain.checkout.state import StepName
 from server.domain.money import Money
 
+AUTHORISATION = "checkout"  # the id of the first authorisation that a process asks for
+MAX_REFUND_TRIES = 5  # until an operator decides
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
@@ -35,6 +38,7 @@ class AuthorisePayment:
     subject: ClassVar[str] = ""
 
     amount: Money
+    authorisation_id: str = AUTHORISATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +93,16 @@ class TrimStock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoidPayment:
-    """Also of an authorisation whose answer never came. `recorded` if the order knows of it."""
+    """Also of an authorisation whose answer never came. `recorded` if the order knows of it; `drawn` if a part of it
+    was captured, so that it is the rest that is let go. `also` are further ones that the order does not know of.
+    """
 
     name: ClassVar[StepName] = StepName.VOID_PAYMENT
 
     subject: str
     recorded: bool
+    drawn: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +117,14 @@ class CommitStock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapturePayment:
-    """`subject` is the shipment that is paid for."""
+    """`subject` is the shipment that is paid for. `capture_id` is "" if it is that of the shipment."""
 
     name: ClassVar[StepName] = StepName.CAPTURE_PAYMENT
 
     subject: str
     authorisation_id: str
     amount: Money
+    capture_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,21 +139,40 @@ class RestockReturn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRefund:
+    """`follows` is the failed refund that this one is another try of, "" if it is the first."""
+
     name: ClassVar[StepName] = StepName.REFUND_PAYMENT
 
     subject: str
     amount: Money
     reason: str
+    return_id: str = ""
+    follows: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettleRefund:
-    """`subject` is the refund."""
+    """`subject` is the refund, try number `tries` of `allowed`. `outside`: it was seen to without the provider."""
 
     name: ClassVar[StepName] = StepName.REFUND_PAYMENT
 
     subject: str
     amount: Money
+    tries: int = 1
+    allowed: int = MAX_REFUND_TRIES
+    outside: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveUpRefund:
+    """All tries have failed. `subject` is the last of them, `reason` why it failed, `amount` what is owed."""
+
+    name: ClassVar[StepName] = StepName.REFUND_PAYMENT
+
+    subject: str
+    amount: Money
+    tries: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +215,7 @@ Step = (
     | RestockReturn
     | RequestRefund
     | SettleRefund
+    | GiveUpRefund
     | Complete
     | End
 )

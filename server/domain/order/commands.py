@@ -231,6 +231,14 @@ class VoidAuthorisation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordAuthorisationLapse:
+    order_id: str
+    authorisation_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CapturePayment:
     order_id: str
     capture_id: str
@@ -241,10 +249,13 @@ class CapturePayment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundPayment:
+    """`return_id` is the received return that it pays, "" for none."""
+
     order_id: str
     refund_id: str
     amount: Money
     reason: str
+    return_id: str = field(default="", metadata=FACT)
     at: datetime
 
 
@@ -334,6 +345,7 @@ PaymentCommand = (
     RecordAuthorisation
     | RecordPaymentFailure
     | VoidAuthorisation
+    | RecordAuthorisationLapse
     | CapturePayment
     | RefundPayment
     | SettleRefund

@@ -26,6 +26,7 @@ from server.domain.order.commands import (
     PlaceOrder,
     ReceiveReturn,
     RecordAuthorisation,
+    RecordAuthorisationLapse,
     RecordPaymentFailure,
     RecordRefundFailure,
     RefreshPrices,
@@ -140,6 +141,7 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
                 RecordAuthorisation()
                 | RecordPaymentFailure()
                 | VoidAuthorisation()
+                | RecordAuthorisationLapse()
                 | CapturePayment()
                 | RefundPayment()
                 | SettleRefund()

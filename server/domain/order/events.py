@@ -250,6 +250,17 @@ class PaymentVoided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorisationLapsed:
+    """`amount` is what was held until then and had not been captured."""
+
+    order_id: str
+    authorisation_id: str
+    amount: Money
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentCaptured:
     order_id: str
     capture_id: str
@@ -260,10 +271,13 @@ class PaymentCaptured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundRequested:
+    """`return_id` is "" if it pays no return, and None if that was never said."""
+
     order_id: str
     refund_id: str
     amount: Money
     reason: str
+    return_id: str | None
     at: datetime
 
 
@@ -351,6 +365,7 @@ PaymentEvent = (
     PaymentAuthorised
     | PaymentFailed
     | PaymentVoided
+    | AuthorisationLapsed
     | PaymentCaptured
     | RefundRequested
     | PaymentRefunded

@@ -6,6 +6,7 @@ from typing import TypeVar, assert_never
 from server.domain.money import Money
 from server.domain.order import ledger
 from server.domain.order.events import (
+    AuthorisationLapsed,
     DiscountApplied,
     DiscountRemoved,
     HoldReleased,
@@ -177,6 +178,7 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
             PaymentAuthorised()
             | PaymentFailed()
             | PaymentVoided()
+            | AuthorisationLapsed()
             | PaymentCaptured()
             | RefundRequested()
             | PaymentRefunded()
@@ -214,6 +216,7 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
             | PaymentAuthorised()
             | PaymentFailed()
             | PaymentVoided()
+            | AuthorisationLapsed()
             | PaymentCaptured()
             | RefundRequested()
             | PaymentRefunded()

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from server.domain.order.events import (
+    AuthorisationLapsed,
     PaymentAuthorised,
     PaymentCaptured,
     PaymentEvent,
@@ -24,6 +25,7 @@ class AuthorisationStage(StrEnum):
     AUTHORISED = "AUTHORISED"
     VOIDED = "VOIDED"
     FAILED = "FAILED"
+    LAPSED = "LAPSED"
 
 
 class RefundStage(StrEnum):
@@ -34,7 +36,7 @@ class RefundStage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorisation:
-    """`amount_minor` is 0 if the provider declined."""
+    """`amount_minor` is 0 if the provider declined. When it has lapsed, only what was captured of it counts."""
 
     authorisation_id: str
     amount_minor: int
@@ -50,9 +52,18 @@ class Capture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
+    """`return_id` is the return that it pays, "" for none, None if that was never said; `failure` is why it failed."""
+
     refund_id: str
     amount_minor: int
     stage: RefundStage
+    return_id: str | None = ""
+    failure: str = ""
+
+    @property
+    def pays(self) -> str:
+        """The return that it is for, if there is one of that id. Before refunds said so, their own id said it."""
+        return self.refund_id if self.return_id is None else self.return_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +77,8 @@ class Ledger:
 
     @property
     def authorised(self) -> int:
-        """What the provider holds ready or has paid out: voided and declined ones do not count."""
-        return sum(x.amount_minor for x in self.authorisations if x.stage == AuthorisationStage.AUTHORISED)
+        """What the provider holds ready or has paid out: what was voided, declined or has lapsed does not count."""
+        return sum(self.held_of(x) + self.captured_of(x.authorisation_id) for x in self.authorisations)
 
     @property
     def captured(self) -> int:
@@ -85,6 +96,12 @@ class Ledger:
 
     def captured_of(self, authorisation_id: str) -> int:
         return sum(x.amount_minor for x in self.captures if x.authorisation_id == authorisation_id)
+
+    def held_of(self, authorisation: Authorisation) -> int:
+        """What can still be drawn from it."""
+        if authorisation.stage != AuthorisationStage.AUTHORISED:
+            return 0
+        return authorisation.amount_minor - self.captured_of(authorisation.authorisation_id)
 
     def authorisation(self, authorisation_id: str) -> Authorisation | None:
         return next((x for x in self.authorisations if x.authorisation_id == authorisation_id), None)
@@ -124,6 +141,8 @@ def evolve(ledger: Ledger, event: PaymentEvent) -> Ledger:
                     stage=AuthorisationStage.VOIDED,
                 ),
             )
+        case AuthorisationLapsed():
+            return _lapsed(ledger, event.authorisation_id)
         case PaymentCaptured():
             capture = Capture(
                 capture_id=event.capture_id,
@@ -147,7 +166,20 @@ def _with_authorisation(ledger: Ledger, news: Authorisation) -> Ledger:
     return replace(ledger, authorisations=tuple((others | {news.authorisation_id: news}).values()))
 
 
+def _lapsed(ledger: Ledger, authorisation_id: str) -> Ledger:
+    known = ledger.authorisation(authorisation_id)
+    return ledger if known is None else _with_authorisation(ledger, replace(known, stage=AuthorisationStage.LAPSED))
+
+
 def _with_refund(ledger: Ledger, event: RefundRequested | PaymentRefunded | RefundFailed, stage: RefundStage) -> Ledger:
     others = {x.refund_id: x for x in ledger.refunds}
-    news = Refund(refund_id=event.refund_id, amount_minor=event.amount.amount_minor, stage=stage)
+    known = others.get(event.refund_id)
+    return_id = event.return_id if isinstance(event, RefundRequested) else known.return_id if known else None
+    news = Refund(
+        refund_id=event.refund_id,
+        amount_minor=event.amount.amount_minor,
+        stage=stage,
+        return_id=return_id,
+        failure=event.reason if isinstance(event, RefundFailed) else "",
+    )
     return replace(ledger, refunds=tuple((others | {news.refund_id: news}).values()))

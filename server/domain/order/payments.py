@@ -13,6 +13,7 @@ from server.domain.order.commands import (
     CapturePayment,
     PaymentCommand,
     RecordAuthorisation,
+    RecordAuthorisationLapse,
     RecordPaymentFailure,
     RecordRefundFailure,
     RefundPayment,
@@ -20,6 +21,7 @@ from server.domain.order.commands import (
     VoidAuthorisation,
 )
 from server.domain.order.events import (
+    AuthorisationLapsed,
     OrderEvent,
     PaymentAuthorised,
     PaymentCaptured,
@@ -31,7 +33,7 @@ from server.domain.order.events import (
 )
 from server.domain.order.ledger import Authorisation, AuthorisationStage, Refund, RefundStage
 from server.domain.order.limits import require_room
-from server.domain.order.state import Cancelled, Completed, Confirmed, Expired, Placed, Refused
+from server.domain.order.state import Cancelled, Completed, Confirmed, Expired, Placed, Refused, ReturnStage
 from server.domain.rejection import Reason, Rejected
 
 Paying = Placed | Confirmed | Completed | Cancelled | Refused | Expired
@@ -46,6 +48,8 @@ def decide(order: Paying, command: PaymentCommand) -> Sequence[OrderEvent]:
             return _fail(order, command)
         case VoidAuthorisation():
             return _void(order, command)
+        case RecordAuthorisationLapse():
+            return _lapse(order, command)
         case CapturePayment():
             return _capture(order, command)
         case RefundPayment():
@@ -134,6 +138,22 @@ def _void(order: Paying, command: VoidAuthorisation) -> Sequence[OrderEvent]:
     ]
 
 
+def _lapse(order: Paying, command: RecordAuthorisationLapse) -> Sequence[OrderEvent]:
+    known = _authorisation(order, command)
+    held = order.payments.held_of(known)
+    if not held:
+        return []
+    return [
+        AuthorisationLapsed(
+            order_id=order.order_id,
+            authorisation_id=known.authorisation_id,
+            amount=Money(amount_minor=held, currency=order.currency),
+            reason=command.reason,
+            at=command.at,
+        )
+    ]
+
+
 def _capture(order: Paying, command: CapturePayment) -> Sequence[OrderEvent]:
     amount = _valid(order, command.amount)
     before = order.payments.capture(command.capture_id)
@@ -143,7 +163,8 @@ def _capture(order: Paying, command: CapturePayment) -> Sequence[OrderEvent]:
         raise Rejected(Reason.CAPTURE_EXISTS, order_id=order.order_id, capture_id=command.capture_id)
     require_room(order.order_id, "captures", len(order.payments.captures))
     authorisation = _authorisation(order, command)
-    live = authorisation.stage == AuthorisationStage.AUTHORISED
+    # a capture may have been on its way when the rest lapsed: the provider has drawn it, so it must be written down
+    live = authorisation.stage in (AuthorisationStage.AUTHORISED, AuthorisationStage.LAPSED)
     authorised = authorisation.amount_minor if live else 0
     captured = order.payments.captured_of(authorisation.authorisation_id)
     if captured + amount > authorised:
@@ -170,17 +191,20 @@ def _request_refund(order: Paying, command: RefundPayment) -> Sequence[OrderEven
     amount = _valid(order, command.amount)
     before = order.payments.refund(command.refund_id)
     if before is not None:
-        if before.amount_minor == amount:
+        if before.amount_minor == amount and before.return_id in (command.return_id, None):
             return []
         raise Rejected(Reason.REFUND_EXISTS, order_id=order.order_id, refund_id=command.refund_id)
     require_room(order.order_id, "refunds", len(order.payments.refunds))
     _require_covered(order, amount)
+    if command.return_id:
+        _require_received(order, command.return_id)
     return [
         RefundRequested(
             order_id=order.order_id,
             refund_id=command.refund_id,
             amount=command.amount,
             reason=command.reason,
+            return_id=command.return_id,
             at=command.at,
         )
     ]
@@ -234,7 +258,9 @@ def _valid(order: Paying, amount: Money) -> int:
     return amount.amount_minor
 
 
-def _authorisation(order: Paying, command: VoidAuthorisation | CapturePayment) -> Authorisation:
+def _authorisation(
+    order: Paying, command: VoidAuthorisation | RecordAuthorisationLapse | CapturePayment
+) -> Authorisation:
     known = order.payments.authorisation(command.authorisation_id)
     if known is None:
         raise Rejected(
@@ -248,6 +274,15 @@ def _refund(order: Paying, command: SettleRefund | RecordRefundFailure) -> Refun
     if known is None:
         raise Rejected(Reason.REFUND_NOT_FOUND, order_id=order.order_id, refund_id=command.refund_id)
     return known
+
+
+def _require_received(order: Paying, return_id: str) -> None:
+    returns = order.returns if isinstance(order, Confirmed | Completed) else ()
+    known = next((x for x in returns if x.return_id == return_id), None)
+    if known is None:
+        raise Rejected(Reason.RETURN_NOT_FOUND, order_id=order.order_id, return_id=return_id)
+    if known.stage != ReturnStage.RECEIVED:
+        raise Rejected(Reason.RETURN_STATE, order_id=order.order_id, return_id=return_id, stage=known.stage)
 
 
 def _require_covered(order: Paying, amount: int) -> None:

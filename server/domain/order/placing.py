@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from server.domain.money import LARGEST_AMOUNT, Money
+from server.domain.order import owed
 from server.domain.order.commands import CompleteOrder, ConfirmOrder, ExpireOrder, Listing, PlaceOrder, RejectOrder
 from server.domain.order.customers import require_not_blocked
 from server.domain.order.discounts import require_fitting_discounts
@@ -120,7 +121,7 @@ def expire(order: Placed, command: ExpireOrder) -> Sequence[OrderEvent]:
 def complete(order: Confirmed, command: CompleteOrder) -> Sequence[OrderEvent]:
     """All is with the customer or cancelled, no return or refund is open, and the money is right.
 
-    Right is: captured is what the order costs, but for what came back; and no more is kept than it costs.
+    Right is: captured is what the order costs, but for what came back; and nothing is owed to the customer.
     """
     money, total = order.payments, order.total.amount_minor
     left = {
@@ -129,6 +130,7 @@ def complete(order: Confirmed, command: CompleteOrder) -> Sequence[OrderEvent]:
         "unpaid_minor": max(0, total - returned_minor(order) - money.captured),
         "overpaid_minor": max(0, money.captured - money.refunded - total),
         "refunding_minor": money.refunding,
+        "owed_minor": owed.in_all(order),
     }
     if any(left.values()):
         raise Rejected(Reason.ORDER_OPEN_ITEMS, order_id=order.order_id, **left)

@@ -2,15 +2,17 @@
 
 The rules are those of the setting, as in `simulator?decline=13&down=20&seed=7`:
 
-decline=CC      authorisations of amounts whose last two digits are CC are declined
-refuse=CC       captures of amounts whose last two digits are CC are refused
-mute=CC         authorisations of amounts whose last two digits are CC are never answered, and not done
-lost=PERCENT    of the first calls under a key: done, but the answer is lost
-down=PERCENT    of the first calls under a key: not done, and no answer
-late=PERCENT    of the authorisations: no answer to the first call; it is done, and told, only after that
-twice=PERCENT   of the authorisations: the answer is told once more
-slow=MS         every answer takes so many milliseconds
-seed=N          another choice of which calls misfortune meets
+decline=CC            authorisations of amounts whose last two digits are CC are declined
+refuse=CC             captures of amounts whose last two digits are CC are refused
+mute=CC               authorisations of amounts whose last two digits are CC are never answered, and not done
+lost=PERCENT          of the first calls under a key: done, but the answer is lost
+down=PERCENT          of the first calls under a key: not done, and no answer
+late=PERCENT          of the authorisations: no answer to the first call; it is done, and told, only after that
+refund_fails=PERCENT  of the refunds: they are declined, for ever under that key; another key may succeed
+lapse=PERCENT         of the authorisations: soon after it was given it is withdrawn, and that is told once
+twice=PERCENT         of the authorisations: the answer is told once more
+slow=MS               every answer takes so many milliseconds
+seed=N                another choice of which calls misfortune meets
 
 Which calls are met is drawn from their keys, so a schedule can be repeated. What it has done it remembers in memory
 only: after a restart it answers known keys as before, since answers follow from keys and amounts too.
@@ -25,9 +27,11 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from server.domain.money import Money
-from server.processes.payments.port import Approved, Declined, ProviderUnavailable, Told
+from server.processes.payments.port import Approved, Declined, Lapsed, ProviderUnavailable, Told
 
 NAME = "simulator"
+LAPSES_AFTER = 0.05  # seconds
+WITHDRAWN = "the simulator withdraws it"
 
 
 class WrongSettingError(ValueError):
@@ -42,6 +46,8 @@ class Rules:
     lost: int = 0
     down: int = 0
     late: int = 0
+    refund_fails: int = 0
+    lapse: int = 0
     twice: int = 0
     slow: int = 0
     seed: int = 0
@@ -52,6 +58,12 @@ class Held:
     amount: Money
     captured: int = 0
     voided: bool = False
+    lapsed: bool = False
+
+    @property
+    def left(self) -> int:
+        """What can still be drawn."""
+        return 0 if self.voided or self.lapsed else max(0, self.amount.amount_minor - self.captured)
 
 
 @dataclass(slots=True)
@@ -60,12 +72,13 @@ class Books:
 
     authorised: dict[str, Held] = field(default_factory=dict)
     captured: dict[str, Money] = field(default_factory=dict)
+    drawn_from: dict[str, str] = field(default_factory=dict)  # capture → authorisation
     refunded: dict[str, Money] = field(default_factory=dict)
 
     @property
     def held(self) -> int:
         """What is neither drawn nor let go."""
-        return sum(x.amount.amount_minor for x in self.authorised.values() if not x.voided and not x.captured)
+        return sum(x.left for x in self.authorised.values())
 
 
 class Simulator:
@@ -81,7 +94,7 @@ class Simulator:
     def listen(self, told: Told) -> None:
         self._told = told
 
-    async def authorise(self, key: str, amount: Money) -> Approved | Declined:
+    async def authorise(self, key: str, amount: Money) -> Approved | Declined | Lapsed:
         first = await self._meet("authorise", key)
         known = self.books.authorised.get(key)
         if amount.amount_minor % 100 == self._rules.mute:
@@ -93,7 +106,11 @@ class Simulator:
             self._no_answer("authorise", key)
         if known is None:
             known = self.books.authorised[key] = Held(amount)
+            if self._drawn("lapse", key) < self._rules.lapse:
+                self._tell(self._lapse_soon(key))
         self._answer("authorise", key, first=first)
+        if known.lapsed:
+            return Lapsed(known.amount, WITHDRAWN)
         answer = Declined("it was voided before") if known.voided else Approved(known.amount)
         if first and self._told is not None and self._drawn("twice", key) < self._rules.twice:
             self._tell(self._told(key, answer))
@@ -105,22 +122,28 @@ class Simulator:
         self.books.authorised.setdefault(key, nothing).voided = True
         self._answer("void", key, first=first)
 
-    async def capture(self, key: str, authorisation: str, amount: Money) -> Approved | Declined:
+    async def capture(self, key: str, authorisation: str, amount: Money) -> Approved | Declined | Lapsed:
         first = await self._meet("capture", key)
         if amount.amount_minor % 100 == self._rules.refuse:
             return Declined("the simulator refuses this amount")
         # one that is not known was given before a restart; there is nothing to check it against
         held = self.books.authorised.setdefault(authorisation, Held(amount))
-        if held.voided:
-            return Declined("the authorisation was voided")
         if key not in self.books.captured:
+            if held.lapsed:
+                return Lapsed(held.amount, WITHDRAWN)
+            if held.voided:
+                return Declined("the authorisation was voided")
             self.books.captured[key] = amount
+            self.books.drawn_from[key] = authorisation
             held.captured += amount.amount_minor
         self._answer("capture", key, first=first)
-        return Approved(self.books.captured[key])
+        drawn_from = self.books.drawn_from[key]
+        return Approved(self.books.captured[key], "" if drawn_from == authorisation else drawn_from)
 
     async def refund(self, key: str, amount: Money) -> Approved | Declined:
         first = await self._meet("refund", key)
+        if self._drawn("refund_fails", key) < self._rules.refund_fails:
+            return Declined("the simulator refuses this refund")
         given = self.books.refunded.setdefault(key, amount)
         self._answer("refund", key, first=first)
         return Approved(given)
@@ -130,6 +153,20 @@ class Simulator:
         held = self.books.authorised.setdefault(key, Held(amount))
         if self._told is not None and not held.voided:
             await self._told(key, Approved(held.amount))
+
+    async def _lapse_soon(self, key: str) -> None:
+        await asyncio.sleep(LAPSES_AFTER)
+        lapsed = self.lapse(key)
+        if self._told is not None and lapsed is not None:
+            await self._told(key, lapsed)
+
+    def lapse(self, key: str) -> Lapsed | None:
+        """Withdraw what is held under a key; None if that is nothing."""
+        held = self.books.authorised.get(key)
+        if held is None or not held.left:
+            return None
+        held.lapsed = True
+        return Lapsed(held.amount, WITHDRAWN)
 
     def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(telling)

@@ -17,6 +17,7 @@ from server.domain.order.events import (
     OrderRejected,
     ReturnReceived,
 )
+from server.domain.order.ledger import AuthorisationStage
 from server.domain.order.state import (
     Completed,
     Confirmed,
@@ -149,6 +150,11 @@ def _money_is_legal(order: Order) -> None:
         assert draft_total(order).amount_minor >= 0
     if not isinstance(order, NoOrder | Draft):
         money = order.payments
-        assert 0 <= money.refunded + money.refunding <= money.captured <= money.authorised <= money.most_minor
+        assert 0 <= money.refunded + money.refunding <= money.captured <= money.authorised
+        live = [x for x in money.authorisations if x.stage == AuthorisationStage.AUTHORISED]
+        assert sum(x.amount_minor for x in live) <= money.most_minor
+        # beyond what it was worth is only what was drawn from an authorisation after the provider had called it lapsed
+        if not any(x.stage == AuthorisationStage.LAPSED for x in money.authorisations):
+            assert money.authorised <= money.most_minor
         for x in money.authorisations:
             assert money.captured_of(x.authorisation_id) <= x.amount_minor

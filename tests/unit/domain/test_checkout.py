@@ -47,6 +47,7 @@ from server.domain.checkout.steps import (
     Confirm,
     End,
     Expire,
+    GiveUpRefund,
     Reject,
     ReleaseStock,
     RequestRefund,
@@ -191,10 +192,14 @@ class TestUndoing:
     def test_what_was_drawn_before_the_end_goes_back(self) -> None:
         drawn = (*CONFIRMED, orders.captured("c", 400, "checkout"), orders.cancelled())
         asked = RequestRefund(subject="all", amount=euros(400), reason="the order has ended")
-        after(drawn, *BEGUN, RELEASED).comes(asked)
-        requested = (*drawn, orders.refund_requested("all", 400))
-        after(requested, *BEGUN, RELEASED).comes(SettleRefund(subject="all", amount=euros(400)))
-        after((*requested, orders.refunded("all", 400)), *BEGUN, RELEASED).comes(End(outcome="CANCELLED"))
+        after(drawn, *BEGUN, RELEASED).comes(VoidPayment(subject="checkout", recorded=True, drawn=True))
+        released = (*drawn, orders.lapsed("checkout", TOTAL - 400))
+        after(released, *BEGUN, RELEASED).comes(VoidPayment(subject="checkout~2", recorded=False))
+        after(released, *BEGUN, RELEASED, VOIDED).comes(asked)
+        requested = (*released, orders.refund_requested("all", 400))
+        after(requested, *BEGUN, RELEASED, VOIDED).comes(SettleRefund(subject="all", amount=euros(400)))
+        settled = (*requested, orders.refunded("all", 400))
+        after(settled, *BEGUN, RELEASED, VOIDED).comes(End(outcome="CANCELLED"))
 
 
 class TestFulfilment:
@@ -300,7 +305,7 @@ class TestFulfilment:
             orders.return_requested("r1", ("tea", 1)),
             orders.return_approved("r1"),
             orders.returned("r1", orders.received_line("tea", 1, amount=350)),
-            orders.refund_requested("r1", 350),
+            orders.refund_requested("r1", 350, return_id="r1"),
             orders.refunded("r1", 350),
         )
         trimmed = CheckoutStockTrimmed(order_id=ORDER_ID, cancellation_id="x1", at=NOON)
@@ -360,11 +365,58 @@ class TestFulfilment:
         back = RestockReturn(subject="r1", lines=(CheckoutLine(line_id="tea", sku="tea", quantity=1),))
         after(history, *process).comes(back)
         restocked = (*process, CheckoutReturnRestocked(order_id=ORDER_ID, return_id="r1", at=NOON))
-        refund = RequestRefund(subject="r1", amount=euros(350), reason="goods have come back")
+        refund = RequestRefund(subject="r1", amount=euros(350), reason="goods have come back", return_id="r1")
         after(history, *restocked).comes(refund)
-        asked = (*history, orders.refund_requested("r1", 350))
+        asked = (*history, orders.refund_requested("r1", 350, return_id="r1"))
         after(asked, *restocked).comes(SettleRefund(subject="r1", amount=euros(350)))
         after((*asked, orders.refunded("r1", 350)), *restocked).waits()
+
+
+class TestRefunds:
+    DRAWN = (
+        *CONFIRMED,
+        orders.captured("c", 400, "checkout"),
+        orders.lapsed("checkout", TOTAL - 400),
+        orders.cancelled(),
+    )
+    FAILED = (*DRAWN, orders.refund_requested("all", 400), orders.refund_failed("all", 400))
+    PROCESS = (*BEGUN, RELEASED, VOIDED)
+    AGAIN = RequestRefund(subject="all~2", amount=euros(400), reason="the order has ended", follows="all")
+
+    def test_a_refund_that_failed_is_asked_for_again_under_a_new_number(self) -> None:
+        after(self.FAILED, *self.PROCESS).comes(self.AGAIN)
+
+    def test_the_next_try_waits_for_its_time_after_the_failure_of_the_one_before(self) -> None:
+        process = after(self.FAILED, *self.PROCESS, failed("REFUND_PAYMENT", "all"))
+        assert process.waits() == "the next attempt"
+        process.comes(self.AGAIN, at=NOON + timedelta(seconds=1))
+
+    def test_the_failure_of_another_refund_does_not_hold_it_up(self) -> None:
+        after(self.FAILED, *self.PROCESS, failed("REFUND_PAYMENT", "sorry", retry_at=None)).comes(self.AGAIN)
+
+    def test_each_try_knows_how_many_have_failed(self) -> None:
+        asked = (*self.FAILED, orders.refund_requested("all~2", 400))
+        after(asked, *self.PROCESS).comes(SettleRefund(subject="all~2", amount=euros(400), tries=2))
+
+    def test_after_five_tries_it_is_given_up_and_an_operator_may_let_it_be_tried_once_more(self) -> None:
+        tries = [("all", 400), *((f"all~{n}", 400) for n in range(2, 6))]
+        all_failed = (*self.DRAWN, *(e for x in tries for e in (orders.refund_requested(*x), orders.refund_failed(*x))))
+        given_up = GiveUpRefund(subject="all~5", amount=euros(400), tries=5, reason="card closed")
+        after(all_failed, *self.PROCESS).comes(given_up)
+        noted = (*self.PROCESS, failed("REFUND_PAYMENT", "all~5", attempt=5, retry_at=None))
+        assert after(all_failed, *noted).waits() == "an operator"
+        once_more = replace(self.AGAIN, subject="all~6", follows="all~5")
+        after(all_failed, *noted, CheckoutRetried(order_id=ORDER_ID, at=NOON)).comes(once_more)
+
+    def test_a_skipped_one_is_recorded_as_settled_without_the_provider(self) -> None:
+        settled = SettleRefund(subject="all", amount=euros(400), outside=True)
+        after(self.FAILED, *self.PROCESS, skipped("REFUND_PAYMENT", "all")).comes(settled)
+        after(self.FAILED[:-1], *self.PROCESS, skipped("REFUND_PAYMENT", "all")).comes(settled)
+
+    def test_the_first_number_that_nobody_has_taken_is_used(self) -> None:
+        first = (orders.refund_requested("all", 100), orders.refunded("all", 100))
+        third = (orders.refund_requested("all~3", 100), orders.refunded("all~3", 100))
+        after((*self.DRAWN, *first, *third), *self.PROCESS).comes(replace(self.AGAIN, amount=euros(200), follows=""))
 
 
 class TestFailures:
@@ -441,6 +493,13 @@ class TestDeciding:
         given(STARTED).when(FAILURE).then(first)
         given(STARTED, first).when(FAILURE).then(second)
         given(STARTED, first, second).when(FAILURE).then(third)
+
+    def test_an_attempt_that_is_counted_elsewhere_has_that_number(self) -> None:
+        second = failed("AUTHORISE_PAYMENT", attempt=2, retry_at=NOON + timedelta(seconds=2))
+        given(STARTED).when(replace(FAILURE, attempt=2)).then(second)
+        given(STARTED, second).when(replace(FAILURE, attempt=3)).then(
+            failed("AUTHORISE_PAYMENT", attempt=3, retry_at=None)
+        )
 
     def test_another_step_begins_to_count_anew(self) -> None:
         given(STARTED, failed("RESERVE_STOCK", attempt=2)).when(FAILURE).then(failed("AUTHORISE_PAYMENT"))

@@ -31,6 +31,8 @@ from tests.support.orders import (
     expired,
     fail_payment,
     fail_refund,
+    lapse,
+    lapsed,
     line_added,
     payment_failed,
     place,
@@ -154,6 +156,48 @@ class TestVoiding:
     def test_what_nobody_authorised_is_not_found(self) -> None:
         given(*PLACED).when(void()).rejected(Reason.AUTHORISATION_NOT_FOUND, authorisation_id="a1")
         given(*PLACED).when(capture()).rejected(Reason.AUTHORISATION_NOT_FOUND, authorisation_id="a1")
+
+
+class TestLapsing:
+    @pytest.mark.parametrize("history", [PLACED, CONFIRMED, *ENDS.values()], ids=lambda x: type(x[-1]).__name__)
+    def test_an_authorisation_may_lapse_in_every_stage_that_has_money(self, history: tuple[Any, ...]) -> None:
+        given(*history, authorised("a9")).when(lapse("a9")).then(lapsed("a9"))
+
+    def test_a_draft_has_none(self) -> None:
+        given(*DRAFT).when(lapse()).rejected(Reason.ORDER_STATE, status="DRAFT")
+
+    def test_of_one_that_was_captured_in_part_the_rest_lapses(self) -> None:
+        given(*CONFIRMED, authorised(), captured(amount=300)).when(lapse()).then(lapsed(amount=400))
+
+    @pytest.mark.parametrize("history", [(authorised(), lapsed()), (authorised(), voided()), (payment_failed(),)])
+    def test_what_holds_no_money_does_not_lapse_again(self, history: tuple[Any, ...]) -> None:
+        given(*CONFIRMED, *history).when(lapse()).nothing()
+        given(*PAID).when(lapse()).nothing()
+
+    def test_what_was_never_authorised_is_not_found(self) -> None:
+        given(*PLACED).when(lapse()).rejected(Reason.AUTHORISATION_NOT_FOUND, authorisation_id="a1")
+
+    def test_what_has_lapsed_makes_room_for_another_up_to_the_total(self) -> None:
+        history = (*CONFIRMED, authorised(), captured(amount=300), lapsed(amount=400))
+        given(*history).when(authorise("a2", 400)).then(authorised("a2", 400))
+        given(*history).when(authorise("a2", 401)).rejected(
+            Reason.AUTHORISATION_EXCEEDS_TOTAL, authorised_minor=300, total_minor=700
+        )
+
+    def test_it_is_not_voided_any_more_and_the_same_answer_changes_nothing(self) -> None:
+        given(*CONFIRMED, authorised(), lapsed()).when(void()).nothing()
+        given(*CONFIRMED, authorised(), lapsed()).when(authorise()).nothing()
+        given(*CONFIRMED, authorised(), lapsed()).when(authorise(amount=1)).rejected(
+            Reason.AUTHORISATION_EXISTS, stage="LAPSED"
+        )
+
+    def test_a_capture_that_was_on_its_way_is_written_down(self) -> None:
+        history = (*CONFIRMED, authorised(), lapsed())
+        given(*history).when(capture("c1", 300)).then(captured("c1", 300))
+        given(*history, captured("c1", 300)).when(capture("c2", 401)).rejected(
+            Reason.CAPTURE_EXCEEDS_AUTHORISED, captured_minor=300, authorised_minor=700
+        )
+        given(*history, authorised("a2")).when(capture("c1", 300)).then(captured("c1", 300))
 
 
 class TestCapturing:

@@ -27,6 +27,8 @@ from tests.support.orders import (
     quantity_cancelled,
     receive_return,
     received_line,
+    refund_requested,
+    refunded,
     reject_return,
     request_return,
     return_approved,
@@ -182,11 +184,14 @@ class TestCompleting:
     def test_an_open_return_keeps_an_order_open(self, more: tuple[Any, ...]) -> None:
         given(*self.PAID, *more).when(complete()).rejected(Reason.ORDER_OPEN_ITEMS, open_returns=1)
 
-    @pytest.mark.parametrize(
-        "more", [(return_requested(), return_rejected()), (return_requested(), return_approved(), returned())]
-    )
-    def test_a_closed_one_does_not(self, more: tuple[Any, ...]) -> None:
-        given(*self.PAID, *more).when(complete()).then(completed())
+    def test_a_rejected_one_does_not(self) -> None:
+        given(*self.PAID, return_requested(), return_rejected()).when(complete()).then(completed())
+
+    def test_nor_does_one_that_is_refunded(self) -> None:
+        back = (*self.PAID, return_requested(), return_approved(), returned())
+        given(*back).when(complete()).rejected(Reason.ORDER_OPEN_ITEMS, owed_minor=700)
+        asked = refund_requested("r1", 700, return_id="r1")
+        given(*back, asked, refunded("r1", 700)).when(complete()).then(completed())
 
     def test_what_came_back_before_it_was_paid_need_not_be_paid(self) -> None:
         part = returned("r1", received_line(quantity=1, amount=350))

@@ -40,9 +40,11 @@ RELEASED = {
     "RecordAuthorisation": "d79c0d12e7cf8702eb1cf7ff596c385461732923119b0e34bad34adfbe084c87",
     "RecordPaymentFailure": "d7e9d61d8a9d881d80c511bb64208220f298ffabf9406077d7177e25bcacd5f4",
     "VoidAuthorisation": "742a1c08776d7a2f07f03438ed0a19820d83ee640b65c17ca3a3af5c5bdccb34",
+    "RecordAuthorisationLapse": "515f77d4c30e6b734b01e032e87bb643f10c36038c8c822d3c969ce820648b11",
     "CapturePayment": "fe7da95c3dc1f5c60ed795609ccf41d9bbd39d99f53d24888e15daedf29ed113",
     "RefundPayment": "7b480784ceb18d343f98a322e596b8d5332be56129e30f0f1e39d9a2f65cd9e9",
     "SettleRefund": "57faed962914dc4ae91c1f85caf2eb505c49261ab85372e376074d386bd91f91",
+    "RecordRefundFailure": "24e9fa822a1f6f2885e58131d1acfe852d7340f53acead6f65c84df96918c6f9",
     "ConfirmOrder": "c701b9f3ac591fe75aae9d0bceca5a055b9032ce66524b3856aceb36ec9fbba6",
     "RejectOrder": "f631c3310f51d6d9c09f2fe2755da6518295f555a0b2bfab757d3c4de4a2ac03",
     "ExpireOrder": "db0f8f695623b1910cd0e33213ef564763d293b806f9772612be2d39279a9d79",
@@ -73,12 +75,16 @@ COMMANDS: dict[str, Any] = {
     "RecordAuthorisation": order.RecordAuthorisation(order_id="o1", authorisation_id="a1", amount=PRICE, at=NOON),
     "RecordPaymentFailure": order.RecordPaymentFailure(order_id="o1", authorisation_id="a1", reason="no", at=NOON),
     "VoidAuthorisation": order.VoidAuthorisation(order_id="o1", authorisation_id="a1", at=NOON),
+    "RecordAuthorisationLapse": order.RecordAuthorisationLapse(
+        order_id="o1", authorisation_id="a1", reason="no", at=NOON
+    ),
     "CapturePayment": order.CapturePayment(
         order_id="o1", capture_id="s1", authorisation_id="a1", amount=PRICE, at=NOON
     ),
     "RefundPayment": order.RefundPayment(order_id="o1", refund_id="r1", amount=PRICE, reason="no", at=NOON),
     "SettleRefund": order.SettleRefund(order_id="o1", refund_id="r1", at=NOON),
     "ConfirmOrder": order.ConfirmOrder(order_id="o1", customer=order.NO_CUSTOMER, at=NOON),
+    "RecordRefundFailure": order.RecordRefundFailure(order_id="o1", refund_id="r1", reason="no", at=NOON),
     "RejectOrder": order.RejectOrder(order_id="o1", reason="no", at=NOON),
     "ExpireOrder": order.ExpireOrder(order_id="o1", now=NOON, at=NOON),
     "CancelOrder": order.CancelOrder(order_id="o1", reason="no", at=NOON),

@@ -6,12 +6,12 @@ from collections.abc import Awaitable
 import pytest
 
 from server.domain.money import Money
-from server.processes.payments.port import Approved, Declined, ProviderUnavailable
+from server.processes.payments.port import Approved, Declined, Lapsed, ProviderUnavailable
 from server.processes.payments.simulator import Rules, Simulator, WrongSettingError, rules_of
 from tests.support.orders import euros
 
 
-async def answer(call: Awaitable[Approved | Declined]) -> str:
+async def answer(call: Awaitable[Approved | Declined | Lapsed] | Awaitable[Approved | Declined]) -> str:
     try:
         return type(await call).__name__
     except ProviderUnavailable:
@@ -61,6 +61,53 @@ async def test_rules_say_how_it_misbehaves(rules: Rules, answers: list[str]) -> 
     assert [await answer(provider.authorise("k", euros(713))) for _ in answers] == answers
 
 
+async def test_a_refund_that_is_declined_stays_so_and_another_key_may_succeed() -> None:
+    provider = Simulator(Rules(refund_fails=50))
+    twice = [[await answer(provider.refund(f"k{n}", euros(100))) for n in range(40)] for _ in range(2)]
+    assert twice[0] == twice[1]
+    assert set(twice[0]) == {"Declined", "Approved"}
+    assert len(provider.books.refunded) == twice[0].count("Approved")
+
+
+async def test_a_void_lets_the_rest_go_and_what_was_drawn_stays_drawn() -> None:
+    provider = Simulator(Rules())
+    await provider.authorise("k", euros(700))
+    await provider.capture("c", "k", euros(300))
+    assert provider.books.held == 400
+    await provider.void("k")
+    assert provider.books.held == 0
+    assert await answer(provider.capture("d", "k", euros(1))) == "Declined"
+    assert await provider.capture("c", "k", euros(300)) == Approved(euros(300)), "a key gets its first answer for ever"
+
+
+async def test_an_authorisation_that_is_withdrawn_is_told_once_and_says_so_when_it_is_asked() -> None:
+    told: asyncio.Queue[tuple[str, Approved | Declined | Lapsed]] = asyncio.Queue()
+
+    async def listen(key: str, what: Approved | Declined | Lapsed) -> None:
+        await told.put((key, what))
+
+    provider = Simulator(Rules(lapse=100))
+    provider.listen(listen)
+    assert await provider.authorise("k", euros(700)) == Approved(euros(700))
+    key, lapsed = await asyncio.wait_for(told.get(), 5)
+    assert isinstance(lapsed, Lapsed)
+    assert (key, lapsed.amount) == ("k", euros(700))
+    assert provider.books.held == 0
+    assert await provider.authorise("k", euros(700)) == lapsed
+    assert await provider.capture("c", "k", euros(300)) == lapsed
+    assert told.empty()
+
+
+async def test_what_was_drawn_before_it_was_withdrawn_says_what_it_was_drawn_from() -> None:
+    provider = Simulator(Rules())
+    await provider.authorise("k", euros(700))
+    await provider.authorise("k~2", euros(700))
+    await provider.capture("c", "k", euros(300))
+    provider.lapse("k")
+    assert await provider.capture("c", "k~2", euros(300)) == Approved(euros(300), drawn_from="k")
+    assert provider.books.held == 700
+
+
 async def test_a_lost_answer_was_done_and_a_call_while_it_is_down_was_not() -> None:
     lost, down = Simulator(Rules(lost=100)), Simulator(Rules(down=100))
     assert [await answer(x.authorise("k", euros(700))) for x in (lost, down)] == ["nothing", "nothing"]
@@ -68,9 +115,9 @@ async def test_a_lost_answer_was_done_and_a_call_while_it_is_down_was_not() -> N
 
 
 async def test_late_and_repeated_answers_are_told() -> None:
-    told: asyncio.Queue[tuple[str, Approved | Declined]] = asyncio.Queue()
+    told: asyncio.Queue[tuple[str, Approved | Declined | Lapsed]] = asyncio.Queue()
 
-    async def listen(key: str, what: Approved | Declined) -> None:
+    async def listen(key: str, what: Approved | Declined | Lapsed) -> None:
         await told.put((key, what))
 
     for rules, first in ((Rules(late=100), "nothing"), (Rules(twice=100), "Approved")):

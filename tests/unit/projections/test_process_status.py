@@ -106,7 +106,9 @@ def test_what_has_ended_says_how_and_whether_it_was_confirmed() -> None:
 
 
 def test_a_refund_after_the_end_is_a_step_until_it_is_paid() -> None:
-    requested = RefundRequested(order_id=ORDER_ID, refund_id="r1", amount=euros(100), reason="broken", at=NOON)
+    requested = RefundRequested(
+        order_id=ORDER_ID, refund_id="r1", amount=euros(100), reason="broken", return_id="r1", at=NOON
+    )
     refunded = PaymentRefunded(order_id=ORDER_ID, refund_id="r1", amount=euros(100), at=NOON)
     history = (STARTED, orders.confirmed(), COMPLETED, ENDED, requested)
     says(shown(*history), status="RUNNING", step="REFUND_PAYMENT", subject="r1")

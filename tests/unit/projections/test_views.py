@@ -72,6 +72,7 @@ from tests.support.orders import (
     expired,
     held,
     hold_released,
+    lapsed,
     line_added,
     line_removed,
     line_repriced,
@@ -183,31 +184,111 @@ class TestOrderDetail:
         assert [line.line_total.amount_minor for line in shown.lines] == [700, 303]
 
 
+PART_DRAWN = (authorised(), captured(amount=300))
+ALL_DRAWN = (authorised(), captured())
+HALF_OFF = (confirmed(), quantity_cancelled())
+FREE = (created(), line_added(price=0), placed(order_line(price=0)))
+# what has happened to the money of an order of 700 → its payment status
+STATUSES: tuple[tuple[str, tuple[Any, ...], str], ...] = (
+    ("nothing", (), "UNPAID"),
+    ("nothing, and it was cancelled", (cancelled(),), "UNPAID"),
+    ("declined", (payment_failed(),), "FAILED"),
+    ("declined twice", (payment_failed("a1"), payment_failed("a2")), "FAILED"),
+    ("declined and rejected", (payment_failed(), rejected()), "FAILED"),
+    ("declined, then given late", (payment_failed(), authorised()), "AUTHORISED"),
+    ("declined, then another was given", (payment_failed("a1"), authorised("a2")), "AUTHORISED"),
+    ("authorised", (authorised(),), "AUTHORISED"),
+    ("authorised in part", (authorised(amount=699),), "PARTIALLY_AUTHORISED"),
+    ("authorised in two parts", (authorised("a1", 300), authorised("a2", 400)), "AUTHORISED"),
+    ("authorised in part, then units were cancelled", (authorised(amount=350), *HALF_OFF), "AUTHORISED"),
+    ("voided", (authorised(), voided()), "VOIDED"),
+    ("declined, given late, voided", (payment_failed(), authorised(), voided()), "VOIDED"),
+    ("voided in part", (authorised("a1", 300), authorised("a2", 400), voided("a2", 400)), "PARTIALLY_AUTHORISED"),
+    ("voided, and it was cancelled", (authorised(), cancelled(), voided()), "VOIDED"),
+    ("lapsed", (authorised(), lapsed()), "LAPSED"),
+    ("lapsed, and another declined", (authorised(), lapsed(), payment_failed("a2")), "LAPSED"),
+    ("lapsed, then authorised again", (authorised(), lapsed(), authorised("a2")), "AUTHORISED"),
+    ("lapsed in part", (authorised("a1", 300), authorised("a2", 400), lapsed("a2", 400)), "PARTIALLY_AUTHORISED"),
+    ("one lapsed and one voided", (authorised(), lapsed(), authorised("a2"), voided("a2")), "VOIDED"),
+    ("captured in part", PART_DRAWN, "PARTIALLY_PAID"),
+    ("captured in part, the rest lapsed", (*PART_DRAWN, lapsed(amount=400)), "PARTIALLY_PAID"),
+    ("captured late from what had lapsed", (authorised(), lapsed(), captured()), "PAID"),
+    ("captured from two", (*PART_DRAWN, lapsed(amount=400), authorised("a2", 400), captured("c2", 400, "a2")), "PAID"),
+    ("captured", ALL_DRAWN, "PAID"),
+    ("captured in part, the other units cancelled", (authorised(), captured(amount=350), *HALF_OFF), "PAID"),
+    ("captured in part, then units were cancelled", (*PART_DRAWN, *HALF_OFF), "PARTIALLY_PAID"),
+    ("captured, then units were cancelled", (*ALL_DRAWN, *HALF_OFF), "PAID"),
+    ("captured, and it was cancelled", (*ALL_DRAWN, cancelled()), "PAID"),
+    ("refund asked for", (*ALL_DRAWN, refund_requested()), "PAID"),
+    ("refund failed", (*ALL_DRAWN, refund_requested(), refund_failed()), "PAID"),
+    ("refunded in part", (*ALL_DRAWN, refund_requested(amount=1), refunded(amount=1)), "PARTIALLY_REFUNDED"),
+    ("refunded", (*ALL_DRAWN, refund_requested(), refunded()), "REFUNDED"),
+    ("refund failed, then it arrived", (*ALL_DRAWN, refund_requested(), refund_failed(), refunded()), "REFUNDED"),
+    (
+        "refund failed, then another was paid",
+        (*ALL_DRAWN, refund_requested(), refund_failed(), refund_requested("r2"), refunded("r2")),
+        "REFUNDED",
+    ),
+    (
+        "all that was captured in part is refunded",
+        (*PART_DRAWN, refund_requested("r1", 300), refunded("r1", 300)),
+        "REFUNDED",
+    ),
+    (
+        "refunded, then more was captured",
+        (*PART_DRAWN, refund_requested("r1", 300), refunded("r1", 300), captured("c2", 400)),
+        "PARTIALLY_REFUNDED",
+    ),
+)
+OF_NO_PRICE: tuple[tuple[str, tuple[Any, ...], str], ...] = (
+    ("an empty draft", (created(),), "UNPAID"),
+    ("a draft of free goods", FREE[:2], "UNPAID"),
+    ("free", FREE, "NOT_REQUIRED"),
+    ("free and confirmed", (*FREE, confirmed()), "NOT_REQUIRED"),
+    ("free and cancelled", (*FREE, cancelled(total=euros(0))), "NOT_REQUIRED"),
+    ("free, though a payment was tried and failed", (*FREE, payment_failed()), "NOT_REQUIRED"),
+    ("free but for shipping", (*FREE[:2], shipping_set(), placed(order_line(price=0), shipping=by())), "UNPAID"),
+    ("all units cancelled, never authorised", (*PLACED, quantity_cancelled(quantity=2, amount=700)), "NOT_REQUIRED"),
+    (
+        "all units cancelled, voided",
+        (*PLACED, authorised(), quantity_cancelled(quantity=2, amount=700), voided()),
+        "VOIDED",
+    ),
+)
+
+
 class TestPayments:
     @pytest.mark.parametrize(
-        ("money", "payment"),
+        ("events", "payment"),
         [
-            ((), "UNPAID"),
-            ((payment_failed(),), "FAILED"),
-            ((payment_failed(), authorised(), voided()), "VOIDED"),
-            ((payment_failed("a1"), authorised("a2")), "AUTHORISED"),
-            ((authorised(amount=699),), "PARTIALLY_AUTHORISED"),
-            ((authorised(), captured(amount=699)), "PARTIALLY_PAID"),
-            ((authorised(), captured()), "PAID"),
-            ((authorised(), captured(), refund_requested()), "PAID"),
-            ((authorised(), captured(), refund_requested(), refund_failed()), "PAID"),
-            ((authorised(), captured(), refund_requested(amount=1), refunded(amount=1)), "PARTIALLY_REFUNDED"),
-            ((authorised(), captured(), refund_requested(), refund_failed(), refunded()), "REFUNDED"),
+            *(pytest.param((*PLACED, *money), status, id=name) for name, money, status in STATUSES),
+            *(pytest.param(events, status, id=name) for name, events, status in OF_NO_PRICE),
         ],
     )
     def test_the_payment_status_follows_from_the_payments_in_both_views(
-        self, money: tuple[Any, ...], payment: str
+        self, events: tuple[Any, ...], payment: str
     ) -> None:
-        events = (*PLACED, *money)
         detail = {"_id": ORDER_ID, **fold(order_detail, events)[ORDER_ID]}
         row = {"_id": ORDER_ID, **fold(order_list, events)[ORDER_ID]}
         shown = {order(detail).payment, order_summary(row).payment}
         assert {PaymentStatus.Name(number) for number in shown} == {f"PAYMENT_STATUS_{payment}"}
+
+    def test_every_payment_status_is_in_the_table(self) -> None:
+        known = {f"PAYMENT_STATUS_{status}" for _, _, status in (*STATUSES, *OF_NO_PRICE)}
+        assert known == set(PaymentStatus.keys()) - {"PAYMENT_STATUS_UNSPECIFIED"}
+
+    def test_an_authorisation_that_lapsed_shows_what_is_not_held_any_more_and_why(self) -> None:
+        events = (*PLACED, authorised(), captured(amount=300), lapsed(amount=400))
+        shown = order({"_id": ORDER_ID, **fold(order_detail, events)[ORDER_ID]}).payments
+        [authorisation] = shown.authorisations
+        assert (authorisation.status, authorisation.failure_reason) == (4, "too old")
+        assert (authorisation.amount.amount_minor, authorisation.lapsed.amount_minor) == (700, 400)
+        assert shown.authorised.amount_minor == 300
+        assert (
+            not order({"_id": ORDER_ID, **fold(order_detail, events[:-1])[ORDER_ID]})
+            .payments.authorisations[0]
+            .HasField("lapsed")
+        )
 
     def test_every_step_of_the_money_is_shown_with_its_sums(self) -> None:
         events = (
@@ -217,7 +298,7 @@ class TestPayments:
             captured("c1", 500, "a2"),
             refund_requested("r1", 300),
             refund_failed("r1", 300),
-            refund_requested("r2", 200),
+            refund_requested("r2", 200, return_id="back"),
             refunded("r2", 200),
         )
         shown = order({"_id": ORDER_ID, **fold(order_detail, events)[ORDER_ID]}).payments
@@ -228,9 +309,9 @@ class TestPayments:
         assert [(x.capture_id, x.authorisation_id, x.amount.amount_minor) for x in shown.captures] == [
             ("c1", "a2", 500)
         ]
-        assert [(x.refund_id, x.status, x.reason, x.failure_reason) for x in shown.refunds] == [
-            ("r1", 3, "sent back", "card closed"),
-            ("r2", 2, "sent back", ""),
+        assert [(x.refund_id, x.status, x.reason, x.failure_reason, x.return_id) for x in shown.refunds] == [
+            ("r1", 3, "sent back", "card closed", ""),
+            ("r2", 2, "sent back", "", "back"),
         ]
         assert [x.amount_minor for x in (shown.authorised, shown.captured, shown.refunded)] == [700, 500, 200]
 
