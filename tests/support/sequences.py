@@ -47,7 +47,26 @@ BACK = (
     orders.request_return("i2", ("tea", 2)),
     orders.approve_return("i2"),
 )
-BEGINNINGS = ((create(),), GOODS, PRICED, PLACED, CONFIRMED, SENT, DELIVERED, RETURNING, ALL_DELIVERED, BACK)
+PARCEL_LOST = (*ALL_DELIVERED[:-1], orders.lose("i1"))
+PARCEL_REFUSED = (*SENT, orders.refuse("i1"))
+SENT_AGAIN = (*PARCEL_LOST, orders.create_shipment("i2", ("tea", 2), ("milk", 3)), orders.dispatch("i2"))
+CANCELLED_WITH_A_PARCEL = (*PARCEL_LOST, orders.cancel())
+BEGINNINGS: tuple[tuple[Any, ...], ...] = (
+    (create(),),
+    GOODS,
+    PRICED,
+    PLACED,
+    CONFIRMED,
+    SENT,
+    DELIVERED,
+    RETURNING,
+    ALL_DELIVERED,
+    BACK,
+    PARCEL_LOST,
+    PARCEL_REFUSED,
+    SENT_AGAIN,
+    CANCELLED_WITH_A_PARCEL,
+)
 
 PARTS = [((line, n),) for line in LINES for n in (1, 2, 4)]
 COME: list[tuple[tuple[str, int, Condition], ...]] = [
@@ -78,6 +97,9 @@ KINDS: tuple[list[Any], ...] = (
     [orders.dispatch(name) for name in IDS],
     [orders.deliver(name) for name in IDS],
     [orders.unpack(name) for name in IDS],
+    [orders.lose(name) for name in IDS],
+    [orders.refuse(name) for name in IDS],
+    [orders.take_back(name, *parts) for name in IDS for parts in [(), *COME]],
     [orders.request_return(name, *parts) for name in IDS for parts in [(), *PARTS]],
     [orders.approve_return(name) for name in IDS],
     [orders.reject_return(name) for name in IDS],
