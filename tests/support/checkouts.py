@@ -336,10 +336,11 @@ class Shop:
     async def _let_time_pass(self) -> bool:
         """To the next thing that is due, as the log has it; whether there was any. Each wakes the process once."""
         checkout = CHECKOUT.fold([e async for e in self._decoded(CHECKOUT.stream(ORDER_ID))])
-        if not isinstance(checkout, Running) or checkout.outcome:
+        if not isinstance(checkout, Running):
             return False
         retry_at = checkout.failure.retry_at if checkout.failure else None
-        due = {at for at in (checkout.deadline, retry_at) if at is not None} - self._fired
+        deadline = None if checkout.outcome else checkout.deadline  # what comes back afterwards may fail, too
+        due = {at for at in (deadline, retry_at) if at is not None} - self._fired
         if not due:
             return False
         self._fired.add(min(due))

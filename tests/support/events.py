@@ -5,14 +5,17 @@ from server.domain.checkout.events import (
     CheckoutGivenUp,
     CheckoutLine,
     CheckoutPaymentVoided,
+    CheckoutReshipmentDropped,
     CheckoutRetried,
     CheckoutReturnRestocked,
+    CheckoutShipmentRestocked,
     CheckoutStarted,
     CheckoutStepFailed,
     CheckoutStepSkipped,
     CheckoutStockCommitted,
     CheckoutStockReleased,
     CheckoutStockReserved,
+    CheckoutStockReservedAgain,
     CheckoutStockTrimmed,
 )
 from server.domain.email.decide import email_hash
@@ -133,6 +136,9 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     CheckoutStockCommitted(order_id=ORDER_ID, shipment_id="s1", at=NOON),
     CheckoutStockTrimmed(order_id=ORDER_ID, cancellation_id="c1", at=NOON),
     CheckoutReturnRestocked(order_id=ORDER_ID, return_id="r1", at=NOON),
+    CheckoutStockReservedAgain(order_id=ORDER_ID, shipment_id="s1", at=NOON),
+    CheckoutReshipmentDropped(order_id=ORDER_ID, shipment_id="s1", at=NOON),
+    CheckoutShipmentRestocked(order_id=ORDER_ID, shipment_id="s1", at=NOON),
     CheckoutStepFailed(
         order_id=ORDER_ID,
         step="CAPTURE_PAYMENT",

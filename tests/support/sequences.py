@@ -127,14 +127,14 @@ def sequences(draw: st.DrawFn) -> list[Any]:
     for _ in range(draw(st.integers(0, 20))):
         first, told = draw(st.integers(0, len(KINDS) - 1)), draw(st.integers(0, 3)) > 0
         kinds = (KINDS[(first + STRIDE * n) % len(KINDS)] for n in range(len(KINDS)))
-        telling = ([command for command in kind if not told or _decided(state, command)] for kind in kinds)
+        telling = ([command for command in kind if not told or decided(state, command)] for kind in kinds)
         command = draw(st.sampled_from(next((kind for kind in telling if kind), KINDS[first])))
         sequence.append(command)
-        state = ORDER.fold(_decided(state, command), state)
+        state = ORDER.fold(decided(state, command), state)
     return sequence
 
 
-def _decided(state: Order, command: Any) -> Sequence[OrderEvent]:
+def decided(state: Order, command: Any) -> Sequence[OrderEvent]:
     try:
         return ORDER.decide(state, command)
     except Rejected:
@@ -146,7 +146,7 @@ def lived(sequence: list[Any]) -> list[OrderEvent]:
     history: list[OrderEvent] = []
     state = ORDER.initial
     for command in sequence:
-        events = _decided(state, command)
+        events = decided(state, command)
         state = ORDER.fold(events, state)
         history.extend(events)
     return history

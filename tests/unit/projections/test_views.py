@@ -382,8 +382,8 @@ class TestOrderTimeline:
 
     def test_a_parcel_that_was_not_delivered_says_why_and_how_many_units_came_back(self) -> None:
         events: tuple[Any, ...] = (refused(), lost(), came_back("s1", back_line("tea", 1), back_line("tea", 1)))
-        told = [timeline_entry(row) for row in fold(order_timeline, events).values()]
-        assert [(x.step, x.subject_id, x.units, x.text) for x in told] == [
+        rows = [timeline_entry(row) for row in fold(order_timeline, events).values()]
+        assert [(x.step, x.subject_id, x.units, x.text) for x in rows] == [
             ("DeliveryRefused", "s1", 0, "nobody of that name"),
             ("ShipmentLost", "s1", 0, "not to be found"),
             ("ShipmentReturned", "s1", 2, ""),
