@@ -309,6 +309,36 @@ class Orders:
         shipment_id: str = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.commands_pb2.CancelShipmentResponse: ...
+    async def RecordShipmentLoss(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        shipment_id: str = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.RecordShipmentLossResponse: ...
+    async def RecordDeliveryRefusal(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        shipment_id: str = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.RecordDeliveryRefusalResponse: ...
+    async def ReceiveReturnedShipment(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        shipment_id: str = ...,
+        lines: collections.abc.Iterable[protos.orders.v1.types_pb2.ReceivedQuantity | Fields] = ...,
+        deadline: float | None = ...,
+    ) -> protos.orders.v1.commands_pb2.ReceiveReturnedShipmentResponse: ...
     async def RequestReturn(
         self,
         *,

@@ -5,9 +5,8 @@ from typing import Annotated
 import typer
 
 from client.cli.connect import AsJson, Expected, RequestId, expecting
-from client.cli.output import complain
-from client.cli.shop import OrderId, quantities, send
-from protos.orders.v1.types_pb2 import LineQuantity, ReceivedQuantity, ReturnCondition
+from client.cli.shop import OrderId, quantities, received, send
+from protos.orders.v1.types_pb2 import LineQuantity
 
 returns = typer.Typer(no_args_is_help=True, help="What customers send back.")
 
@@ -71,13 +70,5 @@ def receive(
     as_json: AsJson = False,
 ) -> None:
     """Close a return with what has come."""
-    if not line and not damaged:
-        complain("give at least one --line or --damaged", 2)
-    good, bad = ReturnCondition.RETURN_CONDITION_RESALEABLE, ReturnCondition.RETURN_CONDITION_DAMAGED
-    lines = [
-        ReceivedQuantity(line_id=name, quantity=n, condition=condition)
-        for given, condition in ((line, good), (damaged, bad))
-        for name, n in quantities(given)
-    ]
-    fields = {"order_id": order_id, "return_id": return_id, "lines": lines, "request_id": request_id}
+    fields = {"order_id": order_id, "return_id": return_id, "lines": received(line, damaged), "request_id": request_id}
     send("orders", "ReceiveReturn", as_json, **fields, **expecting(expected_revision))

@@ -14,7 +14,14 @@ from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address
 from protos.orders.v1.commands_pb2 import NewLine
 from protos.orders.v1.queries_pb2 import Moment
-from protos.orders.v1.types_pb2 import FulfilmentStatus, LineQuantity, OrderStatus, PaymentStatus
+from protos.orders.v1.types_pb2 import (
+    FulfilmentStatus,
+    LineQuantity,
+    OrderStatus,
+    PaymentStatus,
+    ReceivedQuantity,
+    ReturnCondition,
+)
 from protos.products.v1.types_pb2 import ProductStatus
 
 orders = typer.Typer(no_args_is_help=True, help="Open, place, ship and look at orders.")
@@ -78,6 +85,18 @@ def quantities(given: list[str]) -> list[tuple[str, int]]:
             complain(f"{text!r}: give it like sku:quantity", 2)
         parsed.append((name, int(quantity)))
     return parsed
+
+
+def received(good: list[str], damaged: list[str]) -> list[ReceivedQuantity]:
+    """What has come back, by condition."""
+    if not good and not damaged:
+        complain("give at least one --line or --damaged", 2)
+    resaleable, spoilt = ReturnCondition.RETURN_CONDITION_RESALEABLE, ReturnCondition.RETURN_CONDITION_DAMAGED
+    return [
+        ReceivedQuantity(line_id=name, quantity=n, condition=condition)
+        for given, condition in ((good, resaleable), (damaged, spoilt))
+        for name, n in quantities(given)
+    ]
 
 
 # ------------------------------------------------------------------ orders
@@ -404,6 +423,49 @@ def unpack(
     """Take a parcel apart that has not left the house."""
     fields = {"order_id": order_id, "shipment_id": shipment, "request_id": request_id}
     send("orders", "CancelShipment", as_json, **fields, **expecting(expected_revision))
+
+
+@orders.command("lost")
+def lost(
+    order_id: OrderId,
+    reason: Annotated[str, typer.Option(help="Free text.")],
+    shipment: Shipment = "parcel-1",
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record that a parcel is lost: its units can be sent again or cancelled."""
+    fields = {"order_id": order_id, "shipment_id": shipment, "reason": reason, "request_id": request_id}
+    send("orders", "RecordShipmentLoss", as_json, **fields, **expecting(expected_revision))
+
+
+@orders.command("refused")
+def refused(
+    order_id: OrderId,
+    reason: Annotated[str, typer.Option(help="Free text.")],
+    shipment: Shipment = "parcel-1",
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record that a parcel was refused or could not be delivered: it is on its way back."""
+    fields = {"order_id": order_id, "shipment_id": shipment, "reason": reason, "request_id": request_id}
+    send("orders", "RecordDeliveryRefusal", as_json, **fields, **expecting(expected_revision))
+
+
+@orders.command("came-back")
+def came_back(
+    order_id: OrderId,
+    line: Annotated[list[str], typer.Option(help="line_id:quantity, as good as new.")] = [],  # noqa: B006  # typer copies it
+    damaged: Annotated[list[str], typer.Option(help="line_id:quantity, cannot be sold again.")] = [],  # noqa: B006
+    shipment: Shipment = "parcel-1",
+    request_id: RequestId = "",
+    expected_revision: Expected = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record that a parcel is back, and what is in it: its units can be sent again or cancelled."""
+    fields = {"order_id": order_id, "shipment_id": shipment, "lines": received(line, damaged), "request_id": request_id}
+    send("orders", "ReceiveReturnedShipment", as_json, **fields, **expecting(expected_revision))
 
 
 @orders.command("get")

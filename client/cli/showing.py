@@ -46,7 +46,8 @@ def _prices(order: Order) -> Iterator[str]:
 def _goods(order: Order) -> Iterator[str]:
     for parcel in order.shipments:
         stage = enum_name(ShipmentStatus, parcel.status, "SHIPMENT_STATUS_")
-        yield f"{parcel.shipment_id}: {stage} {parcel.carrier} {parcel.tracking_number}"
+        why = f": {parcel.reason}" if parcel.reason else ""
+        yield f"{parcel.shipment_id}: {stage} {parcel.carrier} {parcel.tracking_number}{why}"
     for back in order.returns:
         stage = enum_name(ReturnStage, back.stage, "RETURN_STAGE_")
         parts = [(part.line_id, part.quantity) for part in back.received or back.requested]

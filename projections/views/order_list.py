@@ -5,6 +5,7 @@ from typing import Any
 from projections.view import View
 from server.domain.order.events import (
     AuthorisationLapsed,
+    DeliveryRefused,
     DiscountApplied,
     DiscountRemoved,
     LineAdded,
@@ -32,6 +33,8 @@ from server.domain.order.events import (
     ShipmentCreated,
     ShipmentDelivered,
     ShipmentDispatched,
+    ShipmentLost,
+    ShipmentReturned,
     ShippingMethodSet,
 )
 from server.eventstore.recorded import Recorded
@@ -192,6 +195,21 @@ def delivered(row: OrderRow | None, e: Recorded[ShipmentDelivered]) -> OrderRow:
 @order_list.on(ShipmentCancelled)
 def unpacked(row: OrderRow | None, e: Recorded[ShipmentCancelled]) -> OrderRow:
     return changed(row, e, parcels=with_status(row, e.data.shipment_id, "CANCELLED"))
+
+
+@order_list.on(ShipmentLost)
+def lost(row: OrderRow | None, e: Recorded[ShipmentLost]) -> OrderRow:
+    return changed(row, e, parcels=with_status(row, e.data.shipment_id, "LOST"))
+
+
+@order_list.on(DeliveryRefused)
+def refused(row: OrderRow | None, e: Recorded[DeliveryRefused]) -> OrderRow:
+    return changed(row, e, parcels=with_status(row, e.data.shipment_id, "REFUSED"))
+
+
+@order_list.on(ShipmentReturned)
+def shipment_returned(row: OrderRow | None, e: Recorded[ShipmentReturned]) -> OrderRow:
+    return changed(row, e, parcels=with_status(row, e.data.shipment_id, "RETURNED"))
 
 
 @order_list.on(LineQuantityCancelled)

@@ -8,6 +8,7 @@ from projections.view import View
 from server.domain.money import Money
 from server.domain.order.events import (
     AuthorisationLapsed,
+    DeliveryRefused,
     DiscountApplied,
     DiscountRemoved,
     HoldReleased,
@@ -37,6 +38,7 @@ from server.domain.order.events import (
     RefundFailed,
     RefundRequested,
     ReturnApproved,
+    ReturnedLine,
     ReturnReceived,
     ReturnRejected,
     ReturnRequested,
@@ -44,6 +46,8 @@ from server.domain.order.events import (
     ShipmentCreated,
     ShipmentDelivered,
     ShipmentDispatched,
+    ShipmentLost,
+    ShipmentReturned,
     ShippingAddressChanged,
     ShippingMethodSet,
 )
@@ -65,7 +69,7 @@ class Told:
     text: str = ""
 
 
-def units(parts: Iterable[LineQuantity | OrderLine | ReceivedLine]) -> int:
+def units(parts: Iterable[LineQuantity | OrderLine | ReceivedLine | ReturnedLine]) -> int:
     return sum(part.quantity for part in parts)
 
 
@@ -92,6 +96,9 @@ STEPS: Mapping[type[OrderEvent], Callable[[Any], Told]] = {
     ShipmentDispatched: lambda e: Told(e.shipment_id, text=f"{e.carrier} {e.tracking_number}".strip()),
     ShipmentDelivered: lambda e: Told(e.shipment_id),
     ShipmentCancelled: lambda e: Told(e.shipment_id),
+    ShipmentLost: lambda e: Told(e.shipment_id, text=e.reason),
+    DeliveryRefused: lambda e: Told(e.shipment_id, text=e.reason),
+    ShipmentReturned: lambda e: Told(e.shipment_id, units(e.lines)),
     ReturnRequested: lambda e: Told(e.return_id, units(e.lines), text=e.reason),
     ReturnApproved: lambda e: Told(e.return_id),
     ReturnRejected: lambda e: Told(e.return_id, text=e.reason),

@@ -8,14 +8,17 @@ from server.domain.checkout.events import (
     CheckoutEnded,
     CheckoutGivenUp,
     CheckoutPaymentVoided,
+    CheckoutReshipmentDropped,
     CheckoutRetried,
     CheckoutReturnRestocked,
+    CheckoutShipmentRestocked,
     CheckoutStarted,
     CheckoutStepFailed,
     CheckoutStepSkipped,
     CheckoutStockCommitted,
     CheckoutStockReleased,
     CheckoutStockReserved,
+    CheckoutStockReservedAgain,
     CheckoutStockTrimmed,
 )
 from server.domain.checkout.state import StepName
@@ -35,6 +38,8 @@ from server.domain.order.events import (
     RefundRequested,
     ReturnReceived,
     ShipmentDispatched,
+    ShipmentLost,
+    ShipmentReturned,
 )
 from server.eventstore.recorded import Recorded
 from server.readmodel.documents import ProcessRow, to_micros
@@ -63,6 +68,10 @@ LEADS_TO: dict[type, Next] = {
     ShipmentDispatched: Next(StepName.COMMIT_STOCK, "shipment_id"),
     CheckoutStockCommitted: Next(StepName.CAPTURE_PAYMENT, "shipment_id"),
     PaymentCaptured: Next(SHIPMENTS),
+    ShipmentLost: Next(StepName.RESERVE_STOCK, "shipment_id"),
+    ShipmentReturned: Next(StepName.RESTOCK_SHIPMENT, "shipment_id"),
+    CheckoutShipmentRestocked: Next(SHIPMENTS),
+    CheckoutStockReservedAgain: Next(SHIPMENTS),
     OrderCompleted: Next(StepName.END),
     OrderCancelled: Next(StepName.RELEASE_STOCK),
     OrderRejected: Next(StepName.RELEASE_STOCK),
@@ -76,9 +85,16 @@ LEADS_TO: dict[type, Next] = {
     PaymentRefunded: Next(StepName.END),
     RefundFailed: Next(StepName.END),
 }
-AFTERWARDS = (StepName.RESTOCK_RETURN, StepName.REFUND_PAYMENT)
+AFTERWARDS = (StepName.RESTOCK_RETURN, StepName.RESTOCK_SHIPMENT, StepName.REFUND_PAYMENT)
 # something was seen to; which step is next is seen when it is done
-LET_GO = (CheckoutRetried, CheckoutStepSkipped, CheckoutGivenUp, CheckoutStockTrimmed, AuthorisationLapsed)
+LET_GO = (
+    CheckoutRetried,
+    CheckoutStepSkipped,
+    CheckoutGivenUp,
+    CheckoutStockTrimmed,
+    CheckoutReshipmentDropped,
+    AuthorisationLapsed,
+)
 
 
 def changed(row: ProcessRow | None, e: Recorded[Any], **fields: Any) -> ProcessRow | None:

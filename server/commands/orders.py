@@ -281,14 +281,34 @@ async def receive_return(
     return commands.ReceiveReturn(
         order_id=order_id,
         return_id=request.return_id,
-        lines=tuple(
-            commands.ReceivedQuantity(
-                line_id=line.line_id,
-                quantity=line.quantity,
-                condition=Condition(types.ReturnCondition.Name(line.condition)),
-            )
-            for line in request.lines
-        ),
+        lines=tuple(_received_quantity(line) for line in request.lines),
+        at=world.at,
+    )
+
+
+async def record_shipment_loss(
+    request: pb.RecordShipmentLossRequest, order_id: str, _: Order, world: World
+) -> commands.RecordShipmentLoss:
+    return commands.RecordShipmentLoss(
+        order_id=order_id, shipment_id=request.shipment_id, reason=request.reason, at=world.at
+    )
+
+
+async def record_delivery_refusal(
+    request: pb.RecordDeliveryRefusalRequest, order_id: str, _: Order, world: World
+) -> commands.RecordDeliveryRefusal:
+    return commands.RecordDeliveryRefusal(
+        order_id=order_id, shipment_id=request.shipment_id, reason=request.reason, at=world.at
+    )
+
+
+async def receive_returned_shipment(
+    request: pb.ReceiveReturnedShipmentRequest, order_id: str, _: Order, world: World
+) -> commands.ReceiveReturnedShipment:
+    return commands.ReceiveReturnedShipment(
+        order_id=order_id,
+        shipment_id=request.shipment_id,
+        lines=tuple(_received_quantity(line) for line in request.lines),
         at=world.at,
     )
 
@@ -316,6 +336,14 @@ def _new_line(line: pb.NewLine, listings: dict[str, Listing]) -> NewLine:
 
 def _line_quantity(line: types.LineQuantity) -> LineQuantity:
     return LineQuantity(line_id=line.line_id, quantity=line.quantity)
+
+
+def _received_quantity(line: types.ReceivedQuantity) -> commands.ReceivedQuantity:
+    return commands.ReceivedQuantity(
+        line_id=line.line_id,
+        quantity=line.quantity,
+        condition=Condition(types.ReturnCondition.Name(line.condition)),
+    )
 
 
 def _money(money: common.Money) -> Money:
@@ -409,6 +437,28 @@ ROUTES = {
     ),
     "CancelShipment": _route(
         pb.CancelShipmentRequest, pb.CancelShipmentResponse, cancel_shipment, rules={"shipment_id": _ID}
+    ),
+    "RecordShipmentLoss": _route(
+        pb.RecordShipmentLossRequest,
+        pb.RecordShipmentLossResponse,
+        record_shipment_loss,
+        rules={"shipment_id": _ID, "reason": _REASON},
+    ),
+    "RecordDeliveryRefusal": _route(
+        pb.RecordDeliveryRefusalRequest,
+        pb.RecordDeliveryRefusalResponse,
+        record_delivery_refusal,
+        rules={"shipment_id": _ID, "reason": _REASON},
+    ),
+    "ReceiveReturnedShipment": _route(
+        pb.ReceiveReturnedShipmentRequest,
+        pb.ReceiveReturnedShipmentResponse,
+        receive_returned_shipment,
+        rules={
+            "shipment_id": _ID,
+            "lines[].line_id": _ID,
+            "lines[].condition": chosen(types.ReturnCondition.DESCRIPTOR),
+        },
     ),
     "RequestReturn": _route(
         pb.RequestReturnRequest,

@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from server.commands.facts import Facts
 from server.domain.checkout import CHECKOUT
@@ -22,14 +22,18 @@ from server.domain.checkout.steps import (
     CommitStock,
     Complete,
     Confirm,
+    DropReshipment,
     End,
     Expire,
+    FurtherReservation,
     GiveUpRefund,
     Reject,
     ReleaseStock,
     RequestRefund,
+    ReserveAgain,
     ReserveStock,
     RestockReturn,
+    RestockShipment,
     SettleRefund,
     Start,
     Step,
@@ -46,6 +50,8 @@ from server.processes.payments.port import Approved, Declined, Lapsed, PaymentPr
 from server.processes.sender import Sender, derived
 
 AT_ONCE = 16  # lines side by side
+
+T = TypeVar("T")
 
 
 class ProviderRefusedError(Exception):
@@ -87,8 +93,9 @@ def payment_key(order_id: str, *what: str) -> str:
     return ":".join((order_id, *what))
 
 
-def reservation_id(order_id: str, line_id: str) -> str:
-    return derived("reservation", order_id, line_id)
+def reservation_id(order_id: str, line_id: str, *shipment_id: str) -> str:
+    """Of a line's own reservation; or of the one made to send the units of a lost or returned parcel again."""
+    return derived("reservation", order_id, line_id, *shipment_id)
 
 
 async def do(work: Work, step: Step) -> None:
@@ -121,47 +128,120 @@ async def _reserve(work: Work, step: ReserveStock) -> None:
     await _note(work, checkout.NoteStockReserved(order_id=work.order_id, at=work.sender.now()), "reserved")
 
 
-async def _release(work: Work, step: ReleaseStock) -> None:
+async def _reserve_again(work: Work, step: ReserveAgain) -> None:
     async def one(line: CheckoutLine) -> None:
+        if line.quantity:
+            command = stock.ReserveStock(
+                sku=line.sku,
+                reservation_id=reservation_id(work.order_id, line.line_id, step.subject),
+                quantity=line.quantity,
+                expires_at=None,
+                at=work.sender.now(),
+            )
+            purpose = ("reserve", line.line_id, step.subject, str(line.quantity))
+            try:
+                await work.sender.send(STOCK, line.sku, command, *purpose)
+            except Rejected as rejection:
+                if rejection.reason is not Reason.RESERVATION_EXISTS:
+                    raise
+            else:
+                return
+        # an earlier attempt may have reserved more, before units were cancelled
+        await _keep(work, line, step.subject)
+
+    await _each(step.lines, one)
+    noted = checkout.NoteStockReservedAgain(
+        order_id=work.order_id, shipment_id=step.subject, trims=step.trims, at=work.sender.now()
+    )
+    await _note(work, noted, "reserved again", step.subject)
+
+
+async def _release(work: Work, step: ReleaseStock) -> None:
+    async def one(line: CheckoutLine, *shipment_id: str) -> None:
         command = stock.ReleaseReservation(
-            sku=line.sku, reservation_id=reservation_id(work.order_id, line.line_id), at=work.sender.now()
+            sku=line.sku, reservation_id=reservation_id(work.order_id, line.line_id, *shipment_id), at=work.sender.now()
         )
         try:
-            await work.sender.send(STOCK, line.sku, command, "release", line.line_id)
+            await work.sender.send(STOCK, line.sku, command, "release", line.line_id, *shipment_id)
         except Rejected as rejection:
             if rejection.reason is not Reason.STOCK_NOT_FOUND:  # then nothing was, or could be, reserved of it
                 raise
 
+    async def one_further(further: FurtherReservation) -> None:
+        await one(further.line, further.shipment_id)
+
     await _each(step.lines, one)
+    await _each(step.further, one_further)
     await _note(work, checkout.NoteStockReleased(order_id=work.order_id, at=work.sender.now()), "released")
 
 
 async def _commit(work: Work, step: CommitStock) -> None:
-    async def one(line: CheckoutLine) -> None:
+    async def one(line: CheckoutLine, *shipment_id: str) -> None:
         command = stock.CommitReservation(
             sku=line.sku,
-            reservation_id=reservation_id(work.order_id, line.line_id),
+            reservation_id=reservation_id(work.order_id, line.line_id, *shipment_id),
             quantity=line.quantity,
             at=work.sender.now(),
         )
-        await work.sender.send(STOCK, line.sku, command, "commit", line.line_id, str(line.quantity))
+        await work.sender.send(STOCK, line.sku, command, "commit", line.line_id, *shipment_id, str(line.quantity))
+
+    async def one_further(further: FurtherReservation) -> None:
+        await one(further.line, further.shipment_id)
 
     await _each(step.lines, one)
+    await _each(step.further, one_further)
     noted = checkout.NoteStockCommitted(order_id=work.order_id, shipment_id=step.subject, at=work.sender.now())
     await _note(work, noted, "committed", step.subject)
 
 
 async def _trim(work: Work, step: TrimStock) -> None:
-    line = step.line
+    await _keep_all(work, () if step.line is None else (step.line,), step.further)
+    noted = checkout.NoteStockTrimmed(order_id=work.order_id, cancellation_id=step.subject, at=work.sender.now())
+    await _note(work, noted, "trimmed", step.subject)
+
+
+async def _drop(work: Work, step: DropReshipment) -> None:
+    await _keep_all(work, step.lines, step.further)
+    noted = checkout.NoteReshipmentDropped(order_id=work.order_id, shipment_id=step.shipment_id, at=work.sender.now())
+    await _note(work, noted, "dropped", step.shipment_id)
+
+
+async def _keep_all(work: Work, lines: Sequence[CheckoutLine], further: Sequence[FurtherReservation]) -> None:
+    async def own(line: CheckoutLine) -> None:
+        await _keep(work, line)
+
+    async def one_further(one: FurtherReservation) -> None:
+        await _keep(work, one.line, one.shipment_id)
+
+    await _each(lines, own)
+    await _each(further, one_further)
+
+
+async def _keep(work: Work, line: CheckoutLine, *shipment_id: str) -> None:
+    """Release what is beyond a line's quantity."""
     command = stock.ReleaseReservation(
         sku=line.sku,
-        reservation_id=reservation_id(work.order_id, line.line_id),
+        reservation_id=reservation_id(work.order_id, line.line_id, *shipment_id),
         keep=line.quantity,
         at=work.sender.now(),
     )
-    await work.sender.send(STOCK, line.sku, command, "trim", line.line_id, str(line.quantity))
-    noted = checkout.NoteStockTrimmed(order_id=work.order_id, cancellation_id=step.subject, at=work.sender.now())
-    await _note(work, noted, "trimmed", step.subject)
+    await work.sender.send(STOCK, line.sku, command, "trim", line.line_id, *shipment_id, str(line.quantity))
+
+
+async def _restock_shipment(work: Work, step: RestockShipment) -> None:
+    async def one(line: CheckoutLine) -> None:
+        # a return of the customer may have the same id as a parcel
+        command = stock.RestockReturn(
+            sku=line.sku,
+            return_id=derived("shipment", work.order_id, step.subject, line.line_id),
+            quantity=line.quantity,
+            at=work.sender.now(),
+        )
+        await work.sender.send(STOCK, line.sku, command, "restock shipment", step.subject, line.line_id)
+
+    await _each(step.lines, one)
+    noted = checkout.NoteShipmentRestocked(order_id=work.order_id, shipment_id=step.subject, at=work.sender.now())
+    await _note(work, noted, "restocked shipment", step.subject)
 
 
 async def _restock(work: Work, step: RestockReturn) -> None:
@@ -184,11 +264,11 @@ async def _restock(work: Work, step: RestockReturn) -> None:
     await _note(work, noted, "restocked", step.subject)
 
 
-async def _each(lines: Sequence[CheckoutLine], one: Callable[[CheckoutLine], Awaitable[None]]) -> None:
+async def _each(lines: Sequence[T], one: Callable[[T], Awaitable[None]]) -> None:
     """All of them, whatever becomes of any; then the first failure, if there was one."""
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def in_turn(line: CheckoutLine) -> None:
+    async def in_turn(line: T) -> None:
         async with places:
             await one(line)
 
@@ -349,6 +429,7 @@ async def _note(work: Work, command: checkout.CheckoutCommand, *purpose: str) ->
 STEPS: Mapping[type, Callable[[Work, Any], Awaitable[None]]] = {
     Start: _start,
     ReserveStock: _reserve,
+    ReserveAgain: _reserve_again,
     AuthorisePayment: _authorise,
     Confirm: _confirm,
     Reject: _reject,
@@ -357,8 +438,10 @@ STEPS: Mapping[type, Callable[[Work, Any], Awaitable[None]]] = {
     ReleaseStock: _release,
     VoidPayment: _void,
     TrimStock: _trim,
+    DropReshipment: _drop,
     CommitStock: _commit,
     RestockReturn: _restock,
+    RestockShipment: _restock_shipment,
     CapturePayment: _capture,
     RequestRefund: _request_refund,
     SettleRefund: _settle_refund,

@@ -197,6 +197,16 @@ def _shipment(parcel: Document) -> orders.Shipment:
         lines=[orders.LineQuantity(line_id=x["line_id"], quantity=x["quantity"]) for x in parcel["lines"]],
         carrier=parcel["carrier"],
         tracking_number=parcel["tracking_number"],
+        reason=parcel.get("reason", ""),
+        returned=[
+            orders.ReturnedLine(
+                line_id=x["line_id"],
+                sku=x["sku"],
+                quantity=x["quantity"],
+                condition=orders.ReturnCondition.Value(x["condition"]),
+            )
+            for x in parcel.get("returned", [])
+        ],
     )
 
 
@@ -304,7 +314,7 @@ def _order_status(name: str) -> orders.OrderStatus.ValueType:
 
 
 def _fulfilment(units: int, parcels: list[tuple[int, str]]) -> orders.FulfilmentStatus.ValueType:
-    dispatched = sum(n for n, status in parcels if status in ("DISPATCHED", "DELIVERED"))
+    dispatched = sum(n for n, status in parcels if status in ("DISPATCHED", "DELIVERED", "REFUSED"))
     delivered = sum(n for n, status in parcels if status == "DELIVERED")
     return orders.FulfilmentStatus.Value(f"FULFILMENT_STATUS_{fulfilment(units, dispatched, delivered)}")
 

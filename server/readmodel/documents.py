@@ -42,12 +42,21 @@ class ShipmentPart(TypedDict):
     quantity: int
 
 
+class ReturnedRow(TypedDict):
+    line_id: str
+    sku: str
+    quantity: int
+    condition: str
+
+
 class Parcel(TypedDict):
     shipment_id: str
     status: str
     lines: list[ShipmentPart]
     carrier: str
     tracking_number: str
+    reason: NotRequired[str]  # once it was lost or refused
+    returned: NotRequired[list[ReturnedRow]]  # once it has come back
 
 
 class CancellationRow(TypedDict):

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from server.domain.order.events import (
     AuthorisationLapsed,
+    DeliveryRefused,
     DiscountApplied,
     DiscountRemoved,
     HoldReleased,
@@ -39,6 +40,8 @@ from server.domain.order.events import (
     ShipmentCreated,
     ShipmentDelivered,
     ShipmentDispatched,
+    ShipmentLost,
+    ShipmentReturned,
     ShippingAddressChanged,
     ShippingMethodSet,
 )
@@ -229,6 +232,27 @@ def unpacked(doc: OrderDetail | None, e: Recorded[ShipmentCancelled]) -> OrderDe
     return changed(doc, e, shipments=with_parcel(doc, e.data.shipment_id, {"status": "CANCELLED"}))
 
 
+@on(ShipmentLost)
+def lost(doc: OrderDetail | None, e: Recorded[ShipmentLost]) -> OrderDetail:
+    return changed(doc, e, shipments=with_parcel(doc, e.data.shipment_id, {"status": "LOST", "reason": e.data.reason}))
+
+
+@on(DeliveryRefused)
+def refused(doc: OrderDetail | None, e: Recorded[DeliveryRefused]) -> OrderDetail:
+    return changed(
+        doc, e, shipments=with_parcel(doc, e.data.shipment_id, {"status": "REFUSED", "reason": e.data.reason})
+    )
+
+
+@on(ShipmentReturned)
+def shipment_returned(doc: OrderDetail | None, e: Recorded[ShipmentReturned]) -> OrderDetail:
+    rows = [
+        {"line_id": x.line_id, "sku": x.sku, "quantity": x.quantity, "condition": str(x.condition)}
+        for x in e.data.lines
+    ]
+    return changed(doc, e, shipments=with_parcel(doc, e.data.shipment_id, {"status": "RETURNED", "returned": rows}))
+
+
 @on(LineQuantityCancelled)
 def quantity_cancelled(doc: OrderDetail | None, e: Recorded[LineQuantityCancelled]) -> OrderDetail:
     row: CancellationRow = {
@@ -384,7 +408,7 @@ def shipments(doc: OrderDetail | None) -> list[Parcel]:
     return doc["shipments"] if doc else []
 
 
-def with_parcel(doc: OrderDetail | None, shipment_id: str, news: dict[str, str]) -> list[dict[str, Any]]:
+def with_parcel(doc: OrderDetail | None, shipment_id: str, news: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**x, **news} if x["shipment_id"] == shipment_id else {**x} for x in shipments(doc)]
 
 

@@ -239,6 +239,28 @@ def test_an_order_is_paid_refunded_and_completed(quick: Line) -> None:
     assert [row["payment"] for row in listed] == ["PAYMENT_STATUS_PARTIALLY_REFUNDED"]
 
 
+def test_a_parcel_is_refused_lost_and_comes_back(quick: Line) -> None:
+    ida = quick("users", "register", "--name", "Ida", "--email", "ida@example.org", "--json")["user_id"]
+    quick("products", "register", "plum", "--name", "Plum", "--price", "1.00")
+    quick("products", "activate", "plum")
+    where = ("--name", "Ida", "--street", "1 High St", "--city", "Ghent", "--postal-code", "9000", "--country", "BE")
+    order_id = quick("orders", "create", "--customer", ida, "--line", "plum:3", *where, "--json")["order_id"]
+    quick("orders", "place", order_id)
+    quick("orders", "confirm", order_id)
+    quick("orders", "ship", order_id)
+    assert "SHIPMENT_NOT_DISPATCHED" in quick("orders", "lost", order_id, "--reason", "gone", code=3)
+    quick("orders", "dispatch", order_id, "--carrier", "bpost")
+    quick("orders", "refused", order_id, "--reason", "nobody of that name")
+    quick("orders", "lost", order_id, "--reason", "a lorry burnt")
+    assert "at least one" in quick("orders", "came-back", order_id, code=2)
+    token = quick("orders", "came-back", order_id, "--line", "plum:1", "--damaged", "plum:1", "--json")
+    [parcel] = quick("orders", "get", order_id, "--token", token["consistency_token"], "--json")["order"]["shipments"]
+    assert (parcel["status"], parcel["reason"]) == ("SHIPMENT_STATUS_RETURNED", "a lorry burnt")
+    assert [x["condition"] for x in parcel["returned"]] == ["RETURN_CONDITION_RESALEABLE", "RETURN_CONDITION_DAMAGED"]
+    assert "parcel-1: returned bpost : a lorry burnt" in quick("orders", "get", order_id)
+    quick("orders", "ship", order_id, "--shipment", "parcel-2")
+
+
 def test_parts_are_cancelled_and_come_back(quick: Line) -> None:
     eva = quick("users", "register", "--name", "Eva", "--email", "eva@example.org", "--json")["user_id"]
     quick("products", "register", "fig", "--name", "Fig", "--price", "1.00")

@@ -30,10 +30,13 @@ from server.domain.order.commands import (
     PlaceOrder,
     ReceivedQuantity,
     ReceiveReturn,
+    ReceiveReturnedShipment,
     RecordAuthorisation,
     RecordAuthorisationLapse,
+    RecordDeliveryRefusal,
     RecordPaymentFailure,
     RecordRefundFailure,
+    RecordShipmentLoss,
     RefreshPrices,
     RefundPayment,
     RejectOrder,
@@ -50,6 +53,7 @@ from server.domain.order.events import (
     AppliedDiscount,
     AuthorisationLapsed,
     Condition,
+    DeliveryRefused,
     DiscountApplied,
     DiscountRemoved,
     HoldReleased,
@@ -78,6 +82,7 @@ from server.domain.order.events import (
     RefundFailed,
     RefundRequested,
     ReturnApproved,
+    ReturnedLine,
     ReturnReceived,
     ReturnRejected,
     ReturnRequested,
@@ -85,6 +90,8 @@ from server.domain.order.events import (
     ShipmentCreated,
     ShipmentDelivered,
     ShipmentDispatched,
+    ShipmentLost,
+    ShipmentReturned,
     ShippingAddressChanged,
     ShippingMethod,
     ShippingMethodSet,
@@ -266,6 +273,22 @@ def quantity_cancelled(
 
 def unpacked(shipment_id: str = "s1") -> ShipmentCancelled:
     return ShipmentCancelled(order_id=ORDER_ID, shipment_id=shipment_id, at=NOON)
+
+
+def lost(shipment_id: str = "s1") -> ShipmentLost:
+    return ShipmentLost(order_id=ORDER_ID, shipment_id=shipment_id, reason="not to be found", at=NOON)
+
+
+def refused(shipment_id: str = "s1") -> DeliveryRefused:
+    return DeliveryRefused(order_id=ORDER_ID, shipment_id=shipment_id, reason="nobody of that name", at=NOON)
+
+
+def came_back(shipment_id: str = "s1", *lines: ReturnedLine) -> ShipmentReturned:
+    return ShipmentReturned(order_id=ORDER_ID, shipment_id=shipment_id, lines=lines or (back_line(),), at=NOON)
+
+
+def back_line(line_id: str = "tea", quantity: int = 2, condition: Condition = Condition.RESALEABLE) -> ReturnedLine:
+    return ReturnedLine(line_id=line_id, sku=line_id, quantity=quantity, condition=condition)
 
 
 def return_requested(return_id: str = "r1", *lines: tuple[str, int]) -> ReturnRequested:
@@ -483,6 +506,19 @@ def cancel_quantity(cancellation_id: str = "x1", line_id: str = "tea", quantity:
 
 def unpack(shipment_id: str = "s1") -> CancelShipment:
     return CancelShipment(order_id=ORDER_ID, shipment_id=shipment_id, at=NOON)
+
+
+def lose(shipment_id: str = "s1") -> RecordShipmentLoss:
+    return RecordShipmentLoss(order_id=ORDER_ID, shipment_id=shipment_id, reason="not to be found", at=NOON)
+
+
+def refuse(shipment_id: str = "s1") -> RecordDeliveryRefusal:
+    return RecordDeliveryRefusal(order_id=ORDER_ID, shipment_id=shipment_id, reason="nobody of that name", at=NOON)
+
+
+def take_back(shipment_id: str = "s1", *lines: tuple[str, int, Condition]) -> ReceiveReturnedShipment:
+    parts = tuple(ReceivedQuantity(line_id=line_id, quantity=n, condition=how) for line_id, n, how in lines)
+    return ReceiveReturnedShipment(order_id=ORDER_ID, shipment_id=shipment_id, lines=parts, at=NOON)
 
 
 def request_return(return_id: str = "r1", *lines: tuple[str, int]) -> RequestReturn:

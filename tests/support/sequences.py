@@ -47,7 +47,26 @@ BACK = (
     orders.request_return("i2", ("tea", 2)),
     orders.approve_return("i2"),
 )
-BEGINNINGS = ((create(),), GOODS, PRICED, PLACED, CONFIRMED, SENT, DELIVERED, RETURNING, ALL_DELIVERED, BACK)
+PARCEL_LOST = (*ALL_DELIVERED[:-1], orders.lose("i1"))
+PARCEL_REFUSED = (*SENT, orders.refuse("i1"))
+SENT_AGAIN = (*PARCEL_LOST, orders.create_shipment("i2", ("tea", 2), ("milk", 3)), orders.dispatch("i2"))
+CANCELLED_WITH_A_PARCEL = (*PARCEL_LOST, orders.cancel())
+BEGINNINGS: tuple[tuple[Any, ...], ...] = (
+    (create(),),
+    GOODS,
+    PRICED,
+    PLACED,
+    CONFIRMED,
+    SENT,
+    DELIVERED,
+    RETURNING,
+    ALL_DELIVERED,
+    BACK,
+    PARCEL_LOST,
+    PARCEL_REFUSED,
+    SENT_AGAIN,
+    CANCELLED_WITH_A_PARCEL,
+)
 
 PARTS = [((line, n),) for line in LINES for n in (1, 2, 4)]
 COME: list[tuple[tuple[str, int, Condition], ...]] = [
@@ -79,6 +98,9 @@ KINDS: tuple[list[Any], ...] = (
     [orders.dispatch(name) for name in IDS],
     [orders.deliver(name) for name in IDS],
     [orders.unpack(name) for name in IDS],
+    [orders.lose(name) for name in IDS],
+    [orders.refuse(name) for name in IDS],
+    [orders.take_back(name, *parts) for name in IDS for parts in [(), *COME]],
     [orders.request_return(name, *parts) for name in IDS for parts in [(), *PARTS]],
     [orders.approve_return(name) for name in IDS],
     [orders.reject_return(name) for name in IDS],
@@ -93,7 +115,7 @@ KINDS: tuple[list[Any], ...] = (
     [orders.fail_refund(name) for name in IDS],
     [orders.note(name, text) for name in IDS for text in ("one", "another")],
 )
-# a kind that can do nothing now is followed by one far from it; a prime that does not divide their number meets them all
+# a kind that can do nothing now is followed by one far from it; a prime that does not divide their number meets all
 STRIDE = next(n for n in (7, 11, 13) if len(KINDS) % n)
 
 
@@ -105,14 +127,14 @@ def sequences(draw: st.DrawFn) -> list[Any]:
     for _ in range(draw(st.integers(0, 20))):
         first, told = draw(st.integers(0, len(KINDS) - 1)), draw(st.integers(0, 3)) > 0
         kinds = (KINDS[(first + STRIDE * n) % len(KINDS)] for n in range(len(KINDS)))
-        telling = ([command for command in kind if not told or _decided(state, command)] for kind in kinds)
+        telling = ([command for command in kind if not told or decided(state, command)] for kind in kinds)
         command = draw(st.sampled_from(next((kind for kind in telling if kind), KINDS[first])))
         sequence.append(command)
-        state = ORDER.fold(_decided(state, command), state)
+        state = ORDER.fold(decided(state, command), state)
     return sequence
 
 
-def _decided(state: Order, command: Any) -> Sequence[OrderEvent]:
+def decided(state: Order, command: Any) -> Sequence[OrderEvent]:
     try:
         return ORDER.decide(state, command)
     except Rejected:
@@ -124,7 +146,7 @@ def lived(sequence: list[Any]) -> list[OrderEvent]:
     history: list[OrderEvent] = []
     state = ORDER.initial
     for command in sequence:
-        events = _decided(state, command)
+        events = decided(state, command)
         state = ORDER.fold(events, state)
         history.extend(events)
     return history

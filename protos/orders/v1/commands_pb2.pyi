@@ -1735,6 +1735,182 @@ class CancelShipmentResponse(google.protobuf.message.Message):
 Global___CancelShipmentResponse: typing_extensions.TypeAlias = CancelShipmentResponse
 
 @typing.final
+class RecordShipmentLossRequest(google.protobuf.message.Message):
+    """RecordShipmentLossRequest records that a dispatched parcel is lost."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    SHIPMENT_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
+    order_id: builtins.str
+    """order_id is a UUID."""
+    shipment_id: builtins.str
+    """shipment_id names the parcel."""
+    reason: builtins.str
+    """reason is free text, 1 to 500 characters."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        order_id: builtins.str = ...,
+        shipment_id: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "order_id", b"order_id", "reason", b"reason", "request_id", b"request_id", "shipment_id", b"shipment_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___RecordShipmentLossRequest: typing_extensions.TypeAlias = RecordShipmentLossRequest
+
+@typing.final
+class RecordShipmentLossResponse(google.protobuf.message.Message):
+    """RecordShipmentLossResponse says where the order now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the order's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___RecordShipmentLossResponse: typing_extensions.TypeAlias = RecordShipmentLossResponse
+
+@typing.final
+class RecordDeliveryRefusalRequest(google.protobuf.message.Message):
+    """RecordDeliveryRefusalRequest records that a dispatched parcel is on its way back."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    SHIPMENT_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
+    order_id: builtins.str
+    """order_id is a UUID."""
+    shipment_id: builtins.str
+    """shipment_id names the parcel."""
+    reason: builtins.str
+    """reason is free text, 1 to 500 characters."""
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        order_id: builtins.str = ...,
+        shipment_id: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "order_id", b"order_id", "reason", b"reason", "request_id", b"request_id", "shipment_id", b"shipment_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___RecordDeliveryRefusalRequest: typing_extensions.TypeAlias = RecordDeliveryRefusalRequest
+
+@typing.final
+class RecordDeliveryRefusalResponse(google.protobuf.message.Message):
+    """RecordDeliveryRefusalResponse says where the order now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the order's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___RecordDeliveryRefusalResponse: typing_extensions.TypeAlias = RecordDeliveryRefusalResponse
+
+@typing.final
+class ReceiveReturnedShipmentRequest(google.protobuf.message.Message):
+    """ReceiveReturnedShipmentRequest records that a parcel is back in the house."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    SHIPMENT_ID_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
+    order_id: builtins.str
+    """order_id is a UUID."""
+    shipment_id: builtins.str
+    """shipment_id names the parcel."""
+    @property
+    def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.ReceivedQuantity]:
+        """lines are what is in it, by line and condition, at least one; units that were sent and are not named are lost."""
+
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        order_id: builtins.str = ...,
+        shipment_id: builtins.str = ...,
+        lines: collections.abc.Iterable[protos.orders.v1.types_pb2.ReceivedQuantity] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "lines", b"lines", "order_id", b"order_id", "request_id", b"request_id", "shipment_id", b"shipment_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___ReceiveReturnedShipmentRequest: typing_extensions.TypeAlias = ReceiveReturnedShipmentRequest
+
+@typing.final
+class ReceiveReturnedShipmentResponse(google.protobuf.message.Message):
+    """ReceiveReturnedShipmentResponse says where the order now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the order's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___ReceiveReturnedShipmentResponse: typing_extensions.TypeAlias = ReceiveReturnedShipmentResponse
+
+@typing.final
 class RequestReturnRequest(google.protobuf.message.Message):
     """RequestReturnRequest records that a customer wants to send back what was delivered."""
 

@@ -185,6 +185,21 @@ class OrderCommandServiceStub(object):
                 request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.CancelShipmentRequest.SerializeToString,
                 response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.CancelShipmentResponse.FromString,
                 _registered_method=True)
+        self.RecordShipmentLoss = channel.unary_unary(
+                '/orders.v1.OrderCommandService/RecordShipmentLoss',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordShipmentLossRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordShipmentLossResponse.FromString,
+                _registered_method=True)
+        self.RecordDeliveryRefusal = channel.unary_unary(
+                '/orders.v1.OrderCommandService/RecordDeliveryRefusal',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordDeliveryRefusalRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordDeliveryRefusalResponse.FromString,
+                _registered_method=True)
+        self.ReceiveReturnedShipment = channel.unary_unary(
+                '/orders.v1.OrderCommandService/ReceiveReturnedShipment',
+                request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ReceiveReturnedShipmentRequest.SerializeToString,
+                response_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ReceiveReturnedShipmentResponse.FromString,
+                _registered_method=True)
         self.RequestReturn = channel.unary_unary(
                 '/orders.v1.OrderCommandService/RequestReturn',
                 request_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RequestReturnRequest.SerializeToString,
@@ -310,7 +325,8 @@ class OrderCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmDelivery(self, request, context):
-        """ConfirmDelivery records that a parcel has arrived.
+        """ConfirmDelivery records that a parcel has arrived, also one that was refused first. One that was lost as well, unless its
+        units were sent again or cancelled: QUANTITY_EXCEEDS_OPEN. SHIPMENT_STATE if it has come back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -430,6 +446,32 @@ class OrderCommandServiceServicer(object):
 
     def CancelShipment(self, request, context):
         """CancelShipment unpacks a parcel that has not left the house: its units are open again. SHIPMENT_DISPATCHED afterwards.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordShipmentLoss(self, request, context):
+        """RecordShipmentLoss records that a dispatched parcel is lost: its units are open again. Taken in every status in which an
+        order has parcels, also on hold. SHIPMENT_STATE if it was delivered or has come back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordDeliveryRefusal(self, request, context):
+        """RecordDeliveryRefusal records that a dispatched parcel was refused at the door or could not be delivered, and is on its way
+        back. Its units are open again when ReceiveReturnedShipment or RecordShipmentLoss follows. SHIPMENT_STATE if it was
+        delivered or is lost.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReceiveReturnedShipment(self, request, context):
+        """ReceiveReturnedShipment records that a dispatched parcel is back in the house without having been delivered, also one that
+        was lost: all of its units are open again, what is missing from it is lost. SHIPMENT_STATE if it was delivered: then it is
+        a return.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -624,6 +666,21 @@ def add_OrderCommandServiceServicer_to_server(servicer, server):
                     servicer.CancelShipment,
                     request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.CancelShipmentRequest.FromString,
                     response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.CancelShipmentResponse.SerializeToString,
+            ),
+            'RecordShipmentLoss': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordShipmentLoss,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordShipmentLossRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordShipmentLossResponse.SerializeToString,
+            ),
+            'RecordDeliveryRefusal': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordDeliveryRefusal,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordDeliveryRefusalRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.RecordDeliveryRefusalResponse.SerializeToString,
+            ),
+            'ReceiveReturnedShipment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReceiveReturnedShipment,
+                    request_deserializer=protos_dot_orders_dot_v1_dot_commands__pb2.ReceiveReturnedShipmentRequest.FromString,
+                    response_serializer=protos_dot_orders_dot_v1_dot_commands__pb2.ReceiveReturnedShipmentResponse.SerializeToString,
             ),
             'RequestReturn': grpc.unary_unary_rpc_method_handler(
                     servicer.RequestReturn,
@@ -1462,6 +1519,87 @@ class OrderCommandService(object):
             '/orders.v1.OrderCommandService/CancelShipment',
             protos_dot_orders_dot_v1_dot_commands__pb2.CancelShipmentRequest.SerializeToString,
             protos_dot_orders_dot_v1_dot_commands__pb2.CancelShipmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordShipmentLoss(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/RecordShipmentLoss',
+            protos_dot_orders_dot_v1_dot_commands__pb2.RecordShipmentLossRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.RecordShipmentLossResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordDeliveryRefusal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/RecordDeliveryRefusal',
+            protos_dot_orders_dot_v1_dot_commands__pb2.RecordDeliveryRefusalRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.RecordDeliveryRefusalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReceiveReturnedShipment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orders.v1.OrderCommandService/ReceiveReturnedShipment',
+            protos_dot_orders_dot_v1_dot_commands__pb2.ReceiveReturnedShipmentRequest.SerializeToString,
+            protos_dot_orders_dot_v1_dot_commands__pb2.ReceiveReturnedShipmentResponse.FromString,
             options,
             channel_credentials,
             insecure,

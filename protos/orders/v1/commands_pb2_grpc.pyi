@@ -505,6 +505,54 @@ _OrderCommandServiceCancelShipmentType = typing_extensions.TypeVar(
     ],
 )
 
+_OrderCommandServiceRecordShipmentLossType = typing_extensions.TypeVar(
+    '_OrderCommandServiceRecordShipmentLossType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordShipmentLossRequest,
+        protos.orders.v1.commands_pb2.RecordShipmentLossResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordShipmentLossRequest,
+        protos.orders.v1.commands_pb2.RecordShipmentLossResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordShipmentLossRequest,
+        protos.orders.v1.commands_pb2.RecordShipmentLossResponse,
+    ],
+)
+
+_OrderCommandServiceRecordDeliveryRefusalType = typing_extensions.TypeVar(
+    '_OrderCommandServiceRecordDeliveryRefusalType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordDeliveryRefusalRequest,
+        protos.orders.v1.commands_pb2.RecordDeliveryRefusalResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordDeliveryRefusalRequest,
+        protos.orders.v1.commands_pb2.RecordDeliveryRefusalResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordDeliveryRefusalRequest,
+        protos.orders.v1.commands_pb2.RecordDeliveryRefusalResponse,
+    ],
+)
+
+_OrderCommandServiceReceiveReturnedShipmentType = typing_extensions.TypeVar(
+    '_OrderCommandServiceReceiveReturnedShipmentType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ReceiveReturnedShipmentRequest,
+        protos.orders.v1.commands_pb2.ReceiveReturnedShipmentResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ReceiveReturnedShipmentRequest,
+        protos.orders.v1.commands_pb2.ReceiveReturnedShipmentResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ReceiveReturnedShipmentRequest,
+        protos.orders.v1.commands_pb2.ReceiveReturnedShipmentResponse,
+    ],
+)
+
 _OrderCommandServiceRequestReturnType = typing_extensions.TypeVar(
     '_OrderCommandServiceRequestReturnType',
     grpc.UnaryUnaryMultiCallable[
@@ -585,7 +633,7 @@ _OrderCommandServiceAddNoteType = typing_extensions.TypeVar(
     ],
 )
 
-class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType, _OrderCommandServiceAddLineType, _OrderCommandServiceChangeLineQuantityType, _OrderCommandServiceRemoveLineType, _OrderCommandServiceRefreshPricesType, _OrderCommandServiceChangeShippingAddressType, _OrderCommandServicePlaceOrderType, _OrderCommandServiceConfirmOrderType, _OrderCommandServiceHoldOrderType, _OrderCommandServiceReleaseHoldType, _OrderCommandServiceCancelOrderType, _OrderCommandServiceCreateShipmentType, _OrderCommandServiceDispatchShipmentType, _OrderCommandServiceConfirmDeliveryType, _OrderCommandServiceRejectOrderType, _OrderCommandServiceExpireOrderType, _OrderCommandServiceCompleteOrderType, _OrderCommandServiceRecordAuthorisationType, _OrderCommandServiceRecordPaymentFailureType, _OrderCommandServiceVoidAuthorisationType, _OrderCommandServiceRecordAuthorisationLapseType, _OrderCommandServiceCapturePaymentType, _OrderCommandServiceRefundPaymentType, _OrderCommandServiceSettleRefundType, _OrderCommandServiceRecordRefundFailureType, _OrderCommandServiceSetShippingMethodType, _OrderCommandServiceApplyDiscountType, _OrderCommandServiceRemoveDiscountType, _OrderCommandServiceCancelLineQuantityType, _OrderCommandServiceCancelShipmentType, _OrderCommandServiceRequestReturnType, _OrderCommandServiceApproveReturnType, _OrderCommandServiceRejectReturnType, _OrderCommandServiceReceiveReturnType, _OrderCommandServiceAddNoteType]):
+class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType, _OrderCommandServiceAddLineType, _OrderCommandServiceChangeLineQuantityType, _OrderCommandServiceRemoveLineType, _OrderCommandServiceRefreshPricesType, _OrderCommandServiceChangeShippingAddressType, _OrderCommandServicePlaceOrderType, _OrderCommandServiceConfirmOrderType, _OrderCommandServiceHoldOrderType, _OrderCommandServiceReleaseHoldType, _OrderCommandServiceCancelOrderType, _OrderCommandServiceCreateShipmentType, _OrderCommandServiceDispatchShipmentType, _OrderCommandServiceConfirmDeliveryType, _OrderCommandServiceRejectOrderType, _OrderCommandServiceExpireOrderType, _OrderCommandServiceCompleteOrderType, _OrderCommandServiceRecordAuthorisationType, _OrderCommandServiceRecordPaymentFailureType, _OrderCommandServiceVoidAuthorisationType, _OrderCommandServiceRecordAuthorisationLapseType, _OrderCommandServiceCapturePaymentType, _OrderCommandServiceRefundPaymentType, _OrderCommandServiceSettleRefundType, _OrderCommandServiceRecordRefundFailureType, _OrderCommandServiceSetShippingMethodType, _OrderCommandServiceApplyDiscountType, _OrderCommandServiceRemoveDiscountType, _OrderCommandServiceCancelLineQuantityType, _OrderCommandServiceCancelShipmentType, _OrderCommandServiceRecordShipmentLossType, _OrderCommandServiceRecordDeliveryRefusalType, _OrderCommandServiceReceiveReturnedShipmentType, _OrderCommandServiceRequestReturnType, _OrderCommandServiceApproveReturnType, _OrderCommandServiceRejectReturnType, _OrderCommandServiceReceiveReturnType, _OrderCommandServiceAddNoteType]):
     """OrderCommandService changes orders. Every call may be repeated with the same request_id."""
 
     @typing.overload
@@ -709,6 +757,18 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.commands_pb2.CancelShipmentRequest,
             protos.orders.v1.commands_pb2.CancelShipmentResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RecordShipmentLossRequest,
+            protos.orders.v1.commands_pb2.RecordShipmentLossResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RecordDeliveryRefusalRequest,
+            protos.orders.v1.commands_pb2.RecordDeliveryRefusalResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.ReceiveReturnedShipmentRequest,
+            protos.orders.v1.commands_pb2.ReceiveReturnedShipmentResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             protos.orders.v1.commands_pb2.RequestReturnRequest,
@@ -855,6 +915,18 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
             protos.orders.v1.commands_pb2.CancelShipmentResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RecordShipmentLossRequest,
+            protos.orders.v1.commands_pb2.RecordShipmentLossResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.RecordDeliveryRefusalRequest,
+            protos.orders.v1.commands_pb2.RecordDeliveryRefusalResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.orders.v1.commands_pb2.ReceiveReturnedShipmentRequest,
+            protos.orders.v1.commands_pb2.ReceiveReturnedShipmentResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             protos.orders.v1.commands_pb2.RequestReturnRequest,
             protos.orders.v1.commands_pb2.RequestReturnResponse,
         ],
@@ -920,7 +992,9 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
     """DispatchShipment hands a parcel to the carrier."""
 
     ConfirmDelivery: _OrderCommandServiceConfirmDeliveryType
-    """ConfirmDelivery records that a parcel has arrived."""
+    """ConfirmDelivery records that a parcel has arrived, also one that was refused first. One that was lost as well, unless its
+    units were sent again or cancelled: QUANTITY_EXCEEDS_OPEN. SHIPMENT_STATE if it has come back.
+    """
 
     RejectOrder: _OrderCommandServiceRejectOrderType
     """RejectOrder turns a placed order down for the shop; ORDER_STATE unless it is placed. Money is dealt with by its own commands."""
@@ -982,6 +1056,23 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
 
     CancelShipment: _OrderCommandServiceCancelShipmentType
     """CancelShipment unpacks a parcel that has not left the house: its units are open again. SHIPMENT_DISPATCHED afterwards."""
+
+    RecordShipmentLoss: _OrderCommandServiceRecordShipmentLossType
+    """RecordShipmentLoss records that a dispatched parcel is lost: its units are open again. Taken in every status in which an
+    order has parcels, also on hold. SHIPMENT_STATE if it was delivered or has come back.
+    """
+
+    RecordDeliveryRefusal: _OrderCommandServiceRecordDeliveryRefusalType
+    """RecordDeliveryRefusal records that a dispatched parcel was refused at the door or could not be delivered, and is on its way
+    back. Its units are open again when ReceiveReturnedShipment or RecordShipmentLoss follows. SHIPMENT_STATE if it was
+    delivered or is lost.
+    """
+
+    ReceiveReturnedShipment: _OrderCommandServiceReceiveReturnedShipmentType
+    """ReceiveReturnedShipment records that a dispatched parcel is back in the house without having been delivered, also one that
+    was lost: all of its units are open again, what is missing from it is lost. SHIPMENT_STATE if it was delivered: then it is
+    a return.
+    """
 
     RequestReturn: _OrderCommandServiceRequestReturnType
     """RequestReturn records that a customer wants to send back what was delivered; also when the order is completed."""
@@ -1124,6 +1215,18 @@ OrderCommandServiceAsyncStub: typing_extensions.TypeAlias = OrderCommandServiceS
         protos.orders.v1.commands_pb2.CancelShipmentResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordShipmentLossRequest,
+        protos.orders.v1.commands_pb2.RecordShipmentLossResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.RecordDeliveryRefusalRequest,
+        protos.orders.v1.commands_pb2.RecordDeliveryRefusalResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.orders.v1.commands_pb2.ReceiveReturnedShipmentRequest,
+        protos.orders.v1.commands_pb2.ReceiveReturnedShipmentResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
         protos.orders.v1.commands_pb2.RequestReturnRequest,
         protos.orders.v1.commands_pb2.RequestReturnResponse,
     ],
@@ -1262,7 +1365,9 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.commands_pb2.ConfirmDeliveryRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.ConfirmDeliveryResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.ConfirmDeliveryResponse]]:
-        """ConfirmDelivery records that a parcel has arrived."""
+        """ConfirmDelivery records that a parcel has arrived, also one that was refused first. One that was lost as well, unless its
+        units were sent again or cancelled: QUANTITY_EXCEEDS_OPEN. SHIPMENT_STATE if it has come back.
+        """
 
     @abc.abstractmethod
     def RejectOrder(
@@ -1404,6 +1509,38 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.CancelShipmentResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.CancelShipmentResponse]]:
         """CancelShipment unpacks a parcel that has not left the house: its units are open again. SHIPMENT_DISPATCHED afterwards."""
+
+    @abc.abstractmethod
+    def RecordShipmentLoss(
+        self,
+        request: protos.orders.v1.commands_pb2.RecordShipmentLossRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.RecordShipmentLossResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RecordShipmentLossResponse]]:
+        """RecordShipmentLoss records that a dispatched parcel is lost: its units are open again. Taken in every status in which an
+        order has parcels, also on hold. SHIPMENT_STATE if it was delivered or has come back.
+        """
+
+    @abc.abstractmethod
+    def RecordDeliveryRefusal(
+        self,
+        request: protos.orders.v1.commands_pb2.RecordDeliveryRefusalRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.RecordDeliveryRefusalResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RecordDeliveryRefusalResponse]]:
+        """RecordDeliveryRefusal records that a dispatched parcel was refused at the door or could not be delivered, and is on its way
+        back. Its units are open again when ReceiveReturnedShipment or RecordShipmentLoss follows. SHIPMENT_STATE if it was
+        delivered or is lost.
+        """
+
+    @abc.abstractmethod
+    def ReceiveReturnedShipment(
+        self,
+        request: protos.orders.v1.commands_pb2.ReceiveReturnedShipmentRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.orders.v1.commands_pb2.ReceiveReturnedShipmentResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.ReceiveReturnedShipmentResponse]]:
+        """ReceiveReturnedShipment records that a dispatched parcel is back in the house without having been delivered, also one that
+        was lost: all of its units are open again, what is missing from it is lost. SHIPMENT_STATE if it was delivered: then it is
+        a return.
+        """
 
     @abc.abstractmethod
     def RequestReturn(

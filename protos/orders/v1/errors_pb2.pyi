@@ -142,6 +142,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """INVALID_ARGUMENT: a note has at most 2000 characters. Metadata: order_id, length, most."""
     ERROR_REASON_NOTE_EXISTS: _ErrorReason.ValueType  # 48
     """FAILED_PRECONDITION: the note id stands for another text. Metadata: order_id, note_id."""
+    ERROR_REASON_SHIPMENT_STATE: _ErrorReason.ValueType  # 55
+    """FAILED_PRECONDITION: the step does not follow from where the parcel stands. Metadata: order_id, shipment_id, stage."""
+    ERROR_REASON_RECEIVED_EXCEEDS_SENT: _ErrorReason.ValueType  # 56
+    """FAILED_PRECONDITION: more has come back than was in the parcel. Metadata: line_id, received, sent."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -266,4 +270,8 @@ ERROR_REASON_NOTE_TOO_LONG: ErrorReason.ValueType  # 47
 """INVALID_ARGUMENT: a note has at most 2000 characters. Metadata: order_id, length, most."""
 ERROR_REASON_NOTE_EXISTS: ErrorReason.ValueType  # 48
 """FAILED_PRECONDITION: the note id stands for another text. Metadata: order_id, note_id."""
+ERROR_REASON_SHIPMENT_STATE: ErrorReason.ValueType  # 55
+"""FAILED_PRECONDITION: the step does not follow from where the parcel stands. Metadata: order_id, shipment_id, stage."""
+ERROR_REASON_RECEIVED_EXCEEDS_SENT: ErrorReason.ValueType  # 56
+"""FAILED_PRECONDITION: more has come back than was in the parcel. Metadata: line_id, received, sent."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -1436,3 +1436,106 @@ class AuthorisationLapsed(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["amount", b"amount", "at", b"at", "authorisation_id", b"authorisation_id", "order_id", b"order_id", "reason", b"reason"]) -> None: ...
 
 Global___AuthorisationLapsed: typing_extensions.TypeAlias = AuthorisationLapsed
+
+@typing.final
+class ShipmentLost(google.protobuf.message.Message):
+    """ShipmentLost says that a parcel which had left the house is lost: its units are open again. A ShipmentReturned may follow, or
+    a ShipmentDelivered.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    SHIPMENT_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    shipment_id: builtins.str
+    """shipment_id names the parcel."""
+    reason: builtins.str
+    """reason is free text."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        shipment_id: builtins.str = ...,
+        reason: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "order_id", b"order_id", "reason", b"reason", "shipment_id", b"shipment_id"]) -> None: ...
+
+Global___ShipmentLost: typing_extensions.TypeAlias = ShipmentLost
+
+@typing.final
+class DeliveryRefused(google.protobuf.message.Message):
+    """DeliveryRefused says that a parcel was refused at the door or could not be delivered, and is on its way back."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    SHIPMENT_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    shipment_id: builtins.str
+    """shipment_id names the parcel."""
+    reason: builtins.str
+    """reason is free text."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        shipment_id: builtins.str = ...,
+        reason: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "order_id", b"order_id", "reason", b"reason", "shipment_id", b"shipment_id"]) -> None: ...
+
+Global___DeliveryRefused: typing_extensions.TypeAlias = DeliveryRefused
+
+@typing.final
+class ShipmentReturned(google.protobuf.message.Message):
+    """ShipmentReturned says that a parcel which was not delivered is back in the house: all of its units are open again."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    SHIPMENT_ID_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    shipment_id: builtins.str
+    """shipment_id names the parcel."""
+    @property
+    def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.ReturnedLine]:
+        """lines are what was in it, by line and condition; it may be less than was sent."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        shipment_id: builtins.str = ...,
+        lines: collections.abc.Iterable[protos.orders.v1.types_pb2.ReturnedLine] | None = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "lines", b"lines", "order_id", b"order_id", "shipment_id", b"shipment_id"]) -> None: ...
+
+Global___ShipmentReturned: typing_extensions.TypeAlias = ShipmentReturned

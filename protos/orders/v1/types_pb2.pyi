@@ -233,6 +233,12 @@ class _ShipmentStatusEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper.
     """With the customer."""
     SHIPMENT_STATUS_CANCELLED: _ShipmentStatus.ValueType  # 4
     """Unpacked before it left the house."""
+    SHIPMENT_STATUS_LOST: _ShipmentStatus.ValueType  # 5
+    """Lost after it left the house: its units are open again."""
+    SHIPMENT_STATUS_REFUSED: _ShipmentStatus.ValueType  # 6
+    """Refused at the door or undeliverable: on its way back."""
+    SHIPMENT_STATUS_RETURNED: _ShipmentStatus.ValueType  # 7
+    """Back in the house without having been delivered: its units are open again."""
 
 class ShipmentStatus(_ShipmentStatus, metaclass=_ShipmentStatusEnumTypeWrapper):
     """ShipmentStatus is where one parcel stands."""
@@ -247,6 +253,12 @@ SHIPMENT_STATUS_DELIVERED: ShipmentStatus.ValueType  # 3
 """With the customer."""
 SHIPMENT_STATUS_CANCELLED: ShipmentStatus.ValueType  # 4
 """Unpacked before it left the house."""
+SHIPMENT_STATUS_LOST: ShipmentStatus.ValueType  # 5
+"""Lost after it left the house: its units are open again."""
+SHIPMENT_STATUS_REFUSED: ShipmentStatus.ValueType  # 6
+"""Refused at the door or undeliverable: on its way back."""
+SHIPMENT_STATUS_RETURNED: ShipmentStatus.ValueType  # 7
+"""Back in the house without having been delivered: its units are open again."""
 Global___ShipmentStatus: typing_extensions.TypeAlias = ShipmentStatus
 
 class _ReturnStatus:
@@ -491,6 +503,36 @@ class ReceivedQuantity(google.protobuf.message.Message):
 Global___ReceivedQuantity: typing_extensions.TypeAlias = ReceivedQuantity
 
 @typing.final
+class ReturnedLine(google.protobuf.message.Message):
+    """ReturnedLine is what was in a parcel that came back without having been delivered."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LINE_ID_FIELD_NUMBER: builtins.int
+    SKU_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
+    CONDITION_FIELD_NUMBER: builtins.int
+    line_id: builtins.str
+    """line_id names the line."""
+    sku: builtins.str
+    """sku is the line's product."""
+    quantity: builtins.int
+    """quantity is in units of sale, at least 1."""
+    condition: Global___ReturnCondition.ValueType
+    """condition is the state it came back in."""
+    def __init__(
+        self,
+        *,
+        line_id: builtins.str = ...,
+        sku: builtins.str = ...,
+        quantity: builtins.int = ...,
+        condition: Global___ReturnCondition.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["condition", b"condition", "line_id", b"line_id", "quantity", b"quantity", "sku", b"sku"]) -> None: ...
+
+Global___ReturnedLine: typing_extensions.TypeAlias = ReturnedLine
+
+@typing.final
 class ReceivedLine(google.protobuf.message.Message):
     """ReceivedLine is a part of a line that has come back, and what it is worth."""
 
@@ -646,6 +688,8 @@ class Shipment(google.protobuf.message.Message):
     LINES_FIELD_NUMBER: builtins.int
     CARRIER_FIELD_NUMBER: builtins.int
     TRACKING_NUMBER_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    RETURNED_FIELD_NUMBER: builtins.int
     shipment_id: builtins.str
     """shipment_id is unique in the order, 1 to 64 characters."""
     status: Global___ShipmentStatus.ValueType
@@ -654,9 +698,15 @@ class Shipment(google.protobuf.message.Message):
     """carrier is who carries it; empty until dispatched."""
     tracking_number: builtins.str
     """tracking_number is the carrier's; empty until dispatched."""
+    reason: builtins.str
+    """reason is why it was lost or refused, whichever came last; empty if it never was."""
     @property
     def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LineQuantity]:
         """lines are what is in it."""
+
+    @property
+    def returned(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ReturnedLine]:
+        """returned is what was in it when it came back, by line and condition; empty unless it did."""
 
     def __init__(
         self,
@@ -666,8 +716,10 @@ class Shipment(google.protobuf.message.Message):
         lines: collections.abc.Iterable[Global___LineQuantity] | None = ...,
         carrier: builtins.str = ...,
         tracking_number: builtins.str = ...,
+        reason: builtins.str = ...,
+        returned: collections.abc.Iterable[Global___ReturnedLine] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["carrier", b"carrier", "lines", b"lines", "shipment_id", b"shipment_id", "status", b"status", "tracking_number", b"tracking_number"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["carrier", b"carrier", "lines", b"lines", "reason", b"reason", "returned", b"returned", "shipment_id", b"shipment_id", "status", b"status", "tracking_number", b"tracking_number"]) -> None: ...
 
 Global___Shipment: typing_extensions.TypeAlias = Shipment
 

@@ -222,6 +222,97 @@ class CheckoutReturnRestocked(google.protobuf.message.Message):
 Global___CheckoutReturnRestocked: typing_extensions.TypeAlias = CheckoutReturnRestocked
 
 @typing.final
+class CheckoutStockReservedAgain(google.protobuf.message.Message):
+    """CheckoutStockReservedAgain says that the units of a lost or returned parcel are reserved to be sent again, as far as they
+    are not cancelled.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    SHIPMENT_ID_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    shipment_id: builtins.str
+    """shipment_id names the parcel that was lost or came back."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        shipment_id: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "order_id", b"order_id", "shipment_id", b"shipment_id"]) -> None: ...
+
+Global___CheckoutStockReservedAgain: typing_extensions.TypeAlias = CheckoutStockReservedAgain
+
+@typing.final
+class CheckoutReshipmentDropped(google.protobuf.message.Message):
+    """CheckoutReshipmentDropped says that a lost parcel has arrived after all, and that nothing is reserved any more to send its
+    units again.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    SHIPMENT_ID_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    shipment_id: builtins.str
+    """shipment_id names the parcel."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        shipment_id: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "order_id", b"order_id", "shipment_id", b"shipment_id"]) -> None: ...
+
+Global___CheckoutReshipmentDropped: typing_extensions.TypeAlias = CheckoutReshipmentDropped
+
+@typing.final
+class CheckoutShipmentRestocked(google.protobuf.message.Message):
+    """CheckoutShipmentRestocked says that what can be sold again of a parcel that came back undelivered is back in stock."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    SHIPMENT_ID_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    shipment_id: builtins.str
+    """shipment_id names the parcel."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        shipment_id: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "order_id", b"order_id", "shipment_id", b"shipment_id"]) -> None: ...
+
+Global___CheckoutShipmentRestocked: typing_extensions.TypeAlias = CheckoutShipmentRestocked
+
+@typing.final
 class CheckoutStepFailed(google.protobuf.message.Message):
     """CheckoutStepFailed says that a step came to nothing, and when it is tried again."""
 

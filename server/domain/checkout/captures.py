@@ -1,11 +1,10 @@
 """What is to be drawn for the parcels that have left: computed from money, whatever the ids of the captures are.
 
-A capture that has the id of a parcel, also with a number, is for that parcel. What is drawn under other ids, and what
-is more than its parcel costs, pays for the parcels that lack something, one after the other.
+A capture that has the id of a parcel, also with a number, is for that parcel: it is the first to be paid. What is drawn
+under other ids, and what is more than its parcel costs, pays for the others.
 """
 
-from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from server.domain.checkout.numbering import first_unused, name_of
@@ -14,9 +13,7 @@ from server.domain.checkout.steps import AUTHORISATION, CapturePayment
 from server.domain.money import Money
 from server.domain.order import owed
 from server.domain.order.ledger import Capture, Ledger
-from server.domain.order.state import Completed, Confirmed, Shipment, ShipmentStage
-
-LEFT = (ShipmentStage.DISPATCHED, ShipmentStage.DELIVERED)  # the house
+from server.domain.order.state import ENDED_UNDELIVERED, Cancelled, Completed, Confirmed, Shipment, left_shipments
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,51 +41,50 @@ def next_capture(order: Confirmed | Completed, checkout: Running) -> CapturePaym
     )
 
 
+def may_be_drawn(order: Cancelled, shipment: Shipment) -> CapturePayment | None:
+    """For a parcel of an order that was cancelled after its loss: the money may have been drawn, and the answer lost.
+
+    The same key gets the provider's first answer; what is drawn goes back with the rest.
+    """
+    ledger, lines = order.payments, {line.line_id: line for line in order.lines}
+    cost = sum(owed.first_units(lines[part.line_id], part.quantity) for part in shipment.lines)
+    minor = min(cost, sum(ledger.held_of(x) for x in ledger.authorisations))
+    if minor <= 0 or ledger.capture(shipment.shipment_id) is not None:
+        return None
+    authorisation_id, minor = _source(ledger, minor)
+    amount = Money(amount_minor=minor, currency=order.currency)
+    return CapturePayment(subject=shipment.shipment_id, authorisation_id=authorisation_id, amount=amount)
+
+
 def waived(order: Confirmed | Completed, checkout: Running) -> int:
     """What is not drawn and will not be: an operator took it for paid."""
     return sum(x.lacking for x in bills(order, checkout) if x.waived)
 
 
-def bills(order: Confirmed | Completed, checkout: Running) -> list[Bill]:
-    left = [x for x in order.shipments if x.stage in LEFT]
-    own, first = _captured_for({x.shipment_id for x in left}, order.payments.captures)
-    # in the order in which they were paid: what a unit costs depends on how many of its line were paid before it
-    left.sort(key=lambda x: first.get(x.shipment_id, len(order.payments.captures)))
-    costs = dict(_costs(order, left))
-    spare = own[""] + sum(max(0, own[shipment_id] - cost) for shipment_id, cost in costs.items())
-    found = []
-    for shipment_id, cost in costs.items():
-        open_ = max(0, cost - own[shipment_id])
-        lacking = max(0, open_ - spare)
-        spare -= open_ - lacking
-        found.append(Bill(shipment_id, lacking, (StepName.CAPTURE_PAYMENT, shipment_id) in checkout.skipped))
-    return found
+def bills(order: Confirmed | Completed, checkout: Running) -> Iterator[Bill]:
+    """Of all parcels that have left. All that was drawn pays for them one after the other, those with a capture first.
+
+    Units of a parcel that was lost or came back do not count beside those of another: they are open again, and what was
+    drawn for them pays for what is sent again.
+    """
+    cost, covered = owed.Cost(order), order.payments.captured
+    for parcel in _in_order_of_payment(left_shipments(order), order.payments.captures):
+        with_it = cost.minor + cost.of_more(parcel.lines)
+        lacking = max(0, with_it - covered)
+        covered += lacking
+        if parcel.stage not in ENDED_UNDELIVERED:
+            cost.add(parcel.lines)
+        waived_ = (StepName.CAPTURE_PAYMENT, parcel.shipment_id) in checkout.skipped
+        yield Bill(parcel.shipment_id, lacking, waived_)
 
 
-def _captured_for(left: Container[str], captures: Sequence[Capture]) -> tuple[Counter[str], dict[str, int]]:
-    """What was captured by parcel, "" for none that has left; and the number of the first capture for each."""
-    own: Counter[str] = Counter()
-    first: dict[str, int] = {}
+def _in_order_of_payment(parcels: Sequence[Shipment], captures: Sequence[Capture]) -> Sequence[Shipment]:
+    """So that what lacks is attributed to the parcels for which nothing was drawn."""
+    numbers: dict[str, int] = {}
     for number, capture in enumerate(captures):
-        ids = (capture.capture_id, name_of(capture.capture_id))
-        parcel = next((x for x in ids if x in left), "")
-        own[parcel] += capture.amount_minor
-        first.setdefault(parcel, number)
-    return own, first
-
-
-def _costs(order: Confirmed | Completed, left: Sequence[Shipment]) -> Iterator[tuple[str, int]]:
-    """What each parcel costs if they are paid in this order. What is not for goods is paid with the first."""
-    lines = {line.line_id: line for line in order.lines}
-    gone: Counter[str] = Counter()
-    beside = owed.beside_goods(order)
-    for shipment in left:
-        cost, beside = beside, 0
-        for part in shipment.lines:
-            line, before = lines[part.line_id], gone[part.line_id]
-            gone[part.line_id] += part.quantity
-            cost += owed.first_units(line, gone[part.line_id]) - owed.first_units(line, before)
-        yield shipment.shipment_id, cost
+        for name in (capture.capture_id, name_of(capture.capture_id)):
+            numbers.setdefault(name, number)
+    return sorted(parcels, key=lambda parcel: numbers.get(parcel.shipment_id, len(captures)))
 
 
 def _source(ledger: Ledger, minor: int) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from server.domain.checkout.events import CheckoutLine
-from server.domain.decider import ADDED
+from server.domain.decider import ADDED, FACT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,30 @@ class NoteStockTrimmed:
 class NoteReturnRestocked:
     order_id: str
     return_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteStockReservedAgain:
+    """`trims` is how often the process had released units by then. If it has since, too much may be reserved."""
+
+    order_id: str
+    shipment_id: str
+    trims: int = field(metadata=FACT)
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteReshipmentDropped:
+    order_id: str
+    shipment_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteShipmentRestocked:
+    order_id: str
+    shipment_id: str
     at: datetime
 
 
@@ -113,6 +137,9 @@ CheckoutCommand = (
     | NoteStockCommitted
     | NoteStockTrimmed
     | NoteReturnRestocked
+    | NoteStockReservedAgain
+    | NoteReshipmentDropped
+    | NoteShipmentRestocked
     | NoteFailure
     | EndCheckout
     | RetryProcess

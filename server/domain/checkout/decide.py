@@ -8,10 +8,13 @@ from server.domain.checkout.commands import (
     EndCheckout,
     NoteFailure,
     NotePaymentVoided,
+    NoteReshipmentDropped,
     NoteReturnRestocked,
+    NoteShipmentRestocked,
     NoteStockCommitted,
     NoteStockReleased,
     NoteStockReserved,
+    NoteStockReservedAgain,
     NoteStockTrimmed,
     RetryProcess,
     SkipStep,
@@ -22,14 +25,17 @@ from server.domain.checkout.events import (
     CheckoutEvent,
     CheckoutGivenUp,
     CheckoutPaymentVoided,
+    CheckoutReshipmentDropped,
     CheckoutRetried,
     CheckoutReturnRestocked,
+    CheckoutShipmentRestocked,
     CheckoutStarted,
     CheckoutStepFailed,
     CheckoutStepSkipped,
     CheckoutStockCommitted,
     CheckoutStockReleased,
     CheckoutStockReserved,
+    CheckoutStockReservedAgain,
     CheckoutStockTrimmed,
 )
 from server.domain.checkout.state import Checkout, NotStarted, Running
@@ -61,6 +67,15 @@ def decide(state: Checkout, command: CheckoutCommand) -> Sequence[CheckoutEvent]
         case Running(), NoteReturnRestocked(return_id=return_id):
             known = return_id in state.restocked
             return [] if known else [CheckoutReturnRestocked(order_id=order_id, return_id=return_id, at=at)]
+        case Running(), NoteStockReservedAgain(shipment_id=shipment_id):
+            known = shipment_id in state.reserved_again or command.trims != state.trims
+            return [] if known else [CheckoutStockReservedAgain(order_id=order_id, shipment_id=shipment_id, at=at)]
+        case Running(), NoteReshipmentDropped(shipment_id=shipment_id):
+            known = shipment_id in state.dropped
+            return [] if known else [CheckoutReshipmentDropped(order_id=order_id, shipment_id=shipment_id, at=at)]
+        case Running(), NoteShipmentRestocked(shipment_id=shipment_id):
+            known = shipment_id in state.shipments_restocked
+            return [] if known else [CheckoutShipmentRestocked(order_id=order_id, shipment_id=shipment_id, at=at)]
         case Running(), NoteFailure():
             return _fail(state, command)
         case Running(), EndCheckout():

@@ -63,6 +63,27 @@ class CheckoutReturnRestocked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutStockReservedAgain:
+    order_id: str
+    shipment_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutReshipmentDropped:
+    order_id: str
+    shipment_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutShipmentRestocked:
+    order_id: str
+    shipment_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckoutStepFailed:
     order_id: str
     step: str
@@ -110,6 +131,9 @@ CheckoutEvent = (
     | CheckoutStockCommitted
     | CheckoutStockTrimmed
     | CheckoutReturnRestocked
+    | CheckoutStockReservedAgain
+    | CheckoutReshipmentDropped
+    | CheckoutShipmentRestocked
     | CheckoutStepFailed
     | CheckoutRetried
     | CheckoutStepSkipped

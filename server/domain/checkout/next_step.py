@@ -6,25 +6,29 @@ and only then does the process give back, or draw, what that fate asks for. So a
 something that the next look finishes.
 """
 
-from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 
 from server.domain.checkout import authorisations, captures, refunds
 from server.domain.checkout.events import CheckoutLine
+from server.domain.checkout.reservations import OWN, Reserved, arrival, left_in_all, reserved
 from server.domain.checkout.state import Checkout, NotStarted, Running, StepName
 from server.domain.checkout.steps import (
     Cancel,
     CommitStock,
     Complete,
     Confirm,
+    DropReshipment,
     End,
     Expire,
+    FurtherReservation,
     Reject,
     ReleaseStock,
     RequestRefund,
+    ReserveAgain,
     ReserveStock,
     RestockReturn,
+    RestockShipment,
     Start,
     Step,
     TrimStock,
@@ -45,8 +49,9 @@ from server.domain.order.state import (
     Refused,
     ReturnStage,
     Shipment,
-    cancelled_quantities,
+    ShipmentStage,
     delivered_quantities,
+    left_shipments,
     live_shipments,
     open_returns,
     remaining_units,
@@ -125,11 +130,44 @@ def _authorise(order: Committed, checkout: Running) -> Step | None:
 
 
 def _undo(order: Cancelled | Refused | Expired, checkout: Running) -> Step | Wait:
+    if isinstance(order, Cancelled) and (sent := _account_for_parcels(order, checkout)) is not None:
+        return sent
     if not _done(checkout, StepName.RELEASE_STOCK, done=checkout.released):
-        return ReleaseStock(lines=checkout.lines)
+        return _release(order, checkout) if isinstance(order, Cancelled) else ReleaseStock(lines=checkout.lines)
     if (money_back := _give_back(order, checkout)) is not None:
         return money_back
     return Wait(what="nothing") if checkout.outcome else End(outcome=order.status)
+
+
+def _account_for_parcels(order: Cancelled, checkout: Running) -> Step | None:
+    """An order that was cancelled may have parcels that were lost or came back: their goods have left the stock."""
+    if not left_shipments(order):
+        return None
+    for look in (_trim, _drop, _restock_parcels):
+        if (step := look(order, checkout)) is not None:
+            return step
+    for shipment in left_shipments(order):
+        if (drawn := _draw(order, shipment, checkout)) is not None:
+            return drawn
+        capture = captures.may_be_drawn(order, shipment)
+        if not _done(checkout, StepName.CAPTURE_PAYMENT, shipment.shipment_id, done=capture is None):
+            return capture
+    return None
+
+
+def _release(order: Cancelled, checkout: Running) -> ReleaseStock:
+    """All reservations but those of which every unit has left the stock."""
+    held, gone = reserved(order, checkout.lines), left_in_all(order, checkout.committed)
+    open_ones = {
+        (line_id, reservation)
+        for line_id, sizes in held.sizes.items()
+        for reservation, units in held.drawn(line_id, gone[line_id])
+        if not units or units < sizes[reservation]
+    }
+    return ReleaseStock(
+        lines=tuple(line for line in checkout.lines if (line.line_id, OWN) in open_ones),
+        further=_further(checkout, held, open_ones),
+    )
 
 
 def _give_back(order: Cancelled | Refused | Expired, checkout: Running) -> Step | None:
@@ -150,11 +188,13 @@ def _fulfil(order: Confirmed | Completed, checkout: Running) -> Step | Wait:
     # an order that was confirmed by hand is served like any other; what is missing cannot refuse it any more
     if not _was_reserved(checkout):
         return ReserveStock(lines=checkout.lines)
-    for look in (_authorise, _trim, _ship, _take_back, _pay_surplus_back, _let_go):
+    for look in (_authorise, _trim, _drop, _restock_parcels, _ship, _take_back, _pay_surplus_back, _let_go):
         if (step := look(order, checkout)) is not None:
             return step
     if (settling := refunds.settle(order, checkout)) is not None:
         return settling
+    if (again := _reserve_again(order, checkout)) is not None:
+        return again  # last: the stock may be missing for long, and no other step has to wait for it
     if isinstance(order, Completed):
         return Wait(what="nothing") if checkout.outcome else End(outcome=order.status)
     if remaining_units(order) > delivered_quantities(order).total():
@@ -164,29 +204,106 @@ def _fulfil(order: Confirmed | Completed, checkout: Running) -> Step | Wait:
     return Wait(what="the hold to be released") if order.held else Complete()
 
 
-def _trim(order: Committed, checkout: Running) -> Step | None:
+def _trim(order: Committed | Cancelled, checkout: Running) -> Step | None:
     """Units that were cancelled are not reserved any longer."""
     for cancellation in order.cancellations:
         known = cancellation.cancellation_id
         if not _done(checkout, StepName.RELEASE_STOCK, known, done=known in checkout.trimmed):
-            [line] = [line for line in checkout.lines if line.line_id == cancellation.line_id]
-            stays = line.quantity - cancelled_quantities(order)[line.line_id]
-            return TrimStock(subject=known, line=replace(line, quantity=stays))
+            held = reserved(order, checkout.lines)
+            own, further = _cut(checkout, held, known)
+            return TrimStock(subject=known, line=own[0] if own else None, further=further)
+    return None
+
+
+def _drop(order: Confirmed | Completed | Cancelled, checkout: Running) -> Step | None:
+    """Units of a lost parcel that arrived after all are not to be sent again."""
+    for reopening in order.reopenings:
+        known = reopening.shipment_id
+        dropped = not reopening.undone or known in checkout.dropped
+        if not _done(checkout, StepName.RELEASE_STOCK, arrival(known), done=dropped):
+            held = reserved(order, checkout.lines)
+            own, further = _cut(checkout, held, arrival(known))
+            return DropReshipment(subject=arrival(known), shipment_id=known, lines=own, further=further)
+    return None
+
+
+def _cut(
+    checkout: Running, held: Reserved, cause: str
+) -> tuple[tuple[CheckoutLine, ...], tuple[FurtherReservation, ...]]:
+    """What stays of the reservations that something has lowered; those that are not made yet are made smaller."""
+    cuts = held.cuts.get(cause, set())
+    own = tuple(
+        replace(line, quantity=held.size(line.line_id, OWN)) for line in checkout.lines if (line.line_id, OWN) in cuts
+    )
+    return own, _further(checkout, held, {x for x in cuts if x[1] in checkout.reserved_again})
+
+
+def _restock_parcels(order: Confirmed | Completed | Cancelled, checkout: Running) -> Step | None:
+    """What came back undelivered can be sold again if it is as new."""
+    for shipment in order.shipments:
+        known = shipment.shipment_id
+        restocked = shipment.stage != ShipmentStage.RETURNED or known in checkout.shipments_restocked
+        if not _done(checkout, StepName.RESTOCK_SHIPMENT, known, done=restocked):
+            return RestockShipment(
+                subject=known,
+                lines=tuple(
+                    CheckoutLine(line_id=part.line_id, sku=part.sku, quantity=part.quantity)
+                    for part in shipment.returned
+                    if part.condition == Condition.RESALEABLE
+                ),
+            )
     return None
 
 
 def _ship(order: Confirmed | Completed, checkout: Running) -> Step | None:
-    """What has left the house leaves the stock, and is paid for."""
+    """What has left the house leaves the stock, and is paid for, whatever became of it: what is sent again was paid."""
     capture = captures.next_capture(order, checkout)
-    for shipment in order.shipments:
-        known = shipment.shipment_id
-        if shipment.stage not in captures.LEFT:
-            continue
-        if not _done(checkout, StepName.COMMIT_STOCK, known, done=known in checkout.committed):
-            return CommitStock(subject=known, lines=_gone(order, shipment, checkout))
-        if capture is not None and capture.subject == known:
+    for shipment in left_shipments(order):
+        if (drawn := _draw(order, shipment, checkout)) is not None:
+            return drawn
+        if capture is not None and capture.subject == shipment.shipment_id:
             return capture
     return None
+
+
+def _draw(order: Confirmed | Completed | Cancelled, shipment: Shipment, checkout: Running) -> Step | None:
+    """A parcel's units leave the stock, from the reservations that hold them."""
+    known = shipment.shipment_id
+    if _done(checkout, StepName.COMMIT_STOCK, known, done=known in checkout.committed):
+        return None
+    commit = _gone(order, shipment, checkout)
+    for further in commit.further:
+        if (again := _reserve_units_of(order, checkout, further.shipment_id)) is not None:
+            return again
+    return commit
+
+
+def _reserve_again(order: Confirmed | Completed, checkout: Running) -> Step | None:
+    """Units that are to be sent again are reserved again."""
+    for reopening in order.reopenings:
+        if (again := _reserve_units_of(order, checkout, reopening.shipment_id)) is not None:
+            return again
+    return None
+
+
+def _reserve_units_of(order: Committed | Cancelled, checkout: Running, shipment_id: str) -> Step | None:
+    done = shipment_id in checkout.reserved_again
+    if _done(checkout, StepName.RESERVE_STOCK, shipment_id, done=done):
+        return None
+    held = reserved(order, checkout.lines)
+    wanted = {(line_id, shipment_id) for line_id, sizes in held.sizes.items() if shipment_id in sizes}
+    lines = tuple(further.line for further in _further(checkout, held, wanted))
+    return ReserveAgain(subject=shipment_id, lines=lines, trims=checkout.trims)
+
+
+def _further(checkout: Running, held: Reserved, wanted: set[tuple[str, str]]) -> tuple[FurtherReservation, ...]:
+    """Those of these reservations that are further ones, with their sizes; in the order of the lines."""
+    return tuple(
+        FurtherReservation(shipment_id=reservation, line=replace(line, quantity=size))
+        for line in checkout.lines
+        for reservation, size in held.sizes[line.line_id].items()
+        if (line.line_id, reservation) in wanted and reservation != OWN
+    )
 
 
 def _take_back(order: Confirmed | Completed, checkout: Running) -> Step | None:
@@ -224,18 +341,24 @@ def _let_go(order: Confirmed | Completed, checkout: Running) -> Step | None:
     return None
 
 
-def _gone(order: Confirmed | Completed, shipment: Shipment, checkout: Running) -> tuple[CheckoutLine, ...]:
-    """What has left of each line of a shipment in all, when this one has."""
-    left: Counter[str] = Counter()
-    for one in order.shipments:
-        if one.shipment_id in checkout.committed or one is shipment:
-            for part in one.lines:
-                left[part.line_id] += part.quantity
+def _gone(order: Confirmed | Completed | Cancelled, shipment: Shipment, checkout: Running) -> CommitStock:
+    """What has left in all of each reservation from which a shipment draws, when this one has."""
+    held = reserved(order, checkout.lines)
+    before = left_in_all(order, checkout.committed)
+    own: list[CheckoutLine] = []
+    further: list[FurtherReservation] = []
     skus = {line.line_id: line.sku for line in checkout.lines}
-    return tuple(
-        CheckoutLine(line_id=part.line_id, sku=skus[part.line_id], quantity=left[part.line_id])
-        for part in shipment.lines
-    )
+    for part in shipment.lines:
+        drawn = dict(held.drawn(part.line_id, before[part.line_id]))
+        for reservation, units in held.drawn(part.line_id, before[part.line_id] + part.quantity):
+            if units <= drawn[reservation]:
+                continue
+            line = CheckoutLine(line_id=part.line_id, sku=skus[part.line_id], quantity=units)
+            if reservation == OWN:
+                own.append(line)
+            else:
+                further.append(FurtherReservation(shipment_id=reservation, line=line))
+    return CommitStock(subject=shipment.shipment_id, lines=tuple(own), further=tuple(further))
 
 
 def _lines(order: Committed) -> tuple[CheckoutLine, ...]:

@@ -11,14 +11,17 @@ from server.domain.checkout.events import (
     CheckoutGivenUp,
     CheckoutLine,
     CheckoutPaymentVoided,
+    CheckoutReshipmentDropped,
     CheckoutRetried,
     CheckoutReturnRestocked,
+    CheckoutShipmentRestocked,
     CheckoutStarted,
     CheckoutStepFailed,
     CheckoutStepSkipped,
     CheckoutStockCommitted,
     CheckoutStockReleased,
     CheckoutStockReserved,
+    CheckoutStockReservedAgain,
     CheckoutStockTrimmed,
 )
 
@@ -38,6 +41,7 @@ class StepName(StrEnum):
     COMMIT_STOCK = "COMMIT_STOCK"
     CAPTURE_PAYMENT = "CAPTURE_PAYMENT"
     RESTOCK_RETURN = "RESTOCK_RETURN"
+    RESTOCK_SHIPMENT = "RESTOCK_SHIPMENT"
     REFUND_PAYMENT = "REFUND_PAYMENT"
     COMPLETE_ORDER = "COMPLETE_ORDER"
     END = "END"
@@ -65,6 +69,10 @@ class Running:
     reserved any more, `restocked` the returns that are back in stock; `skipped` what an operator took for done, as
     (step, subject), and `retried` what an operator let be tried once more; `given_up` why an operator wants all undone,
     "" if none does. `outcome` is "" until it has ended.
+
+    `reserved_again` has the lost or returned parcels whose units are reserved to be sent again, `dropped` those of them
+    that arrived after all and for which nothing is reserved any more, `shipments_restocked` the returned ones that are
+    back in stock.
     """
 
     order_id: str
@@ -76,11 +84,19 @@ class Running:
     committed: tuple[str, ...] = ()
     trimmed: tuple[str, ...] = ()
     restocked: tuple[str, ...] = ()
+    reserved_again: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    shipments_restocked: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     retried: tuple[tuple[str, str], ...] = ()
     given_up: str = ""
     failure: Failure | None = None
     outcome: str = ""
+
+    @property
+    def trims(self) -> int:
+        """How often units that are not needed any more were released."""
+        return len(self.trimmed) + len(self.dropped)
 
 
 Checkout = NotStarted | Running
@@ -102,6 +118,12 @@ def evolve(state: Checkout, event: CheckoutEvent) -> Checkout:  # noqa: C901, PL
             return replace(state, trimmed=(*state.trimmed, event.cancellation_id), failure=None)
         case Running(), CheckoutReturnRestocked():
             return replace(state, restocked=(*state.restocked, event.return_id), failure=None)
+        case Running(), CheckoutStockReservedAgain():
+            return replace(state, reserved_again=(*state.reserved_again, event.shipment_id), failure=None)
+        case Running(), CheckoutReshipmentDropped():
+            return replace(state, dropped=(*state.dropped, event.shipment_id), failure=None)
+        case Running(), CheckoutShipmentRestocked():
+            return replace(state, shipments_restocked=(*state.shipments_restocked, event.shipment_id), failure=None)
         case Running(), CheckoutStepFailed():
             failure = Failure(
                 step=event.step,
@@ -115,7 +137,13 @@ def evolve(state: Checkout, event: CheckoutEvent) -> Checkout:  # noqa: C901, PL
             again = ((state.failure.step, state.failure.subject),) if state.failure else ()
             return replace(state, retried=(*state.retried, *again), failure=None)
         case Running(), CheckoutStepSkipped():
-            return replace(state, skipped=(*state.skipped, (event.step, event.subject)), failure=None)
+            parcel = event.step == StepName.RESERVE_STOCK and event.subject  # some of its lines may be reserved
+            return replace(
+                state,
+                skipped=(*state.skipped, (event.step, event.subject)),
+                reserved_again=(*state.reserved_again, event.subject) if parcel else state.reserved_again,
+                failure=None,
+            )
         case Running(), CheckoutGivenUp():
             return replace(state, given_up=event.reason, failure=None)
         case Running(), CheckoutEnded():
@@ -128,6 +156,9 @@ def evolve(state: Checkout, event: CheckoutEvent) -> Checkout:  # noqa: C901, PL
             | CheckoutStockCommitted()
             | CheckoutStockTrimmed()
             | CheckoutReturnRestocked()
+            | CheckoutStockReservedAgain()
+            | CheckoutReshipmentDropped()
+            | CheckoutShipmentRestocked()
             | CheckoutStepFailed()
             | CheckoutRetried()
             | CheckoutStepSkipped()

@@ -16,6 +16,14 @@ MAX_REFUND_TRIES = 5  # until an operator decides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FurtherReservation:
+    """A further reservation of a line: the one made to send the units of a lost or returned parcel again."""
+
+    shipment_id: str
+    line: CheckoutLine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     name: ClassVar[StepName] = StepName.START
     subject: ClassVar[str] = ""
@@ -30,6 +38,20 @@ class ReserveStock:
     subject: ClassVar[str] = ""
 
     lines: tuple[CheckoutLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReserveAgain:
+    """`subject` is the lost or returned parcel; each line's `quantity` is what is to be sent again of it, or 0.
+
+    `trims` is how often units were released before, see `NoteStockReservedAgain`.
+    """
+
+    name: ClassVar[StepName] = StepName.RESERVE_STOCK
+
+    subject: str
+    lines: tuple[CheckoutLine, ...]
+    trims: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +101,33 @@ class ReleaseStock:
     subject: ClassVar[str] = ""
 
     lines: tuple[CheckoutLine, ...]
+    further: tuple[FurtherReservation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrimStock:
-    """`subject` is the cancellation of units of a line; `line.quantity` is what stays of it."""
+    """`subject` is the cancellation of units of a line; the quantities are what stays of each reservation.
+
+    `line` is None if the line's own reservation is not concerned.
+    """
 
     name: ClassVar[StepName] = StepName.RELEASE_STOCK
 
     subject: str
-    line: CheckoutLine
+    line: CheckoutLine | None
+    further: tuple[FurtherReservation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropReshipment:
+    """A lost parcel arrived after all; the quantities are what stays reserved."""
+
+    name: ClassVar[StepName] = StepName.RELEASE_STOCK
+
+    subject: str
+    shipment_id: str
+    lines: tuple[CheckoutLine, ...]
+    further: tuple[FurtherReservation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +146,13 @@ class VoidPayment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitStock:
-    """`subject` is the shipment; each line's `quantity` is what has left of it in all, this shipment included."""
+    """`subject` is the shipment; each `quantity` is what has left of a reservation in all, this shipment included."""
 
     name: ClassVar[StepName] = StepName.COMMIT_STOCK
 
     subject: str
     lines: tuple[CheckoutLine, ...]
+    further: tuple[FurtherReservation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +172,16 @@ class RestockReturn:
     """`subject` is the return; `lines` are what of it can be sold again."""
 
     name: ClassVar[StepName] = StepName.RESTOCK_RETURN
+
+    subject: str
+    lines: tuple[CheckoutLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestockShipment:
+    """`subject` is a parcel that came back undelivered; `lines` are what of it can be sold again."""
+
+    name: ClassVar[StepName] = StepName.RESTOCK_SHIPMENT
 
     subject: str
     lines: tuple[CheckoutLine, ...]
@@ -202,6 +252,7 @@ class Wait:
 Step = (
     Start
     | ReserveStock
+    | ReserveAgain
     | AuthorisePayment
     | Confirm
     | Reject
@@ -209,10 +260,12 @@ Step = (
     | Cancel
     | ReleaseStock
     | TrimStock
+    | DropReshipment
     | VoidPayment
     | CommitStock
     | CapturePayment
     | RestockReturn
+    | RestockShipment
     | RequestRefund
     | SettleRefund
     | GiveUpRefund

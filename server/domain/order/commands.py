@@ -333,6 +333,30 @@ class ReceiveReturn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordShipmentLoss:
+    order_id: str
+    shipment_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordDeliveryRefusal:
+    order_id: str
+    shipment_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiveReturnedShipment:
+    order_id: str
+    shipment_id: str
+    lines: tuple[ReceivedQuantity, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddNote:
     order_id: str
     note_id: str
@@ -374,6 +398,9 @@ OrderCommand = (
     | CompleteOrder
     | CancelLineQuantity
     | CancelShipment
+    | RecordShipmentLoss
+    | RecordDeliveryRefusal
+    | ReceiveReturnedShipment
     | AddNote
     | ReturnCommand
     | PaymentCommand

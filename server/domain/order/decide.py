@@ -25,10 +25,13 @@ from server.domain.order.commands import (
     OrderCommand,
     PlaceOrder,
     ReceiveReturn,
+    ReceiveReturnedShipment,
     RecordAuthorisation,
     RecordAuthorisationLapse,
+    RecordDeliveryRefusal,
     RecordPaymentFailure,
     RecordRefundFailure,
+    RecordShipmentLoss,
     RefreshPrices,
     RefundPayment,
     RejectOrder,
@@ -158,6 +161,12 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
             return shipping.deliver(state, command)
         case ((Confirmed() | Completed()), CancelShipment()):
             return shipping.cancel(state, command)
+        case ((Confirmed() | Completed() | Cancelled()), RecordShipmentLoss()):
+            return shipping.lose(state, command)
+        case ((Confirmed() | Completed() | Cancelled()), RecordDeliveryRefusal()):
+            return shipping.refuse(state, command)
+        case ((Confirmed() | Completed() | Cancelled()), ReceiveReturnedShipment()):
+            return shipping.take_back(state, command)
         case (
             (Confirmed() | Completed()),
             (RequestReturn() | ApproveReturn() | RejectReturn() | ReceiveReturn()),

@@ -319,6 +319,38 @@ class ShipmentCancelled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnedLine:
+    line_id: str
+    sku: str
+    quantity: int
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipmentLost:
+    order_id: str
+    shipment_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRefused:
+    order_id: str
+    shipment_id: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipmentReturned:
+    order_id: str
+    shipment_id: str
+    lines: tuple[ReturnedLine, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReturnRequested:
     order_id: str
     return_id: str
@@ -394,6 +426,9 @@ OrderEvent = (
     | OrderCompleted
     | LineQuantityCancelled
     | ShipmentCancelled
+    | ShipmentLost
+    | DeliveryRefused
+    | ShipmentReturned
     | ReturnRequested
     | ReturnApproved
     | ReturnRejected

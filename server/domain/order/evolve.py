@@ -7,6 +7,7 @@ from server.domain.money import Money
 from server.domain.order import ledger
 from server.domain.order.events import (
     AuthorisationLapsed,
+    DeliveryRefused,
     DiscountApplied,
     DiscountRemoved,
     HoldReleased,
@@ -34,6 +35,7 @@ from server.domain.order.events import (
     RefundFailed,
     RefundRequested,
     ReturnApproved,
+    ReturnedLine,
     ReturnReceived,
     ReturnRejected,
     ReturnRequested,
@@ -41,6 +43,8 @@ from server.domain.order.events import (
     ShipmentCreated,
     ShipmentDelivered,
     ShipmentDispatched,
+    ShipmentLost,
+    ShipmentReturned,
     ShippingAddressChanged,
     ShippingMethod,
     ShippingMethodSet,
@@ -59,6 +63,7 @@ from server.domain.order.state import (
     Order,
     Placed,
     Refused,
+    Reopening,
     Return,
     ReturnStage,
     Shipment,
@@ -150,9 +155,15 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
                 tracking_number=event.tracking_number,
             )
         case Confirmed() | Completed(), ShipmentDelivered():
-            return _with_shipment(state, event.shipment_id, stage=ShipmentStage.DELIVERED)
+            return _with_outcome(state, event.shipment_id, stage=ShipmentStage.DELIVERED)
         case Confirmed() | Completed(), ShipmentCancelled():
             return _with_shipment(state, event.shipment_id, stage=ShipmentStage.CANCELLED)
+        case Confirmed() | Completed() | Cancelled(), ShipmentLost():
+            return _with_outcome(state, event.shipment_id, stage=ShipmentStage.LOST)
+        case Confirmed() | Completed() | Cancelled(), DeliveryRefused():
+            return _with_outcome(state, event.shipment_id, stage=ShipmentStage.REFUSED)
+        case Confirmed() | Completed() | Cancelled(), ShipmentReturned():
+            return _with_outcome(state, event.shipment_id, stage=ShipmentStage.RETURNED, returned=event.lines)
         case Confirmed(), OrderCompleted():
             return _as(Completed, state)
         case Placed(), OrderRejected():
@@ -208,6 +219,9 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
             | OrderCompleted()
             | LineQuantityCancelled()
             | ShipmentCancelled()
+            | ShipmentLost()
+            | DeliveryRefused()
+            | ShipmentReturned()
             | ReturnRequested()
             | ReturnApproved()
             | ReturnRejected()
@@ -229,6 +243,8 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
 
 S = TypeVar("S", Placed, Confirmed, Completed, Cancelled, Refused, Expired)
 P = TypeVar("P", bound=Confirmed | Completed)
+A = TypeVar("A", bound=Confirmed | Completed | Cancelled)
+REOPENED = (ShipmentStage.LOST, ShipmentStage.RETURNED)
 
 
 def _as(stage: type[S], before: Order, **news: object) -> S:
@@ -237,7 +253,17 @@ def _as(stage: type[S], before: Order, **news: object) -> S:
     return stage(**kept | news)
 
 
-def _with_shipment(order: P, shipment_id: str, **changes: str | ShipmentStage) -> P:
+def _with_outcome(order: A, shipment_id: str, stage: ShipmentStage, **changes: tuple[ReturnedLine, ...]) -> A:
+    """What became of a parcel that had left, and whether its units are open again, or not any more."""
+    before = next((x.stage for x in order.shipments if x.shipment_id == shipment_id), stage)
+    after = _with_shipment(order, shipment_id, stage=stage, **changes)
+    if (before in REOPENED) == (stage in REOPENED):
+        return after
+    reopening = Reopening(shipment_id=shipment_id, cancellations=len(order.cancellations), undone=stage not in REOPENED)
+    return replace(after, reopenings=(*after.reopenings, reopening))
+
+
+def _with_shipment(order: A, shipment_id: str, **changes: str | ShipmentStage | tuple[ReturnedLine, ...]) -> A:
     return replace(
         order,
         shipments=tuple(replace(x, **changes) if x.shipment_id == shipment_id else x for x in order.shipments),  # type: ignore[arg-type]  # replace() is not typed by field

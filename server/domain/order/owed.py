@@ -4,17 +4,19 @@ A refund that failed has paid nothing. Nothing more is owed than was captured an
 """
 
 from collections import Counter
+from collections.abc import Iterable
 
 from server.domain.money import of_units
-from server.domain.order.events import OrderLine
+from server.domain.order.events import LineQuantity, OrderLine
 from server.domain.order.ledger import Ledger, RefundStage
 from server.domain.order.state import (
+    ENDED_UNDELIVERED,
     Completed,
     Confirmed,
     Return,
     ReturnStage,
-    ShipmentStage,
-    cancelled_quantities,
+    kept_quantities,
+    left_shipments,
     net_of,
 )
 
@@ -58,15 +60,38 @@ def in_all(order: Sold) -> int:
 
 
 def sent(order: Sold) -> int:
-    """What all costs that has left the house; the price of shipping is part of it from the first parcel on."""
-    gone: Counter[str] = Counter()
-    for shipment in order.shipments:
-        if shipment.stage in (ShipmentStage.DISPATCHED, ShipmentStage.DELIVERED):
-            for part in shipment.lines:
-                gone[part.line_id] += part.quantity
-    if not gone:
-        return 0
-    return beside_goods(order) + sum(first_units(line, gone[line.line_id]) for line in order.lines)
+    """What all costs that is with the customer or on its way; 0 if nothing is."""
+    parcels = [x for x in left_shipments(order) if x.stage not in ENDED_UNDELIVERED]
+    cost = Cost(order)
+    for parcel in parcels:
+        cost.add(parcel.lines)
+    return cost.minor if parcels else 0
+
+
+class Cost:
+    """What some units of an order cost together, none of them twice. What is not for goods is part of it.
+
+    `minor` is in the order's currency.
+    """
+
+    def __init__(self, order: Sold) -> None:
+        self._lines, self._kept = {line.line_id: line for line in order.lines}, kept_quantities(order)
+        self._units: Counter[str] = Counter()
+        self.minor = beside_goods(order)
+
+    def of_more(self, parts: Iterable[LineQuantity]) -> int:
+        """What would be added to it."""
+        return sum(self._of_part(part) for part in parts)
+
+    def add(self, parts: Iterable[LineQuantity]) -> None:
+        for part in parts:
+            self.minor += self._of_part(part)
+            self._units[part.line_id] += part.quantity
+
+    def _of_part(self, part: LineQuantity) -> int:
+        line, before, most = self._lines[part.line_id], self._units[part.line_id], self._kept[part.line_id]
+        after = before + part.quantity
+        return first_units(line, min(after, most)) - first_units(line, min(before, most))
 
 
 def first_units(line: OrderLine, count: int) -> int:
@@ -79,8 +104,8 @@ def first_units(line: OrderLine, count: int) -> int:
 
 def beside_goods(order: Sold) -> int:
     """What of the total is not for goods."""
-    off = cancelled_quantities(order)
-    return order.total.amount_minor - sum(first_units(line, line.quantity - off[line.line_id]) for line in order.lines)
+    kept = kept_quantities(order)
+    return order.total.amount_minor - sum(first_units(line, kept[line.line_id]) for line in order.lines)
 
 
 def _worth(back: Return) -> int:

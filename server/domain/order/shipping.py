@@ -1,23 +1,42 @@
-"""The rules of parcels: packed, sent, arrived."""
+"""The rules of parcels: packed, sent, arrived; or lost, refused, come back.
+
+What happened to a parcel outside of the house is recorded in every stage of the order, also on hold and after its end.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from server.domain.order.commands import CancelShipment, ConfirmDelivery, CreateShipment, DispatchShipment
+from server.domain.order.commands import (
+    CancelShipment,
+    ConfirmDelivery,
+    CreateShipment,
+    DispatchShipment,
+    ReceivedQuantity,
+    ReceiveReturnedShipment,
+    RecordDeliveryRefusal,
+    RecordShipmentLoss,
+)
 from server.domain.order.events import (
+    Condition,
+    DeliveryRefused,
     LineQuantity,
     OrderEvent,
+    ReturnedLine,
     ShipmentCancelled,
     ShipmentCreated,
     ShipmentDelivered,
     ShipmentDispatched,
+    ShipmentLost,
+    ShipmentReturned,
 )
 from server.domain.order.limits import require_quantity, require_room
-from server.domain.order.state import Completed, Confirmed, Shipment, ShipmentStage, open_quantities
+from server.domain.order.state import Cancelled, Completed, Confirmed, Shipment, ShipmentStage, open_quantities
 from server.domain.rejection import Reason, Rejected
 
 Shipping = Confirmed | Completed
 """Every stage that has parcels. A completed order has nothing left to send, and repeats are still answered."""
+Afterwards = Confirmed | Completed | Cancelled
+"""Every stage in which something may become known of a parcel that has left."""
 
 
 def create_shipment(order: Shipping, command: CreateShipment) -> Sequence[OrderEvent]:
@@ -67,15 +86,61 @@ def dispatch(order: Shipping, command: DispatchShipment) -> Sequence[OrderEvent]
 
 
 def deliver(order: Shipping, command: ConfirmDelivery) -> Sequence[OrderEvent]:
-    match _require_shipment(order, command.shipment_id).stage:
-        case ShipmentStage.CREATED:
-            raise Rejected(Reason.SHIPMENT_NOT_DISPATCHED, order_id=order.order_id, shipment_id=command.shipment_id)
-        case ShipmentStage.DISPATCHED:
-            return [ShipmentDelivered(order_id=order.order_id, shipment_id=command.shipment_id, at=command.at)]
-        case ShipmentStage.DELIVERED:
-            return []
-        case ShipmentStage.CANCELLED:
-            raise Rejected(Reason.SHIPMENT_CANCELLED, order_id=order.order_id, shipment_id=command.shipment_id)
+    shipment = _require_sent(order, command.shipment_id)
+    if shipment.stage == ShipmentStage.DELIVERED:
+        return []
+    if shipment.stage == ShipmentStage.RETURNED:
+        raise _does_not_follow(order, shipment)
+    if shipment.stage == ShipmentStage.LOST:
+        _require_open(order, shipment)
+    return [ShipmentDelivered(order_id=order.order_id, shipment_id=command.shipment_id, at=command.at)]
+
+
+def lose(order: Afterwards, command: RecordShipmentLoss) -> Sequence[OrderEvent]:
+    shipment = _require_sent(order, command.shipment_id)
+    if shipment.stage == ShipmentStage.LOST:
+        return []
+    if shipment.stage not in (ShipmentStage.DISPATCHED, ShipmentStage.REFUSED):
+        raise _does_not_follow(order, shipment)
+    return [
+        ShipmentLost(order_id=order.order_id, shipment_id=shipment.shipment_id, reason=command.reason, at=command.at)
+    ]
+
+
+def refuse(order: Afterwards, command: RecordDeliveryRefusal) -> Sequence[OrderEvent]:
+    shipment = _require_sent(order, command.shipment_id)
+    if shipment.stage in (ShipmentStage.REFUSED, ShipmentStage.RETURNED):
+        return []  # what has come back was not delivered
+    if shipment.stage != ShipmentStage.DISPATCHED:
+        raise _does_not_follow(order, shipment)
+    return [
+        DeliveryRefused(order_id=order.order_id, shipment_id=shipment.shipment_id, reason=command.reason, at=command.at)
+    ]
+
+
+def take_back(order: Afterwards, command: ReceiveReturnedShipment) -> Sequence[OrderEvent]:
+    shipment = _require_sent(order, command.shipment_id)
+    if not command.lines:
+        raise Rejected(Reason.QUANTITY_INVALID, quantity=0)
+    received: Counter[str] = Counter()
+    for part in command.lines:
+        require_quantity(part.quantity)
+        received[part.line_id] += part.quantity
+    if shipment.stage == ShipmentStage.RETURNED and _by_condition(command.lines) == _by_condition(shipment.returned):
+        return []
+    if shipment.stage in (ShipmentStage.DELIVERED, ShipmentStage.RETURNED):
+        raise _does_not_follow(order, shipment)
+
+    sent = {part.line_id: part.quantity for part in shipment.lines}
+    for line_id, quantity in received.items():
+        if quantity > sent.get(line_id, 0):
+            raise Rejected(Reason.RECEIVED_EXCEEDS_SENT, line_id=line_id, received=quantity, sent=sent.get(line_id, 0))
+    skus = {line.line_id: line.sku for line in order.lines}
+    lines = tuple(
+        ReturnedLine(line_id=line_id, sku=skus[line_id], quantity=quantity, condition=condition)
+        for (line_id, condition), quantity in _by_condition(command.lines).items()
+    )
+    return [ShipmentReturned(order_id=order.order_id, shipment_id=shipment.shipment_id, lines=lines, at=command.at)]
 
 
 def cancel(order: Shipping, command: CancelShipment) -> Sequence[OrderEvent]:
@@ -84,7 +149,7 @@ def cancel(order: Shipping, command: CancelShipment) -> Sequence[OrderEvent]:
             return [ShipmentCancelled(order_id=order.order_id, shipment_id=command.shipment_id, at=command.at)]
         case ShipmentStage.CANCELLED:
             return []
-        case ShipmentStage.DISPATCHED | ShipmentStage.DELIVERED:
+        case _:
             raise Rejected(Reason.SHIPMENT_DISPATCHED, order_id=order.order_id, shipment_id=command.shipment_id)
 
 
@@ -96,12 +161,45 @@ def is_done(order: Shipping, command: CreateShipment | DispatchShipment) -> bool
     return shipment is not None and shipment.stage != ShipmentStage.CREATED
 
 
-def _find(order: Shipping, shipment_id: str) -> Shipment | None:
+def _find(order: Afterwards, shipment_id: str) -> Shipment | None:
     return next((x for x in order.shipments if x.shipment_id == shipment_id), None)
 
 
-def _require_shipment(order: Shipping, shipment_id: str) -> Shipment:
+def _require_shipment(order: Afterwards, shipment_id: str) -> Shipment:
     shipment = _find(order, shipment_id)
     if shipment is None:
         raise Rejected(Reason.SHIPMENT_NOT_FOUND, order_id=order.order_id, shipment_id=shipment_id)
     return shipment
+
+
+def _require_sent(order: Afterwards, shipment_id: str) -> Shipment:
+    """A parcel that has left the house."""
+    shipment = _require_shipment(order, shipment_id)
+    if shipment.stage == ShipmentStage.CREATED:
+        raise Rejected(Reason.SHIPMENT_NOT_DISPATCHED, order_id=order.order_id, shipment_id=shipment_id)
+    if shipment.stage == ShipmentStage.CANCELLED:
+        raise Rejected(Reason.SHIPMENT_CANCELLED, order_id=order.order_id, shipment_id=shipment_id)
+    return shipment
+
+
+def _require_open(order: Shipping, shipment: Shipment) -> None:
+    """Whether the units of a lost parcel were neither sent again nor cancelled."""
+    left = open_quantities(order)
+    for part in shipment.lines:
+        if part.quantity > left[part.line_id]:
+            raise Rejected(
+                Reason.QUANTITY_EXCEEDS_OPEN, line_id=part.line_id, wanted=part.quantity, open=left[part.line_id]
+            )
+
+
+def _by_condition(parts: Iterable[ReceivedQuantity | ReturnedLine]) -> Counter[tuple[str, Condition]]:
+    quantities: Counter[tuple[str, Condition]] = Counter()
+    for part in parts:
+        quantities[part.line_id, part.condition] += part.quantity
+    return quantities
+
+
+def _does_not_follow(order: Afterwards, shipment: Shipment) -> Rejected:
+    return Rejected(
+        Reason.SHIPMENT_STATE, order_id=order.order_id, shipment_id=shipment.shipment_id, stage=shipment.stage
+    )

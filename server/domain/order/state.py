@@ -9,16 +9,27 @@ from typing import ClassVar
 
 from server.domain.address import Address
 from server.domain.money import Money, total_of
-from server.domain.order.events import LineQuantity, OrderLine, ReceivedLine, ShippingMethod
+from server.domain.order.events import LineQuantity, OrderLine, ReceivedLine, ReturnedLine, ShippingMethod
 from server.domain.order.ledger import Ledger
 from server.domain.order.pricing import Discount, amounts_off
 
 
 class ShipmentStage(StrEnum):
+    """REFUSED is on its way back, RETURNED is back in the house without having been delivered."""
+
     CREATED = "CREATED"
     DISPATCHED = "DISPATCHED"
     DELIVERED = "DELIVERED"
     CANCELLED = "CANCELLED"
+    LOST = "LOST"
+    REFUSED = "REFUSED"
+    RETURNED = "RETURNED"
+
+
+# the units of such a parcel are not under way any more: they are open, unless they were cancelled or sent again
+ENDED_UNDELIVERED = (ShipmentStage.CANCELLED, ShipmentStage.LOST, ShipmentStage.RETURNED)
+# such a parcel has not left the house
+NEVER_LEFT = (ShipmentStage.CREATED, ShipmentStage.CANCELLED)
 
 
 class ReturnStage(StrEnum):
@@ -30,11 +41,27 @@ class ReturnStage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipment:
+    """`returned` is what was in it when it came back; empty unless it has."""
+
     shipment_id: str
     lines: tuple[LineQuantity, ...]
     stage: ShipmentStage = ShipmentStage.CREATED
     carrier: str = ""
     tracking_number: str = ""
+    returned: tuple[ReturnedLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reopening:
+    """The units of a parcel that had left are open again, or (`undone`) are not any more, since it arrived after all.
+
+    `cancellations` is how many cancellations of the order had happened before: which units a cancellation concerns
+    depends on what had been sent by then.
+    """
+
+    shipment_id: str
+    cancellations: int
+    undone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +141,7 @@ class Confirmed:
     payments: Ledger
     held: bool = False
     shipments: tuple[Shipment, ...] = ()
+    reopenings: tuple[Reopening, ...] = ()
     notes: tuple[Note, ...] = ()
     cancellations: tuple[Cancellation, ...] = ()
     returns: tuple[Return, ...] = ()
@@ -134,6 +162,7 @@ class Completed:
     expires_at: datetime
     payments: Ledger
     shipments: tuple[Shipment, ...] = ()
+    reopenings: tuple[Reopening, ...] = ()
     notes: tuple[Note, ...] = ()
     cancellations: tuple[Cancellation, ...] = ()
     returns: tuple[Return, ...] = ()
@@ -141,6 +170,8 @@ class Completed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
+    """It may have parcels that were lost or came back. A lost one may still come back, so what it is made of stays."""
+
     status: ClassVar[str] = "CANCELLED"
 
     order_id: str
@@ -148,6 +179,10 @@ class Cancelled:
     payments: Ledger
     expires_at: datetime | None = None  # None: it was never placed
     notes: tuple[Note, ...] = ()
+    lines: tuple[OrderLine, ...] = ()
+    shipments: tuple[Shipment, ...] = ()
+    reopenings: tuple[Reopening, ...] = ()
+    cancellations: tuple[Cancellation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +259,7 @@ def net_of(line: OrderLine) -> int:
     return line.line_total.amount_minor - line.discount.amount_minor
 
 
-def cancelled_quantities(order: Committed) -> Counter[str]:
+def cancelled_quantities(order: Committed | Cancelled) -> Counter[str]:
     """line_id → units that were taken off."""
     off: Counter[str] = Counter()
     for cancellation in order.cancellations:
@@ -232,18 +267,29 @@ def cancelled_quantities(order: Committed) -> Counter[str]:
     return off
 
 
+def kept_quantities(order: Committed) -> dict[str, int]:
+    """line_id → units that were not taken off."""
+    off = cancelled_quantities(order)
+    return {line.line_id: line.quantity - off[line.line_id] for line in order.lines}
+
+
 def remaining_units(order: Committed) -> int:
     return units(order.lines) - cancelled_quantities(order).total()
 
 
 def live_shipments(order: Committed) -> list[Shipment]:
-    """Those that were not unpacked; none before the order is confirmed."""
+    """Those that are packed, under way or delivered; none before the order is confirmed."""
     shipments = () if isinstance(order, Placed) else order.shipments
-    return [shipment for shipment in shipments if shipment.stage != ShipmentStage.CANCELLED]
+    return [shipment for shipment in shipments if shipment.stage not in ENDED_UNDELIVERED]
+
+
+def left_shipments(order: Confirmed | Completed | Cancelled) -> list[Shipment]:
+    """Those that have left the house, whatever became of them."""
+    return [shipment for shipment in order.shipments if shipment.stage not in NEVER_LEFT]
 
 
 def open_quantities(order: Committed) -> dict[str, int]:
-    """line_id → units that are neither cancelled nor in a parcel."""
+    """line_id → units that are neither cancelled nor in a parcel; those of a lost or returned parcel are open again."""
     packed = _quantities(part for shipment in live_shipments(order) for part in shipment.lines)
     off = cancelled_quantities(order)
     return {line.line_id: line.quantity - off[line.line_id] - packed[line.line_id] for line in order.lines}

@@ -12,10 +12,13 @@ from server.domain.checkout.commands import (
     EndCheckout,
     NoteFailure,
     NotePaymentVoided,
+    NoteReshipmentDropped,
     NoteReturnRestocked,
+    NoteShipmentRestocked,
     NoteStockCommitted,
     NoteStockReleased,
     NoteStockReserved,
+    NoteStockReservedAgain,
     NoteStockTrimmed,
     RetryProcess,
     SkipStep,
@@ -26,14 +29,17 @@ from server.domain.checkout.events import (
     CheckoutGivenUp,
     CheckoutLine,
     CheckoutPaymentVoided,
+    CheckoutReshipmentDropped,
     CheckoutRetried,
     CheckoutReturnRestocked,
+    CheckoutShipmentRestocked,
     CheckoutStarted,
     CheckoutStepFailed,
     CheckoutStepSkipped,
     CheckoutStockCommitted,
     CheckoutStockReleased,
     CheckoutStockReserved,
+    CheckoutStockReservedAgain,
     CheckoutStockTrimmed,
 )
 from server.domain.checkout.next_step import after_refusal, next_step
@@ -45,14 +51,18 @@ from server.domain.checkout.steps import (
     CommitStock,
     Complete,
     Confirm,
+    DropReshipment,
     End,
     Expire,
+    FurtherReservation,
     GiveUpRefund,
     Reject,
     ReleaseStock,
     RequestRefund,
+    ReserveAgain,
     ReserveStock,
     RestockReturn,
+    RestockShipment,
     SettleRefund,
     Start,
     TrimStock,
@@ -60,6 +70,7 @@ from server.domain.checkout.steps import (
     Wait,
 )
 from server.domain.order import ORDER
+from server.domain.order.events import Condition
 from server.domain.rejection import Reason, Rejected
 from tests.support import deciding, orders
 from tests.support.orders import LATER, NOON, ORDER_ID, euros
@@ -72,6 +83,7 @@ VOIDED = CheckoutPaymentVoided(order_id=ORDER_ID, at=NOON)
 ENDED = CheckoutEnded(order_id=ORDER_ID, outcome="CANCELLED", at=NOON)
 GIVEN_UP = CheckoutGivenUp(order_id=ORDER_ID, reason="fraud", at=NOON)
 TOTAL = 2 * 350 + 3 * 101
+DAMAGED = Condition.DAMAGED
 
 PLACED = (
     orders.created(),
@@ -95,6 +107,10 @@ def failed(step: str, subject: str = "", **changes: Any) -> CheckoutStepFailed:
 
 def skipped(step: str, subject: str = "") -> CheckoutStepSkipped:
     return CheckoutStepSkipped(order_id=ORDER_ID, step=step, subject=subject, reason="by hand", at=NOON)
+
+
+def line(line_id: str, quantity: int) -> CheckoutLine:
+    return CheckoutLine(line_id=line_id, sku=line_id, quantity=quantity)
 
 
 class After:
@@ -419,6 +435,112 @@ class TestRefunds:
         after((*self.DRAWN, *first, *third), *self.PROCESS).comes(replace(self.AGAIN, amount=euros(200), follows=""))
 
 
+class TestParcelsThatDoNotArrive:
+    SENT = (*CONFIRMED, orders.shipment_created("s1", ("tea", 2), ("milk", 2)), orders.dispatched("s1"))
+    PAID = (*SENT, orders.captured("s1", 902, "checkout"))
+    LOST = (*PAID, orders.lost("s1"))
+    DRAWN = (*BEGUN, committed("s1"))
+    AGAIN = CheckoutStockReservedAgain(order_id=ORDER_ID, shipment_id="s1", at=NOON)
+
+    def test_what_is_lost_is_reserved_again(self) -> None:
+        lines = (line("tea", 2), line("milk", 2))
+        after(self.LOST, *self.DRAWN).comes(ReserveAgain(subject="s1", lines=lines, trims=0))
+        assert after(self.LOST, *self.DRAWN, self.AGAIN).waits() == "shipments"
+
+    def test_what_is_refused_is_waited_for(self) -> None:
+        assert after((*self.PAID, orders.refused("s1")), *self.DRAWN).waits() == "shipments"
+
+    def test_what_was_not_drawn_or_paid_before_it_was_lost_is_all_the_same(self) -> None:
+        unpaid = (*self.SENT, orders.lost("s1"))
+        after(unpaid, *BEGUN).comes(CommitStock(subject="s1", lines=(line("tea", 2), line("milk", 2))))
+        after(unpaid, *self.DRAWN).comes(CapturePayment(subject="s1", authorisation_id="checkout", amount=euros(902)))
+
+    def test_what_is_sent_again_is_drawn_from_what_was_reserved_again_and_not_paid_again(self) -> None:
+        again = (*self.LOST, orders.shipment_created("s2", ("milk", 3)), orders.dispatched("s2"))
+        further = (FurtherReservation(shipment_id="s1", line=line("milk", 2)),)
+        after(again, *self.DRAWN, self.AGAIN).comes(
+            CommitStock(subject="s2", lines=(line("milk", 3),), further=further)
+        )
+        assert after(again, *self.DRAWN, self.AGAIN, committed("s2")).waits() == "shipments"
+
+    def test_what_is_sent_before_it_is_reserved_again_is_reserved_first(self) -> None:
+        again = (*self.LOST, orders.shipment_created("s2", ("milk", 3)), orders.dispatched("s2"))
+        lines = (line("tea", 2), line("milk", 2))
+        after(again, *self.DRAWN).comes(ReserveAgain(subject="s1", lines=lines, trims=0))
+
+    def test_stock_that_is_not_to_be_had_again_rejects_nothing(self) -> None:
+        step = ReserveAgain(subject="s1", lines=(line("tea", 2),), trims=0)
+        assert after_refusal(ORDER.fold(self.LOST), step, Rejected(Reason.OUT_OF_STOCK)) is None
+
+    def test_cancelled_units_are_reserved_again_no_more_and_a_failure_is_forgotten(self) -> None:
+        off = (*self.LOST, orders.quantity_cancelled("x1", "milk", 2, 202), orders.refund_requested("surplus-1", 202))
+        paid_back = (*off, orders.refunded("surplus-1", 202))
+        trimmed = CheckoutStockTrimmed(order_id=ORDER_ID, cancellation_id="x1", at=NOON)
+        stuck = failed("RESERVE_STOCK", "s1", retry_at=None)
+        after(paid_back, *self.DRAWN, stuck).comes(TrimStock(subject="x1", line=None))
+        lines = (line("tea", 2), line("milk", 0))
+        after(paid_back, *self.DRAWN, stuck, trimmed).comes(ReserveAgain(subject="s1", lines=lines, trims=1))
+        further = (FurtherReservation(shipment_id="s1", line=line("milk", 0)),)
+        after(paid_back, *self.DRAWN, self.AGAIN).comes(TrimStock(subject="x1", line=None, further=further))
+
+    def test_what_arrives_after_all_is_reserved_no_more(self) -> None:
+        arrived = (*self.LOST, orders.delivered("s1"))
+        further = (
+            FurtherReservation(shipment_id="s1", line=line("tea", 0)),
+            FurtherReservation(shipment_id="s1", line=line("milk", 0)),
+        )
+        drop = DropReshipment(subject="shipment s1", shipment_id="s1", lines=(), further=further)
+        after(arrived, *self.DRAWN, self.AGAIN).comes(drop)
+        dropped = CheckoutReshipmentDropped(order_id=ORDER_ID, shipment_id="s1", at=NOON)
+        assert after(arrived, *self.DRAWN, self.AGAIN, dropped).waits() == "shipments"
+
+    def test_what_comes_back_is_restocked_before_it_is_reserved_again(self) -> None:
+        back = (*self.PAID, orders.came_back("s1", orders.back_line("tea", 1), orders.back_line("milk", 2, DAMAGED)))
+        after(back, *self.DRAWN).comes(RestockShipment(subject="s1", lines=(line("tea", 1),)))
+        restocked = CheckoutShipmentRestocked(order_id=ORDER_ID, shipment_id="s1", at=NOON)
+        lines = (line("tea", 2), line("milk", 2))
+        after(back, *self.DRAWN, restocked).comes(ReserveAgain(subject="s1", lines=lines, trims=0))
+
+    def test_an_order_cancelled_after_a_loss_releases_what_has_not_left(self) -> None:
+        over = (*self.LOST, orders.cancelled(), orders.lapsed("checkout", TOTAL - 902))
+        further = (
+            FurtherReservation(shipment_id="s1", line=line("tea", 2)),
+            FurtherReservation(shipment_id="s1", line=line("milk", 2)),
+        )
+        after(over, *self.DRAWN, self.AGAIN).comes(ReleaseStock(lines=(line("milk", 3),), further=further))
+        refund = RequestRefund(subject="all", amount=euros(902), reason="the order has ended")
+        after(over, *self.DRAWN, self.AGAIN, RELEASED, VOIDED).comes(refund)
+
+    def test_money_that_may_have_been_drawn_for_a_lost_parcel_is_asked_for_before_it_goes_back(self) -> None:
+        over = (*self.SENT, orders.lost("s1"), orders.cancelled())
+        after(over, *self.DRAWN).comes(CapturePayment(subject="s1", authorisation_id="checkout", amount=euros(902)))
+        skip = skipped("CAPTURE_PAYMENT", "s1")
+        further = tuple(FurtherReservation(shipment_id="s1", line=x) for x in (line("tea", 2), line("milk", 2)))
+        after(over, *self.DRAWN, skip).comes(ReleaseStock(lines=(line("milk", 3),), further=further))
+
+    def test_a_lost_parcel_that_comes_back_after_the_end_is_restocked(self) -> None:
+        over = (
+            *(*self.LOST, orders.cancelled(), orders.lapsed("checkout", TOTAL - 902)),
+            *(orders.refund_requested("all", 902), orders.refunded("all", 902)),
+            orders.came_back("s1", orders.back_line("milk", 2)),
+        )
+        process = (*self.DRAWN, self.AGAIN, RELEASED, VOIDED, ENDED)
+        after(over, *process).comes(RestockShipment(subject="s1", lines=(line("milk", 2),)))
+        restocked = CheckoutShipmentRestocked(order_id=ORDER_ID, shipment_id="s1", at=NOON)
+        assert after(over, *process, restocked).waits() == "nothing"
+
+    def test_an_operator_may_give_up_an_order_whose_only_parcel_was_lost(self) -> None:
+        after(self.LOST, *self.DRAWN, GIVEN_UP).comes(Cancel(reason="fraud"))
+        assert after(self.PAID, *self.DRAWN, GIVEN_UP).waits() == "shipments"
+
+    def test_a_skipped_reservation_counts_as_made_so_that_what_was_made_of_it_is_released(self) -> None:
+        skip = (failed("RESERVE_STOCK", "s1", retry_at=None), skipped("RESERVE_STOCK", "s1"))
+        assert after(self.LOST, *self.DRAWN, *skip).waits() == "shipments"
+        off = (*self.LOST, orders.quantity_cancelled("x1", "milk", 1, 101))
+        further = (FurtherReservation(shipment_id="s1", line=line("milk", 1)),)
+        after(off, *self.DRAWN, *skip).comes(TrimStock(subject="x1", line=None, further=further))
+
+
 class TestFailures:
     def test_a_failed_step_waits_for_its_time_and_is_tried_again(self) -> None:
         process = after(PLACED, *BEGUN, failed("AUTHORISE_PAYMENT"))
@@ -474,6 +596,18 @@ class TestDeciding:
                 NoteReturnRestocked(order_id=ORDER_ID, return_id="r1", at=NOON),
                 CheckoutReturnRestocked(order_id=ORDER_ID, return_id="r1", at=NOON),
             ),
+            (
+                NoteStockReservedAgain(order_id=ORDER_ID, shipment_id="s1", trims=0, at=NOON),
+                CheckoutStockReservedAgain(order_id=ORDER_ID, shipment_id="s1", at=NOON),
+            ),
+            (
+                NoteReshipmentDropped(order_id=ORDER_ID, shipment_id="s1", at=NOON),
+                CheckoutReshipmentDropped(order_id=ORDER_ID, shipment_id="s1", at=NOON),
+            ),
+            (
+                NoteShipmentRestocked(order_id=ORDER_ID, shipment_id="s1", at=NOON),
+                CheckoutShipmentRestocked(order_id=ORDER_ID, shipment_id="s1", at=NOON),
+            ),
             (EndCheckout(order_id=ORDER_ID, outcome="CANCELLED", at=NOON), ENDED),
             (StartCheckout(order_id=ORDER_ID, lines=LINES, deadline=LATER, at=NOON), None),
         ],
@@ -485,6 +619,13 @@ class TestDeciding:
         else:
             given().when(command).then(STARTED)
             given(STARTED).when(command).nothing()
+
+    def test_a_reservation_that_was_computed_before_units_were_released_is_not_noted(self) -> None:
+        note = NoteStockReservedAgain(order_id=ORDER_ID, shipment_id="s1", trims=0, at=NOON)
+        trimmed = CheckoutStockTrimmed(order_id=ORDER_ID, cancellation_id="x1", at=NOON)
+        again = CheckoutStockReservedAgain(order_id=ORDER_ID, shipment_id="s1", at=NOON)
+        given(STARTED, trimmed).when(note).nothing()
+        given(STARTED, trimmed).when(replace(note, trims=1)).then(again)
 
     def test_each_attempt_is_counted_and_the_last_waits_for_an_operator(self) -> None:
         first = failed("AUTHORISE_PAYMENT")
@@ -532,5 +673,6 @@ class TestDeciding:
 
     def test_steps_have_the_names_that_are_told(self) -> None:
         assert {step.name for step in (Start, ReserveStock, AuthorisePayment, Confirm, Reject, Expire, Cancel)} | {
-            step.name for step in (ReleaseStock, VoidPayment, CommitStock, CapturePayment, RestockReturn)
+            step.name
+            for step in (ReleaseStock, VoidPayment, CommitStock, CapturePayment, RestockReturn, RestockShipment)
         } | {step.name for step in (RequestRefund, Complete, End)} == set(StepName)

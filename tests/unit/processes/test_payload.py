@@ -30,6 +30,9 @@ RELEASED = {
     "NoteStockCommitted": "0803e7cd0d4d255054c135160cf0d82b60a2aa29e162e2a7bbab9b79e7873f2f",
     "NoteStockTrimmed": "952c6bf425c7d25b0b8ed47f800cbc194e208081129c556603995b8a64bf57a3",
     "NoteReturnRestocked": "4ec1dcbcdbbbcbd00802d58d1b1b585981581b58e0bc2c6e3170a8037c1a6493",
+    "NoteStockReservedAgain": "f4719d9fd455dd6178602ac60c4bdaba1a0fc07b7f0e2a7edebfddece1e4beb5",
+    "NoteReshipmentDropped": "455556ba82a3430f0ecb253590b495bc889c949551eeefe576faca34d752297b",
+    "NoteShipmentRestocked": "7b54118bf429a065df512e56caa9d885bd9641bc743df17b394691f494d7a756",
     "NoteFailure": "910e50734f1d7abe0d5cb5a3e85897414266d0e86c63160528d9cfc325559590",
     "EndCheckout": "ed5e39ae7df9ee907d6000406c958cdda6ad5c21f664d2262ea61debf7dc0743",
     "ReserveStock": "cc6c8626a7b4bfad4354cfd61675222b79495f26aec851e14fcb51708e4cd674",
@@ -63,6 +66,9 @@ COMMANDS: dict[str, Any] = {
     "NoteStockCommitted": checkout.NoteStockCommitted(order_id="o1", shipment_id="s1", at=NOON),
     "NoteStockTrimmed": checkout.NoteStockTrimmed(order_id="o1", cancellation_id="c1", at=NOON),
     "NoteReturnRestocked": checkout.NoteReturnRestocked(order_id="o1", return_id="r1", at=NOON),
+    "NoteStockReservedAgain": checkout.NoteStockReservedAgain(order_id="o1", shipment_id="s1", trims=1, at=NOON),
+    "NoteReshipmentDropped": checkout.NoteReshipmentDropped(order_id="o1", shipment_id="s1", at=NOON),
+    "NoteShipmentRestocked": checkout.NoteShipmentRestocked(order_id="o1", shipment_id="s1", at=NOON),
     "NoteFailure": checkout.NoteFailure(
         order_id="o1", step="START", subject="", reason="no", pauses=(timedelta(seconds=0.5),), at=NOON
     ),

@@ -10,13 +10,16 @@ from server.domain.checkout.events import (
     CheckoutEnded,
     CheckoutGivenUp,
     CheckoutLine,
+    CheckoutReshipmentDropped,
     CheckoutRetried,
+    CheckoutShipmentRestocked,
     CheckoutStarted,
     CheckoutStepFailed,
     CheckoutStepSkipped,
     CheckoutStockCommitted,
     CheckoutStockReleased,
     CheckoutStockReserved,
+    CheckoutStockReservedAgain,
 )
 from server.domain.order.events import OrderCompleted, PaymentAuthorised, PaymentRefunded, RefundRequested
 from server.readmodel.documents import to_micros
@@ -35,6 +38,10 @@ FAILED = CheckoutStepFailed(
     order_id=ORDER_ID, step="CAPTURE_PAYMENT", subject="s1", reason="no answer", attempt=2, retry_at=LATER, at=NOON
 )
 RETRIED = CheckoutRetried(order_id=ORDER_ID, at=NOON)
+
+RESERVED_AGAIN = CheckoutStockReservedAgain(order_id=ORDER_ID, shipment_id="s1", at=NOON)
+SHIPMENT_RESTOCKED = CheckoutShipmentRestocked(order_id=ORDER_ID, shipment_id="s1", at=NOON)
+DROPPED = CheckoutReshipmentDropped(order_id=ORDER_ID, shipment_id="s1", at=NOON)
 
 
 def shown(*events: Any) -> dict[str, Any]:
@@ -58,6 +65,10 @@ def test_an_order_whose_process_has_not_begun_is_not_shown() -> None:
         ((RESERVED, AUTHORISED), "CONFIRM_ORDER", ""),
         ((RESERVED, AUTHORISED, orders.confirmed()), "SHIPMENTS", ""),
         ((orders.confirmed(), orders.dispatched("s1")), "COMMIT_STOCK", "s1"),
+        ((orders.confirmed(), orders.lost("s1")), "RESERVE_STOCK", "s1"),
+        ((orders.confirmed(), orders.lost("s1"), RESERVED_AGAIN), "SHIPMENTS", ""),
+        ((orders.confirmed(), orders.came_back("s1")), "RESTOCK_SHIPMENT", "s1"),
+        ((orders.confirmed(), orders.came_back("s1"), SHIPMENT_RESTOCKED), "SHIPMENTS", ""),
         (
             (orders.confirmed(), CheckoutStockCommitted(order_id=ORDER_ID, shipment_id="s1", at=NOON)),
             "CAPTURE_PAYMENT",
@@ -117,3 +128,16 @@ def test_a_refund_after_the_end_is_a_step_until_it_is_paid() -> None:
 
 def test_the_revision_is_that_of_the_process_not_of_the_order() -> None:
     says(shown(STARTED, RESERVED, AUTHORISED, orders.confirmed()), revision=1)
+
+
+def test_a_parcel_that_comes_back_after_the_end_is_a_step_until_it_is_restocked() -> None:
+    over = (STARTED, RESERVED, orders.confirmed(), COMPLETED, ENDED, orders.came_back("s1"))
+    says(shown(*over), status="RUNNING", step="RESTOCK_SHIPMENT", subject="s1")
+    says(shown(*over, SHIPMENT_RESTOCKED), status="ENDED", step="", outcome="COMPLETED")
+
+
+def test_a_lost_parcel_that_arrives_after_all_ends_the_failure_to_reserve_its_units_again() -> None:
+    stuck = replace(FAILED, step="RESERVE_STOCK", reason="OUT_OF_STOCK", retry_at=None)
+    history = (STARTED, RESERVED, orders.confirmed(), orders.lost("s1"), stuck)
+    says(shown(*history), status="STUCK", step="RESERVE_STOCK", subject="s1")
+    says(shown(*history, orders.delivered("s1"), DROPPED), status="RUNNING", reason="")

@@ -15,9 +15,9 @@ from projections.views.product_list import product_list
 from projections.views.sales_daily import sales_daily
 from projections.views.stock_levels import stock_levels
 from projections.views.user_detail import user_detail
-from protos.orders.v1.types_pb2 import FulfilmentStatus, PaymentStatus, ReturnStatus
+from protos.orders.v1.types_pb2 import FulfilmentStatus, PaymentStatus, ReturnStatus, ShipmentStatus
 from server.domain.money import Money
-from server.domain.order.events import OrderCreated
+from server.domain.order.events import Condition, OrderCreated
 from server.domain.product.events import (
     PriceChanged,
     ProductActivated,
@@ -58,7 +58,9 @@ from tests.support.orders import (
     WORK,
     address_changed,
     authorised,
+    back_line,
     by,
+    came_back,
     cancelled,
     captured,
     completed,
@@ -76,6 +78,7 @@ from tests.support.orders import (
     line_added,
     line_removed,
     line_repriced,
+    lost,
     noted,
     off,
     order_line,
@@ -87,6 +90,7 @@ from tests.support.orders import (
     refund_failed,
     refund_requested,
     refunded,
+    refused,
     rejected,
     return_approved,
     return_rejected,
@@ -166,6 +170,14 @@ class TestOrderDetail:
             ((shipment_created("s2", ("tea", 1)), dispatched("s2")), "FULFILMENT_STATUS_SHIPPED"),
             (
                 (shipment_created("s2", ("tea", 1)), dispatched("s2"), delivered("s1"), delivered("s2")),
+                "FULFILMENT_STATUS_DELIVERED",
+            ),
+            ((lost("s1"),), "FULFILMENT_STATUS_UNFULFILLED"),
+            ((refused("s1"),), "FULFILMENT_STATUS_PARTIALLY_SHIPPED"),
+            ((came_back("s1", back_line("tea", 1)),), "FULFILMENT_STATUS_UNFULFILLED"),
+            ((lost("s1"), delivered("s1")), "FULFILMENT_STATUS_PARTIALLY_SHIPPED"),
+            (
+                (lost("s1"), shipment_created("s2", ("tea", 2)), dispatched("s2"), delivered("s2")),
                 "FULFILMENT_STATUS_DELIVERED",
             ),
         ],
@@ -370,6 +382,19 @@ class TestParts:
             shown = order({"_id": ORDER_ID, **fold(order_detail, (*events, *more))[ORDER_ID]})
             assert FulfilmentStatus.Name(shown.fulfilment) == f"FULFILMENT_STATUS_{fulfilment}"
 
+    def test_a_parcel_says_why_it_was_lost_or_refused_and_what_was_in_it_when_it_came_back(self) -> None:
+        back = came_back("s1", back_line("tea", 1, Condition.DAMAGED))
+        for more, status, reason in (
+            ((refused(),), "REFUSED", "nobody of that name"),
+            ((refused(), lost()), "LOST", "not to be found"),
+            ((refused(), lost(), back), "RETURNED", "not to be found"),
+        ):
+            events = (*SHIPPED, *more)
+            [parcel] = order({"_id": ORDER_ID, **fold(order_detail, events)[ORDER_ID]}).shipments
+            assert (ShipmentStatus.Name(parcel.status), parcel.reason) == (f"SHIPMENT_STATUS_{status}", reason)
+            given(*events).view(order_list).has(parcels=[{"shipment_id": "s1", "units": 1, "status": status}])
+        assert [(x.line_id, x.sku, x.quantity, x.condition) for x in parcel.returned] == [("tea", "tea", 1, 2)]
+
     def test_counters_tell_what_came_back(self) -> None:
         history = (*PLACED, returned("r1", received_line(quantity=1, amount=350)))
         given(*history).view(customer_orders).has(totals={"EUR": 700}, returned={"EUR": 350})
@@ -446,6 +471,15 @@ class TestOrderTimeline:
             ("OrderCancelled", "", 2, 700, "too late"),
         ]
         assert [x.HasField("amount") for x in told][:2] == [False, True]
+
+    def test_a_parcel_that_was_not_delivered_says_why_and_how_many_units_came_back(self) -> None:
+        events: tuple[Any, ...] = (refused(), lost(), came_back("s1", back_line("tea", 1), back_line("tea", 1)))
+        rows = [timeline_entry(row) for row in fold(order_timeline, events).values()]
+        assert [(x.step, x.subject_id, x.units, x.text) for x in rows] == [
+            ("DeliveryRefused", "s1", 0, "nobody of that name"),
+            ("ShipmentLost", "s1", 0, "not to be found"),
+            ("ShipmentReturned", "s1", 2, ""),
+        ]
 
 
 class TestCustomerOrders:
