@@ -240,11 +240,11 @@ def test_an_order_is_paid_refunded_and_completed(quick: Line) -> None:
 
 
 def test_a_parcel_is_refused_lost_and_comes_back(quick: Line) -> None:
-    ida = quick("users", "register", "--name", "Ida", "--email", "ida@example.org", "--json")["user_id"]
+    zoe = quick("users", "register", "--name", "Zoe", "--email", "zoe@example.org", "--json")["user_id"]
     quick("products", "register", "plum", "--name", "Plum", "--price", "1.00")
     quick("products", "activate", "plum")
-    where = ("--name", "Ida", "--street", "1 High St", "--city", "Ghent", "--postal-code", "9000", "--country", "BE")
-    order_id = quick("orders", "create", "--customer", ida, "--line", "plum:3", *where, "--json")["order_id"]
+    where = ("--name", "Zoe", "--street", "1 High St", "--city", "Ghent", "--postal-code", "9000", "--country", "BE")
+    order_id = quick("orders", "create", "--customer", zoe, "--line", "plum:3", *where, "--json")["order_id"]
     quick("orders", "place", order_id)
     quick("orders", "confirm", order_id)
     quick("orders", "ship", order_id)

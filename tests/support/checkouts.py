@@ -292,6 +292,12 @@ class Shop:
     def _store_time(self) -> StoreTime:
         return StoreTime(self.store, self.process_clock, monotonic=lambda: self.clock().timestamp())
 
+    def another_process(self) -> Reconciler:
+        """It works on the same log, beside the one that is driven here."""
+        repository = Repository(self.store, Snapshots(self.store, every=NEVER))
+        handler = FaultyHandler(self.store, repository, self.places)
+        return Reconciler(handler, repository, self.provider, self._patience, self.clock)
+
     # ------------------------------------------------------------------ the world around the process
 
     async def send(self, decider: Decider[Any, Any, Any], aggregate_id: str, command: Any) -> None:

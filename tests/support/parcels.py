@@ -22,6 +22,7 @@ from server.domain.order.state import (
 )
 from server.domain.stock import STOCK
 from server.domain.stock import commands as stock
+from server.processes.triggers import cause_of
 from tests.support import orders
 from tests.support.checkouts import LINES, Schedule, Shop
 from tests.support.orders import ORDER_ID
@@ -39,16 +40,23 @@ Parcels = Confirmed | Completed | Cancelled
 
 class Outside(Shop):
     """Once the order is confirmed these moves happen: one whenever the process has nothing to do, and `at_once` of them
-    `meanwhile`, right before what it does at that place.
+    `meanwhile`, right before what it does at that place. With a `twin`, another process then does all that it can.
     """
 
     def __init__(
-        self, schedule: Schedule, moves: Sequence[OrderCommand], meanwhile: int | None = None, at_once: int = 1
+        self,
+        schedule: Schedule,
+        moves: Sequence[OrderCommand],
+        meanwhile: int | None = None,
+        *,
+        at_once: int = 1,
+        twin: bool = False,
     ) -> None:
         super().__init__(schedule)
         self._moves = list(moves)
         self._meanwhile = meanwhile
         self._at_once = at_once
+        self._twin = twin
 
     async def run(self) -> None:
         await super().run()
@@ -63,6 +71,8 @@ class Outside(Shop):
         if number == self._meanwhile:
             for _ in range(min(self._at_once, len(self._moves))):
                 await self._move()
+            if self._twin:
+                await self.another_process().reconcile(ORDER_ID, cause_of(self.store.log[-1]))
 
 
 def lived(*moves: OrderCommand | str, shop: Shop | None = None) -> Shop:

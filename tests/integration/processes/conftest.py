@@ -75,6 +75,21 @@ class World:
         ):
             await call(request, timeout=DEADLINE)
 
+    async def hand_over(self, order_id: str, shipment_id: str) -> None:
+        """All that is open, to the carrier."""
+        named: Any = {"order_id": order_id, "shipment_id": shipment_id}
+        orders = self.shop.orders
+        await orders.CreateShipment(orders_pb.CreateShipmentRequest(request_id=fresh_id(), **named), timeout=DEADLINE)
+        await orders.DispatchShipment(
+            orders_pb.DispatchShipmentRequest(request_id=fresh_id(), carrier="bpost", **named), timeout=DEADLINE
+        )
+
+    async def lose(self, order_id: str, shipment_id: str) -> None:
+        lost = orders_pb.RecordShipmentLossRequest(
+            request_id=fresh_id(), order_id=order_id, shipment_id=shipment_id, reason="not to be found"
+        )
+        await self.shop.orders.RecordShipmentLoss(lost, timeout=DEADLINE)
+
     async def take_back(self, order_id: str, return_id: str, *parts: tuple[str, int, Any]) -> None:
         """Request, approve, receive: line, units, condition."""
         named: Any = {"order_id": order_id, "return_id": return_id}

@@ -1,10 +1,12 @@
 """Orders are brought to their end by the processes, over a real subscription group and real timers."""
 
 import json
+from typing import Any
 
 from protos.orders.v1 import commands_pb2 as orders_pb
 from protos.orders.v1.types_pb2 import RETURN_CONDITION_DAMAGED as DAMAGED
 from protos.orders.v1.types_pb2 import RETURN_CONDITION_RESALEABLE as RESALEABLE
+from protos.orders.v1.types_pb2 import ReceivedQuantity
 from server.config import Settings
 from server.domain.order.events import PaymentCaptured
 from server.domain.stock import STOCK
@@ -69,6 +71,44 @@ async def test_what_comes_back_is_in_stock_again_and_paid_back(world: World) -> 
     assert refunded.amount.amount_minor == 3 * 350
     stock = STOCK.fold(await world.decoded(f"stock-{sku}"))
     assert (stock.on_hand, stock.reserved) == (7, 0)
+
+
+async def test_a_lost_parcel_is_sent_again_and_paid_once(world: World) -> None:
+    sku = await world.product_in_stock(10)
+    order_id = await world.shop.placed(sku, quantity=3)
+    await world.until(f"order-{order_id}", "OrderConfirmed")
+    await world.hand_over(order_id, "s1")
+    await world.until(f"order-{order_id}", "PaymentCaptured")
+    await world.lose(order_id, "s1")
+    await world.until(f"checkout-{order_id}", "CheckoutStockReservedAgain")
+    stock = STOCK.fold(await world.decoded(f"stock-{sku}"))
+    assert (stock.on_hand, stock.reserved) == (7, 3)
+    await world.send(order_id, "s2", sku, 3)
+    await world.until(f"checkout-{order_id}", "CheckoutEnded")
+    types = await world.types_in(f"order-{order_id}")
+    assert (types.count("PaymentCaptured"), types[-1]) == (1, "OrderCompleted")
+    stock = STOCK.fold(await world.decoded(f"stock-{sku}"))
+    assert (stock.on_hand, stock.reserved) == (4, 0)
+
+
+async def test_a_refused_parcel_that_is_back_is_in_stock_again_also_after_the_order_was_cancelled(world: World) -> None:
+    sku = await world.product_in_stock(10)
+    order_id = await world.shop.placed(sku, quantity=3)
+    await world.until(f"order-{order_id}", "OrderConfirmed")
+    await world.hand_over(order_id, "s1")
+    named: Any = {"order_id": order_id, "shipment_id": "s1"}
+    refused = orders_pb.RecordDeliveryRefusalRequest(request_id=fresh_id(), reason="nobody of that name", **named)
+    await world.shop.orders.RecordDeliveryRefusal(refused, timeout=DEADLINE)
+    await world.lose(order_id, "s1")
+    await world.shop.cancel(order_id)
+    await world.until(f"checkout-{order_id}", "CheckoutEnded")
+    assert (await world.decoded(f"order-{order_id}"))[-1].amount.amount_minor == 3 * 350, "refunded"
+    back = [ReceivedQuantity(line_id=sku, quantity=2, condition=RESALEABLE)]
+    received = orders_pb.ReceiveReturnedShipmentRequest(request_id=fresh_id(), lines=back, **named)
+    await world.shop.orders.ReceiveReturnedShipment(received, timeout=DEADLINE)
+    await world.until(f"checkout-{order_id}", "CheckoutShipmentRestocked")
+    stock = STOCK.fold(await world.decoded(f"stock-{sku}"))
+    assert (stock.on_hand, stock.reserved) == (9, 0)
 
 
 async def test_units_that_are_cancelled_are_not_reserved_any_more_and_not_paid_for(world: World) -> None:

@@ -306,6 +306,18 @@ class TestWhateverGoesWrong:
                 lived(shop=shop)
                 ended_right(shop)
 
+    @pytest.mark.timeout(300)
+    @pytest.mark.parametrize("life", LIVES)
+    def test_it_ends_right_with_another_process_beside_it(self, life: str) -> None:
+        moves = self.LIVES[life]
+        plain = Outside({}, moves)
+        lived(shop=plain)
+        for place in range(len(lived().places.seen), len(plain.places.seen)):
+            for at_once in range(3):
+                shop = Outside({}, moves, meanwhile=place, at_once=at_once, twin=True)
+                lived(shop=shop)
+                ended_right(shop)
+
     @pytest.mark.parametrize("fault", [Fault.KILLED_AFTER, Fault.TIMED_OUT, Fault.KILLED_BEFORE, Fault.REFUSED])
     @pytest.mark.parametrize("outside", [1, 2])
     def test_what_was_drawn_without_an_answer_goes_back_when_the_parcel_is_lost_and_the_order_cancelled(
