@@ -212,7 +212,7 @@ def test_an_order_is_paid_refunded_and_completed(quick: Line) -> None:
     quick("payments", "refund", order_id, "r1", "1.00", "--reason", "a gift")
     quick("payments", "refund-failed", order_id, "r1", "--reason", "card closed")
     gift = ("1.00", "--reason", "a gift", "--return", "r9")
-    assert "RETURN_NOT_FOUND" in quick("payments", "refund", order_id, "r3", *gift, code=3)
+    assert "RETURN_NOT_FOUND" in quick("payments", "refund", order_id, "r3", *gift, code=4)
     quick("payments", "refund", order_id, "r2", "2.00", "--reason", "a gift")
     assert "ORDER_OPEN_ITEMS" in quick("orders", "complete", order_id, code=3)
     quick("payments", "settle", order_id, "r2")
