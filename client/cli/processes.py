@@ -67,7 +67,7 @@ def skip(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take the failed step for done: it was seen to by hand, or is given up."""
+    """Take the failed step for done: it was seen to by hand, or is given up. A refund is recorded as settled."""
     fields = {"order_id": order_id, "step": step, "reason": reason, "request_id": request_id}
     _send("SkipStep", as_json, **fields, **expecting(expected_revision))
 

@@ -342,7 +342,7 @@ async def _capture(work: Work, step: CapturePayment) -> None:
         raise ProviderRefusedError(answer.reason)
     if isinstance(answer, Lapsed):
         await _record_lapse(work.sender, work.order_id, step.authorisation_id, answer.reason)
-        return
+        raise ProviderRefusedError(f"{_in_words(step.amount)} not captured: {answer.reason}")
     drawn_from = answer.drawn_from.removeprefix(payment_key(work.order_id, ""))
     command = order.CapturePayment(
         order_id=work.order_id,

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from client.cli.main import app
 from client.sdk import OrderstreamClient
 from client.stack import Stack, stack
-from protos.orders.v1.types_pb2 import OrderStatus
+from protos.orders.v1.types_pb2 import OrderStatus, PaymentStatus
 from tests.support.buying import user
 from tests.support.calling import HOME, euros, fresh_sku
 from tests.support.eventually import eventually
@@ -50,6 +50,11 @@ async def bought(shop: OrderstreamClient, price: int) -> str:
     await shop.orders.DispatchShipment(order_id=order_id, shipment_id="s1", carrier="bpost")
     await shop.orders.ConfirmDelivery(order_id=order_id, shipment_id="s1")
     return order_id
+
+
+async def line_of(shop: OrderstreamClient, order_id: str) -> str:
+    [line] = (await shop.orders.GetOrder(order_id=order_id)).order.lines
+    return str(line.line_id)
 
 
 async def stuck_at(running: Stack, step: str) -> dict[str, Any]:
@@ -90,7 +95,7 @@ async def status(shop: OrderstreamClient, order_id: str, wanted: str) -> None:
 async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stack]:
     monkeypatch.setenv("ORDERSTREAM_STEP_ATTEMPTS", "2")
     monkeypatch.setenv("ORDERSTREAM_FIRST_RETRY", "0.05")
-    async with stack(tmp_path, payments=f"simulator?refuse={REFUSED}") as everything:
+    async with stack(tmp_path, payments=f"simulator?refuse={REFUSED}&refund_fails=100") as everything:
         yield everything
 
 
@@ -132,6 +137,34 @@ async def test_a_step_that_was_seen_to_by_hand_is_skipped(running: Stack, shop: 
     await capture_by_hand(shop, order_id)
     await orderstream(running, "processes", "retry", order_id)
     assert await ended(running, order_id) == "COMPLETED"
+
+
+async def test_a_refund_that_cannot_be_paid_is_stuck_with_its_amount_and_skipped(
+    running: Stack, shop: OrderstreamClient
+) -> None:
+    order_id = await bought(shop, 350)
+    await status(shop, order_id, "ORDER_STATUS_COMPLETED")
+    await shop.orders.RequestReturn(order_id=order_id, return_id="r1", reason="broken")
+    await shop.orders.ApproveReturn(order_id=order_id, return_id="r1")
+    back = {"line_id": await line_of(shop, order_id), "quantity": 1, "condition": "RETURN_CONDITION_DAMAGED"}
+    await shop.orders.ReceiveReturn(order_id=order_id, return_id="r1", lines=[back])
+    found = await stuck_at(running, "REFUND_PAYMENT")
+    assert (found["order_id"], found["subject"], int(found["attempt"])) == (order_id, "r1~5", 5)
+    assert "350 EUR (minor units) not refunded, 5 of 5 tries have failed" in found["reason"]
+
+    await orderstream(running, "processes", "retry", order_id)
+
+    async def tries() -> int:
+        return len((await shop.orders.GetOrder(order_id=order_id)).order.payments.refunds)
+
+    await eventually(tries, lambda now: now == 6, within=60.0)
+    assert (await stuck_at(running, "REFUND_PAYMENT"))["subject"] == "r1~6"
+    await orderstream(running, "processes", "skip", order_id, "REFUND_PAYMENT", "--reason", "paid back in cash")
+
+    async def payment() -> str:
+        return PaymentStatus.Name((await shop.orders.GetOrder(order_id=order_id)).order.payment)
+
+    await eventually(payment, lambda now: now == "PAYMENT_STATUS_REFUNDED", within=60.0)
 
 
 async def test_an_order_of_which_nothing_was_sent_is_compensated(running: Stack, shop: OrderstreamClient) -> None:

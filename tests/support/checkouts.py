@@ -22,7 +22,7 @@ from server.domain.money import Money
 from server.domain.order import ORDER
 from server.domain.order import commands as order
 from server.domain.order.events import Condition
-from server.domain.order.state import Confirmed, Order
+from server.domain.order.state import Completed, Confirmed, Order
 from server.domain.rejection import Reason, Rejected
 from server.domain.stock import STOCK
 from server.domain.stock.commands import ReceiveStock
@@ -185,12 +185,12 @@ class FaultyProvider(Simulator):
         return await self.places.pass_through(name, call, ProviderUnavailable, late)
 
     async def arrive(self) -> tuple[str, Approved | Declined | Lapsed]:
-        """Do what is late, or tell of what was withdrawn."""
+        """Do what is late, or report what was withdrawn."""
         key, amount = self.late.pop()
         return key, await Simulator.authorise(self, key, amount)
 
     def withdraw(self) -> None:
-        """What is held, without a request. It is told later, once."""
+        """What is held, without a request. It is reported later, once."""
         for key in self.books.authorised:
             if (lapsed := self.lapse(key)) is not None:
                 self.late.append((key, lapsed.amount))
@@ -208,8 +208,9 @@ class Shop:
     """One order, from being placed to its end. `customer_cancels_at` is a place, or None.
 
     `blocked_at` is a place: there the user is blocked. `withdrawn_at` is another: there the provider withdraws all it
-    holds. `overpaid`: as soon as it is confirmed all is drawn by hand, and then units of it are cancelled. `clock` is
-    that of the event store and of everybody else; that of the process is ahead of it by `clock_ahead`.
+    holds. `sold`: it is sent in two parcels, and when it is complete half of the tea comes back. `overpaid`: as soon as
+    it is confirmed all is drawn by hand, and then units of it are cancelled. `clock` is that of the event store and of
+    everybody else; that of the process is ahead of it by `clock_ahead`.
     """
 
     def __init__(
@@ -222,6 +223,7 @@ class Shop:
         lapses_at: int | None = None,
         blocked_at: int | None = None,
         withdrawn_at: int | None = None,
+        sold: bool = False,
         overpaid: bool = False,
         clock_ahead: timedelta = timedelta(0),
     ) -> None:
@@ -238,8 +240,10 @@ class Shop:
         self._withdrawn_at = withdrawn_at
         self._to_be_overpaid = overpaid
         self._whens: list[tuple[Callable[[Any], bool], Callable[[], Awaitable[None]]]] = []
+        if sold:
+            self._sell()
         self.declines_afterwards = False  # after the provider has withdrawn
-        self.is_told = True  # by the provider, of what it does late or by itself
+        self.hears_of_it = True  # what the provider does late, or by itself
         self._fired: set[datetime] = set()
         self._postponed: set[datetime] = set()
         self._patience = Patience(pauses=tuple(timedelta(seconds=n) for n in range(1, 9)), step_within=5.0)
@@ -255,6 +259,19 @@ class Shop:
     def releases_when(self, is_so: Callable[[Any], bool]) -> None:
         """The hold is released, once."""
         self._whens.append((is_so, partial(self.order_does, orders.release())))
+
+    def _sell(self) -> None:
+        def is_paid(order: Any, minor: int) -> bool:
+            return isinstance(order, Confirmed | Completed) and order.payments.captured == minor
+
+        self._whens += [
+            (
+                lambda order: isinstance(order, Confirmed) and not order.shipments,
+                partial(self.deliver, "p1", ("tea", 2)),
+            ),
+            (lambda order: is_paid(order, 2 * 350), partial(self.deliver, "p2")),
+            (lambda order: isinstance(order, Completed), partial(self.take_back, "r1", "tea", 1)),
+        ]
 
     async def _withdraw(self) -> None:
         self.provider.withdraw()
@@ -273,17 +290,8 @@ class Shop:
 
     def _start_process(self) -> None:
         repository = Repository(self.store, Snapshots(self.store, every=NEVER))
-        self.automatic = AutomaticStart(self.store)
         handler = FaultyHandler(self.store, repository, self.places)
-        self.reconciler = Reconciler(
-            handler,
-            repository,
-            self.provider,
-            self._patience,
-            self.process_clock,
-            facts=Facts(repository, self._store_time()),
-            automatic=self.automatic,
-        )
+        self.reconciler = self._reconciler(handler, repository)
         self._late = LateAnswers(self.reconciler, partial(Sender, handler, self.process_clock))
 
     def process_clock(self) -> datetime:
@@ -295,8 +303,18 @@ class Shop:
     def another_process(self) -> Reconciler:
         """It works on the same log, beside the one that is driven here."""
         repository = Repository(self.store, Snapshots(self.store, every=NEVER))
-        handler = FaultyHandler(self.store, repository, self.places)
-        return Reconciler(handler, repository, self.provider, self._patience, self.clock)
+        return self._reconciler(FaultyHandler(self.store, repository, self.places), repository)
+
+    def _reconciler(self, handler: CommandHandler, repository: Repository) -> Reconciler:
+        return Reconciler(
+            handler,
+            repository,
+            self.provider,
+            self._patience,
+            self.process_clock,
+            facts=Facts(repository, self._store_time()),
+            automatic=AutomaticStart(self.store),
+        )
 
     # ------------------------------------------------------------------ the world around the process
 
@@ -321,7 +339,7 @@ class Shop:
 
     async def open(self) -> None:
         """Stock received, an order placed."""
-        await self.automatic.enable()
+        await AutomaticStart(self.store).enable()
         at = self.clock()
         for sku, units in self._on_hand.items():
             if units:
@@ -401,7 +419,7 @@ class Shop:
         acknowledged = 0
         for _ in range(MOST_ROUNDS):
             acknowledged = await self._deliver(acknowledged)
-            if self.provider.late and self.is_told:
+            if self.provider.late and self.hears_of_it:
                 await self._be_told()
                 continue
             if await self._see():

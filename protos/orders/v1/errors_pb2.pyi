@@ -87,7 +87,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     amount_minor, authorised_minor (so far), total_minor.
     """
     ERROR_REASON_ALREADY_CAPTURED: _ErrorReason.ValueType  # 27
-    """FAILED_PRECONDITION: what was captured can be refunded, not voided. Metadata: order_id, authorisation_id,
+    """FAILED_PRECONDITION: what was captured can be refunded, not voided; the rest may lapse. Metadata: order_id, authorisation_id,
     captured_minor.
     """
     ERROR_REASON_CAPTURE_EXISTS: _ErrorReason.ValueType  # 28
@@ -110,7 +110,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: an order lapses when its time has come, not before. Metadata: order_id, expires_at."""
     ERROR_REASON_ORDER_OPEN_ITEMS: _ErrorReason.ValueType  # 35
     """FAILED_PRECONDITION: something is left to do before it is complete. Metadata: order_id, undelivered_units,
-    open_returns, unpaid_minor, overpaid_minor, refunding_minor.
+    open_returns, unpaid_minor, overpaid_minor, refunding_minor, owed_minor.
     """
     ERROR_REASON_DISCOUNT_INVALID: _ErrorReason.ValueType  # 36
     """INVALID_ARGUMENT: a discount is an amount, or 1 to 10000 basis points. Metadata: discount_id, basis_points."""
@@ -133,7 +133,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_RETURN_ID_USED: _ErrorReason.ValueType  # 43
     """FAILED_PRECONDITION: the return id stands for another return. Metadata: order_id, return_id."""
     ERROR_REASON_RETURN_STATE: _ErrorReason.ValueType  # 44
-    """FAILED_PRECONDITION: the step does not follow from where the return stands. Metadata: order_id, return_id, stage."""
+    """FAILED_PRECONDITION: the step does not follow from where the return stands; a refund for it follows when it was received.
+    Metadata: order_id, return_id, stage.
+    """
     ERROR_REASON_RETURN_EXCEEDS_DELIVERED: _ErrorReason.ValueType  # 45
     """FAILED_PRECONDITION: more than was delivered and may still come back. Metadata: line_id, wanted, returnable."""
     ERROR_REASON_RECEIVED_EXCEEDS_REQUESTED: _ErrorReason.ValueType  # 46
@@ -215,7 +217,7 @@ ERROR_REASON_AUTHORISATION_EXCEEDS_TOTAL: ErrorReason.ValueType  # 26
 amount_minor, authorised_minor (so far), total_minor.
 """
 ERROR_REASON_ALREADY_CAPTURED: ErrorReason.ValueType  # 27
-"""FAILED_PRECONDITION: what was captured can be refunded, not voided. Metadata: order_id, authorisation_id,
+"""FAILED_PRECONDITION: what was captured can be refunded, not voided; the rest may lapse. Metadata: order_id, authorisation_id,
 captured_minor.
 """
 ERROR_REASON_CAPTURE_EXISTS: ErrorReason.ValueType  # 28
@@ -238,7 +240,7 @@ ERROR_REASON_ORDER_NOT_EXPIRED: ErrorReason.ValueType  # 34
 """FAILED_PRECONDITION: an order lapses when its time has come, not before. Metadata: order_id, expires_at."""
 ERROR_REASON_ORDER_OPEN_ITEMS: ErrorReason.ValueType  # 35
 """FAILED_PRECONDITION: something is left to do before it is complete. Metadata: order_id, undelivered_units,
-open_returns, unpaid_minor, overpaid_minor, refunding_minor.
+open_returns, unpaid_minor, overpaid_minor, refunding_minor, owed_minor.
 """
 ERROR_REASON_DISCOUNT_INVALID: ErrorReason.ValueType  # 36
 """INVALID_ARGUMENT: a discount is an amount, or 1 to 10000 basis points. Metadata: discount_id, basis_points."""
@@ -261,7 +263,9 @@ ERROR_REASON_RETURN_NOT_FOUND: ErrorReason.ValueType  # 42
 ERROR_REASON_RETURN_ID_USED: ErrorReason.ValueType  # 43
 """FAILED_PRECONDITION: the return id stands for another return. Metadata: order_id, return_id."""
 ERROR_REASON_RETURN_STATE: ErrorReason.ValueType  # 44
-"""FAILED_PRECONDITION: the step does not follow from where the return stands. Metadata: order_id, return_id, stage."""
+"""FAILED_PRECONDITION: the step does not follow from where the return stands; a refund for it follows when it was received.
+Metadata: order_id, return_id, stage.
+"""
 ERROR_REASON_RETURN_EXCEEDS_DELIVERED: ErrorReason.ValueType  # 45
 """FAILED_PRECONDITION: more than was delivered and may still come back. Metadata: line_id, wanted, returnable."""
 ERROR_REASON_RECEIVED_EXCEEDS_REQUESTED: ErrorReason.ValueType  # 46

@@ -57,14 +57,16 @@ class ProcessCommandServiceServicer(object):
     """
 
     def RetryProcess(self, request, context):
-        """RetryProcess lets the step that has failed be tried again at once, its attempts counted anew.
+        """RetryProcess lets the step that has failed be tried again at once, its attempts counted anew; a refund that is given up is tried
+        once more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SkipStep(self, request, context):
-        """SkipStep takes the step that has failed for done: what it was for has been seen to by hand, or is given up.
+        """SkipStep takes the step that has failed for done: what it was for has been seen to by hand, or is given up. A
+        skipped refund is recorded on the order as settled, without a call to the provider.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -109,10 +109,14 @@ class ProcessCommandServiceStub(typing.Generic[_ProcessCommandServiceRetryProces
     ], channel: grpc.aio.Channel) -> None: ...
 
     RetryProcess: _ProcessCommandServiceRetryProcessType
-    """RetryProcess lets the step that has failed be tried again at once, its attempts counted anew."""
+    """RetryProcess lets the step that has failed be tried again at once, its attempts counted anew; a refund that is given up is tried
+    once more.
+    """
 
     SkipStep: _ProcessCommandServiceSkipStepType
-    """SkipStep takes the step that has failed for done: what it was for has been seen to by hand, or is given up."""
+    """SkipStep takes the step that has failed for done: what it was for has been seen to by hand, or is given up. A
+    skipped refund is recorded on the order as settled, without a call to the provider.
+    """
 
     CompensateProcess: _ProcessCommandServiceCompensateProcessType
     """CompensateProcess ends the order: rejected or cancelled, stock released, money given back. PROCESS_HAS_SHIPPED once a parcel was made."""
@@ -141,7 +145,9 @@ class ProcessCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.processes.v1.commands_pb2.RetryProcessRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.processes.v1.commands_pb2.RetryProcessResponse, collections.abc.Awaitable[protos.processes.v1.commands_pb2.RetryProcessResponse]]:
-        """RetryProcess lets the step that has failed be tried again at once, its attempts counted anew."""
+        """RetryProcess lets the step that has failed be tried again at once, its attempts counted anew; a refund that is given up is tried
+        once more.
+        """
 
     @abc.abstractmethod
     def SkipStep(
@@ -149,7 +155,9 @@ class ProcessCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.processes.v1.commands_pb2.SkipStepRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.processes.v1.commands_pb2.SkipStepResponse, collections.abc.Awaitable[protos.processes.v1.commands_pb2.SkipStepResponse]]:
-        """SkipStep takes the step that has failed for done: what it was for has been seen to by hand, or is given up."""
+        """SkipStep takes the step that has failed for done: what it was for has been seen to by hand, or is given up. A
+        skipped refund is recorded on the order as settled, without a call to the provider.
+        """
 
     @abc.abstractmethod
     def CompensateProcess(

@@ -50,7 +50,7 @@ class PaymentProvider(Protocol):
     """Every method but `listen` may raise `ProviderUnavailable`."""
 
     def listen(self, told: Told) -> None:
-        """Be told, by key, of authorisations whose answer comes late, or again, and of those that have lapsed."""
+        """Receive, by key, answers to authorisations that come late, or again, and reports of lapses."""
 
     async def authorise(self, key: str, amount: Money) -> Approved | Declined | Lapsed:
         """Hold an amount ready."""

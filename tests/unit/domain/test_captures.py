@@ -1,4 +1,4 @@
-"""What is drawn for parcels: all of them together cost what the order does, whoever drew what under which id."""
+"""What is drawn for parcels: all of them together cost what the order does, under whatever ids it is drawn."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -429,7 +429,7 @@ class TestRefunds:
         after(self.FAILED, *self.PROCESS, skipped("REFUND_PAYMENT", "all")).comes(settled)
         after(self.FAILED[:-1], *self.PROCESS, skipped("REFUND_PAYMENT", "all")).comes(settled)
 
-    def test_the_first_number_that_nobody_has_taken_is_used(self) -> None:
+    def test_the_first_number_that_is_not_taken_is_used(self) -> None:
         first = (orders.refund_requested("all", 100), orders.refunded("all", 100))
         third = (orders.refund_requested("all~3", 100), orders.refunded("all~3", 100))
         after((*self.DRAWN, *first, *third), *self.PROCESS).comes(replace(self.AGAIN, amount=euros(200), follows=""))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import structlog
 
-from server.domain.checkout.commands import CompensateProcess, RetryProcess
+from server.domain.checkout.commands import CompensateProcess, RetryProcess, SkipStep
 from server.domain.order.commands import RecordPaymentFailure
 from server.domain.order.ledger import Ledger
 from server.domain.order.state import Cancelled, Completed, Confirmed, Placed, Refused
@@ -122,10 +122,10 @@ class TestAfterConfirmation:
         assert captures(shop) == [("p1", TEA, "checkout"), ("p2", MILK, "checkout~2")]
         the_books_agree(shop)
 
-    def test_a_lapse_that_was_never_told_is_learnt_from_the_capture(self) -> None:
+    def test_a_lapse_that_was_never_reported_is_learnt_from_the_capture(self) -> None:
         async def life(shop: Shop) -> None:
             await shop.run()
-            shop.is_told = False
+            shop.hears_of_it = False
             await withdrawn(shop)
             await shop.deliver("p1")
 
@@ -158,6 +158,20 @@ class TestAfterConfirmation:
         assert (failure.step, failure.retry_at) == ("AUTHORISE_PAYMENT", None)
         assert failure.reason == (
             f"PAYMENT_PROVIDER: {TOTAL} EUR (minor units) not authorised: the simulator declines this amount"
+        )
+
+    def test_if_an_operator_skips_that_the_capture_is_stuck_with_amount_and_reason(self) -> None:
+        async def life(shop: Shop) -> None:
+            await shop.run()
+            shop.provider.follow(DECLINES)
+            await withdrawn(shop)
+            await shop.operator(SkipStep(order_id=ORDER_ID, step="AUTHORISE_PAYMENT", reason="on account", at=NOON))
+            await shop.deliver("p1")
+
+        failure = asyncio.run(lived(life).checkout()).failure
+        assert (failure.step, failure.subject, failure.retry_at) == ("CAPTURE_PAYMENT", "p1", None)
+        assert failure.reason == (
+            f"PAYMENT_PROVIDER: {TOTAL} EUR (minor units) not captured: the simulator withdraws it"
         )
 
     def test_a_retry_asks_again_and_the_order_goes_on(self) -> None:

@@ -80,22 +80,22 @@ async def test_a_void_lets_the_rest_go_and_what_was_drawn_stays_drawn() -> None:
     assert await provider.capture("c", "k", euros(300)) == Approved(euros(300)), "a key gets its first answer for ever"
 
 
-async def test_an_authorisation_that_is_withdrawn_is_told_once_and_says_so_when_it_is_asked() -> None:
-    told: asyncio.Queue[tuple[str, Approved | Declined | Lapsed]] = asyncio.Queue()
+async def test_an_authorisation_that_is_withdrawn_is_reported_once_and_says_so_when_it_is_asked() -> None:
+    reports: asyncio.Queue[tuple[str, Approved | Declined | Lapsed]] = asyncio.Queue()
 
     async def listen(key: str, what: Approved | Declined | Lapsed) -> None:
-        await told.put((key, what))
+        await reports.put((key, what))
 
     provider = Simulator(Rules(lapse=100))
     provider.listen(listen)
     assert await provider.authorise("k", euros(700)) == Approved(euros(700))
-    key, lapsed = await asyncio.wait_for(told.get(), 5)
+    key, lapsed = await asyncio.wait_for(reports.get(), 5)
     assert isinstance(lapsed, Lapsed)
     assert (key, lapsed.amount) == ("k", euros(700))
     assert provider.books.held == 0
     assert await provider.authorise("k", euros(700)) == lapsed
     assert await provider.capture("c", "k", euros(300)) == lapsed
-    assert told.empty()
+    assert reports.empty()
 
 
 async def test_what_was_drawn_before_it_was_withdrawn_says_what_it_was_drawn_from() -> None:
