@@ -766,6 +766,17 @@ class Users:
 
 class Processes:
     def __init__(self, caller: Caller) -> None: ...
+    async def StartProcess(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        order_id: str = ...,
+        plan_id: str = ...,
+        drawn: collections.abc.Iterable[protos.processes.v1.types_pb2.DrawnUnits | Fields] = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | Fields | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.processes.v1.commands_pb2.StartProcessResponse: ...
     async def RetryProcess(
         self,
         *,
@@ -805,6 +816,14 @@ class Processes:
         consistency_token: str = ...,
         deadline: float | None = ...,
     ) -> protos.processes.v1.queries_pb2.ListProcessesResponse: ...
+    async def PlanProcess(
+        self,
+        *,
+        order_id: str = ...,
+        drawn: collections.abc.Iterable[protos.processes.v1.types_pb2.DrawnUnits | Fields] = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | Fields | None = ...,
+        deadline: float | None = ...,
+    ) -> protos.processes.v1.queries_pb2.PlanProcessResponse: ...
     def pages(
         self,
         name: typing.Literal["ListProcesses"],

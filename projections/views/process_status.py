@@ -28,6 +28,7 @@ from server.domain.order.events import (
     OrderCompleted,
     OrderConfirmed,
     OrderExpired,
+    OrderPlaced,
     OrderRejected,
     PaymentAuthorised,
     PaymentCaptured,
@@ -48,6 +49,7 @@ process_status: View[ProcessRow] = View(
     "process_status", key=lambda e: e.data.order_id, categories=("order", "checkout"), own_streams=True
 )
 
+NOT_STARTED = "NOT_STARTED"
 SHIPMENTS = "SHIPMENTS"  # no step of the process: the shop's people have to pack
 
 
@@ -101,8 +103,18 @@ def changed(row: ProcessRow | None, e: Recorded[Any], **fields: Any) -> ProcessR
     """An order that never got as far as being placed has no process."""
     if row is None:
         return None
+    if row["status"] == NOT_STARTED:
+        return _without_process(row, e)
     revision = e.revision if e.stream.startswith("checkout-") else row["revision"]
     return {**row, "updated_at": to_micros(e.data.at), "revision": revision, **fields}  # type: ignore[return-value]  # the fields that change come by name
+
+
+def _without_process(row: ProcessRow, e: Recorded[Any]) -> ProcessRow | None:
+    """What happens to an order that has no process: it does not need one any more when it has ended."""
+    if isinstance(e.data, OrderCancelled | OrderRejected | OrderExpired):
+        return None
+    confirmed = row["confirmed"] or isinstance(e.data, OrderConfirmed)
+    return {**row, "confirmed": confirmed, "updated_at": to_micros(e.data.at)}
 
 
 def led_on(row: ProcessRow | None, e: Recorded[Any]) -> ProcessRow | None:
@@ -125,8 +137,27 @@ for event in LET_GO:
     process_status.on(event)(going)
 
 
+@process_status.on(OrderPlaced)
+def placed(_: ProcessRow | None, e: Recorded[OrderPlaced]) -> ProcessRow:
+    return {
+        "status": NOT_STARTED,
+        "step": StepName.START,
+        "subject": "",
+        "reason": "",
+        "attempt": 0,
+        "retry_at": None,
+        "deadline": to_micros(e.data.expires_at),
+        "confirmed": False,
+        "outcome": "",
+        "failures": 0,
+        "started_at": None,
+        "updated_at": to_micros(e.data.at),
+        "revision": 0,
+    }
+
+
 @process_status.on(CheckoutStarted)
-def started(_: ProcessRow | None, e: Recorded[CheckoutStarted]) -> ProcessRow:
+def started(row: ProcessRow | None, e: Recorded[CheckoutStarted]) -> ProcessRow:
     return {
         "status": "RUNNING",
         "step": StepName.RESERVE_STOCK,
@@ -135,7 +166,7 @@ def started(_: ProcessRow | None, e: Recorded[CheckoutStarted]) -> ProcessRow:
         "attempt": 0,
         "retry_at": None,
         "deadline": to_micros(e.data.deadline),
-        "confirmed": False,
+        "confirmed": row is not None and row["confirmed"],
         "outcome": "",
         "failures": 0,
         "started_at": to_micros(e.data.at),

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from server.domain.order import ORDER
 from server.domain.order.commands import NO_CUSTOMER, Customer, Listing, unlisted
-from server.domain.order.state import Completed, Confirmed, Placed, live_shipments
+from server.domain.order.state import Completed, Confirmed, Order, Placed, live_shipments
 from server.domain.product import PRODUCT
 from server.domain.product.state import Discontinued, NoProduct, Product, ProductState
 from server.domain.user import USER
@@ -42,6 +42,10 @@ class Facts:
         """The user of a placed order, as of now."""
         order = (await self._repository.load(ORDER, ORDER.stream(order_id))).state
         return await self.customer_now(order.customer_id) if isinstance(order, Placed) else NO_CUSTOMER
+
+    async def order(self, order_id: str) -> Order:
+        """As of now."""
+        return (await self._repository.load(ORDER, ORDER.stream(order_id), NOW)).state
 
     async def product_now(self, sku: str) -> ProductState:
         """As of now: one read of the product's stream."""

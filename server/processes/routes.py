@@ -1,12 +1,40 @@
 """What operators ask of a process, as commands: rows like those of `server.commands`."""
 
 from collections.abc import Mapping
+from datetime import UTC
 
 from protos.processes.v1 import commands_pb2 as pb
 from server.commands.routes import Route, World
 from server.domain.checkout import CHECKOUT, commands
-from server.domain.checkout.state import Checkout, StepName
-from server.rpc.validation import Rule, text
+from server.domain.checkout.plan import plan
+from server.domain.checkout.state import Checkout, Running, StepName
+from server.domain.rejection import Reason, Rejected
+from server.rpc.validation import Rule, text, time
+
+
+async def start(request: pb.StartProcessRequest, order_id: str, checkout: Checkout, world: World) -> object:
+    if isinstance(checkout, Running):
+        return commands.StartCheckout(order_id=order_id, lines=(), deadline=world.at, at=world.at)  # it is done already
+    order = await world.facts.order(order_id)
+    found = plan(
+        order,
+        checkout,
+        world.at,
+        drawn={units.line_id: units.quantity for units in request.drawn},
+        deadline=request.expires_at.ToDatetime(tzinfo=UTC) if request.HasField("expires_at") else None,
+    )
+    if found.start is None:
+        raise Rejected(Reason.PROCESS_NOT_FOUND, order_id=order_id)
+    if found.plan_id != request.plan_id:
+        raise Rejected(
+            Reason.PROCESS_PLAN_STALE,
+            order_id=order_id,
+            plan_id=request.plan_id,
+            current_plan_id=found.plan_id,
+        )
+    return commands.StartCheckout(
+        order_id=order_id, lines=found.start.lines, deadline=found.start.deadline, at=world.at
+    )
 
 
 async def retry(_request: pb.RetryProcessRequest, order_id: str, _: Checkout, world: World) -> commands.RetryProcess:
@@ -30,6 +58,14 @@ def step(value: object) -> str | None:
 
 REASON: Rule = text(1, 500)
 ROUTES: Mapping[str, Route] = {
+    "StartProcess": Route(
+        decider=CHECKOUT,
+        id_field="order_id",
+        request=pb.StartProcessRequest,
+        response=pb.StartProcessResponse,
+        rules={"plan_id": text(1, 64), "drawn[].line_id": text(1, 64), "expires_at": time},
+        to_command=start,
+    ),
     "RetryProcess": Route(
         decider=CHECKOUT,
         id_field="order_id",

@@ -124,7 +124,7 @@ async def _reserve(work: Work, step: ReserveStock) -> None:
         )
         await work.sender.send(STOCK, line.sku, command, "reserve", line.line_id)
 
-    await _each(step.lines, one)
+    await _each([line for line in step.lines if line.quantity], one)  # of the others all was drawn by hand
     await _note(work, checkout.NoteStockReserved(order_id=work.order_id, at=work.sender.now()), "reserved")
 
 

@@ -16,7 +16,6 @@ from server.queries import replies
 from server.readmodel.log import Log
 from server.readmodel.order_detail import fold
 
-AT_ONCE = 1_000  # events in one read
 KEYS = {
     "lines": "line_id",
     "shipments": "shipment_id",
@@ -32,14 +31,10 @@ KEYS = {
 
 async def history(log: Log, order_id: str) -> list[RecordedEvent]:
     """Every event of the order; raises `NotFound`."""
-    events: list[RecordedEvent] = []
-    while True:
-        page = await log.stream(f"order-{order_id}", len(events), AT_ONCE)
-        if page is None:
-            raise NotFound("ORDER_NOT_FOUND", order_id=order_id)
-        events += page
-        if len(page) < AT_ONCE:
-            return events
+    events = await log.complete_stream(f"order-{order_id}")
+    if events is None:
+        raise NotFound("ORDER_NOT_FOUND", order_id=order_id)
+    return events
 
 
 def until(events: Sequence[RecordedEvent], moment: pb.Moment, field: str) -> Sequence[RecordedEvent]:

@@ -1,23 +1,36 @@
 """ProcessQueryService."""
 
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from protos.common.v1.types_pb2 import Money
 from protos.processes.v1 import queries_pb2 as pb
 from protos.processes.v1 import types_pb2 as types
 from protos.processes.v1.queries_pb2_grpc import ProcessQueryServiceServicer
+from server.domain.checkout import CHECKOUT
+from server.domain.checkout.plan import Plan, plan
+from server.domain.decider import Decider
+from server.domain.order import ORDER
+from server.domain.order.state import Draft, NoOrder
+from server.eventstore import codec
 from server.failures import NotFound
 from server.queries import replies
 from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.views import Views
+from server.readmodel.log import Log
 from server.rpc.typing import Context
-from server.rpc.validation import check, known_enum, uuid
+from server.rpc.validation import check, known_enum, text, time, uuid
 
 VIEW = "process_status"
+S = TypeVar("S")
 
 
 class ProcessQueries(ProcessQueryServiceServicer):
     """Answers about the processes of orders."""
 
-    def __init__(self, views: Views) -> None:
+    def __init__(self, views: Views, log: Log) -> None:
         self._views = views
+        self._log = log
 
     async def GetProcess(self, request: pb.GetProcessRequest, context: Context) -> pb.GetProcessResponse:
         check(request, {"order_id": uuid})
@@ -41,3 +54,42 @@ class ProcessQueries(ProcessQueryServiceServicer):
             next_page_token=to_page_token(request, [page[-1]["_id"]]) if more else "",
             freshness=freshness,
         )
+
+    async def PlanProcess(self, request: pb.PlanProcessRequest, context: Context) -> pb.PlanProcessResponse:
+        check(request, {"order_id": uuid, "drawn[].line_id": text(1, 64), "expires_at": time})
+        order = await self._folded(ORDER, request.order_id)
+        if isinstance(order, NoOrder | Draft):
+            raise NotFound("PROCESS_NOT_FOUND", order_id=request.order_id)
+        found = plan(
+            order,
+            await self._folded(CHECKOUT, request.order_id),
+            datetime.now(UTC),
+            drawn={units.line_id: units.quantity for units in request.drawn},
+            deadline=request.expires_at.ToDatetime(tzinfo=UTC) if request.HasField("expires_at") else None,
+        )
+        return _response(found)
+
+    async def _folded(self, decider: Decider[S, Any, Any], aggregate_id: str) -> S:
+        """As the log has it now."""
+        events = await self._log.complete_stream(decider.stream(aggregate_id)) or []
+        return decider.fold(codec.decode(event.type, event.data) for event in events)
+
+
+def _response(found: Plan) -> pb.PlanProcessResponse:
+    return pb.PlanProcessResponse(
+        plan_id=found.plan_id if found.start else "",
+        steps=[
+            types.PlannedStep(
+                step=x.name,
+                subject=x.subject,
+                lines=[
+                    types.CheckoutLine(line_id=line.line_id, sku=line.sku, quantity=line.quantity) for line in x.lines
+                ],
+                amount=None
+                if x.amount is None
+                else Money(amount_minor=x.amount.amount_minor, currency=x.amount.currency),
+            )
+            for x in found.steps
+        ],
+        waits_for=found.waits_for,
+    )

@@ -235,7 +235,7 @@ class ProcessRow(TypedDict):
     confirmed: bool
     outcome: str
     failures: int
-    started_at: int
+    started_at: int | None
     updated_at: int
     revision: int
 

@@ -16,6 +16,7 @@ from server.eventstore.reading import position_of, translated, whole
 
 Events = AsyncGenerator[RecordedEvent, None]
 TIMEOUT = 5.0  # seconds, for reads that return one event or one page
+PAGE = 1_000  # events
 START = 0  # the position before every event
 
 
@@ -83,6 +84,17 @@ class Log:
                 return [event async for event in whole(reading)]
             except (NotFound, StreamIsDeleted):
                 return None
+
+    async def complete_stream(self, name: str) -> list[RecordedEvent] | None:
+        """Every event of a stream, read page by page; None if there is no such stream."""
+        events: list[RecordedEvent] = []
+        while True:
+            page = await self.stream(name, len(events), PAGE)
+            if page is None:
+                return events or None
+            events += page
+            if len(page) < PAGE:
+                return events
 
     async def _read_all(self, pattern: str, **bounds: Any) -> Events:
         matching: dict[str, Any] = {"filter_include": [pattern], "filter_by_stream_name": True} if pattern else {}

@@ -104,6 +104,7 @@ STATUS: Mapping[str, grpc.StatusCode] = {
     Reason.PROCESS_STEP_NOT_FAILED: Code.FAILED_PRECONDITION,
     Reason.PROCESS_ENDED: Code.FAILED_PRECONDITION,
     Reason.PROCESS_HAS_SHIPPED: Code.FAILED_PRECONDITION,
+    Reason.PROCESS_PLAN_STALE: Code.FAILED_PRECONDITION,
     Reason.USER_BLOCKED: Code.FAILED_PRECONDITION,
     Reason.ADDRESS_EXISTS: Code.FAILED_PRECONDITION,
 }
@@ -125,6 +126,7 @@ REMEDIES: Mapping[str, str] = {
     Reason.PRICE_CHANGED: "RefreshPrices (orderstream orders refresh-prices {order_id})",
     Reason.PRODUCT_NOT_SELLABLE: "RemoveLine (orderstream orders remove-line {order_id} {line_id})",
     Reason.CURRENCY_MISMATCH: "RemoveLine (orderstream orders remove-line {order_id} {line_id})",
+    Reason.PROCESS_PLAN_STALE: "PlanProcess (orderstream processes start {order_id})",
     Reason.PRODUCT_DISCONTINUED: "AdjustStock (orderstream stock adjust {sku} --change {quantity} --reason REASON)",
 }
 

@@ -4,8 +4,12 @@ isort:skip_file
 What an operator may do with the process of an order."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.message
+import google.protobuf.timestamp_pb2
+import protos.processes.v1.types_pb2
 import sys
 import typing
 
@@ -15,6 +19,72 @@ else:
     import typing_extensions
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+@typing.final
+class StartProcessRequest(google.protobuf.message.Message):
+    """StartProcessRequest begins a process."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    PLAN_ID_FIELD_NUMBER: builtins.int
+    DRAWN_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the process's last event, or the reply is ABORTED."""
+    order_id: builtins.str
+    """order_id is the order's UUID."""
+    plan_id: builtins.str
+    """plan_id is that of the plan that PlanProcess has returned for the same order, units and deadline."""
+    @property
+    def drawn(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.processes.v1.types_pb2.DrawnUnits]:
+        """drawn are the units that were taken off the stock by hand: they are not reserved, and not taken off again."""
+
+    @property
+    def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """expires_at is when the order expires if it is not confirmed by then (UTC); unset: when it was to expire."""
+
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        order_id: builtins.str = ...,
+        plan_id: builtins.str = ...,
+        drawn: collections.abc.Iterable[protos.processes.v1.types_pb2.DrawnUnits] | None = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "expires_at", b"expires_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "drawn", b"drawn", "expected_revision", b"expected_revision", "expires_at", b"expires_at", "order_id", b"order_id", "plan_id", b"plan_id", "request_id", b"request_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___StartProcessRequest: typing_extensions.TypeAlias = StartProcessRequest
+
+@typing.final
+class StartProcessResponse(google.protobuf.message.Message):
+    """StartProcessResponse says where the process now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the process's last event."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___StartProcessResponse: typing_extensions.TypeAlias = StartProcessResponse
 
 @typing.final
 class RetryProcessRequest(google.protobuf.message.Message):

@@ -35,6 +35,11 @@ class ProcessCommandServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.StartProcess = channel.unary_unary(
+                '/processes.v1.ProcessCommandService/StartProcess',
+                request_serializer=protos_dot_processes_dot_v1_dot_commands__pb2.StartProcessRequest.SerializeToString,
+                response_deserializer=protos_dot_processes_dot_v1_dot_commands__pb2.StartProcessResponse.FromString,
+                _registered_method=True)
         self.RetryProcess = channel.unary_unary(
                 '/processes.v1.ProcessCommandService/RetryProcess',
                 request_serializer=protos_dot_processes_dot_v1_dot_commands__pb2.RetryProcessRequest.SerializeToString,
@@ -55,6 +60,13 @@ class ProcessCommandServiceStub(object):
 class ProcessCommandServiceServicer(object):
     """ProcessCommandService is served by the processes on a port of their own.
     """
+
+    def StartProcess(self, request, context):
+        """StartProcess begins the process of a placed order that has none, as PlanProcess has shown it. PROCESS_PLAN_STALE if it would do something else now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def RetryProcess(self, request, context):
         """RetryProcess lets the step that has failed be tried again at once, its attempts counted anew; a refund that is given up is tried
@@ -82,6 +94,11 @@ class ProcessCommandServiceServicer(object):
 
 def add_ProcessCommandServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'StartProcess': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartProcess,
+                    request_deserializer=protos_dot_processes_dot_v1_dot_commands__pb2.StartProcessRequest.FromString,
+                    response_serializer=protos_dot_processes_dot_v1_dot_commands__pb2.StartProcessResponse.SerializeToString,
+            ),
             'RetryProcess': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryProcess,
                     request_deserializer=protos_dot_processes_dot_v1_dot_commands__pb2.RetryProcessRequest.FromString,
@@ -108,6 +125,33 @@ def add_ProcessCommandServiceServicer_to_server(servicer, server):
 class ProcessCommandService(object):
     """ProcessCommandService is served by the processes on a port of their own.
     """
+
+    @staticmethod
+    def StartProcess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/processes.v1.ProcessCommandService/StartProcess',
+            protos_dot_processes_dot_v1_dot_commands__pb2.StartProcessRequest.SerializeToString,
+            protos_dot_processes_dot_v1_dot_commands__pb2.StartProcessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def RetryProcess(request,

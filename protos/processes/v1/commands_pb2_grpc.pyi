@@ -25,6 +25,22 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
+_ProcessCommandServiceStartProcessType = typing_extensions.TypeVar(
+    '_ProcessCommandServiceStartProcessType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.processes.v1.commands_pb2.StartProcessRequest,
+        protos.processes.v1.commands_pb2.StartProcessResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.processes.v1.commands_pb2.StartProcessRequest,
+        protos.processes.v1.commands_pb2.StartProcessResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.processes.v1.commands_pb2.StartProcessRequest,
+        protos.processes.v1.commands_pb2.StartProcessResponse,
+    ],
+)
+
 _ProcessCommandServiceRetryProcessType = typing_extensions.TypeVar(
     '_ProcessCommandServiceRetryProcessType',
     grpc.UnaryUnaryMultiCallable[
@@ -73,11 +89,15 @@ _ProcessCommandServiceCompensateProcessType = typing_extensions.TypeVar(
     ],
 )
 
-class ProcessCommandServiceStub(typing.Generic[_ProcessCommandServiceRetryProcessType, _ProcessCommandServiceSkipStepType, _ProcessCommandServiceCompensateProcessType]):
+class ProcessCommandServiceStub(typing.Generic[_ProcessCommandServiceStartProcessType, _ProcessCommandServiceRetryProcessType, _ProcessCommandServiceSkipStepType, _ProcessCommandServiceCompensateProcessType]):
     """ProcessCommandService is served by the processes on a port of their own."""
 
     @typing.overload
     def __init__(self: ProcessCommandServiceStub[
+        grpc.UnaryUnaryMultiCallable[
+            protos.processes.v1.commands_pb2.StartProcessRequest,
+            protos.processes.v1.commands_pb2.StartProcessResponse,
+        ],
         grpc.UnaryUnaryMultiCallable[
             protos.processes.v1.commands_pb2.RetryProcessRequest,
             protos.processes.v1.commands_pb2.RetryProcessResponse,
@@ -95,6 +115,10 @@ class ProcessCommandServiceStub(typing.Generic[_ProcessCommandServiceRetryProces
     @typing.overload
     def __init__(self: ProcessCommandServiceStub[
         grpc.aio.UnaryUnaryMultiCallable[
+            protos.processes.v1.commands_pb2.StartProcessRequest,
+            protos.processes.v1.commands_pb2.StartProcessResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             protos.processes.v1.commands_pb2.RetryProcessRequest,
             protos.processes.v1.commands_pb2.RetryProcessResponse,
         ],
@@ -107,6 +131,9 @@ class ProcessCommandServiceStub(typing.Generic[_ProcessCommandServiceRetryProces
             protos.processes.v1.commands_pb2.CompensateProcessResponse,
         ],
     ], channel: grpc.aio.Channel) -> None: ...
+
+    StartProcess: _ProcessCommandServiceStartProcessType
+    """StartProcess begins the process of a placed order that has none, as PlanProcess has shown it. PROCESS_PLAN_STALE if it would do something else now."""
 
     RetryProcess: _ProcessCommandServiceRetryProcessType
     """RetryProcess lets the step that has failed be tried again at once, its attempts counted anew; a refund that is given up is tried
@@ -123,6 +150,10 @@ class ProcessCommandServiceStub(typing.Generic[_ProcessCommandServiceRetryProces
 
 ProcessCommandServiceAsyncStub: typing_extensions.TypeAlias = ProcessCommandServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
+        protos.processes.v1.commands_pb2.StartProcessRequest,
+        protos.processes.v1.commands_pb2.StartProcessResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
         protos.processes.v1.commands_pb2.RetryProcessRequest,
         protos.processes.v1.commands_pb2.RetryProcessResponse,
     ],
@@ -138,6 +169,14 @@ ProcessCommandServiceAsyncStub: typing_extensions.TypeAlias = ProcessCommandServ
 
 class ProcessCommandServiceServicer(metaclass=abc.ABCMeta):
     """ProcessCommandService is served by the processes on a port of their own."""
+
+    @abc.abstractmethod
+    def StartProcess(
+        self,
+        request: protos.processes.v1.commands_pb2.StartProcessRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.processes.v1.commands_pb2.StartProcessResponse, collections.abc.Awaitable[protos.processes.v1.commands_pb2.StartProcessResponse]]:
+        """StartProcess begins the process of a placed order that has none, as PlanProcess has shown it. PROCESS_PLAN_STALE if it would do something else now."""
 
     @abc.abstractmethod
     def RetryProcess(

@@ -32,6 +32,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: there is nothing left to undo. Metadata: order_id, outcome."""
     ERROR_REASON_PROCESS_HAS_SHIPPED: _ErrorReason.ValueType  # 4
     """FAILED_PRECONDITION: goods have left or are about to; what they cost can be refunded. Metadata: order_id."""
+    ERROR_REASON_PROCESS_PLAN_STALE: _ErrorReason.ValueType  # 5
+    """FAILED_PRECONDITION: the process would do something else now than the plan says: plan again. Metadata: order_id, plan_id, current_plan_id."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -46,4 +48,6 @@ ERROR_REASON_PROCESS_ENDED: ErrorReason.ValueType  # 3
 """FAILED_PRECONDITION: there is nothing left to undo. Metadata: order_id, outcome."""
 ERROR_REASON_PROCESS_HAS_SHIPPED: ErrorReason.ValueType  # 4
 """FAILED_PRECONDITION: goods have left or are about to; what they cost can be refunded. Metadata: order_id."""
+ERROR_REASON_PROCESS_PLAN_STALE: ErrorReason.ValueType  # 5
+"""FAILED_PRECONDITION: the process would do something else now than the plan says: plan again. Metadata: order_id, plan_id, current_plan_id."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

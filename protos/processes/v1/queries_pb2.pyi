@@ -8,6 +8,7 @@ import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
+import google.protobuf.timestamp_pb2
 import protos.common.v1.types_pb2
 import protos.processes.v1.types_pb2
 import sys
@@ -68,6 +69,65 @@ class GetProcessResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "process", b"process"]) -> None: ...
 
 Global___GetProcessResponse: typing_extensions.TypeAlias = GetProcessResponse
+
+@typing.final
+class PlanProcessRequest(google.protobuf.message.Message):
+    """PlanProcessRequest names an order, and for a process that is not started what StartProcess will be asked with."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    DRAWN_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is the order's UUID."""
+    @property
+    def drawn(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.processes.v1.types_pb2.DrawnUnits]:
+        """drawn are the units that were taken off the stock by hand."""
+
+    @property
+    def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """expires_at is when the order expires if it is not confirmed by then (UTC); unset: when it was to expire."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        drawn: collections.abc.Iterable[protos.processes.v1.types_pb2.DrawnUnits] | None = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expires_at", b"expires_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["drawn", b"drawn", "expires_at", b"expires_at", "order_id", b"order_id"]) -> None: ...
+
+Global___PlanProcessRequest: typing_extensions.TypeAlias = PlanProcessRequest
+
+@typing.final
+class PlanProcessResponse(google.protobuf.message.Message):
+    """PlanProcessResponse is the plan."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLAN_ID_FIELD_NUMBER: builtins.int
+    STEPS_FIELD_NUMBER: builtins.int
+    WAITS_FOR_FIELD_NUMBER: builtins.int
+    plan_id: builtins.str
+    """plan_id is what StartProcess takes; another plan has another id. Empty: the process is started, or there is nothing to do."""
+    waits_for: builtins.str
+    """waits_for is what comes after the last of them."""
+    @property
+    def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.processes.v1.types_pb2.PlannedStep]:
+        """steps are what will be done, in order, if each goes well."""
+
+    def __init__(
+        self,
+        *,
+        plan_id: builtins.str = ...,
+        steps: collections.abc.Iterable[protos.processes.v1.types_pb2.PlannedStep] | None = ...,
+        waits_for: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["plan_id", b"plan_id", "steps", b"steps", "waits_for", b"waits_for"]) -> None: ...
+
+Global___PlanProcessResponse: typing_extensions.TypeAlias = PlanProcessResponse
 
 @typing.final
 class ListProcessesRequest(google.protobuf.message.Message):

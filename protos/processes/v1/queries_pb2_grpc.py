@@ -45,6 +45,11 @@ class ProcessQueryServiceStub(object):
                 request_serializer=protos_dot_processes_dot_v1_dot_queries__pb2.ListProcessesRequest.SerializeToString,
                 response_deserializer=protos_dot_processes_dot_v1_dot_queries__pb2.ListProcessesResponse.FromString,
                 _registered_method=True)
+        self.PlanProcess = channel.unary_unary(
+                '/processes.v1.ProcessQueryService/PlanProcess',
+                request_serializer=protos_dot_processes_dot_v1_dot_queries__pb2.PlanProcessRequest.SerializeToString,
+                response_deserializer=protos_dot_processes_dot_v1_dot_queries__pb2.PlanProcessResponse.FromString,
+                _registered_method=True)
 
 
 class ProcessQueryServiceServicer(object):
@@ -65,6 +70,13 @@ class ProcessQueryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PlanProcess(self, request, context):
+        """PlanProcess shows what the process of an order will do, from the log as it is now. PROCESS_NOT_FOUND if the order was never placed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProcessQueryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_ProcessQueryServiceServicer_to_server(servicer, server):
                     servicer.ListProcesses,
                     request_deserializer=protos_dot_processes_dot_v1_dot_queries__pb2.ListProcessesRequest.FromString,
                     response_serializer=protos_dot_processes_dot_v1_dot_queries__pb2.ListProcessesResponse.SerializeToString,
+            ),
+            'PlanProcess': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanProcess,
+                    request_deserializer=protos_dot_processes_dot_v1_dot_queries__pb2.PlanProcessRequest.FromString,
+                    response_serializer=protos_dot_processes_dot_v1_dot_queries__pb2.PlanProcessResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class ProcessQueryService(object):
             '/processes.v1.ProcessQueryService/ListProcesses',
             protos_dot_processes_dot_v1_dot_queries__pb2.ListProcessesRequest.SerializeToString,
             protos_dot_processes_dot_v1_dot_queries__pb2.ListProcessesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanProcess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/processes.v1.ProcessQueryService/PlanProcess',
+            protos_dot_processes_dot_v1_dot_queries__pb2.PlanProcessRequest.SerializeToString,
+            protos_dot_processes_dot_v1_dot_queries__pb2.PlanProcessResponse.FromString,
             options,
             channel_credentials,
             insecure,

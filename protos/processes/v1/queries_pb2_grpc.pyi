@@ -57,7 +57,23 @@ _ProcessQueryServiceListProcessesType = typing_extensions.TypeVar(
     ],
 )
 
-class ProcessQueryServiceStub(typing.Generic[_ProcessQueryServiceGetProcessType, _ProcessQueryServiceListProcessesType]):
+_ProcessQueryServicePlanProcessType = typing_extensions.TypeVar(
+    '_ProcessQueryServicePlanProcessType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.processes.v1.queries_pb2.PlanProcessRequest,
+        protos.processes.v1.queries_pb2.PlanProcessResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.processes.v1.queries_pb2.PlanProcessRequest,
+        protos.processes.v1.queries_pb2.PlanProcessResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.processes.v1.queries_pb2.PlanProcessRequest,
+        protos.processes.v1.queries_pb2.PlanProcessResponse,
+    ],
+)
+
+class ProcessQueryServiceStub(typing.Generic[_ProcessQueryServiceGetProcessType, _ProcessQueryServiceListProcessesType, _ProcessQueryServicePlanProcessType]):
     """ProcessQueryService answers from the view of processes."""
 
     @typing.overload
@@ -69,6 +85,10 @@ class ProcessQueryServiceStub(typing.Generic[_ProcessQueryServiceGetProcessType,
         grpc.UnaryUnaryMultiCallable[
             protos.processes.v1.queries_pb2.ListProcessesRequest,
             protos.processes.v1.queries_pb2.ListProcessesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.processes.v1.queries_pb2.PlanProcessRequest,
+            protos.processes.v1.queries_pb2.PlanProcessResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -82,6 +102,10 @@ class ProcessQueryServiceStub(typing.Generic[_ProcessQueryServiceGetProcessType,
             protos.processes.v1.queries_pb2.ListProcessesRequest,
             protos.processes.v1.queries_pb2.ListProcessesResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.processes.v1.queries_pb2.PlanProcessRequest,
+            protos.processes.v1.queries_pb2.PlanProcessResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetProcess: _ProcessQueryServiceGetProcessType
@@ -89,6 +113,9 @@ class ProcessQueryServiceStub(typing.Generic[_ProcessQueryServiceGetProcessType,
 
     ListProcesses: _ProcessQueryServiceListProcessesType
     """ListProcesses returns processes by order id."""
+
+    PlanProcess: _ProcessQueryServicePlanProcessType
+    """PlanProcess shows what the process of an order will do, from the log as it is now. PROCESS_NOT_FOUND if the order was never placed."""
 
 ProcessQueryServiceAsyncStub: typing_extensions.TypeAlias = ProcessQueryServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -98,6 +125,10 @@ ProcessQueryServiceAsyncStub: typing_extensions.TypeAlias = ProcessQueryServiceS
     grpc.aio.UnaryUnaryMultiCallable[
         protos.processes.v1.queries_pb2.ListProcessesRequest,
         protos.processes.v1.queries_pb2.ListProcessesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.processes.v1.queries_pb2.PlanProcessRequest,
+        protos.processes.v1.queries_pb2.PlanProcessResponse,
     ],
 ]
 
@@ -119,5 +150,13 @@ class ProcessQueryServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.processes.v1.queries_pb2.ListProcessesResponse, collections.abc.Awaitable[protos.processes.v1.queries_pb2.ListProcessesResponse]]:
         """ListProcesses returns processes by order id."""
+
+    @abc.abstractmethod
+    def PlanProcess(
+        self,
+        request: protos.processes.v1.queries_pb2.PlanProcessRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.processes.v1.queries_pb2.PlanProcessResponse, collections.abc.Awaitable[protos.processes.v1.queries_pb2.PlanProcessResponse]]:
+        """PlanProcess shows what the process of an order will do, from the log as it is now. PROCESS_NOT_FOUND if the order was never placed."""
 
 def add_ProcessQueryServiceServicer_to_server(servicer: ProcessQueryServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -4,10 +4,13 @@ isort:skip_file
 What processes are made of."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import protos.common.v1.types_pb2
 import sys
 import typing
 
@@ -34,6 +37,8 @@ class _ProcessStatusEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._
     """A step has failed for good: an operator has to retry, skip or compensate."""
     PROCESS_STATUS_ENDED: _ProcessStatus.ValueType  # 4
     """Nothing is left to do."""
+    PROCESS_STATUS_NOT_STARTED: _ProcessStatus.ValueType  # 5
+    """The order is placed and has no process yet. If it stays so, it was placed before processes first ran: `orderstream processes start`."""
 
 class ProcessStatus(_ProcessStatus, metaclass=_ProcessStatusEnumTypeWrapper):
     """ProcessStatus is how a process fares."""
@@ -48,6 +53,8 @@ PROCESS_STATUS_STUCK: ProcessStatus.ValueType  # 3
 """A step has failed for good: an operator has to retry, skip or compensate."""
 PROCESS_STATUS_ENDED: ProcessStatus.ValueType  # 4
 """Nothing is left to do."""
+PROCESS_STATUS_NOT_STARTED: ProcessStatus.ValueType  # 5
+"""The order is placed and has no process yet. If it stays so, it was placed before processes first ran: `orderstream processes start`."""
 Global___ProcessStatus: typing_extensions.TypeAlias = ProcessStatus
 
 @typing.final
@@ -75,6 +82,63 @@ class CheckoutLine(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["line_id", b"line_id", "quantity", b"quantity", "sku", b"sku"]) -> None: ...
 
 Global___CheckoutLine: typing_extensions.TypeAlias = CheckoutLine
+
+@typing.final
+class DrawnUnits(google.protobuf.message.Message):
+    """DrawnUnits are units of a line that were taken off the stock by hand."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LINE_ID_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
+    line_id: builtins.str
+    """line_id names the line."""
+    quantity: builtins.int
+    """quantity is in units of sale."""
+    def __init__(
+        self,
+        *,
+        line_id: builtins.str = ...,
+        quantity: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["line_id", b"line_id", "quantity", b"quantity"]) -> None: ...
+
+Global___DrawnUnits: typing_extensions.TypeAlias = DrawnUnits
+
+@typing.final
+class PlannedStep(google.protobuf.message.Message):
+    """PlannedStep is what a process will do if everything before it goes well."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: builtins.int
+    SUBJECT_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    step: builtins.str
+    """step is its name, as docs/processes.md lists them."""
+    subject: builtins.str
+    """subject tells steps of one name apart: the parcel's or refund's id."""
+    @property
+    def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___CheckoutLine]:
+        """lines are the units that it reserves, takes off the stock, or puts back."""
+
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is the money that it authorises, captures or refunds; unset if none."""
+
+    def __init__(
+        self,
+        *,
+        step: builtins.str = ...,
+        subject: builtins.str = ...,
+        lines: collections.abc.Iterable[Global___CheckoutLine] | None = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "lines", b"lines", "step", b"step", "subject", b"subject"]) -> None: ...
+
+Global___PlannedStep: typing_extensions.TypeAlias = PlannedStep
 
 @typing.final
 class Process(google.protobuf.message.Message):
@@ -126,7 +190,7 @@ class Process(google.protobuf.message.Message):
 
     @property
     def started_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """started_at is when it began (UTC)."""
+        """started_at is when it began (UTC); unset: not yet."""
 
     @property
     def updated_at(self) -> google.protobuf.timestamp_pb2.Timestamp:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from server.domain.checkout import authorisations, captures, refunds
 from server.domain.checkout.events import CheckoutLine
-from server.domain.checkout.reservations import OWN, Reserved, arrival, left_in_all, reserved
+from server.domain.checkout.reservations import OWN, Reserved, arrival, drawn_by_hand, left_in_all, reserved
 from server.domain.checkout.state import Checkout, NotStarted, Running, StepName
 from server.domain.checkout.steps import (
     Cancel,
@@ -158,10 +158,11 @@ def _account_for_parcels(order: Cancelled, checkout: Running) -> Step | None:
 def _release(order: Cancelled, checkout: Running) -> ReleaseStock:
     """All reservations but those of which every unit has left the stock."""
     held, gone = reserved(order, checkout.lines), left_in_all(order, checkout.committed)
+    by_hand = drawn_by_hand(order, checkout.lines)
     open_ones = {
         (line_id, reservation)
         for line_id, sizes in held.sizes.items()
-        for reservation, units in held.drawn(line_id, gone[line_id])
+        for reservation, units in held.drawn(line_id, max(0, gone[line_id] - by_hand[line_id]))
         if not units or units < sizes[reservation]
     }
     return ReleaseStock(
@@ -344,13 +345,14 @@ def _let_go(order: Confirmed | Completed, checkout: Running) -> Step | None:
 def _gone(order: Confirmed | Completed | Cancelled, shipment: Shipment, checkout: Running) -> CommitStock:
     """What has left in all of each reservation from which a shipment draws, when this one has."""
     held = reserved(order, checkout.lines)
-    before = left_in_all(order, checkout.committed)
+    gone, by_hand = left_in_all(order, checkout.committed), drawn_by_hand(order, checkout.lines)
     own: list[CheckoutLine] = []
     further: list[FurtherReservation] = []
     skus = {line.line_id: line.sku for line in checkout.lines}
     for part in shipment.lines:
-        drawn = dict(held.drawn(part.line_id, before[part.line_id]))
-        for reservation, units in held.drawn(part.line_id, before[part.line_id] + part.quantity):
+        before = gone[part.line_id] - by_hand[part.line_id]
+        drawn = dict(held.drawn(part.line_id, max(0, before)))
+        for reservation, units in held.drawn(part.line_id, max(0, before + part.quantity)):
             if units <= drawn[reservation]:
                 continue
             line = CheckoutLine(line_id=part.line_id, sku=skus[part.line_id], quantity=units)

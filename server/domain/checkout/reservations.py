@@ -66,6 +66,12 @@ def reopenings(order: Committed | Cancelled) -> tuple[Reopening, ...]:
     return () if isinstance(order, Placed) else order.reopenings
 
 
+def drawn_by_hand(order: Committed | Cancelled, lines: Sequence[CheckoutLine]) -> Counter[str]:
+    """line_id → units that had left the stock by hand when the process was started: it has reserved so many less."""
+    ordered = {line.line_id: line.quantity for line in order.lines}
+    return Counter({line.line_id: ordered.get(line.line_id, line.quantity) - line.quantity for line in lines})
+
+
 def left_in_all(order: Committed | Cancelled, shipments: Sequence[str]) -> Counter[str]:
     """line_id → units of these parcels."""
     units: Counter[str] = Counter()
