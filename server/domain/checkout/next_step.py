@@ -100,13 +100,14 @@ def wanted(order: Order, checkout: Checkout, now: datetime) -> Step | Wait:
 
 
 def _begin_late(order: Cancelled | Refused | Expired) -> Step | Wait:
-    """It was over before it began: there is something to do only if money has moved."""
+    """It was over before it began: there is something to do only if money has moved, or goods have left."""
     ledger = order.payments
     held = any(ledger.held_of(x) for x in ledger.authorisations)
     kept = ledger.captured > ledger.refunded  # what was asked back is not back yet
-    if order.expires_at is None or not (held or kept):
+    lines = _lines(order) if isinstance(order, Cancelled) and left_shipments(order) else ()
+    if order.expires_at is None or not (held or kept or lines):
         return Wait(what="nothing")
-    return Start(lines=(), deadline=order.expires_at)
+    return Start(lines=lines, deadline=order.expires_at)
 
 
 def _check_out(order: Placed, checkout: Running, now: datetime) -> Step | Wait:
@@ -143,6 +144,8 @@ def _account_for_parcels(order: Cancelled, checkout: Running) -> Step | None:
     """An order that was cancelled may have parcels that were lost or came back: their goods have left the stock."""
     if not left_shipments(order):
         return None
+    if not _was_reserved(checkout):
+        return ReserveStock(lines=checkout.lines)
     for look in (_trim, _drop, _restock_parcels):
         if (step := look(order, checkout)) is not None:
             return step
@@ -363,7 +366,7 @@ def _gone(order: Confirmed | Completed | Cancelled, shipment: Shipment, checkout
     return CommitStock(subject=shipment.shipment_id, lines=tuple(own), further=tuple(further))
 
 
-def _lines(order: Committed) -> tuple[CheckoutLine, ...]:
+def _lines(order: Committed | Cancelled) -> tuple[CheckoutLine, ...]:
     return tuple(CheckoutLine(line_id=x.line_id, sku=x.sku, quantity=x.quantity) for x in order.lines)
 
 
