@@ -50,10 +50,13 @@ def waived(order: Confirmed | Completed, checkout: Running) -> int:
 
 
 def bills(order: Confirmed | Completed, checkout: Running) -> list[Bill]:
-    left = [x for x in order.shipments if x.stage in LEFT]
-    own, first = _captured_for({x.shipment_id for x in left}, order.payments.captures)
-    # in the order in which they were paid: what a unit costs depends on how many of its line were paid before it
-    left.sort(key=lambda x: first.get(x.shipment_id, len(order.payments.captures)))
+    # in the order in which they left, as far as it is known: what a unit costs depends on how many of its line left
+    # before it, and shipping is paid with the first, so the bill of a parcel must not change when another one leaves
+    sequence = {shipment_id: number for number, shipment_id in enumerate(checkout.committed)}
+    left = sorted(
+        (x for x in order.shipments if x.stage in LEFT), key=lambda x: sequence.get(x.shipment_id, len(sequence))
+    )
+    own = _captured_for({x.shipment_id for x in left}, order.payments.captures)
     costs = dict(_costs(order, left))
     spare = own[""] + sum(max(0, own[shipment_id] - cost) for shipment_id, cost in costs.items())
     found = []
@@ -65,20 +68,17 @@ def bills(order: Confirmed | Completed, checkout: Running) -> list[Bill]:
     return found
 
 
-def _captured_for(left: Container[str], captures: Sequence[Capture]) -> tuple[Counter[str], dict[str, int]]:
-    """What was captured by parcel, "" for none that has left; and the number of the first capture for each."""
+def _captured_for(left: Container[str], captures: Sequence[Capture]) -> Counter[str]:
+    """What was captured by parcel, "" for none that has left."""
     own: Counter[str] = Counter()
-    first: dict[str, int] = {}
-    for number, capture in enumerate(captures):
+    for capture in captures:
         ids = (capture.capture_id, name_of(capture.capture_id))
-        parcel = next((x for x in ids if x in left), "")
-        own[parcel] += capture.amount_minor
-        first.setdefault(parcel, number)
-    return own, first
+        own[next((x for x in ids if x in left), "")] += capture.amount_minor
+    return own
 
 
 def _costs(order: Confirmed | Completed, left: Sequence[Shipment]) -> Iterator[tuple[str, int]]:
-    """What each parcel costs if they are paid in this order. What is not for goods is paid with the first."""
+    """What each parcel costs if they left in this order. What is not for goods is paid with the first."""
     lines = {line.line_id: line for line in order.lines}
     gone: Counter[str] = Counter()
     beside = owed.beside_goods(order)
