@@ -8,6 +8,7 @@ from protos.orders.v1.types_pb2 import (
     Order,
     OrderStatus,
     PaymentStatus,
+    RefundStatus,
     ReturnStage,
     ReturnStatus,
     ShipmentStatus,
@@ -60,6 +61,10 @@ def _money(order: Order) -> Iterator[str]:
         paid = order.payments
         sums = {"authorised": paid.authorised, "captured": paid.captured, "refunded": paid.refunded}
         yield ", ".join(f"{name} {money(amount)}" for name, amount in sums.items())
+        for refund in paid.refunds:
+            stage = enum_name(RefundStatus, refund.status, "REFUND_STATUS_")
+            why = refund.failure_reason or refund.reason
+            yield f"refund {refund.refund_id}: {stage}, {money(refund.amount)}: {why}"
 
 
 def _notes(order: Order) -> Iterator[str]:

@@ -238,7 +238,9 @@ def test_an_order_is_paid_refunded_and_completed(quick: Line) -> None:
     order = quick("orders", "get", order_id, "--token", token, "--json")["order"]
     assert (order["status"], order["payment"]) == ("ORDER_STATUS_COMPLETED", "PAYMENT_STATUS_PARTIALLY_REFUNDED")
     assert order["payments"]["captured"]["amount_minor"] == "800"
-    assert "captured 8.00 EUR, refunded 2.00 EUR" in quick("orders", "get", order_id)
+    shown = quick("orders", "get", order_id)
+    assert "captured 8.00 EUR, refunded 2.00 EUR" in shown
+    assert "refund r1: failed, 1.00 EUR: card closed" in shown
     listed = quick("orders", "list", "--status", "completed", "--token", token, "--json")["orders"]
     assert [row["payment"] for row in listed] == ["PAYMENT_STATUS_PARTIALLY_REFUNDED"]
 

@@ -39,7 +39,7 @@ class StartProcessRequest(google.protobuf.message.Message):
     order_id: builtins.str
     """order_id is the order's UUID."""
     plan_id: builtins.str
-    """plan_id is that of the plan that PlanProcess has returned for the same order, units and deadline."""
+    """plan_id is that of the plan that PlanProcess has returned for the same order, units and expires_at."""
     @property
     def drawn(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.processes.v1.types_pb2.DrawnUnits]:
         """drawn are the units that were taken off the stock by hand: they are not reserved, and not taken off again."""

@@ -1,10 +1,11 @@
 """What is to be drawn for the parcels that have left: computed from money, whatever the ids of the captures are.
 
-A capture that has the id of a parcel, also with a number, is for that parcel: it is the first to be paid. What is drawn
-under other ids, and what is more than its parcel costs, pays for the others.
+A capture that has the id of a parcel, also with a number, is for that parcel. What is drawn under other ids, and what
+is more than its parcel costs, pays for the parcels that lack something, one after the other.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from server.domain.checkout.numbering import first_unused, name_of
@@ -61,30 +62,56 @@ def waived(order: Confirmed | Completed, checkout: Running) -> int:
     return sum(x.lacking for x in bills(order, checkout) if x.waived)
 
 
-def bills(order: Confirmed | Completed, checkout: Running) -> Iterator[Bill]:
-    """Of all parcels that have left. All that was drawn pays for them one after the other, those with a capture first.
+def bills(order: Confirmed | Completed, checkout: Running) -> Sequence[Bill]:
+    """Of all parcels that have left, in the order in which they did, as far as it is known.
 
-    Units of a parcel that was lost or came back do not count beside those of another: they are open again, and what was
-    drawn for them pays for what is sent again.
+    What a unit costs depends on how many of its line left before it, and shipping is paid with the first: so the bill
+    of a parcel must not change when another one leaves. Units of a parcel that was lost or came back do not count
+    beside those of another: they are open again, and what was drawn for them pays for what is sent again.
     """
-    cost, covered = owed.Cost(order), order.payments.captured
-    for parcel in _in_order_of_payment(left_shipments(order), order.payments.captures):
-        with_it = cost.minor + cost.of_more(parcel.lines)
-        lacking = max(0, with_it - covered)
-        covered += lacking
+    sequence = {shipment_id: number for number, shipment_id in enumerate(checkout.committed)}
+    left = sorted(left_shipments(order), key=lambda x: sequence.get(x.shipment_id, len(sequence)))
+    costs, own = _costs(order, left), _captured_for({x.shipment_id for x in left}, order.payments.captures)
+    spare = own[""] + sum(_spare(x, own[x.shipment_id], costs[x.shipment_id]) for x in left)
+    ended = {x.shipment_id: max(0, costs[x.shipment_id] - spare) for x in left if x.stage in ENDED_UNDELIVERED}
+    waived_ = {x for step, x in checkout.skipped if step == StepName.CAPTURE_PAYMENT}
+    spare += sum(minor for shipment_id, minor in ended.items() if shipment_id in waived_)
+    lacking = {}
+    for parcel in left:
+        if parcel.shipment_id not in ended:
+            open_ = max(0, costs[parcel.shipment_id] - own[parcel.shipment_id])
+            lacking[parcel.shipment_id] = max(0, open_ - spare)
+            spare -= open_ - lacking[parcel.shipment_id]
+    most = owed.cost_of(order, left) - order.payments.captured - sum(lacking.values())
+    for shipment_id, minor in ended.items():
+        lacking[shipment_id] = minor if shipment_id in waived_ else max(0, min(minor, most))
+        most -= lacking[shipment_id]
+    return [Bill(x.shipment_id, lacking[x.shipment_id], x.shipment_id in waived_) for x in left]
+
+
+def _spare(parcel: Shipment, captured: int, cost: int) -> int:
+    """What of the captures for a parcel can pay for others."""
+    return captured if parcel.stage in ENDED_UNDELIVERED else max(0, captured - cost)
+
+
+def _captured_for(left: Container[str], captures: Sequence[Capture]) -> Counter[str]:
+    """What was captured by parcel, "" for none that has left."""
+    own: Counter[str] = Counter()
+    for capture in captures:
+        ids = (capture.capture_id, name_of(capture.capture_id))
+        own[next((x for x in ids if x in left), "")] += capture.amount_minor
+    return own
+
+
+def _costs(order: Confirmed | Completed, left: Sequence[Shipment]) -> dict[str, int]:
+    """What each parcel costs if they left in this order. What is not for goods is paid with the first."""
+    cost, paid, costs = owed.Cost(order), 0, dict[str, int]()
+    for parcel in left:
+        costs[parcel.shipment_id] = cost.minor + cost.of_more(parcel.lines) - paid
         if parcel.stage not in ENDED_UNDELIVERED:
             cost.add(parcel.lines)
-        waived_ = (StepName.CAPTURE_PAYMENT, parcel.shipment_id) in checkout.skipped
-        yield Bill(parcel.shipment_id, lacking, waived_)
-
-
-def _in_order_of_payment(parcels: Sequence[Shipment], captures: Sequence[Capture]) -> Sequence[Shipment]:
-    """So that what lacks is attributed to the parcels for which nothing was drawn."""
-    numbers: dict[str, int] = {}
-    for number, capture in enumerate(captures):
-        for name in (capture.capture_id, name_of(capture.capture_id)):
-            numbers.setdefault(name, number)
-    return sorted(parcels, key=lambda parcel: numbers.get(parcel.shipment_id, len(captures)))
+            paid = cost.minor
+    return costs
 
 
 def _source(ledger: Ledger, minor: int) -> tuple[str, int]:

@@ -93,7 +93,7 @@ def _cancel(state: Reserved, order: Committed | Cancelled, first: int, end: int)
 
 
 def _take_off(state: Reserved, cause: str, part: LineQuantity) -> None:
-    """From the last reservation on: its units have not left yet. A process that began after the end reserves nothing."""
+    """From the last reservation on: its units have not left yet. One that began after the end reserves nothing."""
     reservations, left = state.sizes.get(part.line_id, {}), part.quantity
     for reservation in reversed(list(reservations)):
         less = min(reservations[reservation], left)

@@ -15,6 +15,7 @@ from server.domain.order.state import (
     Confirmed,
     Return,
     ReturnStage,
+    Shipment,
     kept_quantities,
     left_shipments,
     net_of,
@@ -62,10 +63,15 @@ def in_all(order: Sold) -> int:
 def sent(order: Sold) -> int:
     """What all costs that is with the customer or on its way; 0 if nothing is."""
     parcels = [x for x in left_shipments(order) if x.stage not in ENDED_UNDELIVERED]
+    return cost_of(order, parcels) if parcels else 0
+
+
+def cost_of(order: Sold, parcels: Iterable[Shipment]) -> int:
+    """What the units of some parcels cost together, none of them twice; with it what of the total is not for goods."""
     cost = Cost(order)
     for parcel in parcels:
         cost.add(parcel.lines)
-    return cost.minor if parcels else 0
+    return cost.minor
 
 
 class Cost:

@@ -84,6 +84,6 @@ async def test_64_refunds_at_once_never_give_back_more_than_was_captured(
         (Code.FAILED_PRECONDITION, "REFUND_EXCEEDS_CAPTURED"),
         (Code.ABORTED, "CONTENTION"),
     }
-    asked = [e async for e in log.read(f"order-{order_id}") if e.type == "RefundRequested"]
+    asked = [e async for e in log.read(f"order-{order_id}") if e.type == "RefundRequestedV2"]
     assert len(asked) == ended[(Code.OK, "")] <= 7
     assert sum(json.loads(e.data)["amount"]["amount_minor"] for e in asked) <= 700

@@ -1,6 +1,7 @@
 """What is drawn for parcels: all of them together cost what the order does, under whatever ids it is drawn."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,6 +80,15 @@ class TestAParcelThatAnOperatorTookForPaid:
     def test_is_not_drawn_and_the_next_costs_what_it_costs(self) -> None:
         assert due(*self.BOTH, process=self.PROCESS) == ("p2", 100)
         assert waived(after(*self.BOTH), self.PROCESS) == 600
+
+    def test_nor_does_the_price_of_shipping_move_to_the_next_when_that_is_paid(self) -> None:
+        assert due(*self.BOTH, orders.captured("p2", 100, "checkout"), process=self.PROCESS) is None
+
+    def test_nor_to_one_that_was_packed_before_it_and_left_after_it(self) -> None:
+        process = replace(self.PROCESS, skipped=(("CAPTURE_PAYMENT", "p2"),), committed=("p2", "p1"))
+        packed = (orders.shipment_created("p1", ("tea", 1)), orders.shipment_created("p2", ("tea", 1)))
+        both = (*packed, orders.dispatched("p2"), orders.dispatched("p1"))
+        assert due(*both, process=process) == ("p1", 100)
 
     def test_nor_is_the_next_cheaper_when_the_money_is_recorded_by_hand(self) -> None:
         assert due(*self.BOTH, orders.captured("cash", 600, "checkout"), process=self.PROCESS) == ("p2", 100)

@@ -122,6 +122,26 @@ class TestAfterConfirmation:
         assert captures(shop) == [("p1", TEA, "checkout"), ("p2", MILK, "checkout~2")]
         the_books_agree(shop)
 
+    def test_the_new_one_may_lapse_as_well(self) -> None:
+        async def life(shop: Shop) -> None:
+            await confirmed_and_withdrawn(shop)
+            await withdrawn(shop)
+
+        shop = lived(life)
+        assert [x[0] for x in authorisations(shop)] == ["checkout", "checkout~2", "checkout~3"]
+        the_books_agree(shop, held=TOTAL)
+
+    def test_what_an_operator_took_for_paid_is_not_authorised_again(self) -> None:
+        async def life(shop: Shop) -> None:
+            await shop.run()
+            shop.provider.follow(Rules(refuse=TEA % 100))
+            await shop.deliver("p1", ("tea", 2))
+            await shop.run()
+            await shop.operator(SkipStep(order_id=ORDER_ID, step="CAPTURE_PAYMENT", reason="cash", at=NOON))
+            await withdrawn(shop)
+
+        assert authorisations(lived(life))[-1] == ("checkout~2", MILK, "AUTHORISED")
+
     def test_a_lapse_that_was_never_reported_is_learnt_from_the_capture(self) -> None:
         async def life(shop: Shop) -> None:
             await shop.run()
@@ -137,14 +157,16 @@ class TestAfterConfirmation:
         async def life(shop: Shop) -> None:
             await shop.run()
             await shop.deliver("p1", ("tea", 2))
-            shop.places.schedule = {len(shop.places.seen) + 3: Fault.TIMED_OUT}  # tea and its note, then the capture
+            place = len(shop.places.seen) + 2  # the stock of the tea and its note come before it
+            shop.places.schedule = {place: Fault.TIMED_OUT}
             shop.withdraws_when(lambda _: bool(shop.provider.books.captured))
             await shop.run()
-            assert shop.places.seen[max(shop.places.schedule) - 1] == "provider.capture"
+            assert shop.places.seen[place] == "provider.capture"
             await shop.deliver("p2")
 
         shop = lived(life)
         assert captures(shop) == [("p1", TEA, "checkout"), ("p2", MILK, "checkout~2")]
+        assert authorisations(shop) == [("checkout", TOTAL, "LAPSED"), ("checkout~2", TOTAL, "LAPSED")]
         the_books_agree(shop)
         assert isinstance(order_of(shop), Completed)
 
