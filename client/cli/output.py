@@ -27,6 +27,7 @@ from protos.common.v1.types_pb2 import Money
 T = TypeVar("T")
 
 ON_NO_TERMINAL = 160  # columns, in a file or a pipe
+DECLINED = 1  # the exit code when a plan was not agreed to
 
 
 def _console(*, stderr: bool) -> Console:

@@ -1,18 +1,20 @@
 """`orderstream processes …`: what becomes of orders by itself, and a hand for what does not."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from client.cli.connect import AsJson, Expected, RequestId, Token, call, expecting
-from client.cli.output import complain, enum_name, out, print_json, table, when
+from client.cli.output import DECLINED, complain, enum_name, err, money, out, print_json, table, when
 from protos.processes.v1.types_pb2 import ProcessStatus
 
 processes = typer.Typer(no_args_is_help=True, help="The processes of orders: what they wait for, and what is stuck.")
 
 OrderId = Annotated[str, typer.Argument(help="The order's UUID.")]
 Why = Annotated[str, typer.Option("--reason", help="Kept beside what is done.")]
-STATUSES = [name.removeprefix("PROCESS_STATUS_").lower() for name in ProcessStatus.keys()[1:]]
+STATUSES = [name.removeprefix("PROCESS_STATUS_").lower().replace("_", "-") for name in ProcessStatus.keys()[1:]]
 
 
 @processes.command("list")
@@ -26,7 +28,7 @@ def list_processes(
     """Show processes by order id. `--status stuck` has those that need a hand."""
     if status and status not in STATUSES:
         complain(f"{status!r} is no status; there are {', '.join(STATUSES)}", 2)
-    wanted = f"PROCESS_STATUS_{(status or 'unspecified').upper()}"
+    wanted = f"PROCESS_STATUS_{(status or 'unspecified').upper().replace('-', '_')}"
     reply = call(
         lambda shop: shop.processes.ListProcesses(
             status=wanted, page_size=page_size, page_token=page_token, consistency_token=token
@@ -48,6 +50,59 @@ def get_process(order_id: OrderId, token: Token = "", as_json: AsJson = False) -
         print_json(reply)
         return
     _show([reply.process])
+
+
+@processes.command("start")
+def start(
+    order_id: OrderId,
+    drawn: Annotated[
+        list[str] | None,
+        typer.Option("--drawn", metavar="LINE:UNITS", help="Units that were taken off the stock by hand. Repeatable."),
+    ] = None,
+    within: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds from now in which it is to be confirmed."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Start the process of a placed order that has none: shows what it will reserve, take off the stock and charge."""
+    wanted: dict[str, Any] = {"order_id": order_id, "drawn": [_drawn(text) for text in drawn or ()]}
+    if within is not None:
+        wanted["expires_at"] = Timestamp()
+        wanted["expires_at"].FromDatetime(datetime.now(UTC) + timedelta(seconds=within))
+    planned = call(lambda shop: shop.processes.PlanProcess(**wanted))
+    if dry_run and as_json:
+        print_json(planned)
+        return
+    if not as_json:
+        _show_plan(planned)
+    if dry_run:
+        return
+    if not planned.plan_id:
+        complain("its process is started already, or there is nothing to do", 1)
+    if not yes and not typer.confirm(f"start the process of order {order_id}?", err=True):
+        err.print("nothing was done")
+        raise typer.Exit(DECLINED)
+    _send("StartProcess", as_json, **wanted, plan_id=planned.plan_id, request_id=request_id)
+
+
+def _drawn(text: str) -> dict[str, Any]:
+    line_id, _, units = text.rpartition(":")
+    if not line_id or not units.isdigit():
+        complain(f"{text!r} is not LINE:UNITS, as in tea:2", 2)
+    return {"line_id": line_id, "quantity": int(units)}
+
+
+def _show_plan(planned: Any) -> None:
+    rows = table("step", "of", "units", "amount")
+    for x in planned.steps:
+        units = ", ".join(f"{line.quantity} {line.sku}" for line in x.lines)
+        rows.add_row(x.step, x.subject or "-", units or "-", money(x.amount) if x.HasField("amount") else "-")
+    out.print(rows)
+    out.print(f"then it waits for {planned.waits_for}", highlight=False)
 
 
 @processes.command("retry")

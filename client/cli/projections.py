@@ -13,7 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from client.cli.connect import AsJson, call
-from client.cli.output import FAILED, complain, enum_name, err, out, print_json, table, when
+from client.cli.output import DECLINED, FAILED, complain, enum_name, err, out, print_json, table, when
 from client.errors import Unavailable
 from client.sdk import OrderstreamClient
 from protos.operations.v1 import projections_pb2 as pb
@@ -31,7 +31,6 @@ AllowParked = Annotated[
 ]
 
 NEW_GENERATION = ("rebuild", "reset")
-DECLINED = 1
 MOST_COUNTED = 1_000  # events that a view lacks; the server counts no further
 PATIENCE = 60.0  # seconds that the projection process may be away during a rebuild
 PAUSE = 0.5  # seconds

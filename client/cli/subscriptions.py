@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from client.cli.connect import AsJson, call
-from client.cli.output import as_dict, complain, err, out, print_json, table, when
+from client.cli.output import DECLINED, as_dict, complain, err, out, print_json, table, when
 from client.sdk import OrderstreamClient
 
 subscriptions = typer.Typer(no_args_is_help=True, help="Persistent subscription groups: lag, what is parked, replay.")
@@ -15,7 +15,6 @@ Source = Annotated[str, typer.Argument(help="The stream that the group follows, 
 Group = Annotated[str, typer.Argument(help="The name of the group.")]
 Why = Annotated[str, typer.Option(help="Why, for the record.", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-DECLINED = 1
 
 
 @subscriptions.command("list")

@@ -8,13 +8,14 @@ from google.rpc import error_details_pb2, status_pb2
 
 from client.cli.main import app
 from protos.orders.v1 import commands_pb2 as orders
+from protos.processes.v1 import queries_pb2 as processes
 from protos.products.v1 import commands_pb2 as products
 from server.domain.rejection import Reason, Rejected
 from server.rpc.errors import REMEDIES, status_of
 
 RPCS = {
     method.name
-    for contract in (orders, products)
+    for contract in (orders, processes, products)
     for service in contract.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
