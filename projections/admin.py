@@ -14,6 +14,7 @@ from projections.answering import Context, actor_of, answering, refuse
 from projections.changes import MOST_REASON, Changes, GenerationUnavailable
 from projections.failure import ParkedStream
 from projections.lag import is_stalled, lag_of
+from projections.processes import ProcessVerdict, ProcessVerifier
 from projections.progress import Superseded, progress, until_the_end
 from projections.runner import Status
 from projections.snapshots import SnapshotVerifier
@@ -22,6 +23,7 @@ from projections.verify import Progress, Result, Verifier, to_json
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceServicer
 from server.failures import InvalidRequest, NotFound
+from server.readmodel.documents import to_micros
 from server.readmodel.log import Log
 from server.readmodel.pointer import Outcome, Pointer
 from server.readmodel.state import Checkpoint, ViewState, now_micros
@@ -45,6 +47,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         state: ViewState,
         verifier: Verifier,
         snapshots: SnapshotVerifier,
+        processes: ProcessVerifier,
         changes: Changes,
         acts: Acts,
         log: Log,
@@ -55,6 +58,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         self._state = state
         self._verifier = verifier
         self._snapshots = snapshots
+        self._processes = processes
         self._changes = changes
 
     async def ListProjections(self, request: pb.ListProjectionsRequest, context: Context) -> pb.ListProjectionsResponse:
@@ -174,6 +178,8 @@ class ProjectionAdmin(ProjectionServiceServicer):
             if not request.views and not request.sample:
                 found = await self._snapshots.verify(request.max_differences or MOST_LISTED)
                 yield pb.VerifyProjectionsResponse(snapshots=_verdict(found))
+                processes = await self._processes.verify(request.max_differences or MOST_LISTED)
+                yield pb.VerifyProjectionsResponse(processes=_processes_verdict(processes))
 
     async def _checked(
         self, names: Sequence[str], request: pb.VerifyProjectionsRequest
@@ -272,6 +278,22 @@ def _verdict(found: Result) -> pb.VerifyResult:
         listed=[
             pb.Difference(key=x.key, field=x.field, expected_json=to_json(x.expected), actual_json=to_json(x.actual))
             for x in found.listed
+        ],
+    )
+
+
+def _processes_verdict(found: ProcessVerdict) -> pb.VerifyProcessesResult:
+    return pb.VerifyProcessesResult(
+        orders=found.orders,
+        missing=found.missing,
+        listed=[
+            pb.OrderWithoutProcess(
+                order_id=one.order_id,
+                status=one.status,
+                placed_at=_timestamp(to_micros(one.placed_at)),
+                lacks=one.lacks,
+            )
+            for one in found.listed
         ],
     )
 

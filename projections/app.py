@@ -17,6 +17,7 @@ from projections import admin, subscriptions
 from projections.acts import Acts
 from projections.changes import Changes
 from projections.config import Settings
+from projections.processes import ProcessVerifier
 from projections.snapshots import SnapshotVerifier
 from projections.supervisor import Supervisor
 from projections.verify import Verifier
@@ -68,6 +69,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
             state=state,
             verifier=verifier,
             snapshots=snapshots,
+            processes=ProcessVerifier(client),
             changes=changes,
             acts=acts,
             log=Log(client),

@@ -29,7 +29,7 @@ from server.processes.payments.simulator import Simulator, rules_of
 from server.processes.process import OrderProcess
 from server.processes.reconciler import Patience, Reconciler
 from server.processes.reservations import ReservationExpiry
-from server.processes.sender import Sender
+from server.processes.sender import PAYMENTS, Sender
 from server.queries import query_services
 from server.queries.watching.hub import Hub, Limits
 from server.readmodel.log import Log
@@ -133,7 +133,7 @@ async def processes(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
         )
         reservations = ReservationExpiry(handler, repository, time)
         process = OrderProcess(client, events, reconciler, reservations, clock, at_once=settings.orders_at_once)
-        payments.listen(LateAnswers(reconciler, partial(Sender, handler, clock)).told)
+        payments.listen(LateAnswers(reconciler, partial(Sender, handler, clock, actor=PAYMENTS)).told)
         services = CommandServices(
             handler,
             facts,

@@ -26,7 +26,7 @@ from client.demo.run import Demo, OrderUndecidedError
 from client.demo.survey import survey
 from client.sdk import OrderstreamClient
 from client.stack import DEFAULT_PORTS, Stack, StackError, stack
-from protos.operations.v1.projections_pb2 import VerifyResult
+from protos.operations.v1.projections_pb2 import VerifyProcessesResult, VerifyResult
 
 Data = Annotated[Path, typer.Option(help="Where embedded stores and logs live.")]
 
@@ -222,18 +222,35 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Fold the log again, compare it with every document of the views and with the snapshots. Exit code 1 if anything
-    differs and is not healed."""
-    results: dict[str, VerifyResult] = call(lambda shop: _verify(shop, view or [], sample, heal))
+    differs and is not healed. Placed orders that need a process and have none are listed with what they lack."""
+    results, processes = call(lambda shop: _verify(shop, view or [], sample, heal))
     differences = sum(result.differences - result.healed for result in results.values())
     if as_json:
         told = {name: {column: getattr(x, column) for column in COLUMNS} for name, x in results.items()}
         snapshots = told.pop(SNAPSHOTS, None)
-        print_json({"differences": differences, "views": told, SNAPSHOTS: snapshots})
+        print_json(
+            {
+                "differences": differences,
+                "views": told,
+                SNAPSHOTS: snapshots,
+                "orders_without_process": processes and _without_process(processes),
+            }
+        )
     else:
         rows = table("view", *COLUMNS)
         for name, x in results.items():
             rows.add_row(name, *(f"{getattr(x, column):,}" for column in COLUMNS))
         out.print(rows)
+        if processes:
+            counts = f"{processes.orders:,} placed, {processes.missing:,} without a process that need one"
+            out.print(f"orders: {counts}", highlight=False)
+            for one in processes.listed:
+                lacks = ", ".join(one.lacks)
+                out.print(
+                    f"{one.order_id} {one.status}: {lacks} (orderstream processes start {one.order_id})",
+                    highlight=False,
+                    soft_wrap=True,
+                )
     for name, result in results.items():
         where = "snapshot" if name == SNAPSHOTS else "view"
         for found in result.listed:
@@ -243,9 +260,16 @@ def verify(
         raise typer.Exit(FAILED)
 
 
-async def _verify(shop: OrderstreamClient, views: list[str], sample: int, heal: bool) -> dict[str, VerifyResult]:
-    """By view, and at the end those of the snapshots."""
-    results = {}
+def _without_process(found: VerifyProcessesResult) -> dict[str, Any]:
+    listed = [{"order_id": x.order_id, "status": x.status, "lacks": list(x.lacks)} for x in found.listed]
+    return {"placed": found.orders, "missing": found.missing, "listed": listed}
+
+
+async def _verify(
+    shop: OrderstreamClient, views: list[str], sample: int, heal: bool
+) -> tuple[dict[str, VerifyResult], VerifyProcessesResult | None]:
+    """By view, and at the end those of the snapshots; the orders without a process, if all is checked."""
+    results, processes = {}, None
     with err.status("folding the log …") as status:
         async for message in shop.operations.VerifyProjections(views=views, sample=sample, heal=heal):
             match message.WhichOneof("message"):
@@ -255,7 +279,9 @@ async def _verify(shop: OrderstreamClient, views: list[str], sample: int, heal: 
                     results[message.result.view] = message.result
                 case "snapshots":
                     results[SNAPSHOTS] = message.snapshots
-    return results
+                case "processes":
+                    processes = message.processes
+    return results, processes
 
 
 # ------------------------------------------------------------------ health and embedded

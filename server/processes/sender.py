@@ -16,6 +16,7 @@ from server.processes.payload import payload_hash
 
 STEPS = UUID("0b5f6b0e-52a5-5b3e-9a5e-3f8f0f3f8a11")
 ACTOR = "process:checkout"
+PAYMENTS = "process:payments"  # what the provider reports by itself: unlike the process's own events, it wakes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,16 @@ def derived(*parts: str) -> str:
 class Sender:
     """Sends for one order. `clock` gives the time in UTC."""
 
-    def __init__(self, handler: CommandHandler, clock: Callable[[], datetime], order_id: str, cause: Cause) -> None:
+    def __init__(
+        self,
+        handler: CommandHandler,
+        clock: Callable[[], datetime],
+        order_id: str,
+        cause: Cause,
+        *,
+        actor: str = ACTOR,
+    ) -> None:
+        self._actor = actor
         self._handler = handler
         self._clock = clock
         self._order_id = order_id
@@ -64,7 +74,7 @@ class Sender:
             request_id=derived(self._order_id, decider.stream(aggregate_id), *purpose),
             payload_hash=payload_hash(command),
             expected_revision=None,
-            actor=ACTOR,
+            actor=self._actor,
             correlation_id=self._cause.correlation_id,
             traceparent=self._cause.traceparent,
             at=command.at,

@@ -40,7 +40,7 @@ from server.processes.late import LateAnswers
 from server.processes.payments.port import Approved, Declined, Lapsed, ProviderUnavailable
 from server.processes.payments.simulator import Rules, Simulator
 from server.processes.reconciler import NotBegunError, Patience, Reconciler
-from server.processes.sender import Sender
+from server.processes.sender import PAYMENTS, Sender
 from server.processes.triggers import cause_of, key_of
 from tests.support import orders
 from tests.support.memory_store import MemoryStore
@@ -292,7 +292,7 @@ class Shop:
         repository = Repository(self.store, Snapshots(self.store, every=NEVER))
         handler = FaultyHandler(self.store, repository, self.places)
         self.reconciler = self._reconciler(handler, repository)
-        self._late = LateAnswers(self.reconciler, partial(Sender, handler, self.process_clock))
+        self._late = LateAnswers(self.reconciler, partial(Sender, handler, self.process_clock, actor=PAYMENTS))
 
     def process_clock(self) -> datetime:
         return self.clock() + self._clock_ahead

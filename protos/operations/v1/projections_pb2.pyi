@@ -1040,6 +1040,7 @@ class VerifyProjectionsResponse(google.protobuf.message.Message):
     PROGRESS_FIELD_NUMBER: builtins.int
     RESULT_FIELD_NUMBER: builtins.int
     SNAPSHOTS_FIELD_NUMBER: builtins.int
+    PROCESSES_FIELD_NUMBER: builtins.int
     @property
     def progress(self) -> Global___VerifyProgress:
         """progress is sent now and then."""
@@ -1052,16 +1053,21 @@ class VerifyProjectionsResponse(google.protobuf.message.Message):
     def snapshots(self) -> Global___VerifyResult:
         """snapshots is sent once if all is checked: the verdict on the snapshots of long streams."""
 
+    @property
+    def processes(self) -> Global___VerifyProcessesResult:
+        """processes is sent once if all is checked: placed orders that need a process and have none."""
+
     def __init__(
         self,
         *,
         progress: Global___VerifyProgress | None = ...,
         result: Global___VerifyResult | None = ...,
         snapshots: Global___VerifyResult | None = ...,
+        processes: Global___VerifyProcessesResult | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["message", b"message", "progress", b"progress", "result", b"result", "snapshots", b"snapshots"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["message", b"message", "progress", b"progress", "result", b"result", "snapshots", b"snapshots"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["progress", "result", "snapshots"] | None: ...
+    def HasField(self, field_name: typing.Literal["message", b"message", "processes", b"processes", "progress", b"progress", "result", b"result", "snapshots", b"snapshots"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["message", b"message", "processes", b"processes", "progress", b"progress", "result", b"result", "snapshots", b"snapshots"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["progress", "result", "snapshots", "processes"] | None: ...
 
 Global___VerifyProjectionsResponse: typing_extensions.TypeAlias = VerifyProjectionsResponse
 
@@ -1142,6 +1148,69 @@ class VerifyResult(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["checkpoint", b"checkpoint", "differences", b"differences", "documents", b"documents", "events", b"events", "healed", b"healed", "listed", b"listed", "parked", b"parked", "streams", b"streams", "view", b"view"]) -> None: ...
 
 Global___VerifyResult: typing_extensions.TypeAlias = VerifyResult
+
+@typing.final
+class VerifyProcessesResult(google.protobuf.message.Message):
+    """VerifyProcessesResult says which placed orders have no process. Those placed within the last minute are not counted."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDERS_FIELD_NUMBER: builtins.int
+    MISSING_FIELD_NUMBER: builtins.int
+    LISTED_FIELD_NUMBER: builtins.int
+    orders: builtins.int
+    """orders is the number of orders that were placed."""
+    missing: builtins.int
+    """missing is how many of them need a process and have none."""
+    @property
+    def listed(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___OrderWithoutProcess]:
+        """listed are the first of these."""
+
+    def __init__(
+        self,
+        *,
+        orders: builtins.int = ...,
+        missing: builtins.int = ...,
+        listed: collections.abc.Iterable[Global___OrderWithoutProcess] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["listed", b"listed", "missing", b"missing", "orders", b"orders"]) -> None: ...
+
+Global___VerifyProcessesResult: typing_extensions.TypeAlias = VerifyProcessesResult
+
+@typing.final
+class OrderWithoutProcess(google.protobuf.message.Message):
+    """OrderWithoutProcess is a placed order that needs a process and has none: `StartProcess` begins it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    PLACED_AT_FIELD_NUMBER: builtins.int
+    LACKS_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is the order's UUID."""
+    status: builtins.str
+    """status is the order's, such as PLACED or CONFIRMED; empty if its events cannot be read."""
+    @property
+    def placed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """placed_at is when the store recorded that it was placed (UTC)."""
+
+    @property
+    def lacks(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """lacks are the steps that its process would do, with units and amounts in minor units; or why they are not known."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        status: builtins.str = ...,
+        placed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        lacks: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["placed_at", b"placed_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["lacks", b"lacks", "order_id", b"order_id", "placed_at", b"placed_at", "status", b"status"]) -> None: ...
+
+Global___OrderWithoutProcess: typing_extensions.TypeAlias = OrderWithoutProcess
 
 @typing.final
 class Difference(google.protobuf.message.Message):

@@ -1,0 +1,92 @@
+"""Placed orders that need a process and have none, from the log. What each lacks is what its process would do."""
+
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+
+from projections.view import stream_filter
+from server.domain.checkout import CHECKOUT
+from server.domain.checkout.events import CheckoutStarted
+from server.domain.checkout.plan import PlannedStep, plan
+from server.domain.checkout.state import NotStarted
+from server.domain.order import ORDER
+from server.domain.order.events import OrderPlaced
+from server.domain.order.state import Order
+from server.eventstore import codec
+from server.eventstore.upcasters import stored_names
+from server.readmodel.log import START, Log
+
+YOUNG = timedelta(minutes=1)  # a process service begins the process of a placed order within this time
+PLACED, STARTED = stored_names(OrderPlaced), stored_names(CheckoutStarted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithoutProcess:
+    """`lacks` are the steps of its plan, as text; or why there is none."""
+
+    order_id: str
+    status: str
+    placed_at: datetime
+    lacks: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class ProcessVerdict:
+    """`orders` counts those that were placed; `missing` those of them that need a process; `listed` has the first."""
+
+    orders: int = 0
+    missing: int = 0
+    listed: list[WithoutProcess] = field(default_factory=list)
+
+
+class ProcessVerifier:
+    """`clock` gives the time in UTC; orders placed within the last minute are left to the process service."""
+
+    def __init__(
+        self, client: AsyncEventStoreDBClient, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._log = Log(client)
+        self._clock = clock
+
+    async def verify(self, most: int) -> ProcessVerdict:
+        verdict, waiting = ProcessVerdict(), dict[str, datetime]()
+        pattern = stream_filter((ORDER.category, CHECKOUT.category))
+        async with aclosing(self._log.after(START, pattern)) as reading:
+            async for event in reading:
+                order_id = event.stream_name.partition("-")[2]
+                if event.type in PLACED:
+                    verdict.orders += 1
+                    waiting[order_id] = event.recorded_at or self._clock()
+                elif event.type in STARTED:
+                    waiting.pop(order_id, None)
+        for order_id, placed_at in waiting.items():
+            if self._clock() - placed_at >= YOUNG:
+                found = await self._looked_at(order_id, placed_at)
+                verdict.missing += found is not None
+                if found is not None and len(verdict.listed) < most:
+                    verdict.listed.append(found)
+        return verdict
+
+    async def _looked_at(self, order_id: str, placed_at: datetime) -> WithoutProcess | None:
+        """None if it needs none: it has ended, and no money or goods have moved."""
+        events = await self._log.complete_stream(ORDER.stream(order_id)) or []
+        try:
+            state: Order = ORDER.fold(codec.decode(event.type, event.data) for event in events)  # type: ignore[misc]  # of the order's own stream
+        except codec.CodecError as error:
+            return WithoutProcess(order_id=order_id, status="", placed_at=placed_at, lacks=(str(error),))
+        found = plan(state, NotStarted(), self._clock())
+        if found.start is None:
+            return None
+        lacks = tuple(map(_text, found.steps[1:]))
+        return WithoutProcess(order_id=order_id, status=state.status, placed_at=placed_at, lacks=lacks)
+
+
+def _text(step: PlannedStep) -> str:
+    parts: list[Any] = [step.name, step.subject, *(f"{line.sku}:{line.quantity}" for line in step.lines)]
+    if step.amount is not None:
+        parts.append(f"{step.amount.amount_minor} {step.amount.currency}")
+    return " ".join(part for part in parts if part)
