@@ -50,7 +50,7 @@ async def a_life(client: OrderstreamClient) -> tuple[str, list[bytes]]:
         ("RequestReturn", {"return_id": "r1", "lines": [one], "reason": "too strong"}),
         ("ApproveReturn", {"return_id": "r1"}),
         ("ReceiveReturn", {"return_id": "r1", "lines": [back]}),
-        ("RefundPayment", {"refund_id": "f1", "amount": euros(350), "reason": "came back"}),
+        ("RefundPayment", {"refund_id": "f1", "amount": euros(350), "reason": "came back", "return_id": "r1"}),
         ("SettleRefund", {"refund_id": "f1"}),
         ("AddNote", {"note_id": "n1", "text": "Prefers milder tea."}),
         ("CompleteOrder", {}),
