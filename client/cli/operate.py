@@ -110,7 +110,10 @@ def demo(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send real baskets through the real services, then prove that log, views and data set agree."""
+    """Send real baskets through the real services, then prove that log, views and data set agree.
+
+    Some parcels are lost or refused, some authorisations lapse and some refunds fail. Exit code 1 if anything differs.
+    """
     if only_survey:
         _survey(as_json=as_json)
         return
