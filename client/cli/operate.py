@@ -16,9 +16,9 @@ import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from client.cli.connect import AsJson, call
-from client.cli.output import FAILED, UNAVAILABLE, complain, err, out, print_json, run, table
+from client.cli.output import FAILED, UNAVAILABLE, complain, err, money, out, print_json, run, table
 from client.cli.progress import progress_on
-from client.demo.baskets import DataMissingError, baskets_of, product_names, read_rows
+from client.demo.baskets import CURRENCY, DataMissingError, baskets_of, product_names, read_rows
 from client.demo.outcome import Outcome
 from client.demo.proof import PROCESSES, ViewsStuckError
 from client.demo.rules import PAYMENTS
@@ -26,7 +26,19 @@ from client.demo.run import Demo, OrderUndecidedError
 from client.demo.survey import survey
 from client.sdk import OrderstreamClient
 from client.stack import DEFAULT_PORTS, Stack, StackError, stack
+from protos.common.v1.types_pb2 import Money
 from protos.operations.v1.projections_pb2 import VerifyProcessesResult, VerifyResult
+
+# what of a demo's outcome says whether goods or money were lost, and how often they might have been
+TROUBLES = (
+    "orders_without_process",
+    "parcels_lost",
+    "parcels_refused",
+    "authorisations_lapsed",
+    "refunds_retried",
+    "refunds_failed",
+    "money_owed",
+)
 
 Data = Annotated[Path, typer.Option(help="Where embedded stores and logs live.")]
 
@@ -98,7 +110,10 @@ def demo(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send real baskets through the real services, then prove that log, views and data set agree."""
+    """Send real baskets through the real services, then prove that log, views and data set agree.
+
+    Some parcels are lost or refused, some authorisations lapse and some refunds fail. Exit code 1 if anything differs.
+    """
     if only_survey:
         _survey(as_json=as_json)
         return
@@ -173,6 +188,7 @@ def demo_report(outcome: Outcome) -> dict[str, Any]:
         "events": outcome.events,
         "seconds": outcome.seconds,
         "processes": {what: outcome.processes[what] for what in PROCESSES},
+        **{what: getattr(outcome, what) for what in TROUBLES},
         "verified": {
             "streams": outcome.streams,
             "documents": outcome.documents,
@@ -192,6 +208,19 @@ def _tell(outcome: Outcome) -> None:
     )
     out.print(
         "processes: " + ", ".join(f"{outcome.processes[what]:,} {what}" for what in PROCESSES),
+        highlight=False,
+        soft_wrap=True,
+    )
+    out.print(
+        f"failures: {outcome.parcels_lost:,} parcels lost, {outcome.parcels_refused:,} refused, "
+        f"{outcome.authorisations_lapsed:,} authorisations lapsed, {outcome.refunds_retried:,} refunds tried again",
+        highlight=False,
+        soft_wrap=True,
+    )
+    owed = money(Money(amount_minor=outcome.money_owed, currency=CURRENCY))
+    out.print(
+        f"left open: {outcome.orders_without_process:,} orders without a process, "
+        f"{outcome.refunds_failed:,} refunds not settled, {owed} owed",
         highlight=False,
         soft_wrap=True,
     )

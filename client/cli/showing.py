@@ -60,6 +60,8 @@ def _money(order: Order) -> Iterator[str]:
     if order.HasField("payments"):
         paid = order.payments
         sums = {"authorised": paid.authorised, "captured": paid.captured, "refunded": paid.refunded}
+        if paid.owed.amount_minor:
+            sums["owed to the customer"] = paid.owed
         yield ", ".join(f"{name} {money(amount)}" for name, amount in sums.items())
         for refund in paid.refunds:
             stage = enum_name(RefundStatus, refund.status, "REFUND_STATUS_")

@@ -20,7 +20,12 @@ def derived(*parts: object) -> str:
 
 @dataclass(slots=True)
 class Outcome:
-    """What was sent, and what the proof found. `processes` are counted by how they fared."""
+    """What was sent, and what the proof found. `processes` are counted by how they fared.
+
+    `failures` are the attempts of processes at a step that came to nothing. Only placed orders are counted in
+    `orders_without_process`. `refunds_retried` were asked for because an earlier try had failed; `refunds_failed` are
+    debts that no try has settled. `money_owed` is in cents, of all orders together.
+    """
 
     users: int = 0
     products: int = 0
@@ -32,6 +37,14 @@ class Outcome:
     streams: int = 0
     documents: int = 0
     processes: Counter[str] = field(default_factory=Counter)
+    orders_without_process: int = 0
+    parcels_lost: int = 0
+    parcels_refused: int = 0
+    authorisations_lapsed: int = 0
+    failures: int = 0
+    refunds_retried: int = 0
+    refunds_failed: int = 0
+    money_owed: int = 0
     differences: list[str] = field(default_factory=list)
     seconds: float = 0.0
     left_out: Counter[str] = field(default_factory=Counter)

@@ -3,18 +3,45 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
+from typing import Any
 
+from client.demo.money import refunds_failed, refunds_retried
 from client.demo.outcome import DEADLINE, Outcome, Progress, all_of, derived
-from client.demo.rules import Fate, Planned, captured, expected_events, refunded, units_left, units_wanted
+from client.demo.rules import (
+    Fate,
+    ParcelFate,
+    Planned,
+    cancelled,
+    captured,
+    events_before_cancelling,
+    expected_events,
+    lapse_events,
+    refund_fails,
+    refunded,
+    sold,
+    units_left,
+    units_sold,
+)
 from client.sdk import OrderstreamClient
-from protos.orders.v1.types_pb2 import OrderStatus
+from protos.orders.v1.types_pb2 import (
+    AUTHORISATION_STATUS_LAPSED,
+    PAYMENT_STATUS_PARTIALLY_REFUNDED,
+    PAYMENT_STATUS_REFUNDED,
+    SHIPMENT_STATUS_LOST,
+    SHIPMENT_STATUS_RETURNED,
+    Order,
+    OrderStatus,
+    OrderSummary,
+)
 from protos.processes.v1.types_pb2 import PROCESS_STATUS_ENDED, PROCESS_STATUS_STUCK, Process
 
 LOOK_AGAIN = 0.5  # seconds
 # between them, each event of the log once, but for those of processes
 TAKE_IN_EVERYTHING = ("order_detail", "product_list", "stock_levels", "user_detail")
+REFUNDED = (PAYMENT_STATUS_PARTIALLY_REFUNDED, PAYMENT_STATUS_REFUNDED)
+AT_REST = (PROCESS_STATUS_ENDED, PROCESS_STATUS_STUCK)
 PROCESSES = ("started", "confirmed", "rejected", "expired", "stuck")
 
 
@@ -29,22 +56,48 @@ class Proof:
         self._shop = shop
         self._outcome = outcome
         self._progress = progress
+        self._processed: set[str] = set()  # orders that have a process
+        self._lapse_events = 0
+
+    async def wait_until_refused_parcels_are_reserved_again(self, refused: Sequence[Planned]) -> None:
+        """Of these orders; of those that have an end too, since another run has brought them there."""
+        wanted = {derived("order", x.basket.basket): events_before_cancelling(x) for x in refused}
+
+        async def ready() -> tuple[int, object]:
+            found = [x async for x in self._processes() if x.order_id in wanted]
+            done = sum(x.revision + 1 - x.failures >= wanted[x.order_id] or x.status in AT_REST for x in found)
+            return done, Counter(x.step for x in found)
+
+        await self._wait("refused parcels", len(wanted), ready)
 
     async def wait_for_the_processes(self, planned: Sequence[Planned], tokens: list[str]) -> None:
-        """Until each has ended, or is stuck."""
+        """Until each has ended, or is stuck; and no refund is left to try again, which an ended process may have."""
         await self._wait_for_the_views(planned, tokens)
-        at_rest, since = -1, time.monotonic()
-        while True:
+        owing = {derived("order", x.basket.basket) for x in planned if refunded(x)}
+
+        async def at_rest() -> tuple[int, object]:
             found = [x async for x in self._processes()]
-            resting = sum(x.status in (PROCESS_STATUS_ENDED, PROCESS_STATUS_STUCK) for x in found)
-            self._progress("processes", resting, len(planned))
-            if resting == len(planned):
+            moving = {x.order_id for x in found if x.status not in AT_REST}
+            if not moving:
+                stuck = {x.order_id for x in found if x.status == PROCESS_STATUS_STUCK}
+                moving = owing - stuck - {x.order_id async for x in self._orders() if x.payment in REFUNDED}
+            waiting = Counter(x.step or "a refund" for x in found if x.order_id in moving)
+            return len(found) - len(moving), waiting
+
+        await self._wait("processes", len(planned), at_rest)
+
+    async def _wait(self, what: str, wanted: int, look: Callable[[], Awaitable[tuple[int, object]]]) -> None:
+        """Until `look` finds as many as wanted; it also says what the others wait for."""
+        before, since = -1, time.monotonic()
+        while True:
+            done, waiting = await look()
+            self._progress(what, done, wanted)
+            if done == wanted:
                 return
-            if resting != at_rest:
-                at_rest, since = resting, time.monotonic()
+            if done != before:
+                before, since = done, time.monotonic()
             elif time.monotonic() - since > DEADLINE:
-                waiting = Counter(x.step for x in found if x.status != PROCESS_STATUS_ENDED)
-                raise ViewsStuckError(f"no process has moved for {DEADLINE:.0f} s; they wait for {dict(waiting)}")
+                raise ViewsStuckError(f"no process has moved for {DEADLINE:.0f} s; they wait for {waiting}")
             await asyncio.sleep(LOOK_AGAIN)
 
     async def check(self, planned: Sequence[Planned], tokens: list[str]) -> None:
@@ -57,6 +110,12 @@ class Proof:
         await self._customers(planned)
         await self._stock(planned)
         await self._money(planned)
+        self._events(planned)
+
+    async def _orders(self, **wanted: Any) -> AsyncIterator[OrderSummary]:
+        async for page in self._shop.orders.pages("ListOrders", page_size=1000, deadline=DEADLINE, **wanted):
+            for order in page.orders:
+                yield order
 
     async def _processes(self) -> AsyncIterator[Process]:
         async for page in self._shop.processes.pages("ListProcesses", page_size=1000, deadline=DEADLINE):
@@ -64,11 +123,12 @@ class Proof:
                 yield process
 
     async def _processes_have_ended(self, planned: Sequence[Planned]) -> None:
-        outcome, told, failures = self._outcome, Counter[str](), 0
+        outcome, told = self._outcome, Counter[str]()
         async for x in self._processes():
             told.update({"started": 1, "confirmed": x.confirmed, "rejected": x.outcome == "REJECTED"})
             told.update({"expired": x.outcome == "EXPIRED", "stuck": x.status == PROCESS_STATUS_STUCK})
-            failures += x.failures
+            outcome.failures += x.failures
+            self._processed.add(x.order_id)
             outcome.events += x.revision + 1
             outcome.streams += 1
             if x.status != PROCESS_STATUS_ENDED:
@@ -78,9 +138,6 @@ class Proof:
         wanted = {"started": len(planned), "confirmed": len(planned) - rejected, "rejected": rejected}
         for what in PROCESSES:
             self._equal(f"processes {what}", wanted.get(what, 0), told[what])
-        # a step that failed and was tried again is an event beside those that the rules tell of
-        expected = outcome.users + 3 * outcome.products + outcome.price_changes + sum(map(expected_events, planned))
-        self._equal("events in the log", expected + failures, outcome.events)
 
     async def _wait_for_the_views(self, planned: Sequence[Planned], tokens: list[str]) -> None:
         reached, since = -1, time.monotonic()
@@ -138,26 +195,29 @@ class Proof:
         of = {fate: [x.basket for x in planned if x.fate is fate] for fate in Fate}
         self._equal("cents placed", sum(x.basket.total for x in planned), totals["cents placed"])
         self._equal("orders placed", len(planned), totals["orders placed"])
-        self._equal("units", units_wanted(of[Fate.COMPLETED]).total(), totals["units"])
+        self._equal("units", units_sold(planned), totals["units"])
+        self._equal("cents cancelled", sum(map(cancelled, planned)), totals["cents cancelled"])
+        self._equal("cents rejected", sum(basket.total for basket in of[Fate.REJECTED]), totals["cents rejected"])
         for fate in (Fate.CANCELLED, Fate.REJECTED):
             name = fate.value.lower()
-            self._equal(f"cents {name}", sum(basket.total for basket in of[fate]), totals[f"cents {name}"])
             self._equal(f"orders {name}", len(of[fate]), totals[f"orders {name}"])
 
     async def _statuses(self, planned: Sequence[Planned]) -> None:
-        wanted = Counter(x.fate.value for x in planned)
+        wanted, placed = Counter(x.fate.value for x in planned), set[str]()
         for name, number in OrderStatus.items():
             if not number:
                 continue
-            status, found = name.removeprefix("ORDER_STATUS_"), 0
-            async for page in self._shop.orders.pages("ListOrders", page_size=1000, status=number):
-                found += len(page.orders)
-            self._equal(f"orders that are {status.lower()}", wanted[status], found)
+            status = name.removeprefix("ORDER_STATUS_")
+            found = [x async for x in self._orders(status=number)]
+            self._equal(f"orders that are {status.lower()}", wanted[status], len(found))
+            placed |= {x.order_id for x in found if x.HasField("placed_at")}
+        self._outcome.orders_without_process = len(placed - self._processed)
+        self._equal("placed orders without a process", 0, self._outcome.orders_without_process)
 
     async def _customers(self, planned: Sequence[Planned]) -> None:
         sums: Counter[int] = Counter()
         for x in planned:
-            sums[x.basket.household] += x.basket.total if x.fate is Fate.COMPLETED else 0
+            sums[x.basket.household] += sold(x)
 
         async def check(household: int) -> None:
             reply = await self._shop.orders.GetCustomerOrders(customer_id=derived("user", household), deadline=DEADLINE)
@@ -180,15 +240,45 @@ class Proof:
         self._equal("products in stock", len(left), found["products"])
 
     async def _money(self, planned: Sequence[Planned]) -> None:
-        """What was drawn and given back, order by order."""
+        """What was drawn, given back and is held or owed, order by order; and what became of the parcels."""
 
         async def check(x: Planned) -> None:
             order_id = derived("order", x.basket.basket)
-            paid = (await self._shop.orders.GetOrder(order_id=order_id, deadline=DEADLINE)).order.payments
+            order = (await self._shop.orders.GetOrder(order_id=order_id, deadline=DEADLINE)).order
+            self._count(order)
+            paid = order.payments
             self._equal(f"cents captured of {order_id}", captured(x), paid.captured.amount_minor)
             self._equal(f"cents refunded of {order_id}", refunded(x), paid.refunded.amount_minor)
+            held = paid.authorised.amount_minor - paid.captured.amount_minor
+            self._equal(f"cents held of {order_id}", 0, held)
+            self._equal(f"cents owed by {order_id}", 0, paid.owed.amount_minor)
 
         await all_of(self._progress, "money", [partial(check, x) for x in planned])
+        outcome = self._outcome
+        self._equal("refunds tried again", sum(map(refund_fails, planned)), outcome.refunds_retried)
+        self._equal("refunds not settled", 0, outcome.refunds_failed)
+        fates = Counter(parcel.fate for x in planned for parcel in x.parcels)
+        self._equal("parcels lost", fates[ParcelFate.LOST], outcome.parcels_lost)
+        self._equal("parcels refused", fates[ParcelFate.RETURNED], outcome.parcels_refused)
+
+    def _count(self, order: Order) -> None:
+        outcome, paid = self._outcome, order.payments
+        lapsed = sum(x.status == AUTHORISATION_STATUS_LAPSED for x in paid.authorisations)
+        self._lapse_events += lapse_events(lapsed, len(paid.authorisations))
+        outcome.authorisations_lapsed += lapsed
+        outcome.refunds_retried += refunds_retried(paid.refunds)
+        outcome.refunds_failed += refunds_failed(paid.refunds)
+        outcome.money_owed += paid.owed.amount_minor
+        outcome.parcels_lost += sum(x.status == SHIPMENT_STATUS_LOST for x in order.shipments)
+        outcome.parcels_refused += sum(x.status == SHIPMENT_STATUS_RETURNED for x in order.shipments)
+
+    def _events(self, planned: Sequence[Planned]) -> None:
+        """All of the log. A step that failed and was tried again, and an authorisation that lapsed, leave events beside
+        those that follow from the data; the views say how many.
+        """
+        outcome = self._outcome
+        expected = outcome.users + 3 * outcome.products + outcome.price_changes + sum(map(expected_events, planned))
+        self._equal("events in the log", expected + outcome.failures + self._lapse_events, outcome.events)
 
     def _equal(self, what: str, wanted: int, found: int) -> None:
         if wanted != found:

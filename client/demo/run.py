@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from client.demo.baskets import CURRENCY, Basket
+from client.demo.baskets import CURRENCY, Basket, Line
 from client.demo.outcome import AT_ONCE, DEADLINE, Outcome, Progress, all_of, derived
 from client.demo.prices import PriceBoard
 from client.demo.proof import Proof
-from client.demo.rules import Fate, Planned, plans, units_wanted
+from client.demo.rules import Fate, Parcel, ParcelFate, Planned, plans, units_received
 from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1.commands_pb2 import NewLine
@@ -49,9 +49,10 @@ class Demo:
     async def run(self, baskets: list[Basket]) -> Outcome:
         started = time.monotonic()
         planned, proof = plans(baskets), Proof(self._shop, self.outcome, self._progress)
-        self._stock = units_wanted(baskets)
+        self._stock = units_received(planned)
         await self._register_users(baskets)
         await self._sell(planned)
+        await self._cancel_refused(planned, proof)
         await proof.wait_for_the_processes(planned, self.tokens)
         self.outcome.seconds = round(time.monotonic() - started, 3)
         await proof.check(planned, self.tokens)
@@ -114,7 +115,7 @@ class Demo:
         name = self._names.get(self._known[sku], f"Product {sku}")
         await self._command(self._shop.products.RegisterProduct, "product", sku, sku=sku, name=name, price=money)
         await self._command(self._shop.products.ActivateProduct, "activate", sku, sku=sku)
-        # a product is received once, for all baskets; a stock that is short is for other tests
+        # a product is received once, for all baskets and what is lost; a stock that is short is for other tests
         await self._command(self._shop.products.ReceiveStock, "receive", sku, sku=sku, quantity=self._stock[sku])
 
     async def _place(self, basket: Basket) -> str:
@@ -151,32 +152,77 @@ class Demo:
 
     async def _fulfil(self, x: Planned) -> None:
         orders, order_id, key = self._shop.orders, derived("order", x.basket.basket), x.basket.basket
-        if x.fate is Fate.CANCELLED:
+        if x.fate is Fate.CANCELLED and not x.parcels:
             await self._command(orders.CancelOrder, "cancel", key, order_id=order_id, reason="every 20th is cancelled")
-        for number, lines in enumerate(x.parcels, start=1):
-            parcel = {"order_id": order_id, "shipment_id": f"parcel-{number}"}
-            parts = [LineQuantity(line_id=line.sku, quantity=line.quantity) for line in lines]
-            await self._command(orders.CreateShipment, "pack", key, number, lines=parts, **parcel)
-            await self._command(
-                orders.DispatchShipment,
-                "dispatch",
-                key,
-                number,
-                carrier="USPS",
-                tracking_number=f"{key}-{number}",
-                **parcel,
-            )
-            await self._command(orders.ConfirmDelivery, "deliver", key, number, **parcel)
+        for parcel in x.parcels:
+            await self._send(x, parcel)
         if x.back is not None:
-            back: dict[str, Any] = {"order_id": order_id, "return_id": "return-1"}
+            back: dict[str, Any] = {"order_id": order_id, "return_id": x.return_id}
             one = LineQuantity(line_id=x.back.sku, quantity=1)
-            as_new = ReceivedQuantity(line_id=x.back.sku, quantity=1, condition=RETURN_CONDITION_RESALEABLE)
             await self._command(orders.RequestReturn, "return", key, lines=[one], reason="one too many", **back)
             await self._command(orders.ApproveReturn, "approve", key, **back)
-            await self._command(orders.ReceiveReturn, "back", key, lines=[as_new], **back)
+            await self._command(orders.ReceiveReturn, "back", key, lines=[_as_new(x.back, 1)], **back)
+
+    async def _send(self, x: Planned, parcel: Parcel) -> None:
+        """Pack a parcel, hand it to the carrier, and record what becomes of it."""
+        orders, key, number = self._shop.orders, x.basket.basket, parcel.name
+        which = {"order_id": derived("order", key), "shipment_id": parcel.name}
+        parts = [LineQuantity(line_id=line.sku, quantity=line.quantity) for line in parcel.lines]
+        await self._command(orders.CreateShipment, "pack", key, number, lines=parts, **which)
+        await self._command(
+            orders.DispatchShipment,
+            "dispatch",
+            key,
+            number,
+            carrier="USPS",
+            tracking_number=f"{key}-{number}",
+            **which,
+        )
+        match parcel.fate:
+            case ParcelFate.DELIVERED:
+                await self._command(orders.ConfirmDelivery, "deliver", key, number, **which)
+            case ParcelFate.LOST:
+                await self._command(orders.RecordShipmentLoss, "lose", key, number, reason="lost on its way", **which)
+            case ParcelFate.RETURNED:
+                as_new = [_as_new(line, line.quantity) for line in parcel.lines]
+                await self._command(
+                    orders.RecordDeliveryRefusal, "refuse", key, number, reason="refused at the door", **which
+                )
+                await self._command(orders.ReceiveReturnedShipment, "come back", key, number, lines=as_new, **which)
+
+    async def _cancel_refused(self, planned: Sequence[Planned], proof: Proof) -> None:
+        """What was refused at the door. It may have been reserved again by then or not, and the log differs by that; so
+        the demo waits until it was, to know how many events there are.
+        """
+        refused = [x for x in planned if x.is_refused]
+        await proof.wait_until_refused_parcels_are_reserved_again(refused)
+        await all_of(self._progress, "refused", [partial(self._cancel_refused_of, x) for x in refused])
+
+    async def _cancel_refused_of(self, x: Planned) -> None:
+        orders, key, reason = self._shop.orders, x.basket.basket, "refused at the door"
+        order_id = derived("order", key)
+        if x.fate is Fate.CANCELLED:
+            await self._command(orders.CancelOrder, "cancel", key, order_id=order_id, reason=reason)
+            return
+        for line in x.lines_of(ParcelFate.RETURNED):
+            await self._command(
+                orders.CancelLineQuantity,
+                "cancel",
+                key,
+                line.sku,
+                order_id=order_id,
+                cancellation_id=line.sku,
+                line_id=line.sku,
+                quantity=line.quantity,
+                reason=reason,
+            )
 
     async def _command(self, method: Any, *key: object, **fields: Any) -> str:
         reply = await method(request_id=derived(*key), deadline=DEADLINE, **fields)
         self.outcome.commands += 1
         self.tokens[:] = [reply.consistency_token, *self.tokens[:AT_ONCE]]
         return str(reply.consistency_token)
+
+
+def _as_new(line: Line, quantity: int) -> ReceivedQuantity:
+    return ReceivedQuantity(line_id=line.sku, quantity=quantity, condition=RETURN_CONDITION_RESALEABLE)

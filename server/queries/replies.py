@@ -12,6 +12,7 @@ from protos.processes.v1 import types_pb2 as processes
 from protos.products.v1 import types_pb2 as products
 from protos.users.v1 import types_pb2 as users
 from server.readmodel.documents import PaymentSums, fulfilment, payment, returned, taken_off
+from server.readmodel.order_owed import owed_minor
 
 Document = dict[str, Any]
 
@@ -51,7 +52,9 @@ def order(document: Document) -> orders.Order:
         hold_reason=document.get("hold_reason", ""),
         revision=document["revision"],
         payment=_payment(total, _sums(document.get("payments")), document["placed_at"]),
-        payments=_payments(document["payments"], currency) if "payments" in document else None,
+        payments=_payments(document["payments"], currency, owed_minor(document, total.amount_minor))
+        if "payments" in document
+        else None,
         reject_reason=document.get("reject_reason", ""),
         goods_total=_money(goods, currency),
         discount_total=_money(sum(off), currency),
@@ -210,7 +213,7 @@ def _shipment(parcel: Document) -> orders.Shipment:
     )
 
 
-def _payments(payments: Document, currency: str) -> orders.Payments:
+def _payments(payments: Document, currency: str, owed_minor: int) -> orders.Payments:
     sums = _sums(payments)
     return orders.Payments(
         authorisations=[
@@ -245,6 +248,7 @@ def _payments(payments: Document, currency: str) -> orders.Payments:
         authorised=_money(sums["authorised_minor"], currency),
         captured=_money(sums["captured_minor"], currency),
         refunded=_money(sums["refunded_minor"], currency),
+        owed=_money(owed_minor, currency),
     )
 
 

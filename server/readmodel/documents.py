@@ -110,6 +110,7 @@ class RefundRow(TypedDict):
     reason: str
     failure_reason: str
     return_id: NotRequired[str]  # "" if it pays none, or if that was never said
+    pays: NotRequired[str]  # the id of the return that it may pay, only if that was never said
 
 
 class Payments(TypedDict):

@@ -354,6 +354,8 @@ def refund_requested(doc: OrderDetail | None, e: Recorded[RefundRequested]) -> O
         "failure_reason": "",
         "return_id": e.data.return_id or "",
     }
+    if e.data.return_id is None:
+        refund["pays"] = e.data.refund_id  # before refunds said which return they pay, their own id said it
     before = payments(doc)
     return changed(doc, e, payments={**before, "refunds": [*before["refunds"], refund]})
 

@@ -16,12 +16,17 @@ def test_real_baskets_go_through_and_every_cent_is_found_again() -> None:
     report = json.loads(done.stdout)
     assert set(report) == {
         "users", "products", "orders", "lines", "commands", "events", "seconds", "processes", "verified", "left_out",
+        "orders_without_process", "parcels_lost", "parcels_refused", "authorisations_lapsed", "refunds_retried",
+        "refunds_failed", "money_owed",
     }  # fmt: skip
     assert report["orders"] == 20
     assert report["verified"]["differences"] == 0
     processes = report["processes"]
     assert (processes["started"], processes["expired"], processes["stuck"]) == (20, 0, 0)
     assert processes["confirmed"] + processes["rejected"] == 20
+    assert (report["orders_without_process"], report["refunds_failed"], report["money_owed"]) == (0, 0, 0)
+    assert (report["parcels_lost"], report["parcels_refused"], report["refunds_retried"]) == (2, 2, 2)
+    assert report["authorisations_lapsed"] > 0
     # each order has a process, and each product a stock
     assert report["verified"]["streams"] == 2 * report["orders"] + 2 * report["products"] + report["users"]
     assert report["events"] > report["commands"] > report["orders"]

@@ -844,6 +844,7 @@ class Payments(google.protobuf.message.Message):
     AUTHORISED_FIELD_NUMBER: builtins.int
     CAPTURED_FIELD_NUMBER: builtins.int
     REFUNDED_FIELD_NUMBER: builtins.int
+    OWED_FIELD_NUMBER: builtins.int
     @property
     def authorisations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Authorisation]:
         """authorisations are in the order in which they were first heard of."""
@@ -870,6 +871,12 @@ class Payments(google.protobuf.message.Message):
     def refunded(self) -> protos.common.v1.types_pb2.Money:
         """refunded is the sum of the settled refunds."""
 
+    @property
+    def owed(self) -> protos.common.v1.types_pb2.Money:
+        """owed is what the order owes its customer and has not asked the provider to pay back: for received returns, for what was
+        captured beyond the price, or for all that was captured if the order has ended; a refund that failed has paid nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -879,9 +886,10 @@ class Payments(google.protobuf.message.Message):
         authorised: protos.common.v1.types_pb2.Money | None = ...,
         captured: protos.common.v1.types_pb2.Money | None = ...,
         refunded: protos.common.v1.types_pb2.Money | None = ...,
+        owed: protos.common.v1.types_pb2.Money | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["authorised", b"authorised", "captured", b"captured", "refunded", b"refunded"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["authorisations", b"authorisations", "authorised", b"authorised", "captured", b"captured", "captures", b"captures", "refunded", b"refunded", "refunds", b"refunds"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["authorised", b"authorised", "captured", b"captured", "owed", b"owed", "refunded", b"refunded"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["authorisations", b"authorisations", "authorised", b"authorised", "captured", b"captured", "captures", b"captures", "owed", b"owed", "refunded", b"refunded", "refunds", b"refunds"]) -> None: ...
 
 Global___Payments: typing_extensions.TypeAlias = Payments
 

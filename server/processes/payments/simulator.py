@@ -9,6 +9,7 @@ lost=PERCENT          of the first calls under a key: done, but the answer is lo
 down=PERCENT          of the first calls under a key: not done, and no answer
 late=PERCENT          of the authorisations: no answer to the first call; it is done, and told, only after that
 refund_fails=PERCENT  of the refunds: they are declined, for ever under that key; another key may succeed
+refund_fails_on=N     refunds whose key ends in the number N: they are declined, for ever under that key
 lapse=PERCENT         of the authorisations: soon after it was given it is withdrawn, and that is reported once
 twice=PERCENT         of the authorisations: the answer is told once more
 slow=MS               every answer takes so many milliseconds
@@ -20,6 +21,7 @@ only: after a restart it answers known keys as before, since answers follow from
 
 import asyncio
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass, field, fields
@@ -47,6 +49,7 @@ class Rules:
     down: int = 0
     late: int = 0
     refund_fails: int = 0
+    refund_fails_on: int = -1
     lapse: int = 0
     twice: int = 0
     slow: int = 0
@@ -142,7 +145,10 @@ class Simulator:
 
     async def refund(self, key: str, amount: Money) -> Approved | Declined:
         first = await self._meet("refund", key)
-        if self._drawn("refund_fails", key) < self._rules.refund_fails:
+        if (
+            _number_of(key) == self._rules.refund_fails_on
+            or self._drawn("refund_fails", key) < self._rules.refund_fails
+        ):
             return Declined("the simulator refuses this refund")
         given = self.books.refunded.setdefault(key, amount)
         self._answer("refund", key, first=first)
@@ -194,6 +200,12 @@ class Simulator:
         """0 to 99, always the same for the same call."""
         drawn = hashlib.sha256(f"{self._rules.seed}:{what}:{key}".encode()).digest()
         return int.from_bytes(drawn[:8]) % 100
+
+
+def _number_of(key: str) -> int | None:
+    """The number that the key ends in: of `o1:refund:r1` 1, of `o1:refund:r1~2` 2."""
+    number = re.search(r"\d+$", key)
+    return int(number[0]) if number else None
 
 
 def rules_of(setting: str) -> Rules:

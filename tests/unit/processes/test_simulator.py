@@ -69,6 +69,13 @@ async def test_a_refund_that_is_declined_stays_so_and_another_key_may_succeed() 
     assert len(provider.books.refunded) == twice[0].count("Approved")
 
 
+async def test_refunds_fail_by_the_number_that_their_key_ends_in() -> None:
+    provider = Simulator(rules_of("simulator?refund_fails_on=1"))
+    answers = {key: await answer(provider.refund(key, euros(100))) for key in ("r-1", "r-1~2", "r-11", "r-2", "all")}
+    assert answers == dict.fromkeys(answers, "Approved") | {"r-1": "Declined"}
+    assert set(provider.books.refunded) == set(answers) - {"r-1"}
+
+
 async def test_a_void_lets_the_rest_go_and_what_was_drawn_stays_drawn() -> None:
     provider = Simulator(Rules())
     await provider.authorise("k", euros(700))

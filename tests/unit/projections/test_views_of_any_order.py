@@ -10,14 +10,18 @@ from projections.views.order_detail import order_detail
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
 from protos.orders.v1.types_pb2 import OrderStatus
-from server.domain.order import ORDER
+from server.domain.order import ORDER, owed
 from server.domain.order.events import OrderEvent, ReturnReceived
 from server.domain.order.state import (
+    Cancelled,
     Completed,
     Confirmed,
     Draft,
+    Expired,
     NoOrder,
+    Order,
     Placed,
+    Refused,
     draft_total,
     remaining_units,
 )
@@ -27,6 +31,15 @@ from tests.support.sequences import lived, sequences
 from tests.support.viewing import fold
 
 Known = Placed | Confirmed | Completed
+
+
+def owed_by(state: Order) -> int:
+    match state:
+        case Confirmed() | Completed():
+            return owed.in_all(state)
+        case Cancelled() | Refused() | Expired():
+            return owed.refundable(state.payments)
+    return 0
 
 
 def shown(history: Sequence[OrderEvent]) -> tuple[Any, Any]:
@@ -63,6 +76,7 @@ def test_what_is_shown_is_what_the_domain_knows(sequence: list[Any]) -> None:
             money.captured,
             money.refunded,
         )
+        assert told.owed.amount_minor == owed_by(state)
 
 
 @given(sequences())

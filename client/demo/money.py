@@ -1,0 +1,32 @@
+"""What the payments of an order say about its refunds."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from protos.orders.v1.types_pb2 import REFUND_STATUS_FAILED, REFUND_STATUS_SETTLED, Refund
+
+
+def debts(refunds: Sequence[Refund]) -> Iterator[list[Refund]]:
+    """The tries to pay each debt back, in the order in which they were asked for.
+
+    Tries for one debt name the same return, or none; the first that is settled is the last.
+    """
+    tries: dict[str, list[Refund]] = defaultdict(list)
+    for refund in refunds:
+        tries[refund.return_id].append(refund)
+        if refund.status == REFUND_STATUS_SETTLED:
+            yield tries.pop(refund.return_id)
+    yield from tries.values()
+
+
+def refunds_retried(refunds: Sequence[Refund]) -> int:
+    """How many were asked for because an earlier one had failed."""
+    return sum(
+        earlier.status == REFUND_STATUS_FAILED for tries in debts(refunds) for earlier, _later in pairwise(tries)
+    )
+
+
+def refunds_failed(refunds: Sequence[Refund]) -> int:
+    """How many debts no try has settled."""
+    return sum(tries[-1].status != REFUND_STATUS_SETTLED for tries in debts(refunds))
