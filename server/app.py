@@ -68,11 +68,11 @@ async def commands(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
     events = store.EventStore(client)
     snapshots = Snapshots(events, every=settings.snapshot_every)
     try:
-        repository = Repository(events, snapshots, most=settings.cached_aggregates)
+        repository, time = Repository(events, snapshots, most=settings.cached_aggregates), StoreTime(events, clock)
         services = CommandServices(
             CommandHandler(events, repository),
-            Facts(repository, StoreTime(events, clock)),
-            EmailClaims(events, repository),
+            Facts(repository, time),
+            EmailClaims(events, repository, time),
             timedelta(seconds=settings.place_within),
             clock=clock,
         )
@@ -136,7 +136,7 @@ async def processes(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
         services = CommandServices(
             handler,
             Facts(repository, time),
-            EmailClaims(events, repository),
+            EmailClaims(events, repository, time),
             timedelta(seconds=settings.place_within),
             clock=clock,
             services=process_routes.SERVICES,

@@ -10,6 +10,7 @@ from server.domain.user.events import (
     AddressRemoved,
     DefaultAddressSet,
     EmailChanged,
+    EmailClaimRevoked,
     NameChanged,
     UserBlocked,
     UserRegistered,
@@ -60,6 +61,12 @@ def blocked(user: UserDetail | None, e: Recorded[UserBlocked]) -> UserDetail:
 @user_detail.on(UserUnblocked)
 def unblocked(user: UserDetail | None, e: Recorded[UserUnblocked]) -> UserDetail:
     return changed(user, e, blocked=False, block_reason="")
+
+
+@user_detail.on(EmailClaimRevoked)
+def email_claim_revoked(user: UserDetail | None, e: Recorded[EmailClaimRevoked]) -> UserDetail | None:
+    """Nothing of the user changes. Where no user was registered there is none to show."""
+    return user and changed(user, e)
 
 
 @user_detail.on(AddressAdded)

@@ -17,7 +17,7 @@ async def change_email(
     request: pb.ChangeEmailRequest, user_id: str, user: UserState, world: World
 ) -> commands.ChangeEmail:
     if isinstance(user, User) and user.email != request.email:
-        await world.claims.leave(user.email, user_id)
+        world.claims.leave(user.email, user_id)
         await world.claims.take(request.email, user_id)
     return commands.ChangeEmail(user_id=user_id, email=request.email, at=world.at)
 

@@ -90,6 +90,7 @@ ROWS = (
     Row("AddressChanged", user.AddressChanged, "user"),
     Row("AddressRemoved", user.AddressRemoved, "user"),
     Row("DefaultAddressSet", user.DefaultAddressSet, "user"),
+    Row("EmailClaimRevoked", user.EmailClaimRevoked, "user"),
     Row("EmailClaimed", email.EmailClaimed, "useremail"),
     Row("EmailReleased", email.EmailReleased, "useremail"),
     Row("CheckoutStarted", checkout.CheckoutStarted, "checkout"),

@@ -15,8 +15,8 @@ from server.domain.checkout.events import (
     CheckoutStockReserved,
     CheckoutStockTrimmed,
 )
-from server.domain.email.decide import email_hash
 from server.domain.email.events import EmailClaimed, EmailReleased
+from server.domain.email.normal_form import email_hash
 from server.domain.order.events import Condition
 from server.domain.product.events import (
     PriceChanged,
@@ -42,6 +42,7 @@ from server.domain.user.events import (
     AddressRemoved,
     DefaultAddressSet,
     EmailChanged,
+    EmailClaimRevoked,
     NameChanged,
     UserBlocked,
     UserRegistered,
@@ -113,6 +114,7 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     AddressChanged(user_id=ANN, address_id="home", address=HOME, at=NOON),
     AddressRemoved(user_id=ANN, address_id="home", at=NOON),
     DefaultAddressSet(user_id=ANN, address_id="home", at=NOON),
+    EmailClaimRevoked(user_id=ANN, email_hash=email_hash("ann@example.org"), at=NOON),
     EmailClaimed(email_hash=email_hash("ann@example.org"), user_id=ANN, at=NOON),
     EmailReleased(email_hash=email_hash("ann@example.org"), user_id=ANN, at=NOON),
     CheckoutStarted(

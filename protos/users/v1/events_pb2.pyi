@@ -329,6 +329,38 @@ class DefaultAddressSet(google.protobuf.message.Message):
 Global___DefaultAddressSet: typing_extensions.TypeAlias = DefaultAddressSet
 
 @typing.final
+class EmailClaimRevoked(google.protobuf.message.Message):
+    """EmailClaimRevoked makes a claim on an e-mail address void that was never used: a command that still rests on it can no
+    longer be written to this stream, so another user may have the address. It may be the first event of a stream, where a
+    registration never came to its end; it changes nothing of a user.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    EMAIL_HASH_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """user_id is the user who had claimed the address."""
+    email_hash: builtins.str
+    """email_hash is the SHA-256 (hexadecimal) of the address in its normal form, as in the name of the claim's stream."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        email_hash: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "email_hash", b"email_hash", "user_id", b"user_id"]) -> None: ...
+
+Global___EmailClaimRevoked: typing_extensions.TypeAlias = EmailClaimRevoked
+
+@typing.final
 class EmailClaimed(google.protobuf.message.Message):
     """EmailClaimed makes an e-mail address a user's, or prepares it: the user has it once the user's own stream says so."""
 
@@ -338,7 +370,9 @@ class EmailClaimed(google.protobuf.message.Message):
     USER_ID_FIELD_NUMBER: builtins.int
     AT_FIELD_NUMBER: builtins.int
     email_hash: builtins.str
-    """email_hash is the SHA-256 (hexadecimal) of the address, NFKC and case folded."""
+    """email_hash is the SHA-256 (hexadecimal) of the address in its normal form; of former releases NFKC and case folded
+    only, and both are claimed where they differ.
+    """
     user_id: builtins.str
     """user_id is the user who claims it; a former claim ends."""
     @property
@@ -367,7 +401,9 @@ class EmailReleased(google.protobuf.message.Message):
     USER_ID_FIELD_NUMBER: builtins.int
     AT_FIELD_NUMBER: builtins.int
     email_hash: builtins.str
-    """email_hash is the SHA-256 (hexadecimal) of the address, NFKC and case folded."""
+    """email_hash is the SHA-256 (hexadecimal) of the address in its normal form; of former releases NFKC and case folded
+    only, and both are claimed where they differ.
+    """
     user_id: builtins.str
     """user_id is the user who had it."""
     @property

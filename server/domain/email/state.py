@@ -14,7 +14,7 @@ class Free:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """The user's, or about to be: `at` is when the user last said so."""
+    """The user's, or about to be: `at` is when the user last claimed it, by the clock of a command service."""
 
     user_id: str
     at: datetime

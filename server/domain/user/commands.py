@@ -74,5 +74,14 @@ class SetDefaultAddress:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeEmailClaim:
+    """Makes an unused claim void: what was decided on it can no longer be written to the user's stream."""
+
+    user_id: str
+    email_hash: str
+    at: datetime
+
+
 AddressCommand = AddAddress | ChangeAddress | RemoveAddress | SetDefaultAddress
-UserCommand = RegisterUser | ChangeEmail | ChangeName | BlockUser | UnblockUser | AddressCommand
+UserCommand = RegisterUser | ChangeEmail | ChangeName | BlockUser | UnblockUser | RevokeEmailClaim | AddressCommand

@@ -76,5 +76,14 @@ class DefaultAddressSet:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailClaimRevoked:
+    """Also in a stream without a user: the registration that made the claim never came to its end."""
+
+    user_id: str
+    email_hash: str
+    at: datetime
+
+
 AddressEvent = AddressAdded | AddressChanged | AddressRemoved | DefaultAddressSet
-UserEvent = UserRegistered | EmailChanged | NameChanged | UserBlocked | UserUnblocked | AddressEvent
+UserEvent = UserRegistered | EmailChanged | NameChanged | UserBlocked | UserUnblocked | EmailClaimRevoked | AddressEvent

@@ -11,6 +11,7 @@ from server.domain.user.events import (
     AddressRemoved,
     DefaultAddressSet,
     EmailChanged,
+    EmailClaimRevoked,
     NameChanged,
     UserBlocked,
     UserEvent,
@@ -64,11 +65,12 @@ def evolve(state: UserState, event: UserEvent) -> UserState:  # one arm per even
             | NameChanged()
             | UserBlocked()
             | UserUnblocked()
+            | EmailClaimRevoked()
             | AddressAdded()
             | AddressChanged()
             | AddressRemoved()
             | DefaultAddressSet()
         ):
-            return state  # a step that decide never takes; history is true, so it changes nothing
+            return state  # it changes nothing, or is a step that decide never takes: history is true
         case _:
             assert_never(event)

@@ -4,10 +4,25 @@ from typing import Any
 
 import pytest
 
+from server.domain.email.normal_form import email_hash, former_email_hash
 from server.domain.rejection import Reason
 from server.domain.user import USER
-from server.domain.user.commands import BlockUser, ChangeEmail, ChangeName, RegisterUser, UnblockUser
-from server.domain.user.events import EmailChanged, NameChanged, UserBlocked, UserRegistered, UserUnblocked
+from server.domain.user.commands import (
+    BlockUser,
+    ChangeEmail,
+    ChangeName,
+    RegisterUser,
+    RevokeEmailClaim,
+    UnblockUser,
+)
+from server.domain.user.events import (
+    EmailChanged,
+    EmailClaimRevoked,
+    NameChanged,
+    UserBlocked,
+    UserRegistered,
+    UserUnblocked,
+)
 from tests.support import deciding
 from tests.support.orders import ANN, NOON
 
@@ -56,3 +71,26 @@ def test_a_user_is_blocked_and_unblocked() -> None:
 @pytest.mark.parametrize("command", [CHANGE_EMAIL, BLOCK, UNBLOCK])
 def test_what_was_never_registered_is_not_found(command: Any) -> None:
     given().when(command).rejected(Reason.USER_NOT_FOUND, user_id=ANN)
+
+
+def revoke(key: str) -> RevokeEmailClaim:
+    return RevokeEmailClaim(user_id=ANN, email_hash=key, at=NOON)
+
+
+def test_a_claim_that_a_user_does_not_use_is_revoked_by_an_event_each_time() -> None:
+    key = email_hash("ann@example.com")
+    revoked = EmailClaimRevoked(user_id=ANN, email_hash=key, at=NOON)
+    given(REGISTERED).when(revoke(key)).then(revoked)
+    given(REGISTERED, revoked).when(revoke(key)).then(revoked)
+
+
+def test_a_claim_whose_registration_never_ended_is_revoked_and_the_user_may_still_be_registered() -> None:
+    revoked = EmailClaimRevoked(user_id=ANN, email_hash=email_hash("ann@example.org"), at=NOON)
+    given().when(revoke(email_hash("ann@example.org"))).then(revoked)
+    given(revoked).when(REGISTER).then(REGISTERED)
+
+
+def test_a_claim_on_the_address_that_a_user_has_is_not_revoked_also_under_its_former_hash() -> None:
+    registered = UserRegistered(user_id=ANN, email="ann@example.org.", name="Ann", at=NOON)
+    for key in (email_hash("ann@example.org"), former_email_hash("ann@example.org.")):
+        given(registered).when(revoke(key)).rejected(Reason.EMAIL_TAKEN, email_hash=key)
