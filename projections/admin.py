@@ -12,6 +12,7 @@ from google.protobuf import timestamp_pb2
 from projections.acts import Act, Acts
 from projections.answering import Context, actor_of, answering, refuse
 from projections.changes import MOST_REASON, Changes, GenerationUnavailable
+from projections.emails import EmailVerdict, EmailVerifier
 from projections.failure import ParkedStream
 from projections.lag import is_stalled, lag_of
 from projections.progress import Superseded, progress, until_the_end
@@ -45,6 +46,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         state: ViewState,
         verifier: Verifier,
         snapshots: SnapshotVerifier,
+        emails: EmailVerifier,
         changes: Changes,
         acts: Acts,
         log: Log,
@@ -55,6 +57,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         self._state = state
         self._verifier = verifier
         self._snapshots = snapshots
+        self._emails = emails
         self._changes = changes
 
     async def ListProjections(self, request: pb.ListProjectionsRequest, context: Context) -> pb.ListProjectionsResponse:
@@ -174,6 +177,8 @@ class ProjectionAdmin(ProjectionServiceServicer):
             if not request.views and not request.sample:
                 found = await self._snapshots.verify(request.max_differences or MOST_LISTED)
                 yield pb.VerifyProjectionsResponse(snapshots=_verdict(found))
+                emails = await self._emails.verify(request.max_differences or MOST_LISTED)
+                yield pb.VerifyProjectionsResponse(emails=_emails_verdict(emails))
 
     async def _checked(
         self, names: Sequence[str], request: pb.VerifyProjectionsRequest
@@ -272,6 +277,18 @@ def _verdict(found: Result) -> pb.VerifyResult:
         listed=[
             pb.Difference(key=x.key, field=x.field, expected_json=to_json(x.expected), actual_json=to_json(x.actual))
             for x in found.listed
+        ],
+    )
+
+
+def _emails_verdict(found: EmailVerdict) -> pb.VerifyEmailsResult:
+    return pb.VerifyEmailsResult(
+        users=found.users,
+        events=found.events,
+        shared=found.shared,
+        listed=[
+            pb.SharedEmail(email_hash=one.email_hash, user_ids=one.user_ids, resolve_command=one.resolve_command)
+            for one in found.listed
         ],
     )
 

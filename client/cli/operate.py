@@ -26,7 +26,7 @@ from client.demo.run import Demo, OrderUndecidedError
 from client.demo.survey import survey
 from client.sdk import OrderstreamClient
 from client.stack import DEFAULT_PORTS, Stack, StackError, stack
-from protos.operations.v1.projections_pb2 import VerifyResult
+from protos.operations.v1.projections_pb2 import VerifyEmailsResult, VerifyResult
 
 Data = Annotated[Path, typer.Option(help="Where embedded stores and logs live.")]
 
@@ -221,31 +221,53 @@ def verify(
     heal: Annotated[bool, typer.Option("--heal", help="Make documents anew that differ.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fold the log again, compare it with every document of the views and with the snapshots. Exit code 1 if anything
-    differs and is not healed."""
-    results: dict[str, VerifyResult] = call(lambda shop: _verify(shop, view or [], sample, heal))
+    """Fold the log again, compare it with every document of the views and with the snapshots, and look for e-mail
+    addresses that several users have. Exit code 1 if anything differs and is not healed, or an address is shared."""
+    results, emails = call(lambda shop: _verify(shop, view or [], sample, heal))
     differences = sum(result.differences - result.healed for result in results.values())
+    differences += emails.shared if emails else 0
     if as_json:
         told = {name: {column: getattr(x, column) for column in COLUMNS} for name, x in results.items()}
         snapshots = told.pop(SNAPSHOTS, None)
-        print_json({"differences": differences, "views": told, SNAPSHOTS: snapshots})
+        report = emails and _emails_report(emails)
+        print_json({"differences": differences, "views": told, SNAPSHOTS: snapshots, "emails": report})
     else:
         rows = table("view", *COLUMNS)
         for name, x in results.items():
             rows.add_row(name, *(f"{getattr(x, column):,}" for column in COLUMNS))
         out.print(rows)
+        if emails:
+            counts = f"{emails.users:,} users have one, {emails.shared:,} are shared"
+            out.print(f"e-mail addresses: {counts}", highlight=False)
     for name, result in results.items():
         where = "snapshot" if name == SNAPSHOTS else "view"
         for found in result.listed:
             said = f"{found.expected_json} in the log, {found.actual_json} in the {where}"
             err.print(f"{name} {found.key} {found.field}: {said}", highlight=False, soft_wrap=True)
+    for shared in emails.listed if emails else ():
+        err.print(
+            f"e-mail address {shared.email_hash}: users {', '.join(shared.user_ids)} have it; "
+            f"to settle it: {shared.resolve_command}",
+            highlight=False,
+            soft_wrap=True,
+        )
     if differences:
         raise typer.Exit(FAILED)
 
 
-async def _verify(shop: OrderstreamClient, views: list[str], sample: int, heal: bool) -> dict[str, VerifyResult]:
-    """By view, and at the end those of the snapshots."""
-    results = {}
+def _emails_report(found: VerifyEmailsResult) -> dict[str, Any]:
+    listed = [
+        {"email_hash": one.email_hash, "user_ids": list(one.user_ids), "resolve_command": one.resolve_command}
+        for one in found.listed
+    ]
+    return {"users": found.users, "events": found.events, "shared": found.shared, "listed": listed}
+
+
+async def _verify(
+    shop: OrderstreamClient, views: list[str], sample: int, heal: bool
+) -> tuple[dict[str, VerifyResult], VerifyEmailsResult | None]:
+    """By view, and at the end those of the snapshots; the verdict on the e-mail addresses, if all is checked."""
+    results, emails = {}, None
     with err.status("folding the log …") as status:
         async for message in shop.operations.VerifyProjections(views=views, sample=sample, heal=heal):
             match message.WhichOneof("message"):
@@ -255,7 +277,9 @@ async def _verify(shop: OrderstreamClient, views: list[str], sample: int, heal: 
                     results[message.result.view] = message.result
                 case "snapshots":
                     results[SNAPSHOTS] = message.snapshots
-    return results
+                case "emails":
+                    emails = message.emails
+    return results, emails
 
 
 # ------------------------------------------------------------------ health and embedded

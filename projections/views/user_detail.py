@@ -10,6 +10,7 @@ from server.domain.user.events import (
     AddressRemoved,
     DefaultAddressSet,
     EmailChanged,
+    EmailChangeRequired,
     EmailClaimRevoked,
     NameChanged,
     UserBlocked,
@@ -45,7 +46,13 @@ def registered(_: UserDetail | None, e: Recorded[UserRegistered]) -> UserDetail:
 
 @user_detail.on(EmailChanged)
 def email_changed(user: UserDetail | None, e: Recorded[EmailChanged]) -> UserDetail:
-    return changed(user, e, email=e.data.email)
+    asked_for: dict[str, bool] = {"email_change_required": False} if user and "email_change_required" in user else {}
+    return changed(user, e, email=e.data.email, **asked_for)
+
+
+@user_detail.on(EmailChangeRequired)
+def email_change_required(user: UserDetail | None, e: Recorded[EmailChangeRequired]) -> UserDetail:
+    return changed(user, e, email_change_required=True)
 
 
 @user_detail.on(NameChanged)

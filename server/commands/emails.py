@@ -107,6 +107,24 @@ class EmailClaims:
             if address.revision == revision:
                 await self._release(key, user_id, address, envelope)
 
+    async def holders_among(self, key: str, user_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the users who have the address now."""
+        states = {
+            user_id: (await self._repository.load(USER, USER.stream(user_id), max_age=NOW)).state
+            for user_id in user_ids
+        }
+        return frozenset(user_id for user_id, state in states.items() if has_email(state, key))
+
+    async def is_void(self, key: str, besides: Sequence[str], envelope: Envelope) -> bool:
+        """Whether the claim is that of a user not named, and is void or has just been made so."""
+        address = await self._repository.load(EMAIL, EMAIL.stream(key), max_age=NOW)
+        if not isinstance(address.state, Claimed) or address.state.user_id in besides:
+            return False
+        try:
+            return await self._make_void(address, "", key, envelope)
+        except WrongRevision:  # the command that rests on the claim is being carried out
+            return False
+
     async def _release(self, key: str, user_id: str, address: Aggregate[EmailState], envelope: Envelope) -> None:
         command = ReleaseEmail(email_hash=key, user_id=user_id, at=envelope.at)
         await self._append(EMAIL, EMAIL.stream(key), address, envelope, EMAIL.decide(address.state, command))
@@ -211,6 +229,14 @@ class RequestClaims:
     def leave(self, email: str, user_id: str) -> None:
         """Note the address that the user has now and will not have when the request is done."""
         self._left.update(dict.fromkeys(claim_keys(email), user_id))
+
+    async def holders_among(self, email_hash: str, user_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the users who have the address now."""
+        return await self._emails.holders_among(email_hash, user_ids)
+
+    async def is_void(self, email_hash: str, besides: Sequence[str]) -> bool:
+        """Whether the claim of a user not named can no longer be used; it is made void if it is abandoned."""
+        return await self._emails.is_void(email_hash, besides, self._envelope)
 
     async def done(self) -> None:
         """The user has the address that was taken last: release what was left."""

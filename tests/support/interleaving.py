@@ -94,9 +94,13 @@ class Shop:
     def __post_init__(self) -> None:
         self.store = MemoryStore(lambda: NOON + next(self.looks) * self.jump)
         self._handlers = [self._service() for _ in range(self.services)]
-        store = self.store.append("test_first", NO_EVENTS, [NewEvent(type="First", data=b"{}")])
-        with suppress(StopIteration):  # the position 0 is that of no event in a real store
-            store.send(None)
+        # the position 0 is that of no event in a real store
+        self.write("test_first", NO_EVENTS, NewEvent(type="First", data=b"{}"))
+
+    def write(self, stream: str, expected: int, event: NewEvent) -> None:
+        """To the store itself, as somebody else."""
+        with suppress(StopIteration):
+            self.store.append(stream, expected, [event]).send(None)
 
     def _service(self) -> Any:
         store = SteppedStore(self.store)

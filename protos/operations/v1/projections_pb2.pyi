@@ -1040,6 +1040,7 @@ class VerifyProjectionsResponse(google.protobuf.message.Message):
     PROGRESS_FIELD_NUMBER: builtins.int
     RESULT_FIELD_NUMBER: builtins.int
     SNAPSHOTS_FIELD_NUMBER: builtins.int
+    EMAILS_FIELD_NUMBER: builtins.int
     @property
     def progress(self) -> Global___VerifyProgress:
         """progress is sent now and then."""
@@ -1052,16 +1053,21 @@ class VerifyProjectionsResponse(google.protobuf.message.Message):
     def snapshots(self) -> Global___VerifyResult:
         """snapshots is sent once if all is checked: the verdict on the snapshots of long streams."""
 
+    @property
+    def emails(self) -> Global___VerifyEmailsResult:
+        """emails is sent once if all is checked: whether each e-mail address is one user's."""
+
     def __init__(
         self,
         *,
         progress: Global___VerifyProgress | None = ...,
         result: Global___VerifyResult | None = ...,
         snapshots: Global___VerifyResult | None = ...,
+        emails: Global___VerifyEmailsResult | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["message", b"message", "progress", b"progress", "result", b"result", "snapshots", b"snapshots"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["message", b"message", "progress", b"progress", "result", b"result", "snapshots", b"snapshots"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["progress", "result", "snapshots"] | None: ...
+    def HasField(self, field_name: typing.Literal["emails", b"emails", "message", b"message", "progress", b"progress", "result", b"result", "snapshots", b"snapshots"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["emails", b"emails", "message", b"message", "progress", b"progress", "result", b"result", "snapshots", b"snapshots"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["progress", "result", "snapshots", "emails"] | None: ...
 
 Global___VerifyProjectionsResponse: typing_extensions.TypeAlias = VerifyProjectionsResponse
 
@@ -1142,6 +1148,66 @@ class VerifyResult(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["checkpoint", b"checkpoint", "differences", b"differences", "documents", b"documents", "events", b"events", "healed", b"healed", "listed", b"listed", "parked", b"parked", "streams", b"streams", "view", b"view"]) -> None: ...
 
 Global___VerifyResult: typing_extensions.TypeAlias = VerifyResult
+
+@typing.final
+class VerifyEmailsResult(google.protobuf.message.Message):
+    """VerifyEmailsResult is the verdict on the e-mail addresses of users."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USERS_FIELD_NUMBER: builtins.int
+    EVENTS_FIELD_NUMBER: builtins.int
+    SHARED_FIELD_NUMBER: builtins.int
+    LISTED_FIELD_NUMBER: builtins.int
+    users: builtins.int
+    """users is the number of users who have an address."""
+    events: builtins.int
+    """events is the number of events read for it."""
+    shared: builtins.int
+    """shared is how many addresses several users have."""
+    @property
+    def listed(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SharedEmail]:
+        """listed are the first of them."""
+
+    def __init__(
+        self,
+        *,
+        users: builtins.int = ...,
+        events: builtins.int = ...,
+        shared: builtins.int = ...,
+        listed: collections.abc.Iterable[Global___SharedEmail] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["events", b"events", "listed", b"listed", "shared", b"shared", "users", b"users"]) -> None: ...
+
+Global___VerifyEmailsResult: typing_extensions.TypeAlias = VerifyEmailsResult
+
+@typing.final
+class SharedEmail(google.protobuf.message.Message):
+    """SharedEmail is one e-mail address that several users have. The address itself is not shown."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EMAIL_HASH_FIELD_NUMBER: builtins.int
+    USER_IDS_FIELD_NUMBER: builtins.int
+    RESOLVE_COMMAND_FIELD_NUMBER: builtins.int
+    email_hash: builtins.str
+    """email_hash is the SHA-256 (hexadecimal) of its normal form."""
+    resolve_command: builtins.str
+    """resolve_command is what an operator types to settle it, with USER_ID for the one who keeps it."""
+    @property
+    def user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """user_ids are the users who have it, the earliest first."""
+
+    def __init__(
+        self,
+        *,
+        email_hash: builtins.str = ...,
+        user_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        resolve_command: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["email_hash", b"email_hash", "resolve_command", b"resolve_command", "user_ids", b"user_ids"]) -> None: ...
+
+Global___SharedEmail: typing_extensions.TypeAlias = SharedEmail
 
 @typing.final
 class Difference(google.protobuf.message.Message):

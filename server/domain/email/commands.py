@@ -23,4 +23,19 @@ class ReleaseEmail:
     at: datetime
 
 
-EmailCommand = ClaimEmail | ReleaseEmail
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveEmail:
+    """`holders` are those of the named users who have the address now; `is_void` as in `ClaimEmail`, if the claim is
+    that of a user who is not named.
+    """
+
+    email_hash: str
+    keep_user_id: str
+    other_user_ids: tuple[str, ...]
+    holders: frozenset[str]
+    is_void: bool
+    reason: str
+    at: datetime
+
+
+EmailCommand = ClaimEmail | ReleaseEmail | ResolveEmail

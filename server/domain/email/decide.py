@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from server.domain.email.commands import ClaimEmail, EmailCommand, ReleaseEmail
-from server.domain.email.events import EmailClaimed, EmailEvent, EmailReleased
+from server.domain.email.commands import ClaimEmail, EmailCommand, ReleaseEmail, ResolveEmail
+from server.domain.email.events import EmailClaimed, EmailEvent, EmailReleased, EmailResolved
 from server.domain.email.state import Claimed, EmailState, Free
 from server.domain.rejection import Reason, Rejected
 
@@ -25,5 +25,25 @@ def decide(state: EmailState, command: EmailCommand) -> Sequence[EmailEvent]:
             return [EmailReleased(email_hash=command.email_hash, user_id=command.user_id, at=command.at)]
         case ((Free() | Claimed()), ReleaseEmail()):
             return []
+        case _, ResolveEmail():
+            return _resolve(state, command)
         case _:
             raise AssertionError(f"no rule for {type(command).__name__} on {type(state).__name__}")
+
+
+def _resolve(state: EmailState, command: ResolveEmail) -> Sequence[EmailEvent]:
+    named = (command.keep_user_id, *command.other_user_ids)
+    for user_id in named:
+        if user_id not in command.holders:
+            raise Rejected(Reason.EMAIL_NOT_HELD, user_id=user_id, email_hash=command.email_hash)
+    if isinstance(state, Claimed) and state.user_id not in named and not command.is_void:
+        raise Rejected(Reason.EMAIL_TAKEN, email_hash=command.email_hash)
+    return [
+        EmailResolved(
+            email_hash=command.email_hash,
+            user_id=command.keep_user_id,
+            other_user_ids=command.other_user_ids,
+            reason=command.reason,
+            at=command.at,
+        )
+    ]

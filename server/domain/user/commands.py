@@ -83,5 +83,17 @@ class RevokeEmailClaim:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequireEmailChange:
+    """Another user keeps the address that this user has too."""
+
+    user_id: str
+    email_hash: str
+    kept_by_user_id: str
+    reason: str
+    at: datetime
+
+
 AddressCommand = AddAddress | ChangeAddress | RemoveAddress | SetDefaultAddress
-UserCommand = RegisterUser | ChangeEmail | ChangeName | BlockUser | UnblockUser | RevokeEmailClaim | AddressCommand
+EmailCommand = ChangeEmail | RevokeEmailClaim | RequireEmailChange
+UserCommand = RegisterUser | EmailCommand | ChangeName | BlockUser | UnblockUser | AddressCommand

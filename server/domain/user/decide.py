@@ -12,12 +12,13 @@ from server.domain.user.commands import (
     ChangeName,
     RegisterUser,
     RemoveAddress,
+    RequireEmailChange,
     RevokeEmailClaim,
     SetDefaultAddress,
     UnblockUser,
     UserCommand,
 )
-from server.domain.user.email import change_email, revoke_claim
+from server.domain.user.email import change_email, require_change, revoke_claim
 from server.domain.user.events import NameChanged, UserBlocked, UserEvent, UserRegistered, UserUnblocked
 from server.domain.user.state import NoUser, User, UserState
 
@@ -37,6 +38,8 @@ def decide(state: UserState, command: UserCommand) -> Sequence[UserEvent]:  # no
 
         case User(), ChangeEmail():
             return change_email(state, command)
+        case User(), RequireEmailChange():
+            return require_change(state, command)
         case User(), ChangeName():
             same = state.name == command.name
             return [] if same else [NameChanged(user_id=state.user_id, name=command.name, at=command.at)]

@@ -85,5 +85,15 @@ class EmailClaimRevoked:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailChangeRequired:
+    user_id: str
+    email_hash: str
+    kept_by_user_id: str
+    reason: str
+    at: datetime
+
+
 AddressEvent = AddressAdded | AddressChanged | AddressRemoved | DefaultAddressSet
-UserEvent = UserRegistered | EmailChanged | NameChanged | UserBlocked | UserUnblocked | EmailClaimRevoked | AddressEvent
+EmailEvent = EmailChanged | EmailClaimRevoked | EmailChangeRequired
+UserEvent = UserRegistered | EmailEvent | NameChanged | UserBlocked | UserUnblocked | AddressEvent

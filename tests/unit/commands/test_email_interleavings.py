@@ -12,15 +12,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from esdbclient import NewEvent
 
 from protos.users.v1 import commands_pb2 as pb
 from server.domain.email import EMAIL
+from server.domain.email.events import EmailClaimed
 from server.domain.email.normal_form import email_hash
 from server.domain.rejection import Rejected
 from server.domain.user import USER
+from server.domain.user.events import UserRegistered
 from server.domain.user.state import NoUser, User
 from server.eventstore import codec
 from tests.support.interleaving import Request, Shop, Turn, all_schedules, run, some_schedules
+from tests.support.orders import NOON
 
 ANN, BOB, COY = (f"0198c0de-0000-7000-8000-0000000000{suffix}" for suffix in ("a1", "b2", "c3"))
 WANTED, OTHER, SPELT = "Ann@example.org", "other@example.org", "ann@EXAMPLE.org."
@@ -118,7 +122,8 @@ class Log:
                 data: Any = codec.decode(event.type, event.data)
                 self._users[event.stream_name] = USER.evolve(state, data)
         self._read = len(self._log)
-        return Counter(email_hash(user.email) for user in self._users.values() if isinstance(user, User))
+        users = (user for user in self._users.values() if isinstance(user, User) and not user.must_change_email)
+        return Counter(email_hash(user.email) for user in users)
 
     def check(self) -> None:
         assert max(self.holders().values(), default=1) == 1, [event.stream_name for event in self._log]
@@ -184,3 +189,62 @@ def test_the_steps_of_a_registration_are_its_claim_and_its_user() -> None:
     written = [event.stream_name for event in shop.store.log[1:]]
     assert written == [EMAIL.stream(email_hash(WANTED)), USER.stream(ANN)]
     assert running.steps == len(written) + 1
+
+
+def resolve(keep: str, other: str, n: int = 20) -> Request:
+    message = pb.ResolveEmailRequest(
+        request_id=_id(keep, n),
+        email_hash=email_hash(WANTED),
+        keep_user_id=keep,
+        other_user_ids=[other],
+        reason="proof",
+    )
+    return Request(0, "/users.v1.UserCommandService/ResolveEmail", message)
+
+
+def shared_by_ann_and_bob() -> Shop:
+    """As former releases left it: Bob's claim ended Ann's."""
+    shop, key = Shop(services=4), email_hash(WANTED)
+    for stream, revision, event in (
+        (EMAIL.stream(key), -1, EmailClaimed(email_hash=key, user_id=ANN, at=NOON)),
+        (USER.stream(ANN), -1, UserRegistered(user_id=ANN, email=WANTED, name="Ann", at=NOON)),
+        (EMAIL.stream(key), 0, EmailClaimed(email_hash=key, user_id=BOB, at=NOON)),
+        (USER.stream(BOB), -1, UserRegistered(user_id=BOB, email=WANTED, name="Bob", at=NOON)),
+    ):
+        event_type, data = codec.encode(event)
+        shop.write(stream, revision, NewEvent(type=event_type, data=data))
+    return shop
+
+
+@pytest.mark.parametrize("dies_after", range(12))
+def test_settling_an_address_of_two_users_is_finished_by_a_repeat_wherever_it_died(dies_after: int) -> None:
+    shop = shared_by_ann_and_bob()
+    shop.call(replace(resolve(ANN, BOB), dies_after=dies_after))
+    shop.restart(0)
+    assert not isinstance(shop.call(resolve(ANN, BOB)), Exception)
+    assert Log(shop).holders() == {email_hash(WANTED): 1}
+    assert [event.type for event in shop.store.log if event.stream_name == USER.stream(BOB)] == [
+        "UserRegistered",
+        "EmailChangeRequired",
+    ]
+
+
+MEANWHILE = {
+    "a third registers with it": register(COY, 1),
+    "the other changes to another spelling": change(BOB, SPELT, 1),
+    "the one who keeps it leaves it": change(ANN, OTHER, 1),
+    "the other leaves it": change(BOB, OTHER, 1),
+}
+
+
+@pytest.mark.parametrize("request_", MEANWHILE.values(), ids=list(MEANWHILE))
+def test_while_an_address_is_settled_no_other_user_gets_it(request_: Request) -> None:
+    """In every order of three turns. Who has it afterwards has it alone, once the command was repeated."""
+    for schedule in all_schedules(2, turns=3, steps=12):
+        shop = shared_by_ann_and_bob()
+        log = Log(shop)
+        run([shop.start(resolve(ANN, BOB)), shop.start(request_)], schedule, lambda: None)
+        shop.restart(0)
+        shop.call(resolve(ANN, BOB))
+        assert log.holders()[email_hash(WANTED)] <= 1, schedule
+        log.check()

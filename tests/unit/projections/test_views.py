@@ -39,6 +39,7 @@ from server.domain.user.events import (
     AddressRemoved,
     DefaultAddressSet,
     EmailChanged,
+    EmailChangeRequired,
     EmailClaimRevoked,
     NameChanged,
     UserBlocked,
@@ -454,6 +455,15 @@ class TestProductsAndUsers:
         given(revoked).view(user_detail).is_empty()
         given(revoked, registered).view(user_detail).has(email="a@example.org", revision=1)
         given(registered, revoked).view(user_detail).has(email="a@example.org", revision=1)
+
+    def test_a_user_shows_that_the_email_has_to_be_changed_until_it_is(self) -> None:
+        registered = UserRegistered(user_id=ANN, email="a@example.org", name="Ann", at=NOON)
+        required = EmailChangeRequired(user_id=ANN, email_hash="00", kept_by_user_id="b", reason="proof", at=NOON)
+        changed = EmailChanged(user_id=ANN, email="b@example.org", previous_email="a@example.org", at=NOON)
+        shown = user({"_id": ANN, **fold(user_detail, [registered, required])[ANN]})
+        assert (shown.email, shown.email_change_required) == ("a@example.org", True)
+        assert not user({"_id": ANN, **fold(user_detail, [registered, required, changed])[ANN]}).email_change_required
+        assert "email_change_required" not in fold(user_detail, [registered, changed])[ANN]
 
     def test_a_user_shows_addresses_and_which_is_the_default(self) -> None:
         events = (
