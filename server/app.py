@@ -15,6 +15,7 @@ from pymongo import AsyncMongoClient
 
 from server.commands.emails import EmailClaims
 from server.commands.facts import Facts
+from server.commands.former_claims import FormerClaims
 from server.commands.handler import CommandHandler
 from server.commands.services import SERVICES, CommandServices
 from server.config import Settings
@@ -69,16 +70,17 @@ async def commands(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
     snapshots = Snapshots(events, every=settings.snapshot_every)
     try:
         repository, time = Repository(events, snapshots, most=settings.cached_aggregates), StoreTime(events, clock)
+        emails = EmailClaims(events, repository, time)
         services = CommandServices(
             CommandHandler(events, repository),
             Facts(repository, time),
-            EmailClaims(events, repository, time),
+            emails,
             timedelta(seconds=settings.place_within),
             clock=clock,
         )
         if not settings.run_by_hand:
             await AutomaticStart(events).enable_on_a_new_log()
-        async with snapshots.writing():
+        async with snapshots.writing(), FormerClaims(events, repository, emails, clock).running():
             yield Part(
                 services=tuple(SERVICES),
                 register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),

@@ -107,6 +107,11 @@ class EmailClaims:
             if address.revision == revision:
                 await self._release(key, user_id, address, envelope)
 
+    async def is_unclaimed_by(self, key: str, user_id: str) -> bool:
+        """Whether the address is not claimed by this user now."""
+        state = (await self._repository.load(EMAIL, EMAIL.stream(key), max_age=NOW)).state
+        return not isinstance(state, Claimed) or state.user_id != user_id
+
     async def holders_among(self, key: str, user_ids: Sequence[str]) -> frozenset[str]:
         """Those of the users who have the address now."""
         states = {

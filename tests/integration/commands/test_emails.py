@@ -23,12 +23,14 @@ from server.domain.email.state import Claimed, Free
 from server.domain.rejection import Rejected
 from server.domain.user import USER
 from server.domain.user.commands import ChangeEmail, RegisterUser
+from server.domain.user.events import UserRegistered
 from server.domain.user.state import User
 from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots
 from server.eventstore.store import NO_EVENTS, EventStore
 from server.eventstore.store_time import StoreTime
 from tests.support.calling import DEADLINE, HOME, Shop, fresh_email, fresh_id, refusal, shop_at
+from tests.support.eventually import eventually
 from tests.support.long_streams import envelope
 from tests.support.orders import NOON
 
@@ -269,3 +271,19 @@ async def test_a_user_with_twenty_addresses_is_one_short_stream(shop: Shop, log:
         reply = await shop.users.AddAddress(request, timeout=DEADLINE)
     assert reply.revision == 22  # registered, twenty added, the first and the last made the default
     assert len([event async for event in log.read(USER.stream(ann))]) == 23
+
+
+async def test_a_service_that_starts_claims_the_addresses_of_users_who_have_no_claim_once(
+    settings: Settings, log: EventStore
+) -> None:
+    email, ann = f"{fresh_email()}.", fresh_id()
+    registered = UserRegistered(user_id=ann, email=email, name="Ann", at=NOON)
+    await log.append(USER.stream(ann), NO_EVENTS, new_events(USER.stream(ann), envelope(fresh_id()), [registered]))
+
+    async def claims() -> list[str]:
+        return [event.type async for event in log.read(EMAIL.stream(email_hash(email)))]
+
+    for _ in range(2):
+        async with serving("commands", settings, port=0) as address, shop_at(address) as shop:
+            assert await eventually(claims, bool) == ["EmailClaimed"]
+            assert (await refusal(register(shop, email.removesuffix(".")))).reason == "EMAIL_TAKEN"
