@@ -819,7 +819,8 @@ def resolve_email(
 ) -> None:
     """Settle an e-mail address that several users have: one keeps it, the others have to change theirs.
 
-    It shows the plan, asks, and applies it. A plan that no longer holds is refused.
+    It shows the plan, asks, and applies it. A plan that no longer holds is refused. The plan reads the streams of all
+    users: with very many, give it time (orderstream --deadline 120 users resolve-email …).
     """
     named = {"email": address} if "@" in address else {"email_hash": address}
     plan = ask("users", "GetEmailHolders", **named)

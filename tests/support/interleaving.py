@@ -98,7 +98,7 @@ class Shop:
         self.write("test_first", NO_EVENTS, NewEvent(type="First", data=b"{}"))
 
     def write(self, stream: str, expected: int, event: NewEvent) -> None:
-        """To the store itself, as somebody else."""
+        """To the store itself, without a service."""
         with suppress(StopIteration):
             self.store.append(stream, expected, [event]).send(None)
 

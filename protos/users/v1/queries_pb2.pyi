@@ -130,7 +130,7 @@ class GetEmailHoldersResponse(google.protobuf.message.Message):
     email_hash: builtins.str
     """email_hash is the SHA-256 (hexadecimal) of its normal form."""
     claimed_by_user_id: builtins.str
-    """claimed_by_user_id is the user who has claimed it; empty: nobody."""
+    """claimed_by_user_id is the user who has claimed it; empty: no user has."""
     claim_revision: builtins.int
     """claim_revision is that of the last event of `useremail-<email_hash>`, if there is one."""
     @property

@@ -102,7 +102,7 @@ async def test_of_three_hundred_at_once_through_two_services_with_wrong_clocks_o
     async with AsyncExitStack() as services:
         shops = [await services.enter_async_context(service(ahead)) for ahead in (-TWO_HOURS, TWO_HOURS)]
         users = [await shop.user() for shop in shops for _ in range(5)]
-        if warm:  # both services remember that the address was somebody's and is free
+        if warm:  # both services remember that the address had a user and is free
             await register(shops[0], email)
             for shop in shops:
                 assert (await refusal(register(shop, email))).reason == "EMAIL_TAKEN"

@@ -1,4 +1,4 @@
-"""No order of calls, no crash and no clock gives one e-mail address to two users, or keeps an address that nobody has.
+"""No order of calls, no crash and no clock gives one e-mail address to two users, or keeps an address that no user has.
 
 Requests to services that share an event store in memory make one call to it at a time. Schedules give every order with
 few changes between requests, and many by chance with more; each request dies at each of its calls in some of them. The
@@ -142,7 +142,7 @@ def tell(story: Story, schedule: Sequence[Turn]) -> None:
 
 
 def _nothing_is_lost(shop: Shop, log: Log) -> None:
-    """Another user gets each address that nobody has, at the latest when the claims are abandoned; and no other."""
+    """Another user gets each address that no user has, at the latest when the claims are abandoned; and no other."""
     had = log.holders()
     for n, email in enumerate((WANTED, OTHER)):
         outcome = shop.call(register(f"0198c0de-0000-7000-8000-00000000000{n}", 3, email))
@@ -171,17 +171,17 @@ def test_an_address_has_one_user_in_many_orders_of_many_turns(story: Story) -> N
 @pytest.mark.long
 @pytest.mark.parametrize("story", STORIES.values(), ids=list(STORIES))
 def test_an_address_has_one_user_in_every_order_of_four_turns(story: Story) -> None:
-    each(story, all_schedules(len(story.meanwhile), turns=4, steps=9))
+    each(story, all_schedules(len(story.meanwhile), turns=4, steps=9 if len(story.meanwhile) == 2 else 4))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("story", STORIES.values(), ids=list(STORIES))
 def test_an_address_has_one_user_in_very_many_orders_of_many_turns(story: Story) -> None:
-    each(story, some_schedules(len(story.meanwhile), number=10_000, seed=2))
+    each(story, some_schedules(len(story.meanwhile), number=3_000, seed=2))
 
 
 def test_the_steps_of_a_registration_are_its_claim_and_its_user() -> None:
-    """Nobody pays for the safety who is not in a race: two appends, one after the other."""
+    """Without a race it costs two appends, one after the other."""
     shop = Shop(services=1)
     running = shop.start(register(ANN, 0))
     while not running.is_done:
