@@ -695,6 +695,17 @@ class Users:
         email: str = ...,
         deadline: float | None = ...,
     ) -> protos.users.v1.commands_pb2.ChangeEmailResponse: ...
+    async def ResolveEmail(
+        self,
+        *,
+        request_id: str = ...,
+        expected_revision: int | None = ...,
+        email_hash: str = ...,
+        keep_user_id: str = ...,
+        other_user_ids: collections.abc.Iterable[str] = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.users.v1.commands_pb2.ResolveEmailResponse: ...
     async def ChangeName(
         self,
         *,
@@ -763,6 +774,9 @@ class Users:
     async def GetUser(
         self, *, user_id: str = ..., consistency_token: str = ..., deadline: float | None = ...
     ) -> protos.users.v1.queries_pb2.GetUserResponse: ...
+    async def GetEmailHolders(
+        self, *, email: str = ..., email_hash: str = ..., deadline: float | None = ...
+    ) -> protos.users.v1.queries_pb2.GetEmailHoldersResponse: ...
 
 class Processes:
     def __init__(self, caller: Caller) -> None: ...

@@ -12,6 +12,7 @@ from google.protobuf import timestamp_pb2
 from projections.acts import Act, Acts
 from projections.answering import Context, actor_of, answering, refuse
 from projections.changes import MOST_REASON, Changes, GenerationUnavailable
+from projections.emails import EmailVerdict, EmailVerifier
 from projections.failure import ParkedStream
 from projections.lag import is_stalled, lag_of
 from projections.processes import ProcessVerdict, ProcessVerifier
@@ -48,6 +49,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         verifier: Verifier,
         snapshots: SnapshotVerifier,
         processes: ProcessVerifier,
+        emails: EmailVerifier,
         changes: Changes,
         acts: Acts,
         log: Log,
@@ -59,6 +61,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         self._verifier = verifier
         self._snapshots = snapshots
         self._processes = processes
+        self._emails = emails
         self._changes = changes
 
     async def ListProjections(self, request: pb.ListProjectionsRequest, context: Context) -> pb.ListProjectionsResponse:
@@ -180,6 +183,8 @@ class ProjectionAdmin(ProjectionServiceServicer):
                 yield pb.VerifyProjectionsResponse(snapshots=_verdict(found))
                 processes = await self._processes.verify(request.max_differences or MOST_LISTED)
                 yield pb.VerifyProjectionsResponse(processes=_processes_verdict(processes))
+                emails = await self._emails.verify(request.max_differences or MOST_LISTED)
+                yield pb.VerifyProjectionsResponse(emails=_emails_verdict(emails))
 
     async def _checked(
         self, names: Sequence[str], request: pb.VerifyProjectionsRequest
@@ -293,6 +298,18 @@ def _processes_verdict(found: ProcessVerdict) -> pb.VerifyProcessesResult:
                 placed_at=_timestamp(to_micros(one.placed_at)),
                 lacks=one.lacks,
             )
+            for one in found.listed
+        ],
+    )
+
+
+def _emails_verdict(found: EmailVerdict) -> pb.VerifyEmailsResult:
+    return pb.VerifyEmailsResult(
+        users=found.users,
+        events=found.events,
+        shared=found.shared,
+        listed=[
+            pb.SharedEmail(email_hash=one.email_hash, user_ids=one.user_ids, resolve_command=one.resolve_command)
             for one in found.listed
         ],
     )

@@ -17,6 +17,7 @@ from projections import admin, subscriptions
 from projections.acts import Acts
 from projections.changes import Changes
 from projections.config import Settings
+from projections.emails import EmailVerifier
 from projections.processes import ProcessVerifier
 from projections.snapshots import SnapshotVerifier
 from projections.supervisor import Supervisor
@@ -64,12 +65,14 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
         supervisors = [Supervisor(view, client, database, settings) for view in _chosen(settings)]
         changes = Changes(database, Log(client), acts, settings)
         verifier, snapshots = Verifier(client, database, at_once=settings.verify_at_once), SnapshotVerifier(client)
+        emails = EmailVerifier(client, at_once=settings.verify_at_once)
         views = admin.ProjectionAdmin(
             supervisors=supervisors,
             state=state,
             verifier=verifier,
             snapshots=snapshots,
             processes=ProcessVerifier(client),
+            emails=emails,
             changes=changes,
             acts=acts,
             log=Log(client),

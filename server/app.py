@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,6 +15,7 @@ from pymongo import AsyncMongoClient
 
 from server.commands.emails import EmailClaims
 from server.commands.facts import Facts
+from server.commands.former_claims import FormerClaims
 from server.commands.handler import CommandHandler
 from server.commands.services import SERVICES, CommandServices
 from server.config import Settings
@@ -68,17 +69,17 @@ async def commands(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
     events = store.EventStore(client)
     snapshots = Snapshots(events, every=settings.snapshot_every)
     try:
-        repository = Repository(events, snapshots, most=settings.cached_aggregates)
+        repository, time = Repository(events, snapshots, most=settings.cached_aggregates), StoreTime(events, clock)
+        emails = EmailClaims(events, repository, time)
         services = CommandServices(
             CommandHandler(events, repository),
-            Facts(repository, StoreTime(events, clock)),
-            EmailClaims(events, repository),
+            Facts(repository, time),
+            emails,
             timedelta(seconds=settings.place_within),
             clock=clock,
         )
-        if not settings.run_by_hand:
-            await AutomaticStart(events).enable_on_a_new_log()
-        async with snapshots.writing():
+        by_hand = nullcontext() if settings.run_by_hand else AutomaticStart(events).enabled_on_a_new_log()
+        async with by_hand, snapshots.writing(), FormerClaims(events, repository, emails, clock).running():
             yield Part(
                 services=tuple(SERVICES),
                 register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
@@ -137,7 +138,7 @@ async def processes(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
         services = CommandServices(
             handler,
             facts,
-            EmailClaims(events, repository),
+            EmailClaims(events, repository, time),
             timedelta(seconds=settings.place_within),
             clock=clock,
             services=process_routes.SERVICES,

@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ from client.demo.survey import survey
 from client.sdk import OrderstreamClient
 from client.stack import DEFAULT_PORTS, Stack, StackError, stack
 from protos.common.v1.types_pb2 import Money
-from protos.operations.v1.projections_pb2 import VerifyProcessesResult, VerifyResult
+from protos.operations.v1.projections_pb2 import VerifyEmailsResult, VerifyProcessesResult, VerifyResult
 
 # what of a demo's outcome says whether goods or money were lost, and how often they might have been
 TROUBLES = (
@@ -250,10 +251,13 @@ def verify(
     heal: Annotated[bool, typer.Option("--heal", help="Make documents anew that differ.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fold the log again, compare it with every document of the views and with the snapshots. Exit code 1 if anything
-    differs and is not healed. Placed orders that need a process and have none are listed with what they lack."""
-    results, processes = call(lambda shop: _verify(shop, view or [], sample, heal))
+    """Fold the log again, compare it with every document of the views and with the snapshots; look for e-mail
+    addresses that several users have, and list placed orders that need a process and have none. Exit code 1 if anything
+    differs and is not healed, or an address is shared."""
+    verdict = call(lambda shop: _verify(shop, view or [], sample, heal))
+    results, processes, emails = verdict.results, verdict.processes, verdict.emails
     differences = sum(result.differences - result.healed for result in results.values())
+    differences += emails.shared if emails else 0
     if as_json:
         told = {name: {column: getattr(x, column) for column in COLUMNS} for name, x in results.items()}
         snapshots = told.pop(SNAPSHOTS, None)
@@ -262,6 +266,7 @@ def verify(
                 "differences": differences,
                 "views": told,
                 SNAPSHOTS: snapshots,
+                "emails": emails and _emails_report(emails),
                 "orders_without_process": processes and _without_process(processes),
             }
         )
@@ -280,11 +285,21 @@ def verify(
                     highlight=False,
                     soft_wrap=True,
                 )
+        if emails:
+            counts = f"{emails.users:,} users have one, {emails.shared:,} are shared"
+            out.print(f"e-mail addresses: {counts}", highlight=False)
     for name, result in results.items():
         where = "snapshot" if name == SNAPSHOTS else "view"
         for found in result.listed:
             said = f"{found.expected_json} in the log, {found.actual_json} in the {where}"
             err.print(f"{name} {found.key} {found.field}: {said}", highlight=False, soft_wrap=True)
+    for shared in emails.listed if emails else ():
+        err.print(
+            f"e-mail address {shared.email_hash}: users {', '.join(shared.user_ids)} have it; "
+            f"to settle it: {shared.resolve_command}",
+            highlight=False,
+            soft_wrap=True,
+        )
     if differences:
         raise typer.Exit(FAILED)
 
@@ -294,23 +309,39 @@ def _without_process(found: VerifyProcessesResult) -> dict[str, Any]:
     return {"placed": found.orders, "missing": found.missing, "listed": listed}
 
 
-async def _verify(
-    shop: OrderstreamClient, views: list[str], sample: int, heal: bool
-) -> tuple[dict[str, VerifyResult], VerifyProcessesResult | None]:
-    """By view, and at the end those of the snapshots; the orders without a process, if all is checked."""
-    results, processes = {}, None
+def _emails_report(found: VerifyEmailsResult) -> dict[str, Any]:
+    listed = [
+        {"email_hash": one.email_hash, "user_ids": list(one.user_ids), "resolve_command": one.resolve_command}
+        for one in found.listed
+    ]
+    return {"users": found.users, "events": found.events, "shared": found.shared, "listed": listed}
+
+
+@dataclass(slots=True)
+class Verdict:
+    """`results` are by view, and at the end those of the snapshots; the others are there if all is checked."""
+
+    results: dict[str, VerifyResult] = field(default_factory=dict)
+    processes: VerifyProcessesResult | None = None
+    emails: VerifyEmailsResult | None = None
+
+
+async def _verify(shop: OrderstreamClient, views: list[str], sample: int, heal: bool) -> Verdict:
+    verdict = Verdict()
     with err.status("folding the log …") as status:
         async for message in shop.operations.VerifyProjections(views=views, sample=sample, heal=heal):
             match message.WhichOneof("message"):
                 case "progress":
                     status.update(f"folding the log … {message.progress.events:,} events")
                 case "result":
-                    results[message.result.view] = message.result
+                    verdict.results[message.result.view] = message.result
                 case "snapshots":
-                    results[SNAPSHOTS] = message.snapshots
+                    verdict.results[SNAPSHOTS] = message.snapshots
                 case "processes":
-                    processes = message.processes
-    return results, processes
+                    verdict.processes = message.processes
+                case "emails":
+                    verdict.emails = message.emails
+    return verdict
 
 
 # ------------------------------------------------------------------ health and embedded

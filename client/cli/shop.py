@@ -60,6 +60,7 @@ def send(context: str, rpc: str, as_json: bool, **fields: Any) -> None:  # a fla
         reply = await getattr(getattr(shop, context), rpc)(**fields)
         if TARGET.wait:
             named = {key: getattr(reply, key, "") or fields.get(key, "") for key in ("order_id", "user_id")}
+            named["user_id"] = named["user_id"] or fields.get("keep_user_id", "")
             await _shown(shop, context, named, reply.consistency_token)
         return reply
 
@@ -876,6 +877,60 @@ def change_email(user_id: UserId, email: str, request_id: RequestId = "", as_jso
     send("users", "ChangeEmail", as_json, user_id=user_id, email=email, request_id=request_id)
 
 
+@users.command("resolve-email")
+def resolve_email(
+    address: Annotated[str, typer.Argument(help="The address in any spelling, or its hash as `verify` shows it.")],
+    keep: Annotated[str, typer.Option(help="The UUID of the user who keeps it.")],
+    reason: Annotated[str, typer.Option(help="Why, for the record.", show_default=False)] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    request_id: RequestId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Settle an e-mail address that several users have: one keeps it, the others have to change theirs.
+
+    It shows the plan, asks, and applies it. A plan that no longer holds is refused. The plan reads the streams of all
+    users: with very many, give it time (orderstream --deadline 120 users resolve-email …).
+    """
+    named = {"email": address} if "@" in address else {"email_hash": address}
+    plan = ask("users", "GetEmailHolders", **named)
+    others = [one.user_id for one in plan.holders if one.user_id != keep]
+    if dry_run and as_json:
+        print_json(plan)
+        return
+    if not as_json:
+        _show_holders(plan, keep)
+    if len(others) == len(plan.holders):
+        complain(f"user {keep} does not have this address", 2)
+    if not others:
+        complain("no other user has this address: there is nothing to settle", 2)
+    if dry_run:
+        return
+    if not reason:
+        complain("say why with --reason; it is kept with the event", 2)
+    if not yes and not typer.confirm(f"let {keep} keep the address?", err=True):
+        complain("nothing was done", 1)
+    send(
+        "users",
+        "ResolveEmail",
+        as_json,
+        request_id=request_id,
+        email_hash=plan.email_hash,
+        keep_user_id=keep,
+        other_user_ids=others,
+        reason=reason,
+        **expecting(plan.claim_revision if plan.HasField("claim_revision") else None),
+    )
+
+
+def _show_holders(plan: Any, keep: str) -> None:
+    rows = table("user", "has it since", "claimed", "then")
+    for x in plan.holders:
+        claimed = "yes" if x.user_id == plan.claimed_by_user_id else "no"
+        rows.add_row(x.user_id, when(x.since), claimed, "keeps it" if x.user_id == keep else "has to change it")
+    out.print(rows)
+
+
 @users.command("rename")
 def rename_user(
     user_id: UserId, name: str, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
@@ -965,7 +1020,8 @@ def get_user(user_id: UserId, token: Token = "", as_json: AsJson = False) -> Non
         print_json(reply)
         return
     state = f"blocked: {reply.user.block_reason}" if reply.user.blocked else "in good standing"
-    out.print(f"{reply.user.user_id}  {reply.user.name} <{reply.user.email}>, {state}")
+    email = f"{reply.user.email}, has to be changed" if reply.user.email_change_required else reply.user.email
+    out.print(f"{reply.user.user_id}  {reply.user.name} <{email}>, {state}")
     for x in reply.user.addresses:
         parts = (x.address.name, x.address.line1, x.address.postal_code, x.address.city, x.address.country)
         mark = " (default)" if x.address_id == reply.user.default_address_id else ""

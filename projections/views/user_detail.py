@@ -10,6 +10,8 @@ from server.domain.user.events import (
     AddressRemoved,
     DefaultAddressSet,
     EmailChanged,
+    EmailChangeRequired,
+    EmailClaimRevoked,
     NameChanged,
     UserBlocked,
     UserRegistered,
@@ -44,7 +46,13 @@ def registered(_: UserDetail | None, e: Recorded[UserRegistered]) -> UserDetail:
 
 @user_detail.on(EmailChanged)
 def email_changed(user: UserDetail | None, e: Recorded[EmailChanged]) -> UserDetail:
-    return changed(user, e, email=e.data.email)
+    asked_for: dict[str, bool] = {"email_change_required": False} if user and "email_change_required" in user else {}
+    return changed(user, e, email=e.data.email, **asked_for)
+
+
+@user_detail.on(EmailChangeRequired)
+def email_change_required(user: UserDetail | None, e: Recorded[EmailChangeRequired]) -> UserDetail:
+    return changed(user, e, email_change_required=True)
 
 
 @user_detail.on(NameChanged)
@@ -60,6 +68,12 @@ def blocked(user: UserDetail | None, e: Recorded[UserBlocked]) -> UserDetail:
 @user_detail.on(UserUnblocked)
 def unblocked(user: UserDetail | None, e: Recorded[UserUnblocked]) -> UserDetail:
     return changed(user, e, blocked=False, block_reason="")
+
+
+@user_detail.on(EmailClaimRevoked)
+def email_claim_revoked(user: UserDetail | None, e: Recorded[EmailClaimRevoked]) -> UserDetail | None:
+    """Nothing of the user changes. Where no user was registered there is none to show."""
+    return user and changed(user, e)
 
 
 @user_detail.on(AddressAdded)

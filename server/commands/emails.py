@@ -1,41 +1,58 @@
 """One user per e-mail address, although no append spans two streams.
 
 An address has a stream of its own, `useremail-<hash>`. A command claims it there first and then writes to the user's
-stream; the address that the user had before is released last. Whatever is in between when a process dies, no two users
-ever have one address, and none is lost for ever: a claim that its user did not use counts for `ABANDONED_AFTER` only.
-Every claim is a new event, and a release expects exactly the revision that its claim was seen at, so that no release
-undoes a later claim. (docs/adr/0009)
+stream; the address that the user had before is released last. No clock decides whose an address is, the log does:
+
+- A command reads the user's stream, then claims, then appends to the user's stream at the revision that it read. So an
+  event in that stream which was written after the claim makes the claim void: either the command came before it, and
+  the user has the address, or the event store refuses the command's append.
+- A claim of another user is taken over only when it is void and its user does not have the address. If it may still
+  be used, it is made void by an event in that user's stream (`EmailClaimRevoked`), once it is abandoned: older than
+  any command, by the event store's time. A wrong clock can only make commands wait or fail.
+- Every claim is an event of its own, written at an exact revision: of many that race for a void claim one gets it.
+(docs/adr/0009, docs/adr/0019)
 """
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import uuid4
 
 import structlog
 
 from server.commands.handler import LONGEST_PAUSE, MOST_ATTEMPTS, Envelope, new_events
+from server.domain.decider import Decider
 from server.domain.email import EMAIL
 from server.domain.email.commands import ClaimEmail, ReleaseEmail
-from server.domain.email.decide import email_hash
-from server.domain.email.events import EmailEvent
+from server.domain.email.decide import ABANDONED_AFTER
+from server.domain.email.normal_form import claim_keys
 from server.domain.email.state import Claimed, EmailState
 from server.domain.rejection import Rejected
 from server.domain.user import USER
-from server.domain.user.state import User
+from server.domain.user.commands import RevokeEmailClaim
+from server.domain.user.email import has_email
+from server.domain.user.state import UserState
 from server.eventstore.receipts import Receipt
+from server.eventstore.registry import DomainEvent
 from server.eventstore.repository import Aggregate, Repository
 from server.eventstore.store import EventStore, WrongRevision
+from server.eventstore.store_time import StoreTime
 from server.failures import Contention, StoreUnavailable
 
 log = structlog.get_logger()
+
+S = TypeVar("S")
+E = TypeVar("E", bound=DomainEvent)
 
 NOW = 0.0  # seconds of age
 
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """`is_new`: it was not this user's before the request."""
+    """`is_new`: no other request of the same user can rest on the claim, so it may be released."""
 
     user_id: str
     revision: int
@@ -43,79 +60,151 @@ class _Taken:
 
 
 class EmailClaims:
-    """Claims for whoever asks; `of` begins those of one request."""
+    """The claims of all requests; `of` begins those of one. `time` judges whether a claim is abandoned."""
 
-    def __init__(self, store: EventStore, repository: Repository) -> None:
+    def __init__(self, store: EventStore, repository: Repository, time: StoreTime) -> None:
         self._store = store
         self._repository = repository
+        self._time = time
 
     def of(self, envelope: Envelope) -> "RequestClaims":
         return RequestClaims(self, envelope)
 
-    async def claim(self, key: str, user_id: str, envelope: Envelope) -> tuple[EmailState, int]:
-        """What was before, and the revision of the claim. Raises `Rejected` with EMAIL_TAKEN, `Contention`."""
+    async def claim(self, key: str, user_id: str, envelope: Envelope) -> Aggregate[EmailState]:
+        """Claim an address; what its stream was before. Raises `Rejected` with EMAIL_TAKEN, `Contention`."""
         stream = EMAIL.stream(key)
         # most addresses are new: the store refuses the append if this one is not
         address, is_fresh = self._repository.remembered_or_new(EMAIL, stream), False
         for attempt in range(MOST_ATTEMPTS):
-            in_use = is_fresh and await self._is_in_use(address.state, user_id, key)
-            command = ClaimEmail(email_hash=key, user_id=user_id, in_use=in_use, at=envelope.at)
             try:
-                await self._append(stream, address, envelope, EMAIL.decide(address.state, command))
+                # the claim's user is looked up only for a claim that the store has confirmed to be the newest
+                is_void = is_fresh and await self._make_void(address, user_id, key, envelope)
+                command = ClaimEmail(email_hash=key, user_id=user_id, is_void=is_void, at=envelope.at)
+                await self._append(EMAIL, stream, address, envelope, EMAIL.decide(address.state, command))
             except Rejected:
                 if is_fresh:
                     raise
             except WrongRevision:
                 await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.002 * 2**attempt)))  # noqa: S311  # jitter
             else:
-                return address.state, address.revision + 1
+                return address
             address, is_fresh = await self._repository.load(EMAIL, stream, max_age=NOW), True
         raise Contention(stream, MOST_ATTEMPTS)
 
-    async def held_at(self, key: str, user_id: str) -> int | None:
-        """The revision of the user's claim; None if it is not the user's."""
+    async def release_void(self, key: str, user_id: str, envelope: Envelope) -> None:
+        """Release a claim of the user that is void, so that the log shows the address as free. It may fail."""
+        with _may_fail(key):
+            address = await self._repository.load(EMAIL, EMAIL.stream(key), max_age=NOW)
+            if isinstance(address.state, Claimed) and address.state.user_id == user_id:
+                holder = await self._holder(address.state)
+                if _is_void(address, holder, key):
+                    await self._release(key, user_id, address, envelope)
+
+    async def release_unused(self, key: str, user_id: str, revision: int, envelope: Envelope) -> None:
+        """Release a claim that no command rests on any more, unless there is a newer one. It may fail."""
+        with _may_fail(key):
+            address = await self._repository.load(EMAIL, EMAIL.stream(key), max_age=NOW)
+            if address.revision == revision:
+                await self._release(key, user_id, address, envelope)
+
+    async def is_unclaimed_by(self, key: str, user_id: str) -> bool:
+        """Whether the address is not claimed by this user now."""
+        state = (await self._repository.load(EMAIL, EMAIL.stream(key), max_age=NOW)).state
+        return not isinstance(state, Claimed) or state.user_id != user_id
+
+    async def holders_among(self, key: str, user_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the users who have the address now."""
+        states = {
+            user_id: (await self._repository.load(USER, USER.stream(user_id), max_age=NOW)).state
+            for user_id in user_ids
+        }
+        return frozenset(user_id for user_id, state in states.items() if has_email(state, key))
+
+    async def is_void(self, key: str, besides: Sequence[str], envelope: Envelope) -> bool:
+        """Whether the claim is that of a user not named, and is void or has just been made so."""
         address = await self._repository.load(EMAIL, EMAIL.stream(key), max_age=NOW)
-        is_theirs = isinstance(address.state, Claimed) and address.state.user_id == user_id
-        return address.revision if is_theirs else None
-
-    async def release(self, key: str, user_id: str, revision: int, envelope: Envelope) -> None:
-        """Let anybody have the address, unless there is any news of it. It is not waited for and may fail."""
-        stream = EMAIL.stream(key)
-        try:
-            address = await self._repository.load(EMAIL, stream, max_age=NOW)
-            if address.revision != revision:
-                return
-            command = ReleaseEmail(email_hash=key, user_id=user_id, at=envelope.at)
-            await self._append(stream, address, envelope, EMAIL.decide(address.state, command))
-        except WrongRevision:
-            return
-        except StoreUnavailable as error:
-            log.warning("an e-mail address is released later, by whoever wants it", stream=stream, error=str(error))
-
-    async def _is_in_use(self, state: EmailState, user_id: str, key: str) -> bool:
-        """Whether another user who holds the claim has the address now."""
-        if not isinstance(state, Claimed) or state.user_id == user_id:
+        if not isinstance(address.state, Claimed) or address.state.user_id in besides:
             return False
-        holder = (await self._repository.load(USER, USER.stream(state.user_id), max_age=NOW)).state
-        return isinstance(holder, User) and email_hash(holder.email) == key
+        try:
+            return await self._make_void(address, "", key, envelope)
+        except WrongRevision:  # the command that rests on the claim is being carried out
+            return False
+
+    async def _release(self, key: str, user_id: str, address: Aggregate[EmailState], envelope: Envelope) -> None:
+        command = ReleaseEmail(email_hash=key, user_id=user_id, at=envelope.at)
+        await self._append(EMAIL, EMAIL.stream(key), address, envelope, EMAIL.decide(address.state, command))
+
+    async def _holder(self, claim: Claimed) -> Aggregate[UserState]:
+        return await self._repository.load(USER, USER.stream(claim.user_id), max_age=NOW)
+
+    async def _make_void(self, address: Aggregate[EmailState], user_id: str, key: str, envelope: Envelope) -> bool:
+        """Whether the claim of another user is void, or has just been made so. Raises `WrongRevision`.
+
+        The order matters: `address` was read before the claim's user is.
+        """
+        claim = address.state
+        if not isinstance(claim, Claimed) or claim.user_id == user_id:
+            return False
+        holder = await self._holder(claim)
+        if _is_void(address, holder, key):
+            return True
+        if has_email(holder.state, key) or not await self._is_abandoned(EMAIL.stream(key), address.revision):
+            return False
+        command = RevokeEmailClaim(user_id=claim.user_id, email_hash=key, at=envelope.at)
+        events = USER.decide(holder.state, command)
+        await self._append(USER, USER.stream(claim.user_id), holder, envelope, events)
+        return True
+
+    async def _is_abandoned(self, stream: str, revision: int) -> bool:
+        """Whether the newest claim, at this revision, is older than any command lives, by the store's time."""
+        newest = await self._store.newest(stream, 1)
+        if not newest or newest[-1].stream_position != revision:
+            raise WrongRevision
+        claimed_at = newest[-1].recorded_at
+        return claimed_at is not None and await self._time.has_passed(claimed_at + ABANDONED_AFTER)
 
     async def _append(
-        self, stream: str, address: Aggregate[EmailState], envelope: Envelope, events: Sequence[EmailEvent]
+        self,
+        decider: Decider[S, Any, E],
+        stream: str,
+        aggregate: Aggregate[S],
+        envelope: Envelope,
+        events: Sequence[E],
     ) -> None:
         if not events:
             return
-        # a request may have to claim more than once: each time is an event of its own
-        new = new_events(stream, envelope, events, salt=f":{address.revision}")
-        position = await self._store.append(stream, address.revision, new)
+        # Ids that are new each time. Were they derived from the request, the store would take a repeat of it for the
+        # claim of the first time, which may have been taken over since.
+        new = new_events(stream, envelope, events, salt=f":{uuid4()}")
+        position = await self._store.append(stream, aggregate.revision, new)
         self._repository.appended(
-            EMAIL,
+            decider,
             stream,
-            address,
+            aggregate,
             events=events,
             event_id=new[-1].id.bytes,
             request_id=envelope.request_id,
-            receipt=Receipt(address.revision + len(events), position, envelope.payload_hash),
+            receipt=Receipt(aggregate.revision + len(events), position, envelope.payload_hash),
         )
+
+
+def _is_void(address: Aggregate[EmailState], holder: Aggregate[UserState], key: str) -> bool:
+    """Whether the newest claim can no longer be used. Its user, `holder`, was read after `address`.
+
+    A position of 0 is one that the store did not give, and proves nothing.
+    """
+    return not has_email(holder.state, key) and 0 < address.position < holder.position
+
+
+@contextmanager
+def _may_fail(key: str) -> Iterator[None]:
+    """A release is not waited for: what is not released is taken over when it is wanted."""
+    try:
+        yield
+    except WrongRevision:
+        return
+    except StoreUnavailable as error:
+        log.warning("an e-mail address was not released", stream=EMAIL.stream(key), error=str(error))
 
 
 class RequestClaims:
@@ -125,31 +214,43 @@ class RequestClaims:
         self._emails = emails
         self._envelope = envelope
         self._taken: dict[str, _Taken] = {}
-        self._left: dict[str, _Taken] = {}
+        self._left: dict[str, str] = {}  # by the hash of the address: the user who had it
 
     async def take(self, email: str, user_id: str) -> None:
-        """Claim an address, before each try to write that the user has it."""
-        key = email_hash(email)
-        before, revision = await self._emails.claim(key, user_id, self._envelope)
-        was_theirs = isinstance(before, Claimed) and before.user_id == user_id
-        mine = self._taken.get(key)
-        self._taken[key] = _Taken(user_id, revision, mine.is_new if mine else not was_theirs)
+        """Claim an address, before each try to write that the user has it, and after the user's stream was read.
 
-    async def leave(self, email: str, user_id: str) -> None:
+        It is claimed under the hash of its former normal form too: what was claimed by former releases still binds.
+        """
+        for key in claim_keys(email):
+            before = await self._emails.claim(key, user_id, self._envelope)
+            self._taken[key] = _Taken(user_id, before.revision + 1, self._is_new(key, user_id, before))
+
+    def _is_new(self, key: str, user_id: str, before: Aggregate[EmailState]) -> bool:
+        if not isinstance(before.state, Claimed) or before.state.user_id != user_id:
+            return True
+        mine = self._taken.get(key)  # of an earlier try, unless another request has claimed since
+        return mine is not None and mine.is_new and mine.revision == before.revision
+
+    def leave(self, email: str, user_id: str) -> None:
         """Note the address that the user has now and will not have when the request is done."""
-        key = email_hash(email)
-        revision = await self._emails.held_at(key, user_id)
-        if revision is not None:
-            self._left[key] = _Taken(user_id, revision, is_new=False)
+        self._left.update(dict.fromkeys(claim_keys(email), user_id))
+
+    async def holders_among(self, email_hash: str, user_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the users who have the address now."""
+        return await self._emails.holders_among(email_hash, user_ids)
+
+    async def is_void(self, email_hash: str, besides: Sequence[str]) -> bool:
+        """Whether the claim of a user not named can no longer be used; it is made void if it is abandoned."""
+        return await self._emails.is_void(email_hash, besides, self._envelope)
 
     async def done(self) -> None:
         """The user has the address that was taken last: release what was left."""
-        for key, claim in self._left.items():
+        for key, user_id in self._left.items():
             if key not in self._taken:
-                await self._emails.release(key, claim.user_id, claim.revision, self._envelope)
+                await self._emails.release_void(key, user_id, self._envelope)
 
     async def refused(self) -> None:
         """Nothing was written: release what was taken for it."""
         for key, claim in self._taken.items():
             if claim.is_new:
-                await self._emails.release(key, claim.user_id, claim.revision, self._envelope)
+                await self._emails.release_unused(key, claim.user_id, claim.revision, self._envelope)

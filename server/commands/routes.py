@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from server.commands.emails import RequestClaims
 from server.commands.facts import Facts
+from server.commands.handler import CommandHandler, Envelope
 from server.domain.decider import Decider
 from server.rpc.validation import Rules, optional, uuid
 
@@ -31,7 +32,9 @@ class Route:
     """`id_field` names the aggregate; where it may be left empty (`id_may_be_empty`), the request_id takes its place.
     `opens` is for commands that are the first of their stream.
 
-    `to_command(request, aggregate_id, state, world)` builds the domain's command.
+    `to_command(request, aggregate_id, state, world)` builds the domain's command. After it,
+    `follow_up(request, handler, envelope)` writes to other streams, also for a repeat, and returns the position of the
+    last event.
     """
 
     decider: Decider[Any, Any, Any]
@@ -43,6 +46,7 @@ class Route:
     id_may_be_empty: bool = False
     opens: bool = False
     to_command: Callable[[Any, str, Any, World], Awaitable[object]]
+    follow_up: Callable[[Any, CommandHandler, Envelope], Awaitable[int]] | None = None
 
     def all_rules(self) -> Rules:
         """With those that every command shares."""

@@ -88,8 +88,11 @@ class CommandServices:
                 await claims.refused()
                 raise
             await claims.done()
+            position = receipt.position
+            if route.follow_up is not None:
+                position = max(position, await route.follow_up(request, self._handler, envelope))
             named = {route.id_field: aggregate_id} if names_its_id else {}
-            return route.response(revision=receipt.revision, consistency_token=to_token(receipt.position), **named)
+            return route.response(revision=receipt.revision, consistency_token=to_token(position), **named)
 
         return call
 

@@ -1,11 +1,20 @@
 """User requests as commands."""
 
+from dataclasses import replace
+
 from protos.users.v1 import commands_pb2 as pb
 from server.commands.addresses import to_address
+from server.commands.handler import CommandHandler, Envelope
 from server.commands.routes import Route, World
+from server.domain.email import EMAIL
+from server.domain.email.commands import ResolveEmail
+from server.domain.email.state import EmailState
+from server.domain.rejection import Reason, Rejected
 from server.domain.user import USER, commands
+from server.domain.user.email import is_changed
 from server.domain.user.state import User, UserState
-from server.rpc.validation import email, sku, text
+from server.failures import InvalidRequest
+from server.rpc.validation import each, email, sha256, sku, text, uuid
 
 
 async def register(request: pb.RegisterUserRequest, user_id: str, _: UserState, world: World) -> commands.RegisterUser:
@@ -16,10 +25,48 @@ async def register(request: pb.RegisterUserRequest, user_id: str, _: UserState, 
 async def change_email(
     request: pb.ChangeEmailRequest, user_id: str, user: UserState, world: World
 ) -> commands.ChangeEmail:
-    if isinstance(user, User) and user.email != request.email:
-        await world.claims.leave(user.email, user_id)
+    if isinstance(user, User) and is_changed(user, request.email):
+        world.claims.leave(user.email, user_id)
         await world.claims.take(request.email, user_id)
     return commands.ChangeEmail(user_id=user_id, email=request.email, at=world.at)
+
+
+async def resolve_email(request: pb.ResolveEmailRequest, email_hash: str, _: EmailState, world: World) -> ResolveEmail:
+    named = (request.keep_user_id, *request.other_user_ids)
+    if len(set(named)) < len(named):
+        raise InvalidRequest({"other_user_ids": "must name each user once, and not the one who keeps the address"})
+    return ResolveEmail(
+        email_hash=email_hash,
+        keep_user_id=request.keep_user_id,
+        other_user_ids=tuple(request.other_user_ids),
+        holders=await world.claims.holders_among(email_hash, named),
+        is_void=await world.claims.is_void(email_hash, besides=named),
+        reason=request.reason,
+        at=world.at,
+    )
+
+
+async def require_changes(request: pb.ResolveEmailRequest, handler: CommandHandler, envelope: Envelope) -> int:
+    """After the address is claimed for the user who keeps it, so that it is never free meanwhile."""
+    position = 0
+    for user_id in request.other_user_ids:
+
+        async def command(_: UserState, user_id: str = user_id) -> commands.RequireEmailChange:
+            return commands.RequireEmailChange(
+                user_id=user_id,
+                email_hash=request.email_hash,
+                kept_by_user_id=request.keep_user_id,
+                reason=request.reason,
+                at=envelope.at,
+            )
+
+        try:
+            receipt = await handler.handle(USER, user_id, replace(envelope, expected_revision=None), command)
+            position = max(position, receipt.position)
+        except Rejected as rejection:
+            if rejection.reason is not Reason.EMAIL_NOT_HELD:  # the user has another address by now
+                raise
+    return position
 
 
 async def change_name(request: pb.ChangeNameRequest, user_id: str, _: UserState, world: World) -> commands.ChangeName:
@@ -82,6 +129,20 @@ ROUTES = {
         response=pb.ChangeEmailResponse,
         rules={"email": email},
         to_command=change_email,
+    ),
+    "ResolveEmail": Route(
+        decider=EMAIL,
+        id_field="email_hash",
+        request=pb.ResolveEmailRequest,
+        response=pb.ResolveEmailResponse,
+        rules={
+            "email_hash": sha256,
+            "keep_user_id": uuid,
+            "other_user_ids": each(uuid, 1, 100),
+            "reason": text(1, 500),
+        },
+        to_command=resolve_email,
+        follow_up=require_changes,
     ),
     "ChangeName": Route(
         decider=USER,

@@ -20,6 +20,7 @@ from server.failures import StoreUnavailable
 
 NO_EVENTS = -1
 STORE_TIMEOUT = 5.0  # seconds; a store that needs longer than this for one append or page counts as down
+HISTORY_TIMEOUT = 60.0  # seconds, for a page of some streams out of the log of all
 PAGE = 4_000  # events
 CLOCK = "timers_clock"  # the stream of which the last event tells the store's time
 KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT = 10_000, 10_000  # milliseconds, as the other clients of EventStoreDB have them
@@ -114,6 +115,30 @@ class EventStore:
             )
             async for event in whole(reading):
                 yield event
+
+    async def history(self, pattern: str, after: int) -> AsyncIterator[RecordedEvent]:
+        """The events of every stream whose name matches, behind a commit position (-1: all), in the order of the log.
+
+        Page by page, so that no log is too long for the time that the store is given.
+        """
+        while True:
+            page = await self._matching(pattern, after)
+            for event in page:
+                yield event
+            if len(page) < PAGE:
+                return
+            after = position_of(page[-1])
+
+    async def _matching(self, pattern: str, after: int) -> list[RecordedEvent]:
+        with translated():
+            reading = await self._client.read_all(
+                commit_position=after + 1,
+                filter_include=[pattern],
+                filter_by_stream_name=True,
+                limit=PAGE,
+                timeout=HISTORY_TIMEOUT,
+            )
+            return [event async for event in whole(reading)]
 
     async def has_any(self, category: str) -> bool:
         """Whether any stream of a category has an event."""

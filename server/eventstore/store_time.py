@@ -41,6 +41,13 @@ class StoreTime:
         wall = self._wall()
         if wall < deadline:
             return wall
+        return min(wall, await self._of_store(deadline))
+
+    async def has_passed(self, time: datetime) -> bool:
+        """Whether the store's clock alone, which is one for all services, is at or behind a time of the store's."""
+        return await self._of_store(time) >= time
+
+    async def _of_store(self, deadline: datetime) -> datetime:
         if self._seen is not None:
             then, asked_at = self._seen
             elapsed = self._monotonic() - asked_at
@@ -49,7 +56,7 @@ class StoreTime:
         asked_at = self._monotonic()
         now = await self._store.now()
         self._seen = now, asked_at
-        return min(wall, now)
+        return now
 
     async def for_order(self, order: Placed, deadline: datetime | None = None) -> datetime:
         """The time to hold against the deadline of a placed order (its `expires_at`, unless another is given)."""

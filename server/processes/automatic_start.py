@@ -8,6 +8,10 @@ The marker is one event in a stream of its own. The first process service that r
 first command service that runs on a log without orders, unless the shop is run by hand: no order is older than it then.
 """
 
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID, uuid5
 
 import structlog
@@ -17,11 +21,13 @@ from server.domain.order import ORDER
 from server.domain.order.events import OrderPlaced
 from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
 from server.eventstore.upcasters import stored_names
+from server.failures import StoreUnavailable
 from server.processes.sender import Cause
 
 log = structlog.get_logger()
 
 STREAM = "processes_started"
+FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds
 EVENT_ID = uuid5(UUID("0b5f6b0e-52a5-5b3e-9a5e-3f8f0f3f8a11"), "ProcessesStarted")  # one for all who write it
 PLACED = stored_names(OrderPlaced)
 
@@ -45,10 +51,34 @@ class AutomaticStart:
                     continue
         return self._marker
 
-    async def enable_on_a_new_log(self) -> None:
-        """The same, if there is no order yet."""
-        if await self._find() is None and not await self._store.has_any(ORDER.category):
-            await self.enable()
+    @asynccontextmanager
+    async def enabled_on_a_new_log(self) -> AsyncIterator[None]:
+        """The same, if there is no order yet. If the event store does not answer, it is tried again meanwhile."""
+        task = None if await self._enable_on_a_new_log() else asyncio.create_task(self._keep_trying())
+        try:
+            yield
+        finally:
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def _keep_trying(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+            if await self._enable_on_a_new_log():
+                return
+            pause = min(pause * 2, MAX_PAUSE)
+
+    async def _enable_on_a_new_log(self) -> bool:
+        """Whether the event store has answered."""
+        try:
+            if await self._find() is None and not await self._store.has_any(ORDER.category):
+                await self.enable()
+        except StoreUnavailable as failure:
+            log.warning("it is not known whether the log is new: orders may need a start by hand", error=str(failure))
+            return False
+        return True
 
     async def covers(self, order_id: str, cause: Cause) -> bool:
         """Whether an order was placed after the marker. A look at its stream is saved if `cause` is that event."""

@@ -47,7 +47,7 @@ def query_services(database: AsyncDatabase[Any], log: Log, hub: Hub) -> list[Ser
     state = ViewState(database)
     views = Views(Finders(state), FreshViews(state, FOLLOWS, log))
     orders, products = OrderQueries(views, log, Watching(views, log, hub)), ProductQueries(views)
-    stock, users, processes = StockQueries(views), UserQueries(views), ProcessQueries(views, log)
+    stock, users, processes = StockQueries(views), UserQueries(views, log), ProcessQueries(views, log)
     return [
         ("orders.v1.OrderQueryService", lambda server: add_OrderQueryServiceServicer_to_server(orders, server)),
         ("products.v1.ProductQueryService", lambda server: add_ProductQueryServiceServicer_to_server(products, server)),

@@ -10,8 +10,10 @@ from protos.orders.v1 import queries_pb2 as orders_queries
 from protos.orders.v1 import types_pb2 as orders
 from protos.processes.v1 import types_pb2 as processes
 from protos.products.v1 import types_pb2 as products
+from protos.users.v1 import queries_pb2 as users_queries
 from protos.users.v1 import types_pb2 as users
-from server.readmodel.documents import PaymentSums, fulfilment, payment, returned, taken_off
+from server.readmodel.documents import PaymentSums, fulfilment, payment, returned, taken_off, to_micros
+from server.readmodel.email_holders import Holder
 from server.readmodel.order_owed import owed_minor
 
 Document = dict[str, Any]
@@ -159,7 +161,12 @@ def user(document: Document) -> users.User:
             for x in document.get("addresses", [])
         ],
         default_address_id=document.get("default_address", ""),
+        email_change_required=document.get("email_change_required", False),
     )
+
+
+def email_holder(holder: Holder) -> users_queries.EmailHolder:
+    return users_queries.EmailHolder(user_id=holder.user_id, since=timestamp(to_micros(holder.since)))
 
 
 def timeline_entry(row: Document) -> orders_queries.TimelineEntry:

@@ -1,19 +1,31 @@
 """UserQueryService."""
 
+from contextlib import aclosing
+from typing import Any
+
 from protos.users.v1 import queries_pb2 as pb
 from protos.users.v1.queries_pb2_grpc import UserQueryServiceServicer
-from server.failures import NotFound
+from server.domain.email import EMAIL
+from server.domain.email.normal_form import email_hash
+from server.domain.email.state import Claimed, EmailState
+from server.eventstore import codec
+from server.failures import InvalidRequest, NotFound
 from server.queries import replies
 from server.queries.views import Views
+from server.readmodel.email_holders import USERS, EmailHolders
+from server.readmodel.log import START, Log
 from server.rpc.typing import Context
-from server.rpc.validation import check, uuid
+from server.rpc.validation import check, email, optional, sha256, uuid
+
+PAGE = 1_000  # events
 
 
 class UserQueries(UserQueryServiceServicer):
     """Answers about users."""
 
-    def __init__(self, views: Views) -> None:
+    def __init__(self, views: Views, log: Log) -> None:
         self._views = views
+        self._log = log
 
     async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:
         check(request, {"user_id": uuid})
@@ -22,3 +34,29 @@ class UserQueries(UserQueryServiceServicer):
         if found is None:
             raise NotFound("USER_NOT_FOUND", user_id=request.user_id)
         return pb.GetUserResponse(user=replies.user(found), freshness=freshness)
+
+    async def GetEmailHolders(self, request: pb.GetEmailHoldersRequest, _: Context) -> pb.GetEmailHoldersResponse:
+        check(request, {"email": optional(email), "email_hash": optional(sha256)})
+        if bool(request.email) == bool(request.email_hash):
+            raise InvalidRequest({"email": "give either this or email_hash"})
+        key = request.email_hash or email_hash(request.email)
+        claim, revision = await self._claim(key)  # first: what is written after it is refused by its revision
+        holders = EmailHolders(wanted=lambda one: one == key)
+        async with aclosing(self._log.after(START, USERS)) as reading:
+            async for event in reading:
+                holders.take(event)
+        return pb.GetEmailHoldersResponse(
+            email_hash=key,
+            holders=[replies.email_holder(one) for one in holders.of(key)],
+            claimed_by_user_id=claim.user_id if isinstance(claim, Claimed) else "",
+            claim_revision=revision,
+        )
+
+    async def _claim(self, key: str) -> tuple[EmailState, int | None]:
+        """The state of the stream of an address, and its last revision; None if there is no such stream."""
+        state, revision = EMAIL.initial, None
+        while events := await self._log.stream(EMAIL.stream(key), 0 if revision is None else revision + 1, PAGE):
+            for event in events:
+                decoded: Any = codec.decode(event.type, event.data)
+                state, revision = EMAIL.evolve(state, decoded), event.stream_position
+        return state, revision

@@ -256,6 +256,7 @@ class UserDetail(TypedDict):
     revision: int
     addresses: NotRequired[list[UserAddress]]  # once there was one
     default_address: NotRequired[str]
+    email_change_required: NotRequired[bool]  # once it was
 
 
 class SalesDay(TypedDict):

@@ -15,6 +15,7 @@ Rules = Mapping[str, Rule]  # field path → rule; `lines[].sku` means every ele
 
 _SKU = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 
 
@@ -55,6 +56,22 @@ def lines_of_text(value: object) -> str | None:
 
 def sku(value: object) -> str | None:
     return None if _SKU.fullmatch(str(value)) else "must be 1 to 64 of A-Z a-z 0-9 . _ -"
+
+
+def sha256(value: object) -> str | None:
+    return None if _SHA256.fullmatch(str(value)) else "must be 64 hexadecimal digits, lower case"
+
+
+def each(rule: Rule, fewest: int, most: int) -> Rule:
+    """For a repeated field: how many values it has, and what each has to be."""
+
+    def check(values: object) -> str | None:
+        found = list(values)  # type: ignore[call-overload]  # a rule for repeated fields only
+        if not fewest <= len(found) <= most:
+            return f"must have {fewest} to {most} values"
+        return next((problem for value in found if (problem := rule(value))), None)
+
+    return check
 
 
 def email(value: object) -> str | None:

@@ -11,6 +11,7 @@ OF_THE_LOG = {
     "orders.v1.OrderQueryService/DiffOrder",
     "orders.v1.OrderQueryService/WatchOrder",
     "processes.v1.ProcessQueryService/PlanProcess",
+    "users.v1.UserQueryService/GetEmailHolders",
 }
 
 

@@ -1,5 +1,7 @@
 """The runbook does what it says: each situation is brought about, its commands typed, what they print compared."""
 
+import hashlib
+import json
 import re
 import shlex
 import shutil
@@ -7,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from typer.testing import CliRunner
 
 from client.cli.main import app
 from client.cli.output import err, out
-from tests.support.calling import fresh_sku
+from tests.support.calling import fresh_id, fresh_sku
 from tests.support.disks import HAS_STRACE, NO_STRACE, failing
 from tests.support.processes import ROOT, Running, running
 
@@ -200,6 +203,22 @@ def damaged(shop: Shop) -> Iterator[Names]:
 
 
 @contextmanager
+def shared_address(shop: Shop) -> Iterator[Names]:
+    """As a former release left it: the second user took over the claim of the first."""
+    email, ann, bob, at = "ann@example.com", fresh_id(), fresh_id(), datetime.now(UTC).isoformat()
+    key = hashlib.sha256(email.encode()).hexdigest()
+    for user_id in (ann, bob):
+        for stream, event_type, data in (
+            (f"useremail-{key}", "EmailClaimed", {"email_hash": key, "user_id": user_id, "at": at}),
+            (f"user-{user_id}", "UserRegistered", {"user_id": user_id, "email": email, "name": "Ann", "at": at}),
+        ):
+            event = NewEvent(event_type, json.dumps(data).encode())
+            shop.log.append_to_stream(stream, current_version=StreamState.ANY, events=[event])
+    shop.until(f"users get {bob}", bob)
+    yield {"HASH": key, "ANN": ann, "BOB": bob}
+
+
+@contextmanager
 def full(shop: Shop) -> Iterator[Names]:
     shop.order()
     with failing(shop.members["eventstore"], "pwrite64", "ENOSPC"):
@@ -246,6 +265,7 @@ SITUATIONS: dict[str, Callable[[Shop], Any]] = {
     "An event that a view cannot take": poison,
     "A view is wrong after a bug": wrong,
     "A few documents are wrong": damaged,
+    "Two users have one e-mail address": shared_address,
     "The disk is full": full,
     "Messages of a subscription group are parked": parked,
     "The log was restored from an older backup": restored,

@@ -18,8 +18,8 @@ from server.domain.checkout.events import (
     CheckoutStockReservedAgain,
     CheckoutStockTrimmed,
 )
-from server.domain.email.decide import email_hash
-from server.domain.email.events import EmailClaimed, EmailReleased
+from server.domain.email.events import EmailClaimed, EmailReleased, EmailResolved
+from server.domain.email.normal_form import email_hash
 from server.domain.order.events import Condition
 from server.domain.product.events import (
     PriceChanged,
@@ -45,6 +45,8 @@ from server.domain.user.events import (
     AddressRemoved,
     DefaultAddressSet,
     EmailChanged,
+    EmailChangeRequired,
+    EmailClaimRevoked,
     NameChanged,
     UserBlocked,
     UserRegistered,
@@ -53,6 +55,8 @@ from server.domain.user.events import (
 from server.eventstore.registry import DomainEvent
 from tests.support import orders
 from tests.support.orders import ANN, HOME, LATER, NOON, ORDER_ID, euros
+
+BOB = "0198c0de-0000-7000-8000-0000000000bb"
 
 EXAMPLES: tuple[DomainEvent, ...] = (
     orders.created(),
@@ -121,8 +125,15 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     AddressChanged(user_id=ANN, address_id="home", address=HOME, at=NOON),
     AddressRemoved(user_id=ANN, address_id="home", at=NOON),
     DefaultAddressSet(user_id=ANN, address_id="home", at=NOON),
+    EmailClaimRevoked(user_id=ANN, email_hash=email_hash("ann@example.org"), at=NOON),
+    EmailChangeRequired(
+        user_id=ANN, email_hash=email_hash("ann@example.org"), kept_by_user_id=BOB, reason="Bob proved it", at=NOON
+    ),
     EmailClaimed(email_hash=email_hash("ann@example.org"), user_id=ANN, at=NOON),
     EmailReleased(email_hash=email_hash("ann@example.org"), user_id=ANN, at=NOON),
+    EmailResolved(
+        email_hash=email_hash("ann@example.org"), user_id=BOB, other_user_ids=(ANN,), reason="Bob proved it", at=NOON
+    ),
     CheckoutStarted(
         order_id=ORDER_ID,
         lines=(

@@ -3,6 +3,7 @@ under the same expected revision written once. `tests/integration/commands/test_
 real one.
 """
 
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -62,6 +63,11 @@ class MemoryStore(EventStore):
     async def read_category(self, category: str, after: int) -> AsyncIterator[RecordedEvent]:
         for event in self.log[after + 1 :]:
             if event.stream_name.startswith(f"{category}-"):
+                yield event
+
+    async def history(self, pattern: str, after: int) -> AsyncIterator[RecordedEvent]:
+        for event in self.log[after + 1 :]:
+            if re.fullmatch(pattern, event.stream_name):
                 yield event
 
     async def has_any(self, category: str) -> bool:

@@ -15,6 +15,8 @@ from tests.support.orders import NOON
 
 
 def aggregate_id(event: DomainEvent) -> str:
+    if BY_EVENT[type(event)].category == "user":
+        return str(event.user_id)  # type: ignore[union-attr]  # each of them has one
     for name in ("order_id", "sku", "email_hash", "user_id"):
         if hasattr(event, name):
             return str(getattr(event, name))

@@ -1041,6 +1041,7 @@ class VerifyProjectionsResponse(google.protobuf.message.Message):
     RESULT_FIELD_NUMBER: builtins.int
     SNAPSHOTS_FIELD_NUMBER: builtins.int
     PROCESSES_FIELD_NUMBER: builtins.int
+    EMAILS_FIELD_NUMBER: builtins.int
     @property
     def progress(self) -> Global___VerifyProgress:
         """progress is sent now and then."""
@@ -1057,6 +1058,10 @@ class VerifyProjectionsResponse(google.protobuf.message.Message):
     def processes(self) -> Global___VerifyProcessesResult:
         """processes is sent once if all is checked: placed orders that need a process and have none."""
 
+    @property
+    def emails(self) -> Global___VerifyEmailsResult:
+        """emails is sent once if all is checked: whether each e-mail address is one user's."""
+
     def __init__(
         self,
         *,
@@ -1064,10 +1069,11 @@ class VerifyProjectionsResponse(google.protobuf.message.Message):
         result: Global___VerifyResult | None = ...,
         snapshots: Global___VerifyResult | None = ...,
         processes: Global___VerifyProcessesResult | None = ...,
+        emails: Global___VerifyEmailsResult | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["message", b"message", "processes", b"processes", "progress", b"progress", "result", b"result", "snapshots", b"snapshots"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["message", b"message", "processes", b"processes", "progress", b"progress", "result", b"result", "snapshots", b"snapshots"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["progress", "result", "snapshots", "processes"] | None: ...
+    def HasField(self, field_name: typing.Literal["emails", b"emails", "message", b"message", "processes", b"processes", "progress", b"progress", "result", b"result", "snapshots", b"snapshots"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["emails", b"emails", "message", b"message", "processes", b"processes", "progress", b"progress", "result", b"result", "snapshots", b"snapshots"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["progress", "result", "snapshots", "processes", "emails"] | None: ...
 
 Global___VerifyProjectionsResponse: typing_extensions.TypeAlias = VerifyProjectionsResponse
 
@@ -1211,6 +1217,66 @@ class OrderWithoutProcess(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["lacks", b"lacks", "order_id", b"order_id", "placed_at", b"placed_at", "status", b"status"]) -> None: ...
 
 Global___OrderWithoutProcess: typing_extensions.TypeAlias = OrderWithoutProcess
+
+@typing.final
+class VerifyEmailsResult(google.protobuf.message.Message):
+    """VerifyEmailsResult is the verdict on the e-mail addresses of users."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USERS_FIELD_NUMBER: builtins.int
+    EVENTS_FIELD_NUMBER: builtins.int
+    SHARED_FIELD_NUMBER: builtins.int
+    LISTED_FIELD_NUMBER: builtins.int
+    users: builtins.int
+    """users is the number of users who have an address."""
+    events: builtins.int
+    """events is the number of events read for it."""
+    shared: builtins.int
+    """shared is how many addresses several users have."""
+    @property
+    def listed(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SharedEmail]:
+        """listed are the first of them."""
+
+    def __init__(
+        self,
+        *,
+        users: builtins.int = ...,
+        events: builtins.int = ...,
+        shared: builtins.int = ...,
+        listed: collections.abc.Iterable[Global___SharedEmail] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["events", b"events", "listed", b"listed", "shared", b"shared", "users", b"users"]) -> None: ...
+
+Global___VerifyEmailsResult: typing_extensions.TypeAlias = VerifyEmailsResult
+
+@typing.final
+class SharedEmail(google.protobuf.message.Message):
+    """SharedEmail is one e-mail address that several users have. The address itself is not shown."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EMAIL_HASH_FIELD_NUMBER: builtins.int
+    USER_IDS_FIELD_NUMBER: builtins.int
+    RESOLVE_COMMAND_FIELD_NUMBER: builtins.int
+    email_hash: builtins.str
+    """email_hash is the SHA-256 (hexadecimal) of its normal form."""
+    resolve_command: builtins.str
+    """resolve_command is what an operator types to settle it, with USER_ID for the one who keeps it."""
+    @property
+    def user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """user_ids are the users who have it, the earliest first."""
+
+    def __init__(
+        self,
+        *,
+        email_hash: builtins.str = ...,
+        user_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        resolve_command: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["email_hash", b"email_hash", "resolve_command", b"resolve_command", "user_ids", b"user_ids"]) -> None: ...
+
+Global___SharedEmail: typing_extensions.TypeAlias = SharedEmail
 
 @typing.final
 class Difference(google.protobuf.message.Message):

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.common.v1 import types_pb2 as protos_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/users/v1/commands.proto\x12\x08users.v1\x1a\x1cprotos/common/v1/types.proto\"W\n\x13RegisterUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\"T\n\x14RegisterUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"~\n\x12\x43hangeEmailRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"B\n\x13\x43hangeEmailResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"|\n\x11\x43hangeNameRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"A\n\x12\x43hangeNameResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"}\n\x10\x42lockUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"@\n\x11\x42lockUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"o\n\x12UnblockUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\tB\x14\n\x12_expected_revision\"B\n\x13UnblockUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xbb\x01\n\x11\x41\x64\x64\x41\x64\x64ressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\t\x12#\n\x07\x61\x64\x64ress\x18\x05 \x01(\x0b\x32\x12.common.v1.Address\x12\x12\n\nis_default\x18\x06 \x01(\x08\x42\x14\n\x12_expected_revision\"A\n\x12\x41\x64\x64\x41\x64\x64ressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xaa\x01\n\x14\x43hangeAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\t\x12#\n\x07\x61\x64\x64ress\x18\x05 \x01(\x0b\x32\x12.common.v1.AddressB\x14\n\x12_expected_revision\"D\n\x15\x43hangeAddressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x85\x01\n\x14RemoveAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"D\n\x15RemoveAddressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x89\x01\n\x18SetDefaultAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"H\n\x19SetDefaultAddressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t2\xd5\x05\n\x12UserCommandService\x12M\n\x0cRegisterUser\x12\x1d.users.v1.RegisterUserRequest\x1a\x1e.users.v1.RegisterUserResponse\x12J\n\x0b\x43hangeEmail\x12\x1c.users.v1.ChangeEmailRequest\x1a\x1d.users.v1.ChangeEmailResponse\x12G\n\nChangeName\x12\x1b.users.v1.ChangeNameRequest\x1a\x1c.users.v1.ChangeNameResponse\x12\x44\n\tBlockUser\x12\x1a.users.v1.BlockUserRequest\x1a\x1b.users.v1.BlockUserResponse\x12J\n\x0bUnblockUser\x12\x1c.users.v1.UnblockUserRequest\x1a\x1d.users.v1.UnblockUserResponse\x12G\n\nAddAddress\x12\x1b.users.v1.AddAddressRequest\x1a\x1c.users.v1.AddAddressResponse\x12P\n\rChangeAddress\x12\x1e.users.v1.ChangeAddressRequest\x1a\x1f.users.v1.ChangeAddressResponse\x12P\n\rRemoveAddress\x12\x1e.users.v1.RemoveAddressRequest\x1a\x1f.users.v1.RemoveAddressResponse\x12\\\n\x11SetDefaultAddress\x12\".users.v1.SetDefaultAddressRequest\x1a#.users.v1.SetDefaultAddressResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/users/v1/commands.proto\x12\x08users.v1\x1a\x1cprotos/common/v1/types.proto\"W\n\x13RegisterUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\"T\n\x14RegisterUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"~\n\x12\x43hangeEmailRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"B\n\x13\x43hangeEmailResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xb1\x01\n\x13ResolveEmailRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x12\n\nemail_hash\x18\x03 \x01(\t\x12\x14\n\x0ckeep_user_id\x18\x04 \x01(\t\x12\x16\n\x0eother_user_ids\x18\x05 \x03(\t\x12\x0e\n\x06reason\x18\x06 \x01(\tB\x14\n\x12_expected_revision\"C\n\x14ResolveEmailResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"|\n\x11\x43hangeNameRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"A\n\x12\x43hangeNameResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"}\n\x10\x42lockUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"@\n\x11\x42lockUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"o\n\x12UnblockUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\tB\x14\n\x12_expected_revision\"B\n\x13UnblockUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xbb\x01\n\x11\x41\x64\x64\x41\x64\x64ressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\t\x12#\n\x07\x61\x64\x64ress\x18\x05 \x01(\x0b\x32\x12.common.v1.Address\x12\x12\n\nis_default\x18\x06 \x01(\x08\x42\x14\n\x12_expected_revision\"A\n\x12\x41\x64\x64\x41\x64\x64ressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xaa\x01\n\x14\x43hangeAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\t\x12#\n\x07\x61\x64\x64ress\x18\x05 \x01(\x0b\x32\x12.common.v1.AddressB\x14\n\x12_expected_revision\"D\n\x15\x43hangeAddressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x85\x01\n\x14RemoveAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"D\n\x15RemoveAddressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x89\x01\n\x18SetDefaultAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"H\n\x19SetDefaultAddressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t2\xa4\x06\n\x12UserCommandService\x12M\n\x0cRegisterUser\x12\x1d.users.v1.RegisterUserRequest\x1a\x1e.users.v1.RegisterUserResponse\x12J\n\x0b\x43hangeEmail\x12\x1c.users.v1.ChangeEmailRequest\x1a\x1d.users.v1.ChangeEmailResponse\x12M\n\x0cResolveEmail\x12\x1d.users.v1.ResolveEmailRequest\x1a\x1e.users.v1.ResolveEmailResponse\x12G\n\nChangeName\x12\x1b.users.v1.ChangeNameRequest\x1a\x1c.users.v1.ChangeNameResponse\x12\x44\n\tBlockUser\x12\x1a.users.v1.BlockUserRequest\x1a\x1b.users.v1.BlockUserResponse\x12J\n\x0bUnblockUser\x12\x1c.users.v1.UnblockUserRequest\x1a\x1d.users.v1.UnblockUserResponse\x12G\n\nAddAddress\x12\x1b.users.v1.AddAddressRequest\x1a\x1c.users.v1.AddAddressResponse\x12P\n\rChangeAddress\x12\x1e.users.v1.ChangeAddressRequest\x1a\x1f.users.v1.ChangeAddressResponse\x12P\n\rRemoveAddress\x12\x1e.users.v1.RemoveAddressRequest\x1a\x1f.users.v1.RemoveAddressResponse\x12\\\n\x11SetDefaultAddress\x12\".users.v1.SetDefaultAddressRequest\x1a#.users.v1.SetDefaultAddressResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,34 +40,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHANGEEMAILREQUEST']._serialized_end=375
   _globals['_CHANGEEMAILRESPONSE']._serialized_start=377
   _globals['_CHANGEEMAILRESPONSE']._serialized_end=443
-  _globals['_CHANGENAMEREQUEST']._serialized_start=445
-  _globals['_CHANGENAMEREQUEST']._serialized_end=569
-  _globals['_CHANGENAMERESPONSE']._serialized_start=571
-  _globals['_CHANGENAMERESPONSE']._serialized_end=636
-  _globals['_BLOCKUSERREQUEST']._serialized_start=638
-  _globals['_BLOCKUSERREQUEST']._serialized_end=763
-  _globals['_BLOCKUSERRESPONSE']._serialized_start=765
-  _globals['_BLOCKUSERRESPONSE']._serialized_end=829
-  _globals['_UNBLOCKUSERREQUEST']._serialized_start=831
-  _globals['_UNBLOCKUSERREQUEST']._serialized_end=942
-  _globals['_UNBLOCKUSERRESPONSE']._serialized_start=944
-  _globals['_UNBLOCKUSERRESPONSE']._serialized_end=1010
-  _globals['_ADDADDRESSREQUEST']._serialized_start=1013
-  _globals['_ADDADDRESSREQUEST']._serialized_end=1200
-  _globals['_ADDADDRESSRESPONSE']._serialized_start=1202
-  _globals['_ADDADDRESSRESPONSE']._serialized_end=1267
-  _globals['_CHANGEADDRESSREQUEST']._serialized_start=1270
-  _globals['_CHANGEADDRESSREQUEST']._serialized_end=1440
-  _globals['_CHANGEADDRESSRESPONSE']._serialized_start=1442
-  _globals['_CHANGEADDRESSRESPONSE']._serialized_end=1510
-  _globals['_REMOVEADDRESSREQUEST']._serialized_start=1513
-  _globals['_REMOVEADDRESSREQUEST']._serialized_end=1646
-  _globals['_REMOVEADDRESSRESPONSE']._serialized_start=1648
-  _globals['_REMOVEADDRESSRESPONSE']._serialized_end=1716
-  _globals['_SETDEFAULTADDRESSREQUEST']._serialized_start=1719
-  _globals['_SETDEFAULTADDRESSREQUEST']._serialized_end=1856
-  _globals['_SETDEFAULTADDRESSRESPONSE']._serialized_start=1858
-  _globals['_SETDEFAULTADDRESSRESPONSE']._serialized_end=1930
-  _globals['_USERCOMMANDSERVICE']._serialized_start=1933
-  _globals['_USERCOMMANDSERVICE']._serialized_end=2658
+  _globals['_RESOLVEEMAILREQUEST']._serialized_start=446
+  _globals['_RESOLVEEMAILREQUEST']._serialized_end=623
+  _globals['_RESOLVEEMAILRESPONSE']._serialized_start=625
+  _globals['_RESOLVEEMAILRESPONSE']._serialized_end=692
+  _globals['_CHANGENAMEREQUEST']._serialized_start=694
+  _globals['_CHANGENAMEREQUEST']._serialized_end=818
+  _globals['_CHANGENAMERESPONSE']._serialized_start=820
+  _globals['_CHANGENAMERESPONSE']._serialized_end=885
+  _globals['_BLOCKUSERREQUEST']._serialized_start=887
+  _globals['_BLOCKUSERREQUEST']._serialized_end=1012
+  _globals['_BLOCKUSERRESPONSE']._serialized_start=1014
+  _globals['_BLOCKUSERRESPONSE']._serialized_end=1078
+  _globals['_UNBLOCKUSERREQUEST']._serialized_start=1080
+  _globals['_UNBLOCKUSERREQUEST']._serialized_end=1191
+  _globals['_UNBLOCKUSERRESPONSE']._serialized_start=1193
+  _globals['_UNBLOCKUSERRESPONSE']._serialized_end=1259
+  _globals['_ADDADDRESSREQUEST']._serialized_start=1262
+  _globals['_ADDADDRESSREQUEST']._serialized_end=1449
+  _globals['_ADDADDRESSRESPONSE']._serialized_start=1451
+  _globals['_ADDADDRESSRESPONSE']._serialized_end=1516
+  _globals['_CHANGEADDRESSREQUEST']._serialized_start=1519
+  _globals['_CHANGEADDRESSREQUEST']._serialized_end=1689
+  _globals['_CHANGEADDRESSRESPONSE']._serialized_start=1691
+  _globals['_CHANGEADDRESSRESPONSE']._serialized_end=1759
+  _globals['_REMOVEADDRESSREQUEST']._serialized_start=1762
+  _globals['_REMOVEADDRESSREQUEST']._serialized_end=1895
+  _globals['_REMOVEADDRESSRESPONSE']._serialized_start=1897
+  _globals['_REMOVEADDRESSRESPONSE']._serialized_end=1965
+  _globals['_SETDEFAULTADDRESSREQUEST']._serialized_start=1968
+  _globals['_SETDEFAULTADDRESSREQUEST']._serialized_end=2105
+  _globals['_SETDEFAULTADDRESSRESPONSE']._serialized_start=2107
+  _globals['_SETDEFAULTADDRESSRESPONSE']._serialized_end=2179
+  _globals['_USERCOMMANDSERVICE']._serialized_start=2182
+  _globals['_USERCOMMANDSERVICE']._serialized_end=2986
 # @@protoc_insertion_point(module_scope)

@@ -4,7 +4,9 @@ isort:skip_file
 Commands of the users context: each is decided against the log and answered when its events are durable."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.message
 import protos.common.v1.types_pb2
 import sys
@@ -126,6 +128,72 @@ class ChangeEmailResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
 
 Global___ChangeEmailResponse: typing_extensions.TypeAlias = ChangeEmailResponse
+
+@typing.final
+class ResolveEmailRequest(google.protobuf.message.Message):
+    """ResolveEmailRequest says who keeps an e-mail address that several users have."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    EMAIL_HASH_FIELD_NUMBER: builtins.int
+    KEEP_USER_ID_FIELD_NUMBER: builtins.int
+    OTHER_USER_IDS_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    expected_revision: builtins.int
+    """expected_revision, if given, must be the revision of the last event of `useremail-<email_hash>`, or the reply is
+    ABORTED: claim_revision of GetEmailHolders.
+    """
+    email_hash: builtins.str
+    """email_hash names the address: 64 hexadecimal digits, as GetEmailHolders and VerifyProjections give it."""
+    keep_user_id: builtins.str
+    """keep_user_id is the UUID of the user who keeps the address."""
+    reason: builtins.str
+    """reason says why, for the record, 1 to 500 characters."""
+    @property
+    def other_user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """other_user_ids are the UUIDs of the other users who have it, 1 to 100, each once."""
+
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        email_hash: builtins.str = ...,
+        keep_user_id: builtins.str = ...,
+        other_user_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "email_hash", b"email_hash", "expected_revision", b"expected_revision", "keep_user_id", b"keep_user_id", "other_user_ids", b"other_user_ids", "reason", b"reason", "request_id", b"request_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___ResolveEmailRequest: typing_extensions.TypeAlias = ResolveEmailRequest
+
+@typing.final
+class ResolveEmailResponse(google.protobuf.message.Message):
+    """ResolveEmailResponse says where the address now stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the last event of `useremail-<email_hash>`."""
+    consistency_token: builtins.str
+    """consistency_token lets a query wait until it reflects this command, in the streams of all the users."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+
+Global___ResolveEmailResponse: typing_extensions.TypeAlias = ResolveEmailResponse
 
 @typing.final
 class ChangeNameRequest(google.protobuf.message.Message):

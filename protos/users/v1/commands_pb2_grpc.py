@@ -45,6 +45,11 @@ class UserCommandServiceStub(object):
                 request_serializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeEmailRequest.SerializeToString,
                 response_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeEmailResponse.FromString,
                 _registered_method=True)
+        self.ResolveEmail = channel.unary_unary(
+                '/users.v1.UserCommandService/ResolveEmail',
+                request_serializer=protos_dot_users_dot_v1_dot_commands__pb2.ResolveEmailRequest.SerializeToString,
+                response_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.ResolveEmailResponse.FromString,
+                _registered_method=True)
         self.ChangeName = channel.unary_unary(
                 '/users.v1.UserCommandService/ChangeName',
                 request_serializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeNameRequest.SerializeToString,
@@ -95,6 +100,15 @@ class UserCommandServiceServicer(object):
 
     def ChangeEmail(self, request, context):
         """ChangeEmail sets the user's e-mail address, or is refused with EMAIL_TAKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveEmail(self, request, context):
+        """ResolveEmail settles an e-mail address that several users have, as GetEmailHolders of UserQueryService shows it: one of
+        them keeps it, the others have to change theirs. Refused with EMAIL_NOT_HELD, or EMAIL_TAKEN while a command of
+        yet another user that wants the address is being carried out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -161,6 +175,11 @@ def add_UserCommandServiceServicer_to_server(servicer, server):
                     servicer.ChangeEmail,
                     request_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeEmailRequest.FromString,
                     response_serializer=protos_dot_users_dot_v1_dot_commands__pb2.ChangeEmailResponse.SerializeToString,
+            ),
+            'ResolveEmail': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveEmail,
+                    request_deserializer=protos_dot_users_dot_v1_dot_commands__pb2.ResolveEmailRequest.FromString,
+                    response_serializer=protos_dot_users_dot_v1_dot_commands__pb2.ResolveEmailResponse.SerializeToString,
             ),
             'ChangeName': grpc.unary_unary_rpc_method_handler(
                     servicer.ChangeName,
@@ -253,6 +272,33 @@ class UserCommandService(object):
             '/users.v1.UserCommandService/ChangeEmail',
             protos_dot_users_dot_v1_dot_commands__pb2.ChangeEmailRequest.SerializeToString,
             protos_dot_users_dot_v1_dot_commands__pb2.ChangeEmailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveEmail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/users.v1.UserCommandService/ResolveEmail',
+            protos_dot_users_dot_v1_dot_commands__pb2.ResolveEmailRequest.SerializeToString,
+            protos_dot_users_dot_v1_dot_commands__pb2.ResolveEmailResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,22 @@ _UserCommandServiceChangeEmailType = typing_extensions.TypeVar(
     ],
 )
 
+_UserCommandServiceResolveEmailType = typing_extensions.TypeVar(
+    '_UserCommandServiceResolveEmailType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.ResolveEmailRequest,
+        protos.users.v1.commands_pb2.ResolveEmailResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.ResolveEmailRequest,
+        protos.users.v1.commands_pb2.ResolveEmailResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.ResolveEmailRequest,
+        protos.users.v1.commands_pb2.ResolveEmailResponse,
+    ],
+)
+
 _UserCommandServiceChangeNameType = typing_extensions.TypeVar(
     '_UserCommandServiceChangeNameType',
     grpc.UnaryUnaryMultiCallable[
@@ -169,7 +185,7 @@ _UserCommandServiceSetDefaultAddressType = typing_extensions.TypeVar(
     ],
 )
 
-class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType, _UserCommandServiceChangeEmailType, _UserCommandServiceChangeNameType, _UserCommandServiceBlockUserType, _UserCommandServiceUnblockUserType, _UserCommandServiceAddAddressType, _UserCommandServiceChangeAddressType, _UserCommandServiceRemoveAddressType, _UserCommandServiceSetDefaultAddressType]):
+class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType, _UserCommandServiceChangeEmailType, _UserCommandServiceResolveEmailType, _UserCommandServiceChangeNameType, _UserCommandServiceBlockUserType, _UserCommandServiceUnblockUserType, _UserCommandServiceAddAddressType, _UserCommandServiceChangeAddressType, _UserCommandServiceRemoveAddressType, _UserCommandServiceSetDefaultAddressType]):
     """UserCommandService changes users. Every call may be repeated with the same request_id."""
 
     @typing.overload
@@ -181,6 +197,10 @@ class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType,
         grpc.UnaryUnaryMultiCallable[
             protos.users.v1.commands_pb2.ChangeEmailRequest,
             protos.users.v1.commands_pb2.ChangeEmailResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.users.v1.commands_pb2.ResolveEmailRequest,
+            protos.users.v1.commands_pb2.ResolveEmailResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             protos.users.v1.commands_pb2.ChangeNameRequest,
@@ -223,6 +243,10 @@ class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType,
             protos.users.v1.commands_pb2.ChangeEmailResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            protos.users.v1.commands_pb2.ResolveEmailRequest,
+            protos.users.v1.commands_pb2.ResolveEmailResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             protos.users.v1.commands_pb2.ChangeNameRequest,
             protos.users.v1.commands_pb2.ChangeNameResponse,
         ],
@@ -258,6 +282,12 @@ class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType,
     ChangeEmail: _UserCommandServiceChangeEmailType
     """ChangeEmail sets the user's e-mail address, or is refused with EMAIL_TAKEN."""
 
+    ResolveEmail: _UserCommandServiceResolveEmailType
+    """ResolveEmail settles an e-mail address that several users have, as GetEmailHolders of UserQueryService shows it: one of
+    them keeps it, the others have to change theirs. Refused with EMAIL_NOT_HELD, or EMAIL_TAKEN while a command of
+    yet another user that wants the address is being carried out.
+    """
+
     ChangeName: _UserCommandServiceChangeNameType
     """ChangeName gives a user another name."""
 
@@ -287,6 +317,10 @@ UserCommandServiceAsyncStub: typing_extensions.TypeAlias = UserCommandServiceStu
     grpc.aio.UnaryUnaryMultiCallable[
         protos.users.v1.commands_pb2.ChangeEmailRequest,
         protos.users.v1.commands_pb2.ChangeEmailResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.users.v1.commands_pb2.ResolveEmailRequest,
+        protos.users.v1.commands_pb2.ResolveEmailResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         protos.users.v1.commands_pb2.ChangeNameRequest,
@@ -336,6 +370,17 @@ class UserCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.users.v1.commands_pb2.ChangeEmailResponse, collections.abc.Awaitable[protos.users.v1.commands_pb2.ChangeEmailResponse]]:
         """ChangeEmail sets the user's e-mail address, or is refused with EMAIL_TAKEN."""
+
+    @abc.abstractmethod
+    def ResolveEmail(
+        self,
+        request: protos.users.v1.commands_pb2.ResolveEmailRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.users.v1.commands_pb2.ResolveEmailResponse, collections.abc.Awaitable[protos.users.v1.commands_pb2.ResolveEmailResponse]]:
+        """ResolveEmail settles an e-mail address that several users have, as GetEmailHolders of UserQueryService shows it: one of
+        them keeps it, the others have to change theirs. Refused with EMAIL_NOT_HELD, or EMAIL_TAKEN while a command of
+        yet another user that wants the address is being carried out.
+        """
 
     @abc.abstractmethod
     def ChangeName(

@@ -42,6 +42,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """RESOURCE_EXHAUSTED: a user has at most 50 addresses. Metadata: user_id, most."""
     ERROR_REASON_ADDRESS_INVALID: _ErrorReason.ValueType  # 8
     """INVALID_ARGUMENT. Metadata: field, and address, the field of the request that it is in."""
+    ERROR_REASON_EMAIL_NOT_HELD: _ErrorReason.ValueType  # 9
+    """FAILED_PRECONDITION: the user does not have this e-mail address, or has to change it already. Metadata: user_id,
+    email_hash.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -66,4 +70,8 @@ ERROR_REASON_TOO_MANY_ADDRESSES: ErrorReason.ValueType  # 7
 """RESOURCE_EXHAUSTED: a user has at most 50 addresses. Metadata: user_id, most."""
 ERROR_REASON_ADDRESS_INVALID: ErrorReason.ValueType  # 8
 """INVALID_ARGUMENT. Metadata: field, and address, the field of the request that it is in."""
+ERROR_REASON_EMAIL_NOT_HELD: ErrorReason.ValueType  # 9
+"""FAILED_PRECONDITION: the user does not have this e-mail address, or has to change it already. Metadata: user_id,
+email_hash.
+"""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -6,7 +6,9 @@ claims on e-mail addresses in `useremail-<email_hash>`.
 """
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import protos.common.v1.types_pb2
@@ -329,6 +331,116 @@ class DefaultAddressSet(google.protobuf.message.Message):
 Global___DefaultAddressSet: typing_extensions.TypeAlias = DefaultAddressSet
 
 @typing.final
+class EmailClaimRevoked(google.protobuf.message.Message):
+    """EmailClaimRevoked makes a claim on an e-mail address void that was never used: a command that still rests on it can no
+    longer be written to this stream, so another user may have the address. It may be the first event of a stream, where a
+    registration never came to its end; it changes nothing of a user.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    EMAIL_HASH_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """user_id is the user who had claimed the address."""
+    email_hash: builtins.str
+    """email_hash is the SHA-256 (hexadecimal) of the address in its normal form, as in the name of the claim's stream."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        email_hash: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "email_hash", b"email_hash", "user_id", b"user_id"]) -> None: ...
+
+Global___EmailClaimRevoked: typing_extensions.TypeAlias = EmailClaimRevoked
+
+@typing.final
+class EmailChangeRequired(google.protobuf.message.Message):
+    """EmailChangeRequired says that another user keeps the e-mail address that this user has too: it does not count as this
+    user's any more, until EmailChanged sets one. The user may do everything else meanwhile.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    EMAIL_HASH_FIELD_NUMBER: builtins.int
+    KEPT_BY_USER_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """user_id is the user who has to change the address."""
+    email_hash: builtins.str
+    """email_hash is the SHA-256 (hexadecimal) of the address in its normal form."""
+    kept_by_user_id: builtins.str
+    """kept_by_user_id is the user who keeps it."""
+    reason: builtins.str
+    """reason is free text."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        email_hash: builtins.str = ...,
+        kept_by_user_id: builtins.str = ...,
+        reason: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "email_hash", b"email_hash", "kept_by_user_id", b"kept_by_user_id", "reason", b"reason", "user_id", b"user_id"]) -> None: ...
+
+Global___EmailChangeRequired: typing_extensions.TypeAlias = EmailChangeRequired
+
+@typing.final
+class EmailResolved(google.protobuf.message.Message):
+    """EmailResolved makes an e-mail address that several users had one user's."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EMAIL_HASH_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    OTHER_USER_IDS_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    email_hash: builtins.str
+    """email_hash is the SHA-256 (hexadecimal) of the address in its normal form."""
+    user_id: builtins.str
+    """user_id is the user who keeps it; a former claim ends."""
+    reason: builtins.str
+    """reason is free text."""
+    @property
+    def other_user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """other_user_ids are the users who have to change it."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        email_hash: builtins.str = ...,
+        user_id: builtins.str = ...,
+        other_user_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        reason: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "email_hash", b"email_hash", "other_user_ids", b"other_user_ids", "reason", b"reason", "user_id", b"user_id"]) -> None: ...
+
+Global___EmailResolved: typing_extensions.TypeAlias = EmailResolved
+
+@typing.final
 class EmailClaimed(google.protobuf.message.Message):
     """EmailClaimed makes an e-mail address a user's, or prepares it: the user has it once the user's own stream says so."""
 
@@ -338,7 +450,9 @@ class EmailClaimed(google.protobuf.message.Message):
     USER_ID_FIELD_NUMBER: builtins.int
     AT_FIELD_NUMBER: builtins.int
     email_hash: builtins.str
-    """email_hash is the SHA-256 (hexadecimal) of the address, NFKC and case folded."""
+    """email_hash is the SHA-256 (hexadecimal) of the address in its normal form; of former releases NFKC and case folded
+    only, and both are claimed where they differ.
+    """
     user_id: builtins.str
     """user_id is the user who claims it; a former claim ends."""
     @property
@@ -367,7 +481,9 @@ class EmailReleased(google.protobuf.message.Message):
     USER_ID_FIELD_NUMBER: builtins.int
     AT_FIELD_NUMBER: builtins.int
     email_hash: builtins.str
-    """email_hash is the SHA-256 (hexadecimal) of the address, NFKC and case folded."""
+    """email_hash is the SHA-256 (hexadecimal) of the address in its normal form; of former releases NFKC and case folded
+    only, and both are claimed where they differ.
+    """
     user_id: builtins.str
     """user_id is the user who had it."""
     @property

@@ -4,8 +4,11 @@ isort:skip_file
 Queries of the users context."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.message
+import google.protobuf.timestamp_pb2
 import protos.common.v1.types_pb2
 import protos.users.v1.types_pb2
 import sys
@@ -66,3 +69,84 @@ class GetUserResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "user", b"user"]) -> None: ...
 
 Global___GetUserResponse: typing_extensions.TypeAlias = GetUserResponse
+
+@typing.final
+class GetEmailHoldersRequest(google.protobuf.message.Message):
+    """GetEmailHoldersRequest names an e-mail address, in one of two ways."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EMAIL_FIELD_NUMBER: builtins.int
+    EMAIL_HASH_FIELD_NUMBER: builtins.int
+    email: builtins.str
+    """email is the address in any spelling."""
+    email_hash: builtins.str
+    """email_hash is the SHA-256 (hexadecimal) of its normal form."""
+    def __init__(
+        self,
+        *,
+        email: builtins.str = ...,
+        email_hash: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["email", b"email", "email_hash", b"email_hash"]) -> None: ...
+
+Global___GetEmailHoldersRequest: typing_extensions.TypeAlias = GetEmailHoldersRequest
+
+@typing.final
+class EmailHolder(google.protobuf.message.Message):
+    """EmailHolder is a user who has the address."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    SINCE_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """user_id is the user's id."""
+    @property
+    def since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """since is when the user got the address (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["since", b"since"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["since", b"since", "user_id", b"user_id"]) -> None: ...
+
+Global___EmailHolder: typing_extensions.TypeAlias = EmailHolder
+
+@typing.final
+class GetEmailHoldersResponse(google.protobuf.message.Message):
+    """GetEmailHoldersResponse is who has the address."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EMAIL_HASH_FIELD_NUMBER: builtins.int
+    HOLDERS_FIELD_NUMBER: builtins.int
+    CLAIMED_BY_USER_ID_FIELD_NUMBER: builtins.int
+    CLAIM_REVISION_FIELD_NUMBER: builtins.int
+    email_hash: builtins.str
+    """email_hash is the SHA-256 (hexadecimal) of its normal form."""
+    claimed_by_user_id: builtins.str
+    """claimed_by_user_id is the user who has claimed it; empty: no user has."""
+    claim_revision: builtins.int
+    """claim_revision is that of the last event of `useremail-<email_hash>`, if there is one."""
+    @property
+    def holders(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___EmailHolder]:
+        """holders are the users who have it, the earliest first."""
+
+    def __init__(
+        self,
+        *,
+        email_hash: builtins.str = ...,
+        holders: collections.abc.Iterable[Global___EmailHolder] | None = ...,
+        claimed_by_user_id: builtins.str = ...,
+        claim_revision: builtins.int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_claim_revision", b"_claim_revision", "claim_revision", b"claim_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_claim_revision", b"_claim_revision", "claim_revision", b"claim_revision", "claimed_by_user_id", b"claimed_by_user_id", "email_hash", b"email_hash", "holders", b"holders"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_claim_revision", b"_claim_revision"]) -> typing.Literal["claim_revision"] | None: ...
+
+Global___GetEmailHoldersResponse: typing_extensions.TypeAlias = GetEmailHoldersResponse

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class UserQueryServiceStub(object):
-    """UserQueryService answers from the user view.
+    """UserQueryService answers from the user view, and about the holders of an e-mail address from the log.
     """
 
     def __init__(self, channel):
@@ -40,14 +40,27 @@ class UserQueryServiceStub(object):
                 request_serializer=protos_dot_users_dot_v1_dot_queries__pb2.GetUserRequest.SerializeToString,
                 response_deserializer=protos_dot_users_dot_v1_dot_queries__pb2.GetUserResponse.FromString,
                 _registered_method=True)
+        self.GetEmailHolders = channel.unary_unary(
+                '/users.v1.UserQueryService/GetEmailHolders',
+                request_serializer=protos_dot_users_dot_v1_dot_queries__pb2.GetEmailHoldersRequest.SerializeToString,
+                response_deserializer=protos_dot_users_dot_v1_dot_queries__pb2.GetEmailHoldersResponse.FromString,
+                _registered_method=True)
 
 
 class UserQueryServiceServicer(object):
-    """UserQueryService answers from the user view.
+    """UserQueryService answers from the user view, and about the holders of an e-mail address from the log.
     """
 
     def GetUser(self, request, context):
         """GetUser returns one user, or NOT_FOUND USER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEmailHolders(self, request, context):
+        """GetEmailHolders returns which users have an e-mail address now; more than one are to be settled with ResolveEmail. It
+        reads the streams of all users, so give it time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +74,11 @@ def add_UserQueryServiceServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_users_dot_v1_dot_queries__pb2.GetUserRequest.FromString,
                     response_serializer=protos_dot_users_dot_v1_dot_queries__pb2.GetUserResponse.SerializeToString,
             ),
+            'GetEmailHolders': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEmailHolders,
+                    request_deserializer=protos_dot_users_dot_v1_dot_queries__pb2.GetEmailHoldersRequest.FromString,
+                    response_serializer=protos_dot_users_dot_v1_dot_queries__pb2.GetEmailHoldersResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'users.v1.UserQueryService', rpc_method_handlers)
@@ -70,7 +88,7 @@ def add_UserQueryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class UserQueryService(object):
-    """UserQueryService answers from the user view.
+    """UserQueryService answers from the user view, and about the holders of an e-mail address from the log.
     """
 
     @staticmethod
@@ -90,6 +108,33 @@ class UserQueryService(object):
             '/users.v1.UserQueryService/GetUser',
             protos_dot_users_dot_v1_dot_queries__pb2.GetUserRequest.SerializeToString,
             protos_dot_users_dot_v1_dot_queries__pb2.GetUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEmailHolders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/users.v1.UserQueryService/GetEmailHolders',
+            protos_dot_users_dot_v1_dot_queries__pb2.GetEmailHoldersRequest.SerializeToString,
+            protos_dot_users_dot_v1_dot_queries__pb2.GetEmailHoldersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,14 +41,34 @@ _UserQueryServiceGetUserType = typing_extensions.TypeVar(
     ],
 )
 
-class UserQueryServiceStub(typing.Generic[_UserQueryServiceGetUserType]):
-    """UserQueryService answers from the user view."""
+_UserQueryServiceGetEmailHoldersType = typing_extensions.TypeVar(
+    '_UserQueryServiceGetEmailHoldersType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.users.v1.queries_pb2.GetEmailHoldersRequest,
+        protos.users.v1.queries_pb2.GetEmailHoldersResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.users.v1.queries_pb2.GetEmailHoldersRequest,
+        protos.users.v1.queries_pb2.GetEmailHoldersResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.users.v1.queries_pb2.GetEmailHoldersRequest,
+        protos.users.v1.queries_pb2.GetEmailHoldersResponse,
+    ],
+)
+
+class UserQueryServiceStub(typing.Generic[_UserQueryServiceGetUserType, _UserQueryServiceGetEmailHoldersType]):
+    """UserQueryService answers from the user view, and about the holders of an e-mail address from the log."""
 
     @typing.overload
     def __init__(self: UserQueryServiceStub[
         grpc.UnaryUnaryMultiCallable[
             protos.users.v1.queries_pb2.GetUserRequest,
             protos.users.v1.queries_pb2.GetUserResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.users.v1.queries_pb2.GetEmailHoldersRequest,
+            protos.users.v1.queries_pb2.GetEmailHoldersResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -58,20 +78,33 @@ class UserQueryServiceStub(typing.Generic[_UserQueryServiceGetUserType]):
             protos.users.v1.queries_pb2.GetUserRequest,
             protos.users.v1.queries_pb2.GetUserResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.users.v1.queries_pb2.GetEmailHoldersRequest,
+            protos.users.v1.queries_pb2.GetEmailHoldersResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetUser: _UserQueryServiceGetUserType
     """GetUser returns one user, or NOT_FOUND USER_NOT_FOUND."""
+
+    GetEmailHolders: _UserQueryServiceGetEmailHoldersType
+    """GetEmailHolders returns which users have an e-mail address now; more than one are to be settled with ResolveEmail. It
+    reads the streams of all users, so give it time.
+    """
 
 UserQueryServiceAsyncStub: typing_extensions.TypeAlias = UserQueryServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         protos.users.v1.queries_pb2.GetUserRequest,
         protos.users.v1.queries_pb2.GetUserResponse,
     ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.users.v1.queries_pb2.GetEmailHoldersRequest,
+        protos.users.v1.queries_pb2.GetEmailHoldersResponse,
+    ],
 ]
 
 class UserQueryServiceServicer(metaclass=abc.ABCMeta):
-    """UserQueryService answers from the user view."""
+    """UserQueryService answers from the user view, and about the holders of an e-mail address from the log."""
 
     @abc.abstractmethod
     def GetUser(
@@ -80,5 +113,15 @@ class UserQueryServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.users.v1.queries_pb2.GetUserResponse, collections.abc.Awaitable[protos.users.v1.queries_pb2.GetUserResponse]]:
         """GetUser returns one user, or NOT_FOUND USER_NOT_FOUND."""
+
+    @abc.abstractmethod
+    def GetEmailHolders(
+        self,
+        request: protos.users.v1.queries_pb2.GetEmailHoldersRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.users.v1.queries_pb2.GetEmailHoldersResponse, collections.abc.Awaitable[protos.users.v1.queries_pb2.GetEmailHoldersResponse]]:
+        """GetEmailHolders returns which users have an e-mail address now; more than one are to be settled with ResolveEmail. It
+        reads the streams of all users, so give it time.
+        """
 
 def add_UserQueryServiceServicer_to_server(servicer: UserQueryServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -36,6 +36,7 @@ class User(google.protobuf.message.Message):
     REVISION_FIELD_NUMBER: builtins.int
     ADDRESSES_FIELD_NUMBER: builtins.int
     DEFAULT_ADDRESS_ID_FIELD_NUMBER: builtins.int
+    EMAIL_CHANGE_REQUIRED_FIELD_NUMBER: builtins.int
     user_id: builtins.str
     """user_id is a UUID."""
     email: builtins.str
@@ -50,6 +51,8 @@ class User(google.protobuf.message.Message):
     """revision is the revision of the last event of the user's stream that is in this answer."""
     default_address_id: builtins.str
     """default_address_id names the one that goods go to if nothing else is said; empty while there is none."""
+    email_change_required: builtins.bool
+    """email_change_required is set while another user keeps this e-mail address: the user has to change it."""
     @property
     def registered_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """registered_at is when the user was registered (UTC)."""
@@ -75,9 +78,10 @@ class User(google.protobuf.message.Message):
         revision: builtins.int = ...,
         addresses: collections.abc.Iterable[Global___UserAddress] | None = ...,
         default_address_id: builtins.str = ...,
+        email_change_required: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["registered_at", b"registered_at", "updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["addresses", b"addresses", "block_reason", b"block_reason", "blocked", b"blocked", "default_address_id", b"default_address_id", "email", b"email", "name", b"name", "registered_at", b"registered_at", "revision", b"revision", "updated_at", b"updated_at", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["addresses", b"addresses", "block_reason", b"block_reason", "blocked", b"blocked", "default_address_id", b"default_address_id", "email", b"email", "email_change_required", b"email_change_required", "name", b"name", "registered_at", b"registered_at", "revision", b"revision", "updated_at", b"updated_at", "user_id", b"user_id"]) -> None: ...
 
 Global___User: typing_extensions.TypeAlias = User
 

@@ -6,11 +6,13 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimEmail:
-    """`in_use`: whether the user who holds it, if another one does, has this address now."""
+    """`is_void`: whether the claim of another user can no longer be used. That user does not have the address, and its
+    stream has an event that was written after the claim: what was decided on the claim is refused by the event store.
+    """
 
     email_hash: str
     user_id: str
-    in_use: bool
+    is_void: bool
     at: datetime
 
 
@@ -21,4 +23,19 @@ class ReleaseEmail:
     at: datetime
 
 
-EmailCommand = ClaimEmail | ReleaseEmail
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveEmail:
+    """`holders` are those of the named users who have the address now; `is_void` as in `ClaimEmail`, if the claim is
+    that of a user who is not named.
+    """
+
+    email_hash: str
+    keep_user_id: str
+    other_user_ids: tuple[str, ...]
+    holders: frozenset[str]
+    is_void: bool
+    reason: str
+    at: datetime
+
+
+EmailCommand = ClaimEmail | ReleaseEmail | ResolveEmail

@@ -18,4 +18,15 @@ class EmailReleased:
     at: datetime
 
 
-EmailEvent = EmailClaimed | EmailReleased
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailResolved:
+    """`user_id` keeps the address; the others have to change it."""
+
+    email_hash: str
+    user_id: str
+    other_user_ids: tuple[str, ...]
+    reason: str
+    at: datetime
+
+
+EmailEvent = EmailClaimed | EmailReleased | EmailResolved

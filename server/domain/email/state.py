@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
-from server.domain.email.events import EmailClaimed, EmailEvent, EmailReleased
+from server.domain.email.events import EmailClaimed, EmailEvent, EmailReleased, EmailResolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +14,7 @@ class Free:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """The user's, or about to be: `at` is when the user last said so."""
+    """The user's, or about to be: `at` is when the user last claimed it, by the clock of a command service."""
 
     user_id: str
     at: datetime
@@ -25,7 +25,7 @@ EmailState = Free | Claimed
 
 def evolve(_: EmailState, event: EmailEvent) -> EmailState:
     match event:
-        case EmailClaimed():
+        case EmailClaimed() | EmailResolved():
             return Claimed(user_id=event.user_id, at=event.at)
         case EmailReleased():
             return Free()

@@ -74,5 +74,26 @@ class SetDefaultAddress:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeEmailClaim:
+    """Makes an unused claim void: what was decided on it can no longer be written to the user's stream."""
+
+    user_id: str
+    email_hash: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequireEmailChange:
+    """Another user keeps the address that this user has too."""
+
+    user_id: str
+    email_hash: str
+    kept_by_user_id: str
+    reason: str
+    at: datetime
+
+
 AddressCommand = AddAddress | ChangeAddress | RemoveAddress | SetDefaultAddress
-UserCommand = RegisterUser | ChangeEmail | ChangeName | BlockUser | UnblockUser | AddressCommand
+EmailCommand = ChangeEmail | RevokeEmailClaim | RequireEmailChange
+UserCommand = RegisterUser | EmailCommand | ChangeName | BlockUser | UnblockUser | AddressCommand

@@ -12,15 +12,18 @@ from server.domain.user.commands import (
     ChangeName,
     RegisterUser,
     RemoveAddress,
+    RequireEmailChange,
+    RevokeEmailClaim,
     SetDefaultAddress,
     UnblockUser,
     UserCommand,
 )
-from server.domain.user.events import EmailChanged, NameChanged, UserBlocked, UserEvent, UserRegistered, UserUnblocked
+from server.domain.user.email import change_email, require_change, revoke_claim
+from server.domain.user.events import NameChanged, UserBlocked, UserEvent, UserRegistered, UserUnblocked
 from server.domain.user.state import NoUser, User, UserState
 
 
-def decide(state: UserState, command: UserCommand) -> Sequence[UserEvent]:
+def decide(state: UserState, command: UserCommand) -> Sequence[UserEvent]:  # noqa: C901  # one arm per command
     match state, command:
         case NoUser(), RegisterUser():
             return [UserRegistered(user_id=command.user_id, email=command.email, name=command.name, at=command.at)]
@@ -28,11 +31,15 @@ def decide(state: UserState, command: UserCommand) -> Sequence[UserEvent]:
             return []
         case _, RegisterUser():
             raise Rejected(Reason.USER_EXISTS, user_id=command.user_id)
+        case _, RevokeEmailClaim():
+            return revoke_claim(state, command)
         case NoUser(), _:
             raise Rejected(Reason.USER_NOT_FOUND, user_id=command.user_id)
 
         case User(), ChangeEmail():
-            return _change_email(state, command)
+            return change_email(state, command)
+        case User(), RequireEmailChange():
+            return require_change(state, command)
         case User(), ChangeName():
             same = state.name == command.name
             return [] if same else [NameChanged(user_id=state.user_id, name=command.name, at=command.at)]
@@ -44,9 +51,3 @@ def decide(state: UserState, command: UserCommand) -> Sequence[UserEvent]:
             return decide_address(state, command)
         case _:
             raise AssertionError(f"no rule for {type(command).__name__} on {type(state).__name__}")
-
-
-def _change_email(user: User, command: ChangeEmail) -> Sequence[UserEvent]:
-    if command.email == user.email:
-        return []
-    return [EmailChanged(user_id=user.user_id, email=command.email, previous_email=user.email, at=command.at)]

@@ -76,5 +76,24 @@ class DefaultAddressSet:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailClaimRevoked:
+    """Also in a stream without a user: the registration that made the claim never came to its end."""
+
+    user_id: str
+    email_hash: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailChangeRequired:
+    user_id: str
+    email_hash: str
+    kept_by_user_id: str
+    reason: str
+    at: datetime
+
+
 AddressEvent = AddressAdded | AddressChanged | AddressRemoved | DefaultAddressSet
-UserEvent = UserRegistered | EmailChanged | NameChanged | UserBlocked | UserUnblocked | AddressEvent
+EmailEvent = EmailChanged | EmailClaimRevoked | EmailChangeRequired
+UserEvent = UserRegistered | EmailEvent | NameChanged | UserBlocked | UserUnblocked | AddressEvent

@@ -11,6 +11,8 @@ from server.domain.user.events import (
     AddressRemoved,
     DefaultAddressSet,
     EmailChanged,
+    EmailChangeRequired,
+    EmailClaimRevoked,
     NameChanged,
     UserBlocked,
     UserEvent,
@@ -26,7 +28,10 @@ class NoUser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """`addresses` are by their ids, the oldest first; `default_address` is the id of one, "" while there is none."""
+    """`addresses` are by their ids, the oldest first; `default_address` is the id of one, "" while there is none.
+
+    While the user `must_change_email`, another user keeps the address.
+    """
 
     user_id: str
     email: str
@@ -34,17 +39,20 @@ class User:
     blocked: bool = False
     addresses: Mapping[str, Address] = field(default_factory=dict)
     default_address: str = ""
+    must_change_email: bool = False
 
 
 UserState = NoUser | User
 
 
-def evolve(state: UserState, event: UserEvent) -> UserState:  # one arm per event type
+def evolve(state: UserState, event: UserEvent) -> UserState:  # noqa: C901  # one arm per event type
     match state, event:
         case NoUser(), UserRegistered():
             return User(user_id=event.user_id, email=event.email, name=event.name)
         case User(), EmailChanged():
-            return replace(state, email=event.email)
+            return replace(state, email=event.email, must_change_email=False)
+        case User(), EmailChangeRequired():
+            return replace(state, must_change_email=True)
         case User(), NameChanged():
             return replace(state, name=event.name)
         case User(), UserBlocked():
@@ -64,11 +72,13 @@ def evolve(state: UserState, event: UserEvent) -> UserState:  # one arm per even
             | NameChanged()
             | UserBlocked()
             | UserUnblocked()
+            | EmailClaimRevoked()
+            | EmailChangeRequired()
             | AddressAdded()
             | AddressChanged()
             | AddressRemoved()
             | DefaultAddressSet()
         ):
-            return state  # a step that decide never takes; history is true, so it changes nothing
+            return state  # it changes nothing, or is a step that decide never takes: history is true
         case _:
             assert_never(event)

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import grpc
@@ -12,23 +13,33 @@ import pytest
 from protos.users.v1 import commands_pb2 as pb
 from server.app import serving
 from server.commands.emails import EmailClaims
-from server.commands.handler import CommandHandler
+from server.commands.handler import CommandHandler, Envelope, new_events
 from server.config import Settings
 from server.domain.email import EMAIL
-from server.domain.email.decide import ABANDONED_AFTER, email_hash
-from server.domain.email.state import Claimed
+from server.domain.email.commands import ClaimEmail
+from server.domain.email.decide import ABANDONED_AFTER
+from server.domain.email.normal_form import email_hash, former_email_hash
+from server.domain.email.state import Claimed, Free
 from server.domain.rejection import Rejected
 from server.domain.user import USER
-from server.domain.user.commands import ChangeEmail
+from server.domain.user.commands import ChangeEmail, RegisterUser
+from server.domain.user.events import UserRegistered
 from server.domain.user.state import User
 from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots
-from server.eventstore.store import EventStore
+from server.eventstore.store import NO_EVENTS, EventStore
+from server.eventstore.store_time import StoreTime
 from tests.support.calling import DEADLINE, HOME, Shop, fresh_email, fresh_id, refusal, shop_at
+from tests.support.eventually import eventually
 from tests.support.long_streams import envelope
 from tests.support.orders import NOON
 
-LATER = NOON + ABANDONED_AFTER
+
+class InFiveMinutes(StoreTime):
+    """The time of the store, as it will be when a claim of now is abandoned."""
+
+    async def has_passed(self, time: datetime) -> bool:
+        return await super().has_passed(time - ABANDONED_AFTER)
 
 
 class Side(NamedTuple):
@@ -37,12 +48,22 @@ class Side(NamedTuple):
     repository: Repository
     handler: CommandHandler
     emails: EmailClaims
+    in_five_minutes: EmailClaims
 
 
 @pytest.fixture
 def side(log: EventStore) -> Side:
     repository = Repository(log, Snapshots(log, every=500))
-    return Side(repository, CommandHandler(log, repository), EmailClaims(log, repository))
+    return Side(
+        repository,
+        CommandHandler(log, repository),
+        EmailClaims(log, repository, StoreTime(log, wall)),
+        EmailClaims(log, repository, InFiveMinutes(log, wall)),
+    )
+
+
+def wall() -> datetime:
+    return datetime.now(UTC)
 
 
 @pytest.fixture
@@ -124,21 +145,35 @@ async def test_a_repeat_gets_the_first_answer_though_the_address_is_anothers_by_
     assert (await email_of(log, ann), await email_of(log, bob)) == (moved, email)
 
 
-async def test_a_claim_whose_maker_died_before_using_it_is_taken_over_in_time(side: Side, shop: Shop) -> None:
+async def test_a_claim_whose_request_died_before_using_it_is_taken_over_in_time(side: Side, shop: Shop) -> None:
     email, dead = fresh_email(), fresh_id()
-    claims = side.emails.of(envelope(fresh_id()))
-    await claims.take(email, dead)  # and nothing more
+    await side.emails.of(envelope(fresh_id())).take(email, dead)  # and nothing more
 
-    hurried = side.emails.of(envelope(fresh_id()))
     with pytest.raises(Rejected, match="EMAIL_TAKEN"):
-        await hurried.take(email, fresh_id())
-    patient = side.emails.of(replace(envelope(fresh_id()), at=LATER))
-    await patient.take(email, bob := fresh_id())
+        await side.emails.of(a_century_later()).take(email, fresh_id())  # only by the clock of the service
+    await side.in_five_minutes.of(envelope(fresh_id())).take(email, bob := fresh_id())
     claim = (await side.repository.load(EMAIL, EMAIL.stream(email_hash(email)), max_age=0)).state
-    assert claim == Claimed(user_id=bob, at=LATER)
+    assert isinstance(claim, Claimed)
+    assert claim.user_id == bob
 
 
-async def test_an_address_left_by_somebody_who_died_before_releasing_it_is_taken_over_in_time(
+async def test_a_registration_that_was_given_up_for_dead_finds_its_claim_revoked(
+    side: Side, shop: Shop, types_in: Callable[[str], Awaitable[list[str]]]
+) -> None:
+    email, ann = fresh_email(), fresh_id()
+
+    async def slowly(_: object) -> RegisterUser:
+        await side.emails.of(envelope(fresh_id())).take(email, ann)
+        if len(await types_in(EMAIL.stream(email_hash(email)))) == 1:
+            await side.in_five_minutes.of(envelope(fresh_id())).take(email, fresh_id())
+        return RegisterUser(user_id=ann, email=email, name="Ann", at=NOON)
+
+    with pytest.raises(Rejected, match="EMAIL_TAKEN"):
+        await side.handler.handle(USER, ann, envelope(fresh_id()), slowly, opens=True)
+    assert await types_in(USER.stream(ann)) == ["EmailClaimRevoked"]
+
+
+async def test_an_address_left_by_a_request_that_died_before_releasing_it_is_free_at_once(
     side: Side, shop: Shop
 ) -> None:
     email = fresh_email()
@@ -147,31 +182,58 @@ async def test_an_address_left_by_somebody_who_died_before_releasing_it_is_taken
     async def leave(_: object) -> ChangeEmail:
         return ChangeEmail(user_id=ann, email=fresh_email(), at=NOON)
 
-    await side.handler.handle(USER, ann, envelope(fresh_id()), leave)  # without a word to the claims
-    claim = (await side.repository.load(EMAIL, EMAIL.stream(email_hash(email)), max_age=0)).state
-    assert isinstance(claim, Claimed)
-    in_five_minutes = replace(envelope(fresh_id()), at=claim.at + ABANDONED_AFTER)
-    await side.emails.of(in_five_minutes).take(email, fresh_id())
+    await side.handler.handle(USER, ann, envelope(fresh_id()), leave)  # the claims hear nothing of it
+    await register(shop, email)
 
 
 async def test_an_address_in_use_is_not_taken_over_however_old_its_claim(side: Side, shop: Shop) -> None:
     email = fresh_email()
     await register(shop, email)
-    a_century_later = replace(envelope(fresh_id()), at=NOON.replace(year=NOON.year + 100))
-    with pytest.raises(Rejected, match="EMAIL_TAKEN"):
-        await side.emails.of(a_century_later).take(email, fresh_id())
+    for claims in (side.emails, side.in_five_minutes):
+        with pytest.raises(Rejected, match="EMAIL_TAKEN"):
+            await claims.of(a_century_later()).take(email, fresh_id())
 
 
-async def test_a_release_decided_before_a_newer_claim_does_not_undo_it(side: Side) -> None:
-    email, ann = fresh_email(), fresh_id()
+def a_century_later() -> Envelope:
+    return replace(envelope(fresh_id()), at=NOON.replace(year=NOON.year + 100))
+
+
+async def test_a_release_of_an_address_that_its_user_has_taken_back_does_not_undo_the_claim(
+    side: Side, shop: Shop
+) -> None:
+    email = fresh_email()
+    ann = await register(shop, email)
     leaving, returning = side.emails.of(envelope(fresh_id())), side.emails.of(envelope(fresh_id()))
-    await leaving.take(email, ann)
-    leaving = side.emails.of(envelope(fresh_id()))
-    await leaving.leave(email, ann)
+    leaving.leave(email, ann)
+    await change(shop, ann, fresh_email())
     await returning.take(email, ann)
     await leaving.done()
     with pytest.raises(Rejected, match="EMAIL_TAKEN"):
         await side.emails.of(envelope(fresh_id())).take(email, fresh_id())
+
+
+async def test_a_claim_of_a_former_release_binds_under_the_hash_that_it_was_made_with(
+    shop: Shop, log: EventStore
+) -> None:
+    """Which did not know that a trailing dot changes nothing."""
+    email = f"{fresh_email()}."
+    former = EMAIL.stream(former_email_hash(email))
+    claimed = EMAIL.decide(
+        Free(), ClaimEmail(email_hash=former_email_hash(email), user_id=fresh_id(), is_void=False, at=NOON)
+    )
+    await log.append(former, NO_EVENTS, new_events(former, envelope(fresh_id()), claimed))
+    assert (await refusal(register(shop, email))).reason == "EMAIL_TAKEN"
+
+
+async def test_other_spellings_of_an_address_are_refused(shop: Shop) -> None:
+    name = fresh_email().partition("@")[0]
+    await register(shop, f"{name}@m\u00fcnchen.example")
+    for spelling in (
+        f"{name.upper()}@M\u00dcNCHEN.example.",
+        f"{name}@xn--mnchen-3ya.example",
+        f"{name}@m\u00fcn\u00adchen.example",
+    ):
+        assert (await refusal(register(shop, spelling))).reason == "EMAIL_TAKEN"
 
 
 async def test_a_storm_of_changes_through_two_workers_never_gives_one_address_to_two(
@@ -209,3 +271,19 @@ async def test_a_user_with_twenty_addresses_is_one_short_stream(shop: Shop, log:
         reply = await shop.users.AddAddress(request, timeout=DEADLINE)
     assert reply.revision == 22  # registered, twenty added, the first and the last made the default
     assert len([event async for event in log.read(USER.stream(ann))]) == 23
+
+
+async def test_a_service_that_starts_claims_the_addresses_of_users_who_have_no_claim_once(
+    settings: Settings, log: EventStore
+) -> None:
+    email, ann = f"{fresh_email()}.", fresh_id()
+    registered = UserRegistered(user_id=ann, email=email, name="Ann", at=NOON)
+    await log.append(USER.stream(ann), NO_EVENTS, new_events(USER.stream(ann), envelope(fresh_id()), [registered]))
+
+    async def claims() -> list[str]:
+        return [event.type async for event in log.read(EMAIL.stream(email_hash(email)))]
+
+    for _ in range(2):
+        async with serving("commands", settings, port=0) as address, shop_at(address) as shop:
+            assert await eventually(claims, bool) == ["EmailClaimed"]
+            assert (await refusal(register(shop, email.removesuffix(".")))).reason == "EMAIL_TAKEN"

@@ -70,4 +70,6 @@ async def test_a_category_is_read_behind_a_position_in_the_order_of_the_log(stor
     await store.append(f"{category}-2", NO_EVENTS, [event("B")])
     last = await store.append(f"{category}-1", 0, [event("C")])
     assert [x.type async for x in store.read_category(category, before)] == ["B", "C"]
+    assert [x.type async for x in store.history(f"{category}-.*", before)] == ["B", "C"]
+    assert [x.type async for x in store.history(f"{category}-.*", -1)] == ["A", "B", "C"]
     assert await store.head() >= last

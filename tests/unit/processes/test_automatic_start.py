@@ -4,8 +4,10 @@ import pytest
 
 from server.domain.order import ORDER
 from server.eventstore.store import EventStore
+from server.failures import StoreUnavailable
 from server.processes.automatic_start import STREAM, AutomaticStart
 from server.processes.sender import Cause
+from tests.support.eventually import eventually
 from tests.support.memory_store import MemoryStore
 from tests.support.orders import created, placed
 from tests.support.stored import write
@@ -48,14 +50,36 @@ async def test_all_services_agree_on_one_marker(store: EventStore) -> None:
 
 class TestACommandService:
     async def test_enables_it_on_a_log_without_orders(self, store: EventStore) -> None:
-        await AutomaticStart(store).enable_on_a_new_log()
-        await place(store, "first")
+        async with AutomaticStart(store).enabled_on_a_new_log():
+            await place(store, "first")
         assert await AutomaticStart(store).covers("first", WOKEN)
 
     async def test_leaves_a_log_with_orders_to_the_process_service(self, store: EventStore) -> None:
         await write(store, ORDER.stream("draft"), created())
-        await AutomaticStart(store).enable_on_a_new_log()
+        async with AutomaticStart(store).enabled_on_a_new_log():
+            pass
         assert [event async for event in store.read(STREAM)] == []
+
+
+class SometimesDown(MemoryStore):
+    down = True
+
+    async def has_any(self, category: str) -> bool:
+        if self.down:
+            raise StoreUnavailable("event")
+        return await super().has_any(category)
+
+
+async def test_a_command_service_that_starts_before_its_store_tries_again() -> None:
+    store = SometimesDown()
+
+    async def marker() -> list[str]:
+        return [event.type async for event in store.read(STREAM)]
+
+    async with AutomaticStart(store).enabled_on_a_new_log():
+        assert await marker() == []
+        store.down = False
+        await eventually(marker)
 
 
 async def test_an_order_that_was_never_placed_has_none(store: EventStore) -> None:

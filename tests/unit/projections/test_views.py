@@ -40,6 +40,8 @@ from server.domain.user.events import (
     AddressRemoved,
     DefaultAddressSet,
     EmailChanged,
+    EmailChangeRequired,
+    EmailClaimRevoked,
     NameChanged,
     UserBlocked,
     UserRegistered,
@@ -579,6 +581,22 @@ class TestProductsAndUsers:
         given(*events).view(user_detail).has(email="b@example.org", blocked=True, block_reason="chargeback")
         given(*events, NameChanged(user_id=ANN, name="Anne", at=NOON)).view(user_detail).has(name="Anne")
         given(*events, UserUnblocked(user_id=ANN, at=NOON)).view(user_detail).has(blocked=False, block_reason="")
+
+    def test_a_revoked_claim_changes_no_user_but_the_revision_and_makes_none(self) -> None:
+        registered = UserRegistered(user_id=ANN, email="a@example.org", name="Ann", at=NOON)
+        revoked = EmailClaimRevoked(user_id=ANN, email_hash="00", at=NOON)
+        given(revoked).view(user_detail).is_empty()
+        given(revoked, registered).view(user_detail).has(email="a@example.org", revision=1)
+        given(registered, revoked).view(user_detail).has(email="a@example.org", revision=1)
+
+    def test_a_user_shows_that_the_email_has_to_be_changed_until_it_is(self) -> None:
+        registered = UserRegistered(user_id=ANN, email="a@example.org", name="Ann", at=NOON)
+        required = EmailChangeRequired(user_id=ANN, email_hash="00", kept_by_user_id="b", reason="proof", at=NOON)
+        changed = EmailChanged(user_id=ANN, email="b@example.org", previous_email="a@example.org", at=NOON)
+        shown = user({"_id": ANN, **fold(user_detail, [registered, required])[ANN]})
+        assert (shown.email, shown.email_change_required) == ("a@example.org", True)
+        assert not user({"_id": ANN, **fold(user_detail, [registered, required, changed])[ANN]}).email_change_required
+        assert "email_change_required" not in fold(user_detail, [registered, changed])[ANN]
 
     def test_a_user_shows_addresses_and_which_is_the_default(self) -> None:
         events = (
