@@ -7,33 +7,30 @@ from protos.processes.v1 import commands_pb2 as pb
 from server.commands.routes import Route, World
 from server.domain.checkout import CHECKOUT, commands
 from server.domain.checkout.plan import plan
-from server.domain.checkout.state import Checkout, Running, StepName
+from server.domain.checkout.state import Checkout, NotStarted, StepName
 from server.domain.rejection import Reason, Rejected
 from server.rpc.validation import Rule, text, time
 
 
-async def start(request: pb.StartProcessRequest, order_id: str, checkout: Checkout, world: World) -> object:
-    if isinstance(checkout, Running):
-        return commands.StartCheckout(order_id=order_id, lines=(), deadline=world.at, at=world.at)  # it is done already
-    order = await world.facts.order(order_id)
+async def start(
+    request: pb.StartProcessRequest, order_id: str, checkout: Checkout, world: World
+) -> commands.StartAsPlanned:
     found = plan(
-        order,
-        checkout,
+        await world.facts.order(order_id),
+        NotStarted(),
         world.at,
         drawn={units.line_id: units.quantity for units in request.drawn},
         deadline=request.expires_at.ToDatetime(tzinfo=UTC) if request.HasField("expires_at") else None,
     )
-    if found.start is None:
+    if found.start is None and isinstance(checkout, NotStarted):
         raise Rejected(Reason.PROCESS_NOT_FOUND, order_id=order_id)
-    if found.plan_id != request.plan_id:
-        raise Rejected(
-            Reason.PROCESS_PLAN_STALE,
-            order_id=order_id,
-            plan_id=request.plan_id,
-            current_plan_id=found.plan_id,
-        )
-    return commands.StartCheckout(
-        order_id=order_id, lines=found.start.lines, deadline=found.start.deadline, at=world.at
+    return commands.StartAsPlanned(
+        order_id=order_id,
+        lines=found.start.lines if found.start else (),
+        deadline=found.start.deadline if found.start else world.at,
+        plan_id=request.plan_id,
+        current_plan_id=found.plan_id,
+        at=world.at,
     )
 
 

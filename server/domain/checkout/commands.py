@@ -18,6 +18,18 @@ class StartCheckout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartAsPlanned:
+    """By an operator, who has seen the plan `plan_id`; `current_plan_id` is that of what would be done now."""
+
+    order_id: str
+    lines: tuple[CheckoutLine, ...]
+    deadline: datetime
+    plan_id: str
+    current_plan_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoteStockReserved:
     order_id: str
     at: datetime
@@ -142,6 +154,7 @@ CheckoutCommand = (
     | NoteShipmentRestocked
     | NoteFailure
     | EndCheckout
+    | StartAsPlanned
     | RetryProcess
     | SkipStep
     | CompensateProcess

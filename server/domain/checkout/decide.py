@@ -18,6 +18,7 @@ from server.domain.checkout.commands import (
     NoteStockTrimmed,
     RetryProcess,
     SkipStep,
+    StartAsPlanned,
     StartCheckout,
 )
 from server.domain.checkout.events import (
@@ -47,7 +48,11 @@ def decide(state: Checkout, command: CheckoutCommand) -> Sequence[CheckoutEvent]
     match state, command:
         case NotStarted(), StartCheckout():
             return [CheckoutStarted(order_id=order_id, lines=command.lines, deadline=command.deadline, at=at)]
-        case Running(), StartCheckout():
+        case NotStarted(), StartAsPlanned(plan_id=plan_id, current_plan_id=current):
+            if plan_id != current:
+                raise Rejected(Reason.PROCESS_PLAN_STALE, order_id=order_id, plan_id=plan_id, current_plan_id=current)
+            return [CheckoutStarted(order_id=order_id, lines=command.lines, deadline=command.deadline, at=at)]
+        case Running(), (StartCheckout() | StartAsPlanned()):
             return []
         case NotStarted(), _:
             raise Rejected(Reason.PROCESS_NOT_FOUND, order_id=order_id)

@@ -7,13 +7,16 @@ from protos.orders.v1 import commands_pb2 as orders_pb
 from protos.orders.v1.types_pb2 import RETURN_CONDITION_DAMAGED as DAMAGED
 from protos.orders.v1.types_pb2 import RETURN_CONDITION_RESALEABLE as RESALEABLE
 from protos.orders.v1.types_pb2 import ReceivedQuantity
+from protos.processes.v1 import commands_pb2 as pb
 from server.config import Settings
+from server.domain.order import ORDER
 from server.domain.order.events import PaymentCaptured
+from server.domain.order.state import Completed
 from server.domain.stock import STOCK
 from server.eventstore.store import EventStore
 from server.processes.sender import ACTOR
 from tests.integration.processes.conftest import World, world_of
-from tests.support.calling import DEADLINE, fresh_id
+from tests.support.calling import DEADLINE, fresh_id, refusal, shop_at
 
 
 async def test_a_placed_order_is_reserved_authorised_and_confirmed(world: World) -> None:
@@ -153,3 +156,29 @@ async def test_several_processes_share_the_orders_and_what_one_leaves_the_others
             assert (types.count("PaymentAuthorised"), types.count("OrderConfirmed")) == (1, 1)
         stock = STOCK.fold(await world.decoded(f"stock-{sku}"))
         assert (stock.on_hand, stock.reserved) == (40, 12)
+
+
+async def test_an_order_confirmed_by_hand_before_its_process_began_is_served(
+    settings: Settings, commands: str, log: EventStore
+) -> None:
+    async with world_of(settings, commands, log) as world:  # so that the log has the marker
+        sku = await world.product_in_stock(5)
+    async with shop_at(commands) as shop:
+        order_id = await shop.placed(sku, quantity=2)
+        await shop.confirm(order_id)
+    async with world_of(settings, commands, log) as world:
+        await world.send(order_id, "p1", sku, 2)
+        await world.until(f"checkout-{order_id}", "CheckoutEnded")
+        stock = STOCK.fold(await world.decoded(f"stock-{sku}"))
+        order = ORDER.fold(await world.decoded(f"order-{order_id}"))
+    assert (stock.on_hand, stock.reserved) == (3, 0)
+    assert isinstance(order, Completed)
+    assert order.payments.captured == 700
+
+
+async def test_a_draft_has_no_process_to_be_started(world: World) -> None:
+    sku = await world.product_in_stock(1)
+    draft = await world.shop.draft(sku, quantity=1)
+    request = pb.StartProcessRequest(request_id=fresh_id(), order_id=draft, plan_id="0123456789abcdef")
+    refused = await refusal(world.processes.StartProcess(request, timeout=DEADLINE))
+    assert refused.reason == "PROCESS_NOT_FOUND"

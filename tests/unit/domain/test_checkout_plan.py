@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from server.domain.checkout import CHECKOUT
+from server.domain.checkout.commands import StartAsPlanned
 from server.domain.checkout.events import CheckoutStarted
 from server.domain.checkout.plan import Plan, plan
 from server.domain.checkout.state import NotStarted
 from server.domain.order import ORDER
 from server.domain.rejection import Reason, Rejected
 from tests.support import orders
+from tests.support.deciding import given
 from tests.support.orders import LATER, NOON, euros
 
 PLACED = (
@@ -120,3 +122,30 @@ def test_a_process_that_is_started_is_planned_from_where_it_is() -> None:
     started = CheckoutStarted(order_id=orders.ORDER_ID, lines=start.lines, deadline=start.deadline, at=NOON)
     running = CHECKOUT.fold([started])
     assert plan(ORDER.fold(PLACED), running, NOON).start is None
+
+
+class TestStartingAsPlanned:
+    def start(self, plan_id: str) -> StartAsPlanned:
+        found = planned(*PLACED)
+        assert found.start is not None
+        return StartAsPlanned(
+            order_id=orders.ORDER_ID,
+            lines=found.start.lines,
+            deadline=LATER,
+            plan_id=plan_id,
+            current_plan_id=found.plan_id,
+            at=NOON,
+        )
+
+    def test_begins_the_process_that_was_planned(self) -> None:
+        command = self.start(planned(*PLACED).plan_id)
+        started = CheckoutStarted(order_id=orders.ORDER_ID, lines=command.lines, deadline=LATER, at=NOON)
+        given(CHECKOUT).when(command).then(started)
+
+    def test_is_refused_if_something_else_would_be_done_now(self) -> None:
+        given(CHECKOUT).when(self.start("another")).rejected(Reason.PROCESS_PLAN_STALE)
+
+    def test_of_one_that_is_started_is_nothing(self) -> None:
+        command = self.start("another")
+        started = CheckoutStarted(order_id=orders.ORDER_ID, lines=command.lines, deadline=LATER, at=NOON)
+        given(CHECKOUT, started).when(command).nothing()
