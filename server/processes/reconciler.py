@@ -32,6 +32,9 @@ from server.turns import Turns
 
 log = structlog.get_logger()
 
+WITHOUT_PROCESS = Counter(
+    "orderstream_orders_without_process_total", "Looks at a placed order that an operator has to start the process of."
+)
 STEPS = Counter("orderstream_process_steps_total", "Steps by name and how they went.", ["step", "outcome"])
 
 MOST_STEPS = 1_000  # in one go; an order of the largest size with a parcel for each line has fewer
@@ -112,6 +115,8 @@ class Reconciler:
             seen = await self._look(work.order_id, fresh=fresh)
             step = await self._next(seen)
             if isinstance(step, Start) and not await self._automatic.covers(work.order_id, cause):
+                WITHOUT_PROCESS.inc()
+                log.warning("a placed order has no process: an operator has to start it", order_id=work.order_id)
                 return Wait(what="an operator to start the process")
             if isinstance(step, Wait):
                 return step
