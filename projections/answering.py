@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 from pymongo.errors import PyMongoError
 
 from server.failures import InvalidRequest, ServiceFailure, StoreUnavailable
+from server.rpc import validation
 
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -23,8 +24,11 @@ ACTOR = "x-orderstream-actor"
 
 
 def actor_of(context: Context) -> str:
-    """Who calls, as the call itself tells."""
-    return str(dict(context.invocation_metadata() or ()).get(ACTOR, "anonymous"))[:200]
+    """Who calls, as the call itself says. Raises `InvalidRequest` for one who would pass for a process or service."""
+    named = str(dict(context.invocation_metadata() or ()).get(ACTOR, "anonymous"))[:200]
+    if problem := validation.actor(named):
+        raise InvalidRequest({ACTOR: problem})
+    return named
 
 
 CODES = {

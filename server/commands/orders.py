@@ -15,7 +15,7 @@ from server.domain.order.commands import NO_CUSTOMER, Customer, Listing, NewLine
 from server.domain.order.events import Condition, LineQuantity
 from server.domain.order.limits import require_line_count
 from server.domain.order.state import Draft, Order, Placed
-from server.rpc.validation import chosen, lines_of_text, optional, sku, text, uuid
+from server.rpc.validation import chosen, lines_of_text, not_of_a_process, optional, sku, text, uuid
 
 
 async def create(request: pb.CreateOrderRequest, order_id: str, _: Order, world: World) -> commands.CreateOrder:
@@ -494,13 +494,13 @@ ROUTES = {
         pb.RecordAuthorisationResponse,
         record_authorisation,
         required=("amount",),
-        rules={"authorisation_id": _ID},
+        rules={"authorisation_id": not_of_a_process},
     ),
     "RecordPaymentFailure": _route(
         pb.RecordPaymentFailureRequest,
         pb.RecordPaymentFailureResponse,
         record_payment_failure,
-        rules={"authorisation_id": _ID, "reason": _REASON},
+        rules={"authorisation_id": not_of_a_process, "reason": _REASON},
     ),
     "VoidAuthorisation": _route(
         pb.VoidAuthorisationRequest,

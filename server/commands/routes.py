@@ -14,7 +14,7 @@ from server.commands.emails import RequestClaims
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler, Envelope
 from server.domain.decider import Decider
-from server.rpc.validation import Rules, optional, uuid
+from server.rpc.validation import Rules, callers_uuid, optional, uuid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Route:
         """With those that every command shares."""
         id_rule = self.rules.get(self.id_field, uuid)
         return {
-            "request_id": uuid,
+            "request_id": callers_uuid,
             **self.rules,
             self.id_field: optional(id_rule) if self.id_may_be_empty else id_rule,
         }

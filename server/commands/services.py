@@ -101,6 +101,9 @@ class CommandServices:
         correlation_id = headers.get("x-correlation-id", request.request_id)
         if problem := validation.uuid(correlation_id):
             raise InvalidRequest({"x-correlation-id": problem})
+        actor = headers.get("x-orderstream-actor", "anonymous")[:200]
+        if problem := validation.actor(actor):
+            raise InvalidRequest({"x-orderstream-actor": problem})
         expects = "expected_revision" in request.DESCRIPTOR.fields_by_name and request.HasField("expected_revision")
         return Envelope(
             request_id=request.request_id,
@@ -108,7 +111,7 @@ class CommandServices:
                 path.encode() + b"\0" + request.SerializeToString(deterministic=True)
             ).hexdigest(),
             expected_revision=request.expected_revision if expects else None,
-            actor=headers.get("x-orderstream-actor", "anonymous")[:200],
+            actor=actor,
             correlation_id=correlation_id,
             traceparent=headers.get("traceparent", "")[:128],
             at=self._clock(),

@@ -8,7 +8,7 @@ from server.commands.routes import Route, World
 from server.domain.product.state import Discontinued, NoProduct
 from server.domain.stock import STOCK, commands
 from server.domain.stock.state import Stock
-from server.rpc.validation import Rule, sku, text, time, uuid
+from server.rpc.validation import Rule, callers_uuid, sku, text, time
 
 
 async def receive(request: pb.ReceiveStockRequest, sku_: str, _: Stock, world: World) -> commands.ReceiveStock:
@@ -75,25 +75,25 @@ ROUTES = {
     "ReceiveStock": _route(pb.ReceiveStockRequest, pb.ReceiveStockResponse, receive),
     "AdjustStock": _route(pb.AdjustStockRequest, pb.AdjustStockResponse, adjust, reason=text(1, 500)),
     "ReserveStock": _route(
-        pb.ReserveStockRequest, pb.ReserveStockResponse, reserve, reservation_id=uuid, expires_at=time
+        pb.ReserveStockRequest, pb.ReserveStockResponse, reserve, reservation_id=callers_uuid, expires_at=time
     ),
     "CommitReservation": _route(
         pb.CommitReservationRequest,
         pb.CommitReservationResponse,
         commit,
-        reservation_id=uuid,
+        reservation_id=callers_uuid,
     ),
     "ReleaseReservation": _route(
         pb.ReleaseReservationRequest,
         pb.ReleaseReservationResponse,
         release,
-        reservation_id=uuid,
+        reservation_id=callers_uuid,
     ),
     "ExpireReservation": _route(
         pb.ExpireReservationRequest,
         pb.ExpireReservationResponse,
         expire,
-        reservation_id=uuid,
+        reservation_id=callers_uuid,
     ),
-    "RestockReturn": _route(pb.RestockReturnRequest, pb.RestockReturnResponse, restock, return_id=uuid),
+    "RestockReturn": _route(pb.RestockReturnRequest, pb.RestockReturnResponse, restock, return_id=callers_uuid),
 }

@@ -100,7 +100,7 @@ ROWS = (
     Row("EmailClaimed", email.EmailClaimed, "useremail"),
     Row("EmailReleased", email.EmailReleased, "useremail"),
     Row("EmailResolved", email.EmailResolved, "useremail"),
-    Row("CheckoutStarted", checkout.CheckoutStarted, "checkout"),
+    Row("CheckoutStartedV2", checkout.CheckoutStarted, "checkout", version=2),
     Row("CheckoutStockReserved", checkout.CheckoutStockReserved, "checkout"),
     Row("CheckoutStockReleased", checkout.CheckoutStockReleased, "checkout"),
     Row("CheckoutPaymentVoided", checkout.CheckoutPaymentVoided, "checkout"),

@@ -15,6 +15,8 @@ from datetime import datetime
 from typing import Any, get_type_hints
 
 from server.domain.address import Address
+from server.domain.checkout.events import CheckoutLine, CheckoutStarted
+from server.domain.checkout.state import FORMER_IDS
 from server.domain.money import Money
 from server.domain.order.events import OrderLine, OrderPlaced, RefundRequested
 from server.domain.product.events import PriceChanged
@@ -147,11 +149,27 @@ def refund_requested(old: RefundRequestedV1) -> RefundRequested:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutStartedV1:
+    order_id: str
+    lines: tuple[CheckoutLine, ...]
+    deadline: datetime
+    at: datetime
+
+
+def checkout_started(old: CheckoutStartedV1) -> CheckoutStarted:
+    """Its ids were UUIDs of version 5, as those of everybody may be."""
+    return CheckoutStarted(
+        order_id=old.order_id, lines=old.lines, deadline=old.deadline, id_version=FORMER_IDS, at=old.at
+    )
+
+
 UPCASTERS = (
     Upcaster("OrderPlaced", "OrderPlacedV2", order_placed),
     Upcaster("RefundRequested", "RefundRequestedV2", refund_requested),
     Upcaster("PriceChanged", "PriceChangedV2", price_changed),
     Upcaster("EmailChanged", "EmailChangedV2", email_changed),
+    Upcaster("CheckoutStarted", "CheckoutStartedV2", checkout_started),
 )
 
 

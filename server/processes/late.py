@@ -5,12 +5,14 @@ from collections.abc import Callable
 import structlog
 
 from server.domain.checkout.numbering import name_of
+from server.domain.checkout.state import OWN_IDS
 from server.domain.checkout.steps import AUTHORISATION
 from server.domain.rejection import Rejected
 from server.failures import ServiceFailure
+from server.processes.ids import derived
 from server.processes.payments.port import Approved, Declined, Lapsed
 from server.processes.reconciler import Reconciler
-from server.processes.sender import Cause, Sender, derived
+from server.processes.sender import Cause, Sender
 from server.processes.work import record_authorisation
 
 log = structlog.get_logger()
@@ -27,7 +29,7 @@ class LateAnswers:
         order_id, _, authorisation = key.partition(":")
         if isinstance(answer, Declined) or name_of(authorisation) != AUTHORISATION:
             return
-        conversation = derived(order_id, "told")
+        conversation = derived(OWN_IDS, order_id, "told")
         cause = Cause(event_id=conversation, correlation_id=conversation)
         try:
             await record_authorisation(self._sender(order_id, cause), order_id, authorisation, answer)

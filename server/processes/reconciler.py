@@ -17,13 +17,13 @@ from server.commands.handler import CommandHandler
 from server.domain.checkout import CHECKOUT
 from server.domain.checkout.commands import NoteFailure
 from server.domain.checkout.next_step import after_refusal, holds_up, next_step, wanted
-from server.domain.checkout.state import Checkout, Running
+from server.domain.checkout.state import OWN_IDS, Checkout, Running
 from server.domain.checkout.steps import Start, Step, Wait
 from server.domain.order import ORDER
 from server.domain.order.state import Order, Placed
 from server.domain.rejection import Rejected
 from server.eventstore.repository import Repository
-from server.failures import ServiceFailure
+from server.failures import RequestIdReused, ServiceFailure
 from server.processes.automatic_start import AutomaticStart
 from server.processes.payments.port import PaymentProvider, ProviderUnavailable
 from server.processes.sender import Cause, Sender
@@ -104,19 +104,18 @@ class Reconciler:
         Raises a `ServiceFailure` if the event store does not answer: nothing is lost, try again.
         """
         async with self._turns.of(order_id):
-            sender = Sender(self._handler, self._clock, order_id, cause)
-            work = Work(order_id=order_id, sender=sender, facts=self._facts, payments=self._payments)
-            return await self._bring_on(work, cause, interrupted=delivered_before >= WORTH_NOTING)
+            return await self._bring_on(order_id, cause, interrupted=delivered_before >= WORTH_NOTING)
 
-    async def _bring_on(self, work: Work, cause: Cause, *, interrupted: bool) -> Wait:
+    async def _bring_on(self, order_id: str, cause: Cause, *, interrupted: bool) -> Wait:
         before: Step | None = None
         fresh = True
         for _ in range(MOST_STEPS):
-            seen = await self._look(work.order_id, fresh=fresh)
+            seen = await self._look(order_id, fresh=fresh)
+            work = self._work(order_id, cause, seen)
             step = await self._next(seen)
-            if isinstance(step, Start) and not await self._automatic.covers(work.order_id, cause):
+            if isinstance(step, Start) and not await self._automatic.covers(order_id, cause):
                 WITHOUT_PROCESS.inc()
-                log.warning("a placed order has no process: an operator has to start it", order_id=work.order_id)
+                log.warning("a placed order has no process: an operator has to start it", order_id=order_id)
                 return Wait(what="an operator to start the process")
             if isinstance(step, Wait):
                 return step
@@ -137,7 +136,12 @@ class Reconciler:
             if failed:
                 await self._note(work, await self._look(work.order_id, fresh=True), step, failed)
             before, fresh = step, failed is not None
-        raise EndlessError(f"order {work.order_id} asks for more than {MOST_STEPS} steps")
+        raise EndlessError(f"order {order_id} asks for more than {MOST_STEPS} steps")
+
+    def _work(self, order_id: str, cause: Cause, seen: _Seen) -> Work:
+        id_version = seen.checkout.id_version if isinstance(seen.checkout, Running) else OWN_IDS
+        sender = Sender(self._handler, self._clock, order_id, cause, id_version=id_version)
+        return Work(order_id=order_id, sender=sender, facts=self._facts, payments=self._payments, id_version=id_version)
 
     async def _next(self, seen: _Seen) -> Step | Wait:
         """Our own clock may only make an order expire later than the event store's clock would."""
@@ -194,9 +198,9 @@ class Reconciler:
         except ProviderRefusedError as failure:
             STEPS.labels(step.name, "failed").inc()
             return _Failed(f"PAYMENT_PROVIDER: {failure}") if await self._is_waited_for(work, step) else None
-        except ProviderUnavailable as failure:
+        except (ProviderUnavailable, RequestIdReused) as failure:
             STEPS.labels(step.name, "failed").inc()
-            return _Failed(f"PAYMENT_PROVIDER: {failure}")
+            return _Failed(_in_words(failure))
         except TimeoutError:
             STEPS.labels(step.name, "timed out").inc()
             return _Failed(f"it took longer than {self._patience.step_within:g} s")
@@ -237,6 +241,11 @@ class Reconciler:
 
 class NotBegunError(Exception):
     """The process could not even begin, so there is no stream to write that down in."""
+
+
+def _in_words(failure: ProviderUnavailable | RequestIdReused) -> str:
+    """A request id that was used with another payload is not the store's silence: no later attempt helps."""
+    return f"{getattr(failure, 'reason', 'PAYMENT_PROVIDER')}: {failure}"
 
 
 def _told(rejection: Rejected) -> str:

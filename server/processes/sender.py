@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid5
 
 from server.commands.handler import CommandHandler, Envelope
+from server.domain.checkout.state import OWN_IDS
 from server.domain.decider import Decider
 from server.eventstore.receipts import Receipt
+from server.processes.ids import derived
 from server.processes.payload import payload_hash
 
-STEPS = UUID("0b5f6b0e-52a5-5b3e-9a5e-3f8f0f3f8a11")
 ACTOR = "process:checkout"
 PAYMENTS = "process:payments"  # what the provider reports by itself: unlike the process's own events, it wakes it
 
@@ -32,13 +32,8 @@ class Cause:
     placed_at: int | None = None
 
 
-def derived(*parts: str) -> str:
-    """A UUID that follows from what it is for."""
-    return str(uuid5(STEPS, "\0".join(parts)))
-
-
 class Sender:
-    """Sends for one order. `clock` gives the time in UTC."""
+    """Sends for one order. `clock` gives the time in UTC, `id_version` is that of the process's ids."""
 
     def __init__(
         self,
@@ -48,8 +43,10 @@ class Sender:
         cause: Cause,
         *,
         actor: str = ACTOR,
+        id_version: int = OWN_IDS,
     ) -> None:
         self._actor = actor
+        self._id_version = id_version
         self._handler = handler
         self._clock = clock
         self._order_id = order_id
@@ -71,7 +68,7 @@ class Sender:
         Raises what `CommandHandler.handle` raises.
         """
         envelope = Envelope(
-            request_id=derived(self._order_id, decider.stream(aggregate_id), *purpose),
+            request_id=derived(self._id_version, self._order_id, decider.stream(aggregate_id), *purpose),
             payload_hash=payload_hash(command),
             expected_revision=None,
             actor=self._actor,

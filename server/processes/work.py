@@ -46,8 +46,9 @@ from server.domain.order import commands as order
 from server.domain.rejection import Reason, Rejected
 from server.domain.stock import STOCK
 from server.domain.stock import commands as stock
+from server.processes.ids import derived
 from server.processes.payments.port import Approved, Declined, Lapsed, PaymentProvider
-from server.processes.sender import Sender, derived
+from server.processes.sender import Sender
 
 AT_ONCE = 16  # lines side by side
 
@@ -80,22 +81,22 @@ def _in_words(amount: Money) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What the steps of one order are done with."""
+    """What the steps of one order are done with; `id_version` is that of its ids."""
 
     order_id: str
     sender: Sender
     facts: Facts
     payments: PaymentProvider
+    id_version: int
+
+    def reservation_id(self, line_id: str, *shipment_id: str) -> str:
+        """Of a line's own reservation; or of the one made to send the units of a lost or returned parcel again."""
+        return derived(self.id_version, "reservation", self.order_id, line_id, *shipment_id)
 
 
 def payment_key(order_id: str, *what: str) -> str:
     """By this the provider knows a payment of ours."""
     return ":".join((order_id, *what))
-
-
-def reservation_id(order_id: str, line_id: str, *shipment_id: str) -> str:
-    """Of a line's own reservation; or of the one made to send the units of a lost or returned parcel again."""
-    return derived("reservation", order_id, line_id, *shipment_id)
 
 
 async def do(work: Work, step: Step) -> None:
@@ -117,7 +118,7 @@ async def _reserve(work: Work, step: ReserveStock) -> None:
     async def one(line: CheckoutLine) -> None:
         command = stock.ReserveStock(
             sku=line.sku,
-            reservation_id=reservation_id(work.order_id, line.line_id),
+            reservation_id=work.reservation_id(line.line_id),
             quantity=line.quantity,
             expires_at=None,
             at=work.sender.now(),
@@ -133,7 +134,7 @@ async def _reserve_again(work: Work, step: ReserveAgain) -> None:
         if line.quantity:
             command = stock.ReserveStock(
                 sku=line.sku,
-                reservation_id=reservation_id(work.order_id, line.line_id, step.subject),
+                reservation_id=work.reservation_id(line.line_id, step.subject),
                 quantity=line.quantity,
                 expires_at=None,
                 at=work.sender.now(),
@@ -159,7 +160,7 @@ async def _reserve_again(work: Work, step: ReserveAgain) -> None:
 async def _release(work: Work, step: ReleaseStock) -> None:
     async def one(line: CheckoutLine, *shipment_id: str) -> None:
         command = stock.ReleaseReservation(
-            sku=line.sku, reservation_id=reservation_id(work.order_id, line.line_id, *shipment_id), at=work.sender.now()
+            sku=line.sku, reservation_id=work.reservation_id(line.line_id, *shipment_id), at=work.sender.now()
         )
         try:
             await work.sender.send(STOCK, line.sku, command, "release", line.line_id, *shipment_id)
@@ -179,7 +180,7 @@ async def _commit(work: Work, step: CommitStock) -> None:
     async def one(line: CheckoutLine, *shipment_id: str) -> None:
         command = stock.CommitReservation(
             sku=line.sku,
-            reservation_id=reservation_id(work.order_id, line.line_id, *shipment_id),
+            reservation_id=work.reservation_id(line.line_id, *shipment_id),
             quantity=line.quantity,
             at=work.sender.now(),
         )
@@ -221,7 +222,7 @@ async def _keep(work: Work, line: CheckoutLine, *shipment_id: str) -> None:
     """Release what is beyond a line's quantity."""
     command = stock.ReleaseReservation(
         sku=line.sku,
-        reservation_id=reservation_id(work.order_id, line.line_id, *shipment_id),
+        reservation_id=work.reservation_id(line.line_id, *shipment_id),
         keep=line.quantity,
         at=work.sender.now(),
     )
@@ -233,7 +234,7 @@ async def _restock_shipment(work: Work, step: RestockShipment) -> None:
         # a return of the customer may have the same id as a parcel
         command = stock.RestockReturn(
             sku=line.sku,
-            return_id=derived("shipment", work.order_id, step.subject, line.line_id),
+            return_id=derived(work.id_version, "shipment", work.order_id, step.subject, line.line_id),
             quantity=line.quantity,
             at=work.sender.now(),
         )
@@ -252,7 +253,7 @@ async def _restock(work: Work, step: RestockReturn) -> None:
     async def one(line: CheckoutLine) -> None:
         command = stock.RestockReturn(
             sku=line.sku,
-            return_id=derived("return", work.order_id, step.subject, line.line_id),
+            return_id=derived(work.id_version, "return", work.order_id, step.subject, line.line_id),
             quantity=line.quantity,
             at=work.sender.now(),
         )

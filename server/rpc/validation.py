@@ -16,6 +16,9 @@ Rules = Mapping[str, Rule]  # field path → rule; `lines[].sku` means every ele
 _SKU = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_PROCESS_NAME = re.compile(r"checkout(~[0-9]+)?")
+PROCESS_UUID = 8  # the version
+OUR_ACTORS = ("process:", "orderstream")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 
 
@@ -28,6 +31,24 @@ def uuid(value: object) -> str | None:
     except ValueError:
         return "must be a UUID"
     return "must be a UUID in canonical form, lower case with hyphens"
+
+
+def callers_uuid(value: object) -> str | None:
+    """An id that a caller chooses. Those of version 8 are for processes: nobody else can use one before they do."""
+    problem = uuid(value)
+    if problem is None and UUID(str(value)).version == PROCESS_UUID:
+        return "must not be a UUID of version 8: those are kept for processes"
+    return problem
+
+
+def not_of_a_process(value: object) -> str | None:
+    """The name of an authorisation that a caller gives: `checkout`, `checkout~2` … are those of processes."""
+    return "is kept for processes" if _PROCESS_NAME.fullmatch(str(value)) else text(1, 64)(value)
+
+
+def actor(value: str) -> str | None:
+    """Who asks, as the caller says: it may not pass for one of ours."""
+    return "must not begin as those of processes and services do" if value.lower().startswith(OUR_ACTORS) else None
 
 
 def optional(rule: Rule) -> Rule:

@@ -135,6 +135,7 @@ EXAMPLES: tuple[DomainEvent, ...] = (
         email_hash=email_hash("ann@example.org"), user_id=BOB, other_user_ids=(ANN,), reason="Bob proved it", at=NOON
     ),
     CheckoutStarted(
+        id_version=8,
         order_id=ORDER_ID,
         lines=(
             CheckoutLine(line_id="tea", sku="tea", quantity=2),
@@ -172,5 +173,15 @@ LIFTED: dict[str, DomainEvent] = {
     "PriceChanged.v1": PriceChanged(sku="tea", price=euros(400), previous=None, at=NOON.replace(microsecond=123456)),
     "OrderPlaced.v1": orders.placed(orders.order_line("tea", 2, 350), orders.order_line("milk", 3, 101)),
     "RefundRequested.v1": orders.refund_requested(return_id=None),
+    "CheckoutStarted.v1": CheckoutStarted(
+        id_version=5,
+        order_id=ORDER_ID,
+        lines=(
+            CheckoutLine(line_id="tea", sku="tea", quantity=2),
+            CheckoutLine(line_id="milk", sku="milk-1l", quantity=3),
+        ),
+        deadline=LATER,
+        at=NOON,
+    ),
     "EmailChanged.v1": EmailChanged(user_id=ANN, email="ann@example.com", previous_email="", at=NOON),
 }

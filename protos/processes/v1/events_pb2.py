@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.processes.v1 import types_pb2 as protos_dot_processes_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/processes/v1/events.proto\x12\x0cprocesses.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fprotos/processes/v1/types.proto\"\xa4\x01\n\x0f\x43heckoutStarted\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12)\n\x05lines\x18\x02 \x03(\x0b\x32\x1a.processes.v1.CheckoutLine\x12,\n\x08\x64\x65\x61\x64line\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x15\x43heckoutStockReserved\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x15\x43heckoutStockReleased\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x15\x43heckoutPaymentVoided\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\x16\x43heckoutStockCommitted\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\x14\x43heckoutStockTrimmed\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63\x61ncellation_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x17\x43heckoutReturnRestocked\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x11\n\treturn_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x1a\x43heckoutStockReservedAgain\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"j\n\x19\x43heckoutReshipmentDropped\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"j\n\x19\x43heckoutShipmentRestocked\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbc\x01\n\x12\x43heckoutStepFailed\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12,\n\x08retry_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02\x61t\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x0f\x43heckoutRetried\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"~\n\x13\x43heckoutStepSkipped\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12&\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"[\n\x0f\x43heckoutGivenUp\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Z\n\rCheckoutEnded\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07outcome\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/processes/v1/events.proto\x12\x0cprocesses.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fprotos/processes/v1/types.proto\"\xa4\x01\n\x0f\x43heckoutStarted\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12)\n\x05lines\x18\x02 \x03(\x0b\x32\x1a.processes.v1.CheckoutLine\x12,\n\x08\x64\x65\x61\x64line\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xba\x01\n\x11\x43heckoutStartedV2\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12)\n\x05lines\x18\x02 \x03(\x0b\x32\x1a.processes.v1.CheckoutLine\x12,\n\x08\x64\x65\x61\x64line\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nid_version\x18\x04 \x01(\x05\x12&\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x15\x43heckoutStockReserved\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x15\x43heckoutStockReleased\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x15\x43heckoutPaymentVoided\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\x16\x43heckoutStockCommitted\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\x14\x43heckoutStockTrimmed\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63\x61ncellation_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x17\x43heckoutReturnRestocked\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x11\n\treturn_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x1a\x43heckoutStockReservedAgain\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"j\n\x19\x43heckoutReshipmentDropped\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"j\n\x19\x43heckoutShipmentRestocked\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbc\x01\n\x12\x43heckoutStepFailed\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12,\n\x08retry_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02\x61t\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x0f\x43heckoutRetried\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"~\n\x13\x43heckoutStepSkipped\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12&\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"[\n\x0f\x43heckoutGivenUp\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Z\n\rCheckoutEnded\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07outcome\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,32 +35,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHECKOUTSTARTED']._serialized_start=117
   _globals['_CHECKOUTSTARTED']._serialized_end=281
-  _globals['_CHECKOUTSTOCKRESERVED']._serialized_start=283
-  _globals['_CHECKOUTSTOCKRESERVED']._serialized_end=364
-  _globals['_CHECKOUTSTOCKRELEASED']._serialized_start=366
-  _globals['_CHECKOUTSTOCKRELEASED']._serialized_end=447
-  _globals['_CHECKOUTPAYMENTVOIDED']._serialized_start=449
-  _globals['_CHECKOUTPAYMENTVOIDED']._serialized_end=530
-  _globals['_CHECKOUTSTOCKCOMMITTED']._serialized_start=532
-  _globals['_CHECKOUTSTOCKCOMMITTED']._serialized_end=635
-  _globals['_CHECKOUTSTOCKTRIMMED']._serialized_start=637
-  _globals['_CHECKOUTSTOCKTRIMMED']._serialized_end=742
-  _globals['_CHECKOUTRETURNRESTOCKED']._serialized_start=744
-  _globals['_CHECKOUTRETURNRESTOCKED']._serialized_end=846
-  _globals['_CHECKOUTSTOCKRESERVEDAGAIN']._serialized_start=848
-  _globals['_CHECKOUTSTOCKRESERVEDAGAIN']._serialized_end=955
-  _globals['_CHECKOUTRESHIPMENTDROPPED']._serialized_start=957
-  _globals['_CHECKOUTRESHIPMENTDROPPED']._serialized_end=1063
-  _globals['_CHECKOUTSHIPMENTRESTOCKED']._serialized_start=1065
-  _globals['_CHECKOUTSHIPMENTRESTOCKED']._serialized_end=1171
-  _globals['_CHECKOUTSTEPFAILED']._serialized_start=1174
-  _globals['_CHECKOUTSTEPFAILED']._serialized_end=1362
-  _globals['_CHECKOUTRETRIED']._serialized_start=1364
-  _globals['_CHECKOUTRETRIED']._serialized_end=1439
-  _globals['_CHECKOUTSTEPSKIPPED']._serialized_start=1441
-  _globals['_CHECKOUTSTEPSKIPPED']._serialized_end=1567
-  _globals['_CHECKOUTGIVENUP']._serialized_start=1569
-  _globals['_CHECKOUTGIVENUP']._serialized_end=1660
-  _globals['_CHECKOUTENDED']._serialized_start=1662
-  _globals['_CHECKOUTENDED']._serialized_end=1752
+  _globals['_CHECKOUTSTARTEDV2']._serialized_start=284
+  _globals['_CHECKOUTSTARTEDV2']._serialized_end=470
+  _globals['_CHECKOUTSTOCKRESERVED']._serialized_start=472
+  _globals['_CHECKOUTSTOCKRESERVED']._serialized_end=553
+  _globals['_CHECKOUTSTOCKRELEASED']._serialized_start=555
+  _globals['_CHECKOUTSTOCKRELEASED']._serialized_end=636
+  _globals['_CHECKOUTPAYMENTVOIDED']._serialized_start=638
+  _globals['_CHECKOUTPAYMENTVOIDED']._serialized_end=719
+  _globals['_CHECKOUTSTOCKCOMMITTED']._serialized_start=721
+  _globals['_CHECKOUTSTOCKCOMMITTED']._serialized_end=824
+  _globals['_CHECKOUTSTOCKTRIMMED']._serialized_start=826
+  _globals['_CHECKOUTSTOCKTRIMMED']._serialized_end=931
+  _globals['_CHECKOUTRETURNRESTOCKED']._serialized_start=933
+  _globals['_CHECKOUTRETURNRESTOCKED']._serialized_end=1035
+  _globals['_CHECKOUTSTOCKRESERVEDAGAIN']._serialized_start=1037
+  _globals['_CHECKOUTSTOCKRESERVEDAGAIN']._serialized_end=1144
+  _globals['_CHECKOUTRESHIPMENTDROPPED']._serialized_start=1146
+  _globals['_CHECKOUTRESHIPMENTDROPPED']._serialized_end=1252
+  _globals['_CHECKOUTSHIPMENTRESTOCKED']._serialized_start=1254
+  _globals['_CHECKOUTSHIPMENTRESTOCKED']._serialized_end=1360
+  _globals['_CHECKOUTSTEPFAILED']._serialized_start=1363
+  _globals['_CHECKOUTSTEPFAILED']._serialized_end=1551
+  _globals['_CHECKOUTRETRIED']._serialized_start=1553
+  _globals['_CHECKOUTRETRIED']._serialized_end=1628
+  _globals['_CHECKOUTSTEPSKIPPED']._serialized_start=1630
+  _globals['_CHECKOUTSTEPSKIPPED']._serialized_end=1756
+  _globals['_CHECKOUTGIVENUP']._serialized_start=1758
+  _globals['_CHECKOUTGIVENUP']._serialized_end=1849
+  _globals['_CHECKOUTENDED']._serialized_start=1851
+  _globals['_CHECKOUTENDED']._serialized_end=1941
 # @@protoc_insertion_point(module_scope)

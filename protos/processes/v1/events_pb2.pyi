@@ -24,7 +24,7 @@ DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
 class CheckoutStarted(google.protobuf.message.Message):
-    """CheckoutStarted begins the process that brings a placed order to its end."""
+    """CheckoutStarted begins the process that brings a placed order to its end. Since CheckoutStartedV2 it is not written any more."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -58,6 +58,47 @@ class CheckoutStarted(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["at", b"at", "deadline", b"deadline", "lines", b"lines", "order_id", b"order_id"]) -> None: ...
 
 Global___CheckoutStarted: typing_extensions.TypeAlias = CheckoutStarted
+
+@typing.final
+class CheckoutStartedV2(google.protobuf.message.Message):
+    """CheckoutStartedV2 begins the process that brings a placed order to its end."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    DEADLINE_FIELD_NUMBER: builtins.int
+    ID_VERSION_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    id_version: builtins.int
+    """id_version is the version of the UUIDs under which the process sends its commands and reserves stock: 8."""
+    @property
+    def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.processes.v1.types_pb2.CheckoutLine]:
+        """lines are what is to be reserved."""
+
+    @property
+    def deadline(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """deadline is when the order lapses if it is not confirmed by then (UTC)."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        lines: collections.abc.Iterable[protos.processes.v1.types_pb2.CheckoutLine] | None = ...,
+        deadline: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        id_version: builtins.int = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at", "deadline", b"deadline"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "deadline", b"deadline", "id_version", b"id_version", "lines", b"lines", "order_id", b"order_id"]) -> None: ...
+
+Global___CheckoutStartedV2: typing_extensions.TypeAlias = CheckoutStartedV2
 
 @typing.final
 class CheckoutStockReserved(google.protobuf.message.Message):

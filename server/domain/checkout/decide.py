@@ -39,7 +39,7 @@ from server.domain.checkout.events import (
     CheckoutStockReservedAgain,
     CheckoutStockTrimmed,
 )
-from server.domain.checkout.state import Checkout, NotStarted, Running
+from server.domain.checkout.state import OWN_IDS, Checkout, NotStarted, Running
 from server.domain.rejection import Reason, Rejected
 
 
@@ -47,11 +47,11 @@ def decide(state: Checkout, command: CheckoutCommand) -> Sequence[CheckoutEvent]
     order_id, at = command.order_id, command.at
     match state, command:
         case NotStarted(), StartCheckout():
-            return [CheckoutStarted(order_id=order_id, lines=command.lines, deadline=command.deadline, at=at)]
+            return [_started(command)]
         case NotStarted(), StartAsPlanned(plan_id=plan_id, current_plan_id=current):
             if plan_id != current:
                 raise Rejected(Reason.PROCESS_PLAN_STALE, order_id=order_id, plan_id=plan_id, current_plan_id=current)
-            return [CheckoutStarted(order_id=order_id, lines=command.lines, deadline=command.deadline, at=at)]
+            return [_started(command)]
         case Running(), (StartCheckout() | StartAsPlanned()):
             return []
         case NotStarted(), _:
@@ -94,6 +94,16 @@ def decide(state: Checkout, command: CheckoutCommand) -> Sequence[CheckoutEvent]
             return _give_up(state, command)
         case _:
             raise AssertionError(f"no rule for {command}")
+
+
+def _started(command: StartCheckout | StartAsPlanned) -> CheckoutStarted:
+    return CheckoutStarted(
+        order_id=command.order_id,
+        lines=command.lines,
+        deadline=command.deadline,
+        id_version=OWN_IDS,
+        at=command.at,
+    )
 
 
 def _fail(state: Running, command: NoteFailure) -> Sequence[CheckoutEvent]:

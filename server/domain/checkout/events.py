@@ -17,9 +17,12 @@ class CheckoutLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckoutStarted:
+    """`id_version` is the version of the UUIDs under which the process sends its commands and reserves stock."""
+
     order_id: str
     lines: tuple[CheckoutLine, ...]
     deadline: datetime
+    id_version: int
     at: datetime
 
 

@@ -25,6 +25,8 @@ from server.domain.checkout.events import (
     CheckoutStockTrimmed,
 )
 
+FORMER_IDS, OWN_IDS = 5, 8  # versions of UUIDs
+
 
 class StepName(StrEnum):
     """Steps as operators see them."""
@@ -78,6 +80,7 @@ class Running:
     order_id: str
     lines: tuple[CheckoutLine, ...]
     deadline: datetime
+    id_version: int = OWN_IDS
     reserved: bool = False
     released: bool = False
     voided: bool = False
@@ -105,7 +108,9 @@ Checkout = NotStarted | Running
 def evolve(state: Checkout, event: CheckoutEvent) -> Checkout:  # noqa: C901, PLR0912  # one arm per event type
     match state, event:
         case NotStarted(), CheckoutStarted():
-            return Running(order_id=event.order_id, lines=event.lines, deadline=event.deadline)
+            return Running(
+                order_id=event.order_id, lines=event.lines, deadline=event.deadline, id_version=event.id_version
+            )
         case Running(), CheckoutStockReserved():
             return replace(state, reserved=True, failure=None)
         case Running(), CheckoutStockReleased():

@@ -256,3 +256,26 @@ async def test_an_address_of_full_length_is_taken(shop: Shop) -> None:
     for address in (longest, HOME):
         request = pb.ChangeShippingAddressRequest(request_id=fresh_id(), order_id=order_id, shipping_address=address)
         assert (await shop.orders.ChangeShippingAddress(request, timeout=DEADLINE)).consistency_token
+
+
+OF_A_PROCESS = "0198c0de-0000-8000-8000-000000000001"  # a UUID of version 8
+
+
+async def test_ids_of_processes_cannot_be_taken_from_outside(shop: Shop) -> None:
+    order_id = await shop.placed()
+    request = pb.AddNoteRequest(request_id=OF_A_PROCESS, order_id=order_id, note_id="n1", text="hello")
+    refused = await refusal(shop.orders.AddNote(request, timeout=DEADLINE))
+    assert refused.fields == ("request_id",)
+    taken = pb.RecordPaymentFailureRequest(
+        request_id=fresh_id(), order_id=order_id, authorisation_id="checkout", reason="no"
+    )
+    refused = await refusal(shop.orders.RecordPaymentFailure(taken, timeout=DEADLINE))
+    assert refused.fields == ("authorisation_id",)
+
+
+@pytest.mark.parametrize("actor", ["process:checkout", "orderstream"])
+async def test_nobody_passes_for_a_process(actor: str, shop: Shop) -> None:
+    request = pb.AddNoteRequest(request_id=fresh_id(), order_id=await shop.placed(), note_id="n1", text="hello")
+    call = shop.orders.AddNote(request, timeout=DEADLINE, metadata=(("x-orderstream-actor", actor),))
+    refused = await refusal(call)
+    assert refused.fields == ("x-orderstream-actor",)

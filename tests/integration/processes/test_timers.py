@@ -70,7 +70,8 @@ class World:
         order_id = fresh_id()
         deadline = NOON + timedelta(minutes=minutes)
         await self.write(
-            f"checkout-{order_id}", CheckoutStarted(order_id=order_id, lines=(), deadline=deadline, at=NOON)
+            f"checkout-{order_id}",
+            CheckoutStarted(id_version=8, order_id=order_id, lines=(), deadline=deadline, at=NOON),
         )
         return order_id
 

@@ -70,7 +70,9 @@ DRAFTED = ["ann:", "  OrderCreated", "  LineAdded"]
 
 async def test_commands_events_steps_and_effects_hang_together(log: AsyncEventStoreDBClient) -> None:
     order_id, placing = await lived(log)
-    begin = caused(CheckoutStarted(order_id=order_id, lines=(), deadline=NOON, at=NOON), placing, str(uuid4()))
+    begin = caused(
+        CheckoutStarted(id_version=8, order_id=order_id, lines=(), deadline=NOON, at=NOON), placing, str(uuid4())
+    )
     await log.append_to_stream(f"checkout-{order_id}", current_version=StreamState.NO_STREAM, events=[begin])
 
     reserve = StockReserved(sku="tea", reservation_id=str(uuid4()), quantity=2, expires_at=None, at=NOON)

@@ -76,7 +76,7 @@ from tests.support import deciding, orders
 from tests.support.orders import LATER, NOON, ORDER_ID, euros
 
 LINES = (CheckoutLine(line_id="tea", sku="tea", quantity=2), CheckoutLine(line_id="milk", sku="milk", quantity=3))
-STARTED = CheckoutStarted(order_id=ORDER_ID, lines=LINES, deadline=LATER, at=NOON)
+STARTED = CheckoutStarted(id_version=8, order_id=ORDER_ID, lines=LINES, deadline=LATER, at=NOON)
 RESERVED = CheckoutStockReserved(order_id=ORDER_ID, at=NOON)
 RELEASED = CheckoutStockReleased(order_id=ORDER_ID, at=NOON)
 VOIDED = CheckoutPaymentVoided(order_id=ORDER_ID, at=NOON)

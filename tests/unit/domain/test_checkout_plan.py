@@ -119,7 +119,9 @@ def test_what_the_order_refuses_is_where_the_plan_ends() -> None:
 def test_a_process_that_is_started_is_planned_from_where_it_is() -> None:
     start = planned(*PLACED).start
     assert start is not None
-    started = CheckoutStarted(order_id=orders.ORDER_ID, lines=start.lines, deadline=start.deadline, at=NOON)
+    started = CheckoutStarted(
+        id_version=8, order_id=orders.ORDER_ID, lines=start.lines, deadline=start.deadline, at=NOON
+    )
     running = CHECKOUT.fold([started])
     assert plan(ORDER.fold(PLACED), running, NOON).start is None
 
@@ -139,7 +141,7 @@ class TestStartingAsPlanned:
 
     def test_begins_the_process_that_was_planned(self) -> None:
         command = self.start(planned(*PLACED).plan_id)
-        started = CheckoutStarted(order_id=orders.ORDER_ID, lines=command.lines, deadline=LATER, at=NOON)
+        started = CheckoutStarted(id_version=8, order_id=orders.ORDER_ID, lines=command.lines, deadline=LATER, at=NOON)
         given(CHECKOUT).when(command).then(started)
 
     def test_is_refused_if_something_else_would_be_done_now(self) -> None:
@@ -147,5 +149,5 @@ class TestStartingAsPlanned:
 
     def test_of_one_that_is_started_is_nothing(self) -> None:
         command = self.start("another")
-        started = CheckoutStarted(order_id=orders.ORDER_ID, lines=command.lines, deadline=LATER, at=NOON)
+        started = CheckoutStarted(id_version=8, order_id=orders.ORDER_ID, lines=command.lines, deadline=LATER, at=NOON)
         given(CHECKOUT, started).when(command).nothing()

@@ -28,7 +28,7 @@ def at(minutes: int) -> Any:
 
 
 def started(deadline: int = 60) -> CheckoutStarted:
-    return CheckoutStarted(order_id="one", lines=(), deadline=at(deadline), at=NOON)
+    return CheckoutStarted(id_version=8, order_id="one", lines=(), deadline=at(deadline), at=NOON)
 
 
 def failed(retry_at: int | None) -> CheckoutStepFailed:

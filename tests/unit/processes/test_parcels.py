@@ -12,10 +12,11 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server.domain.checkout.state import OWN_IDS
 from server.domain.order.events import Condition
 from server.domain.order.state import Cancelled, Completed, Confirmed
 from server.domain.stock.commands import CommitReservation, ReceiveStock
-from server.processes.work import reservation_id
+from server.processes.ids import derived
 from tests.support.checkouts import TOTAL, Fault, Shop
 from tests.support.orders import (
     NOON,
@@ -259,7 +260,7 @@ class TestMissingStock:
 
 
 def test_units_that_were_drawn_by_hand_are_drawn_once() -> None:
-    line = reservation_id(ORDER_ID, "milk")
+    line = derived(OWN_IDS, "reservation", ORDER_ID, "milk")
     by_hand = CommitReservation(sku="milk", reservation_id=line, quantity=2, at=NOON)
     shop = then(lived(), by_hand)
     then(shop, *send("s1", *ALL), lose("s1"), *send("s2", *ALL), deliver("s2"))

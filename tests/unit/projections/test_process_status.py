@@ -28,7 +28,11 @@ from tests.support.orders import LATER, NOON, ORDER_ID, euros
 from tests.support.viewing import fold
 
 STARTED = CheckoutStarted(
-    order_id=ORDER_ID, lines=(CheckoutLine(line_id="tea", sku="tea", quantity=2),), deadline=LATER, at=NOON
+    id_version=8,
+    order_id=ORDER_ID,
+    lines=(CheckoutLine(line_id="tea", sku="tea", quantity=2),),
+    deadline=LATER,
+    at=NOON,
 )
 RESERVED = CheckoutStockReserved(order_id=ORDER_ID, at=NOON)
 AUTHORISED = PaymentAuthorised(order_id=ORDER_ID, authorisation_id="checkout", amount=euros(700), at=NOON)
