@@ -72,9 +72,8 @@ class Groups:
         ]
 
     async def checkpoints(self, source: str) -> dict[str, int]:
-        """By name, of each group of a source that has one: the position or revision up to which all is acknowledged."""
-        found = {x.group_name: _number(x.last_checkpointed_event_position) for x in await self._list(source)}
-        return {name: place for name, place in found.items() if place >= 0}
+        """By name, of each group of a source: the position or revision up to which all is acknowledged; -1 for none."""
+        return {x.group_name: _number(x.last_checkpointed_event_position) for x in await self._list(source)}
 
     async def _list(self, source: str | None = None) -> list[Any]:
         request = persistent_pb2.ListReq()

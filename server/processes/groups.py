@@ -79,8 +79,10 @@ class Group:
     async def ensure(self) -> None:
         """Make the group if there is none: where the group of a former release stands, or from the start of the log."""
         checkpoints = await Groups(self._client).checkpoints(ALL)
-        former = [place for name, place in checkpoints.items() if self._former.fullmatch(name) and name != self.name]
-        start: dict[str, Any] = {"commit_position": max(former)} if former else {"from_end": False}
+        if self.name in checkpoints:
+            return
+        former = max([place for name, place in checkpoints.items() if self._former.fullmatch(name)], default=-1)
+        start: dict[str, Any] = {"from_end": False} if former < 0 else {"commit_position": former}
         with translated(), suppress(AlreadyExists):
             await self._client.create_subscription_to_all(
                 self.name,
