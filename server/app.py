@@ -78,7 +78,7 @@ async def commands(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
             timedelta(seconds=settings.place_within),
             clock=clock,
         )
-        by_hand = nullcontext() if settings.run_by_hand else AutomaticStart(events).enabled_on_a_new_log()
+        by_hand = nullcontext() if settings.run_by_hand else AutomaticStart(events).enabled(only_on_a_new_log=True)
         async with by_hand, snapshots.writing(), FormerClaims(events, repository, emails, clock).running():
             yield Part(
                 services=tuple(SERVICES),
@@ -127,7 +127,6 @@ async def processes(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
         repository = Repository(events, snapshots, most=settings.cached_aggregates)
         handler, payments = CommandHandler(events, repository), Simulator(rules_of(settings.payments))
         time, automatic = StoreTime(events, clock), AutomaticStart(events)
-        await automatic.enable()
         facts = Facts(repository, time)
         reconciler = Reconciler(
             handler, repository, payments, _patience(settings), clock, facts=facts, automatic=automatic
@@ -149,7 +148,7 @@ async def processes(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
             if process.group.last_error:
                 raise ConnectionError(process.group.last_error)
 
-        async with snapshots.writing(), process.running():
+        async with automatic.enabled(), snapshots.writing(), process.running():
             yield Part(
                 services=tuple(process_routes.SERVICES),
                 register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),

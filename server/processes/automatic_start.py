@@ -52,31 +52,34 @@ class AutomaticStart:
         return self._marker
 
     @asynccontextmanager
-    async def enabled_on_a_new_log(self) -> AsyncIterator[None]:
-        """The same, if there is no order yet. If the event store does not answer, it is tried again meanwhile."""
-        task = None if await self._enable_on_a_new_log() else asyncio.create_task(self._keep_trying())
+    async def enabled(self, *, only_on_a_new_log: bool = False) -> AsyncIterator[None]:
+        """Write the marker (`only_on_a_new_log`: if there is no order yet). If the event store does not answer, it is
+        tried again meanwhile.
+        """
+        answered = await self._try(only_on_a_new_log=only_on_a_new_log)
+        trying = None if answered else asyncio.create_task(self._keep_trying(only_on_a_new_log=only_on_a_new_log))
         try:
             yield
         finally:
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+            if trying is not None:
+                trying.cancel()
+                await asyncio.gather(trying, return_exceptions=True)
 
-    async def _keep_trying(self) -> None:
+    async def _keep_trying(self, *, only_on_a_new_log: bool) -> None:
         pause = FIRST_PAUSE
         while True:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-            if await self._enable_on_a_new_log():
+            if await self._try(only_on_a_new_log=only_on_a_new_log):
                 return
             pause = min(pause * 2, MAX_PAUSE)
 
-    async def _enable_on_a_new_log(self) -> bool:
+    async def _try(self, *, only_on_a_new_log: bool) -> bool:
         """Whether the event store has answered."""
         try:
-            if await self._find() is None and not await self._store.has_any(ORDER.category):
+            if not only_on_a_new_log or not await self._store.has_any(ORDER.category):
                 await self.enable()
         except StoreUnavailable as failure:
-            log.warning("it is not known whether the log is new: orders may need a start by hand", error=str(failure))
+            log.warning("the event store does not answer: processes do not start by themselves", error=str(failure))
             return False
         return True
 

@@ -198,7 +198,7 @@ def test_when_all_has_left_all_is_drawn_to_the_cent(
     assert not any(bill.lacking for bill in bills(order, PROCESS))
 
 
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(30)
 def test_an_order_of_the_largest_size_is_looked_at_quickly() -> None:
     """A look comes before each step, so it may not grow with the square of parcels."""
     events: list[Any] = [orders.created(), orders.placed(orders.order_line("tea", 2_000, 100)), orders.confirmed()]

@@ -50,13 +50,13 @@ async def test_all_services_agree_on_one_marker(store: EventStore) -> None:
 
 class TestACommandService:
     async def test_enables_it_on_a_log_without_orders(self, store: EventStore) -> None:
-        async with AutomaticStart(store).enabled_on_a_new_log():
+        async with AutomaticStart(store).enabled(only_on_a_new_log=True):
             await place(store, "first")
         assert await AutomaticStart(store).covers("first", WOKEN)
 
     async def test_leaves_a_log_with_orders_to_the_process_service(self, store: EventStore) -> None:
         await write(store, ORDER.stream("draft"), created())
-        async with AutomaticStart(store).enabled_on_a_new_log():
+        async with AutomaticStart(store).enabled(only_on_a_new_log=True):
             pass
         assert [event async for event in store.read(STREAM)] == []
 
@@ -76,7 +76,7 @@ async def test_a_command_service_that_starts_before_its_store_tries_again() -> N
     async def marker() -> list[str]:
         return [event.type async for event in store.read(STREAM)]
 
-    async with AutomaticStart(store).enabled_on_a_new_log():
+    async with AutomaticStart(store).enabled(only_on_a_new_log=True):
         assert await marker() == []
         store.down = False
         await eventually(marker)
