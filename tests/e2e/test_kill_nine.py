@@ -29,7 +29,7 @@ class Milestones:
 
 
 @pytest.mark.parametrize(
-    ("orders", "kills"), [(30, (10,)), pytest.param(260, (52, 143), marks=[pytest.mark.long, pytest.mark.timeout(600)])]
+    ("orders", "kills"), [(14, (5,)), pytest.param(260, (52, 143), marks=[pytest.mark.long, pytest.mark.timeout(600)])]
 )
 @pytest.mark.parametrize("victim", ["projections", "queries", "commands", "processes", "eventstore", "mongo"])
 async def test_killed_under_load_and_started_again_nothing_is_missing(

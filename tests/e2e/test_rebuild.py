@@ -20,7 +20,6 @@ from tests.support.readers import under_load
 
 ORDERSTREAM = str(Path(sys.executable).with_name("orderstream"))
 WITHIN = 150.0  # seconds
-ORDERS = 120
 LONG = pytest.mark.long
 
 
@@ -48,20 +47,20 @@ async def orderstream(running: Stack, *arguments: str, code: int = 0) -> dict[st
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("reads", [150, pytest.param(10_000, marks=LONG)])
+@pytest.mark.parametrize(("orders", "reads"), [(12, 60), pytest.param(40, 10_000, marks=LONG)])
 async def test_readers_never_notice_a_rebuild_nor_a_rollback(
-    reads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    orders: int, reads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ORDERSTREAM_GRACE_OF_READERS", "1")  # so that removing old generations is under load too
     async with stack(tmp_path, processes=False) as running, OrderstreamClient(running.addresses, deadline=30.0) as shop:
-        await buying.orders(shop, 40)
+        await buying.orders(shop, orders)
         async with under_load(shop) as seen:
             live = 1
             while seen.reads < reads or live < 2:
                 told = await orderstream(running, "projections", "rebuild", "order_list", "--wait", "--json")
                 assert (told["view"], told["from_generation"]) == ("order_list", live), told
                 assert (told["verified"], told["differences"], told["switched"]) == (True, 0, True), told
-                assert told["documents"] > 50
+                assert told["documents"] > orders
                 assert told["events"] > 3 * told["documents"] - 10
                 live = told["to_generation"]
             back = await orderstream(
@@ -88,14 +87,14 @@ async def share_done(shop: OrderstreamClient, view: str, live: int) -> float:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=LONG)])
+@pytest.mark.parametrize(("orders", "kills"), [(40, 1), pytest.param(120, 20, marks=LONG)])
 async def test_killed_at_any_time_a_rebuild_goes_on_and_ends_the_same(
-    kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    orders: int, kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ORDERSTREAM_MOST_FILLING", "60")
+    monkeypatch.setenv("ORDERSTREAM_MOST_FILLING", str(orders // 2))
     monkeypatch.setenv("ORDERSTREAM_GRACE_OF_READERS", "0")
     async with stack(tmp_path, processes=False) as running, OrderstreamClient(running.addresses, deadline=30.0) as shop:
-        _, _, token = await buying.orders(shop, ORDERS)
+        _, _, token = await buying.orders(shop, orders)
         await shop.orders.GetSalesDaily(consistency_token=token)
         projections = running.members["projections"]
         live = {"order_list": 1, "sales_daily": 1}
@@ -108,7 +107,7 @@ async def test_killed_at_any_time_a_rebuild_goes_on_and_ends_the_same(
             await projections.start()
             told = await rebuild
             assert (told["verified"], told["differences"], told["switched"]) == (True, 0, True), told
-            assert told["events"] == ORDERS * 4, "each event was taken in once"
+            assert told["events"] == orders * 4, "each event was taken in once"
             live[view] = told["to_generation"]
         verdict = await orderstream(running, "verify", "--json")
         assert verdict["differences"] == 0

@@ -152,7 +152,7 @@ def prefixes(history: Sequence[Any]) -> Iterator[Sequence[Any]]:
     return (history[:end] for end in range(placed + 1, len(history) + 1))
 
 
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(PLACED_SEQUENCES, st.randoms(use_true_random=False))
 def test_the_process_ends_right_after_any_part_of_any_history(history: Sequence[Any], dice: Any) -> None:
     is_right(after_the_process(dice.choice(list(prefixes(history)))))
