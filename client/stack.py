@@ -1,7 +1,8 @@
 """The whole stack as processes of this machine: stores, services, projections. Used by `up`, `demo` and tests.
 
-Each process prints one JSON line when it can be used; its log goes to a file under the data directory. They stop in
-reverse order. If this process dies without stopping them, they end too: each child watches a pipe that closes with us.
+Each process prints one JSON line when it can be used; its log goes to a file under the data directory. The stores start
+before the services and stop after them. If this process dies without stopping them, they end too: each child watches a
+pipe that closes with us.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,31 +171,47 @@ async def stack(
     members: dict[str, Member] = {}
     async with AsyncExitStack() as running:
 
-        async def start(name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Member:
+        def member(name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Member:
             port = ports[name]
             if port and _taken(port):
                 raise StackError(f"port {port} for {name} is taken; stop what uses it, or choose with --{name}-port")
-            member = Member(name, [*arguments, "--port", str(port)], environment or {}, logs / f"{name}.log")
-            member.log.write_bytes(b"")
-            await member.start()
-            running.push_async_callback(member.stop)
-            members[name] = member
-            return member
+            members[name] = Member(name, [*arguments, "--port", str(port)], environment or {}, logs / f"{name}.log")
+            members[name].log.write_bytes(b"")
+            return members[name]
 
-        uris = {}
-        for store, variable in (("eventstore", "ORDERSTREAM_EVENTSTORE_URI"), ("mongo", "ORDERSTREAM_MONGO_URI")):
-            uris[variable] = os.environ.get(variable, "")
-            if not uris[variable]:
-                started = await start(store, "embedded", store, "--data", str(data / store))
-                uris[variable] = started.ready["uri"]
+        stores = ("eventstore", "ORDERSTREAM_EVENTSTORE_URI"), ("mongo", "ORDERSTREAM_MONGO_URI")
+        uris = {variable: os.environ.get(variable, "") for _, variable in stores}
+        own = {
+            variable: member(store, "embedded", store, "--data", str(data / store))
+            for store, variable in stores
+            if not uris[variable]
+        }
+        await _start(running, own.values())
+        uris |= {variable: store.ready["uri"] for variable, store in own.items()}
         by_hand = {} if processes else {"ORDERSTREAM_RUN_BY_HAND": "true"}
-        await start("commands", "server", "commands", environment={**uris, **by_hand})
-        await start("projections", "projections", environment=uris)
-        await start("queries", "server", "queries", environment=uris)
+        services = [
+            member("commands", "server", "commands", environment={**uris, **by_hand}),
+            member("projections", "projections", environment=uris),
+            member("queries", "server", "queries", environment=uris),
+        ]
         if processes:
             provider = {"ORDERSTREAM_PAYMENTS": payments} if payments else {}
-            await start("processes", "server", "processes", environment={**uris, **provider})
+            services.append(member("processes", "server", "processes", environment={**uris, **provider}))
+        await _start(running, services)
         yield Stack(members)
+
+
+async def _start(running: AsyncExitStack, members: Iterable[Member]) -> None:
+    """All at once; they stop at once too. The first failure is raised when each has started or failed."""
+    members = list(members)
+
+    async def stop() -> None:
+        await asyncio.gather(*(member.stop() for member in members))
+
+    running.push_async_callback(stop)
+    for outcome in await asyncio.gather(*(member.start() for member in members), return_exceptions=True):
+        if outcome is not None:
+            raise outcome
 
 
 def _taken(port: int) -> bool:
