@@ -35,7 +35,7 @@ def test_real_baskets_go_through_and_every_cent_is_found_again() -> None:
 def test_a_second_run_on_the_same_data_changes_nothing(tmp_path: Path) -> None:
     def run() -> dict[str, object]:
         done = subprocess.run(
-            [ORDERSTREAM, "demo", "--orders", "3", "--data", str(tmp_path), "--json"],
+            [ORDERSTREAM, "demo", "--orders", "1", "--data", str(tmp_path), "--json"],
             capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -117,7 +117,7 @@ def projections(scene: Scene, number: int) -> Iterator[dict[int, Running]]:
 
 
 @pytest.mark.timeout(1_200)
-@pytest.mark.parametrize("rounds", [4, pytest.param(50, marks=LONG)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=LONG)])
 async def test_three_processes_one_owner_whoever_is_killed_or_stopped(scene: Scene, rounds: int) -> None:
     took: dict[str, list[float]] = {"killed": [], "stopped": []}
     owners: dict[int, str] = {}
@@ -147,7 +147,7 @@ async def test_three_processes_one_owner_whoever_is_killed_or_stopped(scene: Sce
 
 
 @pytest.mark.timeout(1_200)
-@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=LONG)])
+@pytest.mark.parametrize("kills", [3, pytest.param(200, marks=LONG)])
 async def test_a_counter_is_right_after_random_kills(scene: Scene, kills: int) -> None:
     with projections(scene, 1) as processes:
         [process] = processes.values()
