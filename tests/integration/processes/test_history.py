@@ -25,7 +25,7 @@ async def test_a_cancelled_order_tells_who_caused_what_in_its_process_and_its_st
     ]
     placed, cancelled = told.index((1, "order", "OrderPlacedV2")), told.index((1, "order", "OrderCancelled"))
     assert {name for _, _, name in told[placed + 1 : cancelled]} >= {
-        "CheckoutStarted", "StockReserved", "CheckoutStockReserved", "PaymentAuthorised", "OrderConfirmed",
+        "CheckoutStartedV2", "StockReserved", "CheckoutStockReserved", "PaymentAuthorised", "OrderConfirmed",
     }  # fmt: skip
     assert {name for _, _, name in told[cancelled + 1 :]} >= {"ReservationReleased", "PaymentVoided", "CheckoutEnded"}
     assert all(depth > 1 for depth, _, _ in told[placed + 1 : cancelled] + told[cancelled + 1 :])

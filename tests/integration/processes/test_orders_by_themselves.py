@@ -24,7 +24,7 @@ async def test_a_placed_order_is_reserved_authorised_and_confirmed(world: World)
     order_id = await world.shop.placed(sku, quantity=2)
     types = await world.until(f"order-{order_id}", "OrderConfirmed")
     assert types[-2:] == ["PaymentAuthorised", "OrderConfirmed"]
-    assert await world.types_in(f"checkout-{order_id}") == ["CheckoutStarted", "CheckoutStockReserved"]
+    assert await world.types_in(f"checkout-{order_id}") == ["CheckoutStartedV2", "CheckoutStockReserved"]
     stock = STOCK.fold(await world.decoded(f"stock-{sku}"))
     assert (stock.on_hand, stock.reserved) == (10, 2)
 

@@ -93,7 +93,7 @@ async def test_commands_events_steps_and_effects_hang_together(log: AsyncEventSt
         "ann:",
         "  OrderPlacedV2",
         "    process:checkout:",
-        "      CheckoutStarted",
+        "      CheckoutStartedV2",
         "    process:checkout:",
         "      StockReserved",
         "    process:checkout:",
