@@ -19,6 +19,7 @@ WORTH_A_RETRY = {grpc.StatusCode.UNAVAILABLE}
 REASONS_WORTH_A_RETRY = {"CONTENTION"}
 REASONS_WORTH_A_RESUME = {"WATCH_TOO_SLOW", "TOO_MANY_WATCHES"}
 GIVE_UP_AFTER = 60.0  # seconds
+RETRY = ("x-orderstream-retry", "1")  # tells the server to look closer for what an earlier try has done
 
 
 @dataclass(slots=True)
@@ -104,10 +105,10 @@ class _Unary(_Method):
         """The reply; raises a leaf of `OrderstreamError`. `deadline` is in seconds, over all tries."""
         request = self._build(fields)
         until = time.monotonic() + (self._deadline if deadline is None else deadline)
-        pause = FIRST_PAUSE
+        pause, headers = FIRST_PAUSE, self._headers
         while True:
             try:
-                reply = await self._call(request, timeout=max(0.001, until - time.monotonic()), metadata=self._headers)
+                reply = await self._call(request, timeout=max(0.001, until - time.monotonic()), metadata=headers)
             except grpc.aio.AioRpcError as error:
                 failure = from_rpc_error(error)
                 again = failure.code in WORTH_A_RETRY or failure.reason in REASONS_WORTH_A_RETRY
@@ -117,6 +118,7 @@ class _Unary(_Method):
                 if self._session is not None and self._is_command:
                     self._session.consistency_token = reply.consistency_token
                 return reply
+            headers = (*self._headers, RETRY) if self._is_command else self._headers
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
             pause = min(pause * 2, LONGEST_PAUSE)
 

@@ -23,6 +23,7 @@ from server.eventstore import store
 from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots
 from server.eventstore.store_time import StoreTime
+from server.eventstore.unchanged import UnchangedRequests
 from server.processes import routes as process_routes
 from server.processes.automatic_start import AutomaticStart
 from server.processes.late import LateAnswers
@@ -70,16 +71,18 @@ async def commands(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
     snapshots = Snapshots(events, every=settings.snapshot_every)
     try:
         repository, time = Repository(events, snapshots, most=settings.cached_aggregates), StoreTime(events, clock)
+        unchanged = UnchangedRequests(events, most=settings.cached_aggregates)
         emails = EmailClaims(events, repository, time)
         services = CommandServices(
-            CommandHandler(events, repository),
+            CommandHandler(events, repository, unchanged),
             Facts(repository, time),
             emails,
             timedelta(seconds=settings.place_within),
             clock=clock,
         )
         by_hand = nullcontext() if settings.run_by_hand else AutomaticStart(events).enabled(only_on_a_new_log=True)
-        async with by_hand, snapshots.writing(), FormerClaims(events, repository, emails, clock).running():
+        former_claims = FormerClaims(events, repository, emails, clock)
+        async with by_hand, snapshots.writing(), unchanged.following(), former_claims.running():
             yield Part(
                 services=tuple(SERVICES),
                 register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),

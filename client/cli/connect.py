@@ -36,7 +36,10 @@ def call(work: Callable[[OrderstreamClient], Awaitable[T]]) -> T:
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-RequestId = Annotated[str, typer.Option(help="A UUID; a repeat with the same id has no further effect.")]
+RequestId = Annotated[
+    str,
+    typer.Option(help="A UUID; a repeat has no further effect. For another order, SKU or user it is another request."),
+]
 Expected = Annotated[int | None, typer.Option("--expected-revision", help="Refuse if it is at another revision.")]
 Token = Annotated[str, typer.Option(help="A consistency token: wait until the answer reflects it.")]
 

@@ -87,6 +87,13 @@ def print_json(value: Message | dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(as_dict(value) if isinstance(value, Message) else value) + "\n")
 
 
+def done(reply: Any, named: str = "") -> str:
+    """What a command came to, in a line."""
+    before = " before" if reply.is_repeat else ""
+    nothing = " nothing changed," if reply.unchanged else ""
+    return f"done{before}:{nothing}{' ' + named if named else ''} at revision {reply.revision}"
+
+
 def table(*columns: str) -> Table:
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:

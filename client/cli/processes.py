@@ -7,7 +7,7 @@ import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from client.cli.connect import AsJson, Expected, RequestId, Token, call, expecting
-from client.cli.output import DECLINED, complain, enum_name, err, money, out, print_json, table, when
+from client.cli.output import DECLINED, complain, done, enum_name, err, money, out, print_json, table, when
 from protos.processes.v1.types_pb2 import ProcessStatus
 
 processes = typer.Typer(no_args_is_help=True, help="The processes of orders: what they wait for, and what is stuck.")
@@ -145,7 +145,7 @@ def _send(rpc: str, as_json: bool, **fields: Any) -> None:
     if as_json:
         print_json(reply)
         return
-    out.print(f"done: at revision {reply.revision}", highlight=False)
+    out.print(done(reply), highlight=False)
     out.print(f"token: {reply.consistency_token}", highlight=False, soft_wrap=True)
 
 

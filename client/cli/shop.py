@@ -8,7 +8,7 @@ import typer
 from google.protobuf.message import Message
 
 from client.cli.connect import TARGET, AsJson, Expected, RequestId, Token, call, expecting
-from client.cli.output import complain, enum_name, money, out, print_json, table, to_basis_points, to_money, when
+from client.cli.output import complain, done, enum_name, money, out, print_json, table, to_basis_points, to_money, when
 from client.cli.showing import show_order
 from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address
@@ -69,7 +69,7 @@ def send(context: str, rpc: str, as_json: bool, **fields: Any) -> None:  # a fla
         print_json(reply)
         return
     named = getattr(reply, "order_id", "") or getattr(reply, "user_id", "")
-    out.print(f"done: {named + ' ' if named else ''}at revision {reply.revision}", highlight=False, soft_wrap=True)
+    out.print(done(reply, named), highlight=False, soft_wrap=True)
     out.print(f"token: {reply.consistency_token}", highlight=False, soft_wrap=True)
 
 

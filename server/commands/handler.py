@@ -2,10 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 from esdbclient import NewEvent
@@ -16,7 +16,8 @@ from server.eventstore import codec
 from server.eventstore.receipts import Receipt
 from server.eventstore.registry import DomainEvent
 from server.eventstore.repository import Aggregate, Repository
-from server.eventstore.store import EventStore, WrongRevision
+from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
+from server.eventstore.unchanged import Known, UnchangedRequests
 from server.failures import Contention, RequestIdReused, RevisionConflict
 from server.turns import Turns
 
@@ -33,6 +34,8 @@ class Envelope:
     """Everything about a request but what it asks for. `at` is when it came in, UTC.
 
     `causation_id` is the event that a process answers with this; "" where the request itself is the cause.
+    `is_step` of a process: one that changed nothing is not remembered, since the process derives each step from what is
+    then, and the same step may have to act later. `is_retry`: the caller says that it was sent before.
     """
 
     request_id: str
@@ -43,14 +46,30 @@ class Envelope:
     traceparent: str
     at: datetime
     causation_id: str = ""
+    is_step: bool = False
+    is_retry: bool = False
 
 
 class CommandHandler:
-    """Carries out commands with exact expected revisions and repeatable requests."""
+    """Carries out commands with exact expected revisions and repeatable requests.
 
-    def __init__(self, store: EventStore, repository: Repository) -> None:
+    `at_once` makes two reads at the same time.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        repository: Repository,
+        unchanged: UnchangedRequests | None = None,
+        *,
+        at_once: Callable[
+            [Coroutine[Any, Any, Any], Coroutine[Any, Any, Any]], Awaitable[Sequence[Any]]
+        ] = asyncio.gather,
+    ) -> None:
         self._store = store
         self._repository = repository
+        self._unchanged = unchanged or UnchangedRequests(store)
+        self._at_once = at_once
         self._turns = Turns()
 
     async def handle(
@@ -72,14 +91,11 @@ class CommandHandler:
         """
         stream = decider.stream(aggregate_id)
         async with self._turns.of(stream):
-            must_be_fresh = False
+            must_be_fresh = envelope.is_retry
             for attempt in range(MOST_ATTEMPTS):
-                if opens and not must_be_fresh:
-                    aggregate = self._repository.remembered_or_new(decider, stream)
-                else:
-                    aggregate = await self._repository.load(decider, stream, max_age=0 if must_be_fresh else None)
+                aggregate, known = await self._look(decider, stream, envelope, opens=opens, must_be_fresh=must_be_fresh)
                 try:
-                    outcome = await self._decide(decider, stream, aggregate, envelope, command)
+                    outcome = await self._decide(decider, stream, aggregate, envelope, command, known=known)
                 except (Rejected, RevisionConflict):
                     if must_be_fresh:
                         raise
@@ -90,12 +106,35 @@ class CommandHandler:
                 if not outcome and not must_be_fresh:
                     must_be_fresh = True  # so has "nothing to do"
                     continue
+                if not outcome:
+                    return await self._nothing_to_do(stream, aggregate, envelope)
                 try:
                     return await self._append(decider, stream, aggregate, envelope, outcome)
                 except WrongRevision:
                     must_be_fresh = True
                     await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.002 * 2**attempt)))  # noqa: S311  # jitter
             raise Contention(stream, MOST_ATTEMPTS)
+
+    async def _look(
+        self, decider: Decider[S, C, E], stream: str, envelope: Envelope, *, opens: bool, must_be_fresh: bool
+    ) -> tuple[Aggregate[S], Known | None]:
+        """The aggregate, and its requests that changed nothing; None of them where there can be none.
+
+        If the requests are not in memory, or must be fresh, the aggregate is read at the same time, to be as fresh.
+        """
+        if opens and not must_be_fresh:
+            aggregate = self._repository.remembered_or_new(decider, stream)
+            if aggregate.revision == NO_EVENTS:
+                return aggregate, None  # if there is such a stream after all, the store refuses the append
+        if envelope.is_step:
+            return await self._repository.load(decider, stream, max_age=0 if must_be_fresh else None), None
+        known = None if must_be_fresh else self._unchanged.at_hand(stream)
+        if known is not None:
+            return await self._repository.load(decider, stream), known
+        aggregate, known = await self._at_once(
+            self._repository.load(decider, stream, max_age=0), self._unchanged.read(stream)
+        )
+        return aggregate, known
 
     async def _decide(
         self,
@@ -104,22 +143,30 @@ class CommandHandler:
         aggregate: Aggregate[S],
         envelope: Envelope,
         command: Callable[[S], Awaitable[C]],
+        *,
+        known: Known | None,
     ) -> Receipt | Sequence[E]:
         before = await self._repository.receipt(stream, aggregate, envelope.request_id)
+        if before is None and known is not None:
+            before = known.receipts.get(envelope.request_id)
         if before is not None:
-            if before.payload_hash != envelope.payload_hash:
-                raise RequestIdReused(envelope.request_id, stream)
-            return before
+            return _repeated(before, envelope, stream)
         if envelope.expected_revision is not None and envelope.expected_revision != aggregate.revision:
             raise RevisionConflict(stream, envelope.expected_revision, aggregate.revision)
         return decider.decide(aggregate.state, await command(aggregate.state))
 
+    async def _nothing_to_do(self, stream: str, aggregate: Aggregate[Any], envelope: Envelope) -> Receipt:
+        receipt = Receipt(aggregate.revision, aggregate.position, envelope.payload_hash, unchanged=True)
+        if envelope.is_step:
+            return receipt
+        receipt = await self._unchanged.record(stream, envelope.request_id, receipt)
+        return _repeated(receipt, envelope, stream) if receipt.is_repeat else receipt
+
     async def _append(
         self, decider: Decider[S, C, E], stream: str, aggregate: Aggregate[S], envelope: Envelope, events: Sequence[E]
     ) -> Receipt:
-        if not events:
-            return Receipt(aggregate.revision, aggregate.position, envelope.payload_hash)
         new = new_events(stream, envelope, events)
+        seen = self._unchanged.position
         position = await self._store.append(stream, aggregate.revision, new)
         receipt = Receipt(aggregate.revision + len(events), position, envelope.payload_hash)
         self._repository.appended(
@@ -131,7 +178,16 @@ class CommandHandler:
             request_id=envelope.request_id,
             receipt=receipt,
         )
-        return receipt
+        if aggregate.revision == NO_EVENTS:
+            self._unchanged.opened(stream, position)
+        # the store has answered a repeat: it was in the log before it was sent now
+        return replace(receipt, is_repeat=True) if position <= seen else receipt
+
+
+def _repeated(before: Receipt, envelope: Envelope, stream: str) -> Receipt:
+    if before.payload_hash != envelope.payload_hash:
+        raise RequestIdReused(envelope.request_id, stream)
+    return replace(before, is_repeat=True)
 
 
 def new_events(stream: str, envelope: Envelope, events: Sequence[DomainEvent], salt: str = "") -> list[NewEvent]:

@@ -3,7 +3,7 @@
 A row says which aggregate a request is for, what its fields must look like, and how it becomes a command.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from server.commands.emails import RequestClaims
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler, Envelope
 from server.domain.decider import Decider
+from server.eventstore.receipts import Receipt
 from server.rpc.validation import Rules, callers_uuid, optional, uuid
 
 
@@ -33,8 +34,7 @@ class Route:
     `opens` is for commands that are the first of their stream.
 
     `to_command(request, aggregate_id, state, world)` builds the domain's command. After it,
-    `follow_up(request, handler, envelope)` writes to other streams, also for a repeat, and returns the position of the
-    last event.
+    `follow_up(request, handler, envelope)` writes to other streams, also for a repeat, and returns the receipts.
     """
 
     decider: Decider[Any, Any, Any]
@@ -46,7 +46,7 @@ class Route:
     id_may_be_empty: bool = False
     opens: bool = False
     to_command: Callable[[Any, str, Any, World], Awaitable[object]]
-    follow_up: Callable[[Any, CommandHandler, Envelope], Awaitable[int]] | None = None
+    follow_up: Callable[[Any, CommandHandler, Envelope], Awaitable[Sequence[Receipt]]] | None = None
 
     def all_rules(self) -> Rules:
         """With those that every command shares."""

@@ -14,10 +14,14 @@ from server.commands.facts import Facts
 from server.commands.handler import CommandHandler, Envelope
 from server.commands.routes import Route, World
 from server.domain.rejection import Rejected
+from server.eventstore.receipts import Receipt
 from server.eventstore.token import to_token
 from server.failures import InvalidRequest, RevisionConflict
 from server.rpc import validation
 from server.rpc.typing import Context, Handler
+
+# a call with one of them was sent before: gRPC sets the first where it retries by itself, our client sets the second
+RETRY_HEADERS = ("grpc-previous-rpc-attempts", "x-orderstream-retry")
 
 SERVICES: Mapping[str, Mapping[str, Route]] = {
     "orders.v1.OrderCommandService": orders.ROUTES,
@@ -88,11 +92,9 @@ class CommandServices:
                 await claims.refused()
                 raise
             await claims.done()
-            position = receipt.position
-            if route.follow_up is not None:
-                position = max(position, await route.follow_up(request, self._handler, envelope))
+            further = await route.follow_up(request, self._handler, envelope) if route.follow_up is not None else ()
             named = {route.id_field: aggregate_id} if names_its_id else {}
-            return route.response(revision=receipt.revision, consistency_token=to_token(position), **named)
+            return route.response(**outcome(receipt, *further), **named)
 
         return call
 
@@ -115,4 +117,16 @@ class CommandServices:
             correlation_id=correlation_id,
             traceparent=headers.get("traceparent", "")[:128],
             at=self._clock(),
+            is_retry=any(name in headers for name in RETRY_HEADERS),
         )
+
+
+def outcome(receipt: Receipt, *further: Receipt) -> dict[str, Any]:
+    """The fields that every command's reply has. `further` is what the request came to in other streams."""
+    receipts = (receipt, *further)
+    return {
+        "revision": receipt.revision,
+        "consistency_token": to_token(max(each.position for each in receipts)),
+        "is_repeat": all(each.is_repeat for each in receipts),
+        "unchanged": all(each.unchanged for each in receipts),
+    }

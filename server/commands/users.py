@@ -13,6 +13,7 @@ from server.domain.rejection import Reason, Rejected
 from server.domain.user import USER, commands
 from server.domain.user.email import is_changed
 from server.domain.user.state import User, UserState
+from server.eventstore.receipts import Receipt
 from server.failures import InvalidRequest
 from server.rpc.validation import each, email, sha256, sku, text, uuid
 
@@ -46,9 +47,11 @@ async def resolve_email(request: pb.ResolveEmailRequest, email_hash: str, _: Ema
     )
 
 
-async def require_changes(request: pb.ResolveEmailRequest, handler: CommandHandler, envelope: Envelope) -> int:
+async def require_changes(
+    request: pb.ResolveEmailRequest, handler: CommandHandler, envelope: Envelope
+) -> list[Receipt]:
     """After the address is claimed for the user who keeps it, so that it is never free meanwhile."""
-    position = 0
+    receipts = []
     for user_id in request.other_user_ids:
 
         async def command(_: UserState, user_id: str = user_id) -> commands.RequireEmailChange:
@@ -61,12 +64,11 @@ async def require_changes(request: pb.ResolveEmailRequest, handler: CommandHandl
             )
 
         try:
-            receipt = await handler.handle(USER, user_id, replace(envelope, expected_revision=None), command)
-            position = max(position, receipt.position)
+            receipts.append(await handler.handle(USER, user_id, replace(envelope, expected_revision=None), command))
         except Rejected as rejection:
             if rejection.reason is not Reason.EMAIL_NOT_HELD:  # the user has another address by now
                 raise
-    return position
+    return receipts
 
 
 async def change_name(request: pb.ChangeNameRequest, user_id: str, _: UserState, world: World) -> commands.ChangeName:

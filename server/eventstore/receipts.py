@@ -17,11 +17,16 @@ AT_HAND = 1_000  # receipts kept whole, per stream
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a command came to: the revision of its last event and that event's commit position."""
+    """What a command came to: the revision of its last event and that event's commit position.
+
+    `unchanged`: it had nothing to write, so they are those of the aggregate then. `is_repeat`: it was done before.
+    """
 
     revision: int
     position: int
     payload_hash: str = ""
+    unchanged: bool = False
+    is_repeat: bool = False
 
 
 class Receipts:

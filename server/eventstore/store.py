@@ -157,6 +157,11 @@ class EventStore:
                 stream, current_version=StreamState.ANY, events=[event], timeout=self._timeout
             )
 
+    async def keep_at_most(self, stream: str, most: int) -> None:
+        """Let a stream keep its last so many events; the revisions of its events do not change."""
+        with translated():
+            await self._client.set_stream_metadata(stream, metadata={"$maxCount": most}, timeout=self._timeout)
+
     async def now(self) -> datetime:
         """The store's own time, UTC: that of an event which it has just recorded."""
         await self.keep_newest(CLOCK, NewEvent(type="Tick", data=b"{}"), is_first=not self._has_clock)

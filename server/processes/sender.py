@@ -1,6 +1,7 @@
 """Commands of a process: through the same handler as everybody's, with ids that follow from what they are for.
 
-A step sent again, by whoever and whenever, is the same request: it has its effect once.
+A step sent again, by whoever and whenever, is the same request: it has its effect once. One that changed nothing is not
+remembered: what was not needed before may be needed now, and the process looks at that before it sends the step.
 """
 
 from collections.abc import Callable
@@ -76,6 +77,7 @@ class Sender:
             traceparent=self._cause.traceparent,
             at=command.at,
             causation_id=self._cause.event_id,
+            is_step=True,
         )
 
         async def as_it_is(_: object) -> Any:

@@ -31,10 +31,10 @@ def test_rows_and_rpcs_are_the_same(service: ServiceDescriptor) -> None:
 
 
 @pytest.mark.parametrize("service", DESCRIPTORS, ids=lambda service: service.name)
-def test_every_command_carries_a_request_id_and_every_reply_where_it_stands(service: ServiceDescriptor) -> None:
+def test_every_command_carries_a_request_id_and_every_reply_what_it_came_to(service: ServiceDescriptor) -> None:
     for method in service.methods:
         assert "request_id" in method.input_type.fields_by_name
-        assert {"revision", "consistency_token"} <= set(method.output_type.fields_by_name)
+        assert {"revision", "consistency_token", "is_repeat", "unchanged"} <= set(method.output_type.fields_by_name)
 
 
 @pytest.mark.parametrize("service", DESCRIPTORS, ids=lambda service: service.name)

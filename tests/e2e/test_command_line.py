@@ -268,6 +268,25 @@ def test_a_parcel_is_refused_lost_and_comes_back(quick: Line) -> None:
     quick("orders", "ship", order_id, "--shipment", "parcel-2")
 
 
+def test_a_command_says_whether_it_was_done_before_and_whether_anything_changed(quick: Line) -> None:
+    tess = quick("users", "register", "--name", "Tess", "--email", "tess@example.org", "--json")["user_id"]
+    quick("products", "register", "pear", "--name", "Pear", "--price", "1.00")
+    quick("products", "activate", "pear")
+    where = ("--name", "Tess", "--street", "1 High St", "--city", "Ghent", "--postal-code", "9000", "--country", "BE")
+    order_id = quick("orders", "create", "--customer", tess, "--line", "pear:1", *where, "--json")["order_id"]
+    quick("orders", "place", order_id)
+    quick("orders", "confirm", order_id)
+    request = ("--request-id", str(uuid.uuid4()))
+    assert "done: at revision" in quick("orders", "ship", order_id, *request)
+    assert "done before: at revision" in quick("orders", "ship", order_id, *request)
+    nothing = ("--request-id", str(uuid.uuid4()))
+    assert "done: nothing changed, at revision" in quick("orders", "ship", order_id, *nothing)
+    assert "done before: nothing changed, at revision" in quick("orders", "ship", order_id, *nothing)
+    told = quick("orders", "history", order_id, "--json")["entries"]
+    assert [entry["event_type"] for entry in told].count("ShipmentCreated") == 1
+    assert quick("verify", "--json")["differences"] == 0
+
+
 def test_parts_are_cancelled_and_come_back(quick: Line) -> None:
     eva = quick("users", "register", "--name", "Eva", "--email", "eva@example.org", "--json")["user_id"]
     quick("products", "register", "fig", "--name", "Fig", "--price", "1.00")

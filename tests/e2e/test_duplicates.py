@@ -26,6 +26,7 @@ class Buyer:
         self._shop = shop
         self._number = number
         self._request_ids = [str(uuid4()) for _ in EFFECTS]
+        self._effects_left = 1  # of each command
 
     async def visit(self, times: int) -> list[set[bytes]]:
         """The answers to each command, sent so many times at once."""
@@ -34,6 +35,10 @@ class Buyer:
         async def send(call: Any, **fields: Any) -> Any:
             request_id = self._request_ids[len(answers)]
             replies = await asyncio.gather(*(call(request_id=request_id, **fields) for _ in range(times)))
+            new = [reply for reply in replies if not reply.is_repeat]
+            assert len(new) == self._effects_left, "one of them has the effect, and the others say that they had not"
+            for reply in replies:
+                reply.is_repeat = False
             answers.append({reply.SerializeToString(deterministic=True) for reply in replies})
             return replies[0]
 
@@ -43,6 +48,7 @@ class Buyer:
         await send(shop.products.ReceiveStock, sku=sku, quantity=5)
         order = await send(shop.orders.CreateOrder, customer_id=user.user_id, currency="EUR")
         await send(shop.orders.AddNote, order_id=order.order_id, note_id="n1", text="ring twice")
+        self._effects_left = 0
         return answers
 
 

@@ -38,6 +38,15 @@ def euros(amount_minor: int) -> Money:
     return Money(amount_minor=amount_minor, currency="EUR")
 
 
+def done_before(first: Any) -> Any:
+    """What a repeat of the call is answered that was first answered with this."""
+    assert not first.is_repeat
+    again = type(first)()
+    again.CopyFrom(first)
+    again.is_repeat = True
+    return again
+
+
 @dataclass(frozen=True)
 class Refusal:
     """How a call failed, as a program sees it."""

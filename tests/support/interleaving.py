@@ -5,7 +5,7 @@ there, as with its process. Nothing waits: coroutines are driven by hand, so eac
 """
 
 import random
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,6 +25,7 @@ from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots
 from server.eventstore.store import NO_EVENTS, EventStore
 from server.eventstore.store_time import StoreTime
+from server.eventstore.unchanged import UnchangedRequests
 from server.failures import Contention, RevisionConflict
 from tests.support.memory_store import MemoryStore
 from tests.support.orders import NOON
@@ -107,7 +108,8 @@ class Shop:
         repository = Repository(store, Snapshots(store, every=1_000))
         time = StoreTime(store, lambda: datetime.now(UTC), monotonic=lambda: float(10 * next(self.looks)))
         services = CommandServices(
-            CommandHandler(store, repository),
+            # not part of a schedule: what changed nothing is remembered between two steps
+            CommandHandler(store, repository, UnchangedRequests(self.store), at_once=_one_after_the_other),
             Facts(repository, time),
             EmailClaims(store, repository, time),
             timedelta(minutes=30),
@@ -132,6 +134,13 @@ class Shop:
             running.step()
         running.coroutine.close()
         return running.outcome
+
+
+async def _one_after_the_other(first: Coroutine[Any, Any, Any], second: Coroutine[Any, Any, Any]) -> tuple[Any, Any]:
+    try:
+        return await first, await second
+    finally:
+        second.close()  # the request may have died in the first
 
 
 @dataclass

@@ -60,6 +60,9 @@ class MemoryStore(EventStore):
     async def keep_newest(self, stream: str, event: NewEvent, *, is_first: bool) -> None:
         """Snapshots may always be lost."""
 
+    async def keep_at_most(self, stream: str, most: int) -> None:
+        """What is kept for longer does no harm."""
+
     async def read_category(self, category: str, after: int) -> AsyncIterator[RecordedEvent]:
         for event in self.log[after + 1 :]:
             if event.stream_name.startswith(f"{category}-"):

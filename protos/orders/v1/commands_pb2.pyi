@@ -33,7 +33,9 @@ class CreateOrderRequest(google.protobuf.message.Message):
     LINES_FIELD_NUMBER: builtins.int
     SHIPPING_ADDRESS_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     order_id: builtins.str
     """order_id is a UUID (version 7 recommended); empty: the request_id."""
     customer_id: builtins.str
@@ -72,20 +74,28 @@ class CreateOrderResponse(google.protobuf.message.Message):
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
     order_id: builtins.str
     """order_id is the order's id."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
         order_id: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "order_id", b"order_id", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "order_id", b"order_id", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___CreateOrderResponse: typing_extensions.TypeAlias = CreateOrderResponse
 
@@ -100,7 +110,9 @@ class AddLineRequest(google.protobuf.message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     LINE_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -131,17 +143,25 @@ class AddLineResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___AddLineResponse: typing_extensions.TypeAlias = AddLineResponse
 
@@ -157,7 +177,9 @@ class ChangeLineQuantityRequest(google.protobuf.message.Message):
     LINE_ID_FIELD_NUMBER: builtins.int
     QUANTITY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -189,17 +211,25 @@ class ChangeLineQuantityResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ChangeLineQuantityResponse: typing_extensions.TypeAlias = ChangeLineQuantityResponse
 
@@ -214,7 +244,9 @@ class RemoveLineRequest(google.protobuf.message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     LINE_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -243,17 +275,25 @@ class RemoveLineResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RemoveLineResponse: typing_extensions.TypeAlias = RemoveLineResponse
 
@@ -267,7 +307,9 @@ class RefreshPricesRequest(google.protobuf.message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -293,17 +335,25 @@ class RefreshPricesResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RefreshPricesResponse: typing_extensions.TypeAlias = RefreshPricesResponse
 
@@ -318,7 +368,9 @@ class ChangeShippingAddressRequest(google.protobuf.message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     SHIPPING_ADDRESS_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -349,17 +401,25 @@ class ChangeShippingAddressResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ChangeShippingAddressResponse: typing_extensions.TypeAlias = ChangeShippingAddressResponse
 
@@ -373,7 +433,9 @@ class PlaceOrderRequest(google.protobuf.message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -399,17 +461,25 @@ class PlaceOrderResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___PlaceOrderResponse: typing_extensions.TypeAlias = PlaceOrderResponse
 
@@ -423,7 +493,9 @@ class ConfirmOrderRequest(google.protobuf.message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -449,17 +521,25 @@ class ConfirmOrderResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ConfirmOrderResponse: typing_extensions.TypeAlias = ConfirmOrderResponse
 
@@ -474,7 +554,9 @@ class HoldOrderRequest(google.protobuf.message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -503,17 +585,25 @@ class HoldOrderResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___HoldOrderResponse: typing_extensions.TypeAlias = HoldOrderResponse
 
@@ -527,7 +617,9 @@ class ReleaseHoldRequest(google.protobuf.message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -553,17 +645,25 @@ class ReleaseHoldResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ReleaseHoldResponse: typing_extensions.TypeAlias = ReleaseHoldResponse
 
@@ -578,7 +678,9 @@ class CancelOrderRequest(google.protobuf.message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -607,17 +709,25 @@ class CancelOrderResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___CancelOrderResponse: typing_extensions.TypeAlias = CancelOrderResponse
 
@@ -633,7 +743,9 @@ class CreateShipmentRequest(google.protobuf.message.Message):
     SHIPMENT_ID_FIELD_NUMBER: builtins.int
     LINES_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -667,17 +779,25 @@ class CreateShipmentResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___CreateShipmentResponse: typing_extensions.TypeAlias = CreateShipmentResponse
 
@@ -694,7 +814,9 @@ class DispatchShipmentRequest(google.protobuf.message.Message):
     CARRIER_FIELD_NUMBER: builtins.int
     TRACKING_NUMBER_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -729,17 +851,25 @@ class DispatchShipmentResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___DispatchShipmentResponse: typing_extensions.TypeAlias = DispatchShipmentResponse
 
@@ -754,7 +884,9 @@ class ConfirmDeliveryRequest(google.protobuf.message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     SHIPMENT_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -783,17 +915,25 @@ class ConfirmDeliveryResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ConfirmDeliveryResponse: typing_extensions.TypeAlias = ConfirmDeliveryResponse
 
@@ -808,7 +948,9 @@ class RejectOrderRequest(google.protobuf.message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -837,17 +979,25 @@ class RejectOrderResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RejectOrderResponse: typing_extensions.TypeAlias = RejectOrderResponse
 
@@ -861,7 +1011,9 @@ class ExpireOrderRequest(google.protobuf.message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -887,17 +1039,25 @@ class ExpireOrderResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ExpireOrderResponse: typing_extensions.TypeAlias = ExpireOrderResponse
 
@@ -911,7 +1071,9 @@ class CompleteOrderRequest(google.protobuf.message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -937,17 +1099,25 @@ class CompleteOrderResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___CompleteOrderResponse: typing_extensions.TypeAlias = CompleteOrderResponse
 
@@ -963,7 +1133,9 @@ class RecordAuthorisationRequest(google.protobuf.message.Message):
     AUTHORISATION_ID_FIELD_NUMBER: builtins.int
     AMOUNT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -997,17 +1169,25 @@ class RecordAuthorisationResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RecordAuthorisationResponse: typing_extensions.TypeAlias = RecordAuthorisationResponse
 
@@ -1023,7 +1203,9 @@ class RecordPaymentFailureRequest(google.protobuf.message.Message):
     AUTHORISATION_ID_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1055,17 +1237,25 @@ class RecordPaymentFailureResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RecordPaymentFailureResponse: typing_extensions.TypeAlias = RecordPaymentFailureResponse
 
@@ -1080,7 +1270,9 @@ class VoidAuthorisationRequest(google.protobuf.message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     AUTHORISATION_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1109,17 +1301,25 @@ class VoidAuthorisationResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___VoidAuthorisationResponse: typing_extensions.TypeAlias = VoidAuthorisationResponse
 
@@ -1135,7 +1335,9 @@ class RecordAuthorisationLapseRequest(google.protobuf.message.Message):
     AUTHORISATION_ID_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1167,17 +1369,25 @@ class RecordAuthorisationLapseResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RecordAuthorisationLapseResponse: typing_extensions.TypeAlias = RecordAuthorisationLapseResponse
 
@@ -1194,7 +1404,9 @@ class CapturePaymentRequest(google.protobuf.message.Message):
     AUTHORISATION_ID_FIELD_NUMBER: builtins.int
     AMOUNT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1231,17 +1443,25 @@ class CapturePaymentResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___CapturePaymentResponse: typing_extensions.TypeAlias = CapturePaymentResponse
 
@@ -1259,7 +1479,9 @@ class RefundPaymentRequest(google.protobuf.message.Message):
     REASON_FIELD_NUMBER: builtins.int
     RETURN_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1301,17 +1523,25 @@ class RefundPaymentResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RefundPaymentResponse: typing_extensions.TypeAlias = RefundPaymentResponse
 
@@ -1326,7 +1556,9 @@ class SettleRefundRequest(google.protobuf.message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     REFUND_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1355,17 +1587,25 @@ class SettleRefundResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___SettleRefundResponse: typing_extensions.TypeAlias = SettleRefundResponse
 
@@ -1381,7 +1621,9 @@ class RecordRefundFailureRequest(google.protobuf.message.Message):
     REFUND_ID_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1413,17 +1655,25 @@ class RecordRefundFailureResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RecordRefundFailureResponse: typing_extensions.TypeAlias = RecordRefundFailureResponse
 
@@ -1439,7 +1689,9 @@ class SetShippingMethodRequest(google.protobuf.message.Message):
     METHOD_FIELD_NUMBER: builtins.int
     PRICE_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1473,17 +1725,25 @@ class SetShippingMethodResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___SetShippingMethodResponse: typing_extensions.TypeAlias = SetShippingMethodResponse
 
@@ -1501,7 +1761,9 @@ class ApplyDiscountRequest(google.protobuf.message.Message):
     AMOUNT_FIELD_NUMBER: builtins.int
     BASIS_POINTS_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1546,17 +1808,25 @@ class ApplyDiscountResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ApplyDiscountResponse: typing_extensions.TypeAlias = ApplyDiscountResponse
 
@@ -1571,7 +1841,9 @@ class RemoveDiscountRequest(google.protobuf.message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     DISCOUNT_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1600,17 +1872,25 @@ class RemoveDiscountResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RemoveDiscountResponse: typing_extensions.TypeAlias = RemoveDiscountResponse
 
@@ -1628,7 +1908,9 @@ class CancelLineQuantityRequest(google.protobuf.message.Message):
     QUANTITY_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1666,17 +1948,25 @@ class CancelLineQuantityResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___CancelLineQuantityResponse: typing_extensions.TypeAlias = CancelLineQuantityResponse
 
@@ -1691,7 +1981,9 @@ class CancelShipmentRequest(google.protobuf.message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     SHIPMENT_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1720,17 +2012,25 @@ class CancelShipmentResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___CancelShipmentResponse: typing_extensions.TypeAlias = CancelShipmentResponse
 
@@ -1746,7 +2046,9 @@ class RecordShipmentLossRequest(google.protobuf.message.Message):
     SHIPMENT_ID_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1778,17 +2080,25 @@ class RecordShipmentLossResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RecordShipmentLossResponse: typing_extensions.TypeAlias = RecordShipmentLossResponse
 
@@ -1804,7 +2114,9 @@ class RecordDeliveryRefusalRequest(google.protobuf.message.Message):
     SHIPMENT_ID_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1836,17 +2148,25 @@ class RecordDeliveryRefusalResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RecordDeliveryRefusalResponse: typing_extensions.TypeAlias = RecordDeliveryRefusalResponse
 
@@ -1862,7 +2182,9 @@ class ReceiveReturnedShipmentRequest(google.protobuf.message.Message):
     SHIPMENT_ID_FIELD_NUMBER: builtins.int
     LINES_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1896,17 +2218,25 @@ class ReceiveReturnedShipmentResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ReceiveReturnedShipmentResponse: typing_extensions.TypeAlias = ReceiveReturnedShipmentResponse
 
@@ -1923,7 +2253,9 @@ class RequestReturnRequest(google.protobuf.message.Message):
     LINES_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -1960,17 +2292,25 @@ class RequestReturnResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RequestReturnResponse: typing_extensions.TypeAlias = RequestReturnResponse
 
@@ -1985,7 +2325,9 @@ class ApproveReturnRequest(google.protobuf.message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     RETURN_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -2014,17 +2356,25 @@ class ApproveReturnResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ApproveReturnResponse: typing_extensions.TypeAlias = ApproveReturnResponse
 
@@ -2040,7 +2390,9 @@ class RejectReturnRequest(google.protobuf.message.Message):
     RETURN_ID_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -2072,17 +2424,25 @@ class RejectReturnResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RejectReturnResponse: typing_extensions.TypeAlias = RejectReturnResponse
 
@@ -2098,7 +2458,9 @@ class ReceiveReturnRequest(google.protobuf.message.Message):
     RETURN_ID_FIELD_NUMBER: builtins.int
     LINES_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -2132,17 +2494,25 @@ class ReceiveReturnResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ReceiveReturnResponse: typing_extensions.TypeAlias = ReceiveReturnResponse
 
@@ -2158,7 +2528,9 @@ class AddNoteRequest(google.protobuf.message.Message):
     NOTE_ID_FIELD_NUMBER: builtins.int
     TEXT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the order's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -2190,17 +2562,25 @@ class AddNoteResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the order's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___AddNoteResponse: typing_extensions.TypeAlias = AddNoteResponse
 

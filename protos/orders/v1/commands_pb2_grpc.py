@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class OrderCommandServiceStub(object):
     """OrderCommandService changes orders. Every call may be repeated with the same request_id.
+    The scope of a request_id is one order: the same id sent to another order is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
     """
 
     def __init__(self, channel):
@@ -229,6 +231,8 @@ class OrderCommandServiceStub(object):
 
 class OrderCommandServiceServicer(object):
     """OrderCommandService changes orders. Every call may be repeated with the same request_id.
+    The scope of a request_id is one order: the same id sent to another order is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
     """
 
     def CreateOrder(self, request, context):
@@ -717,6 +721,8 @@ def add_OrderCommandServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class OrderCommandService(object):
     """OrderCommandService changes orders. Every call may be repeated with the same request_id.
+    The scope of a request_id is one order: the same id sent to another order is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
     """
 
     @staticmethod

@@ -634,7 +634,10 @@ _OrderCommandServiceAddNoteType = typing_extensions.TypeVar(
 )
 
 class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType, _OrderCommandServiceAddLineType, _OrderCommandServiceChangeLineQuantityType, _OrderCommandServiceRemoveLineType, _OrderCommandServiceRefreshPricesType, _OrderCommandServiceChangeShippingAddressType, _OrderCommandServicePlaceOrderType, _OrderCommandServiceConfirmOrderType, _OrderCommandServiceHoldOrderType, _OrderCommandServiceReleaseHoldType, _OrderCommandServiceCancelOrderType, _OrderCommandServiceCreateShipmentType, _OrderCommandServiceDispatchShipmentType, _OrderCommandServiceConfirmDeliveryType, _OrderCommandServiceRejectOrderType, _OrderCommandServiceExpireOrderType, _OrderCommandServiceCompleteOrderType, _OrderCommandServiceRecordAuthorisationType, _OrderCommandServiceRecordPaymentFailureType, _OrderCommandServiceVoidAuthorisationType, _OrderCommandServiceRecordAuthorisationLapseType, _OrderCommandServiceCapturePaymentType, _OrderCommandServiceRefundPaymentType, _OrderCommandServiceSettleRefundType, _OrderCommandServiceRecordRefundFailureType, _OrderCommandServiceSetShippingMethodType, _OrderCommandServiceApplyDiscountType, _OrderCommandServiceRemoveDiscountType, _OrderCommandServiceCancelLineQuantityType, _OrderCommandServiceCancelShipmentType, _OrderCommandServiceRecordShipmentLossType, _OrderCommandServiceRecordDeliveryRefusalType, _OrderCommandServiceReceiveReturnedShipmentType, _OrderCommandServiceRequestReturnType, _OrderCommandServiceApproveReturnType, _OrderCommandServiceRejectReturnType, _OrderCommandServiceReceiveReturnType, _OrderCommandServiceAddNoteType]):
-    """OrderCommandService changes orders. Every call may be repeated with the same request_id."""
+    """OrderCommandService changes orders. Every call may be repeated with the same request_id.
+    The scope of a request_id is one order: the same id sent to another order is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    """
 
     @typing.overload
     def __init__(self: OrderCommandServiceStub[
@@ -1249,7 +1252,10 @@ OrderCommandServiceAsyncStub: typing_extensions.TypeAlias = OrderCommandServiceS
 ]
 
 class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
-    """OrderCommandService changes orders. Every call may be repeated with the same request_id."""
+    """OrderCommandService changes orders. Every call may be repeated with the same request_id.
+    The scope of a request_id is one order: the same id sent to another order is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    """
 
     @abc.abstractmethod
     def CreateOrder(

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.processes.v1 import types_pb2 as protos_dot_processes_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/processes/v1/commands.proto\x12\x0cprocesses.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fprotos/processes/v1/types.proto\"\xdb\x01\n\x13StartProcessRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x0f\n\x07plan_id\x18\x04 \x01(\t\x12\'\n\x05\x64rawn\x18\x05 \x03(\x0b\x32\x18.processes.v1.DrawnUnits\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x14\n\x12_expected_revision\"C\n\x14StartProcessResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"q\n\x13RetryProcessRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\tB\x14\n\x12_expected_revision\"C\n\x14RetryProcessResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x8b\x01\n\x0fSkipStepRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"?\n\x10SkipStepResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x86\x01\n\x18\x43ompensateProcessRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"H\n\x19\x43ompensateProcessResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t2\xf6\x02\n\x15ProcessCommandService\x12U\n\x0cStartProcess\x12!.processes.v1.StartProcessRequest\x1a\".processes.v1.StartProcessResponse\x12U\n\x0cRetryProcess\x12!.processes.v1.RetryProcessRequest\x1a\".processes.v1.RetryProcessResponse\x12I\n\x08SkipStep\x12\x1d.processes.v1.SkipStepRequest\x1a\x1e.processes.v1.SkipStepResponse\x12\x64\n\x11\x43ompensateProcess\x12&.processes.v1.CompensateProcessRequest\x1a\'.processes.v1.CompensateProcessResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/processes/v1/commands.proto\x12\x0cprocesses.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fprotos/processes/v1/types.proto\"\xdb\x01\n\x13StartProcessRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x0f\n\x07plan_id\x18\x04 \x01(\t\x12\'\n\x05\x64rawn\x18\x05 \x03(\x0b\x32\x18.processes.v1.DrawnUnits\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x14\n\x12_expected_revision\"i\n\x14StartProcessResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"q\n\x13RetryProcessRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\tB\x14\n\x12_expected_revision\"i\n\x14RetryProcessResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\x8b\x01\n\x0fSkipStepRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"e\n\x10SkipStepResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\x86\x01\n\x18\x43ompensateProcessRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"n\n\x19\x43ompensateProcessResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\x32\xf6\x02\n\x15ProcessCommandService\x12U\n\x0cStartProcess\x12!.processes.v1.StartProcessRequest\x1a\".processes.v1.StartProcessResponse\x12U\n\x0cRetryProcess\x12!.processes.v1.RetryProcessRequest\x1a\".processes.v1.RetryProcessResponse\x12I\n\x08SkipStep\x12\x1d.processes.v1.SkipStepRequest\x1a\x1e.processes.v1.SkipStepResponse\x12\x64\n\x11\x43ompensateProcess\x12&.processes.v1.CompensateProcessRequest\x1a\'.processes.v1.CompensateProcessResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,19 +36,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTPROCESSREQUEST']._serialized_start=119
   _globals['_STARTPROCESSREQUEST']._serialized_end=338
   _globals['_STARTPROCESSRESPONSE']._serialized_start=340
-  _globals['_STARTPROCESSRESPONSE']._serialized_end=407
-  _globals['_RETRYPROCESSREQUEST']._serialized_start=409
-  _globals['_RETRYPROCESSREQUEST']._serialized_end=522
-  _globals['_RETRYPROCESSRESPONSE']._serialized_start=524
-  _globals['_RETRYPROCESSRESPONSE']._serialized_end=591
-  _globals['_SKIPSTEPREQUEST']._serialized_start=594
-  _globals['_SKIPSTEPREQUEST']._serialized_end=733
-  _globals['_SKIPSTEPRESPONSE']._serialized_start=735
-  _globals['_SKIPSTEPRESPONSE']._serialized_end=798
-  _globals['_COMPENSATEPROCESSREQUEST']._serialized_start=801
-  _globals['_COMPENSATEPROCESSREQUEST']._serialized_end=935
-  _globals['_COMPENSATEPROCESSRESPONSE']._serialized_start=937
-  _globals['_COMPENSATEPROCESSRESPONSE']._serialized_end=1009
-  _globals['_PROCESSCOMMANDSERVICE']._serialized_start=1012
-  _globals['_PROCESSCOMMANDSERVICE']._serialized_end=1386
+  _globals['_STARTPROCESSRESPONSE']._serialized_end=445
+  _globals['_RETRYPROCESSREQUEST']._serialized_start=447
+  _globals['_RETRYPROCESSREQUEST']._serialized_end=560
+  _globals['_RETRYPROCESSRESPONSE']._serialized_start=562
+  _globals['_RETRYPROCESSRESPONSE']._serialized_end=667
+  _globals['_SKIPSTEPREQUEST']._serialized_start=670
+  _globals['_SKIPSTEPREQUEST']._serialized_end=809
+  _globals['_SKIPSTEPRESPONSE']._serialized_start=811
+  _globals['_SKIPSTEPRESPONSE']._serialized_end=912
+  _globals['_COMPENSATEPROCESSREQUEST']._serialized_start=915
+  _globals['_COMPENSATEPROCESSREQUEST']._serialized_end=1049
+  _globals['_COMPENSATEPROCESSRESPONSE']._serialized_start=1051
+  _globals['_COMPENSATEPROCESSRESPONSE']._serialized_end=1161
+  _globals['_PROCESSCOMMANDSERVICE']._serialized_start=1164
+  _globals['_PROCESSCOMMANDSERVICE']._serialized_end=1538
 # @@protoc_insertion_point(module_scope)

@@ -33,7 +33,9 @@ class StartProcessRequest(google.protobuf.message.Message):
     DRAWN_FIELD_NUMBER: builtins.int
     EXPIRES_AT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the process's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -72,17 +74,25 @@ class StartProcessResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the process's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___StartProcessResponse: typing_extensions.TypeAlias = StartProcessResponse
 
@@ -96,7 +106,9 @@ class RetryProcessRequest(google.protobuf.message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     ORDER_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the process's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -122,17 +134,25 @@ class RetryProcessResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the process's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RetryProcessResponse: typing_extensions.TypeAlias = RetryProcessResponse
 
@@ -148,7 +168,9 @@ class SkipStepRequest(google.protobuf.message.Message):
     STEP_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the process's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -180,17 +202,25 @@ class SkipStepResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the process's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___SkipStepResponse: typing_extensions.TypeAlias = SkipStepResponse
 
@@ -205,7 +235,9 @@ class CompensateProcessRequest(google.protobuf.message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the process's last event, or the reply is ABORTED."""
     order_id: builtins.str
@@ -234,16 +266,24 @@ class CompensateProcessResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the process's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___CompensateProcessResponse: typing_extensions.TypeAlias = CompensateProcessResponse

@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class ProcessCommandServiceStub(object):
     """ProcessCommandService is served by the processes on a port of their own.
+    The scope of a request_id is one order's process: the same id sent to another order is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
     """
 
     def __init__(self, channel):
@@ -59,6 +61,8 @@ class ProcessCommandServiceStub(object):
 
 class ProcessCommandServiceServicer(object):
     """ProcessCommandService is served by the processes on a port of their own.
+    The scope of a request_id is one order's process: the same id sent to another order is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
     """
 
     def StartProcess(self, request, context):
@@ -124,6 +128,8 @@ def add_ProcessCommandServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ProcessCommandService(object):
     """ProcessCommandService is served by the processes on a port of their own.
+    The scope of a request_id is one order's process: the same id sent to another order is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
     """
 
     @staticmethod

@@ -90,7 +90,10 @@ _ProcessCommandServiceCompensateProcessType = typing_extensions.TypeVar(
 )
 
 class ProcessCommandServiceStub(typing.Generic[_ProcessCommandServiceStartProcessType, _ProcessCommandServiceRetryProcessType, _ProcessCommandServiceSkipStepType, _ProcessCommandServiceCompensateProcessType]):
-    """ProcessCommandService is served by the processes on a port of their own."""
+    """ProcessCommandService is served by the processes on a port of their own.
+    The scope of a request_id is one order's process: the same id sent to another order is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    """
 
     @typing.overload
     def __init__(self: ProcessCommandServiceStub[
@@ -168,7 +171,10 @@ ProcessCommandServiceAsyncStub: typing_extensions.TypeAlias = ProcessCommandServ
 ]
 
 class ProcessCommandServiceServicer(metaclass=abc.ABCMeta):
-    """ProcessCommandService is served by the processes on a port of their own."""
+    """ProcessCommandService is served by the processes on a port of their own.
+    The scope of a request_id is one order's process: the same id sent to another order is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    """
 
     @abc.abstractmethod
     def StartProcess(

@@ -30,7 +30,9 @@ class RegisterProductRequest(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     PRICE_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the product's last event, or the reply is ABORTED."""
     sku: builtins.str
@@ -64,17 +66,25 @@ class RegisterProductResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the product's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RegisterProductResponse: typing_extensions.TypeAlias = RegisterProductResponse
 
@@ -89,7 +99,9 @@ class RenameProductRequest(google.protobuf.message.Message):
     SKU_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the product's last event, or the reply is ABORTED."""
     sku: builtins.str
@@ -118,17 +130,25 @@ class RenameProductResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the product's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RenameProductResponse: typing_extensions.TypeAlias = RenameProductResponse
 
@@ -143,7 +163,9 @@ class ChangePriceRequest(google.protobuf.message.Message):
     SKU_FIELD_NUMBER: builtins.int
     PRICE_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the product's last event, or the reply is ABORTED."""
     sku: builtins.str
@@ -174,17 +196,25 @@ class ChangePriceResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the product's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ChangePriceResponse: typing_extensions.TypeAlias = ChangePriceResponse
 
@@ -198,7 +228,9 @@ class ActivateProductRequest(google.protobuf.message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     SKU_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the product's last event, or the reply is ABORTED."""
     sku: builtins.str
@@ -224,17 +256,25 @@ class ActivateProductResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the product's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ActivateProductResponse: typing_extensions.TypeAlias = ActivateProductResponse
 
@@ -248,7 +288,9 @@ class DiscontinueProductRequest(google.protobuf.message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     SKU_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the product's last event, or the reply is ABORTED."""
     sku: builtins.str
@@ -274,17 +316,25 @@ class DiscontinueProductResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the product's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___DiscontinueProductResponse: typing_extensions.TypeAlias = DiscontinueProductResponse
 
@@ -299,7 +349,9 @@ class ReceiveStockRequest(google.protobuf.message.Message):
     SKU_FIELD_NUMBER: builtins.int
     QUANTITY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the stock's last event, or the reply is ABORTED."""
     sku: builtins.str
@@ -328,17 +380,25 @@ class ReceiveStockResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the stock's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ReceiveStockResponse: typing_extensions.TypeAlias = ReceiveStockResponse
 
@@ -354,7 +414,9 @@ class AdjustStockRequest(google.protobuf.message.Message):
     CHANGE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the stock's last event, or the reply is ABORTED."""
     sku: builtins.str
@@ -386,17 +448,25 @@ class AdjustStockResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the stock's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___AdjustStockResponse: typing_extensions.TypeAlias = AdjustStockResponse
 
@@ -413,7 +483,9 @@ class ReserveStockRequest(google.protobuf.message.Message):
     QUANTITY_FIELD_NUMBER: builtins.int
     EXPIRES_AT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the stock's last event, or the reply is ABORTED."""
     sku: builtins.str
@@ -452,17 +524,25 @@ class ReserveStockResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the stock's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ReserveStockResponse: typing_extensions.TypeAlias = ReserveStockResponse
 
@@ -478,7 +558,9 @@ class CommitReservationRequest(google.protobuf.message.Message):
     RESERVATION_ID_FIELD_NUMBER: builtins.int
     QUANTITY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the stock's last event, or the reply is ABORTED."""
     sku: builtins.str
@@ -510,17 +592,25 @@ class CommitReservationResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the stock's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___CommitReservationResponse: typing_extensions.TypeAlias = CommitReservationResponse
 
@@ -536,7 +626,9 @@ class ReleaseReservationRequest(google.protobuf.message.Message):
     RESERVATION_ID_FIELD_NUMBER: builtins.int
     KEEP_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the stock's last event, or the reply is ABORTED."""
     sku: builtins.str
@@ -568,17 +660,25 @@ class ReleaseReservationResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the stock's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ReleaseReservationResponse: typing_extensions.TypeAlias = ReleaseReservationResponse
 
@@ -593,7 +693,9 @@ class ExpireReservationRequest(google.protobuf.message.Message):
     SKU_FIELD_NUMBER: builtins.int
     RESERVATION_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the stock's last event, or the reply is ABORTED."""
     sku: builtins.str
@@ -622,17 +724,25 @@ class ExpireReservationResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the stock's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ExpireReservationResponse: typing_extensions.TypeAlias = ExpireReservationResponse
 
@@ -648,7 +758,9 @@ class RestockReturnRequest(google.protobuf.message.Message):
     RETURN_ID_FIELD_NUMBER: builtins.int
     QUANTITY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the stock's last event, or the reply is ABORTED."""
     sku: builtins.str
@@ -680,16 +792,24 @@ class RestockReturnResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the stock's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RestockReturnResponse: typing_extensions.TypeAlias = RestockReturnResponse

@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class ProductCommandServiceStub(object):
     """ProductCommandService changes products. Every call may be repeated with the same request_id.
+    The scope of a request_id is one product: the same id sent to another SKU is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
     """
 
     def __init__(self, channel):
@@ -64,6 +66,8 @@ class ProductCommandServiceStub(object):
 
 class ProductCommandServiceServicer(object):
     """ProductCommandService changes products. Every call may be repeated with the same request_id.
+    The scope of a request_id is one product: the same id sent to another SKU is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
     """
 
     def RegisterProduct(self, request, context):
@@ -141,6 +145,8 @@ def add_ProductCommandServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ProductCommandService(object):
     """ProductCommandService changes products. Every call may be repeated with the same request_id.
+    The scope of a request_id is one product: the same id sent to another SKU is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
     """
 
     @staticmethod
@@ -281,6 +287,8 @@ class ProductCommandService(object):
 
 class StockCommandServiceStub(object):
     """StockCommandService changes the stock of products. Every call may be repeated with the same request_id.
+    The scope of a request_id is the stock of one SKU: the same id sent to another SKU, or to its product, is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
     """
 
     def __init__(self, channel):
@@ -328,6 +336,8 @@ class StockCommandServiceStub(object):
 
 class StockCommandServiceServicer(object):
     """StockCommandService changes the stock of products. Every call may be repeated with the same request_id.
+    The scope of a request_id is the stock of one SKU: the same id sent to another SKU, or to its product, is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
     """
 
     def ReceiveStock(self, request, context):
@@ -427,6 +437,8 @@ def add_StockCommandServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class StockCommandService(object):
     """StockCommandService changes the stock of products. Every call may be repeated with the same request_id.
+    The scope of a request_id is the stock of one SKU: the same id sent to another SKU, or to its product, is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
     """
 
     @staticmethod

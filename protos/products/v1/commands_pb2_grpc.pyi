@@ -106,7 +106,10 @@ _ProductCommandServiceDiscontinueProductType = typing_extensions.TypeVar(
 )
 
 class ProductCommandServiceStub(typing.Generic[_ProductCommandServiceRegisterProductType, _ProductCommandServiceRenameProductType, _ProductCommandServiceChangePriceType, _ProductCommandServiceActivateProductType, _ProductCommandServiceDiscontinueProductType]):
-    """ProductCommandService changes products. Every call may be repeated with the same request_id."""
+    """ProductCommandService changes products. Every call may be repeated with the same request_id.
+    The scope of a request_id is one product: the same id sent to another SKU is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    """
 
     @typing.overload
     def __init__(self: ProductCommandServiceStub[
@@ -199,7 +202,10 @@ ProductCommandServiceAsyncStub: typing_extensions.TypeAlias = ProductCommandServ
 ]
 
 class ProductCommandServiceServicer(metaclass=abc.ABCMeta):
-    """ProductCommandService changes products. Every call may be repeated with the same request_id."""
+    """ProductCommandService changes products. Every call may be repeated with the same request_id.
+    The scope of a request_id is one product: the same id sent to another SKU is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    """
 
     @abc.abstractmethod
     def RegisterProduct(
@@ -360,7 +366,10 @@ _StockCommandServiceRestockReturnType = typing_extensions.TypeVar(
 )
 
 class StockCommandServiceStub(typing.Generic[_StockCommandServiceReceiveStockType, _StockCommandServiceAdjustStockType, _StockCommandServiceReserveStockType, _StockCommandServiceCommitReservationType, _StockCommandServiceReleaseReservationType, _StockCommandServiceExpireReservationType, _StockCommandServiceRestockReturnType]):
-    """StockCommandService changes the stock of products. Every call may be repeated with the same request_id."""
+    """StockCommandService changes the stock of products. Every call may be repeated with the same request_id.
+    The scope of a request_id is the stock of one SKU: the same id sent to another SKU, or to its product, is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    """
 
     @typing.overload
     def __init__(self: StockCommandServiceStub[
@@ -479,7 +488,10 @@ StockCommandServiceAsyncStub: typing_extensions.TypeAlias = StockCommandServiceS
 ]
 
 class StockCommandServiceServicer(metaclass=abc.ABCMeta):
-    """StockCommandService changes the stock of products. Every call may be repeated with the same request_id."""
+    """StockCommandService changes the stock of products. Every call may be repeated with the same request_id.
+    The scope of a request_id is the stock of one SKU: the same id sent to another SKU, or to its product, is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    """
 
     @abc.abstractmethod
     def ReceiveStock(

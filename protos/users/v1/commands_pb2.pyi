@@ -30,7 +30,9 @@ class RegisterUserRequest(google.protobuf.message.Message):
     EMAIL_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     user_id: builtins.str
     """user_id is a UUID (version 7 recommended); empty: the request_id."""
     email: builtins.str
@@ -58,20 +60,28 @@ class RegisterUserResponse(google.protobuf.message.Message):
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
     USER_ID_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the user's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
     user_id: builtins.str
     """user_id is the user's id."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
         user_id: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged", "user_id", b"user_id"]) -> None: ...
 
 Global___RegisterUserResponse: typing_extensions.TypeAlias = RegisterUserResponse
 
@@ -86,7 +96,9 @@ class ChangeEmailRequest(google.protobuf.message.Message):
     USER_ID_FIELD_NUMBER: builtins.int
     EMAIL_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the user's last event, or the reply is ABORTED."""
     user_id: builtins.str
@@ -115,17 +127,25 @@ class ChangeEmailResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the user's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ChangeEmailResponse: typing_extensions.TypeAlias = ChangeEmailResponse
 
@@ -142,7 +162,9 @@ class ResolveEmailRequest(google.protobuf.message.Message):
     OTHER_USER_IDS_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the last event of `useremail-<email_hash>`, or the reply is
     ABORTED: claim_revision of GetEmailHolders.
@@ -181,17 +203,25 @@ class ResolveEmailResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the last event of `useremail-<email_hash>`."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command, in the streams of all the users."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ResolveEmailResponse: typing_extensions.TypeAlias = ResolveEmailResponse
 
@@ -206,7 +236,9 @@ class ChangeNameRequest(google.protobuf.message.Message):
     USER_ID_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the user's last event, or the reply is ABORTED."""
     user_id: builtins.str
@@ -235,17 +267,25 @@ class ChangeNameResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the user's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ChangeNameResponse: typing_extensions.TypeAlias = ChangeNameResponse
 
@@ -260,7 +300,9 @@ class BlockUserRequest(google.protobuf.message.Message):
     USER_ID_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the user's last event, or the reply is ABORTED."""
     user_id: builtins.str
@@ -289,17 +331,25 @@ class BlockUserResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the user's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___BlockUserResponse: typing_extensions.TypeAlias = BlockUserResponse
 
@@ -313,7 +363,9 @@ class UnblockUserRequest(google.protobuf.message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     USER_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the user's last event, or the reply is ABORTED."""
     user_id: builtins.str
@@ -339,17 +391,25 @@ class UnblockUserResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the user's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___UnblockUserResponse: typing_extensions.TypeAlias = UnblockUserResponse
 
@@ -366,7 +426,9 @@ class AddAddressRequest(google.protobuf.message.Message):
     ADDRESS_FIELD_NUMBER: builtins.int
     IS_DEFAULT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the user's last event, or the reply is ABORTED."""
     user_id: builtins.str
@@ -403,17 +465,25 @@ class AddAddressResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the user's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___AddAddressResponse: typing_extensions.TypeAlias = AddAddressResponse
 
@@ -429,7 +499,9 @@ class ChangeAddressRequest(google.protobuf.message.Message):
     ADDRESS_ID_FIELD_NUMBER: builtins.int
     ADDRESS_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the user's last event, or the reply is ABORTED."""
     user_id: builtins.str
@@ -463,17 +535,25 @@ class ChangeAddressResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the user's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___ChangeAddressResponse: typing_extensions.TypeAlias = ChangeAddressResponse
 
@@ -488,7 +568,9 @@ class RemoveAddressRequest(google.protobuf.message.Message):
     USER_ID_FIELD_NUMBER: builtins.int
     ADDRESS_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the user's last event, or the reply is ABORTED."""
     user_id: builtins.str
@@ -517,17 +599,25 @@ class RemoveAddressResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the user's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___RemoveAddressResponse: typing_extensions.TypeAlias = RemoveAddressResponse
 
@@ -542,7 +632,9 @@ class SetDefaultAddressRequest(google.protobuf.message.Message):
     USER_ID_FIELD_NUMBER: builtins.int
     ADDRESS_ID_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply."""
+    """request_id is a UUID, required: a repeat with the same id and payload has no further effect and gets the same reply.
+    Its scope is one aggregate (see the service): sent to another one, the same id is another request.
+    """
     expected_revision: builtins.int
     """expected_revision, if given, must be the revision of the user's last event, or the reply is ABORTED."""
     user_id: builtins.str
@@ -571,16 +663,24 @@ class SetDefaultAddressResponse(google.protobuf.message.Message):
 
     REVISION_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    IS_REPEAT_FIELD_NUMBER: builtins.int
+    UNCHANGED_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is that of the user's last event."""
     consistency_token: builtins.str
     """consistency_token lets a query wait until it reflects this command."""
+    is_repeat: builtins.bool
+    """is_repeat: this request had been carried out before; the fields above are those of its first time."""
+    unchanged: builtins.bool
+    """unchanged: the command had nothing to change; of a repeat, its first time had not."""
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
         consistency_token: builtins.str = ...,
+        is_repeat: builtins.bool = ...,
+        unchanged: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "is_repeat", b"is_repeat", "revision", b"revision", "unchanged", b"unchanged"]) -> None: ...
 
 Global___SetDefaultAddressResponse: typing_extensions.TypeAlias = SetDefaultAddressResponse

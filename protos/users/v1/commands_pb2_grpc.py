@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class UserCommandServiceStub(object):
     """UserCommandService changes users. Every call may be repeated with the same request_id.
+    The scope of a request_id is one user (of ResolveEmail: one e-mail address): the same id sent to another user is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
     """
 
     def __init__(self, channel):
@@ -89,6 +91,8 @@ class UserCommandServiceStub(object):
 
 class UserCommandServiceServicer(object):
     """UserCommandService changes users. Every call may be repeated with the same request_id.
+    The scope of a request_id is one user (of ResolveEmail: one e-mail address): the same id sent to another user is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
     """
 
     def RegisterUser(self, request, context):
@@ -226,6 +230,8 @@ def add_UserCommandServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class UserCommandService(object):
     """UserCommandService changes users. Every call may be repeated with the same request_id.
+    The scope of a request_id is one user (of ResolveEmail: one e-mail address): the same id sent to another user is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
     """
 
     @staticmethod

@@ -186,7 +186,10 @@ _UserCommandServiceSetDefaultAddressType = typing_extensions.TypeVar(
 )
 
 class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType, _UserCommandServiceChangeEmailType, _UserCommandServiceResolveEmailType, _UserCommandServiceChangeNameType, _UserCommandServiceBlockUserType, _UserCommandServiceUnblockUserType, _UserCommandServiceAddAddressType, _UserCommandServiceChangeAddressType, _UserCommandServiceRemoveAddressType, _UserCommandServiceSetDefaultAddressType]):
-    """UserCommandService changes users. Every call may be repeated with the same request_id."""
+    """UserCommandService changes users. Every call may be repeated with the same request_id.
+    The scope of a request_id is one user (of ResolveEmail: one e-mail address): the same id sent to another user is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    """
 
     @typing.overload
     def __init__(self: UserCommandServiceStub[
@@ -353,7 +356,10 @@ UserCommandServiceAsyncStub: typing_extensions.TypeAlias = UserCommandServiceStu
 ]
 
 class UserCommandServiceServicer(metaclass=abc.ABCMeta):
-    """UserCommandService changes users. Every call may be repeated with the same request_id."""
+    """UserCommandService changes users. Every call may be repeated with the same request_id.
+    The scope of a request_id is one user (of ResolveEmail: one e-mail address): the same id sent to another user is another request, and acts. Use a new
+    id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    """
 
     @abc.abstractmethod
     def RegisterUser(

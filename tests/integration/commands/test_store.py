@@ -101,6 +101,14 @@ async def test_the_same_events_again_are_the_same_append(connected: Connected) -
     assert await connected.events.append(stream, NO_EVENTS, again) == first
 
 
+async def test_a_stream_keeps_at_most_so_many_events_and_their_revisions(connected: Connected) -> None:
+    stream = name()
+    await connected.events.keep_at_most(stream, 2)
+    for expected in range(NO_EVENTS, 3):
+        await connected.events.append(stream, expected, [event()])
+    assert [kept.stream_position for kept in await connected.events.newest(stream, 10)] == [2, 3]
+
+
 async def test_what_the_store_refuses_is_refused_with_its_cause(connected: Connected) -> None:
     with pytest.raises(StoreUnavailable) as refused:
         await connected.events.append(name(), NO_EVENTS, [event(b'"' + b"x" * 2_000_000 + b'"')])

@@ -25,6 +25,7 @@ class Scripted(grpc.GenericRpcHandler):
     def __init__(self, *answers: Answer) -> None:
         self._answers = list(answers)
         self.commands: list[RegisterUserRequest] = []
+        self.said_retry: list[bool] = []  # of each command
         self.queries: list[GetUserRequest] = []
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
@@ -39,6 +40,7 @@ class Scripted(grpc.GenericRpcHandler):
         self, request: RegisterUserRequest, context: grpc.aio.ServicerContext[RegisterUserRequest, RegisterUserResponse]
     ) -> RegisterUserResponse:
         self.commands.append(request)
+        self.said_retry.append("x-orderstream-retry" in dict(context.invocation_metadata() or ()))
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if answer is not None:
             await context.abort_with_status(rpc_status.to_status(answer))
@@ -113,6 +115,7 @@ async def test_a_command_is_repeated_with_the_same_request_id(first: status_pb2.
     async with shop_that(handler) as shop:
         await shop.users.RegisterUser(name="Ann")
     assert len(handler.commands) == 3
+    assert handler.said_retry == [False, True, True], "so that the server looks closer"
     (request_id,) = {request.request_id for request in handler.commands}
     assert uuid.UUID(request_id).version == 7
 

@@ -3,8 +3,9 @@
 import pytest
 import typer
 
-from client.cli.output import money, to_money
+from client.cli.output import done, money, to_money
 from protos.common.v1.types_pb2 import Money
+from protos.orders.v1.commands_pb2 import CreateOrderResponse
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,25 @@ def test_an_amount_in_a_currency_that_this_release_does_not_know_is_shown_in_min
     with pytest.raises(typer.Exit) as refused:
         to_money("1.00", "QQQ")
     assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "line"),
+    [
+        (CreateOrderResponse(revision=3), "done: at revision 3"),
+        (CreateOrderResponse(revision=3, unchanged=True), "done: nothing changed, at revision 3"),
+        (CreateOrderResponse(revision=3, is_repeat=True), "done before: at revision 3"),
+        (
+            CreateOrderResponse(revision=3, is_repeat=True, unchanged=True),
+            "done before: nothing changed, at revision 3",
+        ),
+    ],
+)
+def test_a_line_says_whether_a_command_was_done_before_and_whether_anything_changed(
+    reply: CreateOrderResponse, line: str
+) -> None:
+    assert done(reply) == line
+
+
+def test_a_reply_of_a_former_server_says_that_it_is_done() -> None:
+    assert done(CreateOrderResponse(revision=0), "an order") == "done: an order at revision 0"
