@@ -139,7 +139,7 @@ class Service:
 
 
 class Seconds:
-    """A clock that goes on when it is told to."""
+    """A clock that the test sets forward."""
 
     def __init__(self) -> None:
         self._now = 1_000.0
