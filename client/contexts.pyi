@@ -4,6 +4,7 @@ import typing
 
 import google.protobuf.timestamp_pb2
 import protos.common.v1.types_pb2
+import protos.operations.v1.exclusions_pb2
 import protos.operations.v1.projections_pb2
 import protos.operations.v1.subscriptions_pb2
 import protos.orders.v1.commands_pb2
@@ -944,5 +945,24 @@ class Subscriptions:
         page_token: str = ...,
         deadline: float | None = ...,
     ) -> collections.abc.AsyncIterator[protos.operations.v1.subscriptions_pb2.ListParkedEventsResponse]: ...
+
+class Exclusions:
+    def __init__(self, caller: Caller) -> None: ...
+    async def PlanExclusion(
+        self, *, stream: str = ..., revision: int = ..., unknown_type: bool = ..., deadline: float | None = ...
+    ) -> protos.operations.v1.exclusions_pb2.PlanExclusionResponse: ...
+    async def ApplyExclusion(
+        self,
+        *,
+        plan_id: str = ...,
+        stream: str = ...,
+        revision: int = ...,
+        unknown_type: bool = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.operations.v1.exclusions_pb2.ApplyExclusionResponse: ...
+    async def ListExclusions(
+        self, *, stream: str = ..., max_exclusions: int = ..., deadline: float | None = ...
+    ) -> protos.operations.v1.exclusions_pb2.ListExclusionsResponse: ...
 
 CONTEXTS: tuple[type[Context], ...]

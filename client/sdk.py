@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import grpc
 
 from client.calls import Caller, Session
-from client.contexts import Operations, Orders, Processes, Products, Subscriptions, Users
+from client.contexts import Exclusions, Operations, Orders, Processes, Products, Subscriptions, Users
 from client.errors import OrderstreamError, Unavailable
 
 DEFAULT_DEADLINE = 10.0  # seconds, over all tries
@@ -38,6 +38,7 @@ class OrderstreamClient:
     """`orders`, `products`, `users`, `processes` have the commands and queries of their context.
 
     `operations` has what operators do with views, `subscriptions` what they do with subscription groups.
+    `exclusions` has what they do with events that cannot be read.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class OrderstreamClient:
         self.processes = Processes(caller)
         self.operations = Operations(caller)
         self.subscriptions = Subscriptions(caller)
+        self.exclusions = Exclusions(caller)
 
     async def __aenter__(self) -> "OrderstreamClient":
         return self

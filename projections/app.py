@@ -13,17 +13,19 @@ from grpc_reflection.v1alpha import reflection
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-from projections import admin, subscriptions
+from projections import admin, exclusions, subscriptions
 from projections.acts import Acts
 from projections.changes import Changes
 from projections.config import Settings
 from projections.emails import EmailVerifier
+from projections.exclusions import ExclusionAdmin
 from projections.processes import ProcessVerifier
 from projections.snapshots import SnapshotVerifier
 from projections.supervisor import Supervisor
 from projections.verify import Verifier
 from projections.view import View
 from projections.views import VIEWS
+from protos.operations.v1.exclusions_pb2_grpc import add_ExclusionServiceServicer_to_server
 from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServicer_to_server
 from protos.operations.v1.subscriptions_pb2_grpc import add_SubscriptionServiceServicer_to_server
 from server.eventstore.groups import Groups
@@ -34,7 +36,8 @@ from server.readmodel.state import ViewState
 
 log = structlog.get_logger()
 
-SERVICES = (admin.SERVICE, subscriptions.SERVICE)
+SERVICES = (admin.SERVICE, subscriptions.SERVICE, exclusions.SERVICE)
+PARKED = "parked"  # health: red while a view of this process holds a stream back
 LOOK_EVERY = 0.5  # seconds
 FIRST_PAUSE = 0.2  # seconds
 LONGEST_PAUSE = 2.0  # seconds
@@ -80,6 +83,8 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
         add_ProjectionServiceServicer_to_server(views, server)
         groups = subscriptions.SubscriptionAdmin(Groups(client), acts)
         add_SubscriptionServiceServicer_to_server(groups, server)
+        excluding = ExclusionAdmin(client, acts, lambda: _recheck(supervisors))
+        add_ExclusionServiceServicer_to_server(excluding, server)
         status = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -94,6 +99,11 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
     finally:
         await mongo.close()
         await client.close()
+
+
+def _recheck(views: list[Supervisor]) -> None:
+    for view in views:
+        view.recheck_parked()
 
 
 def _chosen(settings: Settings) -> list[View[Any]]:
@@ -137,7 +147,7 @@ async def _running(views: list[Supervisor]) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _watched(views: list[Supervisor], status: health.aio.HealthServicer) -> AsyncIterator[None]:
-    """Health per view, by its name."""
+    """Health per view, by its name; and whether all of them take in every stream."""
     watching = asyncio.create_task(_watch(views, status))
     try:
         yield
@@ -152,4 +162,6 @@ async def _watch(views: list[Supervisor], status: health.aio.HealthServicer) -> 
     while True:
         for view in views:
             await status.set(view.view.name, response.SERVING if admin.healthy(view) else response.NOT_SERVING)
+        parked = any(view.parked_streams for view in views)
+        await status.set(PARKED, response.NOT_SERVING if parked else response.SERVING)
         await asyncio.sleep(LOOK_EVERY)

@@ -17,7 +17,7 @@ from projections.hanging import called
 from projections.pace import Pace
 from projections.view import View
 from server.eventstore import codec
-from server.eventstore.codec import UnknownEventType
+from server.eventstore.exclusions import NOTHING_EXCLUDED, Excluded, HasExclusions, is_excluded
 from server.eventstore.reading import position_of
 from server.eventstore.recorded import Recorded
 from server.eventstore.registry import DomainEvent
@@ -78,6 +78,7 @@ class Applier:
         documents: AsyncCollection[Document],
         lot: ParkingLot,
         *,
+        exclusions: HasExclusions = NOTHING_EXCLUDED,
         most_cached: int = 10_000,
         share: Share = Share(),
         pace: Pace | None = None,
@@ -86,6 +87,7 @@ class Applier:
         self._view = view
         self._documents = documents
         self._lot = lot
+        self._exclusions = exclusions
         self._most = most_cached
         self._share = share
         self._pace = pace
@@ -117,6 +119,7 @@ class Applier:
         """Events with the key they change, and what is wrong with those that cannot be read, by position."""
         decoded: list[tuple[RecordedEvent, Recorded[DomainEvent] | None, str]] = []
         failed: dict[int, Exception] = {}
+        excluded: dict[str, Excluded] = {}
         for number, event in enumerate(events, start=1):
             if number % AT_A_STRETCH == 0 and self._between_chunks:
                 await self._between_chunks()
@@ -125,8 +128,12 @@ class Applier:
             try:
                 recorded = codec.recorded(event)
                 handled = self._view.handler(recorded)
-            except UnknownEventType:
-                self.skipped += 1  # newer than this code, or not ours: a view leaves out what it does not know
+            except codec.CodecError as error:
+                if await self._is_left_out(event, excluded):
+                    self.skipped += 1
+                else:  # also a type that is newer than this code: newer code takes the stream in from here on
+                    failed[position_of(event)] = error
+                    decoded.append((event, None, ""))
             except Exception as error:  # noqa: BLE001  # whatever it is, it parks this stream only
                 failed[position_of(event)] = error
                 decoded.append((event, None, ""))
@@ -134,6 +141,20 @@ class Applier:
                 if handled is not None and self._share.has(handled[0]):
                     decoded.append((event, recorded, handled[0]))
         return decoded, failed
+
+    async def _is_left_out(self, event: RecordedEvent, excluded: dict[str, Excluded]) -> bool:
+        """Whether an event that cannot be read is the event store's own, or was excluded by an operator.
+
+        `excluded` has what is known of the streams of this batch. Behind a parked event it makes no difference.
+        """
+        if codec.is_of_the_store(event.type):
+            return True
+        stream = event.stream_name
+        if position_of(event) > self._lot.first.get(stream, NEVER):
+            return False
+        if stream not in excluded:
+            excluded[stream] = await self._exclusions.excluded(stream)
+        return is_excluded(event, excluded[stream])
 
     async def _hold(self, keys: set[str], hoped_new: set[str]) -> dict[str, Held]:
         held = {}

@@ -8,8 +8,13 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
+from server.eventstore.codec import MalformedEvent, UnknownEventType
 from server.readmodel.durable import durable
 from server.readmodel.state import checkpoint_name, now_micros
+
+UNREAD = (
+    f"^({UnknownEventType.__name__}|{MalformedEvent.__name__}): "  # how such an error begins, as `parked` writes it
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,12 @@ class ParkingLot:
         async for event in self._events.find({"owner": self._owner}).sort("position", 1):
             found.setdefault(event["stream"], []).append(event)
         return [ParkedStream.of(events) for events in found.values()]
+
+    async def unread(self) -> list[Parked]:
+        """The events at which streams are parked because the code of then could not read them, the oldest first."""
+        found = self._events.find({"owner": self._owner, "error": {"$regex": UNREAD}}).sort("position", 1)
+        names = ("stream", "revision", "position", "event_type", "error")
+        return [Parked(*(event[name] for name in names)) async for event in found]
 
     async def add(self, events: list[Parked]) -> None:
         """Repeatable: an event is parked once, however often it comes."""

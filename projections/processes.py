@@ -16,8 +16,9 @@ from server.domain.checkout.state import NotStarted
 from server.domain.order import ORDER
 from server.domain.order.events import OrderPlaced
 from server.domain.order.state import Order
-from server.eventstore import codec
+from server.eventstore.exclusions import readable
 from server.eventstore.upcasters import stored_names
+from server.failures import UnreadableEvent
 from server.readmodel.log import START, Log
 
 YOUNG = timedelta(minutes=1)  # a process service begins the process of a placed order within this time
@@ -75,9 +76,10 @@ class ProcessVerifier:
         """None if it needs none: it has ended, and no money or goods have moved."""
         events = await self._log.complete_stream(ORDER.stream(order_id)) or []
         try:
-            state: Order = ORDER.fold(codec.decode(event.type, event.data) for event in events)  # type: ignore[misc]  # of the order's own stream
-        except codec.CodecError as error:
+            known: Any = await readable(events, self._log)
+        except UnreadableEvent as error:
             return WithoutProcess(order_id=order_id, status="", placed_at=placed_at, lacks=(str(error),))
+        state: Order = ORDER.fold(known)
         found = plan(state, NotStarted(), self._clock())
         if found.start is None:
             return None

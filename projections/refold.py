@@ -10,7 +10,7 @@ from esdbclient import RecordedEvent
 from projections.hanging import called
 from projections.view import View
 from server.eventstore import codec
-from server.eventstore.codec import UnknownEventType
+from server.eventstore.exclusions import Excluded, is_excluded
 from server.eventstore.reading import position_of
 from server.readmodel.log import Log
 
@@ -41,6 +41,7 @@ class Refold:
         self._keys = keys
         self._first = first
         self._skipped = skipped
+        self._excluded: dict[str, Excluded] = {}
         self.reached = 0
         self.events = 0
         self.bodies: dict[str, Any] = {}
@@ -52,7 +53,7 @@ class Refold:
             return
         async with aclosing(self._unseen(until)) as events:
             async for event in events:
-                self._take(event)
+                await self._take(event)
         self.reached = until
 
     async def _unseen(self, until: int) -> AsyncGenerator[RecordedEvent, None]:
@@ -83,7 +84,7 @@ class Refold:
             return self._view.stream_filter()
         return f"({'|'.join(self._view.categories)})-({'|'.join(re.escape(key) for key in sorted(self._keys))})"
 
-    def _take(self, event: RecordedEvent) -> None:
+    async def _take(self, event: RecordedEvent) -> None:
         position = position_of(event)
         if position >= self._first.get(event.stream_name, NEVER) or position in self._skipped:
             return
@@ -94,9 +95,20 @@ class Refold:
                 return
             key, reduce = handled
             self.bodies[key] = called(reduce, self.bodies.get(key), recorded)
-        except UnknownEventType:
-            return
+        except codec.CodecError as error:
+            if await self._is_left_out(event):
+                return
+            raise Unfoldable(event, error) from error
         except Exception as error:
             raise Unfoldable(event, error) from error
         self.positions[key] = position
         self.events += 1
+
+    async def _is_left_out(self, event: RecordedEvent) -> bool:
+        """As `Applier` has it."""
+        if codec.is_of_the_store(event.type):
+            return True
+        stream = event.stream_name
+        if stream not in self._excluded:
+            self._excluded[stream] = await self._log.excluded(stream)
+        return is_excluded(event, self._excluded[stream])

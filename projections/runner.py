@@ -232,6 +232,7 @@ class Runner:
             view,
             documents,
             lot,
+            exclusions=self._log,
             most_cached=settings.cached_documents,
             share=self.share,
             pace=self._filling,

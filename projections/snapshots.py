@@ -7,9 +7,11 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
 from projections.verify import Difference, Result
 from server.eventstore import codec
+from server.eventstore.exclusions import readable
 from server.eventstore.receipts import MARK, NO_MARK, mark
 from server.eventstore.snapshots import DECIDERS, SNAPSHOT, Snapshot, Snapshots, snapshot_stream
 from server.eventstore.store import EventStore
+from server.failures import UnreadableEvent
 from server.readmodel.log import Log
 
 
@@ -47,7 +49,10 @@ class SnapshotVerifier:
     async def _fold(self, decider: Any, stream: str, revision: int) -> Snapshot | None:
         state, marks, last = decider.initial, bytearray(), None
         async for last in self._store.read(stream, 0, revision + 1):
-            state = decider.evolve(state, codec.decode(last.type, last.data))
+            try:
+                state = decider.fold(await readable([last], self._store), state)
+            except UnreadableEvent:
+                return None  # no snapshot that this code trusts has gone past it
             metadata = codec.decode_metadata(last.metadata)
             marks += NO_MARK if metadata is None else mark(metadata.request_id)
         if last is None or last.stream_position != revision or len(marks) != (revision + 1) * MARK:

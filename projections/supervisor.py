@@ -5,6 +5,7 @@ then, starts and stops runners as it says, and takes up a rebuild where whoever 
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -21,6 +22,7 @@ from projections import metrics
 from projections.acts import Acts
 from projections.code import stamp
 from projections.config import Settings
+from projections.failure import Parked
 from projections.lag import NO_LAG, is_stalled, lag_of
 from projections.mend import Mender
 from projections.pace import Pace
@@ -31,12 +33,16 @@ from projections.runner import Runner, Status
 from projections.sampling import Sampler
 from projections.verify import Result, Verifier
 from projections.view import View
-from server.failures import ServiceFailure
+from server.eventstore import codec
+from server.eventstore.exclusions import decoded
+from server.failures import ServiceFailure, UnreadableEvent
 from server.readmodel.log import Log
 from server.readmodel.pointer import Made, Phase, Pointer, dropped, forgotten
 from server.readmodel.state import Fenced, ViewState, now_micros
 
 log = structlog.get_logger()
+
+MAX_RECHECKED = 100  # parked streams of which one look finds out whether they can be read by now
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,8 @@ class Supervisor:
         self.lag = NO_LAG
         self.stalled = False
         self.differences = 0
+        self._rechecked_at = float("-inf")
+        self._rechecked: dict[tuple[int, int], int] = {}  # the runners' epochs at the last look at parked streams
         self._leaving_since: dict[int, float] = {}
         self._stop = asyncio.Event()
         self._nudged = asyncio.Event()
@@ -99,6 +107,11 @@ class Supervisor:
         return sum(runner.rate for runner in self.live)
 
     @property
+    def parked_streams(self) -> int:
+        """In this process."""
+        return sum(runner.parked_streams for runner in self.live)
+
+    @property
     def stalled_after(self) -> float:
         return self._settings.stalled_after
 
@@ -122,6 +135,11 @@ class Supervisor:
         self._nudged.set()
         for running in self._running.values():
             running.runner.nudge()
+
+    def recheck_parked(self) -> None:
+        """Look now whether parked streams can be read: an operator has excluded an event."""
+        self._rechecked_at = float("-inf")
+        self.nudge()
 
     async def run(self) -> None:
         pause = self._settings.look_every
@@ -160,6 +178,7 @@ class Supervisor:
             await self._state.pointers.change(self.view.name, lambda now: _expired(now, kept.generation))
         self._leave(pointer)
         await self._serve(pointer)
+        self._recheck()
         self._now_and_then(pointer)
 
     async def _stamped(self, pointer: Pointer) -> Pointer:
@@ -306,6 +325,39 @@ class Supervisor:
         state, told = await self._mender.mend(runner, request)
         await self._requests.answer(request, state, told)
         log.warning("mended", view=self.view.name, state=state, told=told)
+
+    def _recheck(self) -> None:
+        """Take in parked streams that can be read by now: when a runner becomes the owner, it may be newer code
+        than the one that parked them; and every now and then, since an operator may have excluded an event.
+        """
+        owning = {key: one.runner for key, one in self._running.items() if one.runner.owns}
+        epochs = {key: runner.epoch for key, runner in owning.items()}
+        now = time.monotonic()
+        if epochs == self._rechecked and now - self._rechecked_at < self._settings.measure_every:
+            return
+        self._rechecked, self._rechecked_at = epochs, now
+        for (generation, part), runner in owning.items():
+            if runner.lot.first:
+                self._beside(f"recheck.g{generation}.p{part}", self._take_in_readable(runner, generation, part))
+
+    async def _take_in_readable(self, runner: Runner, generation: int, part: int) -> None:
+        unread = await runner.lot.unread()
+        if len(unread) > MAX_RECHECKED:
+            unread = random.sample(unread, MAX_RECHECKED)  # so that in time each is looked at
+        streams = tuple([one.stream for one in unread if await self._is_readable(one)])
+        if streams:
+            request = Request(id="", view=self.view.name, generation=generation, part=part, streams=streams)
+            state, told = await self._mender.mend(runner, request)
+            log.warning("parked streams can be read now", view=self.view.name, state=state, told=told)
+
+    async def _is_readable(self, parked: Parked) -> bool:
+        if codec.is_of_the_store(parked.event_type):
+            return True
+        found = await self._log.stream(parked.stream, parked.revision, 1) or []
+        try:
+            return bool(await decoded(found, self._log))
+        except UnreadableEvent:
+            return False
 
     def _leave(self, pointer: Pointer) -> None:
         """Remove what nobody may come back to, once readers that had seen the pointer before are gone."""

@@ -24,9 +24,11 @@ from projections.hanging import called
 from projections.pace import Pace
 from projections.view import View, stream_filter
 from server.eventstore import codec
-from server.eventstore.codec import UnknownEventType
+from server.eventstore.codec import CodecError
+from server.eventstore.exclusions import Excluded, is_excluded
 from server.eventstore.reading import position_of
-from server.eventstore.registry import CATEGORIES
+from server.eventstore.recorded import Recorded
+from server.eventstore.registry import CATEGORIES, DomainEvent
 from server.readmodel.log import Log
 from server.readmodel.state import ViewState
 
@@ -107,33 +109,36 @@ class _Fold:
     stuck: set[str] = field(default_factory=set)
     skipped: set[int] = field(default_factory=set)  # by an operator's word
 
-    def take(self, event: RecordedEvent) -> None:
+    def take(self, event: RecordedEvent, read: Recorded[DomainEvent] | CodecError) -> None:
         if event.stream_name in self.stuck or position_of(event) in self.skipped:
             return
         if self.view.own_streams and not self.share.has(event.stream_name.partition("-")[2]):
             return
+        if isinstance(read, CodecError):
+            self._park(event, read)
+            return
         try:
-            recorded = codec.recorded(event)
-            handled = self.view.handler(recorded)
+            handled = self.view.handler(read)
             if handled is None:
                 return
             key, reduce = handled
             if not self.share.has(key):
                 self._leave_out(event)
                 return
-            body = called(reduce, self.bodies.get(key), recorded)
-        except UnknownEventType:
-            return
+            body = called(reduce, self.bodies.get(key), read)
         except Exception as error:  # noqa: BLE001  # what fails here is parked in the view: one difference a stream
-            self.stuck.add(event.stream_name)
-            self.result.park(event, f"{type(error).__name__}: {error}", self.most)
+            self._park(event, error)
             return
         self.result.events += 1
-        self.bodies[key], self.positions[key] = body, recorded.position
+        self.bodies[key], self.positions[key] = body, read.position
         ahead = self.waiting.get(key)
-        if ahead is not None and ahead[0] == recorded.position:
+        if ahead is not None and ahead[0] == read.position:
             del self.waiting[key]
             self.compare(key, body, ahead[1])
+
+    def _park(self, event: RecordedEvent, error: Exception) -> None:
+        self.stuck.add(event.stream_name)
+        self.result.park(event, f"{type(error).__name__}: {error}", self.most)
 
     def _leave_out(self, event: RecordedEvent) -> None:
         if position_of(event) >= self.held_back.get(event.stream_name, NEVER):
@@ -284,6 +289,7 @@ class _Reading:
         self._pace = pace
         self._folds = folds
         self._share = folds[0].share if folds else Share()
+        self._excluded: dict[str, Excluded] = {}
         self._revisions: dict[str, int] = {}
         self._gaps: dict[str, int] = {}
         self.events = 0
@@ -296,20 +302,33 @@ class _Reading:
                 position = position_of(event)
                 if position > until:
                     break
-                self._take(event)
+                await self._take(event)
                 if self._pace is not None and self.events % AT_A_STRETCH == 0:
                     await self._pace.pause()
                 if self.events % PROGRESS_EVERY == 0:
                     yield Progress(self.events, position, until)
                     await asyncio.sleep(0)
 
-    def _take(self, event: RecordedEvent) -> None:
+    async def _take(self, event: RecordedEvent) -> None:
         self._check_revision(event)
         category = event.stream_name.partition("-")[0]
+        read = await self._read(event)
         for fold in self._folds:
-            if category in fold.view.categories:
-                fold.take(event)
+            if read is not None and category in fold.view.categories:
+                fold.take(event, read)
         self.events += 1
+
+    async def _read(self, event: RecordedEvent) -> Recorded[DomainEvent] | CodecError | None:
+        """None for an event that views leave out."""
+        try:
+            return codec.recorded(event)
+        except CodecError as error:
+            if codec.is_of_the_store(event.type):
+                return None
+            stream = event.stream_name
+            if stream not in self._excluded:
+                self._excluded[stream] = await self._log.excluded(stream)
+            return None if is_excluded(event, self._excluded[stream]) else error
 
     def streams_of(self, view: View[Any]) -> int:
         return sum(stream.partition("-")[0] in view.categories for stream in self._revisions)

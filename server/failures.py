@@ -7,6 +7,9 @@ ServiceFailure
 ├── RequestIdReused         REQUEST_ID_REUSED                     same request_id, another payload
 ├── RevisionConflict        REVISION_CONFLICT                     the caller's expected revision is not the actual one
 ├── Contention              CONTENTION                            other writers won each of several tries
+├── UnreadableEvent                                               the stream holds an event that this code cannot read
+│   ├── EventTypeUnknown    EVENT_TYPE_UNKNOWN                    written by a newer release; ask a newer server
+│   └── EventMalformed      EVENT_MALFORMED                       an operator has to exclude it
 ├── NotFound                …_NOT_FOUND                           a query for what the view does not hold
 ├── NotFreshEnough          NOT_FRESH_ENOUGH                      the view did not reach the token in time
 ├── ResumeTokenInvalid      RESUME_TOKEN_INVALID                  malformed, of another watch, or ahead of the log
@@ -92,6 +95,41 @@ class Contention(ServiceFailure):
             f"other writers won each of {attempts} tries; nothing was written, repeat it with the same request_id",
             stream=stream,
             attempts=attempts,
+        )
+
+
+class UnreadableEvent(ServiceFailure):  # the leaves name what was met
+    """Nothing is decided on a stream with an event that this code cannot read, and that no operator has excluded."""
+
+    def __init__(self, message: str, *, stream: str, revision: int, event_type: str) -> None:
+        super().__init__(message, stream=stream, revision=revision, event_type=event_type)
+        self.stream = stream
+        self.revision = revision
+        self.event_type = event_type
+
+
+class EventTypeUnknown(UnreadableEvent):
+    reason = "EVENT_TYPE_UNKNOWN"
+    retry_after = 1.0
+
+    def __init__(self, *, stream: str, revision: int, event_type: str) -> None:
+        super().__init__(
+            f"a newer version wrote {event_type} at revision {revision} of {stream}; ask a newer server",
+            stream=stream,
+            revision=revision,
+            event_type=event_type,
+        )
+
+
+class EventMalformed(UnreadableEvent):
+    reason = "EVENT_MALFORMED"
+
+    def __init__(self, *, stream: str, revision: int, event_type: str) -> None:
+        super().__init__(
+            f"{event_type} at revision {revision} of {stream} is not what its type says; an operator can exclude it",
+            stream=stream,
+            revision=revision,
+            event_type=event_type,
         )
 
 

@@ -1,4 +1,8 @@
-"""`orderstream events tail`: the log itself, as any subscriber sees it."""
+"""`orderstream events …`: the log itself, as any subscriber sees it; and the exclusion of events that cannot be read.
+
+An exclusion is planned first: the plan is shown, you are asked, then it is applied. `--dry-run` only plans, `--plan ID`
+applies a plan made before and is refused if the log has changed, `--yes` does both in one go.
+"""
 
 import json
 import sys
@@ -9,8 +13,8 @@ import typer
 from esdbclient import EventStoreDBClient, RecordedEvent
 from esdbclient.exceptions import EventStoreDBClientException
 
-from client.cli.connect import AsJson
-from client.cli.output import UNAVAILABLE, complain
+from client.cli.connect import AsJson, call
+from client.cli.output import DECLINED, UNAVAILABLE, complain, err, out, print_json, table, when
 
 events = typer.Typer(no_args_is_help=True, help="The log: what has happened, as it happens.")
 
@@ -66,3 +70,71 @@ def _print(event: RecordedEvent, as_json: bool) -> None:
     else:
         sys.stdout.write(f"{event.commit_position} {event.stream_position}@{event.stream_name} {event.type} {data}\n")
     sys.stdout.flush()
+
+
+Stream = Annotated[str, typer.Argument(help="The stream of the event, like order-<uuid>.")]
+
+
+@events.command("exclude")
+def exclude(
+    stream: Stream,
+    revision: Annotated[int, typer.Argument(min=0, help="Its place in the stream.")],
+    unknown_type: Annotated[
+        bool, typer.Option("--unknown-type", help="Also if its type is not known: no newer release knows it either.")
+    ] = False,
+    why: Annotated[str, typer.Option(help="Why, for the record.", show_default=False)] = "",
+    plan_id: Annotated[str, typer.Option("--plan", help="Apply this plan; refused if it no longer holds.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Plan and apply without asking.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Exclude an event that cannot be read, for commands, queries, views and processes alike. It is final."""
+    event: dict[str, Any] = {"stream": stream, "revision": revision, "unknown_type": unknown_type}
+    if not plan_id:
+        plan = call(lambda shop: shop.exclusions.PlanExclusion(**event))
+        if dry_run and as_json:
+            print_json(plan)
+            return
+        if dry_run or not yes:
+            _show_plan(plan)
+        if dry_run:
+            return
+        if not why:
+            complain("say why with --why; it is kept with the act", 2)
+        if not yes and not typer.confirm("exclude it?", err=True):
+            err.print("nothing was done")
+            raise typer.Exit(DECLINED)
+        plan_id = plan.plan_id
+    if not why:
+        complain("say why with --why; it is kept with the act", 2)
+    reply = call(lambda shop: shop.exclusions.ApplyExclusion(**event, plan_id=plan_id, reason=why))
+    if as_json:
+        print_json(reply)
+        return
+    done = reply.exclusion
+    out.print(f"{done.event_type} {done.revision}@{done.stream} is excluded", highlight=False, soft_wrap=True)
+
+
+@events.command("excluded")
+def excluded(
+    stream: Annotated[str, typer.Option(help="Only of this stream.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most, the latest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show the events that operators have excluded, who did so and why."""
+    reply = call(lambda shop: shop.exclusions.ListExclusions(stream=stream, max_exclusions=limit))
+    if as_json:
+        print_json(reply)
+        return
+    rows = table("when", "who", "event", "why", "error")
+    for x in reply.exclusions:
+        rows.add_row(when(x.excluded_at), x.actor, f"{x.event_type} {x.revision}@{x.stream}", x.reason, x.error)
+    out.print(rows)
+
+
+def _show_plan(plan: Any) -> None:
+    out.print(plan.error, highlight=False, markup=False, soft_wrap=True)
+    out.print(f"stored: {plan.data}", highlight=False, markup=False, soft_wrap=True)
+    for effect in plan.effects:
+        out.print(f"- {effect}", highlight=False, markup=False, soft_wrap=True)
+    out.print(f"plan {plan.plan_id}", highlight=False)

@@ -12,6 +12,7 @@ from server.domain.user import USER
 from server.domain.user.state import NoUser, User, UserState
 from server.eventstore.repository import Repository
 from server.eventstore.store_time import StoreTime
+from server.failures import ServiceFailure
 
 WHILE_DRAFTING = 1.0  # good enough for a draft, since placing asks again
 NOW = 0.0
@@ -68,14 +69,19 @@ class Facts:
     async def listings(self, skus: Iterable[str], max_age: float = WHILE_DRAFTING) -> dict[str, Listing]:
         """By sku, each once."""
         await self._repository.catch_up(PRODUCT, max_age)
-        places = asyncio.Semaphore(AT_ONCE)
+        places, failures = asyncio.Semaphore(AT_ONCE), list[Exception]()
 
         async def one(sku: str) -> Listing:
             async with places:
                 return await self._listing(sku)
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(sku)) for sku in dict.fromkeys(skus)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(sku)) for sku in dict.fromkeys(skus)]
+        except* ServiceFailure as failed:
+            failures.extend(failed.exceptions)
+        if failures:  # outside of the group: a caller is answered with one reason
+            raise failures[0]
         return {task.result().sku: task.result() for task in tasks}
 
 

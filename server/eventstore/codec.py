@@ -4,7 +4,7 @@ What is stored is the proto3 JSON of the messages in `events.proto`; a contract 
 
 CodecError
 ├── UnknownEventType        no row in the registry: written by newer code, or not by us
-└── MalformedEvent          the bytes are not what the row says
+└── MalformedEvent          the bytes are not what the row says, or the stream is of another aggregate
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ import msgspec
 from esdbclient import RecordedEvent
 
 from server.eventstore.recorded import Recorded
-from server.eventstore.registry import BY_EVENT, BY_NAME, ROWS, DomainEvent
+from server.eventstore.registry import BY_EVENT, BY_NAME, CATEGORIES, ROWS, DomainEvent
 from server.eventstore.upcasters import CHAINS, Upcaster
 
 
@@ -68,6 +68,9 @@ _encoder = msgspec.json.Encoder()
 _decoders: dict[str, Decode] = {row.name: _decoder(row.event) for row in ROWS} | {
     name: _lifted(chain) for name, chain in CHAINS.items()
 }
+_categories: dict[str, str] = {row.name: row.category for row in ROWS} | {
+    name: BY_NAME[chain[-1].into].category for name, chain in CHAINS.items()
+}
 _metadata_decoder = msgspec.json.Decoder(Metadata)
 
 
@@ -86,6 +89,25 @@ def decode(event_type: str, data: bytes) -> DomainEvent:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedEvent(f"{event_type}: {error}") from error
     return event
+
+
+def decode_stored(stored: RecordedEvent) -> DomainEvent:
+    """As `decode`; an event in the stream of another kind of aggregate is `MalformedEvent` too."""
+    event = decode(stored.type, stored.data)
+    category = stored.stream_name.partition("-")[0]
+    if category != _categories[stored.type] and category in CATEGORIES:
+        raise MalformedEvent(f"{stored.type} does not belong into a stream {category}-…")
+    return event
+
+
+def is_known(event_type: str) -> bool:
+    """Whether this code has a row for the event type, or an upcaster."""
+    return event_type in _decoders
+
+
+def is_of_the_store(event_type: str) -> bool:
+    """Whether the event store itself writes such events, into any stream: a deletion, for instance."""
+    return event_type.startswith("$")
 
 
 def encode_metadata(metadata: Metadata) -> bytes:
@@ -110,7 +132,7 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 def recorded(stored: RecordedEvent) -> Recorded[DomainEvent]:
     """A stored event, decoded. Raises `CodecError`."""
     return Recorded(
-        data=decode(stored.type, stored.data),
+        data=decode_stored(stored),
         stream=stored.stream_name,
         revision=stored.stream_position,
         position=stored.commit_position or 0,

@@ -102,6 +102,18 @@ class Groups:
         targets = {event.link.id: event for event in resolved if event.link is not None}
         return [_parked(link, targets.get(link.id)) async for link in self._links(source, name, **bounds)]
 
+    async def position_before_parked(self, source: str, name: str) -> int | None:
+        """The position in the log before every event that is parked; None if none is, 0: the beginning."""
+        oldest: int | None = None
+        async for event in self._links(source, name, resolve_links=True):
+            if oldest is None or position_of(event) < oldest:
+                oldest = position_of(event)
+        if oldest is None:
+            return None
+        with translated():
+            reading = await self._client.read_all(commit_position=oldest, backwards=True, limit=1, timeout=TIMEOUT)
+            return max([position_of(event) async for event in whole(reading)], default=0)
+
     async def replay(self, source: str, name: str, end: int) -> None:
         """Deliver again what is parked before number `end`."""
         request = persistent_pb2.ReplayParkedReq()

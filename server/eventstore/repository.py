@@ -16,6 +16,7 @@ from esdbclient import RecordedEvent
 
 from server.domain.decider import Decider
 from server.eventstore import codec
+from server.eventstore.exclusions import decoded
 from server.eventstore.receipts import Receipt, Receipts
 from server.eventstore.registry import DomainEvent
 from server.eventstore.snapshots import Snapshot, Snapshots
@@ -158,7 +159,7 @@ class Repository:
         newest = await self._store.newest(stream, self._snapshots.newest)
         nothing = _nothing(decider, read_at)
         if not newest or newest[0].stream_position == 0:
-            return _grown(decider, nothing, newest)
+            return await self._grown(decider, nothing, newest)
         snapshot = await self._snapshots.find(decider, stream)
         if snapshot is None:
             return await self._catch_up(decider, stream, nothing, read_at)
@@ -167,7 +168,7 @@ class Repository:
         after = [event for event in newest if event.stream_position >= snapshot.revision]
         if not after or after[0].id.bytes != snapshot.event_id:
             return await self._catch_up(decider, stream, nothing, read_at)  # the snapshot is of another history
-        return _grown(decider, _opened(snapshot, read_at), after[1:])
+        return await self._grown(decider, _opened(snapshot, read_at), after[1:])
 
     async def _catch_up(
         self, decider: Decider[S, C, E], stream: str, base: Aggregate[S], read_at: float
@@ -178,10 +179,16 @@ class Repository:
             page.append(stored)
             if len(page) == PAGE:
                 # so that a stream too long for one caller's patience is begun anew by none
-                aggregate = replace(_grown(decider, aggregate, page), read_at=float("-inf"))
+                aggregate = replace(await self._grown(decider, aggregate, page), read_at=float("-inf"))
                 self._remember(decider.category, stream, aggregate)
                 page = []
-        return replace(_grown(decider, aggregate, page), read_at=read_at)
+        return replace(await self._grown(decider, aggregate, page), read_at=read_at)
+
+    async def _grown(
+        self, decider: Decider[S, C, E], base: Aggregate[S], events: Sequence[RecordedEvent]
+    ) -> Aggregate[S]:
+        """The aggregate after events that come next in its stream. Raises `UnreadableEvent`."""
+        return _grown(decider, base, events, await decoded(events, self._store))
 
     def _saved(self, decider: Decider[S, C, E], stream: str, aggregate: Aggregate[S]) -> Aggregate[S]:
         """Offer a snapshot if one is due. Whether it is ever written is not waited for."""
@@ -204,17 +211,26 @@ class Repository:
     def _take_news(self, decider: Decider[S, C, E], news: _News, stored: RecordedEvent) -> None:
         known = self._cache.get(stored.stream_name)
         if known is None:
-            news.missed[stored.stream_name] = stored.stream_position
-            news.missed.move_to_end(stored.stream_name)
-            if len(news.missed) > self._most:
-                news.missed.popitem(last=False)
+            self._miss(news, stored)
             return
         if stored.stream_position <= known.revision:
             return
         if stored.stream_position != known.revision + 1:
             self.forget(stored.stream_name)
             return
-        self._cache[stored.stream_name] = _grown(decider, known, [stored])
+        try:
+            data = codec.decode_stored(stored)
+        except codec.CodecError:  # it concerns this aggregate only, when it is next loaded; the others are up to date
+            self.forget(stored.stream_name)
+            self._miss(news, stored)
+            return
+        self._cache[stored.stream_name] = _grown(decider, known, [stored], [data])
+
+    def _miss(self, news: _News, stored: RecordedEvent) -> None:
+        news.missed[stored.stream_name] = stored.stream_position
+        news.missed.move_to_end(stored.stream_name)
+        if len(news.missed) > self._most:
+            news.missed.popitem(last=False)
 
     def _forget_category(self, category: str) -> None:
         for stream in [stream for stream in self._cache if stream.startswith(f"{category}-")]:
@@ -259,14 +275,21 @@ def _opened(snapshot: Snapshot, read_at: float) -> Aggregate[Any]:
     )
 
 
-def _grown(decider: Decider[S, C, E], base: Aggregate[S], events: Sequence[RecordedEvent]) -> Aggregate[S]:
-    """The aggregate after events that come next in its stream."""
+def _grown(
+    decider: Decider[S, C, E],
+    base: Aggregate[S],
+    events: Sequence[RecordedEvent],
+    data: Sequence[DomainEvent | None],
+) -> Aggregate[S]:
+    """The aggregate after events that come next in its stream; `data` is None for those that are excluded."""
     if not events:
         return base
     state = base.state
-    for stored in events:
-        # an aggregate stops at an event it cannot read: deciding without it would be deciding on a false state
-        state = decider.evolve(state, cast(E, codec.decode(stored.type, stored.data)))
+    for stored, event in zip(events, data, strict=True):
+        # an aggregate stops at an event it cannot read: deciding without it would be deciding on a false state, unless
+        # an operator has excluded that event
+        if event is not None:
+            state = decider.evolve(state, cast(E, event))
         _note_receipt(base.receipts, stored)
     last = events[-1]
     return replace(

@@ -42,6 +42,7 @@ SNAPSHOT, RECEIPTS = "snapshot_", "receipts_"
 CHAPTER = 4_096  # events
 MOST_WAITING = 100  # snapshots to be written; more are skipped
 SPARE = 100  # events that may come while a snapshot is being written
+READING = ("codec.py", "registry.py", "upcasters.py")  # modules that say which events can be read, and as what
 AT_THE_END = 1.0  # seconds for what is still to be written when the service stops
 WRITTEN = Counter("orderstream_snapshots_total", "Snapshots by what came of them.", ["outcome"])
 
@@ -214,13 +215,16 @@ def receipts_stream(stream: str) -> str:
 
 
 def shape_of(decider: Decider[Any, Any, Any]) -> Shape:
-    """The stamp is made of the state's fields and of the code that folds it: another fold makes another state."""
+    """The stamp is made of the state's fields and of the code that reads and folds events: another fold makes another
+    state, and so does code that reads an event which other code left out because it was excluded.
+    """
     state = get_type_hints(decider.evolve)["return"]
     kinds = get_args(state) if isinstance(state, UnionType) else (state,)
     text = [_described(kind) for kind in kinds]
     for package in (decider.evolve.__module__.rpartition(".")[0], "server.domain"):
         modules = [file for file in files(package).iterdir() if file.name.endswith(".py")]
         text += [file.read_text() for file in sorted(modules, key=lambda file: file.name)]
+    text += [files("server.eventstore").joinpath(name).read_text() for name in READING]
     stamp = hashlib.sha256("\n".join(text).encode()).hexdigest()
     return Shape(stamp, {kind.__name__: msgspec.msgpack.Decoder(kind) for kind in kinds})
 

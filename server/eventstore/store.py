@@ -14,6 +14,7 @@ from esdbclient import NewEvent, RecordedEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from esdbclient.exceptions import NotFound, WrongCurrentVersion
 
+from server.eventstore.exclusions import Excluded, excluded_by, exclusion_stream
 from server.eventstore.pipeline import Pipeline, Unanswered
 from server.eventstore.reading import position_of, translated, whole
 from server.failures import StoreUnavailable
@@ -95,6 +96,10 @@ class EventStore:
     async def newest(self, stream: str, most: int) -> list[RecordedEvent]:
         """The last events of a stream, oldest first; none if the stream does not exist."""
         return [event async for event in self._page(stream, backwards=True, limit=most)][::-1]
+
+    async def excluded(self, stream: str) -> Excluded:
+        """The events of a stream that operators have excluded."""
+        return excluded_by([event async for event in self.read(exclusion_stream(stream))])
 
     async def _page(self, stream: str, **bounds: Any) -> AsyncIterator[RecordedEvent]:
         with translated():

@@ -8,7 +8,7 @@ after a pause; the store parks what has come too often.
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +21,7 @@ from prometheus_client import Counter, Gauge
 
 from server.eventstore.groups import ALL, Groups
 from server.eventstore.reading import being_cancelled, translated
-from server.failures import ServiceFailure
+from server.failures import EventTypeUnknown, NotFound, ServiceFailure, UnreadableEvent
 from server.turns import Turns
 
 log = structlog.get_logger()
@@ -35,6 +35,7 @@ BEFORE_SENDING_BACK = 0.5  # seconds, times the deliveries so far
 LONGEST_BEFORE_SENDING_BACK = 10.0
 MESSAGE_TIMEOUT = 60.0  # seconds; then the store gives an event to somebody else
 MOST_DELIVERIES = 20  # then it is parked
+UNREAD_DELIVERIES = 3  # to consumers that may be of a newer release, of an event whose order this one cannot read
 ASK_AFTER = 10.0  # seconds of silence after which the store is asked whether it has something for us
 STOP_WITHIN = 10.0  # seconds
 NONE = re.compile(r"(?!)")  # matches no name
@@ -75,14 +76,16 @@ class Group:
         self._subscription: Any = None
         self._heard_at = 0.0
         self._stopping = asyncio.Event()
+        self._has_replayed = False
 
     async def ensure(self) -> None:
         """Make the group if there is none: where the group of a former release stands, or from the start of the log."""
-        checkpoints = await Groups(self._client).checkpoints(ALL)
+        groups = Groups(self._client)
+        checkpoints = await groups.checkpoints(ALL)
         if self.name in checkpoints:
             return
-        former = max([place for name, place in checkpoints.items() if self._former.fullmatch(name)], default=-1)
-        start: dict[str, Any] = {"from_end": False} if former < 0 else {"commit_position": former}
+        former = {name: place for name, place in checkpoints.items() if self._former.fullmatch(name)}
+        start = await _start(groups, former)
         with translated(), suppress(AlreadyExists):
             await self._client.create_subscription_to_all(
                 self.name,
@@ -94,6 +97,16 @@ class Group:
                 max_retry_count=MOST_DELIVERIES,
                 max_subscriber_count=100,
             )
+
+    async def _replay_parked(self) -> None:
+        """Have delivered again what is parked now: this process may be able to read what another one could not."""
+        try:
+            groups = Groups(self._client)
+            parked = await groups.parked_range(ALL, self.name)
+            if len(parked):
+                await groups.replay(ALL, self.name, parked.end)
+        except (NotFound, ServiceFailure) as failure:  # then they stay parked, where operators see them
+            log.warning("parked events are not replayed", group=self.name, error=str(failure))
 
     async def run(self) -> None:
         """Until it is stopped. Whatever breaks the subscription, it begins anew after a pause."""
@@ -134,6 +147,9 @@ class Group:
 
     async def _follow(self) -> None:
         await self.ensure()
+        if not self._has_replayed:
+            await self._replay_parked()
+            self._has_replayed = True
         loop = asyncio.get_running_loop()
         with translated():
             self._subscription = await self._client.read_subscription_to_all(self.name)
@@ -181,6 +197,12 @@ class Group:
             answer = "ack"
             try:
                 await self._work(key, events[-1], before)
+            except UnreadableEvent as failure:
+                # visible among the parked events of the group; the process looks again when an operator has excluded
+                # the event, and when a process starts, which may be of a newer release
+                wait_for_newer = isinstance(failure, EventTypeUnknown) and before < UNREAD_DELIVERIES
+                answer = "retry" if wait_for_newer else "park"
+                log.error("what is needed cannot be read", group=self.name, key=key, error=str(failure), answer=answer)
             except ServiceFailure as failure:
                 answer = "retry"
                 log.warning("events are sent back", group=self.name, key=key, error=str(failure), delivered=before + 1)
@@ -235,3 +257,12 @@ class Group:
         if not ours:
             return "the store does not have it among its consumers"
         return "what the store has sent did not come" if sum(ours) else ""
+
+
+async def _start(groups: Groups, former: Mapping[str, int]) -> dict[str, Any]:
+    """The furthest place of a former group; what former groups have parked is to be delivered again."""
+    if not former:
+        return {"from_end": False}
+    parked = [await groups.position_before_parked(ALL, name) for name in former]
+    place = min([max(former.values()), *(one for one in parked if one is not None)])
+    return {"commit_position": place} if place else {"from_end": False}

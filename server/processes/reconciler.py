@@ -23,7 +23,7 @@ from server.domain.order import ORDER
 from server.domain.order.state import Order, Placed
 from server.domain.rejection import Rejected
 from server.eventstore.repository import Repository
-from server.failures import RequestIdReused, ServiceFailure
+from server.failures import RequestIdReused, ServiceFailure, UnreadableEvent
 from server.processes.automatic_start import AutomaticStart
 from server.processes.payments.port import PaymentProvider, ProviderUnavailable
 from server.processes.sender import Cause, Sender
@@ -204,9 +204,9 @@ class Reconciler:
         except TimeoutError:
             STEPS.labels(step.name, "timed out").inc()
             return _Failed(f"it took longer than {self._patience.step_within:g} s")
-        except ServiceFailure:
+        except ServiceFailure as failure:
             STEPS.labels(step.name, "failed").inc()
-            raise
+            return _failed_at_another_stream(failure, work.order_id)
         except Exception as defect:  # it must not end the process, nor be tried for ever
             STEPS.labels(step.name, "failed").inc()
             log.exception("a step has failed", order_id=work.order_id, step=step.name)
@@ -250,3 +250,14 @@ def _in_words(failure: ProviderUnavailable | RequestIdReused) -> str:
 
 def _told(rejection: Rejected) -> str:
     return str(rejection)
+
+
+def _failed_at_another_stream(failure: ServiceFailure, order_id: str) -> _Failed:
+    """A step that needs a stream which cannot be read is tried again, and then waits for an operator.
+
+    Raises any other failure: an order or a process that cannot be read itself has no place for that.
+    """
+    own = (ORDER.stream(order_id), CHECKOUT.stream(order_id))
+    if not isinstance(failure, UnreadableEvent) or failure.stream in own:
+        raise failure
+    return _Failed(f"{failure.reason}: {failure}")

@@ -32,7 +32,7 @@ from server.eventstore.reading import being_cancelled, position_of, translated
 from server.eventstore.registry import ROWS
 from server.eventstore.store import EventStore
 from server.eventstore.upcasters import stored_names
-from server.failures import ServiceFailure
+from server.failures import ServiceFailure, UnreadableEvent
 from server.processes.dues import Due, Dues, reservation_key
 from server.processes.mark import Mark
 from server.processes.sender import Cause
@@ -184,6 +184,9 @@ class Timers:
             try:
                 async with self._places:
                     waits = await self._wake(order_id, due.cause)
+            except UnreadableEvent as failure:
+                pause = LONGEST_SLEEP  # a newer release or an operator has to come first
+                log.error("a timer has to wait", order_id=order_id, error=str(failure))
             except ServiceFailure as failure:
                 log.warning("a timer has to wait", order_id=order_id, error=str(failure))
             except Exception:  # a defect with one order must not touch the others

@@ -9,6 +9,7 @@ from server.domain.checkout import CHECKOUT, events
 from server.domain.order import ORDER
 from server.domain.order import events as order
 from server.eventstore import codec
+from server.eventstore.exclusions import EVENT_EXCLUDED, stream_of
 from server.eventstore.registry import DomainEvent
 from server.eventstore.upcasters import stored_names
 from server.processes.sender import ACTOR, Cause
@@ -42,7 +43,8 @@ TRIGGERS: tuple[type[DomainEvent], ...] = (
     events.CheckoutStepSkipped,
     events.CheckoutGivenUp,
 )
-TYPES = frozenset(stored_names(*TRIGGERS))
+# the exclusion of an event wakes the process too: until then its order could not be read
+TYPES = frozenset((*stored_names(*TRIGGERS), EVENT_EXCLUDED))
 PLACED = stored_names(order.OrderPlaced)
 
 
@@ -54,6 +56,8 @@ def order_of(stream: str) -> str | None:
 
 def key_of(event: RecordedEvent) -> str | None:
     """The order to look at; None if the event is of no interest."""
+    if event.type == EVENT_EXCLUDED:
+        return order_of(stream_of(event.stream_name))
     metadata = codec.decode_metadata(event.metadata)
     if event.type not in TYPES or (metadata is not None and metadata.actor == ACTOR):
         return None

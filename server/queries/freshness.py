@@ -6,7 +6,7 @@ per view looks for all calls that wait.
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -47,6 +47,18 @@ class FreshViews:
             raise NotFreshEnough(view, wanted, wanted - 1)  # the view went on without the caller's event
         return reached
 
+    def parked(self, view: str) -> int:
+        """How many streams the view holds back, as far as is known."""
+        return self._watchers[view].parked
+
+    async def first_parked(self, view: str, generation: int, stream: str) -> dict[str, Any] | None:
+        """The event at which the view holds a stream back, and how many `events` it holds back."""
+        return await self._state.first_parked(view, generation, stream)
+
+    async def failed(self, view: str, generation: int, streams: Sequence[str]) -> Mapping[str, str]:
+        """Of those streams that the view holds back: at which event, and why."""
+        return await self._state.failed(view, generation, streams)
+
 
 class _Watcher:
     """What is known of one view. It looks quickly while calls wait, and not at all while none does."""
@@ -63,6 +75,10 @@ class _Watcher:
         self._moved_at = 0.0
         self._reading: asyncio.Task[None] | None = None
         self._proving: asyncio.Task[None] | None = None
+
+    @property
+    def parked(self) -> int:
+        return self._known.parked
 
     async def recent(self) -> Checkpoint:
         if time.monotonic() - self._read_at > GOOD_FOR:

@@ -1,5 +1,6 @@
-"""An event of the log as a message: with who, when and why."""
+"""An event of the log as a message: with who, when and why, and whether it can be read."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from esdbclient import RecordedEvent
@@ -7,10 +8,36 @@ from google.protobuf import json_format
 
 from protos.orders.v1 import events_pb2, queries_pb2
 from server.eventstore import codec
+from server.eventstore.codec import CodecError, UnknownEventType
+from server.eventstore.exclusions import NONE, Excluded, is_excluded
+from server.readmodel.log import Log
 
 FIELDS = {
     field.message_type.name: field.name for field in queries_pb2.OrderEvent.DESCRIPTOR.fields if field.message_type
 }
+
+
+def unread_reason(event: RecordedEvent, excluded: Excluded = NONE) -> queries_pb2.UnreadReason.ValueType:
+    """Why the event has no effect on what is shown; 0 if it has."""
+    try:
+        codec.decode_stored(event)
+    except CodecError as error:
+        if is_excluded(event, excluded):
+            return queries_pb2.UNREAD_REASON_EXCLUDED
+        unknown = isinstance(error, UnknownEventType)
+        return queries_pb2.UNREAD_REASON_UNKNOWN_TYPE if unknown else queries_pb2.UNREAD_REASON_MALFORMED
+    return queries_pb2.UNREAD_REASON_UNSPECIFIED
+
+
+async def to_entries(log: Log, events: Sequence[RecordedEvent]) -> list[queries_pb2.HistoryEntry]:
+    """Events of one stream; those that an operator has excluded say so."""
+    entries = [to_entry(event) for event in events]
+    if any(entry.unread for entry in entries):
+        excluded = await log.excluded(events[0].stream_name)
+        for entry, event in zip(entries, events, strict=True):
+            if is_excluded(event, excluded) and entry.unread:
+                entry.unread = queries_pb2.UNREAD_REASON_EXCLUDED
+    return entries
 
 
 def to_entry(event: RecordedEvent) -> queries_pb2.HistoryEntry:
@@ -20,6 +47,7 @@ def to_entry(event: RecordedEvent) -> queries_pb2.HistoryEntry:
         event_id=str(event.id),
         event_type=event.type,
         data_json=event.data.decode(errors="replace"),
+        unread=unread_reason(event),
     )
     if event.recorded_at is not None:
         entry.recorded_at.FromDatetime(event.recorded_at)

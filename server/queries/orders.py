@@ -13,7 +13,7 @@ from server.eventstore.reading import position_of
 from server.eventstore.token import from_token
 from server.failures import InvalidRequest, NotFound
 from server.queries import causation, past, replies
-from server.queries.history import to_entry
+from server.queries.history import to_entries
 from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.views import Views
 from server.queries.watching.orders import Watching
@@ -60,19 +60,22 @@ class OrderQueries(OrderQueryServiceServicer):
             return await self._as_of(request)
         freshness, generation = await self._views.at_least("order_detail", request.consistency_token, context)
         found = await self._views.answered(self._views.find.one("order_detail", generation, request.order_id))
+        unread = await self._views.unread("order_detail", generation, f"order-{request.order_id}")
         if found is None:
-            raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
-        return pb.GetOrderResponse(order=replies.order(found), freshness=freshness)
+            raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id) if unread is None else unread.failure
+        return pb.GetOrderResponse(
+            order=replies.order(found), freshness=freshness, unread=None if unread is None else unread.message
+        )
 
     async def _as_of(self, request: pb.GetOrderRequest) -> pb.GetOrderResponse:
         if request.consistency_token:
             from_token(request.consistency_token)  # the log holds whatever a token of ours stands for
         events = await past.history(self._log, request.order_id)
         then = past.until(events, request.as_of, "as_of")
-        order = past.order_of(request.order_id, then)
+        order, unread = await past.order_of(self._log, request.order_id, then)
         if order is None:
             raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
-        return pb.GetOrderResponse(order=order, freshness=Freshness(position=position_of(then[-1])))
+        return pb.GetOrderResponse(order=order, freshness=Freshness(position=position_of(then[-1])), unread=unread)
 
     async def DiffOrder(self, request: pb.DiffOrderRequest, context: Context) -> pb.DiffOrderResponse:
         check(request, {"order_id": uuid, "since.time": time, "until.time": time})
@@ -81,9 +84,10 @@ class OrderQueries(OrderQueryServiceServicer):
         end = past.until(events, request.until, "until") if request.HasField("until") else events
         if len(end) < len(start):
             raise InvalidRequest({"until": "must not be before since"})
+        before, _ = await past.order_of(self._log, request.order_id, start)
+        after, unread = await past.order_of(self._log, request.order_id, end)
         return pb.DiffOrderResponse(
-            changes=past.changes(past.order_of(request.order_id, start), past.order_of(request.order_id, end)),
-            entries=[to_entry(event) for event in end[len(start) :]],
+            changes=past.changes(before, after), entries=await to_entries(self._log, end[len(start) :]), unread=unread
         )
 
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:
@@ -146,7 +150,7 @@ class OrderQueries(OrderQueryServiceServicer):
             raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
         page, more = events[:most], len(events) > most
         return pb.GetOrderHistoryResponse(
-            entries=[to_entry(event) for event in page],
+            entries=await to_entries(self._log, page),
             next_page_token=to_page_token(request, [page[-1].stream_position]) if more else "",
             freshness=freshness,
         )

@@ -2,19 +2,29 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from esdbclient import RecordedEvent
 from google.protobuf import json_format
 
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
 from server.eventstore import codec
-from server.failures import InvalidRequest, NotFound
+from server.eventstore.codec import CodecError
+from server.eventstore.exclusions import Excluded, is_excluded, unreadable
+from server.eventstore.recorded import Recorded
+from server.eventstore.registry import BY_EVENT
+from server.failures import InvalidRequest, NotFound, UnreadableEvent
 from server.queries import replies
+from server.queries.history import unread_reason
+from server.readmodel.documents import OrderDetail
 from server.readmodel.log import Log
-from server.readmodel.order_detail import fold
+from server.readmodel.order_detail import REDUCERS
+
+log = structlog.get_logger()
 
 KEYS = {
     "lines": "line_id",
@@ -63,10 +73,68 @@ def _count_until(events: Sequence[RecordedEvent], at: datetime) -> int:
     return max(recorded, default=0)
 
 
-def order_of(order_id: str, events: Sequence[RecordedEvent]) -> types.Order | None:
-    """The order after these events, None before the first."""
-    document = fold(codec.recorded(event) for event in events)
-    return None if document is None else replies.order({"_id": order_id, **document})
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The events of an order that can be read, up to the first that cannot; `unread` is that one.
+
+    An order that leaves out an event may be one that never was, so it is shown as it was before.
+    """
+
+    events: Sequence[Recorded[Any]]
+    failure: UnreadableEvent | None = None
+    unread: pb.Unread | None = None
+
+    def folded(self, events: int) -> tuple[OrderDetail | None, pb.Unread | None]:
+        """The order's document, and what it lacks of so many events."""
+        document: OrderDetail | None = None
+        for event in self.events:
+            try:
+                document = REDUCERS[type(event.data)](document, event)
+            except Exception as error:  # noqa: BLE001  # as in the view, the order is shown as it was before
+                log.error("an event cannot be folded", stream=event.stream, revision=event.revision, error=str(error))
+                return document, pb.Unread(
+                    revision=event.revision,
+                    event_type=BY_EVENT[type(event.data)].name,
+                    reason=pb.UNREAD_REASON_FAILED,
+                    events=events - event.revision,
+                )
+        return document, self.unread
+
+
+async def known(log: Log, events: Sequence[RecordedEvent]) -> Known:
+    """What this code can read of events of one order, in their order."""
+    excluded: Excluded | None = None
+    found: list[Recorded[Any]] = []
+    for index, event in enumerate(events):
+        try:
+            found.append(codec.recorded(event))
+        except CodecError as error:
+            if codec.is_of_the_store(event.type):
+                continue
+            if excluded is None:
+                excluded = await log.excluded(event.stream_name)
+            if not is_excluded(event, excluded):
+                return Known(found, unreadable(event, error), to_unread(event, len(events) - index))
+    return Known(found)
+
+
+def to_unread(event: RecordedEvent, events: int) -> pb.Unread:
+    """`events` is how many are not shown: the event, and those behind it."""
+    return pb.Unread(revision=event.stream_position, event_type=event.type, reason=unread_reason(event), events=events)
+
+
+async def order_of(
+    log: Log, order_id: str, events: Sequence[RecordedEvent]
+) -> tuple[types.Order | None, pb.Unread | None]:
+    """The order after these events, None before the first; and what it lacks.
+
+    Raises `UnreadableEvent` if nothing of it can be read.
+    """
+    read = await known(log, events)
+    if read.failure is not None and not read.events:
+        raise read.failure
+    document, unread = read.folded(len(events))
+    return None if document is None else replies.order({"_id": order_id, **document}), unread
 
 
 def changes(before: types.Order | None, after: types.Order | None) -> list[pb.FieldChange]:

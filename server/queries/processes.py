@@ -1,5 +1,6 @@
 """ProcessQueryService."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from server.domain.checkout.plan import Plan, plan
 from server.domain.decider import Decider
 from server.domain.order import ORDER
 from server.domain.order.state import Draft, NoOrder
-from server.eventstore import codec
+from server.eventstore.exclusions import readable
 from server.failures import NotFound
 from server.queries import replies
 from server.queries.paging import from_page_token, page_size, to_page_token
@@ -38,7 +39,8 @@ class ProcessQueries(ProcessQueryServiceServicer):
         found = await self._views.answered(self._views.find.one(VIEW, generation, request.order_id))
         if found is None:
             raise NotFound("PROCESS_NOT_FOUND", order_id=request.order_id)
-        return pb.GetProcessResponse(process=replies.process(found), freshness=freshness)
+        [process] = await self._processes(generation, [found])
+        return pb.GetProcessResponse(process=process, freshness=freshness)
 
     async def ListProcesses(self, request: pb.ListProcessesRequest, context: Context) -> pb.ListProcessesResponse:
         check(request, {"status": known_enum(types.ProcessStatus.DESCRIPTOR)})
@@ -50,10 +52,16 @@ class ProcessQueries(ProcessQueryServiceServicer):
         rows = await self._views.answered(self._views.find.by_key(VIEW, generation, where, keys, most + 1))
         page, more = rows[:most], len(rows) > most
         return pb.ListProcessesResponse(
-            processes=[replies.process(row) for row in page],
+            processes=await self._processes(generation, page),
             next_page_token=to_page_token(request, [page[-1]["_id"]]) if more else "",
             freshness=freshness,
         )
+
+    async def _processes(self, generation: int, rows: Sequence[dict[str, Any]]) -> list[types.Process]:
+        """With what cannot be read of the orders or of their processes."""
+        unread = await self._views.failed(VIEW, generation, [stream for row in rows for stream in _streams(row)])
+        texts = [next((unread[stream] for stream in _streams(row) if stream in unread), "") for row in rows]
+        return [replies.process(row, text) for row, text in zip(rows, texts, strict=True)]
 
     async def PlanProcess(self, request: pb.PlanProcessRequest, context: Context) -> pb.PlanProcessResponse:
         check(request, {"order_id": uuid, "drawn[].line_id": text(1, 64), "expires_at": time})
@@ -72,7 +80,11 @@ class ProcessQueries(ProcessQueryServiceServicer):
     async def _folded(self, decider: Decider[S, Any, Any], aggregate_id: str) -> S:
         """As the log has it now."""
         events = await self._log.complete_stream(decider.stream(aggregate_id)) or []
-        return decider.fold(codec.decode(event.type, event.data) for event in events)
+        return decider.fold(await readable(events, self._log))
+
+
+def _streams(row: dict[str, Any]) -> tuple[str, str]:
+    return ORDER.stream(row["_id"]), CHECKOUT.stream(row["_id"])
 
 
 def _response(found: Plan) -> pb.PlanProcessResponse:

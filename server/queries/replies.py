@@ -133,7 +133,7 @@ def stock(level: Document) -> products.Stock:
     )
 
 
-def process(row: Document) -> processes.Process:
+def process(row: Document, unread: str = "") -> processes.Process:
     return processes.Process(
         order_id=row["_id"],
         status=processes.ProcessStatus.Value(f"PROCESS_STATUS_{row['status']}"),
@@ -143,6 +143,7 @@ def process(row: Document) -> processes.Process:
         started_at=timestamp(row["started_at"]),
         updated_at=timestamp(row["updated_at"]),
         revision=row["revision"],
+        unread=unread,
     )
 
 

@@ -8,7 +8,7 @@ from protos.users.v1.queries_pb2_grpc import UserQueryServiceServicer
 from server.domain.email import EMAIL
 from server.domain.email.normal_form import email_hash
 from server.domain.email.state import Claimed, EmailState
-from server.eventstore import codec
+from server.eventstore.exclusions import readable
 from server.failures import InvalidRequest, NotFound
 from server.queries import replies
 from server.queries.views import Views
@@ -56,7 +56,6 @@ class UserQueries(UserQueryServiceServicer):
         """The state of the stream of an address, and its last revision; None if there is no such stream."""
         state, revision = EMAIL.initial, None
         while events := await self._log.stream(EMAIL.stream(key), 0 if revision is None else revision + 1, PAGE):
-            for event in events:
-                decoded: Any = codec.decode(event.type, event.data)
-                state, revision = EMAIL.evolve(state, decoded), event.stream_position
+            known: Any = await readable(events, self._log)
+            state, revision = EMAIL.fold(known, state), events[-1].stream_position
         return state, revision

@@ -12,6 +12,7 @@ from esdbclient import RecordedEvent
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from esdbclient.exceptions import NotFound, StreamIsDeleted
 
+from server.eventstore.exclusions import Excluded, excluded_by, exclusion_stream
 from server.eventstore.reading import position_of, translated, whole
 
 Events = AsyncGenerator[RecordedEvent, None]
@@ -95,6 +96,10 @@ class Log:
             events += page
             if len(page) < PAGE:
                 return events
+
+    async def excluded(self, stream: str) -> Excluded:
+        """The events of a stream that operators have excluded."""
+        return excluded_by(await self.complete_stream(exclusion_stream(stream)) or ())
 
     async def _read_all(self, pattern: str, **bounds: Any) -> Events:
         matching: dict[str, Any] = {"filter_include": [pattern], "filter_by_stream_name": True} if pattern else {}

@@ -5,7 +5,7 @@ has `<view>.g<generation>.p1`, and so on. Which generation readers see is said b
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -174,6 +174,22 @@ class ViewState:
         owners = owners_of(await self.pointers.get(view), generation)
         keys = [f"{owner}:{position}" for owner in owners]
         return await self._database["parked"].find_one({"_id": {"$in": keys}}, {"_id": 1}) is not None
+
+    async def first_parked(self, view: str, generation: int, stream: str) -> dict[str, Any] | None:
+        """The event at which a stream is held back, with how many `events` are; None if it is not."""
+        where = {"owner": {"$in": owners_of(await self.pointers.get(view), generation)}, "stream": stream}
+        found = [one async for one in self._database["parked"].find(where).sort("position", 1)]
+        positions = {one["position"] for one in found}  # each part of a generation may hold the same event back
+        return {**found[0], "events": len(positions)} if found else None
+
+    async def failed(self, view: str, generation: int, streams: Sequence[str]) -> dict[str, str]:
+        """Of those streams that are held back: at which event, and why."""
+        owners = owners_of(await self.pointers.get(view), generation)
+        where = {"owner": {"$in": owners}, "stream": {"$in": list(streams)}, "error": {"$ne": None}}
+        return {
+            one["stream"]: f"{one['event_type']} {one['revision']}@{one['stream']}: {one['error']}"
+            async for one in self._database["parked"].find(where).sort("position", -1)
+        }
 
     async def release(self, checkpoint: Checkpoint) -> None:
         """Let another process take the view at once. Nothing happens if it has."""

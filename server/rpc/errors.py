@@ -25,6 +25,8 @@ STATUS: Mapping[str, grpc.StatusCode] = {
     "SERVER_DRAINING": Code.UNAVAILABLE,
     "NOT_FRESH_ENOUGH": Code.UNAVAILABLE,
     "STORE_UNAVAILABLE": Code.UNAVAILABLE,
+    "EVENT_TYPE_UNKNOWN": Code.UNAVAILABLE,
+    "EVENT_MALFORMED": Code.FAILED_PRECONDITION,
     "DEADLINE_EXCEEDED": Code.DEADLINE_EXCEEDED,
     "INTERNAL": Code.INTERNAL,
     Reason.AMOUNT_INVALID: Code.INVALID_ARGUMENT,
@@ -127,6 +129,7 @@ REMEDIES: Mapping[str, str] = {
     Reason.PRICE_CHANGED: "RefreshPrices (orderstream orders refresh-prices {order_id})",
     Reason.PRODUCT_NOT_SELLABLE: "RemoveLine (orderstream orders remove-line {order_id} {line_id})",
     Reason.CURRENCY_MISMATCH: "RemoveLine (orderstream orders remove-line {order_id} {line_id})",
+    "EVENT_MALFORMED": "PlanExclusion (orderstream events exclude {stream} {revision})",
     Reason.PROCESS_PLAN_STALE: "PlanProcess (orderstream processes start {order_id})",
     Reason.PRODUCT_DISCONTINUED: "AdjustStock (orderstream stock adjust {sku} --change {quantity} --reason REASON)",
 }

@@ -64,6 +64,14 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """INVALID_ARGUMENT: the currency is not in circulation any more: existing orders are completed in it, new orders and
     prices are not taken. Metadata: currency.
     """
+    ERROR_REASON_EVENT_TYPE_UNKNOWN: _ErrorReason.ValueType  # 19
+    """UNAVAILABLE with RetryInfo: a newer release wrote an event that this server does not know; ask a newer server.
+    Metadata: stream, revision, event_type.
+    """
+    ERROR_REASON_EVENT_MALFORMED: _ErrorReason.ValueType  # 20
+    """FAILED_PRECONDITION: an event is not what its type says; nothing is decided on its stream until an operator has
+    excluded it. Metadata: stream, revision, event_type.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -109,5 +117,13 @@ ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 17
 ERROR_REASON_CURRENCY_ENDED: ErrorReason.ValueType  # 18
 """INVALID_ARGUMENT: the currency is not in circulation any more: existing orders are completed in it, new orders and
 prices are not taken. Metadata: currency.
+"""
+ERROR_REASON_EVENT_TYPE_UNKNOWN: ErrorReason.ValueType  # 19
+"""UNAVAILABLE with RetryInfo: a newer release wrote an event that this server does not know; ask a newer server.
+Metadata: stream, revision, event_type.
+"""
+ERROR_REASON_EVENT_MALFORMED: ErrorReason.ValueType  # 20
+"""FAILED_PRECONDITION: an event is not what its type says; nothing is decided on its stream until an operator has
+excluded it. Metadata: stream, revision, event_type.
 """
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -38,6 +38,18 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: the kept generation does not follow the log. Metadata: view, generation, position, live_position."""
     ERROR_REASON_STREAM_NOT_PARKED: _ErrorReason.ValueType  # 7
     """NOT_FOUND: the view holds no such stream back. Metadata: view, stream."""
+    ERROR_REASON_EVENT_NOT_FOUND: _ErrorReason.ValueType  # 8
+    """NOT_FOUND: the stream has no such event. Metadata: stream, revision."""
+    ERROR_REASON_EVENT_READABLE: _ErrorReason.ValueType  # 9
+    """FAILED_PRECONDITION: this server can read the event, so an exclusion would have no effect. Metadata: stream,
+    revision, event_type.
+    """
+    ERROR_REASON_EVENT_EXCLUDED: _ErrorReason.ValueType  # 10
+    """FAILED_PRECONDITION: the event is excluded already. Metadata: stream, revision."""
+    ERROR_REASON_EVENT_MAY_BE_NEWER: _ErrorReason.ValueType  # 11
+    """FAILED_PRECONDITION: the event's type is not known to this server; a newer one may know it, so unknown_type must say
+    that it is meant. Metadata: stream, revision, event_type.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -58,4 +70,16 @@ ERROR_REASON_ROLLBACK_STALE: ErrorReason.ValueType  # 6
 """FAILED_PRECONDITION: the kept generation does not follow the log. Metadata: view, generation, position, live_position."""
 ERROR_REASON_STREAM_NOT_PARKED: ErrorReason.ValueType  # 7
 """NOT_FOUND: the view holds no such stream back. Metadata: view, stream."""
+ERROR_REASON_EVENT_NOT_FOUND: ErrorReason.ValueType  # 8
+"""NOT_FOUND: the stream has no such event. Metadata: stream, revision."""
+ERROR_REASON_EVENT_READABLE: ErrorReason.ValueType  # 9
+"""FAILED_PRECONDITION: this server can read the event, so an exclusion would have no effect. Metadata: stream,
+revision, event_type.
+"""
+ERROR_REASON_EVENT_EXCLUDED: ErrorReason.ValueType  # 10
+"""FAILED_PRECONDITION: the event is excluded already. Metadata: stream, revision."""
+ERROR_REASON_EVENT_MAY_BE_NEWER: ErrorReason.ValueType  # 11
+"""FAILED_PRECONDITION: the event's type is not known to this server; a newer one may know it, so unknown_type must say
+that it is meant. Metadata: stream, revision, event_type.
+"""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -7,6 +7,7 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import protos.common.v1.types_pb2
@@ -21,6 +22,38 @@ else:
     import typing_extensions
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _UnreadReason:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _UnreadReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_UnreadReason.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    UNREAD_REASON_UNSPECIFIED: _UnreadReason.ValueType  # 0
+    """Nothing is missing."""
+    UNREAD_REASON_UNKNOWN_TYPE: _UnreadReason.ValueType  # 1
+    """A newer release wrote the event: its type is not known to this server. Ask a newer server."""
+    UNREAD_REASON_MALFORMED: _UnreadReason.ValueType  # 2
+    """The event is not what its type says; an operator can exclude it."""
+    UNREAD_REASON_EXCLUDED: _UnreadReason.ValueType  # 3
+    """An operator has excluded the event: commands and views leave it out as well."""
+    UNREAD_REASON_FAILED: _UnreadReason.ValueType  # 4
+    """The handler of a view has failed at the event."""
+
+class UnreadReason(_UnreadReason, metaclass=_UnreadReasonEnumTypeWrapper):
+    """UnreadReason is why an event is not in what is shown."""
+
+UNREAD_REASON_UNSPECIFIED: UnreadReason.ValueType  # 0
+"""Nothing is missing."""
+UNREAD_REASON_UNKNOWN_TYPE: UnreadReason.ValueType  # 1
+"""A newer release wrote the event: its type is not known to this server. Ask a newer server."""
+UNREAD_REASON_MALFORMED: UnreadReason.ValueType  # 2
+"""The event is not what its type says; an operator can exclude it."""
+UNREAD_REASON_EXCLUDED: UnreadReason.ValueType  # 3
+"""An operator has excluded the event: commands and views leave it out as well."""
+UNREAD_REASON_FAILED: UnreadReason.ValueType  # 4
+"""The handler of a view has failed at the event."""
+Global___UnreadReason: typing_extensions.TypeAlias = UnreadReason
 
 @typing.final
 class GetOrderRequest(google.protobuf.message.Message):
@@ -121,6 +154,7 @@ class DiffOrderResponse(google.protobuf.message.Message):
 
     CHANGES_FIELD_NUMBER: builtins.int
     ENTRIES_FIELD_NUMBER: builtins.int
+    UNREAD_FIELD_NUMBER: builtins.int
     @property
     def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___FieldChange]:
         """changes are the fields that differ, in the order of their paths."""
@@ -129,15 +163,51 @@ class DiffOrderResponse(google.protobuf.message.Message):
     def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___HistoryEntry]:
         """entries are the events between the two moments, oldest first, each with who and why."""
 
+    @property
+    def unread(self) -> Global___Unread:
+        """unread is set if the later state lacks events that the server could not read."""
+
     def __init__(
         self,
         *,
         changes: collections.abc.Iterable[Global___FieldChange] | None = ...,
         entries: collections.abc.Iterable[Global___HistoryEntry] | None = ...,
+        unread: Global___Unread | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["changes", b"changes", "entries", b"entries"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["unread", b"unread"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "entries", b"entries", "unread", b"unread"]) -> None: ...
 
 Global___DiffOrderResponse: typing_extensions.TypeAlias = DiffOrderResponse
+
+@typing.final
+class Unread(google.protobuf.message.Message):
+    """Unread says that an order is shown as it was before an event that could not be read."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    EVENT_TYPE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    EVENTS_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """revision is that of the event."""
+    event_type: builtins.str
+    """event_type is its type."""
+    reason: Global___UnreadReason.ValueType
+    """reason is why it could not be read."""
+    events: builtins.int
+    """events is how many events of the order, this one included, are not in what is shown."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        event_type: builtins.str = ...,
+        reason: Global___UnreadReason.ValueType = ...,
+        events: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event_type", b"event_type", "events", b"events", "reason", b"reason", "revision", b"revision"]) -> None: ...
+
+Global___Unread: typing_extensions.TypeAlias = Unread
 
 @typing.final
 class FieldChange(google.protobuf.message.Message):
@@ -173,6 +243,7 @@ class GetOrderResponse(google.protobuf.message.Message):
 
     ORDER_FIELD_NUMBER: builtins.int
     FRESHNESS_FIELD_NUMBER: builtins.int
+    UNREAD_FIELD_NUMBER: builtins.int
     @property
     def order(self) -> protos.orders.v1.types_pb2.Order:
         """order is everything known about it."""
@@ -181,14 +252,19 @@ class GetOrderResponse(google.protobuf.message.Message):
     def freshness(self) -> protos.common.v1.types_pb2.Freshness:
         """freshness says how current the answer is."""
 
+    @property
+    def unread(self) -> Global___Unread:
+        """unread is set if the order lacks events that could not be read."""
+
     def __init__(
         self,
         *,
         order: protos.orders.v1.types_pb2.Order | None = ...,
         freshness: protos.common.v1.types_pb2.Freshness | None = ...,
+        unread: Global___Unread | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["freshness", b"freshness", "order", b"order"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "order", b"order"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["freshness", b"freshness", "order", b"order", "unread", b"unread"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "order", b"order", "unread", b"unread"]) -> None: ...
 
 Global___GetOrderResponse: typing_extensions.TypeAlias = GetOrderResponse
 
@@ -654,6 +730,7 @@ class HistoryEntry(google.protobuf.message.Message):
     CORRELATION_ID_FIELD_NUMBER: builtins.int
     DATA_JSON_FIELD_NUMBER: builtins.int
     EVENT_FIELD_NUMBER: builtins.int
+    UNREAD_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is the event's place in the order's stream, from 0."""
     position: builtins.int
@@ -672,6 +749,8 @@ class HistoryEntry(google.protobuf.message.Message):
     """correlation_id is the conversation it belongs to."""
     data_json: builtins.str
     """data_json is the event as stored, UTF-8 JSON."""
+    unread: Global___UnreadReason.ValueType
+    """unread is why the event has no effect on what this server shows; unset: it has."""
     @property
     def occurred_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """occurred_at is when the command was taken (UTC)."""
@@ -699,9 +778,10 @@ class HistoryEntry(google.protobuf.message.Message):
         correlation_id: builtins.str = ...,
         data_json: builtins.str = ...,
         event: Global___OrderEvent | None = ...,
+        unread: Global___UnreadReason.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["event", b"event", "occurred_at", b"occurred_at", "recorded_at", b"recorded_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["actor", b"actor", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "data_json", b"data_json", "event", b"event", "event_id", b"event_id", "event_type", b"event_type", "occurred_at", b"occurred_at", "position", b"position", "recorded_at", b"recorded_at", "request_id", b"request_id", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["actor", b"actor", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "data_json", b"data_json", "event", b"event", "event_id", b"event_id", "event_type", b"event_type", "occurred_at", b"occurred_at", "position", b"position", "recorded_at", b"recorded_at", "request_id", b"request_id", "revision", b"revision", "unread", b"unread"]) -> None: ...
 
 Global___HistoryEntry: typing_extensions.TypeAlias = HistoryEntry
 
@@ -1126,6 +1206,7 @@ class WatchOrderResponse(google.protobuf.message.Message):
     CHANGE_FIELD_NUMBER: builtins.int
     HEARTBEAT_FIELD_NUMBER: builtins.int
     RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    UNREAD_FIELD_NUMBER: builtins.int
     resume_token: builtins.str
     """resume_token goes on after this message."""
     @property
@@ -1140,6 +1221,10 @@ class WatchOrderResponse(google.protobuf.message.Message):
     def heartbeat(self) -> Global___WatchHeartbeat:
         """heartbeat is sent when nothing else has been for a while."""
 
+    @property
+    def unread(self) -> Global___Unread:
+        """unread is set with a snapshot or a change if the order lacks events that could not be read."""
+
     def __init__(
         self,
         *,
@@ -1147,9 +1232,10 @@ class WatchOrderResponse(google.protobuf.message.Message):
         change: Global___OrderChange | None = ...,
         heartbeat: Global___WatchHeartbeat | None = ...,
         resume_token: builtins.str = ...,
+        unread: Global___Unread | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["change", b"change", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["change", b"change", "heartbeat", b"heartbeat", "message", b"message", "resume_token", b"resume_token", "snapshot", b"snapshot"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["change", b"change", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot", "unread", b"unread"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["change", b"change", "heartbeat", b"heartbeat", "message", b"message", "resume_token", b"resume_token", "snapshot", b"snapshot", "unread", b"unread"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["snapshot", "change", "heartbeat"] | None: ...
 
 Global___WatchOrderResponse: typing_extensions.TypeAlias = WatchOrderResponse
@@ -1309,6 +1395,7 @@ class OrderSummaryChange(google.protobuf.message.Message):
     ORDER_FIELD_NUMBER: builtins.int
     LEFT_FIELD_NUMBER: builtins.int
     ENTRY_FIELD_NUMBER: builtins.int
+    UNREAD_FIELD_NUMBER: builtins.int
     left: builtins.bool
     """left: the order does not match any more."""
     @property
@@ -1319,14 +1406,19 @@ class OrderSummaryChange(google.protobuf.message.Message):
     def entry(self) -> Global___HistoryEntry:
         """entry is the event, with who, when and why."""
 
+    @property
+    def unread(self) -> Global___Unread:
+        """unread is set if the order lacks events that could not be read."""
+
     def __init__(
         self,
         *,
         order: protos.orders.v1.types_pb2.OrderSummary | None = ...,
         left: builtins.bool = ...,
         entry: Global___HistoryEntry | None = ...,
+        unread: Global___Unread | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["entry", b"entry", "order", b"order"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["entry", b"entry", "left", b"left", "order", b"order"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["entry", b"entry", "order", b"order", "unread", b"unread"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["entry", b"entry", "left", b"left", "order", b"order", "unread", b"unread"]) -> None: ...
 
 Global___OrderSummaryChange: typing_extensions.TypeAlias = OrderSummaryChange

@@ -26,15 +26,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.common.v1 import types_pb2 as protos_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/processes/v1/types.proto\x12\x0cprocesses.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\">\n\x0c\x43heckoutLine\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x05\"/\n\nDrawnUnits\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\"y\n\x0bPlannedStep\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12)\n\x05lines\x18\x03 \x03(\x0b\x32\x1a.processes.v1.CheckoutLine\x12 \n\x06\x61mount\x18\x04 \x01(\x0b\x32\x10.common.v1.Money\"\x8c\x03\n\x07Process\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.processes.v1.ProcessStatus\x12\x0c\n\x04step\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12,\n\x08retry_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tconfirmed\x18\t \x01(\x08\x12\x0f\n\x07outcome\x18\n \x01(\t\x12\x10\n\x08\x66\x61ilures\x18\x0b \x01(\x05\x12.\n\nstarted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x0e \x01(\x04*\xbc\x01\n\rProcessStatus\x12\x1e\n\x1aPROCESS_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROCESS_STATUS_RUNNING\x10\x01\x12\x1b\n\x17PROCESS_STATUS_RETRYING\x10\x02\x12\x18\n\x14PROCESS_STATUS_STUCK\x10\x03\x12\x18\n\x14PROCESS_STATUS_ENDED\x10\x04\x12\x1e\n\x1aPROCESS_STATUS_NOT_STARTED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/processes/v1/types.proto\x12\x0cprocesses.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\">\n\x0c\x43heckoutLine\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x05\"/\n\nDrawnUnits\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\"y\n\x0bPlannedStep\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12)\n\x05lines\x18\x03 \x03(\x0b\x32\x1a.processes.v1.CheckoutLine\x12 \n\x06\x61mount\x18\x04 \x01(\x0b\x32\x10.common.v1.Money\"\x9c\x03\n\x07Process\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.processes.v1.ProcessStatus\x12\x0c\n\x04step\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12,\n\x08retry_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tconfirmed\x18\t \x01(\x08\x12\x0f\n\x07outcome\x18\n \x01(\t\x12\x10\n\x08\x66\x61ilures\x18\x0b \x01(\x05\x12.\n\nstarted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x0e \x01(\x04\x12\x0e\n\x06unread\x18\x0f \x01(\t*\xbc\x01\n\rProcessStatus\x12\x1e\n\x1aPROCESS_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROCESS_STATUS_RUNNING\x10\x01\x12\x1b\n\x17PROCESS_STATUS_RETRYING\x10\x02\x12\x18\n\x14PROCESS_STATUS_STUCK\x10\x03\x12\x18\n\x14PROCESS_STATUS_ENDED\x10\x04\x12\x1e\n\x1aPROCESS_STATUS_NOT_STARTED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.processes.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROCESSSTATUS']._serialized_start=748
-  _globals['_PROCESSSTATUS']._serialized_end=936
+  _globals['_PROCESSSTATUS']._serialized_start=764
+  _globals['_PROCESSSTATUS']._serialized_end=952
   _globals['_CHECKOUTLINE']._serialized_start=112
   _globals['_CHECKOUTLINE']._serialized_end=174
   _globals['_DRAWNUNITS']._serialized_start=176
@@ -42,5 +42,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLANNEDSTEP']._serialized_start=225
   _globals['_PLANNEDSTEP']._serialized_end=346
   _globals['_PROCESS']._serialized_start=349
-  _globals['_PROCESS']._serialized_end=745
+  _globals['_PROCESS']._serialized_end=761
 # @@protoc_insertion_point(module_scope)

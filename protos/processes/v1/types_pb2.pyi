@@ -160,6 +160,7 @@ class Process(google.protobuf.message.Message):
     STARTED_AT_FIELD_NUMBER: builtins.int
     UPDATED_AT_FIELD_NUMBER: builtins.int
     REVISION_FIELD_NUMBER: builtins.int
+    UNREAD_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """order_id is the order's UUID."""
     status: Global___ProcessStatus.ValueType
@@ -180,6 +181,10 @@ class Process(google.protobuf.message.Message):
     """failures counts every attempt of any step that came to nothing."""
     revision: builtins.int
     """revision is that of the process's last event."""
+    unread: builtins.str
+    """unread is the event at which the order or its process cannot be read any further, and why; empty: it can. The process
+    stands still then, and is shown as it was before.
+    """
     @property
     def retry_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """retry_at is when it is tried again (UTC); unset: not by itself."""
@@ -213,8 +218,9 @@ class Process(google.protobuf.message.Message):
         started_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         updated_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         revision: builtins.int = ...,
+        unread: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["deadline", b"deadline", "retry_at", b"retry_at", "started_at", b"started_at", "updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "confirmed", b"confirmed", "deadline", b"deadline", "failures", b"failures", "order_id", b"order_id", "outcome", b"outcome", "reason", b"reason", "retry_at", b"retry_at", "revision", b"revision", "started_at", b"started_at", "status", b"status", "step", b"step", "subject", b"subject", "updated_at", b"updated_at"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "confirmed", b"confirmed", "deadline", b"deadline", "failures", b"failures", "order_id", b"order_id", "outcome", b"outcome", "reason", b"reason", "retry_at", b"retry_at", "revision", b"revision", "started_at", b"started_at", "status", b"status", "step", b"step", "subject", b"subject", "unread", b"unread", "updated_at", b"updated_at"]) -> None: ...
 
 Global___Process: typing_extensions.TypeAlias = Process

@@ -1,18 +1,16 @@
 """An event of an order, and the order before and after it."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import structlog
 from esdbclient import RecordedEvent
 
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
-from server.eventstore import codec
 from server.eventstore.reading import position_of
-from server.queries import replies
+from server.queries import past, replies
 from server.queries.history import to_entry
 from server.readmodel.documents import OrderDetail
 from server.readmodel.log import Log
@@ -27,12 +25,17 @@ REMEMBERED = 1_000  # orders
 
 @dataclass(frozen=True)
 class Change:
-    """`before` is None for the first event. Messages are made once, however many watch."""
+    """`before` is None for the first event. Messages are made once, however many watch.
+
+    `unread` is set from an event on that this code cannot read: the order stays as it was before that event.
+    """
 
     order_id: str
     event: RecordedEvent
     before: OrderDetail | None
     after: OrderDetail
+    unread: pb.Unread | None = None
+    is_excluded: bool = False
 
     @property
     def position(self) -> int:
@@ -48,7 +51,31 @@ class Change:
 
     @cached_property
     def entry(self) -> pb.HistoryEntry:
-        return to_entry(self.event)
+        entry = to_entry(self.event)
+        if self.is_excluded:
+            entry.unread = pb.UNREAD_REASON_EXCLUDED
+        return entry
+
+
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    """An order up to a revision, or up to the event before the `unread` one."""
+
+    doc: OrderDetail | None
+    revision: int
+    unread: pb.Unread | None = None
+
+    def missing(self, event: RecordedEvent) -> pb.Unread | None:
+        """What the order lacks after the event."""
+        if self.unread is None:
+            return None
+        missing = pb.Unread()
+        missing.CopyFrom(self.unread)
+        missing.events = event.stream_position - missing.revision + 1
+        return missing
+
+
+NOTHING = _Folded(None, -1)
 
 
 class Folding:
@@ -57,46 +84,52 @@ class Folding:
     def __init__(self, events: Log, most: int = REMEMBERED) -> None:
         self._log = events
         self._most = most
-        self._known: OrderedDict[str, OrderDetail] = OrderedDict()
+        self._known: OrderedDict[str, _Folded] = OrderedDict()
 
     async def take(self, event: RecordedEvent) -> Change | None:
-        """None for an event that cannot be folded: the order shows nothing of it, as in the view."""
+        """None for an event of an order of which nothing can be shown."""
         order_id = event.stream_name.removeprefix(ORDER)
         before = await self._before(order_id, event.stream_position)
-        try:
-            after = _reduce(before, event)
-        except Exception as error:  # noqa: BLE001  # one order's trouble; the others are watched on
-            log.error(
-                "an event cannot be folded", stream=event.stream_name, revision=event.stream_position, error=str(error)
-            )
-            self._known.pop(order_id, None)
-            return None
+        after = before if before.unread else await self._next(before, event)
         self._known[order_id] = after
         self._known.move_to_end(order_id)
         if len(self._known) > self._most:
             self._known.popitem(last=False)
-        return Change(order_id, event, before, after)
-
-    async def _before(self, order_id: str, revision: int) -> OrderDetail | None:
-        if revision == 0:
+        if after.doc is None:
             return None
+        excluded = after.unread is None and after.doc is before.doc
+        return Change(order_id, event, before.doc, after.doc, after.missing(event), is_excluded=excluded)
+
+    async def _before(self, order_id: str, revision: int) -> _Folded:
+        if revision == 0:
+            return NOTHING
         known = self._known.get(order_id)
-        if known is not None and known["revision"] == revision - 1:
+        if known is not None and known.revision == revision - 1 and not known.unread:
             return known
-        doc: OrderDetail | None = None
-        read = 0
+        folded, read = NOTHING, 0  # also after an unread event: an operator may have excluded it
         while read < revision:
             page = await self._log.stream(ORDER + order_id, read, min(PAGE, revision - read))
             if not page:
-                return doc  # deleted meanwhile
+                return folded  # deleted meanwhile
             for event in page:
-                doc = _reduce(doc, event)
+                folded = folded if folded.unread else await self._next(folded, event)
             read += len(page)
-        return doc
+        return folded
 
-
-def _reduce(doc: OrderDetail | None, event: RecordedEvent) -> OrderDetail:
-    recorded: Any = codec.recorded(event)
-    after = REDUCERS[type(recorded.data)](doc, recorded)
-    assert after is not None, "an order is never taken away"
-    return after
+    async def _next(self, before: _Folded, event: RecordedEvent) -> _Folded:
+        read = await past.known(self._log, [event])
+        if read.unread is not None:
+            log.error("an event cannot be read", stream=event.stream_name, error=str(read.failure))
+            return replace(before, unread=read.unread)
+        if not read.events:
+            return replace(before, revision=event.stream_position)  # excluded
+        try:
+            [recorded] = read.events
+            return _Folded(REDUCERS[type(recorded.data)](before.doc, recorded), event.stream_position)
+        except Exception as error:  # noqa: BLE001  # one order's trouble; the others are watched on
+            log.error(
+                "an event cannot be folded", stream=event.stream_name, revision=event.stream_position, error=str(error)
+            )
+            unread = past.to_unread(event, 1)
+            unread.reason = pb.UNREAD_REASON_FAILED
+            return replace(before, unread=unread)

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
 from server.eventstore.reading import position_of
-from server.failures import ResumeTokenInvalid
+from server.failures import NotFound, ResumeTokenInvalid
 from server.queries import past, replies
 from server.queries.paging import from_resume_token, to_resume_token
 from server.queries.views import Views
@@ -40,13 +40,16 @@ class Watching:
             events = await past.history(self._log, order_id)
             told = position_of(events[-1])
             if resumed is None:
-                yield step(told, snapshot=past.order_of(order_id, events))
+                order, unread = await past.order_of(self._log, order_id, events)
+                if order is None:
+                    raise NotFound("ORDER_NOT_FOUND", order_id=order_id)
+                yield step(told, snapshot=order, unread=unread)
             else:
                 folding = Folding(self._log)
                 for event in events:
                     missed = await folding.take(event)
                     if missed is not None and missed.position > resumed:
-                        yield step(missed.position, change=_change(missed))
+                        yield step(missed.position, change=_change(missed), unread=missed.unread)
                 told = max(told, resumed)
             async with aclosing(watch.changes()) as changes:
                 async for change in changes:
@@ -55,7 +58,7 @@ class Watching:
                         yield step(told, heartbeat=_heartbeat())
                     elif change.position > told:
                         told = change.position
-                        yield step(told, change=_change(change))
+                        yield step(told, change=_change(change), unread=change.unread)
 
     async def orders(
         self, request: pb.WatchOrdersRequest, context: Any
@@ -163,7 +166,7 @@ def _change(change: Change) -> pb.OrderChange:
 def _summary_change(request: pb.WatchOrdersRequest, change: Change) -> pb.OrderSummaryChange:
     status = _status(request)
     left = bool(status) and change.after["status"] != status
-    return pb.OrderSummaryChange(order=change.summary, left=left, entry=change.entry)
+    return pb.OrderSummaryChange(order=change.summary, left=left, entry=change.entry, unread=change.unread)
 
 
 def _heartbeat() -> pb.WatchHeartbeat:

@@ -131,12 +131,22 @@ async def test_a_handler_that_raises_parks_too(mongo: AsyncDatabase[Any]) -> Non
     assert "ZeroDivisionError" in worker.last_error
 
 
-async def test_an_event_type_that_nobody_knows_is_skipped_and_counted(mongo: AsyncDatabase[Any]) -> None:
+async def test_an_event_type_that_nobody_knows_parks_its_stream(mongo: AsyncDatabase[Any]) -> None:
     events = stored(orders(1))
     worker = await applier(mongo, order_list)
     await worker.apply([events[0], replace(events[1], type="FromTheFuture"), events[2]])
-    assert worker.skipped == 1
+    assert (worker.skipped, worker.last_error.partition(": ")[2].partition(":")[0]) == (0, "UnknownEventType")
     assert list(await documents(mongo, "order_list")) == ["o0"]
+    lot = ParkingLot(mongo, "order_list", 1)
+    assert [(one.failed.event_type, one.waiting) for one in await lot.streams()] == [("FromTheFuture", 1)]
+
+
+async def test_an_event_of_the_store_itself_is_skipped_and_counted(mongo: AsyncDatabase[Any]) -> None:
+    events = stored(orders(1))
+    worker = await applier(mongo, order_list)
+    await worker.apply([events[0], replace(events[1], type="$streamDeleted")])
+    assert worker.skipped == 1
+    assert await ParkingLot(mongo, "order_list", 1).streams() == []
 
 
 async def test_only_the_owner_moves_the_checkpoint(mongo: AsyncDatabase[Any]) -> None:

@@ -7,6 +7,7 @@ import typer
 from google.rpc import error_details_pb2, status_pb2
 
 from client.cli.main import app
+from protos.operations.v1 import exclusions_pb2 as exclusions
 from protos.orders.v1 import commands_pb2 as orders
 from protos.processes.v1 import queries_pb2 as processes
 from protos.products.v1 import commands_pb2 as products
@@ -15,7 +16,7 @@ from server.rpc.errors import REMEDIES, status_of
 
 RPCS = {
     method.name
-    for contract in (orders, processes, products)
+    for contract in (orders, processes, products, exclusions)
     for service in contract.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
