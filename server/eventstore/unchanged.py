@@ -24,7 +24,7 @@ import msgspec
 import structlog
 from esdbclient import NewEvent, RecordedEvent
 
-from server.eventstore.reading import position_of
+from server.eventstore.reading import being_cancelled, position_of
 from server.eventstore.receipts import Receipt
 from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
 from server.failures import Contention
@@ -95,11 +95,22 @@ _decoder = msgspec.json.Decoder(Stored)
 
 
 class UnchangedRequests:
-    """Finds and records them. `most` is the number of aggregates in memory, `clock` gives monotonic seconds."""
+    """Finds and records them. `most` is the number of aggregates in memory, `clock` gives monotonic seconds.
 
-    def __init__(self, store: EventStore, most: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
+    `poll` is the pause between two reads of the log, in seconds.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        most: int = 10_000,
+        *,
+        poll: float = POLL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._most = most
+        self._poll = poll
         self._clock = clock
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._position = NO_EVENTS  # up to it the log has been followed
@@ -205,8 +216,8 @@ class UnchangedRequests:
                 await task
 
     async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(min(POLL * 2 ** min(self._failures, 10), MOST_POLL))
+        while not being_cancelled():  # the client swallows a cancellation that comes while it ends a read
+            await asyncio.sleep(min(self._poll * 2 ** min(self._failures, 10), MOST_POLL))
             await self._try_to_catch_up()
 
     async def _try_to_catch_up(self) -> None:

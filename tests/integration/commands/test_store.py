@@ -13,6 +13,7 @@ from uuid_utils import uuid7
 
 from server.eventstore import store
 from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
+from server.eventstore.unchanged import UnchangedRequests
 from server.failures import StoreUnavailable
 from tests.support.eventually import eventually
 from tests.support.wire import wire
@@ -107,6 +108,16 @@ async def test_a_stream_keeps_at_most_so_many_events_and_their_revisions(connect
     for expected in range(NO_EVENTS, 3):
         await connected.events.append(stream, expected, [event()])
     assert [kept.stream_position for kept in await connected.events.newest(stream, 10)] == [2, 3]
+
+
+async def test_following_requests_that_changed_nothing_ends_at_any_moment(connected: Connected) -> None:
+    """Also where the client of the store swallows the cancellation."""
+    for n in range(50):
+        async with asyncio.timeout(5) as limit:
+            async with UnchangedRequests(connected.events, poll=0).following():
+                for _ in range(n):
+                    await asyncio.sleep(0)
+            assert not limit.expired()
 
 
 async def test_what_the_store_refuses_is_refused_with_its_cause(connected: Connected) -> None:
