@@ -5,7 +5,7 @@ else. Documents first, then the parked events go: a crash between the two leaves
 """
 
 import time
-from collections.abc import Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from pymongo import DeleteOne, InsertOne, ReplaceOne
@@ -24,6 +24,7 @@ from server.readmodel.state import Checkpoint, ViewState
 
 SHORT = 0.2  # seconds that the rest of the fold may take between two batches
 MOST_ROUNDS = 10
+STREAMS_AT_ONCE = 100  # parked streams in one fold
 PAGE = 1_000  # events of one stream read at once
 
 
@@ -39,29 +40,36 @@ class Mender:
     async def mend(self, runner: Runner, request: Request) -> tuple[str, str]:
         """The state of the request afterwards, and what to tell. Raises `Fenced` if the view was lost meanwhile."""
         told, state = [], DONE
-        for stream in request.streams:
-            left = await self._retry(runner, stream)
-            told.append(f"{stream}: {left or 'taken in'}")
-            state = FAILED if left else state
+        for start in range(0, len(request.streams), STREAMS_AT_ONCE):
+            for stream, left in (await self._retry(runner, request.streams[start : start + STREAMS_AT_ONCE])).items():
+                told.append(f"{stream}: {left or 'taken in'}")
+                state = FAILED if left else state
         if request.keys:
             try:
-                await self._anew(runner, set(request.keys), "")
+                await self._anew(runner, set(request.keys), {})
             except Unfoldable as failure:
                 return FAILED, str(failure)
             told.append(f"{len(request.keys)} made anew")
         return state, "; ".join(told)
 
-    async def _retry(self, runner: Runner, stream: str) -> str:
-        """Take the stream's events in as far as they go; the error at which it stays parked, or ""."""
-        keys = await self._keys_of(runner, stream)
-        try:
-            await self._anew(runner, keys, stream)
-        except Unfoldable as failure:
-            if failure.stream != stream:
-                raise
-            await self._anew(runner, keys, stream, until=failure)
-            return str(failure)
-        return ""
+    async def _retry(self, runner: Runner, streams: Sequence[str]) -> dict[str, str]:
+        """Take the streams' events in as far as they go; the error at which each stays parked, or "".
+
+        All of them in one fold: where documents share streams, a fold reads the log from its beginning.
+        """
+        keys: set[str] = set()
+        for stream in streams:
+            keys |= await self._keys_of(runner, stream)
+        until: dict[str, Unfoldable | None] = dict.fromkeys(streams)
+        while True:
+            try:
+                await self._anew(runner, keys, until)
+            except Unfoldable as failure:
+                if failure.stream not in until or until[failure.stream] is not None:
+                    raise
+                until[failure.stream] = failure
+            else:
+                return {stream: "" if failed is None else str(failed) for stream, failed in until.items()}
 
     async def _keys_of(self, runner: Runner, stream: str) -> Set[str]:
         """The documents that the stream's events change, as far as they can be read."""
@@ -79,12 +87,11 @@ class Mender:
             start = page[-1].stream_position + 1
         return keys
 
-    async def _anew(self, runner: Runner, keys: Set[str], stream: str, until: Unfoldable | None = None) -> None:
-        """Fold the keys and put them in place; with a `stream`, its events too, up to the one that does not fold."""
+    async def _anew(self, runner: Runner, keys: Set[str], streams: Mapping[str, Unfoldable | None]) -> None:
+        """Fold the keys and put them in place; with the events of `streams`, each up to the one that does not fold."""
         skipped = await Skips(self._database).of(self._view.name)
-        first = {name: position for name, position in runner.lot.first.items() if name != stream}
-        if until is not None:
-            first[stream] = until.position
+        first = {name: position for name, position in runner.lot.first.items() if name not in streams}
+        first |= {name: failed.position for name, failed in streams.items() if failed is not None}
         fold = Refold(self._view, self._log, keys, first, skipped)
         for _ in range(MOST_ROUNDS):
             assert runner.checkpoint is not None, "a view is mended by its owner"
@@ -97,8 +104,8 @@ class Mender:
             await fold.advance(checkpoint.position)
             await self._write(checkpoint, keys, fold)
             applier.forget(keys)
-            if stream:
-                await lot.release(stream, None if until is None else (until.position, until.error))
+            for stream, failed in streams.items():
+                await lot.release(stream, None if failed is None else (failed.position, failed.error))
 
         await runner.between_batches(put)
 

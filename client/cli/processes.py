@@ -154,5 +154,7 @@ def _show(found: Any) -> None:
     for x in found:
         status = enum_name(ProcessStatus, x.status, "PROCESS_STATUS_")
         waits_for = f"{x.step} {x.subject}".strip() or "-"
-        rows.add_row(x.order_id, status, waits_for, str(x.attempt), when(x.retry_at), x.outcome or "-", x.reason)
+        rows.add_row(
+            x.order_id, status, waits_for, str(x.attempt), when(x.retry_at), x.outcome or "-", x.unread or x.reason
+        )
     out.print(rows)

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from client.cli.connect import TARGET, AsJson, Expected, RequestId, Token, call, expecting
 from client.cli.output import complain, done, enum_name, money, out, print_json, table, to_basis_points, to_money, when
-from client.cli.showing import show_order
+from client.cli.showing import show_order, show_unread
 from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address
 from protos.orders.v1.commands_pb2 import NewLine
@@ -486,6 +486,7 @@ def get_order(
         print_json(reply)
         return
     show_order(reply.order)
+    show_unread(reply.unread)
     _print_freshness(reply)
 
 
@@ -621,6 +622,7 @@ def diff(
     for x in reply.changes:
         changes.add_row(x.path, x.before_json, x.after_json)
     out.print(changes)
+    show_unread(reply.unread)
     _print_entries(reply.entries)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from client.cli.output import enum_name, money, out, table
+from protos.orders.v1.queries_pb2 import Unread, UnreadReason
 from protos.orders.v1.types_pb2 import (
     FulfilmentStatus,
     Order,
@@ -13,6 +14,15 @@ from protos.orders.v1.types_pb2 import (
     ReturnStatus,
     ShipmentStatus,
 )
+
+
+def show_unread(unread: Unread) -> None:
+    """That an order is shown as it was before an event, if it is."""
+    if unread.events:
+        why = enum_name(UnreadReason, unread.reason, "UNREAD_REASON_").replace("_", " ")
+        event = f"revision {unread.revision} ({unread.event_type})"
+        told = f"{event} cannot be read: {why}; {unread.events} events are not shown"
+        out.print(told, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def show_order(order: Order) -> None:

@@ -59,7 +59,8 @@ def _print(message: Any, as_json: bool) -> None:  # a flag of the command line
     elif message.HasField("change"):
         entry = message.change.entry
         left = " (matches no more)" if getattr(message.change, "left", False) else ""
-        what = f"{when(entry.occurred_at)} {entry.event_type} by {entry.actor}"
+        unread = " (cannot be read)" if entry.unread else ""
+        what = f"{when(entry.occurred_at)} {entry.event_type} by {entry.actor}{unread}"
         sys.stdout.write(f"{_line(message.change.order)}  {what}{left}\n")
     elif message.HasField("snapshot"):
         orders = getattr(message.snapshot, "orders", None)

@@ -28,6 +28,7 @@ PAGE = ROOT / "docs" / "runbook.md"
 WIDTH = 240  # columns, so that no table is folded
 WITHIN = 60.0  # seconds
 DATABASE = "runbook"
+VIEWS_OF_ORDERS = ("order_list", "order_detail", "order_timeline", "customer_orders", "sales_daily", "process_status")
 
 
 @dataclass(frozen=True)
@@ -156,9 +157,9 @@ Names = Mapping[str, str]
 
 @contextmanager
 def lag_grows(shop: Shop) -> Iterator[Names]:
-    shop.order()
+    order = shop.order()
     shop.type("projections pause order_list --why 'a look at the documents'")
-    shop.log.append_to_stream("order-x", current_version=StreamState.ANY, events=[NewEvent("SomethingElse", b"{}")])
+    shop.type(f"orders cancel {order} --reason 'changed my mind'")
     yield {}
 
 
@@ -183,6 +184,18 @@ def poison(shop: Shop) -> Iterator[Names]:
     yield {"STREAM": f"order-{order}"}
     for view in ("order_detail", "order_timeline", "customer_orders", "sales_daily", "process_status"):
         shop.until(f"projections skip {view} order-{order} --why 'cannot be read' --yes", "taken in")
+
+
+@contextmanager
+def unreadable(shop: Shop) -> Iterator[Names]:
+    order = shop.order()
+    broken = NewEvent("OrderConfirmed", b'{"order_id": 7')
+    shop.log.append_to_stream(f"order-{order}", current_version=StreamState.ANY, events=[broken])
+    for view in VIEWS_OF_ORDERS:
+        shop.until(f"projections parked {view}", order)
+    yield {"STREAM": f"order-{order}", "ORDER": order, "HOST:PORT": shop.members["projections"].ready["address"]}
+    for view in VIEWS_OF_ORDERS:
+        shop.until(f"projections parked {view} --json", '"streams": []')
 
 
 @contextmanager
@@ -227,14 +240,14 @@ def full(shop: Shop) -> Iterator[Names]:
 
 @contextmanager
 def parked(shop: Shop) -> Iterator[Names]:
-    log, stream = shop.log, "order-mail"
+    log, stream = shop.log, "mail-orders"
     log.append_to_stream(stream, current_version=StreamState.ANY, events=[NewEvent("Happened", b"{}")])
     log.create_subscription_to_stream("mailer", stream, from_end=False)
     consumer = log.read_subscription_to_stream("mailer", stream)
     consumer.nack(next(consumer).ack_id, "park")
     shop.until(f"subscriptions parked {stream} mailer", "Happened")
     consumer.stop()
-    yield {"order-mail": stream}
+    yield {"mail-orders": stream}
 
 
 @contextmanager
@@ -263,6 +276,7 @@ SITUATIONS: dict[str, Callable[[Shop], Any]] = {
     "Lag grows": lag_grows,
     "A view is stalled": stalled,
     "An event that a view cannot take": poison,
+    "An event that nobody can read": unreadable,
     "A view is wrong after a bug": wrong,
     "A few documents are wrong": damaged,
     "Two users have one e-mail address": shared_address,
