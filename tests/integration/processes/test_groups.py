@@ -3,17 +3,18 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
 import pytest
 from esdbclient import NewEvent, RecordedEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from esdbclient.exceptions import NotFound
 from prometheus_client import REGISTRY
 
 from server.eventstore import store
 from server.eventstore.groups import ALL, Groups
-from server.failures import StoreUnavailable
+from server.failures import EventMalformed, StoreUnavailable
 from server.processes import groups
 from server.processes.groups import ASK_AFTER, Group
 from tests.support.eventually import eventually
@@ -200,6 +201,39 @@ async def test_a_group_of_another_release_goes_on_where_the_former_one_stands(cl
     async with following(client, kind, noting(second), release="2"):
         await eventually(lambda: _now(second), lambda now: 20 in now)
     assert min(second) >= 19, "what the former group has acknowledged does not come again"
+
+
+@pytest.mark.parametrize("release", ["1", "2"], ids=["the same release", "a newer release"])
+async def test_what_could_not_be_read_is_delivered_again_to_a_process_that_starts(
+    client: AsyncEventStoreDBClient, release: str
+) -> None:
+    kind, stream = names()
+    seen: list[int] = []
+
+    async def reads_one_of_many(_: str, event: RecordedEvent, __: int) -> None:
+        if event.stream_position == 0:
+            raise EventMalformed(stream=stream, revision=0, event_type=kind)
+
+    async def reads_all(_: str, event: RecordedEvent, __: int) -> None:
+        seen.append(event.stream_position)
+
+    async def parked() -> int:
+        with suppress(NotFound):  # until the group is made
+            return (await client.get_subscription_info(f"g-{kind}-1")).parked_message_count
+        return 0
+
+    async def checkpoint() -> int:
+        return (await Groups(client).checkpoints(ALL)).get(f"g-{kind}-1", 0)
+
+    async with following(client, kind, reads_one_of_many):
+        await write(client, kind, stream)
+        await eventually(parked, lambda number: number == 1)
+        await write(client, kind, stream, number=20)
+        last = max([event.commit_position or 0 async for event in await client.read_stream(stream)])
+        await eventually(checkpoint, lambda now: now >= last, within=30)
+    assert seen == []
+    async with following(client, kind, reads_all, release=release):
+        await eventually(lambda: _now(seen), lambda now: 0 in now)
 
 
 async def _now(seen: list[int]) -> list[int]:
