@@ -22,7 +22,7 @@ from tests.support.eventually import eventually
 from tests.support.newer_release import NEWER
 from tests.support.processes import Running
 
-ORDERS, NOTES, AT_ONCE = 24, 6, 8
+NOTES, AT_ONCE = 6, 8
 PATIENCE = 1.0  # seconds; a client goes on to the next server then
 ROLES = {
     "commands": ("server", "commands"),
@@ -101,7 +101,8 @@ async def bought(
     return str(made.order_id)
 
 
-async def test_both_releases_beside_each_other_lose_nothing(today: Release, newer: Release) -> None:
+@pytest.mark.parametrize("orders", [8, pytest.param(24, marks=pytest.mark.long)])
+async def test_both_releases_beside_each_other_lose_nothing(today: Release, newer: Release, orders: int) -> None:
     today.start("commands", "queries", "processes", "projections")
     newer.start("commands", "queries")
     answers: Counter[str] = Counter()
@@ -115,7 +116,7 @@ async def test_both_releases_beside_each_other_lose_nothing(today: Release, newe
                 return await bought(old, new, customer, sku, answers)
 
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one()) for _ in range(ORDERS)]
+            tasks = [group.create_task(one()) for _ in range(orders)]
         order_ids = [task.result() for task in tasks]
         assert set(answers) <= {"", "EVENT_TYPE_UNKNOWN", "DEADLINE_EXCEEDED"}, "nothing but what can be repeated"
         assert answers["EVENT_TYPE_UNKNOWN"], "this release has met what it does not know"
@@ -159,7 +160,7 @@ async def test_both_releases_beside_each_other_lose_nothing(today: Release, newe
         checked = [x async for x in new.operations.VerifyProjections(deadline=60.0)]
         assert [(x.result.view, x.result.differences) for x in checked if x.result.differences] == []
         stock = (await new.products.GetStock(sku=sku)).stock
-        assert stock.reserved == ORDERS, "each order has its goods once"
+        assert stock.reserved == orders, "each order has its goods once"
 
 
 async def types_of(shop: OrderstreamClient, order_id: str) -> set[str]:
