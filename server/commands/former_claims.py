@@ -17,6 +17,7 @@ from uuid import uuid4
 import structlog
 from esdbclient import NewEvent, RecordedEvent
 
+from server.background import beside
 from server.commands.emails import EmailClaims
 from server.commands.handler import Envelope
 from server.domain.email.events import EmailClaimed, EmailResolved
@@ -58,13 +59,8 @@ class FormerClaims:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """While this is open, missing claims are made, once."""
-        task = asyncio.create_task(self._until_done())
-        try:
+        async with beside(self._until_done()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _until_done(self) -> None:
         while True:

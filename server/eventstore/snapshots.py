@@ -25,6 +25,7 @@ import structlog
 from esdbclient import NewEvent, RecordedEvent
 from prometheus_client import Counter
 
+from server.background import beside
 from server.domain.checkout import CHECKOUT
 from server.domain.decider import Decider
 from server.domain.email import EMAIL
@@ -119,15 +120,12 @@ class Snapshots:
 
         Nobody misses it but the next service, which has to read a long stream once more.
         """
-        task = asyncio.create_task(self._write_all())
-        try:
-            yield
-        finally:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), AT_THE_END)
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        async with beside(self._write_all()):
+            try:
+                yield
+            finally:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._idle.wait(), AT_THE_END)
 
     async def _write_all(self) -> None:
         while True:

@@ -17,14 +17,15 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import msgspec
 import structlog
 from esdbclient import NewEvent, RecordedEvent
 
-from server.eventstore.reading import being_cancelled, position_of
+from server.background import beside
+from server.eventstore.reading import position_of
 from server.eventstore.receipts import Receipt
 from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
 from server.failures import Contention
@@ -207,16 +208,11 @@ class UnchangedRequests:
     async def following(self) -> AsyncIterator[None]:
         """While this is open, the log is followed. The block begins after the first read, if the store answers."""
         await self._try_to_catch_up()
-        task = asyncio.create_task(self._follow())
-        try:
+        async with beside(self._follow()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _follow(self) -> None:
-        while not being_cancelled():  # the client swallows a cancellation that comes while it ends a read
+        while True:
             await asyncio.sleep(min(self._poll * 2 ** min(self._failures, 10), MOST_POLL))
             await self._try_to_catch_up()
 

@@ -17,6 +17,7 @@ from uuid import UUID, uuid5
 import structlog
 from esdbclient import NewEvent
 
+from server.background import beside
 from server.domain.order import ORDER
 from server.domain.order.events import OrderPlaced
 from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
@@ -56,14 +57,11 @@ class AutomaticStart:
         """Write the marker (`only_on_a_new_log`: if there is no order yet). If the event store does not answer, it is
         tried again meanwhile.
         """
-        answered = await self._try(only_on_a_new_log=only_on_a_new_log)
-        trying = None if answered else asyncio.create_task(self._keep_trying(only_on_a_new_log=only_on_a_new_log))
-        try:
+        if await self._try(only_on_a_new_log=only_on_a_new_log):
             yield
-        finally:
-            if trying is not None:
-                trying.cancel()
-                await asyncio.gather(trying, return_exceptions=True)
+            return
+        async with beside(self._keep_trying(only_on_a_new_log=only_on_a_new_log)):
+            yield
 
     async def _keep_trying(self, *, only_on_a_new_log: bool) -> None:
         pause = FIRST_PAUSE

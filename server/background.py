@@ -1,0 +1,36 @@
+"""Work beside a block, that ends with it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
+
+AGAIN = 0.5  # seconds after which work that was cancelled, and goes on, is cancelled again
+MOST_ATTEMPTS = 20
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Carry out `work` while the block runs, and cancel it at the end. What it raised is raised then.
+
+    The client of the event store swallows a cancellation that comes while it ends a read, and the work would go on for
+    ever. So it is cancelled until it ends, `MOST_ATTEMPTS` times at most.
+    """
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        for _ in range(MOST_ATTEMPTS):
+            task.cancel()
+            await asyncio.wait([task], timeout=AGAIN)
+            if task.done():
+                break
+        else:
+            log.error("work in the background does not end", work=repr(task))
+        if task.done():
+            with suppress(asyncio.CancelledError):
+                task.result()
