@@ -230,17 +230,8 @@ async def _keep(work: Work, line: CheckoutLine, *shipment_id: str) -> None:
 
 
 async def _restock_shipment(work: Work, step: RestockShipment) -> None:
-    async def one(line: CheckoutLine) -> None:
-        # a return of the customer may have the same id as a parcel
-        command = stock.RestockReturn(
-            sku=line.sku,
-            return_id=derived(work.id_version, "shipment", work.order_id, step.subject, line.line_id),
-            quantity=line.quantity,
-            at=work.sender.now(),
-        )
-        await work.sender.send(STOCK, line.sku, command, "restock shipment", step.subject, line.line_id)
-
-    await _each(step.lines, one)
+    # a return of the customer may have the same id as a parcel
+    await _put_back(work, step.lines, step.subject, id_of="shipment", purpose="restock shipment")
     noted = checkout.NoteShipmentRestocked(order_id=work.order_id, shipment_id=step.subject, at=work.sender.now())
     await _note(work, noted, "restocked shipment", step.subject)
 
@@ -249,20 +240,25 @@ async def _restock(work: Work, step: RestockReturn) -> None:
     quantities: Counter[tuple[str, str]] = Counter()
     for line in step.lines:
         quantities[line.line_id, line.sku] += line.quantity
+    together = [CheckoutLine(line_id=line_id, sku=sku, quantity=n) for (line_id, sku), n in quantities.items()]
+    await _put_back(work, together, step.subject, id_of="return", purpose="restock")
+    noted = checkout.NoteReturnRestocked(order_id=work.order_id, return_id=step.subject, at=work.sender.now())
+    await _note(work, noted, "restocked", step.subject)
+
+
+async def _put_back(work: Work, lines: Sequence[CheckoutLine], subject: str, *, id_of: str, purpose: str) -> None:
+    """Take units back into stock that came back with a parcel or a return, `subject`."""
 
     async def one(line: CheckoutLine) -> None:
         command = stock.RestockReturn(
             sku=line.sku,
-            return_id=derived(work.id_version, "return", work.order_id, step.subject, line.line_id),
+            return_id=derived(work.id_version, id_of, work.order_id, subject, line.line_id),
             quantity=line.quantity,
             at=work.sender.now(),
         )
-        await work.sender.send(STOCK, line.sku, command, "restock", step.subject, line.line_id)
+        await work.sender.send(STOCK, line.sku, command, purpose, subject, line.line_id)
 
-    together = [CheckoutLine(line_id=line_id, sku=sku, quantity=n) for (line_id, sku), n in quantities.items()]
-    await _each(together, one)
-    noted = checkout.NoteReturnRestocked(order_id=work.order_id, return_id=step.subject, at=work.sender.now())
-    await _note(work, noted, "restocked", step.subject)
+    await _each(lines, one)
 
 
 async def _each(lines: Sequence[T], one: Callable[[T], Awaitable[None]]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,20 +56,26 @@ class Release:
             yield shop
 
 
+@contextmanager
+def release(environment: Mapping[str, str], *module: str) -> Iterator[Release]:
+    """Nothing of it runs yet; what runs at the end is stopped."""
+    made = Release(environment, module)
+    try:
+        yield made
+    finally:
+        made.stop(*made.running)
+
+
 @pytest.fixture
 def today(environment: dict[str, str]) -> Iterator[Release]:
-    with ExitStack() as stack:
-        release = Release(environment)
-        stack.callback(lambda: release.stop(*release.running))
-        yield release
+    with release(environment) as made:
+        yield made
 
 
 @pytest.fixture
 def newer(environment: dict[str, str]) -> Iterator[Release]:
-    with ExitStack() as stack:
-        release = Release(environment, ("tests.support.newer_release",))
-        stack.callback(lambda: release.stop(*release.running))
-        yield release
+    with release(environment, "tests.support.newer_release") as made:
+        yield made
 
 
 async def written(shop: OrderstreamClient, order_id: str, note_id: str, request_id: str) -> str:
