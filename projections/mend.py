@@ -11,7 +11,7 @@ from typing import Any
 from pymongo import DeleteOne, InsertOne, ReplaceOne
 from pymongo.asynchronous.database import AsyncDatabase
 
-from projections.batch import Applier, Contested, Write
+from projections.batch import Applier, Contested, Share, Write
 from projections.failure import ParkingLot, Skips
 from projections.refold import Refold, Unfoldable
 from projections.requests import DONE, FAILED, Request
@@ -24,8 +24,10 @@ from server.readmodel.state import Checkpoint, ViewState
 
 SHORT = 0.2  # seconds that the rest of the fold may take between two batches
 MOST_ROUNDS = 10
+MOST_TRIES = 3  # to take in a stream that is written meanwhile, before the view waits for it
 STREAMS_AT_ONCE = 100  # parked streams in one fold
 PAGE = 1_000  # events of one stream read at once
+NEVER = 2**63
 
 
 class Mender:
@@ -46,7 +48,7 @@ class Mender:
                 state = FAILED if left else state
         if request.keys:
             try:
-                await self._anew(runner, set(request.keys), {})
+                await self._anew(runner, _Documents(self._view, self._log, runner.share, keys=request.keys), {})
             except Unfoldable as failure:
                 return FAILED, str(failure)
             told.append(f"{len(request.keys)} made anew")
@@ -57,57 +59,65 @@ class Mender:
 
         All of them in one fold: where documents share streams, a fold reads the log from its beginning.
         """
-        keys: set[str] = set()
-        for stream in streams:
-            keys |= await self._keys_of(runner, stream)
+        documents = _Documents(self._view, self._log, runner.share, streams)
+        await documents.read_on()
         until: dict[str, Unfoldable | None] = dict.fromkeys(streams)
+        rounds = 0
         while True:
+            rounds += 1
             try:
-                await self._anew(runner, keys, until)
+                if await self._anew(runner, documents, until, at_any_price=rounds >= MOST_TRIES):
+                    return {stream: "" if failed is None else str(failed) for stream, failed in until.items()}
             except Unfoldable as failure:
-                if failure.stream not in until or until[failure.stream] is not None:
-                    raise
-                until[failure.stream] = failure
-            else:
-                return {stream: "" if failed is None else str(failed) for stream, failed in until.items()}
+                if failure.stream in until and until[failure.stream] is None:
+                    until[failure.stream] = failure
+                elif failure.position < runner.lot.first.get(failure.stream, NEVER):
+                    raise  # otherwise it was parked since this fold began, and the next one holds it back
 
-    async def _keys_of(self, runner: Runner, stream: str) -> Set[str]:
-        """The documents that the stream's events change, as far as they can be read."""
-        own = stream.partition("-")[2]
-        keys = {own} if self._view.own_streams and runner.share.has(own) else set()
-        start = 0
-        while page := await self._log.stream(stream, start, PAGE):
-            for event in page:
-                try:
-                    handled = self._view.handler(codec.recorded(event))
-                except CodecError:
-                    continue
-                if handled is not None and runner.share.has(handled[0]):
-                    keys.add(handled[0])
-            start = page[-1].stream_position + 1
-        return keys
+    async def _anew(
+        self,
+        runner: Runner,
+        documents: "_Documents",
+        streams: Mapping[str, Unfoldable | None],
+        *,
+        at_any_price: bool = False,
+    ) -> bool:
+        """Fold the documents and put them in place; with the events of `streams`, up to what does not fold in each.
 
-    async def _anew(self, runner: Runner, keys: Set[str], streams: Mapping[str, Unfoldable | None]) -> None:
-        """Fold the keys and put them in place; with the events of `streams`, each up to the one that does not fold."""
+        False, and nothing is done, if events that wait in the streams have come meanwhile whose documents are not among
+        those folded. Then it is to be done again, at last `at_any_price`: while the view waits.
+        """
         skipped = await Skips(self._database).of(self._view.name)
         first = {name: position for name, position in runner.lot.first.items() if name not in streams}
         first |= {name: failed.position for name, failed in streams.items() if failed is not None}
-        fold = Refold(self._view, self._log, keys, first, skipped)
+
+        def folding() -> Refold:
+            return Refold(self._view, self._log, frozenset(documents.keys), first, skipped)
+
+        fold = folding()
         for _ in range(MOST_ROUNDS):
             assert runner.checkpoint is not None, "a view is mended by its owner"
             started = time.monotonic()
             await fold.advance(runner.checkpoint.position)
             if time.monotonic() - started < SHORT:
                 break
+        done = True
 
         async def put(applier: Applier, lot: ParkingLot, checkpoint: Checkpoint) -> None:
+            nonlocal fold, done
+            if await documents.read_on():
+                if not at_any_price:
+                    done = False
+                    return
+                fold = folding()
             await fold.advance(checkpoint.position)
-            await self._write(checkpoint, keys, fold)
-            applier.forget(keys)
+            await self._write(checkpoint, documents.keys, fold)
+            applier.forget(documents.keys)
             for stream, failed in streams.items():
                 await lot.release(stream, None if failed is None else (failed.position, failed.error))
 
         await runner.between_batches(put)
+        return done
 
     async def _write(self, checkpoint: Checkpoint, keys: Set[str], fold: Refold) -> None:
         documents = self._state.documents(self._view.name, checkpoint.generation)
@@ -125,3 +135,43 @@ class Mender:
         done = await documents.bulk_write(writes, ordered=False)
         if done.matched_count + done.deleted_count + done.inserted_count != len(writes):
             raise Contested(f"{self._view.name}: others changed the documents that were mended")
+
+
+class _Documents:
+    """The documents to be made anew: those of chosen keys, and all that the events of some streams change."""
+
+    def __init__(
+        self, view: View[Any], log: Log, share: Share, streams: Sequence[str] = (), keys: Sequence[str] = ()
+    ) -> None:
+        self.keys = set(keys)
+        self._view = view
+        self._log = log
+        self._share = share
+        self._next = dict.fromkeys(streams, 0)  # the revision from which on a stream has not been looked at
+
+    async def read_on(self) -> bool:
+        """Look at what the streams have had since the last time; whether documents were added."""
+        before = len(self.keys)
+        for stream in self._next:
+            if self._view.own_streams:
+                self._add(stream.partition("-")[2])
+            else:
+                await self._read(stream)
+        return len(self.keys) > before
+
+    async def _read(self, stream: str) -> None:
+        while page := await self._log.stream(stream, self._next[stream], PAGE):
+            for event in page:
+                try:
+                    handled = self._view.handler(codec.recorded(event))
+                except CodecError:
+                    continue
+                if handled is not None:
+                    self._add(handled[0])
+            self._next[stream] = page[-1].stream_position + 1
+            if len(page) < PAGE:
+                break  # the end as it was; whoever goes on writing does not keep us here
+
+    def _add(self, key: str) -> None:
+        if self._share.has(key):
+            self.keys.add(key)

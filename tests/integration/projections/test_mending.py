@@ -10,20 +10,25 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from projections.changes import StreamNotParked
+from projections.mend import Mender
 from projections.plans import PlanOutdated
+from projections.requests import DONE, Request
+from projections.runner import Runner
 from projections.verify import Result, Verifier
 from projections.view import Handler, View
 from projections.views.customer_orders import customer_orders
 from projections.views.order_list import order_list
+from projections.views.order_timeline import order_timeline
 from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
 from server.domain.order.events import OrderConfirmed, OrderPlaced
 from server.failures import InvalidRequest
+from server.readmodel.log import Log
 from tests.support.eventually import eventually
-from tests.support.orders import cancelled, confirmed
+from tests.support.orders import cancelled, confirmed, noted
 from tests.support.processes import running
 from tests.support.viewing import fold
-from tests.support.views import Operator, append, append_broken, documents, new_order, reached, supervised
+from tests.support.views import Operator, append, append_broken, documents, new_order, reached, run, supervised
 
 Client = AsyncEventStoreDBClient
 Mongo = AsyncDatabase[Any]
@@ -99,6 +104,33 @@ async def test_after_a_fix_a_retry_takes_everything_in(client: Client, mongo: Mo
         await reached(mongo, view, last)
         assert await parked(operator) == [], "it goes on as any other stream"
         assert await differences(client, mongo, view) == 0
+
+
+async def test_what_comes_while_a_stream_is_taken_in_is_taken_in_too(client: Client, mongo: Mongo, bug: Any) -> None:
+    """Also where it changes documents that nothing before it changed: here a document per event."""
+    orders = [new_order() for _ in range(3)]
+    mends = [bug(order_timeline, OrderConfirmed, order[0].order_id) for order in orders]
+    operator, mender = Operator(order_timeline, client, mongo), Mender(order_timeline, mongo, Log(client))
+
+    async def mended(runner: Runner, order_id: str) -> bool:
+        retry = Request(id="", view=order_timeline.name, generation=1, streams=(f"order-{order_id}",))
+        return await mender.mend(runner, retry) == (DONE, f"order-{order_id}: taken in")
+
+    async with run(order_timeline, client, mongo) as runner:
+        last = max([await append(client, order) for order in orders])
+        await reached(mongo, order_timeline, last)
+        for mend in reversed(mends):
+            mend()
+        for order in orders:
+            order_id, number = order[0].order_id, 0
+            mending = asyncio.create_task(mended(runner, order_id))
+            while not mending.done():
+                last = await append(client, [replace(noted(f"n{number}"), order_id=order_id)])
+                number += 1
+            assert await mending
+        await reached(mongo, order_timeline, last)
+        assert await parked(operator) == []
+        assert await differences(client, mongo, order_timeline) == 0
 
 
 def confirmed_of(order: list[Any]) -> OrderConfirmed:
