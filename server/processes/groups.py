@@ -8,7 +8,7 @@ after a pause; the store parks what has come too often.
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from esdbclient.exceptions import AlreadyExists, EventStoreDBClientException, ProgrammingError
 from prometheus_client import Counter, Gauge
 
+from server.background import beside
 from server.eventstore.groups import ALL, Groups
 from server.eventstore.reading import being_cancelled, translated
 from server.failures import EventTypeUnknown, NotFound, ServiceFailure, UnreadableEvent
@@ -36,6 +37,7 @@ LONGEST_BEFORE_SENDING_BACK = 10.0
 MESSAGE_TIMEOUT = 60.0  # seconds; then the store gives an event to somebody else
 MOST_DELIVERIES = 20  # then it is parked
 UNREAD_DELIVERIES = 3  # to consumers that may be of a newer release, of an event whose order this one cannot read
+REPLAY_AFTER = (0.0, 5.0, 15.0, 60.0, 300.0, 1800.0)  # seconds after it began; consumers of older releases may go on
 ASK_AFTER = 10.0  # seconds of silence after which the store is asked whether it has something for us
 STOP_WITHIN = 10.0  # seconds
 NONE = re.compile(r"(?!)")  # matches no name
@@ -60,6 +62,7 @@ class Group:
         at_once: int,
         former: re.Pattern[str] = NONE,
         ask_after: float = ASK_AFTER,
+        replay_after: Sequence[float] = REPLAY_AFTER,
     ) -> None:
         self.name = name
         self.last_error = ""
@@ -71,12 +74,13 @@ class Group:
         self._places = asyncio.Semaphore(at_once)
         self._turns = Turns()
         self._ask_after = ask_after
+        self._replay_after = replay_after
         self._waiting: dict[str, list[RecordedEvent]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscription: Any = None
         self._heard_at = 0.0
         self._stopping = asyncio.Event()
-        self._has_replayed = False
+        self._began = asyncio.Event()
 
     async def ensure(self) -> None:
         """Make the group if there is none: where the group of a former release stands, or from the start of the log."""
@@ -98,8 +102,21 @@ class Group:
                 max_subscriber_count=100,
             )
 
+    async def _replay(self) -> None:
+        """Have what is parked delivered again some times: this process may be able to read what another one could not.
+
+        Once is not enough. Where a release is rolled out, consumers of the older one may park events for a while yet.
+        """
+        await self._began.wait()
+        so_far = 0.0
+        for after in self._replay_after:
+            await self._pause(after - so_far)
+            if self._stopping.is_set():
+                return
+            so_far = after
+            await self._replay_parked()
+
     async def _replay_parked(self) -> None:
-        """Have delivered again what is parked now: this process may be able to read what another one could not."""
         try:
             groups = Groups(self._client)
             parked = await groups.parked_range(ALL, self.name)
@@ -110,6 +127,10 @@ class Group:
 
     async def run(self) -> None:
         """Until it is stopped. Whatever breaks the subscription, it begins anew after a pause."""
+        async with beside(self._replay()):
+            await self._subscribe_and_work()
+
+    async def _subscribe_and_work(self) -> None:
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
             heard_before = self._heard_at
@@ -147,9 +168,7 @@ class Group:
 
     async def _follow(self) -> None:
         await self.ensure()
-        if not self._has_replayed:
-            await self._replay_parked()
-            self._has_replayed = True
+        self._began.set()
         loop = asyncio.get_running_loop()
         with translated():
             self._subscription = await self._client.read_subscription_to_all(self.name)

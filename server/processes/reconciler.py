@@ -125,10 +125,9 @@ class Reconciler:
             failed: _Failed | None
             if step == before:
                 failed = _Failed("nothing came of it")
-            elif interrupted:
-                failed, interrupted = _Failed("it was interrupted again and again"), False
             else:
-                counted = await self._count(work, seen, step)
+                counted = await self._count(work, seen, step, interrupted=interrupted)
+                interrupted = False
                 failed = await self._try(work, seen, step)
                 if failed and counted and failed.tries is None:
                     before, fresh = None, True
@@ -159,12 +158,22 @@ class Reconciler:
                 return await self._facts.time.for_order(order, deadline)
         return self._clock()
 
-    async def _count(self, work: Work, seen: _Seen, step: Step) -> bool:
-        """Write a further attempt at a step down before it is made; whether it is one."""
-        failure = seen.checkout.failure if isinstance(seen.checkout, Running) else None
-        if failure is None or (failure.step, failure.subject) != (step.name, step.subject):
+    async def _count(self, work: Work, seen: _Seen, step: Step, *, interrupted: bool) -> bool:
+        """Write a further attempt at a step down before it is made; whether it is one.
+
+        An event that was delivered often may be one whose step ends the process each time, so that counts as well. It
+        may also come from consumers that could not read the order, or found no store: so the step is tried all the
+        same, and the first one, which has no stream to count in, always.
+        """
+        if not isinstance(seen.checkout, Running):
             return False
-        await self._note(work, seen, step, _Failed(failure.reason))
+        failure = seen.checkout.failure
+        if failure is not None and (failure.step, failure.subject) == (step.name, step.subject):
+            await self._note(work, seen, step, _Failed(failure.reason))
+        elif interrupted:
+            await self._note(work, seen, step, _Failed("its event was delivered several times and came to nothing"))
+        else:
+            return False
         return True
 
     async def _look(self, order_id: str, *, fresh: bool) -> _Seen:

@@ -233,6 +233,7 @@ class Shop:
         self.places = Places({} if schedule is None else schedule, self._before)
         self.provider.places = self.places
         self.kills = 0
+        self.delivered_elsewhere = 0  # times that each event was given to consumers who could do nothing with it
         self._on_hand = dict.fromkeys(LINES, 10) | dict(on_hand or {})
         self._cancels_at = customer_cancels_at
         self._lapses_at = lapses_at
@@ -455,7 +456,7 @@ class Shop:
             self._postponed.add(self.process_clock() + waits.again_in)
 
     async def _until_taken(self, key: str, work: Callable[[str, int], Awaitable[None]]) -> None:
-        for delivered_before in range(MOST_ROUNDS):
+        for delivered_before in range(self.delivered_elsewhere, self.delivered_elsewhere + MOST_ROUNDS):
             try:
                 await work(key, delivered_before)
             except (StoreUnavailable, NotBegunError, Rejected):  # sent back, and delivered again

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -12,11 +13,12 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from esdbclient.exceptions import NotFound
 from prometheus_client import REGISTRY
 
+from server import failures
 from server.eventstore import store
 from server.eventstore.groups import ALL, Groups
 from server.failures import EventMalformed, StoreUnavailable
 from server.processes import groups
-from server.processes.groups import ASK_AFTER, Group
+from server.processes.groups import Group
 from tests.support.eventually import eventually
 from tests.support.gateway import gateway
 
@@ -32,10 +34,10 @@ async def client(eventstore_uri: str) -> AsyncIterator[AsyncEventStoreDBClient]:
 
 @asynccontextmanager
 async def following(
-    client: AsyncEventStoreDBClient, kind: str, work: Work, *, ask_after: float = ASK_AFTER, release: str = "1"
+    client: AsyncEventStoreDBClient, kind: str, work: Work, *, release: str = "1", **settings: Any
 ) -> AsyncIterator[Group]:
     types, key_of, former = frozenset({kind}), lambda event: event.stream_name, re.compile(f"g-{kind}-.")
-    group = Group(client, f"g-{kind}-{release}", types, key_of, work, at_once=4, ask_after=ask_after, former=former)
+    group = Group(client, f"g-{kind}-{release}", types, key_of, work, at_once=4, former=former, **settings)
     task = asyncio.create_task(group.run())
     try:
         yield group
@@ -234,6 +236,32 @@ async def test_what_could_not_be_read_is_delivered_again_to_a_process_that_start
     assert seen == []
     async with following(client, kind, reads_all, release=release):
         await eventually(lambda: _now(seen), lambda now: 0 in now)
+
+
+async def test_what_another_process_parks_later_is_delivered_again_too(client: AsyncEventStoreDBClient) -> None:
+    """Where a release is rolled out, the older one works on beside the newer for a while."""
+    kind, stream = names()
+    seen: list[int] = []
+
+    async def reads_nothing(*_: Any) -> None:
+        raise EventMalformed(stream=stream, revision=0, event_type=kind)
+
+    async def reads_all(_: str, event: RecordedEvent, __: int) -> None:
+        seen.append(event.stream_position)
+
+    async def consumers_and_parked() -> tuple[int, int]:
+        with suppress(failures.NotFound):  # until the group is made
+            info = (await Groups(client).one(ALL, f"g-{kind}-1")).info
+            return len(info.connections), info.parked_message_count
+        return 0, 0
+
+    async with following(client, kind, reads_all, replay_after=(0.0, 2.0, 4.0, 8.0)):
+        async with following(client, kind, reads_nothing, replay_after=()):
+            await eventually(consumers_and_parked, lambda now: now == (2, 0))
+            await write(client, kind, stream)
+            await write(client, kind, f"{stream}2")
+            await eventually(consumers_and_parked, lambda now: now == (2, 1))
+        await eventually(lambda: _now(seen), lambda now: now == [0, 0])
 
 
 async def _now(seen: list[int]) -> list[int]:

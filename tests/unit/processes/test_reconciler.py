@@ -57,6 +57,14 @@ def test_a_provider_that_is_down_for_a_while_costs_nothing_but_time() -> None:
     assert process.failure.attempt == 6, "five came to nothing, the sixth was written down before it was made"
 
 
+def test_an_event_that_others_have_sent_back_often_is_worked_on_at_once() -> None:
+    """By consumers of an older release, say, which could not read the order."""
+    shop = Shop()
+    shop.delivered_elsewhere = 5
+    ran(shop)
+    assert isinstance(asyncio.run(shop.order()), Confirmed)
+
+
 def test_a_provider_that_is_down_for_good_ends_with_the_deadline_and_nothing_held() -> None:
     shop = ran(shop_with(Always("provider.authorise", Fault.TIMED_OUT, times=1_000)))
     assert isinstance(asyncio.run(shop.order()), Expired)
