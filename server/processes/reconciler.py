@@ -17,7 +17,7 @@ from server.commands.handler import CommandHandler
 from server.domain.checkout import CHECKOUT
 from server.domain.checkout.commands import NoteFailure
 from server.domain.checkout.next_step import after_refusal, holds_up, next_step, wanted
-from server.domain.checkout.state import OWN_IDS, Checkout, Running
+from server.domain.checkout.state import OWN_IDS, Checkout, Failure, Running
 from server.domain.checkout.steps import Start, Step, Wait
 from server.domain.order import ORDER
 from server.domain.order.state import Order, Placed
@@ -130,11 +130,13 @@ class Reconciler:
                 interrupted = False
                 failed = await self._try(work, seen, step)
                 if failed and counted and failed.tries is None:
+                    await self._correct(work, step, counted, failed)
                     before, fresh = None, True
                     continue
             if failed:
                 await self._note(work, await self._look(work.order_id, fresh=True), step, failed)
-            before, fresh = step, failed is not None
+            # the pause after a failure may be over by now, and the step due again: that is a further attempt
+            before, fresh = None if failed else step, failed is not None
         raise EndlessError(f"order {order_id} asks for more than {MOST_STEPS} steps")
 
     def _work(self, order_id: str, cause: Cause, seen: _Seen) -> Work:
@@ -158,23 +160,33 @@ class Reconciler:
                 return await self._facts.time.for_order(order, deadline)
         return self._clock()
 
-    async def _count(self, work: Work, seen: _Seen, step: Step, *, interrupted: bool) -> bool:
-        """Write a further attempt at a step down before it is made; whether it is one.
+    async def _count(self, work: Work, seen: _Seen, step: Step, *, interrupted: bool) -> _Failed | None:
+        """Write a further attempt at a step down before it is made; what was written, None if it is the first.
 
         An event that was delivered often may be one whose step ends the process each time, so that counts as well. It
         may also come from consumers that could not read the order, or found no store: so the step is tried all the
         same, and the first one, which has no stream to count in, always.
         """
         if not isinstance(seen.checkout, Running):
-            return False
+            return None
         failure = seen.checkout.failure
-        if failure is not None and (failure.step, failure.subject) == (step.name, step.subject):
-            await self._note(work, seen, step, _Failed(failure.reason))
+        if failure is not None and _is_of(failure, step):
+            counted = _Failed(failure.reason)
         elif interrupted:
-            await self._note(work, seen, step, _Failed("its event was delivered several times and came to nothing"))
+            counted = _Failed("its event was delivered several times and came to nothing")
         else:
-            return False
-        return True
+            return None
+        await self._note(work, seen, step, counted)
+        return counted
+
+    async def _correct(self, work: Work, step: Step, counted: _Failed, failed: _Failed) -> None:
+        """Write down why a counted attempt has failed, if that is not what was expected of it."""
+        if failed.reason[:LONGEST_REASON] == counted.reason:
+            return
+        seen = await self._look(work.order_id, fresh=True)
+        failure = seen.checkout.failure if isinstance(seen.checkout, Running) else None
+        if failure is not None and _is_of(failure, step) and failure.reason == counted.reason:
+            await self._note(work, seen, step, failed, attempt=failure.attempt)
 
     async def _look(self, order_id: str, *, fresh: bool) -> _Seen:
         max_age = 0.0 if fresh else None
@@ -231,7 +243,8 @@ class Reconciler:
         then = wanted(now.order, now.checkout, await self._deadline_time(now))
         return not isinstance(then, Wait) and holds_up(step.name, step.subject, then)
 
-    async def _note(self, work: Work, seen: _Seen, step: Step, failed: _Failed) -> None:
+    async def _note(self, work: Work, seen: _Seen, step: Step, failed: _Failed, *, attempt: int | None = None) -> None:
+        """As a further attempt, or as number `attempt`."""
         reason = failed.reason
         if not isinstance(seen.checkout, Running):
             raise NotBegunError(f"{step.name} of order {work.order_id}: {reason}")
@@ -242,10 +255,14 @@ class Reconciler:
             subject=step.subject,
             reason=reason[:LONGEST_REASON],
             pauses=self._patience.pauses if failed.tries is None else self._patience.between(failed.allowed),
-            attempt=failed.tries,
+            attempt=failed.tries or attempt,
             at=self._clock(),
         )
         await work.sender.send(CHECKOUT, work.order_id, command, "failed", str(seen.revision), reason)
+
+
+def _is_of(failure: Failure, step: Step) -> bool:
+    return (failure.step, failure.subject) == (step.name, step.subject)
 
 
 class NotBegunError(Exception):

@@ -87,26 +87,26 @@ def quick(up: dict[str, int]) -> Line:
     return run
 
 
-def test_an_order_from_the_command_line_and_back(line: Line) -> None:
+def test_an_order_from_the_command_line_and_back(quick: Line) -> None:
     sku = f"tea-{uuid.uuid4().hex[:8]}"
-    user_id = line("users", "register", "--name", "Ann", "--email", "anna@example.org", "--json")["user_id"]
-    line("products", "register", sku, "--name", "Tea", "--price", "3.50")
-    line("products", "activate", sku)
+    user_id = quick("users", "register", "--name", "Ann", "--email", "anna@example.org", "--json")["user_id"]
+    quick("products", "register", sku, "--name", "Tea", "--price", "3.50")
+    quick("products", "activate", sku)
     address = ("--name", "Ann", "--street", "1 High Street", "--city", "Ghent", "--country", "BE")
-    created = line("orders", "create", "--customer", user_id, "--line", f"{sku}:2", *address, "--json")
+    created = quick("orders", "create", "--customer", user_id, "--line", f"{sku}:2", *address, "--json")
     order_id = created["order_id"]
-    placed = line("--wait", "orders", "place", order_id, "--json")
-    assert line("orders", "get", order_id, "--json")["order"]["status"] == "ORDER_STATUS_PLACED"
+    placed = quick("--wait", "orders", "place", order_id, "--json")
+    assert quick("orders", "get", order_id, "--json")["order"]["status"] == "ORDER_STATUS_PLACED"
     token = placed["consistency_token"]
 
-    order = line("orders", "get", order_id, "--token", token, "--json")["order"]
+    order = quick("orders", "get", order_id, "--token", token, "--json")["order"]
     assert (order["status"], order["total"]["amount_minor"]) == ("ORDER_STATUS_PLACED", "700")
-    assert "7.00 EUR" in line("orders", "get", order_id)
+    assert "7.00 EUR" in quick("orders", "get", order_id)
 
-    listed = line("orders", "list", "--customer", user_id, "--status", "placed", "--token", token, "--json")
+    listed = quick("orders", "list", "--customer", user_id, "--status", "placed", "--token", token, "--json")
     assert [row["order_id"] for row in listed["orders"]] == [order_id]
 
-    told = line("orders", "history", order_id, "--json")["entries"]
+    told = quick("orders", "history", order_id, "--json")["entries"]
     assert [entry["event_type"] for entry in told] == [
         "OrderCreated",
         "LineAdded",
@@ -114,7 +114,7 @@ def test_an_order_from_the_command_line_and_back(line: Line) -> None:
         "OrderPlacedV2",
     ]
 
-    verified = line("verify", "--json")
+    verified = quick("verify", "--json")
     assert (verified["differences"], verified["emails"]["shared"], verified["emails"]["listed"]) == (0, 0, [])
 
 
@@ -126,58 +126,58 @@ def test_the_log_can_be_followed_from_the_start(line: Line, up: dict[str, int]) 
     assert "Eve" in told["data"]
 
 
-def test_an_order_is_shown_as_it_was(line: Line) -> None:
-    ann = line("users", "register", "--name", "Ann", "--email", "ann@example.org", "--json")["user_id"]
-    made = line("orders", "create", "--customer", ann, "--currency", "EUR", "--json")
+def test_an_order_is_shown_as_it_was(quick: Line) -> None:
+    ann = quick("users", "register", "--name", "Ann", "--email", "ann@example.org", "--json")["user_id"]
+    made = quick("orders", "create", "--customer", ann, "--currency", "EUR", "--json")
     order_id = made["order_id"]
-    line("orders", "cancel", order_id, "--reason", "a test")
-    then = line("orders", "get", order_id, "--at-revision", "0", "--json")["order"]
+    quick("orders", "cancel", order_id, "--reason", "a test")
+    then = quick("orders", "get", order_id, "--at-revision", "0", "--json")["order"]
     assert then["status"] == "ORDER_STATUS_DRAFT"
-    diff = line("orders", "diff", order_id, "--since", "0", "--json")
+    diff = quick("orders", "diff", order_id, "--since", "0", "--json")
     assert [entry["event_type"] for entry in diff["entries"]] == ["OrderCancelled"]
     assert {change["path"] for change in diff["changes"]} >= {"status", "cancel_reason"}
-    assert "cancel_reason" in line("orders", "diff", order_id, "--since", "0")
-    assert "not both" in line("orders", "get", order_id, "--at-revision", "0", "--at-time", "2026-01-01", code=2)
+    assert "cancel_reason" in quick("orders", "diff", order_id, "--since", "0")
+    assert "not both" in quick("orders", "get", order_id, "--at-revision", "0", "--at-time", "2026-01-01", code=2)
 
 
-def test_products_and_users_can_be_renamed(line: Line) -> None:
-    line("products", "register", "jam", "--name", "Jam", "--price", "2.00")
-    token = line("products", "rename", "jam", "Plum jam", "--json")["consistency_token"]
-    assert line("products", "get", "jam", "--token", token, "--json")["product"]["name"] == "Plum jam"
-    bob = line("users", "register", "--name", "Bob", "--email", "bob@example.org", "--json")["user_id"]
-    token = line("users", "rename", bob, "Robert", "--json")["consistency_token"]
-    assert line("users", "get", bob, "--token", token, "--json")["user"]["name"] == "Robert"
+def test_products_and_users_can_be_renamed(quick: Line) -> None:
+    quick("products", "register", "jam", "--name", "Jam", "--price", "2.00")
+    token = quick("products", "rename", "jam", "Plum jam", "--json")["consistency_token"]
+    assert quick("products", "get", "jam", "--token", token, "--json")["product"]["name"] == "Plum jam"
+    bob = quick("users", "register", "--name", "Bob", "--email", "bob@example.org", "--json")["user_id"]
+    token = quick("users", "rename", bob, "Robert", "--json")["consistency_token"]
+    assert quick("users", "get", bob, "--token", token, "--json")["user"]["name"] == "Robert"
 
 
-def test_a_user_has_addresses_and_an_email_of_their_own(line: Line) -> None:
-    flo = line("users", "register", "--name", "Flo", "--email", "flo@example.org", "--json")["user_id"]
+def test_a_user_has_addresses_and_an_email_of_their_own(quick: Line) -> None:
+    flo = quick("users", "register", "--name", "Flo", "--email", "flo@example.org", "--json")["user_id"]
     place = ("--name", "Flo", "--street", "1 High Street", "--city", "Ghent", "--country", "BE")
-    line("users", "add-address", flo, "home", *place)
-    line("users", "add-address", flo, "work", *place, "--postal-code", "9000", "--default")
-    line("users", "change-address", flo, "home", *place, "--postal-code", "9001")
-    token = line("users", "default-address", flo, "home", "--json")["consistency_token"]
-    shown = line("users", "get", flo, "--token", token, "--json")["user"]
+    quick("users", "add-address", flo, "home", *place)
+    quick("users", "add-address", flo, "work", *place, "--postal-code", "9000", "--default")
+    quick("users", "change-address", flo, "home", *place, "--postal-code", "9001")
+    token = quick("users", "default-address", flo, "home", "--json")["consistency_token"]
+    shown = quick("users", "get", flo, "--token", token, "--json")["user"]
     assert [x["address"]["postal_code"] for x in shown["addresses"]] == ["9001", "9000"]
     assert shown["default_address_id"] == "home"
-    token = line("users", "remove-address", flo, "home", "--json")["consistency_token"]
-    assert "work (default): Flo, 1 High Street, 9000, Ghent, BE" in line("users", "get", flo, "--token", token)
-    assert "EMAIL_TAKEN" in line("users", "register", "--name", "Flo", "--email", "FLO@example.org", code=3)
+    token = quick("users", "remove-address", flo, "home", "--json")["consistency_token"]
+    assert "work (default): Flo, 1 High Street, 9000, Ghent, BE" in quick("users", "get", flo, "--token", token)
+    assert "EMAIL_TAKEN" in quick("users", "register", "--name", "Flo", "--email", "FLO@example.org", code=3)
 
 
-def test_an_order_on_hold_waits_until_it_is_released(line: Line) -> None:
-    cat = line("users", "register", "--name", "Cat", "--email", "cat@example.org", "--json")["user_id"]
-    line("products", "register", "oil", "--name", "Oil", "--price", "7.00")
-    line("products", "activate", "oil")
+def test_an_order_on_hold_waits_until_it_is_released(quick: Line) -> None:
+    cat = quick("users", "register", "--name", "Cat", "--email", "cat@example.org", "--json")["user_id"]
+    quick("products", "register", "oil", "--name", "Oil", "--price", "7.00")
+    quick("products", "activate", "oil")
     where = ("--name", "Cat", "--street", "1 High St", "--city", "Ghent", "--postal-code", "9000", "--country", "BE")
-    order_id = line("orders", "create", "--customer", cat, "--currency", "EUR", "--line", "oil", "--json")["order_id"]
-    line("orders", "set-address", order_id, *where)
-    line("orders", "place", order_id)
-    token = line("orders", "hold", order_id, "--reason", "looks odd", "--json")["consistency_token"]
-    assert line("orders", "get", order_id, "--token", token, "--json")["order"]["hold_reason"] == "looks odd"
-    assert "looks odd" in line("orders", "get", order_id)
-    assert "ORDER_ON_HOLD" in line("orders", "confirm", order_id, code=3)
-    line("orders", "release", order_id)
-    line("orders", "confirm", order_id)
+    order_id = quick("orders", "create", "--customer", cat, "--currency", "EUR", "--line", "oil", "--json")["order_id"]
+    quick("orders", "set-address", order_id, *where)
+    quick("orders", "place", order_id)
+    token = quick("orders", "hold", order_id, "--reason", "looks odd", "--json")["consistency_token"]
+    assert quick("orders", "get", order_id, "--token", token, "--json")["order"]["hold_reason"] == "looks odd"
+    assert "looks odd" in quick("orders", "get", order_id)
+    assert "ORDER_ON_HOLD" in quick("orders", "confirm", order_id, code=3)
+    quick("orders", "release", order_id)
+    quick("orders", "confirm", order_id)
 
 
 def test_an_order_whose_price_moved_is_placed_after_the_command_that_the_refusal_names(quick: Line) -> None:
@@ -346,37 +346,37 @@ def test_what_goes_wrong_is_one_line_and_an_exit_code(line: Line) -> None:
     assert "no status" in line("orders", "list", "--status", "lost", code=2)
 
 
-def test_stock_is_received_promised_and_sold(line: Line) -> None:
-    line("products", "register", "honey", "--name", "Honey", "--price", "5.00")
-    line("stock", "receive", "honey", "10")
-    line("stock", "adjust", "honey", "--change", "-1", "--reason", "one jar fell")
+def test_stock_is_received_promised_and_sold(quick: Line) -> None:
+    quick("products", "register", "honey", "--name", "Honey", "--price", "5.00")
+    quick("stock", "receive", "honey", "10")
+    quick("stock", "adjust", "honey", "--change", "-1", "--reason", "one jar fell")
     promise = str(uuid.uuid4())
-    line("stock", "reserve", "honey", promise, "4", "--expires-at", "2100-01-01")
-    assert "OUT_OF_STOCK" in line("stock", "reserve", "honey", str(uuid.uuid4()), "6", code=3)
-    assert "RESERVATION_NOT_EXPIRED" in line("stock", "expire", "honey", promise, code=3)
-    token = line("stock", "commit", "honey", promise, "--json")["consistency_token"]
-    stock = line("stock", "get", "honey", "--token", token, "--json")["stock"]
+    quick("stock", "reserve", "honey", promise, "4", "--expires-at", "2100-01-01")
+    assert "OUT_OF_STOCK" in quick("stock", "reserve", "honey", str(uuid.uuid4()), "6", code=3)
+    assert "RESERVATION_NOT_EXPIRED" in quick("stock", "expire", "honey", promise, code=3)
+    token = quick("stock", "commit", "honey", promise, "--json")["consistency_token"]
+    stock = quick("stock", "get", "honey", "--token", token, "--json")["stock"]
     assert (int(stock["on_hand"]), int(stock["reserved"]), int(stock["available"])) == (5, 0, 5)
-    assert "honey" in line("stock", "list", "--at-most", "5")
+    assert "honey" in quick("stock", "list", "--at-most", "5")
 
 
-def test_verify_finds_a_document_that_somebody_changed(line: Line, up: dict[str, int]) -> None:
-    user_id = line("users", "register", "--name", "Bob", "--email", "rob@example.org", "--json")["user_id"]
-    assert line("verify", "--view", "user_detail", "--json")["differences"] == 0
+def test_verify_finds_a_document_that_somebody_changed(quick: Line, up: dict[str, int]) -> None:
+    user_id = quick("users", "register", "--name", "Bob", "--email", "rob@example.org", "--json")["user_id"]
+    assert quick("verify", "--view", "user_detail", "--json")["differences"] == 0
     uri = f"mongodb://127.0.0.1:{up['mongo']}/?directConnection=true"
     with MongoClient[dict[str, Any]](uri) as mongo:
         users = mongo["orderstream"]["user_detail.g1"]
         changed = users.update_one({"_id": user_id}, {"$set": {"name": "Mallory"}})
         assert changed.matched_count == 1
-        report = line("verify", "--view", "user_detail", "--json", code=1)
+        report = quick("verify", "--view", "user_detail", "--json", code=1)
         assert report["differences"] == 1
         assert report["views"]["user_detail"]["documents"] >= 1
         users.update_one({"_id": user_id}, {"$set": {"name": "Bob"}})
-    assert line("verify", "--json")["differences"] == 0
+    assert quick("verify", "--json")["differences"] == 0
 
 
-def test_every_view_is_shown_with_its_position(line: Line) -> None:
-    views = line("projections", "list", "--json")["projections"]
+def test_every_view_is_shown_with_its_position(quick: Line) -> None:
+    views = quick("projections", "list", "--json")["projections"]
     assert [view["view"] for view in views] == [
         "customer_orders", "order_detail", "order_list", "order_timeline", "process_status", "product_list",
         "sales_daily", "stock_levels", "user_detail",
@@ -384,7 +384,7 @@ def test_every_view_is_shown_with_its_position(line: Line) -> None:
     assert all(view["status"] == "PROJECTION_STATUS_LIVE" for view in views)
 
 
-def test_parked_events_are_planned_and_replayed(line: Line, up: dict[str, int]) -> None:
+def test_parked_events_are_planned_and_replayed(quick: Line, up: dict[str, int]) -> None:
     stream = f"work-{uuid.uuid4()}"
     with EventStoreDBClient(f"esdb://127.0.0.1:{up['eventstore']}?Tls=false") as client:
         client.append_to_stream(
@@ -394,19 +394,19 @@ def test_parked_events_are_planned_and_replayed(line: Line, up: dict[str, int]) 
         with client.read_subscription_to_stream("workers", stream) as consumer:
             for _, event in zip(range(3), consumer, strict=False):
                 consumer.nack(event, "park")
-    assert "T0" in line("subscriptions", "parked", stream, "workers")
-    plan = line("subscriptions", "replay", stream, "workers", "--limit", "2", "--dry-run", "--json")
+    assert "T0" in quick("subscriptions", "parked", stream, "workers")
+    plan = quick("subscriptions", "replay", stream, "workers", "--limit", "2", "--dry-run", "--json")
     assert (plan["events"], plan["left"], len(plan["sample"])) == ("2", "1", 2)
     apply = ("subscriptions", "replay", stream, "workers", "--limit", "2", "--plan", plan["plan_id"])
-    line(*apply, code=2)  # it wants to know why
-    assert line(*apply, "--why", "fixed", "--json") == {"events": 2}
-    assert "PLAN_OUTDATED" in line(*apply, "--why", "fixed", code=3)
-    assert line("subscriptions", "get", stream, "workers", "--json")["subscription"]["parked"] == "1"
-    assert line("subscriptions", "replay", stream, "workers", "--why", "the rest", "--yes", "--json") == {"events": 1}
-    assert "nothing is parked" in line("subscriptions", "replay", stream, "workers", "--why", "again", "--yes")
-    assert "workers" in line("subscriptions", "restart", "--why", "a test", "--yes")
-    assert "workers" in line("subscriptions", "list")
-    line("subscriptions", "get", stream, "nobody", code=4)
+    quick(*apply, code=2)  # it wants to know why
+    assert quick(*apply, "--why", "fixed", "--json") == {"events": 2}
+    assert "PLAN_OUTDATED" in quick(*apply, "--why", "fixed", code=3)
+    assert quick("subscriptions", "get", stream, "workers", "--json")["subscription"]["parked"] == "1"
+    assert quick("subscriptions", "replay", stream, "workers", "--why", "the rest", "--yes", "--json") == {"events": 1}
+    assert "nothing is parked" in quick("subscriptions", "replay", stream, "workers", "--why", "again", "--yes")
+    assert "workers" in quick("subscriptions", "restart", "--why", "a test", "--yes")
+    assert "workers" in quick("subscriptions", "list")
+    quick("subscriptions", "get", stream, "nobody", code=4)
 
 
 def test_health_is_an_exit_code(line: Line, up: dict[str, int]) -> None:

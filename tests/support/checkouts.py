@@ -65,6 +65,9 @@ class Fault(Enum):
     KILLED_AFTER = "killed after"
 
 
+PAUSES = tuple(timedelta(seconds=n) for n in range(1, 9))  # between the attempts at a step
+
+
 class KilledError(BaseException):
     """The process is gone, with all it had in memory."""
 
@@ -226,6 +229,7 @@ class Shop:
         sold: bool = False,
         overpaid: bool = False,
         clock_ahead: timedelta = timedelta(0),
+        pauses: tuple[timedelta, ...] = PAUSES,
     ) -> None:
         self.clock, self._clock_ahead = Clock(), clock_ahead
         self.store = MemoryStore(self.clock)
@@ -247,7 +251,7 @@ class Shop:
         self.hears_of_it = True  # what the provider does late, or by itself
         self._fired: set[datetime] = set()
         self._postponed: set[datetime] = set()
-        self._patience = Patience(pauses=tuple(timedelta(seconds=n) for n in range(1, 9)), step_within=5.0)
+        self._patience = Patience(pauses=pauses, step_within=5.0)
         self._start_process()
 
     def customer_cancels_at(self, place: int) -> None:
