@@ -54,13 +54,14 @@ class Buyer:
 
 async def restart_without_views(running: Stack) -> None:
     """Every process, the stores too; MongoDB forgets all it had."""
-    for name, member in reversed(running.members.items()):
-        if name == "mongo":
-            with MongoClient[dict[str, Any]](member.ready["uri"]) as mongo:
-                mongo.drop_database("orderstream")
-        await member.stop()
-    for member in running.members.values():
-        await member.start()
+    stores = [running.members[name] for name in ("eventstore", "mongo")]
+    services = [member for member in running.members.values() if member not in stores]
+    await asyncio.gather(*(member.stop() for member in services))
+    with MongoClient[dict[str, Any]](running.members["mongo"].ready["uri"]) as mongo:
+        mongo.drop_database("orderstream")
+    await asyncio.gather(*(member.stop() for member in stores))
+    await asyncio.gather(*(member.start() for member in stores))
+    await asyncio.gather(*(member.start() for member in services))
 
 
 @pytest.mark.parametrize("commands", [15, pytest.param(1_000, marks=pytest.mark.long)])

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,13 +42,16 @@ class Release:
     running: dict[str, Running] = field(default_factory=dict)
 
     def start(self, *roles: str) -> None:
-        for role in roles:
-            command = (*self.module, *ROLES[role], "--port", "0")
-            self.running[role] = Running(*command, environment=self.environment)
+        with ThreadPoolExecutor() as together:
+            self.running |= zip(roles, together.map(self._started, roles), strict=True)
+
+    def _started(self, role: str) -> Running:
+        return Running(*self.module, *ROLES[role], "--port", "0", environment=self.environment)
 
     def stop(self, *roles: str) -> None:
-        for role in roles:
-            self.running.pop(role).close()
+        with ThreadPoolExecutor() as together:
+            for _ in together.map(Running.close, [self.running.pop(role) for role in roles]):
+                pass
 
     @asynccontextmanager
     async def shop(self) -> Any:
@@ -107,7 +111,7 @@ async def bought(
     return str(made.order_id)
 
 
-@pytest.mark.parametrize("orders", [8, pytest.param(24, marks=pytest.mark.long)])
+@pytest.mark.parametrize("orders", [4, pytest.param(24, marks=pytest.mark.long)])
 async def test_both_releases_beside_each_other_lose_nothing(today: Release, newer: Release, orders: int) -> None:
     today.start("commands", "queries", "processes", "projections")
     newer.start("commands", "queries")

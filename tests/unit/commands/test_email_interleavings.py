@@ -160,12 +160,12 @@ def each(story: Story, schedules: Iterable[Sequence[Turn]]) -> None:
 
 @pytest.mark.parametrize("story", STORIES.values(), ids=list(STORIES))
 def test_an_address_has_one_user_in_every_order_of_three_turns_and_wherever_a_request_dies(story: Story) -> None:
-    each(story, all_schedules(len(story.meanwhile), turns=3, steps=9 if len(story.meanwhile) == 2 else 6))
+    each(story, all_schedules(len(story.meanwhile), turns=3, steps=9 if len(story.meanwhile) == 2 else 3))
 
 
 @pytest.mark.parametrize("story", STORIES.values(), ids=list(STORIES))
 def test_an_address_has_one_user_in_many_orders_of_many_turns(story: Story) -> None:
-    each(story, some_schedules(len(story.meanwhile), number=150, seed=1))
+    each(story, some_schedules(len(story.meanwhile), number=60, seed=1))
 
 
 @pytest.mark.long

@@ -48,6 +48,7 @@ from tests.support.parcels import (
     then,
 )
 
+LONG = pytest.mark.long
 GOOD, DAMAGED = Condition.RESALEABLE, Condition.DAMAGED
 ALL = (("tea", 2), ("milk", 3))
 ALL_GOOD = tuple((line, units, GOOD) for line, units in ALL)
@@ -293,15 +294,23 @@ class TestWhateverGoesWrong:
 
     @pytest.mark.timeout(300)
     @pytest.mark.parametrize("life", LIVES)
-    @pytest.mark.parametrize("together", [True, pytest.param(False, marks=pytest.mark.long)])
-    def test_it_ends_right(self, life: str, together: bool) -> None:
-        moves = self.LIVES[life]
+    @pytest.mark.parametrize(
+        ("together", "every"),
+        [
+            pytest.param(True, 3, id="together"),
+            pytest.param(True, 1, id="together, every fault", marks=LONG),
+            pytest.param(False, 1, id="alone", marks=LONG),
+        ],
+    )
+    def test_it_ends_right(self, life: str, together: bool, every: int) -> None:
+        """Of every so many faults one at each place, and another at the next."""
+        moves, faults = self.LIVES[life], (None, *Fault)
         first = len(lived().places.seen)
         plain = Outside({}, moves)
         lived(shop=plain)
         ended_right(plain)
         for place in range(first, len(plain.places.seen)):
-            for fault in (None, *Fault):
+            for fault in faults[place % every :: every]:
                 schedule = {} if fault is None else {place: fault}
                 shop = Outside(schedule, moves, meanwhile=place if together else None)
                 lived(shop=shop)
