@@ -164,9 +164,25 @@ def _left(until: float | None) -> float | None:
 
 class _Streaming(_Method):
     async def __call__(self, *, deadline: float | None = None, **fields: Any) -> AsyncIterator[Any]:
-        """The messages as they come; raises a leaf of `OrderstreamError`. No deadline unless one is given."""
-        try:
-            async for message in self._call(self._build(fields), timeout=deadline, metadata=self._headers):
-                yield message
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+        """The messages as they come; raises a leaf of `OrderstreamError`. No deadline unless one is given.
+
+        A call that could not be begun is tried again, for `GIVE_UP_AFTER` seconds at most; one that was broken off
+        after its first message is not.
+        """
+        request, has_begun, pause = self._build(fields), False, FIRST_PAUSE
+        until = None if deadline is None else time.monotonic() + deadline
+        give_up_at = time.monotonic() + (GIVE_UP_AFTER if deadline is None else min(deadline, GIVE_UP_AFTER))
+        while True:
+            try:
+                async for message in self._call(request, timeout=_left(until), metadata=self._headers):
+                    has_begun = True
+                    yield message
+            except grpc.aio.AioRpcError as error:
+                failure = from_rpc_error(error)
+                again = failure.code in WORTH_A_RETRY and not has_begun and time.monotonic() + pause < give_up_at
+                if not again:
+                    raise failure from error
+            else:
+                return
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+            pause = min(pause * 2, LONGEST_PAUSE)

@@ -7,6 +7,7 @@ async with OrderstreamClient(Addresses()) as shop:
 With `read_your_writes=True` a query that is given no token takes that of the last command answered.
 """
 
+import json
 from dataclasses import dataclass
 
 import grpc
@@ -16,7 +17,9 @@ from client.contexts import Exclusions, Operations, Orders, Processes, Products,
 from client.errors import OrderstreamError, Unavailable
 
 DEFAULT_DEADLINE = 10.0  # seconds, over all tries
+SERVICE_CONFIG = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})  # over all addresses of a name
 OPTIONS = (
+    ("grpc.service_config", SERVICE_CONFIG),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -26,7 +29,10 @@ OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where the servers listen, as `host:port`."""
+    """Where the servers listen: `host:port` or any other target of gRPC. Calls go to all addresses of a name in turn.
+
+    Several servers without a name are `ipv4:10.0.0.1:50051,10.0.0.2:50051`.
+    """
 
     commands: str = "127.0.0.1:50051"
     queries: str = "127.0.0.1:50052"

@@ -22,6 +22,7 @@ def derived(*parts: object) -> str:
 class Outcome:
     """What was sent, and what the proof found. `processes` are counted by how they fared.
 
+    `price_changes` are those of products, and of lines that were drafted at a price from before.
     `failures` are the attempts of processes at a step that came to nothing. Only placed orders are counted in
     `orders_without_process`. `refunds_retried` were asked for because an earlier try had failed; `refunds_failed` are
     debts that no try has settled. `money_owed` is in cents, of all orders together.

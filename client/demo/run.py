@@ -12,6 +12,7 @@ from client.demo.outcome import AT_ONCE, DEADLINE, Outcome, Progress, all_of, de
 from client.demo.prices import PriceBoard
 from client.demo.proof import Proof
 from client.demo.rules import Fate, Parcel, ParcelFate, Planned, plans, units_received
+from client.errors import Refused
 from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1.commands_pb2 import NewLine
@@ -45,17 +46,25 @@ class Demo:
         self._hands = asyncio.Semaphore(AT_ONCE)
         self.tokens: list[str] = []
         self.outcome = Outcome()
+        self._proof = Proof(shop, self.outcome, progress)
 
     async def run(self, baskets: list[Basket]) -> Outcome:
-        started = time.monotonic()
-        planned, proof = plans(baskets), Proof(self._shop, self.outcome, self._progress)
+        await self.sell(baskets)
+        return await self.prove(baskets)
+
+    async def sell(self, baskets: list[Basket]) -> None:
+        """Every command of the run, and what processes make of them, to the end."""
+        started, planned = time.monotonic(), plans(baskets)
         self._stock = units_received(planned)
         await self._register_users(baskets)
         await self._sell(planned)
-        await self._cancel_refused(planned, proof)
-        await proof.wait_for_the_processes(planned, self.tokens)
+        await self._cancel_refused(planned)
+        await self._proof.wait_for_the_processes(planned, self.tokens)
         self.outcome.seconds = round(time.monotonic() - started, 3)
-        await proof.check(planned, self.tokens)
+
+    async def prove(self, baskets: list[Basket]) -> Outcome:
+        """Every difference between what was sold and what the system says is in the outcome."""
+        await self._proof.check(plans(baskets), self.tokens)
         return self.outcome
 
     async def _register_users(self, baskets: list[Basket]) -> None:
@@ -137,7 +146,24 @@ class Demo:
             lines=[NewLine(line_id=line.sku, sku=line.sku, quantity=line.quantity) for line in basket.lines],
             shipping_address=address,
         )
-        return await self._command(self._shop.orders.PlaceOrder, "place", basket.basket, order_id=order_id)
+        place = partial(self._command, self._shop.orders.PlaceOrder, "place", basket.basket, order_id=order_id)
+        try:
+            return await place()
+        except Refused as refused:
+            if refused.reason != "PRICE_CHANGED":
+                raise
+        # it was drafted by another command service than the one that changed the price, within a second (ADR 5)
+        refreshed = await self._shop.orders.RefreshPrices(
+            request_id=derived("refresh", basket.basket), order_id=order_id, deadline=DEADLINE
+        )
+        self.outcome.commands += 1
+        self.outcome.price_changes += refreshed.revision - self._drafted(basket)
+        return await place()
+
+    @staticmethod
+    def _drafted(basket: Basket) -> int:
+        """The revision of the order as it was drafted: created, its lines, its address."""
+        return len(basket.lines) + 1
 
     async def _decided(self, basket: Basket, token: str) -> None:
         """Wait until its process has confirmed the order, or turned it down."""
@@ -190,12 +216,12 @@ class Demo:
                 )
                 await self._command(orders.ReceiveReturnedShipment, "come back", key, number, lines=as_new, **which)
 
-    async def _cancel_refused(self, planned: Sequence[Planned], proof: Proof) -> None:
+    async def _cancel_refused(self, planned: Sequence[Planned]) -> None:
         """What was refused at the door. It may have been reserved again by then or not, and the log differs by that; so
         the demo waits until it was, to know how many events there are.
         """
         refused = [x for x in planned if x.is_refused]
-        await proof.wait_until_refused_parcels_are_reserved_again(refused)
+        await self._proof.wait_until_refused_parcels_are_reserved_again(refused)
         await all_of(self._progress, "refused", [partial(self._cancel_refused_of, x) for x in refused])
 
     async def _cancel_refused_of(self, x: Planned) -> None:

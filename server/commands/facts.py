@@ -29,10 +29,12 @@ class Facts:
         self._repository = repository
         self.time = time
 
-    async def customer(self, user_id: str, max_age: float = WHILE_DRAFTING) -> Customer:
-        await self._repository.catch_up(USER, max_age)
+    async def customer(self, user_id: str) -> Customer:
+        """Good enough for a draft. What would speak against it is looked up as of now: no refusal rests on old news."""
+        await self._repository.catch_up(USER, WHILE_DRAFTING)
         user = (await self._repository.load(USER, USER.stream(user_id))).state
-        return _customer(user_id, user)
+        customer = _customer(user_id, user)
+        return customer if customer.known and not customer.blocked else await self.customer_now(user_id)
 
     async def customer_now(self, user_id: str) -> Customer:
         """As of now: one read of the user's stream."""
@@ -58,7 +60,12 @@ class Facts:
         return isinstance(order, Confirmed | Completed) and bool(live_shipments(order))
 
     async def _listing(self, sku: str) -> Listing:
-        match (await self._repository.load(PRODUCT, PRODUCT.stream(sku))).state:
+        """As `customer` has it."""
+        listing = await self._listing_of(sku)
+        return listing if listing.sellable else await self._listing_of(sku, NOW)
+
+    async def _listing_of(self, sku: str, max_age: float | None = None) -> Listing:
+        match (await self._repository.load(PRODUCT, PRODUCT.stream(sku), max_age)).state:
             case NoProduct():
                 return unlisted(sku)
             case Product() as product:

@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from protos.common.v1.types_pb2 import Money
 from protos.orders.v1 import commands_pb2 as pb
+from protos.products.v1 import commands_pb2 as products_pb
 from protos.users.v1 import commands_pb2 as users_pb
 from server.app import serving
 from server.config import Settings
-from tests.support.calling import DEADLINE, Shop, fresh_id, refusal, shop_at
+from tests.support.calling import DEADLINE, Shop, fresh_id, fresh_sku, refusal, shop_at
 
 
 @pytest.fixture
@@ -51,3 +53,23 @@ async def test_a_draft_of_a_blocked_user_takes_no_more_lines(shop: Shop) -> None
     assert (await refusal(shop.orders.ChangeLineQuantity(changed, timeout=DEADLINE))).reason == "USER_BLOCKED"
     removed = pb.RemoveLineRequest(request_id=fresh_id(), order_id=order_id, line_id=sku)
     assert (await shop.orders.RemoveLine(removed, timeout=DEADLINE)).consistency_token
+
+
+async def test_who_was_unblocked_through_another_worker_drafts_at_once(shop: Shop, other: Shop) -> None:
+    user_id, sku = await shop.user(), await shop.product()
+    await shop.draft(sku, customer_id=user_id)
+    await block(shop, user_id)
+    assert (await refusal(shop.draft(sku, customer_id=user_id))).reason == "USER_BLOCKED"
+    await other.users.UnblockUser(users_pb.UnblockUserRequest(request_id=fresh_id(), user_id=user_id), timeout=DEADLINE)
+    assert await shop.draft(sku, customer_id=user_id)
+
+
+async def test_a_product_activated_through_another_worker_is_drafted_at_once(shop: Shop, other: Shop) -> None:
+    user_id, sku = await shop.user(), fresh_sku()
+    price = Money(amount_minor=350, currency="EUR")
+    registered = products_pb.RegisterProductRequest(request_id=fresh_id(), sku=sku, name="Tea", price=price)
+    await shop.products.RegisterProduct(registered, timeout=DEADLINE)
+    assert (await refusal(shop.draft(sku, customer_id=user_id))).reason == "PRODUCT_NOT_SELLABLE"
+    activated = products_pb.ActivateProductRequest(request_id=fresh_id(), sku=sku)
+    await other.products.ActivateProduct(activated, timeout=DEADLINE)
+    assert await shop.draft(sku, customer_id=user_id)

@@ -13,6 +13,7 @@ from grpc_status import rpc_status
 
 from client import errors
 from client.sdk import Addresses, OrderstreamClient
+from protos.operations.v1.projections_pb2 import VerifyProjectionsRequest, VerifyProjectionsResponse
 from protos.users.v1.commands_pb2 import RegisterUserRequest, RegisterUserResponse
 from protos.users.v1.queries_pb2 import GetUserRequest, GetUserResponse
 
@@ -51,6 +52,34 @@ class Scripted(grpc.GenericRpcHandler):
         return GetUserResponse()
 
 
+class Streaming(grpc.GenericRpcHandler):
+    """Fails each time but the last: before the first message, or after it."""
+
+    def __init__(self, failures: int, *, begins: bool) -> None:
+        self.calls = 0
+        self._failures, self._begins = failures, begins
+
+    def service(self, _: grpc.HandlerCallDetails) -> Any:
+        return grpc.unary_stream_rpc_method_handler(
+            self._verify,
+            request_deserializer=VerifyProjectionsRequest.FromString,
+            response_serializer=lambda reply: reply.SerializeToString(),
+        )
+
+    async def _verify(
+        self,
+        _: VerifyProjectionsRequest,
+        context: grpc.aio.ServicerContext[VerifyProjectionsRequest, VerifyProjectionsResponse],
+    ) -> AsyncIterator[VerifyProjectionsResponse]:
+        self.calls += 1
+        fails = self.calls <= self._failures
+        if self._begins or not fails:
+            yield VerifyProjectionsResponse()
+        if fails:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "it restarts")
+        yield VerifyProjectionsResponse()
+
+
 def failure(code: int, reason: str, *more: error_details_pb2.BadRequest, **metadata: str) -> status_pb2.Status:
     details = [error_details_pb2.ErrorInfo(reason=reason, domain="orderstream", metadata=metadata), *more]
     packed = [any_pb2.Any() for _ in details]
@@ -60,14 +89,18 @@ def failure(code: int, reason: str, *more: error_details_pb2.BadRequest, **metad
 
 
 @asynccontextmanager
-async def shop_that(handler: Scripted, *, read_your_writes: bool = False) -> AsyncIterator[OrderstreamClient]:
+async def shop_that(
+    handler: grpc.GenericRpcHandler, *, read_your_writes: bool = False
+) -> AsyncIterator[OrderstreamClient]:
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((handler,))
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     try:
         async with OrderstreamClient(
-            Addresses(commands=address, queries=address), deadline=5, read_your_writes=read_your_writes
+            Addresses(commands=address, queries=address, projections=address),
+            deadline=5,
+            read_your_writes=read_your_writes,
         ) as shop:
             yield shop
     finally:
@@ -134,6 +167,27 @@ async def test_tries_end_with_the_deadline() -> None:
         with pytest.raises(errors.Unavailable):
             await shop.users.RegisterUser(name="Ann", deadline=0.2)
     assert 1 <= len(handler.commands) <= 10
+
+
+async def test_a_stream_that_could_not_be_begun_is_tried_again() -> None:
+    handler = Streaming(2, begins=False)
+    async with shop_that(handler) as shop:
+        assert len([message async for message in shop.operations.VerifyProjections()]) == 2
+    assert handler.calls == 3
+
+
+async def test_a_stream_that_is_broken_off_is_not_begun_anew() -> None:
+    handler = Streaming(1, begins=True)
+    async with shop_that(handler) as shop:
+        with pytest.raises(errors.Unavailable):
+            [message async for message in shop.operations.VerifyProjections()]
+    assert handler.calls == 1
+
+
+async def test_a_stream_that_never_begins_ends_with_the_deadline() -> None:
+    async with shop_that(Streaming(1_000, begins=False)) as shop:
+        with pytest.raises(errors.Unavailable):
+            [message async for message in shop.operations.VerifyProjections(deadline=0.2)]
 
 
 async def test_asked_for_a_query_takes_the_token_of_the_last_command() -> None:
