@@ -42,22 +42,25 @@ async def test_a_declined_payment_rejects_the_order_and_releases_its_stock(world
     assert STOCK.fold(await world.decoded(f"stock-{sku}")).reserved == 0
 
 
-async def test_an_order_that_is_not_confirmed_in_time_expires_with_nothing_held(world: World) -> None:
-    sku = await world.product_in_stock(10, price=MUTE)
-    order_id = await world.shop.placed(sku, quantity=1)
-    await world.until(f"checkout-{order_id}", "CheckoutEnded")
-    assert (await world.types_in(f"order-{order_id}"))[-1] == "OrderExpired"
-    assert "CheckoutPaymentVoided" in await world.types_in(f"checkout-{order_id}")
-    assert STOCK.fold(await world.decoded(f"stock-{sku}")).reserved == 0
+async def test_an_order_that_is_not_confirmed_in_time_expires_with_nothing_held(
+    impatient: Settings, impatient_commands: str, log: EventStore
+) -> None:
+    async with world_of(impatient, impatient_commands, log) as world:
+        sku = await world.product_in_stock(10, price=MUTE)
+        order_id = await world.shop.placed(sku, quantity=1)
+        await world.until(f"checkout-{order_id}", "CheckoutEnded")
+        assert (await world.types_in(f"order-{order_id}"))[-1] == "OrderExpired"
+        assert "CheckoutPaymentVoided" in await world.types_in(f"checkout-{order_id}")
+        assert STOCK.fold(await world.decoded(f"stock-{sku}")).reserved == 0
 
 
-async def test_deadlines_outlive_the_process(settings: Settings, commands: str, log: EventStore) -> None:
-    async with world_of(settings, commands, log) as world:
+async def test_deadlines_outlive_the_process(impatient: Settings, impatient_commands: str, log: EventStore) -> None:
+    async with world_of(impatient, impatient_commands, log) as world:
         sku = await world.product_in_stock(10, price=MUTE)
         order_id = await world.shop.placed(sku, quantity=1)
         await world.until(f"checkout-{order_id}", "CheckoutStepFailed")
         await stuck_at(world, order_id, "AUTHORISE_PAYMENT")
-    async with world_of(settings, commands, log) as another:
+    async with world_of(impatient, impatient_commands, log) as another:
         await another.until(f"checkout-{order_id}", "CheckoutEnded")
         assert (await another.types_in(f"order-{order_id}"))[-1] == "OrderExpired"
 
