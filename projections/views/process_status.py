@@ -119,6 +119,8 @@ def _without_process(row: ProcessRow, e: Recorded[Any]) -> ProcessRow | None:
 
 def led_on(row: ProcessRow | None, e: Recorded[Any]) -> ProcessRow | None:
     after = LEADS_TO[type(e.data)]
+    if isinstance(e.data, PaymentAuthorised) and row is not None and row["confirmed"]:
+        after = Next(SHIPMENTS)  # in place of an authorisation that has lapsed
     subject = getattr(e.data, after.subject) if after.subject else ""
     return going(row, e, step=after.step, subject=subject)
 

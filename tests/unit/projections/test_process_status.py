@@ -36,6 +36,7 @@ STARTED = CheckoutStarted(
 )
 RESERVED = CheckoutStockReserved(order_id=ORDER_ID, at=NOON)
 AUTHORISED = PaymentAuthorised(order_id=ORDER_ID, authorisation_id="checkout", amount=euros(700), at=NOON)
+AUTHORISED_AGAIN = PaymentAuthorised(order_id=ORDER_ID, authorisation_id="checkout~2", amount=euros(700), at=NOON)
 ENDED = CheckoutEnded(order_id=ORDER_ID, outcome="COMPLETED", at=NOON)
 COMPLETED = OrderCompleted(order_id=ORDER_ID, at=NOON)
 FAILED = CheckoutStepFailed(
@@ -68,6 +69,7 @@ def test_an_order_whose_process_has_not_begun_is_not_shown() -> None:
         ((RESERVED,), "AUTHORISE_PAYMENT", ""),
         ((RESERVED, AUTHORISED), "CONFIRM_ORDER", ""),
         ((RESERVED, AUTHORISED, orders.confirmed()), "SHIPMENTS", ""),
+        ((RESERVED, AUTHORISED, orders.confirmed(), AUTHORISED_AGAIN), "SHIPMENTS", ""),
         ((orders.confirmed(), orders.dispatched("s1")), "COMMIT_STOCK", "s1"),
         ((orders.confirmed(), orders.lost("s1")), "RESERVE_STOCK", "s1"),
         ((orders.confirmed(), orders.lost("s1"), RESERVED_AGAIN), "SHIPMENTS", ""),
