@@ -1,5 +1,6 @@
 """`orderstream orders|products|stock|users …` and `sales`."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import uuid4
@@ -8,7 +9,19 @@ import typer
 from google.protobuf.message import Message
 
 from client.cli.connect import TARGET, AsJson, Expected, RequestId, Token, call, expecting
-from client.cli.output import complain, done, enum_name, money, out, print_json, table, to_basis_points, to_money, when
+from client.cli.output import (
+    complain,
+    done,
+    enum_name,
+    err,
+    money,
+    out,
+    print_json,
+    table,
+    to_basis_points,
+    to_money,
+    when,
+)
 from client.cli.showing import show_order, show_unread
 from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address
@@ -18,6 +31,7 @@ from protos.orders.v1.types_pb2 import (
     FulfilmentStatus,
     LineQuantity,
     OrderStatus,
+    OrderSummary,
     PaymentStatus,
     ReceivedQuantity,
     ReturnCondition,
@@ -519,7 +533,14 @@ def list_orders(
             when(x.created_at),
         )
     out.print(rows)
+    _print_unread(reply.orders)
     _print_more(reply)
+
+
+def _print_unread(found: Iterable[OrderSummary]) -> None:
+    for order in found:
+        if order.unread:
+            err.print(f"{order.order_id} is shown as it was before {order.unread}", markup=False)
 
 
 @orders.command("customer")
@@ -537,6 +558,7 @@ def customer_orders(user_id: UserId, token: Token = "", as_json: AsJson = False)
         out.print(money(total))
     for amount in reply.returned:
         out.print(f"came back: {money(amount)}")
+    _print_unread(reply.recent)
     _print_freshness(reply)
 
 

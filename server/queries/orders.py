@@ -1,7 +1,7 @@
 """OrderQueryService."""
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC
 from typing import Any
 
@@ -105,10 +105,16 @@ class OrderQueries(OrderQueryServiceServicer):
         )
         page, more = rows[:most], len(rows) > most
         return pb.ListOrdersResponse(
-            orders=[replies.order_summary(row) for row in page],
+            orders=await self._summaries(generation, page),
             next_page_token=to_page_token(request, [int(page[-1]["created_at"]), page[-1]["_id"]]) if more else "",
             freshness=freshness,
         )
+
+    async def _summaries(self, generation: int, rows: Sequence[replies.Document]) -> list[types.OrderSummary]:
+        """As `order_list` has them; of orders whose streams it holds back, at which event and why."""
+        streams = {row["_id"]: f"order-{row['_id']}" for row in rows}
+        unread = await self._views.failed("order_list", generation, list(streams.values()))
+        return [replies.order_summary(row, unread.get(streams[row["_id"]], "")) for row in rows]
 
     async def GetCustomerOrders(
         self, request: pb.GetCustomerOrdersRequest, context: Context
@@ -132,7 +138,7 @@ class OrderQueries(OrderQueryServiceServicer):
             orders_expired=counted.get("expired", 0),
             totals=[Money(amount_minor=n, currency=c) for c, n in sorted(counted["totals"].items())],
             returned=[Money(amount_minor=n, currency=c) for c, n in sorted(counted.get("returned", {}).items())],
-            recent=[replies.order_summary(row) for row in rows],
+            recent=await self._summaries(rows_generation, rows),
             freshness=min(sums_fresh, rows_fresh, key=lambda fresh: fresh.position),
         )
 

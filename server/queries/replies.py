@@ -81,7 +81,7 @@ def order(document: Document) -> orders.Order:
     )
 
 
-def order_summary(row: Document) -> orders.OrderSummary:
+def order_summary(row: Document, unread: str = "") -> orders.OrderSummary:
     units = _units(row["lines"]) - row.get("cancelled_units", 0)
     goods = _goods(row["lines"])
     off = sum(taken_off(goods, row.get("discounts", [])))
@@ -97,6 +97,7 @@ def order_summary(row: Document) -> orders.OrderSummary:
         fulfilment=_fulfilment(units, [(parcel["units"], parcel["status"]) for parcel in row["parcels"]]),
         payment=_payment(total, row.get("payments"), row["placed_at"]),
         return_status=_return_status(units, row.get("returned_units", 0), row.get("returns", {}).values()),
+        unread=unread,
     )
 
 

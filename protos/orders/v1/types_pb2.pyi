@@ -1070,6 +1070,7 @@ class OrderSummary(google.protobuf.message.Message):
     FULFILMENT_FIELD_NUMBER: builtins.int
     PAYMENT_FIELD_NUMBER: builtins.int
     RETURN_STATUS_FIELD_NUMBER: builtins.int
+    UNREAD_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """order_id is a UUID."""
     customer_id: builtins.str
@@ -1084,6 +1085,10 @@ class OrderSummary(google.protobuf.message.Message):
     """payment is derived from the payments."""
     return_status: Global___ReturnStatus.ValueType
     """return_status is derived from the returns."""
+    unread: builtins.str
+    """unread is the event at which the order cannot be read any further, and why; empty: it can. It is shown as it was before.
+    Set in lists only: a watch has it beside the order.
+    """
     @property
     def total(self) -> protos.common.v1.types_pb2.Money:
         """total is what the order costs: goods less discounts and cancelled units, plus shipping."""
@@ -1109,8 +1114,9 @@ class OrderSummary(google.protobuf.message.Message):
         fulfilment: Global___FulfilmentStatus.ValueType = ...,
         payment: Global___PaymentStatus.ValueType = ...,
         return_status: Global___ReturnStatus.ValueType = ...,
+        unread: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["created_at", b"created_at", "placed_at", b"placed_at", "total", b"total"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "customer_id", b"customer_id", "fulfilment", b"fulfilment", "line_count", b"line_count", "order_id", b"order_id", "payment", b"payment", "placed_at", b"placed_at", "return_status", b"return_status", "status", b"status", "total", b"total"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "customer_id", b"customer_id", "fulfilment", b"fulfilment", "line_count", b"line_count", "order_id", b"order_id", "payment", b"payment", "placed_at", b"placed_at", "return_status", b"return_status", "status", b"status", "total", b"total", "unread", b"unread"]) -> None: ...
 
 Global___OrderSummary: typing_extensions.TypeAlias = OrderSummary

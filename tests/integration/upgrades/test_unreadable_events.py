@@ -166,6 +166,25 @@ class TestReads:
         found = await shown(shop, order_id, lambda now: now.HasField("unread") and now.order.revision == at - 1)
         assert found.unread == pb.Unread(revision=at, event_type=NEWER, reason=UNKNOWN, events=1)
 
+    async def test_a_list_of_orders_says_which_are_not_shown_to_their_end(
+        self, shop: OrderstreamClient, log: EventStore
+    ) -> None:
+        order_id = await draft(shop)
+        drafted = await shop.orders.GetOrder(order_id=order_id, as_of=pb.Moment(revision=0))
+        customer = drafted.order.customer_id
+        made = await shop.orders.CreateOrder(customer_id=customer, currency="EUR")
+        newer = await put_newer(log, stream_of(order_id))
+
+        async def listed() -> dict[str, str]:
+            found = await shop.orders.ListOrders(customer_id=customer, consistency_token=made.consistency_token)
+            return {order.order_id: order.unread for order in found.orders}
+
+        told = await eventually(listed, lambda now: any(now.values()))
+        assert f"{NEWER} {newer.stream_position}@{stream_of(order_id)}" in told[order_id]
+        assert told[made.order_id] == ""
+        recent = (await shop.orders.GetCustomerOrders(customer_id=customer)).recent
+        assert {order.order_id: order.unread for order in recent} == told
+
     async def test_an_order_of_which_nothing_can_be_read_is_refused_with_the_reason(
         self, shop: OrderstreamClient, log: EventStore
     ) -> None:
