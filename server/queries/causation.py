@@ -19,7 +19,7 @@ from server.domain.stock import STOCK
 from server.eventstore import codec
 from server.eventstore.reading import position_of
 from server.queries import past
-from server.queries.history import to_entry
+from server.queries.history import to_entries
 from server.readmodel.log import Log
 
 MOST = 10_000  # events in one tree, and events looked through in the stream of one product's stock
@@ -32,6 +32,7 @@ class Life:
     """Every event of an order, of its process and of its stock, in the order of the log."""
 
     events: Sequence[RecordedEvent]
+    entries: Sequence[pb.HistoryEntry]  # of each event
     truncated: bool
 
 
@@ -54,11 +55,13 @@ async def life(log: Log, order_id: str) -> Life:
                 own.append(event)
                 causes.add(str(event.id))
     own.sort(key=position_of)
-    return Life(own[:MOST], truncated or len(own) > MOST)
+    events = own[:MOST]
+    return Life(events, await to_entries(log, events), truncated or len(own) > MOST)
 
 
-def tree(events: Sequence[RecordedEvent]) -> Iterator[pb.CausationNode]:
+def tree(life: Life) -> Iterator[pb.CausationNode]:
     """The nodes, depth first, each level in the order of the log."""
+    events, entries = life.events, {entry.event_id: entry for entry in life.entries}
     known = {str(event.id) for event in events}
     commands: dict[tuple[str, str], list[RecordedEvent]] = {}
     caused: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -75,18 +78,20 @@ def tree(events: Sequence[RecordedEvent]) -> Iterator[pb.CausationNode]:
     while waiting:
         depth, item = waiting.pop()
         if isinstance(item, RecordedEvent):
-            yield pb.CausationNode(depth=depth, event=pb.CausedEvent(stream=item.stream_name, entry=to_entry(item)))
+            caused_event = pb.CausedEvent(stream=item.stream_name, entry=entries[str(item.id)])
+            yield pb.CausationNode(depth=depth, event=caused_event)
             waiting += [(depth + 1, key) for key in reversed(caused[str(item.id)])]
             continue
-        yield pb.CausationNode(depth=depth, command=_command(commands[item][0]))
+        first = commands[item][0]
+        yield pb.CausationNode(depth=depth, command=_command(first.stream_name, entries[str(first.id)]))
         waiting += [(depth + 1, event) for event in reversed(commands[item])]
 
 
-def _command(event: RecordedEvent) -> pb.CausedCommand:
-    entry = to_entry(event)
+def _command(stream: str, entry: pb.HistoryEntry) -> pb.CausedCommand:
+    """The command that a first event of it tells of."""
     return pb.CausedCommand(
         request_id=entry.request_id,
-        stream=event.stream_name,
+        stream=stream,
         actor=entry.actor,
         occurred_at=entry.occurred_at if entry.HasField("occurred_at") else None,
         correlation_id=entry.correlation_id,

@@ -30,13 +30,16 @@ def unread_reason(event: RecordedEvent, excluded: Excluded = NONE) -> queries_pb
 
 
 async def to_entries(log: Log, events: Sequence[RecordedEvent]) -> list[queries_pb2.HistoryEntry]:
-    """Events of one stream; those that an operator has excluded say so."""
+    """Those that an operator has excluded say so."""
     entries = [to_entry(event) for event in events]
-    if any(entry.unread for entry in entries):
-        excluded = await log.excluded(events[0].stream_name)
-        for entry, event in zip(entries, events, strict=True):
-            if is_excluded(event, excluded) and entry.unread:
-                entry.unread = queries_pb2.UNREAD_REASON_EXCLUDED
+    excluded: dict[str, Excluded] = {}
+    for entry, event in zip(entries, events, strict=True):
+        if not entry.unread:
+            continue
+        if event.stream_name not in excluded:
+            excluded[event.stream_name] = await log.excluded(event.stream_name)
+        if is_excluded(event, excluded[event.stream_name]):
+            entry.unread = queries_pb2.UNREAD_REASON_EXCLUDED
     return entries
 
 

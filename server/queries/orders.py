@@ -148,7 +148,7 @@ class OrderQueries(OrderQueryServiceServicer):
         freshness, _ = await self._views.at_least("order_detail", request.consistency_token, context)
         if request.as_tree:
             life = await causation.life(self._log, request.order_id)
-            nodes = causation.tree(life.events)
+            nodes = causation.tree(life)
             return pb.GetOrderHistoryResponse(nodes=nodes, truncated=life.truncated, freshness=freshness)
         start = 0 if after is None else after[0] + 1
         events = await self._log.stream(f"order-{request.order_id}", start, most + 1)

@@ -17,7 +17,7 @@ async def test_a_cancelled_order_tells_who_caused_what_in_its_process_and_its_st
     await world.shop.cancel(order_id)
     await world.until(f"checkout-{order_id}", "CheckoutEnded")
 
-    nodes = list(tree((await life(Log(world.log._client), order_id)).events))
+    nodes = list(tree(await life(Log(world.log._client), order_id)))
     told = [
         (node.depth, node.event.stream.partition("-")[0], node.event.entry.event_type)
         for node in nodes

@@ -62,7 +62,7 @@ async def told(log: AsyncEventStoreDBClient, order_id: str) -> list[str]:
     def what(node: CausationNode) -> str:
         return node.event.entry.event_type if node.HasField("event") else f"{node.command.actor}:"
 
-    return ["  " * node.depth + what(node) for node in tree((await life(Log(log), order_id)).events)]
+    return ["  " * node.depth + what(node) for node in tree(await life(Log(log), order_id))]
 
 
 DRAFTED = ["ann:", "  OrderCreated", "  LineAdded"]

@@ -251,6 +251,9 @@ class TestExclusion:
         assert past.order == now.order
         entries = (await shop.orders.GetOrderHistory(order_id=order_id)).entries
         assert entries[broken.stream_position].unread == pb.UNREAD_REASON_EXCLUDED
+        nodes = (await shop.orders.GetOrderHistory(order_id=order_id, as_tree=True)).nodes
+        told = {node.event.entry.revision: node.event.entry.unread for node in nodes if node.event.stream == stream}
+        assert told[broken.stream_position] == pb.UNREAD_REASON_EXCLUDED, "and so in the tree of what caused what"
         checked = [x async for x in shop.operations.VerifyProjections(views=["order_detail"], deadline=60.0)]
         [result] = [x.result for x in checked if x.HasField("result")]
         assert stream not in [one.key for one in result.listed]
