@@ -1,5 +1,6 @@
 """Calling our services the way any client does: stubs over a channel, failures as status and reason."""
 
+import json
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,15 @@ from protos.users.v1 import commands_pb2_grpc as users_grpc
 
 HOME = Address(name="Ann", line1="1 High Street", city="Ghent", postal_code="9000", country="BE")
 DEADLINE = 20.0  # seconds
+POLICY = {
+    "maxAttempts": 4,
+    "initialBackoff": "0.1s",
+    "maxBackoff": "1s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+# as every client does: on a starved machine the event store may not answer in time
+RETRIES = [("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": POLICY}]}))]
 
 
 def fresh_id() -> str:
@@ -133,5 +143,5 @@ class Shop:
 
 @asynccontextmanager
 async def shop_at(address: str) -> AsyncIterator[Shop]:
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with grpc.aio.insecure_channel(address, options=RETRIES) as channel:
         yield Shop(channel)
