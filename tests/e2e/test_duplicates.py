@@ -64,7 +64,7 @@ async def restart_without_views(running: Stack) -> None:
     await asyncio.gather(*(member.start() for member in services))
 
 
-@pytest.mark.parametrize("commands", [15, pytest.param(1_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("commands", [10, pytest.param(1_000, marks=pytest.mark.long)])
 async def test_a_command_sent_many_times_has_one_effect_and_one_answer_for_ever(commands: int, tmp_path: Path) -> None:
     async with stack(tmp_path) as running, OrderstreamClient(running.addresses, deadline=60.0) as shop:
         buyers = [Buyer(shop, number) for number in range(commands // len(EFFECTS))]

@@ -33,7 +33,7 @@ EACH_ONCE = [("projections", "queries", "commands"), ("processes", "eventstore",
 OFTEN = [pytest.param(260, (one,) * 4, marks=[LONG, pytest.mark.timeout(600)]) for part in EACH_ONCE for one in part]
 
 
-@pytest.mark.parametrize(("orders", "victims"), [*((12, part) for part in EACH_ONCE), *OFTEN], ids=str)
+@pytest.mark.parametrize(("orders", "victims"), [*((8, part) for part in EACH_ONCE), *OFTEN], ids=str)
 async def test_killed_under_load_and_started_again_nothing_is_missing(
     orders: int, victims: tuple[str, ...], tmp_path: Path
 ) -> None:
