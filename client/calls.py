@@ -15,7 +15,7 @@ from uuid_utils import uuid7
 from client.errors import from_rpc_error
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between tries
-WORTH_A_RETRY = {grpc.StatusCode.UNAVAILABLE}
+WORTH_A_RETRY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}  # by a server that stops
 REASONS_WORTH_A_RETRY = {"CONTENTION"}
 REASONS_WORTH_A_RESUME = {"WATCH_TOO_SLOW", "TOO_MANY_WATCHES"}
 GIVE_UP_AFTER = 60.0  # seconds

@@ -62,6 +62,7 @@ _BY_CODE = {
     grpc.StatusCode.ABORTED: Conflict,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: Unavailable,
+    grpc.StatusCode.CANCELLED: Unavailable,  # by a server that stops: what the caller cancels raises nothing of ours
 }
 
 

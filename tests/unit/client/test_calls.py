@@ -140,8 +140,12 @@ async def test_fields_that_break_a_rule_are_named() -> None:
 
 @pytest.mark.parametrize(
     "first",
-    [failure(code_pb2.UNAVAILABLE, "STORE_UNAVAILABLE"), failure(code_pb2.ABORTED, "CONTENTION")],
-    ids=["unavailable", "contention"],
+    [
+        failure(code_pb2.UNAVAILABLE, "STORE_UNAVAILABLE"),
+        failure(code_pb2.ABORTED, "CONTENTION"),
+        failure(code_pb2.CANCELLED, ""),
+    ],
+    ids=["unavailable", "contention", "cancelled by a server that stops"],
 )
 async def test_a_command_is_repeated_with_the_same_request_id(first: status_pb2.Status) -> None:
     handler = Scripted(first, first, None)
