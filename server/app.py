@@ -32,7 +32,7 @@ from server.processes.process import OrderProcess
 from server.processes.reconciler import Patience, Reconciler
 from server.processes.reservations import ReservationExpiry
 from server.processes.sender import PAYMENTS, Sender
-from server.queries import query_services
+from server.queries import fresh_views, query_services
 from server.queries.watching.hub import Hub, Limits
 from server.readmodel.log import Log
 from server.rpc.interceptors import Edge
@@ -103,7 +103,12 @@ async def queries(settings: Settings, _: Clock) -> AsyncIterator[Part]:
         log = Log(client)
         limits = Limits(settings.most_watches, settings.most_waiting_changes, settings.watch_heartbeat)
         hub = Hub(client, log, limits)
-        services = query_services(mongo[settings.mongo_database], log, hub)
+        fresh = fresh_views(mongo[settings.mongo_database], log)
+        services = query_services(mongo[settings.mongo_database], log, hub, fresh)
+
+        def drain() -> None:
+            hub.drain()
+            fresh.drain()
 
         def register(server: grpc.aio.Server) -> None:
             for _, add_to in services:
@@ -114,7 +119,7 @@ async def queries(settings: Settings, _: Clock) -> AsyncIterator[Part]:
                 services=tuple(name for name, _ in services),
                 register=register,
                 probe=lambda: mongo.admin.command("ping"),
-                drain=hub.drain,
+                drain=drain,
             )
     finally:
         await mongo.close()

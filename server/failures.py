@@ -182,7 +182,7 @@ class Draining(ServiceFailure):
     retry_after = 0.5
 
     def __init__(self) -> None:
-        super().__init__("this server stops; resume with the last token")
+        super().__init__("this server stops; ask another, a watch with its last token")
 
 
 class DeadlinePassed(ServiceFailure):

@@ -42,10 +42,14 @@ FOLLOWS = {
 Service = tuple[str, Callable[[grpc.aio.Server], None]]
 
 
-def query_services(database: AsyncDatabase[Any], log: Log, hub: Hub) -> list[Service]:
+def fresh_views(database: AsyncDatabase[Any], log: Log) -> FreshViews:
+    """Of all views that queries are answered from."""
+    return FreshViews(ViewState(database), FOLLOWS, log)
+
+
+def query_services(database: AsyncDatabase[Any], log: Log, hub: Hub, fresh: FreshViews) -> list[Service]:
     """The services by full name, each with how to register it."""
-    state = ViewState(database)
-    views = Views(Finders(state), FreshViews(state, FOLLOWS, log))
+    views = Views(Finders(ViewState(database)), fresh)
     orders, products = OrderQueries(views, log, Watching(views, log, hub)), ProductQueries(views)
     stock, users, processes = StockQueries(views), UserQueries(views, log), ProcessQueries(views, log)
     return [

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from server.eventstore.token import from_token
-from server.failures import NotFreshEnough, StoreUnavailable
+from server.failures import Draining, NotFreshEnough, StoreUnavailable
 from server.readmodel.log import Log
 from server.readmodel.pointer import Pointer
 from server.readmodel.state import Checkpoint, ViewState
@@ -47,6 +47,11 @@ class FreshViews:
             raise NotFreshEnough(view, wanted, wanted - 1)  # the view went on without the caller's event
         return reached
 
+    def drain(self) -> None:
+        """End all waits: another server can answer them."""
+        for watcher in self._watchers.values():
+            watcher.draining = True
+
     def parked(self, view: str) -> int:
         """How many streams the view holds back, as far as is known."""
         return self._watchers[view].parked
@@ -75,6 +80,7 @@ class _Watcher:
         self._moved_at = 0.0
         self._reading: asyncio.Task[None] | None = None
         self._proving: asyncio.Task[None] | None = None
+        self.draining = False
 
     @property
     def parked(self) -> int:
@@ -90,6 +96,8 @@ class _Watcher:
         try:
             async with asyncio.timeout(patience):
                 while (await self.recent()).position < wanted:
+                    if self.draining:
+                        raise Draining
                     self._prove(max(ask_from, self._moved_at + ASK_AFTER))
                     await asyncio.sleep(LOOK_EVERY)
                     await self._look()

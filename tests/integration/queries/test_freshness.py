@@ -13,7 +13,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from server.eventstore.store import connect
 from server.eventstore.token import to_token
-from server.failures import NotFreshEnough, TokenInvalid
+from server.failures import Draining, NotFreshEnough, TokenInvalid
 from server.queries.freshness import FreshViews
 from server.readmodel.log import Log
 from server.readmodel.state import Checkpoint, ViewState
@@ -83,6 +83,18 @@ async def test_when_the_deadline_comes_first_it_is_not_fresh_enough(scene: Scene
         await scene.ask(wanted, patience=0.2)
     assert refused.value.metadata["wanted"] == str(wanted)
     assert refused.value.metadata["view"] == VIEW
+
+
+async def test_a_server_that_stops_lets_nobody_wait(scene: Scene) -> None:
+    wanted = await scene.event()
+    waiting = asyncio.create_task(scene.ask(wanted))
+    done, _ = await asyncio.wait([waiting], timeout=0.1)
+    assert not done
+    scene.fresh.drain()
+    with pytest.raises(Draining):
+        await waiting
+    with pytest.raises(Draining):
+        await scene.ask(wanted)
 
 
 async def test_a_deadline_that_has_passed_is_not_waited_for(scene: Scene) -> None:
