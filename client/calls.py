@@ -119,8 +119,13 @@ class _Unary(_Method):
                     self._session.consistency_token = reply.consistency_token
                 return reply
             headers = (*self._headers, RETRY) if self._is_command else self._headers
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = await _rested(pause)
+
+
+async def _rested(pause: float) -> float:
+    """Wait about so many seconds; how many before the try after the next."""
+    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+    return min(pause * 2, LONGEST_PAUSE)
 
 
 def _kind(method: MethodDescriptor) -> type[_Method]:
@@ -154,8 +159,7 @@ class _Watching(_Method):
                     raise failure from error
             finally:
                 call.cancel()
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = await _rested(pause)
 
 
 def _left(until: float | None) -> float | None:
@@ -184,5 +188,4 @@ class _Streaming(_Method):
                     raise failure from error
             else:
                 return
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = await _rested(pause)

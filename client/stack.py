@@ -82,9 +82,8 @@ class Member:
         except TimeoutError:
             line = b""
         if not line:
-            process = self.process
             await self.stop()
-            raise StackError(f"{self.name} did not start, exit code {process.returncode}: {self.last_words()}")
+            raise StackError(f"{self.name} did not start: {self.last_words()}")
         self.ready = json.loads(line)
         port = self.ready["address"].rpartition(":")[2]
         self.arguments[self.arguments.index("--port") + 1] = port

@@ -71,7 +71,10 @@ class Mender:
             except Unfoldable as failure:
                 if failure.stream in until and until[failure.stream] is None:
                     until[failure.stream] = failure
-                elif failure.position < runner.lot.first.get(failure.stream, NEVER):
+                elif (
+                    failure.position < runner.lot.first.get(failure.stream, NEVER)
+                    or rounds > len(streams) + MOST_ROUNDS
+                ):
                     raise  # otherwise it was parked since this fold began, and the next one holds it back
 
     async def _anew(

@@ -146,24 +146,18 @@ class Demo:
             lines=[NewLine(line_id=line.sku, sku=line.sku, quantity=line.quantity) for line in basket.lines],
             shipping_address=address,
         )
-        place = partial(self._command, self._shop.orders.PlaceOrder, "place", basket.basket, order_id=order_id)
+        place = partial(self._reply, self._shop.orders.PlaceOrder, "place", basket.basket, order_id=order_id)
         try:
-            return await place()
+            placed = await place()
         except Refused as refused:
             if refused.reason != "PRICE_CHANGED":
                 raise
-        # it was drafted by another command service than the one that changed the price, within a second (ADR 5)
-        refreshed = await self._shop.orders.RefreshPrices(
-            request_id=derived("refresh", basket.basket), order_id=order_id, deadline=DEADLINE
-        )
-        self.outcome.commands += 1
-        self.outcome.price_changes += refreshed.revision - self._drafted(basket)
-        return await place()
-
-    @staticmethod
-    def _drafted(basket: Basket) -> int:
-        """The revision of the order as it was drafted: created, its lines, its address."""
-        return len(basket.lines) + 1
+            # it was drafted by another command service than the one that changed the price, within a second (ADR 5)
+            await self._command(self._shop.orders.RefreshPrices, "refresh", basket.basket, order_id=order_id)
+            placed = await place()
+        drafted = len(basket.lines) + 1  # the revision at which it was created, had its lines and its address
+        self.outcome.price_changes += placed.revision - drafted - 1
+        return str(placed.consistency_token)
 
     async def _decided(self, basket: Basket, token: str) -> None:
         """Wait until its process has confirmed the order, or turned it down."""
@@ -244,10 +238,14 @@ class Demo:
             )
 
     async def _command(self, method: Any, *key: object, **fields: Any) -> str:
+        """The token that it is answered with."""
+        return str((await self._reply(method, *key, **fields)).consistency_token)
+
+    async def _reply(self, method: Any, *key: object, **fields: Any) -> Any:
         reply = await method(request_id=derived(*key), deadline=DEADLINE, **fields)
         self.outcome.commands += 1
         self.tokens[:] = [reply.consistency_token, *self.tokens[:AT_ONCE]]
-        return str(reply.consistency_token)
+        return reply
 
 
 def _as_new(line: Line, quantity: int) -> ReceivedQuantity:

@@ -55,16 +55,20 @@ SHIPMENTS = "SHIPMENTS"  # no step of the process: the shop's people have to pac
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """The step that an event is followed by; `subject` names the event's field that tells which one."""
+    """The step that an event is followed by; `subject` names the event's field that tells which one.
+
+    `once_confirmed` is the step if the order is confirmed already.
+    """
 
     step: str
     subject: str = ""
+    once_confirmed: str = ""
 
 
 # what an event leads to, as far as it says by itself
 LEADS_TO: dict[type, Next] = {
     CheckoutStockReserved: Next(StepName.AUTHORISE_PAYMENT),
-    PaymentAuthorised: Next(StepName.CONFIRM_ORDER),
+    PaymentAuthorised: Next(StepName.CONFIRM_ORDER, once_confirmed=SHIPMENTS),  # where another one has lapsed
     PaymentFailed: Next(StepName.REJECT_ORDER),
     OrderConfirmed: Next(SHIPMENTS),
     ShipmentDispatched: Next(StepName.COMMIT_STOCK, "shipment_id"),
@@ -119,10 +123,9 @@ def _without_process(row: ProcessRow, e: Recorded[Any]) -> ProcessRow | None:
 
 def led_on(row: ProcessRow | None, e: Recorded[Any]) -> ProcessRow | None:
     after = LEADS_TO[type(e.data)]
-    if isinstance(e.data, PaymentAuthorised) and row is not None and row["confirmed"]:
-        after = Next(SHIPMENTS)  # in place of an authorisation that has lapsed
     subject = getattr(e.data, after.subject) if after.subject else ""
-    return going(row, e, step=after.step, subject=subject)
+    confirmed = row is not None and row["confirmed"]
+    return going(row, e, step=(after.once_confirmed if confirmed else "") or after.step, subject=subject)
 
 
 def going(row: ProcessRow | None, e: Recorded[Any], **fields: Any) -> ProcessRow | None:

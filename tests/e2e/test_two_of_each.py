@@ -8,11 +8,9 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from client.demo.baskets import baskets_of
 from client.demo.rules import PAYMENTS
@@ -23,6 +21,7 @@ from tests.support.baskets import rows
 from tests.support.books import Books
 
 ROLES = ("commands", "queries", "processes", "projections")
+FEW, MANY = 16, 1_000  # orders: each process is restarted once, or all of them again and again
 LONG = [pytest.mark.long, pytest.mark.timeout(3_600)]
 
 
@@ -55,22 +54,6 @@ class Pair:
             await self.restart(random.choice(("kill", "stop")), random.randrange(2))
 
 
-@asynccontextmanager
-async def pairs_in(data: Path) -> AsyncIterator[tuple[dict[str, Pair], str]]:
-    """The pairs by role, and where the event store is."""
-    async with stack(data, payments=PAYMENTS) as running:
-        first = {role: running.members[role] for role in ROLES}
-        second = {role: _twin(member) for role, member in first.items()}
-        try:
-            await asyncio.gather(*(member.start() for member in second.values()))
-            yield (
-                {role: Pair((first[role], second[role])) for role in ROLES},
-                running.members["eventstore"].ready["uri"],
-            )
-        finally:
-            await asyncio.gather(*(member.stop() for member in second.values()))
-
-
 def _twin(member: Member) -> Member:
     arguments = [*member.arguments[:-1], "0"]
     assert member.arguments[-2] == "--port"
@@ -79,13 +62,21 @@ def _twin(member: Member) -> Member:
     return Member(f"{member.name}2", arguments, member.environment, log)
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def services(tmp_path: Path) -> AsyncIterator[tuple[dict[str, Pair], str]]:
-    async with pairs_in(tmp_path) as found:
-        yield found
+    """The pairs by role, and where the event store is."""
+    async with stack(tmp_path, payments=PAYMENTS) as running:
+        first = {role: running.members[role] for role in ROLES}
+        second = {role: _twin(member) for role, member in first.items()}
+        try:
+            await asyncio.gather(*(member.start() for member in second.values()))
+            pairs = {role: Pair((first[role], second[role])) for role in ROLES}
+            yield pairs, running.members["eventstore"].ready["uri"]
+        finally:
+            await asyncio.gather(*(member.stop() for member in second.values()))
 
 
-@pytest.mark.parametrize("orders", [16, *(pytest.param(1_000, marks=LONG, id=f"round {n}") for n in range(1, 21))])
+@pytest.mark.parametrize("orders", [FEW, *(pytest.param(MANY, marks=LONG, id=f"round {n}") for n in range(1, 21))])
 async def test_callers_and_the_books_notice_nothing(services: tuple[dict[str, Pair], str], orders: int) -> None:
     pairs, uri = services
     addresses = Addresses(**{role: pair.address for role, pair in pairs.items()})
@@ -104,7 +95,7 @@ async def test_callers_and_the_books_notice_nothing(services: tuple[dict[str, Pa
             selling.add_done_callback(lambda _: stop.set())
             await sold.wait()
             for pair in pairs.values():
-                group.create_task(pair.each() if orders < 1_000 else pair.again_and_again(stop))
+                group.create_task(pair.each() if orders == FEW else pair.again_and_again(stop))
         outcome = await demo.prove(baskets)
     assert outcome.differences == [], "and no call has failed, or it would have ended the demo"
     assert outcome.processes["started"] == orders

@@ -30,8 +30,10 @@ class Books:
         try:
             for event in client.read_all():
                 category = event.stream_name.partition("-")[0]
-                if category in ("stock", "order"):
-                    getattr(self, f"_{category}")(event.type, json.loads(event.data))
+                if category == "stock":
+                    self._stock(event.type, json.loads(event.data))
+                elif category == "order":
+                    self._order(event.type, json.loads(event.data))
         finally:
             client.close()
 
@@ -73,5 +75,6 @@ class Books:
             if received != stock.on_hand + left:
                 found.append(f"{sku}: {received} received, {left} have left and {stock.on_hand} are on hand")
             if (stock.on_hand, stock.reserved) != (self.on_hand[sku], reserved):
-                found.append(f"{sku}: {stock.on_hand} on hand and {stock.reserved} reserved, by the log {reserved}")
+                by_log = f"by the log {self.on_hand[sku]} and {reserved}"
+                found.append(f"{sku}: {stock.on_hand} on hand and {stock.reserved} reserved, {by_log}")
         return found

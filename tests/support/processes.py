@@ -94,3 +94,15 @@ def running(*arguments: str, environment: Mapping[str, str] | None = None) -> It
         yield process
     finally:
         process.close()
+
+
+@contextmanager
+def own_log(mongo_uri: str, database: str, **settings: str) -> Iterator[dict[str, str]]:
+    """The environment of services on an event store of their own, and on the view store that all tests share."""
+    with running("embedded", "eventstore", "--port", "0", "--memory") as node:
+        yield {
+            "ORDERSTREAM_EVENTSTORE_URI": node.ready["uri"],
+            "ORDERSTREAM_MONGO_URI": mongo_uri,
+            "ORDERSTREAM_MONGO_DATABASE": database,
+            **settings,
+        }

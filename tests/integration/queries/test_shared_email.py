@@ -17,20 +17,16 @@ from server.eventstore import codec, store
 from server.eventstore.registry import BY_EVENT, DomainEvent
 from tests.support.calling import done_before, fresh_email, fresh_id
 from tests.support.orders import LATER, NOON
-from tests.support.processes import running
+from tests.support.processes import own_log, running
 from tests.support.viewing import aggregate_id
 
 
 @pytest.fixture(scope="module")
 def environment(mongo_uri: str) -> Iterator[dict[str, str]]:
     """A log of its own: what `verify` finds is what a test wrote."""
-    with running("embedded", "eventstore", "--port", "0", "--memory") as node:
-        yield {
-            "ORDERSTREAM_EVENTSTORE_URI": node.ready["uri"],
-            "ORDERSTREAM_MONGO_URI": mongo_uri,
-            "ORDERSTREAM_MONGO_DATABASE": f"shared_{fresh_id().replace('-', '')}",
-            "ORDERSTREAM_VERIFY_AT_ONCE": "3",
-        }
+    database = f"shared_{fresh_id().replace('-', '')}"
+    with own_log(mongo_uri, database, ORDERSTREAM_VERIFY_AT_ONCE="3") as environment:
+        yield environment
 
 
 @pytest.fixture(scope="module")

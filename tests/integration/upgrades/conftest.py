@@ -8,25 +8,24 @@ from uuid_utils import uuid7
 from client.sdk import Addresses, OrderstreamClient
 from server.eventstore import store
 from server.eventstore.store import EventStore
-from tests.support.processes import running
+from tests.support.processes import own_log, running
 
 
 @pytest.fixture(scope="module")
 def environment(mongo_uri: str) -> Iterator[dict[str, str]]:
-    with running("embedded", "eventstore", "--port", "0", "--memory") as own:
-        yield {
-            "ORDERSTREAM_EVENTSTORE_URI": own.ready["uri"],
-            "ORDERSTREAM_MONGO_URI": mongo_uri,
-            "ORDERSTREAM_MONGO_DATABASE": f"upgrades_{uuid7().hex}",
-            "ORDERSTREAM_MEASURE_EVERY": "0.3",
-            "ORDERSTREAM_LOOK_EVERY": "0.1",
-            "ORDERSTREAM_LEASE": "2",
-            "ORDERSTREAM_GRACE": "1",
-            "ORDERSTREAM_WATCH_HEARTBEAT": "1",
-            "ORDERSTREAM_FIRST_RETRY": "0.05",
-            "ORDERSTREAM_LONGEST_RETRY": "0.2",
-            "ORDERSTREAM_STEP_ATTEMPTS": "3",
-        }
+    with own_log(
+        mongo_uri,
+        f"upgrades_{uuid7().hex}",
+        ORDERSTREAM_MEASURE_EVERY="0.3",
+        ORDERSTREAM_LOOK_EVERY="0.1",
+        ORDERSTREAM_LEASE="2",
+        ORDERSTREAM_GRACE="1",
+        ORDERSTREAM_WATCH_HEARTBEAT="1",
+        ORDERSTREAM_FIRST_RETRY="0.05",
+        ORDERSTREAM_LONGEST_RETRY="0.2",
+        ORDERSTREAM_STEP_ATTEMPTS="3",
+    ) as environment:
+        yield environment
 
 
 @pytest.fixture(scope="module")
