@@ -102,17 +102,10 @@ def drawn(orders: int) -> list[str]:
 
 
 async def bought(
-    today: OrderstreamClient,
-    newer: OrderstreamClient,
-    customer: str,
-    sku: str,
-    writers: str,
-    answers: Counter[str],
+    today: OrderstreamClient, newer: OrderstreamClient, what: Mapping[str, Any], writers: str, answers: Counter[str]
 ) -> str:
     """An order whose notes are written through both releases; where this one has to pass, the newer one is asked."""
-    made = await today.orders.CreateOrder(
-        customer_id=customer, currency="EUR", lines=[NewLine(sku=sku, quantity=1)], shipping_address=HOME
-    )
+    made = await today.orders.CreateOrder(currency="EUR", shipping_address=HOME, **what)
     for number, writer in enumerate(writers):
         request_id = fresh_id()
         shop = today if writer == "t" else newer
@@ -132,11 +125,11 @@ async def test_both_releases_beside_each_other_lose_nothing(today: Release, newe
     async with today.shop() as old, newer.shop() as new:
         customer, sku = await user(old), await product(old)
         await old.products.ReceiveStock(sku=sku, quantity=1_000)
-        places = asyncio.Semaphore(AT_ONCE)
+        places, tea = asyncio.Semaphore(AT_ONCE), {"customer_id": customer, "lines": [NewLine(sku=sku, quantity=1)]}
 
         async def one(writers: str) -> str:
             async with places:
-                return await bought(old, new, customer, sku, writers, answers)
+                return await bought(old, new, tea, writers, answers)
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(writers)) for writers in drawn(orders)]
