@@ -17,6 +17,7 @@ from pymongo import MongoClient
 from typer.testing import CliRunner
 
 from client.cli.main import app
+from tests.support.eventually import polled
 
 ORDERSTREAM = str(Path(sys.executable).with_name("orderstream"))
 PARTS = ("eventstore", "mongo", "commands", "projections", "queries")
@@ -381,7 +382,12 @@ def test_every_view_is_shown_with_its_position(quick: Line) -> None:
         "customer_orders", "order_detail", "order_list", "order_timeline", "process_status", "product_list",
         "sales_daily", "stock_levels", "user_detail",
     ]  # fmt: skip
-    assert all(view["status"] == "PROJECTION_STATUS_LIVE" for view in views)
+
+    def live() -> bool:
+        views = quick("projections", "list", "--json")["projections"]
+        return all(view["status"] == "PROJECTION_STATUS_LIVE" for view in views)
+
+    assert polled(live)
 
 
 def test_parked_events_are_planned_and_replayed(quick: Line, up: dict[str, int]) -> None:
@@ -394,7 +400,7 @@ def test_parked_events_are_planned_and_replayed(quick: Line, up: dict[str, int])
         with client.read_subscription_to_stream("workers", stream) as consumer:
             for _, event in zip(range(3), consumer, strict=False):
                 consumer.nack(event, "park")
-    assert "T0" in quick("subscriptions", "parked", stream, "workers")
+    assert polled(lambda: "T2" in quick("subscriptions", "parked", stream, "workers"))
     plan = quick("subscriptions", "replay", stream, "workers", "--limit", "2", "--dry-run", "--json")
     assert (plan["events"], plan["left"], len(plan["sample"])) == ("2", "1", 2)
     apply = ("subscriptions", "replay", stream, "workers", "--limit", "2", "--plan", plan["plan_id"])
@@ -410,7 +416,9 @@ def test_parked_events_are_planned_and_replayed(quick: Line, up: dict[str, int])
 
 
 def test_health_is_an_exit_code(line: Line, up: dict[str, int]) -> None:
-    assert "SERVING" in line("health", f"127.0.0.1:{up['projections']}", "--service", "order_list")
+    health = ("health", f"127.0.0.1:{up['projections']}", "--service", "order_list")
+    polled(lambda: orderstream(up, *health).returncode == 0)
+    assert "SERVING" in line(*health)
     line("health", f"127.0.0.1:{free_port()}", code=5)
 
 

@@ -22,6 +22,7 @@ from client.cli.main import app
 from client.cli.output import err, out
 from tests.support.calling import fresh_id, fresh_sku
 from tests.support.disks import HAS_STRACE, NO_STRACE, failing
+from tests.support.eventually import polled
 from tests.support.processes import ROOT, Running, running
 
 PAGE = ROOT / "docs" / "runbook.md"
@@ -113,10 +114,7 @@ class Shop:
 
     def until(self, command: str, wanted: str) -> None:
         """Wait until a command prints it."""
-        deadline = time.monotonic() + WITHIN
-        while wanted not in (said := self.type(command)[1]):
-            assert time.monotonic() < deadline, said
-            time.sleep(0.1)
+        polled(lambda: self.type(command)[1], lambda said: wanted in said, WITHIN)
 
     def restart(self, name: str) -> None:
         self.members[name].stop()

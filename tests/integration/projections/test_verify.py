@@ -178,8 +178,8 @@ async def test_the_whole_service(own_log: str, client: Client, mongo: Mongo, mon
             ask = pb.GetProjectionRequest(view="order_list")
             return (await operations.GetProjection(ask, timeout=10)).projection  # type: ignore[no-any-return]
 
-        seen = await eventually(projection, lambda now: now.position >= last)
-        assert seen.status == pb.PROJECTION_STATUS_LIVE
+        live = pb.PROJECTION_STATUS_LIVE
+        seen = await eventually(projection, lambda now: now.position >= last and now.status == live)
         assert (seen.epoch, seen.generation, bool(seen.owner)) == (1, 1, True)
 
         verdict = [x async for x in operations.VerifyProjections(pb.VerifyProjectionsRequest(), timeout=60)]
