@@ -29,7 +29,7 @@ from projections.view import View
 from projections.views import VIEWS
 from projections.views.order_list import order_list
 from server.eventstore import codec
-from server.eventstore.store import connect
+from server.eventstore.client import connect
 from server.readmodel.documents import INDEXES
 from server.readmodel.state import ViewState
 

@@ -42,7 +42,7 @@ from projections.pace import Pace
 from projections.views.order_list import order_list
 from protos.operations.v1 import projections_pb2 as pb
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
-from server.eventstore.store import connect
+from server.eventstore.client import connect
 from server.readmodel.state import collection_name
 
 LOAD = 0.2  # share of the top rate of queries that is asked for

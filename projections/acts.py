@@ -9,15 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import structlog
-from esdbclient import NewEvent, StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
-from esdbclient.exceptions import NotFound
 from google.protobuf import json_format
 from uuid_utils.compat import uuid7
 
 from protos.operations.v1.events_pb2 import OperatorActed
 from protos.operations.v1.types_pb2 import ActDetail
-from server.eventstore.reading import translated, whole
+from server.eventstore.client import Client, NewEvent, NotFound, StreamState, complete, store_errors
 
 log = structlog.get_logger()
 
@@ -41,7 +38,7 @@ class Act:
 class Acts:
     """The record of what operators did."""
 
-    def __init__(self, client: AsyncEventStoreDBClient) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
 
     @asynccontextmanager
@@ -57,12 +54,12 @@ class Acts:
 
     async def latest(self, most: int) -> list[tuple[int, OperatorActed]]:
         """What was done last, the latest first, each with its revision in the stream."""
-        with translated():
+        with store_errors():
             try:
                 reading = await self._client.read_stream(STREAM, backwards=True, limit=most, timeout=TIMEOUT)
                 return [
                     (event.stream_position, json_format.Parse(event.data, OperatorActed(), ignore_unknown_fields=True))
-                    async for event in whole(reading)
+                    async for event in complete(reading)
                 ]
             except NotFound:
                 return []
@@ -81,7 +78,7 @@ class Acts:
         data = json_format.MessageToJson(
             message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, indent=None
         )
-        with translated():
+        with store_errors():
             await self._client.append_to_stream(
                 STREAM,
                 current_version=StreamState.ANY,

@@ -23,9 +23,9 @@ from projections.supervisor import Supervisor
 from projections.verify import Progress, Result, Verifier, to_json
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceServicer
+from server.eventstore.log import EventLog
 from server.failures import InvalidRequest, NotFound
 from server.readmodel.documents import to_micros
-from server.readmodel.log import Log
 from server.readmodel.pointer import Outcome, Pointer
 from server.readmodel.state import Checkpoint, ViewState, now_micros
 
@@ -52,7 +52,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         emails: EmailVerifier,
         changes: Changes,
         acts: Acts,
-        log: Log,
+        log: EventLog,
     ) -> None:
         self._acts = acts
         self._log = log

@@ -28,10 +28,10 @@ from projections.views import VIEWS
 from protos.operations.v1.exclusions_pb2_grpc import add_ExclusionServiceServicer_to_server
 from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServicer_to_server
 from protos.operations.v1.subscriptions_pb2_grpc import add_SubscriptionServiceServicer_to_server
-from server.eventstore.groups import Groups
-from server.eventstore.store import connect
+from server.eventstore.client import connect
+from server.eventstore.log import EventLog
+from server.eventstore.persistent import Groups
 from server.failures import StoreUnavailable
-from server.readmodel.log import Log
 from server.readmodel.state import ViewState
 
 log = structlog.get_logger()
@@ -62,11 +62,11 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
         settings.mongo_uri, serverSelectionTimeoutMS=3_000, connectTimeoutMS=3_000, socketTimeoutMS=20_000
     )
     try:
-        await _stores_answer(Log(client), mongo, settings.start_within)
+        await _stores_answer(EventLog(client), mongo, settings.start_within)
         database = mongo[settings.mongo_database]
         acts, state = Acts(client), ViewState(database)
         supervisors = [Supervisor(view, client, database, settings) for view in _chosen(settings)]
-        changes = Changes(database, Log(client), acts, settings)
+        changes = Changes(database, EventLog(client), acts, settings)
         verifier, snapshots = Verifier(client, database, at_once=settings.verify_at_once), SnapshotVerifier(client)
         emails = EmailVerifier(client, at_once=settings.verify_at_once)
         views = admin.ProjectionAdmin(
@@ -78,7 +78,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
             emails=emails,
             changes=changes,
             acts=acts,
-            log=Log(client),
+            log=EventLog(client),
         )
         add_ProjectionServiceServicer_to_server(views, server)
         groups = subscriptions.SubscriptionAdmin(Groups(client), acts)
@@ -110,7 +110,7 @@ def _chosen(settings: Settings) -> list[View[Any]]:
     return [view for view in VIEWS if view.name in settings.views or not settings.views]
 
 
-async def _stores_answer(events: Log, mongo: AsyncMongoClient[dict[str, object]], within: float) -> None:
+async def _stores_answer(events: EventLog, mongo: AsyncMongoClient[dict[str, object]], within: float) -> None:
     """Wait for both, whichever starts first. Raises `StoreUnavailable` when patience ends."""
     deadline, pause = time.monotonic() + within, FIRST_PAUSE
     while True:

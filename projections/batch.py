@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from esdbclient import RecordedEvent
 from pymongo import DeleteOne, InsertOne, ReplaceOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
@@ -17,8 +16,8 @@ from projections.hanging import called
 from projections.pace import Pace
 from projections.view import View
 from server.eventstore import codec
+from server.eventstore.client import RecordedEvent, position_of
 from server.eventstore.exclusions import NOTHING_EXCLUDED, Excluded, HasExclusions, is_excluded
-from server.eventstore.reading import position_of
 from server.eventstore.recorded import Recorded
 from server.eventstore.registry import DomainEvent
 

@@ -21,8 +21,8 @@ from projections.queries_of import QUERIES
 from projections.requests import Request, Requests
 from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
+from server.eventstore.log import START, EventLog
 from server.failures import InvalidRequest, ServiceFailure
-from server.readmodel.log import Log
 from server.readmodel.pointer import Building, Made, Phase, Pointer, begun, dropped, rolled_back
 from server.readmodel.state import ViewState, now_micros
 
@@ -131,7 +131,7 @@ def _about(parked: ParkedStream) -> str:
 class Changes:
     """Plans and applies."""
 
-    def __init__(self, database: AsyncDatabase[Any], log: Log, acts: Acts, settings: Settings) -> None:
+    def __init__(self, database: AsyncDatabase[Any], log: EventLog, acts: Acts, settings: Settings) -> None:
         self._database = database
         self._state = ViewState(database)
         self._requests = Requests(database)
@@ -185,7 +185,8 @@ class Changes:
         if wanted.position and (live is None or wanted.position > live.vouched):
             reached = 0 if live is None else live.vouched
             raise InvalidRequest({"change.reset.position": f"must not be behind where the view is, {reached}"})
-        return await self._new_generation(view, pointer, wanted.position, allow_parked=wanted.allow_parked)
+        since = await self._log.head(view.stream_filter(), wanted.position) if wanted.position else START
+        return await self._new_generation(view, pointer, since, allow_parked=wanted.allow_parked)
 
     async def _new_generation(self, view: View[Any], pointer: Pointer, since: int, *, allow_parked: bool) -> Plan:
         if pointer.building is not None and pointer.building.phase is not Phase.FAILED:

@@ -4,11 +4,10 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
 
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
-
 from projections.batch import Share
+from server.eventstore.client import Client
+from server.eventstore.log import START, EventLog
 from server.readmodel.email_holders import USERS, EmailHolders
-from server.readmodel.log import START, Log
 
 MAX_PASSES = 1_024  # then a pass may be of any size: an address that very many users have is in one
 
@@ -38,8 +37,8 @@ class EmailVerdict:
 class EmailVerifier:
     """Reads the streams of all users: once, or as often as `at_once` addresses at a time take."""
 
-    def __init__(self, client: AsyncEventStoreDBClient, *, at_once: int) -> None:
-        self._log = Log(client)
+    def __init__(self, client: Client, *, at_once: int) -> None:
+        self._log = EventLog(client)
         self._at_once = at_once
 
     async def verify(self, most: int) -> EmailVerdict:

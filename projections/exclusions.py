@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import NAMESPACE_URL, uuid5
 
-from esdbclient import NewEvent, RecordedEvent, StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from google.protobuf import json_format
 
 from projections.acts import Act, Acts
@@ -19,12 +17,12 @@ from protos.operations.v1 import exclusions_pb2 as pb
 from protos.operations.v1.events_pb2 import EventExcluded
 from protos.operations.v1.exclusions_pb2_grpc import ExclusionServiceServicer
 from server.eventstore import codec
+from server.eventstore.client import Client, NewEvent, RecordedEvent, StreamState, store_errors
 from server.eventstore.codec import CodecError, UnknownEventType
 from server.eventstore.exclusions import EVENT_EXCLUDED, PATTERN, exclusion_of, exclusion_stream, is_excluded
-from server.eventstore.reading import translated
+from server.eventstore.log import START, EventLog
 from server.eventstore.registry import CATEGORIES
 from server.failures import InvalidRequest, NotFound, ServiceFailure
-from server.readmodel.log import START, Log
 
 SERVICE = "operations.v1.ExclusionService"
 TIMEOUT = 5.0  # seconds
@@ -89,11 +87,9 @@ class Plan:
 class ExclusionAdmin(ExclusionServiceServicer):
     """Nothing is kept here. `excluded` is called after each exclusion, so that views look at once."""
 
-    def __init__(
-        self, client: AsyncEventStoreDBClient, acts: Acts, excluded: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, client: Client, acts: Acts, excluded: Callable[[], None] = lambda: None) -> None:
         self._client = client
-        self._log = Log(client)
+        self._log = EventLog(client)
         self._acts = acts
         self._excluded = excluded
 
@@ -189,7 +185,7 @@ class ExclusionAdmin(ExclusionServiceServicer):
             content_type="application/json",
             id=uuid5(NAMESPACE_URL, f"{excluded.stream}:{excluded.plan_id}"),
         )
-        with translated():
+        with store_errors():
             await self._client.append_to_stream(
                 exclusion_stream(excluded.stream), current_version=StreamState.ANY, events=[event], timeout=TIMEOUT
             )

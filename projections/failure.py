@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from esdbclient import RecordedEvent
 from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
+from server.eventstore.client import RecordedEvent
 from server.eventstore.codec import MalformedEvent, UnknownEventType
 from server.readmodel.durable import durable
 from server.readmodel.state import checkpoint_name, now_micros

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from projections.view import View
-from server.readmodel.log import Log
+from server.eventstore.log import START, EventLog
+from server.failures import LogMismatch
 from server.readmodel.state import Checkpoint, now_micros
 
 MOST_COUNTED = 1_000  # events
@@ -23,10 +24,19 @@ class Lag:
 NO_LAG = Lag(0, 0.0)
 
 
-async def lag_of(log: Log, view: View[Any], checkpoint: Checkpoint | None) -> Lag:
-    """Of what the checkpoint vouches for; 0 seconds if the first event does not say when it was written."""
+async def lag_of(log: EventLog, view: View[Any], checkpoint: Checkpoint | None) -> Lag:
+    """Of what the checkpoint vouches for; 0 seconds if the first event does not say when it was written.
+
+    A checkpoint of another log vouches for nothing.
+    """
+    try:
+        return await _lag_after(log, view, START if checkpoint is None else checkpoint.vouched)
+    except LogMismatch:
+        return await _lag_after(log, view, START)
+
+
+async def _lag_after(log: EventLog, view: View[Any], position: int) -> Lag:
     events, since = 0, None
-    position = 0 if checkpoint is None else checkpoint.vouched
     async with aclosing(log.after(position, view.stream_filter(), limit=MOST_COUNTED)) as reading:
         async for event in reading:
             since = event.recorded_at if since is None else since

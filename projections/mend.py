@@ -19,7 +19,7 @@ from projections.runner import Runner
 from projections.view import View
 from server.eventstore import codec
 from server.eventstore.codec import CodecError
-from server.readmodel.log import Log
+from server.eventstore.log import EventLog
 from server.readmodel.state import Checkpoint, ViewState
 
 SHORT = 0.2  # seconds that the rest of the fold may take between two batches
@@ -33,7 +33,7 @@ NEVER = 2**63
 class Mender:
     """Of one view."""
 
-    def __init__(self, view: View[Any], database: AsyncDatabase[Any], log: Log) -> None:
+    def __init__(self, view: View[Any], database: AsyncDatabase[Any], log: EventLog) -> None:
         self._view = view
         self._database = database
         self._state = ViewState(database)
@@ -144,7 +144,7 @@ class _Documents:
     """The documents to be made anew: those of chosen keys, and all that the events of some streams change."""
 
     def __init__(
-        self, view: View[Any], log: Log, share: Share, streams: Sequence[str] = (), keys: Sequence[str] = ()
+        self, view: View[Any], log: EventLog, share: Share, streams: Sequence[str] = (), keys: Sequence[str] = ()
     ) -> None:
         self.keys = set(keys)
         self._view = view

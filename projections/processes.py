@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
-
 from projections.view import stream_filter
 from server.domain.checkout import CHECKOUT
 from server.domain.checkout.events import CheckoutStarted
@@ -16,10 +14,11 @@ from server.domain.checkout.state import NotStarted
 from server.domain.order import ORDER
 from server.domain.order.events import OrderPlaced
 from server.domain.order.state import Order
+from server.eventstore.client import Client
 from server.eventstore.exclusions import readable
+from server.eventstore.log import START, EventLog
 from server.eventstore.upcasters import stored_names
 from server.failures import UnreadableEvent
-from server.readmodel.log import START, Log
 
 YOUNG = timedelta(minutes=1)  # a process service begins the process of a placed order within this time
 PLACED, STARTED = stored_names(OrderPlaced), stored_names(CheckoutStarted)
@@ -47,10 +46,8 @@ class ProcessVerdict:
 class ProcessVerifier:
     """`clock` gives the time in UTC; orders placed within the last minute are left to the process service."""
 
-    def __init__(
-        self, client: AsyncEventStoreDBClient, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
-        self._log = Log(client)
+    def __init__(self, client: Client, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._log = EventLog(client)
         self._clock = clock
 
     async def verify(self, most: int) -> ProcessVerdict:

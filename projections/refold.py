@@ -5,14 +5,12 @@ from collections.abc import AsyncGenerator, Mapping, Set
 from contextlib import aclosing
 from typing import Any
 
-from esdbclient import RecordedEvent
-
 from projections.hanging import called
 from projections.view import View
 from server.eventstore import codec
+from server.eventstore.client import RecordedEvent, position_of
 from server.eventstore.exclusions import Excluded, is_excluded
-from server.eventstore.reading import position_of
-from server.readmodel.log import Log
+from server.eventstore.log import EventLog
 
 PAGE = 1_000  # events of one stream read at once
 NEVER = 2**63
@@ -35,7 +33,9 @@ class Refold:
     `first` says from which position on a stream's events are held back, `skipped` which events are left out for good.
     """
 
-    def __init__(self, view: View[Any], log: Log, keys: Set[str], first: Mapping[str, int], skipped: Set[int]) -> None:
+    def __init__(
+        self, view: View[Any], log: EventLog, keys: Set[str], first: Mapping[str, int], skipped: Set[int]
+    ) -> None:
         self._view = view
         self._log = log
         self._keys = keys

@@ -8,15 +8,12 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
 import structlog
-from esdbclient import CaughtUp, Checkpoint, RecordedEvent
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
-from esdbclient.exceptions import EventStoreDBClientException
 from prometheus_client import Counter, Gauge
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
@@ -26,13 +23,13 @@ from projections.config import Settings
 from projections.failure import ParkingLot
 from projections.lease import Keeper, this_process
 from projections.pace import Pace
-from projections.source import Broken, Source
 from projections.view import View
-from server.eventstore.reading import being_cancelled, position_of
-from server.failures import ServiceFailure
+from server.eventstore.client import CaughtUp, Checkpoint, Client, RecordedEvent, is_cancelling, position_of
+from server.eventstore.log import EventLog, LogPoint, point_of, streams
+from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
+from server.failures import LogMismatch, ServiceFailure
 from server.readmodel import state
 from server.readmodel.documents import INDEXES
-from server.readmodel.log import Log
 from server.readmodel.state import Fenced, Lease, ViewState, now_micros
 
 log = structlog.get_logger()
@@ -45,6 +42,7 @@ PARKED = Gauge("orderstream_projection_parked_streams", "Streams held back after
 FIRST_PAUSE = 0.1  # seconds
 REST = 3  # times as long as the last batch took, before the next
 RATE_OVER = 5.0  # seconds
+MARK_EVERY = 10.0  # seconds, while events that the view does not follow move its position
 
 
 class Astray(Exception):  # it names what happened
@@ -78,7 +76,7 @@ class Runner:
     def __init__(
         self,
         view: View[Any],
-        client: AsyncEventStoreDBClient,
+        client: Client,
         database: AsyncDatabase[Any],
         settings: Settings,
         *,
@@ -95,12 +93,11 @@ class Runner:
         self.last_error = ""
         self.checkpoint: state.Checkpoint | None = None
         self.parked_streams = 0
-        self._client = client
         self._database = database
         self._settings = settings
         self._state = ViewState(database)
         self._keeper = Keeper(self._state, this_process(), settings.lease)
-        self._log = Log(client)
+        self._log = EventLog(client)
         self._generation = generation
         self.share = Share(part, parts)
         self.lot = ParkingLot(database, view.name, generation or 0, part)
@@ -111,9 +108,9 @@ class Runner:
         self.rate = 0.0  # events a second
         self._counted, self._counted_from = 0, time.monotonic()
         self._stop = asyncio.Event()
-        self._source: Source | None = None
+        self._source: CatchUpSubscription | None = None
         self._took = self._ended = 0.0  # the last batch, in monotonic seconds
-        self._missed: int | None = None
+        self._marked_at = 0.0  # when the checkpoint last named an event by its id
 
     def stop(self) -> None:
         """Finish the batch at work, write the checkpoint, end."""
@@ -164,11 +161,11 @@ class Runner:
                     await self._own_and_follow()
                 except Fenced as fenced:
                     log.warning("view given up", view=self.view.name, reason=str(fenced))
-                except (ServiceFailure, EventStoreDBClientException, PyMongoError, Contested, Broken, Astray) as error:
+                except (ServiceFailure, PyMongoError, Contested, SubscriptionLost, Astray) as error:
                     pause = FIRST_PAUSE if self.applied > before else pause
                     await self._failed(error, pause)
                 except asyncio.CancelledError as error:
-                    if being_cancelled():
+                    if is_cancelling():
                         raise
                     await self._failed(error, pause)  # the client's reconnect cancels what else is under way on it
                 except Exception as error:  # a defect in one view must not end it for good, nor touch the others
@@ -189,7 +186,7 @@ class Runner:
         RESTARTS.labels(self.view.name).inc()
         log.warning("projection begins anew", view=self.view.name, error=self.last_error, pause=pause)
         if self.checkpoint is not None:
-            astray = isinstance(error, Astray)
+            astray = isinstance(error, Astray | LogMismatch)
             self.checkpoint = replace(
                 self.checkpoint, status=str(self.status), error=self.last_error, astray=astray or self.checkpoint.astray
             )
@@ -221,7 +218,7 @@ class Runner:
     async def _follow(self, generation: int) -> None:
         view, settings = self.view, self._settings
         assert self.checkpoint is not None, "a view is owned before it is followed"
-        await self._know_the_log(self.checkpoint)
+        self.checkpoint = await self._know_the_log(self.checkpoint)
         documents = self._state.documents(view.name, generation)
         for index in INDEXES[view.name]:
             await documents.create_index(list(index))
@@ -238,28 +235,31 @@ class Runner:
             pace=self._filling,
             between_chunks=None if self._filling is None else self._between_chunks,
         )
-        self._missed = None
-        async with Source(self._client, view, self.checkpoint.position, settings.prefetched) as self._source:
+        following = streams(view.stream_filter())
+        self._source = CatchUpSubscription(
+            self._log, following, self.checkpoint.position, prefetched=settings.prefetched
+        )
+        async with self._source:
             self.status = Status.CATCHING_UP
             while not self._stop.is_set():
                 await self._step(self._source, applier, lot)
                 while self._errands:
                     await self._errands.popleft()(applier, lot, self.checkpoint)
 
-    async def _know_the_log(self, checkpoint: state.Checkpoint) -> None:
-        """Raises `Astray` if this is not the log that the checkpoint was made of.
+    async def _know_the_log(self, checkpoint: state.Checkpoint) -> state.Checkpoint:
+        """The checkpoint to go on from: at the last event that is known by its id, so that nothing is passed over.
 
-        An event that is no longer there, scavenged for instance, tells nothing; another one in its place does.
+        Its position may lie behind that event. In a log that was restored from an older copy and has grown since, it
+        may lie behind events of ours that the view has never seen.
+
+        Raises `Astray` if this is not the log that the checkpoint was made of.
         """
+        if not await self._log.is_of_this_log(checkpoint.point):
+            raise Astray(f"the event at {checkpoint.point.position} is not the one of the view: rebuild it")
         end = await self._log.end()
         if checkpoint.position > end:
             raise Astray(f"the checkpoint is at {checkpoint.position}, ahead of the log's end at {end}: rebuild it")
-        if not checkpoint.mark:
-            return
-        async with aclosing(self._log.after(checkpoint.marked - 1, "", limit=1)) as reading:
-            async for event in reading:
-                if position_of(event) == checkpoint.marked and str(event.id) != checkpoint.mark:
-                    raise Astray(f"the event at {checkpoint.marked} is not the one the view was made of: rebuild it")
+        return replace(checkpoint, position=checkpoint.point.position)
 
     async def _between_chunks(self) -> None:
         """In the midst of a large batch: let readers go first, and give a sign of life."""
@@ -270,7 +270,7 @@ class Runner:
             self._beaten_at = time.monotonic()
             await self._state.beat(self.checkpoint)
 
-    async def _taken(self, source: Source, *, live: bool) -> list[RecordedEvent]:
+    async def _taken(self, source: CatchUpSubscription, *, live: bool) -> list[RecordedEvent]:
         """The items of the next batch; a large one while filling, so that a document is seldom written twice."""
         settings = self._settings
         if live or self._filling is None:
@@ -284,7 +284,7 @@ class Runner:
                 break
         return items
 
-    async def _step(self, source: Source, applier: Applier, lot: ParkingLot) -> None:
+    async def _step(self, source: CatchUpSubscription, applier: Applier, lot: ParkingLot) -> None:
         before = self.checkpoint
         assert before is not None, "a view is owned before it steps"
         live = self.status is Status.LIVE
@@ -296,13 +296,19 @@ class Runner:
         if events:
             await applier.apply(events)
         reached = max((position_of(item) for item in items), default=before.position)
+        point = point_of(events[-1]) if events else before.point
         now = now_micros()
-        if items:
-            self._missed = None
-        elif not self._stop.is_set():  # woken without an item, or nothing came within a heartbeat
-            reached = await self._listen(before.position)
+        if not items and not self._stop.is_set():  # woken without an item, or nothing came within a heartbeat
+            pending = await source.check_silence()
+            if pending.next_event is None:
+                point = max(point, pending.head)
+                reached = max(reached, point.position)
+        elif reached > point.position and time.monotonic() - self._marked_at > MARK_EVERY:
+            point = max(point, await self._known_before(reached))
+        if point > before.point:
+            self._marked_at = time.monotonic()
         live = live or any(isinstance(item, CaughtUp) for item in items)
-        whole = live and source.empty() and self._missed is None
+        whole = live and source.is_empty() and not source.misses_something
         position = max(before.position, reached)
         self.status = Status.LIVE if live else Status.CATCHING_UP
         self.last_error = lot.last_error
@@ -316,8 +322,8 @@ class Runner:
             events=before.events + len(events),
             status=str(self.status),
             error=self.last_error,
-            marked=position_of(events[-1]) if events else before.marked,
-            mark=str(events[-1].id) if events else before.mark,
+            marked=point.position,
+            mark=point.event_id,
             astray=False,
         )
         await self._state.advance(after)
@@ -339,17 +345,13 @@ class Runner:
             self.rate = self._counted / seconds
             self._counted, self._counted_from = 0, time.monotonic()
 
-    async def _listen(self, position: int) -> int:
-        """Nothing has come for a while: ask the log whether that is so. The position up to which it is.
+    async def _known_before(self, position: int) -> LogPoint:
+        """The last event before a position that a checkpoint message of the event store named.
 
-        A subscription can be dead and look alive: a connection half open, a node that hangs. What the log has had for
-        a whole heartbeat without it being brought to us says so.
+        Followed events may be rare: without this, a restart would look through all that others wrote since.
         """
-        ahead = await self._log.ahead_of(position, self.view.stream_filter())
-        if ahead.next_event is not None and ahead.next_event == self._missed:
-            raise Broken(f"silent at {position} though the log has had an event at {self._missed} for a while")
-        self._missed = ahead.next_event
-        return ahead.whole_until
+        event = await self._log.last_before(position)
+        return LogPoint() if event is None else point_of(event)
 
     async def _collect(self) -> None:
         """After a pause the next event is taken at once; in a flood they are taken together.

@@ -3,23 +3,22 @@
 from dataclasses import asdict
 from typing import Any
 
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
-
 from projections.verify import Difference, Result
 from server.eventstore import codec
+from server.eventstore.client import Client
 from server.eventstore.exclusions import readable
+from server.eventstore.log import EventLog
 from server.eventstore.receipts import MARK, NO_MARK, mark
 from server.eventstore.snapshots import DECIDERS, SNAPSHOT, Snapshot, Snapshots, snapshot_stream
 from server.eventstore.store import EventStore
 from server.failures import UnreadableEvent
-from server.readmodel.log import Log
 
 
 class SnapshotVerifier:
     """Looks at the newest snapshot of every stream. One that commands would ignore is no difference."""
 
-    def __init__(self, client: AsyncEventStoreDBClient) -> None:
-        self._log = Log(client)
+    def __init__(self, client: Client) -> None:
+        self._log = EventLog(client)
         self._store = EventStore(client)
         self._snapshots = Snapshots(self._store, every=1)
 

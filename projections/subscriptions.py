@@ -11,7 +11,7 @@ from projections.answering import Context, actor_of, answering
 from projections.plans import plan_id, still_holds
 from protos.operations.v1 import subscriptions_pb2 as pb
 from protos.operations.v1.subscriptions_pb2_grpc import SubscriptionServiceServicer
-from server.eventstore.groups import Group, Groups, Parked, ParkedRange
+from server.eventstore.persistent import Group, Groups, Parked, ParkedRange
 from server.failures import InvalidRequest, PageTokenInvalid
 
 SERVICE = "operations.v1.SubscriptionService"

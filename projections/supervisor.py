@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
-from esdbclient.exceptions import EventStoreDBClientException
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
@@ -34,9 +32,10 @@ from projections.sampling import Sampler
 from projections.verify import Result, Verifier
 from projections.view import View
 from server.eventstore import codec
+from server.eventstore.client import Client
 from server.eventstore.exclusions import decoded
+from server.eventstore.log import EventLog
 from server.failures import ServiceFailure, UnreadableEvent
-from server.readmodel.log import Log
 from server.readmodel.pointer import Made, Phase, Pointer, dropped, forgotten
 from server.readmodel.state import Fenced, ViewState, now_micros
 
@@ -54,9 +53,7 @@ class Running:
 class Supervisor:
     """Runs the view until it is told to stop."""
 
-    def __init__(
-        self, view: View[Any], client: AsyncEventStoreDBClient, database: AsyncDatabase[Any], settings: Settings
-    ) -> None:
+    def __init__(self, view: View[Any], client: Client, database: AsyncDatabase[Any], settings: Settings) -> None:
         self.view = view
         self.code = stamp(view)
         self.pointer = Pointer(view=view.name)
@@ -69,8 +66,8 @@ class Supervisor:
         self._running: dict[tuple[int, int], Running] = {}
         self._side: dict[str, asyncio.Task[None]] = {}
         self._requests = Requests(database)
-        self._mender = Mender(view, database, Log(client))
-        self._log = Log(client)
+        self._mender = Mender(view, database, EventLog(client))
+        self._log = EventLog(client)
         self._sampler = self.sampler()
         self._served = -1
         self._measured_at = 0.0
@@ -385,7 +382,7 @@ class Supervisor:
     async def _tried(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except (PyMongoError, ServiceFailure, EventStoreDBClientException) as error:
+        except (PyMongoError, ServiceFailure) as error:
             log.warning("begins anew", work=name, view=self.view.name, error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(self._settings.longest_pause)
         except (Superseded, Fenced) as lost:

@@ -13,8 +13,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from esdbclient import RecordedEvent
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -24,12 +22,12 @@ from projections.hanging import called
 from projections.pace import Pace
 from projections.view import View, stream_filter
 from server.eventstore import codec
+from server.eventstore.client import Client, RecordedEvent, position_of
 from server.eventstore.codec import CodecError
 from server.eventstore.exclusions import Excluded, is_excluded
-from server.eventstore.reading import position_of
+from server.eventstore.log import EventLog
 from server.eventstore.recorded import Recorded
 from server.eventstore.registry import CATEGORIES, DomainEvent
-from server.readmodel.log import Log
 from server.readmodel.state import ViewState
 
 PROGRESS_EVERY = 5_000  # events
@@ -168,7 +166,7 @@ class Verifier:
 
     def __init__(
         self,
-        client: AsyncEventStoreDBClient,
+        client: Client,
         database: AsyncDatabase[Any],
         *,
         catch_up_within: float = CATCH_UP_WITHIN,
@@ -179,7 +177,7 @@ class Verifier:
         self._patience = catch_up_within
         self._at_once = at_once
         self._database = database
-        self._log = Log(client)
+        self._log = EventLog(client)
         self._state = ViewState(database)
         self._skips = Skips(database)
         self._pace = pace
@@ -239,7 +237,7 @@ class Verifier:
         name = fold.view.name
         generation = generation or await self._state.generation(name)
         fold.result.checkpoint = await self._caught_up(fold.view, head, generation)
-        end = await self._log.head()  # of everything: a checkpoint also moves over events of others
+        end = await self._log.end()  # a checkpoint also moves over what the event store writes for itself
         if fold.share.part == 0 and fold.result.checkpoint > end:
             fold.differ("checkpoint", "position", f"at most {end}", fold.result.checkpoint, document=False)
         seen = set()
@@ -284,7 +282,7 @@ class Verifier:
 class _Reading:
     """The domain's events, in order, into every fold; and whether revisions are dense, in a share of the streams."""
 
-    def __init__(self, log: Log, folds: Sequence[_Fold], pace: Pace | None) -> None:
+    def __init__(self, log: EventLog, folds: Sequence[_Fold], pace: Pace | None) -> None:
         self._log = log
         self._pace = pace
         self._folds = folds

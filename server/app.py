@@ -20,6 +20,8 @@ from server.commands.handler import CommandHandler
 from server.commands.services import SERVICES, CommandServices
 from server.config import Settings
 from server.eventstore import store
+from server.eventstore.client import connect
+from server.eventstore.log import EventLog
 from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots
 from server.eventstore.store_time import StoreTime
@@ -34,7 +36,6 @@ from server.processes.reservations import ReservationExpiry
 from server.processes.sender import PAYMENTS, Sender
 from server.queries import fresh_views, query_services
 from server.queries.watching.hub import Hub, Limits
-from server.readmodel.log import Log
 from server.rpc.interceptors import Edge
 
 log = structlog.get_logger()
@@ -66,7 +67,7 @@ Clock = Callable[[], datetime]
 
 @asynccontextmanager
 async def commands(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
-    client = await store.connect(settings.eventstore_uri)
+    client = await connect(settings.eventstore_uri)
     events = store.EventStore(client)
     snapshots = Snapshots(events, every=settings.snapshot_every)
     try:
@@ -95,14 +96,14 @@ async def commands(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
 
 @asynccontextmanager
 async def queries(settings: Settings, _: Clock) -> AsyncIterator[Part]:
-    client = await store.connect(settings.eventstore_uri)
+    client = await connect(settings.eventstore_uri)
     mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
         settings.mongo_uri, serverSelectionTimeoutMS=3_000, tz_aware=True
     )
     try:
-        log = Log(client)
+        log = EventLog(client)
         limits = Limits(settings.most_watches, settings.most_waiting_changes, settings.watch_heartbeat)
-        hub = Hub(client, log, limits)
+        hub = Hub(log, limits)
         fresh = fresh_views(mongo[settings.mongo_database], log)
         services = query_services(mongo[settings.mongo_database], log, hub, fresh)
 
@@ -128,7 +129,7 @@ async def queries(settings: Settings, _: Clock) -> AsyncIterator[Part]:
 
 @asynccontextmanager
 async def processes(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
-    client = await store.connect(settings.eventstore_uri)
+    client = await connect(settings.eventstore_uri)
     events = store.EventStore(client)
     snapshots = Snapshots(events, every=settings.snapshot_every)
     try:

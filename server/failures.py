@@ -12,11 +12,12 @@ ServiceFailure
 │   └── EventMalformed      EVENT_MALFORMED                       an operator has to exclude it
 ├── NotFound                …_NOT_FOUND                           a query for what the view does not hold
 ├── NotFreshEnough          NOT_FRESH_ENOUGH                      the view did not reach the token in time
-├── ResumeTokenInvalid      RESUME_TOKEN_INVALID                  malformed, of another watch, or ahead of the log
+├── ResumeTokenInvalid      RESUME_TOKEN_INVALID                  malformed, of another watch, or of another log
 ├── WatchTooSlow            WATCH_TOO_SLOW                        more changes came than the client took; resume
 ├── TooManyWatches          TOO_MANY_WATCHES                      as many watches as this process may serve
 ├── Draining                SERVER_DRAINING                       this process stops; resume
 ├── DeadlinePassed          DEADLINE_EXCEEDED                     too late to start, or outcome unknown
+├── LogMismatch             LOG_MISMATCH                          a position is of another log, or of one since restored
 └── StoreUnavailable        STORE_UNAVAILABLE                     a store does not answer; try again
 """
 
@@ -190,6 +191,15 @@ class DeadlinePassed(ServiceFailure):
 
     def __init__(self) -> None:
         super().__init__("the deadline passed; if this was a command, repeat it with the same request_id")
+
+
+class LogMismatch(ServiceFailure):
+    """Waiting does not mend it."""
+
+    reason = "LOG_MISMATCH"
+
+    def __init__(self) -> None:
+        super().__init__("the event store has no record at a position that was kept: it serves another log, rebuild it")
 
 
 class StoreUnavailable(ServiceFailure):

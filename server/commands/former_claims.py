@@ -15,7 +15,6 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from esdbclient import NewEvent, RecordedEvent
 
 from server.background import beside
 from server.commands.emails import EmailClaims
@@ -27,18 +26,18 @@ from server.domain.user import USER
 from server.domain.user.email import has_email
 from server.domain.user.events import EmailChanged, EmailChangeRequired, UserRegistered
 from server.eventstore import codec
-from server.eventstore.reading import position_of
+from server.eventstore.client import NewEvent, RecordedEvent, position_of
+from server.eventstore.log import START
 from server.eventstore.repository import Repository
 from server.eventstore.store import EventStore
 from server.eventstore.upcasters import stored_names
-from server.failures import Contention, StoreUnavailable
+from server.failures import Contention, LogMismatch, StoreUnavailable
 
 log = structlog.get_logger()
 
 DONE = "emails_claimed"  # the stream of which the last event says up to where it is done
 STREAMS = "user(email)?-.*"
 PAUSE = 5.0  # seconds, after which it begins again
-START = -1
 
 _CLAIMS = stored_names(EmailClaimed, EmailResolved)
 _SETS = stored_names(UserRegistered, EmailChanged)
@@ -75,17 +74,26 @@ class FormerClaims:
 
     async def complete(self) -> int:
         """Make the claims that are missing; how many. Raises `StoreUnavailable`."""
-        start = position = await self._done_until()
-        unclaimed = Unclaimed()
-        async for event in self._store.history(STREAMS, start):
-            unclaimed.take(event)
-            position = position_of(event)
+        start = await self._done_until()
+        try:
+            unclaimed, position = await self._read(start)
+        except LogMismatch:  # the mark was written where positions were others
+            log.warning("the e-mail addresses of all users are looked through again", marked=start)
+            start = START
+            unclaimed, position = await self._read(start)
         made = 0
         for user_id in unclaimed.users:
             made += await self._claim(user_id)
         if position > start:
             await self._mark(position, is_first=start == START)
         return made
+
+    async def _read(self, start: int) -> tuple["Unclaimed", int]:
+        unclaimed, position = Unclaimed(), start
+        async for event in self._store.history(STREAMS, start):
+            unclaimed.take(event)
+            position = position_of(event)
+        return unclaimed, position
 
     async def _claim(self, user_id: str) -> int:
         """Of a user who has an address now."""

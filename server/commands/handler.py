@@ -8,11 +8,10 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
-from esdbclient import NewEvent
-
 from server.domain.decider import Decider
 from server.domain.rejection import Rejected
 from server.eventstore import codec
+from server.eventstore.client import NewEvent
 from server.eventstore.receipts import Receipt
 from server.eventstore.registry import DomainEvent
 from server.eventstore.repository import Aggregate, Repository

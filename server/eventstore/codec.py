@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from esdbclient import RecordedEvent
 
+from server.eventstore.client import RecordedEvent
 from server.eventstore.recorded import Recorded
 from server.eventstore.registry import BY_EVENT, BY_NAME, CATEGORIES, ROWS, DomainEvent
 from server.eventstore.upcasters import CHAINS, Upcaster

@@ -12,9 +12,9 @@ from typing import Protocol
 from uuid import UUID
 
 import msgspec
-from esdbclient import RecordedEvent
 
 from server.eventstore import codec
+from server.eventstore.client import RecordedEvent
 from server.eventstore.codec import CodecError, UnknownEventType
 from server.eventstore.registry import CATEGORIES, DomainEvent
 from server.failures import EventMalformed, EventTypeUnknown, UnreadableEvent

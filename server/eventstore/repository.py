@@ -12,15 +12,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, cast
 
-from esdbclient import RecordedEvent
+import structlog
 
 from server.domain.decider import Decider
 from server.eventstore import codec
+from server.eventstore.client import RecordedEvent, position_of
 from server.eventstore.exclusions import decoded
+from server.eventstore.log import LARGE_PAGE, START
 from server.eventstore.receipts import Receipt, Receipts
 from server.eventstore.registry import DomainEvent
 from server.eventstore.snapshots import Snapshot, Snapshots
-from server.eventstore.store import NO_EVENTS, PAGE, EventStore
+from server.eventstore.store import NO_EVENTS, EventStore
+from server.failures import LogMismatch
+
+log = structlog.get_logger()
 
 WORTH_CATCHING_UP = 30.0  # seconds; after a longer silence it is cheaper to begin anew than to look through the log
 
@@ -37,7 +42,7 @@ class _News:
     for something that the news keep up to date.
     """
 
-    position: int = -1
+    position: int = START
     as_of: float = float("-inf")
     since: float = float("-inf")
     missed: OrderedDict[str, int] = field(default_factory=OrderedDict)
@@ -91,17 +96,24 @@ class Repository:
             if news.as_of > asked_at - max_age:
                 return
             as_of = self._clock()
-            if as_of - news.as_of > WORTH_CATCHING_UP:
-                self._forget_category(decider.category)
-                news.since = as_of
-                news.position = await self._store.head()
-            else:
-                head = await self._store.head()
-                async for stored in self._store.read_category(decider.category, news.position):
-                    self._take_news(decider, news, stored)
-                    head = max(head, stored.commit_position or 0)
-                news.position = head
+            head = await self._store.head()
+            try:
+                if as_of - news.as_of > WORTH_CATCHING_UP or head < news.position:
+                    self._begin_news(decider, news, as_of, head)
+                else:
+                    async for stored in self._store.read_category(decider.category, news.position):
+                        self._take_news(decider, news, stored)
+                        head = max(head, position_of(stored))
+            except LogMismatch:
+                self._begin_news(decider, news, as_of, head)
+            news.position = head
             news.as_of = as_of
+
+    def _begin_news(self, decider: Decider[S, C, E], news: _News, as_of: float, head: int) -> None:
+        """Nothing remembered counts: it is too old, or of a log that is not this one any more."""
+        log.info("what is remembered is read again", category=decider.category, position=news.position, head=head)
+        self._forget_category(decider.category)
+        news.since = as_of
 
     async def load(self, decider: Decider[S, C, E], stream: str, max_age: float | None = None) -> Aggregate[S]:
         """The aggregate, read from the store if what is remembered is older than `max_age` seconds (None: any age)."""
@@ -126,7 +138,7 @@ class Repository:
             async for stored in self._store.read(stream, revision, 1):
                 metadata = codec.decode_metadata(stored.metadata)
                 if metadata is not None and metadata.request_id == request_id:
-                    return Receipt(revision, stored.commit_position or 0, metadata.payload_hash)
+                    return Receipt(revision, position_of(stored), metadata.payload_hash)
         return None
 
     def appended(
@@ -177,7 +189,7 @@ class Repository:
         aggregate = base
         async for stored in self._store.read(stream, base.revision + 1):
             page.append(stored)
-            if len(page) == PAGE:
+            if len(page) == LARGE_PAGE:
                 # so that a stream too long for one caller's patience is begun anew by none
                 aggregate = replace(await self._grown(decider, aggregate, page), read_at=float("-inf"))
                 self._remember(decider.category, stream, aggregate)
@@ -296,7 +308,7 @@ def _grown(
         base,
         state=state,
         revision=last.stream_position,
-        position=last.commit_position or 0,
+        position=position_of(last),
         event_id=last.id.bytes,
     )
 
@@ -306,5 +318,5 @@ def _note_receipt(receipts: Receipts, stored: RecordedEvent) -> None:
     if metadata is None:
         receipts.note_foreign(stored.stream_position)
         return
-    receipt = Receipt(stored.stream_position, stored.commit_position or 0, metadata.payload_hash)
+    receipt = Receipt(stored.stream_position, position_of(stored), metadata.payload_hash)
     receipts.note(metadata.request_id, receipt)

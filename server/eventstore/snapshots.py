@@ -22,7 +22,6 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 import structlog
-from esdbclient import NewEvent, RecordedEvent
 from prometheus_client import Counter
 
 from server.background import beside
@@ -33,6 +32,7 @@ from server.domain.order import ORDER
 from server.domain.product import PRODUCT
 from server.domain.stock import STOCK
 from server.domain.user import USER
+from server.eventstore.client import NewEvent, RecordedEvent
 from server.eventstore.receipts import MARK
 from server.eventstore.store import NO_EVENTS, EventStore
 

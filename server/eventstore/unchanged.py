@@ -22,13 +22,13 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 import structlog
-from esdbclient import NewEvent, RecordedEvent
 
 from server.background import beside
-from server.eventstore.reading import position_of
+from server.eventstore.client import NewEvent, RecordedEvent, position_of
+from server.eventstore.log import START
 from server.eventstore.receipts import Receipt
 from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
-from server.failures import Contention
+from server.failures import Contention, LogMismatch
 
 log = structlog.get_logger()
 
@@ -114,13 +114,13 @@ class UnchangedRequests:
         self._poll = poll
         self._clock = clock
         self._known: OrderedDict[str, Known] = OrderedDict()
-        self._position = NO_EVENTS  # up to it the log has been followed
+        self._position = START  # up to it the log has been followed
         self._as_of = float("-inf")
         self._failures = 0  # to follow the log, one after another
 
     @property
     def position(self) -> int:
-        """A commit position that the log had reached when it was last looked at; -1 if it never was."""
+        """A commit position that the log had reached when it was last looked at; `START` if it never was."""
         return self._position
 
     def at_hand(self, stream: str) -> Known | None:
@@ -191,11 +191,14 @@ class UnchangedRequests:
         """Take over what the services have written since the last time."""
         as_of = self._clock()
         head = await self._store.head()
-        if as_of - self._as_of > MAX_GAP:
-            self._known.clear()
-            self._position, self._as_of = head, as_of
+        if as_of - self._as_of > MAX_GAP or head < self._position:
+            self._begin(head, as_of)
             return
-        news = [event async for event in self._store.history(f"{UNCHANGED}.*", self._position)]
+        try:
+            news = [event async for event in self._store.history(f"{UNCHANGED}.*", self._position)]
+        except LogMismatch:
+            self._begin(head, as_of)
+            return
         # at one go: what is not in memory now and is read later is read with all of this
         for event in news:
             known = self._known.get(event.stream_name.removeprefix(UNCHANGED))
@@ -203,6 +206,11 @@ class UnchangedRequests:
                 known.take(event)
         self._position = max(head, *map(position_of, news), self._position)
         self._as_of = as_of
+
+    def _begin(self, head: int, as_of: float) -> None:
+        """Nothing remembered counts: it is too old, or of a log that is not this one any more."""
+        self._known.clear()
+        self._position, self._as_of = head, as_of
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:

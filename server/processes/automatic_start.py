@@ -15,11 +15,11 @@ from contextlib import asynccontextmanager
 from uuid import UUID, uuid5
 
 import structlog
-from esdbclient import NewEvent
 
 from server.background import beside
 from server.domain.order import ORDER
 from server.domain.order.events import OrderPlaced
+from server.eventstore.client import NewEvent
 from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
 from server.eventstore.upcasters import stored_names
 from server.failures import StoreUnavailable

@@ -9,19 +9,15 @@ import asyncio
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from contextlib import aclosing, suppress
 
-import grpc
 import structlog
-from esdbclient import RecordedEvent
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
-from esdbclient.exceptions import AlreadyExists, EventStoreDBClientException, ProgrammingError
 from prometheus_client import Counter, Gauge
 
 from server.background import beside
-from server.eventstore.groups import ALL, Groups
-from server.eventstore.reading import being_cancelled, translated
+from server.eventstore.client import Client, RecordedEvent, is_cancelling
+from server.eventstore.log import START, EventFilter
+from server.eventstore.persistent import ALL, Consumer, Groups
 from server.failures import EventTypeUnknown, NotFound, ServiceFailure, UnreadableEvent
 from server.turns import Turns
 
@@ -53,7 +49,7 @@ class Group:
 
     def __init__(
         self,
-        client: AsyncEventStoreDBClient,
+        client: Client,
         name: str,
         types: frozenset[str],
         key_of: Callable[[RecordedEvent], str | None],
@@ -66,8 +62,8 @@ class Group:
     ) -> None:
         self.name = name
         self.last_error = ""
-        self._client = client
-        self._types = sorted(types)
+        self._groups = Groups(client)
+        self._types = tuple(sorted(types))
         self._key_of = key_of
         self._work = work
         self._former = former
@@ -77,30 +73,26 @@ class Group:
         self._replay_after = replay_after
         self._waiting: dict[str, list[RecordedEvent]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._subscription: Any = None
+        self._consumer: Consumer | None = None
         self._heard_at = 0.0
         self._stopping = asyncio.Event()
         self._began = asyncio.Event()
 
     async def ensure(self) -> None:
         """Make the group if there is none: where the group of a former release stands, or from the start of the log."""
-        groups = Groups(self._client)
-        checkpoints = await groups.checkpoints(ALL)
+        checkpoints = await self._groups.checkpoints(ALL)
         if self.name in checkpoints:
             return
         former = {name: place for name, place in checkpoints.items() if self._former.fullmatch(name)}
-        start = await _start(groups, former)
-        with translated(), suppress(AlreadyExists):
-            await self._client.create_subscription_to_all(
-                self.name,
-                **start,
-                filter_include=self._types,
-                filter_by_stream_name=False,
-                consumer_strategy="RoundRobin",
-                message_timeout=MESSAGE_TIMEOUT,
-                max_retry_count=MOST_DELIVERIES,
-                max_subscriber_count=100,
-            )
+        await self._groups.create_on_all(
+            self.name,
+            EventFilter(include=self._types, by_stream_name=False),
+            await _start(self._groups, former),
+            consumer_strategy="RoundRobin",
+            message_timeout=MESSAGE_TIMEOUT,
+            max_retry_count=MOST_DELIVERIES,
+            max_subscriber_count=100,
+        )
 
     async def _replay(self) -> None:
         """Have what is parked delivered again some times: this process may be able to read what another one could not.
@@ -118,10 +110,9 @@ class Group:
 
     async def _replay_parked(self) -> None:
         try:
-            groups = Groups(self._client)
-            parked = await groups.parked_range(ALL, self.name)
+            parked = await self._groups.parked_range(ALL, self.name)
             if len(parked):
-                await groups.replay(ALL, self.name, parked.end)
+                await self._groups.replay(ALL, self.name, parked.end)
         except (NotFound, ServiceFailure) as failure:  # then they stay parked, where operators see them
             log.warning("parked events are not replayed", group=self.name, error=str(failure))
 
@@ -136,14 +127,10 @@ class Group:
             heard_before = self._heard_at
             try:
                 await self._follow()
-            except (ServiceFailure, EventStoreDBClientException, grpc.RpcError, grpc.aio.UsageError) as e:
-                self.last_error = f"{type(e).__name__}: {e}"
-            except asyncio.CancelledError:
-                if being_cancelled():
-                    raise
-                self.last_error = "the connection was closed"  # by the client, to open another
+            except ServiceFailure as failure:
+                self.last_error = f"{type(failure).__name__}: {failure}"
             else:
-                if being_cancelled():
+                if is_cancelling():
                     raise asyncio.CancelledError  # the client ends an iteration without a word
                 self.last_error = "the subscription ended"
             if self._stopping.is_set():
@@ -162,39 +149,38 @@ class Group:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._subscription is not None:
-            with suppress(EventStoreDBClientException, grpc.RpcError, grpc.aio.UsageError, TimeoutError):
-                await asyncio.wait_for(self._subscription.stop(), STOP_WITHIN)
+        if self._consumer is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._consumer.stop(), STOP_WITHIN)
 
     async def _follow(self) -> None:
         await self.ensure()
         self._began.set()
         loop = asyncio.get_running_loop()
-        with translated():
-            self._subscription = await self._client.read_subscription_to_all(self.name)
+        consumer = self._consumer = await self._groups.consumer_of_all(self.name)
         if self._stopping.is_set():  # `stop` came while there was nothing to stop yet
-            await self._subscription.stop()
+            await consumer.stop()
             return
         self._waiting.clear()  # what was delivered before comes again
         self._heard_at = loop.time()
         self.last_error = ""
-        listening = asyncio.create_task(self._listen())
+        listening = asyncio.create_task(self._listen(consumer))
         try:
-            with translated():
-                async for event in self._subscription:
+            async with aclosing(consumer.events()) as events:
+                async for event in events:
                     self._heard_at = loop.time()
-                    await self._take(event)
+                    await self._take(event, consumer)
         finally:
             listening.cancel()
             with suppress(asyncio.CancelledError):
                 await listening
 
-    async def _take(self, event: RecordedEvent) -> None:
+    async def _take(self, event: RecordedEvent, consumer: Consumer) -> None:
         if self._stopping.is_set():
             return
         key = self._key_of(event)
         if key is None:
-            await self._answer([event], "ack", self._subscription)
+            await self._answer([event], "ack", consumer)
             return
         if key in self._waiting:
             self._waiting[key].append(event)
@@ -211,7 +197,8 @@ class Group:
             events = self._waiting.pop(key, [])
             if not events:
                 return
-            subscription = self._subscription  # the one that brought them: another begins with none waiting
+            consumer = self._consumer  # the one that brought them: another begins with none waiting
+            assert consumer is not None, "events come from a consumer"
             before = max(event.retry_count or 0 for event in events)
             answer = "ack"
             try:
@@ -230,16 +217,15 @@ class Group:
                 log.exception("events are sent back", group=self.name, key=key, delivered=before + 1)
         if answer == "retry":
             await self._pause(min(BEFORE_SENDING_BACK * (before + 1), LONGEST_BEFORE_SENDING_BACK))
-        await self._answer(events, answer, subscription)
+        await self._answer(events, answer, consumer)
 
-    async def _answer(self, events: list[RecordedEvent], how: str, subscription: Any) -> None:
+    async def _answer(self, events: list[RecordedEvent], how: str, consumer: Consumer) -> None:
         EVENTS.labels(self.name, how).inc(len(events))
-        with suppress(ProgrammingError):  # the subscription has ended; the store delivers them again
-            for event in events:
-                if how == "ack":
-                    await subscription.ack(event)
-                else:
-                    await subscription.nack(event, how)
+        for event in events:
+            if how == "ack":
+                await consumer.ack(event)
+            else:
+                await consumer.nack(event, how)
 
     async def _pause(self, seconds: float) -> None:
         """Nobody waits for one who stops: then it ends at once."""
@@ -247,7 +233,7 @@ class Group:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
 
-    async def _listen(self) -> None:
+    async def _listen(self, consumer: Consumer) -> None:
         """A subscription can be dead and look alive: something between us and the store lost one half of the call.
 
         In silence the store is asked. One sign may be of what is on its way; the second in a row ends the subscription.
@@ -264,24 +250,24 @@ class Group:
                     log.warning("the store does not tell of the group", group=self.name, error=str(error))
             if sign and before:
                 log.error("the group is stalled", group=self.name, because=sign)
-                await self._subscription.stop()  # ends the iteration, and so begins another
+                await consumer.stop()  # ends the iteration, and so begins another
                 return
             before = sign
 
     async def _sign_of_death(self) -> str:
         """What speaks against a subscription that brings us nothing; "" if nothing does."""
-        info = (await Groups(self._client).one(ALL, self.name)).info
-        name = self._client.connection_spec.options.ConnectionName
+        info = (await self._groups.one(ALL, self.name)).info
+        name = self._groups.connection_name
         ours = [one.in_flight_messages for one in info.connections if one.connection_name == name]
         if not ours:
             return "the store does not have it among its consumers"
         return "what the store has sent did not come" if sum(ours) else ""
 
 
-async def _start(groups: Groups, former: Mapping[str, int]) -> dict[str, Any]:
+async def _start(groups: Groups, former: Mapping[str, int]) -> int:
     """The furthest place of a former group; what former groups have parked is to be delivered again."""
     if not former:
-        return {"from_end": False}
+        return START
     parked = [await groups.position_before_parked(ALL, name) for name in former]
     place = min([max(former.values()), *(one for one in parked if one is not None)])
-    return {"commit_position": place} if place else {"from_end": False}
+    return max(place, START)

@@ -7,8 +7,9 @@ from zlib import crc32
 
 import msgspec
 import structlog
-from esdbclient import NewEvent
 
+from server.eventstore.client import NewEvent
+from server.eventstore.log import START
 from server.eventstore.store import EventStore
 
 log = structlog.get_logger()
@@ -31,10 +32,10 @@ class Mark:
         newest = await self._store.newest(self._stream, 1)
         self._is_there = bool(newest)
         try:
-            return msgspec.json.decode(newest[-1].data, type=_Marked).position if newest else 0
+            return msgspec.json.decode(newest[-1].data, type=_Marked).position if newest else START
         except msgspec.DecodeError as error:
             log.warning("the mark of the timers is ignored", error=str(error))
-            return 0
+            return START
 
     async def keep(self, position: int) -> None:
         event = NewEvent(type="TimersMark", data=msgspec.json.encode(_Marked(position)))

@@ -7,10 +7,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from zlib import crc32
 
-from esdbclient import RecordedEvent
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
-
 from server.domain.checkout.steps import Wait
+from server.eventstore.client import Client, RecordedEvent
 from server.eventstore.store import EventStore
 from server.processes.dues import reservation_of
 from server.processes.groups import Group
@@ -30,7 +28,7 @@ class OrderProcess:
 
     def __init__(
         self,
-        client: AsyncEventStoreDBClient,
+        client: Client,
         store: EventStore,
         reconciler: Reconciler,
         reservations: ReservationExpiry,
@@ -39,7 +37,7 @@ class OrderProcess:
         at_once: int,
     ) -> None:
         self.group = Group(client, NAME, TYPES, key_of, self._work, at_once=at_once, former=NAMES)
-        self._timers = Timers(client, store, self._wake, clock, at_once=at_once)
+        self._timers = Timers(store, self._wake, clock, at_once=at_once)
         self._reconciler = reconciler
         self._reservations = reservations
 

@@ -12,15 +12,10 @@ says how long it is to be waited for still.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
-from typing import Any
 
-import grpc
 import structlog
-from esdbclient import CaughtUp, RecordedEvent
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
-from esdbclient.exceptions import EventStoreDBClientException
 from prometheus_client import Counter, Gauge
 
 from server.domain.checkout import CHECKOUT
@@ -28,11 +23,13 @@ from server.domain.checkout.steps import Wait
 from server.domain.order.events import OrderConfirmed, OrderPlaced
 from server.domain.stock.events import ReservationCommitted, ReservationExpired, ReservationReleased, StockReserved
 from server.eventstore import codec
-from server.eventstore.reading import being_cancelled, position_of, translated
+from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, position_of
+from server.eventstore.log import START, EventFilter
 from server.eventstore.registry import ROWS
 from server.eventstore.store import EventStore
+from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
 from server.eventstore.upcasters import stored_names
-from server.failures import ServiceFailure, UnreadableEvent
+from server.failures import LogMismatch, ServiceFailure, UnreadableEvent
 from server.processes.dues import Due, Dues, reservation_key
 from server.processes.mark import Mark
 from server.processes.sender import Cause
@@ -47,10 +44,12 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds
 SHORTEST_WAIT = timedelta(seconds=0.1)  # for a deadline that our clock and the store's disagree about
 LONGEST_SLEEP = 60.0  # seconds; the clock may be set meanwhile
 MARK_EVERY = 60.0  # seconds
+SILENCE = 5.0  # seconds without a word, after which the log is asked whether there was anything to say
 
 _RESERVATIONS = (StockReserved, ReservationCommitted, ReservationReleased, ReservationExpired)
 _PROCESS = (row.event for row in ROWS if row.category == CHECKOUT.category)
 TYPES = frozenset(stored_names(*_PROCESS, OrderPlaced, OrderConfirmed, *_RESERVATIONS))
+FOLLOWED = EventFilter(include=tuple(sorted(TYPES)), by_stream_name=False)
 
 
 class Timers:
@@ -61,7 +60,6 @@ class Timers:
 
     def __init__(
         self,
-        client: AsyncEventStoreDBClient,
         store: EventStore,
         wake: Callable[[str, Cause], Awaitable[Wait]],
         clock: Callable[[], datetime],
@@ -69,7 +67,7 @@ class Timers:
         at_once: int,
         mark_every: float = MARK_EVERY,
     ) -> None:
-        self._client = client
+        self._log = store.log
         self._mark = Mark(store, TYPES)
         self._mark_every = mark_every
         self._wake = wake
@@ -99,15 +97,11 @@ class Timers:
             before = self._position
             try:
                 await self._read()
-                error = "the subscription ended"
-            except (ServiceFailure, EventStoreDBClientException, grpc.RpcError, grpc.aio.UsageError) as failure:
+            except LogMismatch as failure:
                 error = f"{type(failure).__name__}: {failure}"
-            except asyncio.CancelledError:
-                if being_cancelled():
-                    raise
-                error = "the connection was closed"
-            if being_cancelled():
-                raise asyncio.CancelledError  # the client ends an iteration without a word
+                self._begin()
+            except (ServiceFailure, SubscriptionLost) as failure:
+                error = f"{type(failure).__name__}: {failure}"
             pause = FIRST_PAUSE if self._position != before else min(pause * 2, LONGEST_PAUSE)
             log.warning("the timers subscribe anew", error=error, pause=pause)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
@@ -115,22 +109,19 @@ class Timers:
     async def _read(self) -> None:
         if self._position is None:
             self._position = await self._mark.find()
-        with translated():
-            subscription: Any = await self._client.subscribe_to_all(
-                commit_position=self._position or None,
-                filter_include=sorted(TYPES),
-                filter_by_stream_name=False,
-                include_caught_up=True,
-            )
-            try:
-                async for item in subscription:
-                    if isinstance(item, CaughtUp):
-                        self._caught_up.set()
-                        continue
+        subscription = CatchUpSubscription(self._log, FOLLOWED, self._position)
+        async with subscription, aclosing(subscription.items(SILENCE)) as items:
+            async for item in items:
+                if isinstance(item, CaughtUp):
+                    self._caught_up.set()
+                elif isinstance(item, RecordedEvent) and not isinstance(item, Checkpoint):
                     self._take(item, self._position)
                     self._position = position_of(item)
-            finally:
-                await subscription.stop()
+
+    def _begin(self) -> None:
+        """The log is not the one that was followed, or its positions are others: all of it is read."""
+        self._position = START
+        self._dues = Dues()
 
     def _take(self, event: RecordedEvent, after: int) -> None:
         try:

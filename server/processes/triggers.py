@@ -3,12 +3,11 @@
 What the process itself has caused does not: it is looking at the order already.
 """
 
-from esdbclient import RecordedEvent
-
 from server.domain.checkout import CHECKOUT, events
 from server.domain.order import ORDER
 from server.domain.order import events as order
 from server.eventstore import codec
+from server.eventstore.client import RecordedEvent
 from server.eventstore.exclusions import EVENT_EXCLUDED, stream_of
 from server.eventstore.registry import DomainEvent
 from server.eventstore.upcasters import stored_names

@@ -13,6 +13,7 @@ from protos.products.v1.queries_pb2_grpc import (
     add_StockQueryServiceServicer_to_server,
 )
 from protos.users.v1.queries_pb2_grpc import add_UserQueryServiceServicer_to_server
+from server.eventstore.log import EventLog
 from server.queries.freshness import FreshViews
 from server.queries.orders import OrderQueries
 from server.queries.processes import ProcessQueries
@@ -23,7 +24,6 @@ from server.queries.views import Views
 from server.queries.watching.hub import Hub
 from server.queries.watching.orders import Watching
 from server.readmodel.finders import Finders
-from server.readmodel.log import Log
 from server.readmodel.state import ViewState
 
 # which streams each view follows: what a token has to be proved against
@@ -42,12 +42,12 @@ FOLLOWS = {
 Service = tuple[str, Callable[[grpc.aio.Server], None]]
 
 
-def fresh_views(database: AsyncDatabase[Any], log: Log) -> FreshViews:
+def fresh_views(database: AsyncDatabase[Any], log: EventLog) -> FreshViews:
     """Of all views that queries are answered from."""
     return FreshViews(ViewState(database), FOLLOWS, log)
 
 
-def query_services(database: AsyncDatabase[Any], log: Log, hub: Hub, fresh: FreshViews) -> list[Service]:
+def query_services(database: AsyncDatabase[Any], log: EventLog, hub: Hub, fresh: FreshViews) -> list[Service]:
     """The services by full name, each with how to register it."""
     views = Views(Finders(ViewState(database)), fresh)
     orders, products = OrderQueries(views, log, Watching(views, log, hub)), ProductQueries(views)

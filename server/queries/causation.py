@@ -10,17 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from esdbclient import RecordedEvent
-
 from protos.orders.v1 import queries_pb2 as pb
 from server.domain.checkout import CHECKOUT
 from server.domain.order.events import LineAdded, OrderPlaced
 from server.domain.stock import STOCK
 from server.eventstore import codec
-from server.eventstore.reading import position_of
+from server.eventstore.client import RecordedEvent, position_of
+from server.eventstore.log import EventLog
 from server.queries import past
 from server.queries.history import to_entries
-from server.readmodel.log import Log
 
 MOST = 10_000  # events in one tree, and events looked through in the stream of one product's stock
 PAGE = 500  # events
@@ -36,7 +34,7 @@ class Life:
     truncated: bool
 
 
-async def life(log: Log, order_id: str) -> Life:
+async def life(log: EventLog, order_id: str) -> Life:
     """Raises `NotFound`."""
     of_order = await past.history(log, order_id)
     own = [*of_order, *[event async for event in _from(log, CHECKOUT.stream(order_id), 0)]]
@@ -113,7 +111,7 @@ def _skus(events: Sequence[RecordedEvent]) -> list[str]:
     return list(skus)
 
 
-async def _from(log: Log, stream: str, revision: int) -> Any:
+async def _from(log: EventLog, stream: str, revision: int) -> Any:
     while True:
         page = await log.stream(stream, revision, PAGE) or []
         for event in page:
@@ -123,7 +121,7 @@ async def _from(log: Log, stream: str, revision: int) -> Any:
         revision += len(page)
 
 
-async def _revision_at(log: Log, stream: str, position: int) -> int:
+async def _revision_at(log: EventLog, stream: str, position: int) -> int:
     """A revision not far before a position of the log, found in a few reads of one event, however long the stream."""
 
     async def is_behind(revision: int) -> bool:

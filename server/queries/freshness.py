@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from server.eventstore.log import EventLog
 from server.eventstore.token import from_token
-from server.failures import Draining, NotFreshEnough, StoreUnavailable
-from server.readmodel.log import Log
+from server.failures import Draining, LogMismatch, NotFreshEnough, StoreUnavailable
 from server.readmodel.pointer import Pointer
 from server.readmodel.state import Checkpoint, ViewState
 
@@ -27,7 +27,7 @@ WITHOUT_DEADLINE = 10.0  # seconds
 class FreshViews:
     """`follows` has, per view, the pattern of the streams it follows."""
 
-    def __init__(self, state: ViewState, follows: Mapping[str, str], log: Log) -> None:
+    def __init__(self, state: ViewState, follows: Mapping[str, str], log: EventLog) -> None:
         self._state = state
         self._watchers = {view: _Watcher(view, pattern, state, log) for view, pattern in follows.items()}
 
@@ -68,7 +68,7 @@ class FreshViews:
 class _Watcher:
     """What is known of one view. It looks quickly while calls wait, and not at all while none does."""
 
-    def __init__(self, view: str, pattern: str, state: ViewState, log: Log) -> None:
+    def __init__(self, view: str, pattern: str, state: ViewState, log: EventLog) -> None:
         self._view = view
         self._pattern = pattern
         self._state = state
@@ -78,6 +78,7 @@ class _Watcher:
         self._pointer: Pointer | None = None
         self._pointed_at = 0.0
         self._moved_at = 0.0
+        self._next_event = 0  # the first one that the view lacks, when the log was last asked
         self._reading: asyncio.Task[None] | None = None
         self._proving: asyncio.Task[None] | None = None
         self.draining = False
@@ -95,7 +96,7 @@ class _Watcher:
         ask_from = time.monotonic() + ASK_AFTER
         try:
             async with asyncio.timeout(patience):
-                while (await self.recent()).position < wanted:
+                while not self._covers((await self.recent()).position, wanted):
                     if self.draining:
                         raise Draining
                     self._prove(max(ask_from, self._moved_at + ASK_AFTER))
@@ -103,7 +104,11 @@ class _Watcher:
                     await self._look()
         except TimeoutError:
             raise NotFreshEnough(self._view, wanted, self._known.position) from None
-        return self._known
+        return replace(self._known, position=max(self._known.position, wanted))
+
+    def _covers(self, position: int, wanted: int) -> bool:
+        """Whether every event up to the wanted position that the view follows is in it."""
+        return wanted <= position or wanted < self._next_event
 
     async def _look(self) -> None:
         """One read for all who ask at the same time."""
@@ -119,6 +124,8 @@ class _Watcher:
             found = replace(found, position=known.position)  # it may be proved further than it has written down
         else:
             self._moved_at = now
+        if not same:
+            self._next_event = 0
         self._known, self._read_at = found, now
 
     async def _pointed(self) -> Pointer:
@@ -134,11 +141,15 @@ class _Watcher:
             self._proving = _task(self._prove_further(self._known))
 
     async def _prove_further(self, known: Checkpoint) -> None:
-        with suppress(StoreUnavailable):  # the view may come as far without this
-            whole = (await self._log.ahead_of(known.position, self._pattern)).whole_until
+        with suppress(StoreUnavailable, LogMismatch):  # the view may come as far without this
+            pending = await self._log.pending_after(known.position, self._pattern)
             now = self._known
-            if (now.generation, now.epoch) == (known.generation, known.epoch):
-                self._known = replace(now, position=max(now.position, whole))
+            if (now.generation, now.epoch) != (known.generation, known.epoch):
+                pass  # it was proved of another one
+            elif pending.next_event is not None:
+                self._next_event = pending.next_event
+            else:
+                self._known = replace(now, position=max(now.position, pending.head.position))
         self._moved_at = time.monotonic()
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from esdbclient import RecordedEvent
 from google.protobuf import json_format
 
 from protos.orders.v1 import events_pb2, queries_pb2
 from server.eventstore import codec
+from server.eventstore.client import RecordedEvent
 from server.eventstore.codec import CodecError, UnknownEventType
 from server.eventstore.exclusions import NONE, Excluded, is_excluded
-from server.readmodel.log import Log
+from server.eventstore.log import EventLog
 
 FIELDS = {
     field.message_type.name: field.name for field in queries_pb2.OrderEvent.DESCRIPTOR.fields if field.message_type
@@ -29,7 +29,7 @@ def unread_reason(event: RecordedEvent, excluded: Excluded = NONE) -> queries_pb
     return queries_pb2.UNREAD_REASON_UNSPECIFIED
 
 
-async def to_entries(log: Log, events: Sequence[RecordedEvent]) -> list[queries_pb2.HistoryEntry]:
+async def to_entries(log: EventLog, events: Sequence[RecordedEvent]) -> list[queries_pb2.HistoryEntry]:
     """Those that an operator has excluded say so."""
     entries = [to_entry(event) for event in events]
     excluded: dict[str, Excluded] = {}

@@ -9,7 +9,8 @@ from protos.common.v1.types_pb2 import Freshness, Money
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceServicer
-from server.eventstore.reading import position_of
+from server.eventstore.client import position_of
+from server.eventstore.log import EventLog
 from server.eventstore.token import from_token
 from server.failures import InvalidRequest, NotFound
 from server.queries import causation, past, replies
@@ -18,7 +19,6 @@ from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.views import Views
 from server.queries.watching.orders import Watching
 from server.readmodel.documents import timeline_key, to_micros
-from server.readmodel.log import Log
 from server.rpc.typing import Context
 from server.rpc.validation import Rule, check, known_enum, optional, time, uuid
 
@@ -49,7 +49,7 @@ LIST_RULES: dict[str, Rule] = {
 class OrderQueries(OrderQueryServiceServicer):
     """Answers about orders."""
 
-    def __init__(self, views: Views, log: Log, watching: Watching) -> None:
+    def __init__(self, views: Views, log: EventLog, watching: Watching) -> None:
         self._views = views
         self._log = log
         self._watching = watching

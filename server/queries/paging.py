@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from google.protobuf.message import Message
 
+from server.eventstore.log import LogPoint
 from server.failures import InvalidRequest, PageTokenInvalid, ResumeTokenInvalid
 
 DEFAULT_SIZE = 50
@@ -26,20 +27,20 @@ def page_size(wanted: int) -> int:
     return min(wanted or DEFAULT_SIZE, LARGEST_SIZE)
 
 
-def to_resume_token(request: Message, position: int) -> str:
-    """Everything up to a position of the log has been told."""
-    return to_page_token(request, [position])
+def to_resume_token(request: Message, point: LogPoint) -> str:
+    """Everything up to a point of the log has been told."""
+    return to_page_token(request, [point.position, point.event_id])
 
 
-def from_resume_token(request: Any) -> int | None:
-    """The position up to which everything has been told; None at the beginning. Raises `ResumeTokenInvalid`."""
+def from_resume_token(request: Any) -> LogPoint | None:
+    """The point up to which everything has been told; None at the beginning. Raises `ResumeTokenInvalid`."""
     if not request.resume_token:
         return None
     try:
-        [position] = _read(request.resume_token, request, int)
+        position, event_id = _read(request.resume_token, request, int, str)
     except PageTokenInvalid as error:
         raise ResumeTokenInvalid from error
-    return int(position)
+    return LogPoint(position, event_id)
 
 
 def to_page_token(request: Message, last: list[str | int]) -> str:

@@ -7,21 +7,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from esdbclient import RecordedEvent
 from google.protobuf import json_format
 
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
 from server.eventstore import codec
+from server.eventstore.client import RecordedEvent
 from server.eventstore.codec import CodecError
 from server.eventstore.exclusions import Excluded, is_excluded, unreadable
+from server.eventstore.log import EventLog
 from server.eventstore.recorded import Recorded
 from server.eventstore.registry import BY_EVENT
 from server.failures import InvalidRequest, NotFound, UnreadableEvent
 from server.queries import replies
 from server.queries.history import unread_reason
 from server.readmodel.documents import OrderDetail
-from server.readmodel.log import Log
 from server.readmodel.order_detail import REDUCERS
 
 log = structlog.get_logger()
@@ -39,7 +39,7 @@ KEYS = {
 }  # lists whose elements have a name of their own
 
 
-async def history(log: Log, order_id: str) -> list[RecordedEvent]:
+async def history(log: EventLog, order_id: str) -> list[RecordedEvent]:
     """Every event of the order; raises `NotFound`."""
     events = await log.complete_stream(f"order-{order_id}")
     if events is None:
@@ -101,7 +101,7 @@ class Known:
         return document, self.unread
 
 
-async def known(log: Log, events: Sequence[RecordedEvent]) -> Known:
+async def known(log: EventLog, events: Sequence[RecordedEvent]) -> Known:
     """What this code can read of events of one order, in their order."""
     excluded: Excluded | None = None
     found: list[Recorded[Any]] = []
@@ -124,7 +124,7 @@ def to_unread(event: RecordedEvent, events: int) -> pb.Unread:
 
 
 async def order_of(
-    log: Log, order_id: str, events: Sequence[RecordedEvent]
+    log: EventLog, order_id: str, events: Sequence[RecordedEvent]
 ) -> tuple[types.Order | None, pb.Unread | None]:
     """The order after these events, None before the first; and what it lacks.
 

@@ -14,11 +14,11 @@ from server.domain.decider import Decider
 from server.domain.order import ORDER
 from server.domain.order.state import Draft, NoOrder
 from server.eventstore.exclusions import readable
+from server.eventstore.log import EventLog
 from server.failures import NotFound
 from server.queries import replies
 from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.views import Views
-from server.readmodel.log import Log
 from server.rpc.typing import Context
 from server.rpc.validation import check, known_enum, text, time, uuid
 
@@ -29,7 +29,7 @@ S = TypeVar("S")
 class ProcessQueries(ProcessQueryServiceServicer):
     """Answers about the processes of orders."""
 
-    def __init__(self, views: Views, log: Log) -> None:
+    def __init__(self, views: Views, log: EventLog) -> None:
         self._views = views
         self._log = log
 

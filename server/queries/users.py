@@ -9,11 +9,11 @@ from server.domain.email import EMAIL
 from server.domain.email.normal_form import email_hash
 from server.domain.email.state import Claimed, EmailState
 from server.eventstore.exclusions import readable
+from server.eventstore.log import START, EventLog
 from server.failures import InvalidRequest, NotFound
 from server.queries import replies
 from server.queries.views import Views
 from server.readmodel.email_holders import USERS, EmailHolders
-from server.readmodel.log import START, Log
 from server.rpc.typing import Context
 from server.rpc.validation import check, email, optional, sha256, uuid
 
@@ -23,7 +23,7 @@ PAGE = 1_000  # events
 class UserQueries(UserQueryServiceServicer):
     """Answers about users."""
 
-    def __init__(self, views: Views, log: Log) -> None:
+    def __init__(self, views: Views, log: EventLog) -> None:
         self._views = views
         self._log = log
 

@@ -58,8 +58,12 @@ class Views:
 
     async def at_least(self, view: str, token: str, context: Any) -> tuple[Freshness, int]:
         """How fresh the view is, at least as fresh as the token, and its live generation."""
-        checkpoint = await self.answered(self._fresh.at_least(view, token, context))
+        checkpoint = await self.checkpoint(view, token, context)
         return _told(checkpoint), checkpoint.generation
+
+    async def checkpoint(self, view: str, token: str, context: Any) -> Checkpoint:
+        """How far the view is, at least as far as the token."""
+        return await self.answered(self._fresh.at_least(view, token, context))
 
     async def unread(self, view: str, generation: int, stream: str) -> ParkedAt | None:
         """From where on the view holds a stream back; None if it shows all of it."""

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from esdbclient import RecordedEvent
-
 from server.domain.email.normal_form import email_hash
 from server.domain.user.events import EmailChanged, EmailChangeRequired, UserRegistered
 from server.eventstore import codec
+from server.eventstore.client import RecordedEvent
 from server.eventstore.upcasters import stored_names
 
 USERS = "user-.*"  # the streams to read

@@ -13,6 +13,7 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
+from server.eventstore.log import LogPoint
 from server.readmodel.durable import durable
 from server.readmodel.pointer import Pointer, Pointers
 
@@ -25,8 +26,9 @@ class Checkpoint:
 
     `parked` counts the streams held back after a failing event: their events are not in the view. `events` counts what
     was taken in since the generation began. `moved_at` is when the position last grew. `status` and `error` are what
-    the owner says of itself. `mark` is the id of the event at `marked`, by which a log is known again; a log that is
-    another one makes the checkpoint `astray`: then its position vouches for nothing.
+    the owner says of itself. `mark` is the id of the event at `marked`. Up to there the view holds all it follows too,
+    and from there it is followed after a restart, once the log has that event there. A log that has not makes the
+    checkpoint `astray`: then its position vouches for nothing.
     """
 
     view: str
@@ -44,6 +46,11 @@ class Checkpoint:
     marked: int = 0
     mark: str = ""
     astray: bool = False
+
+    @property
+    def point(self) -> LogPoint:
+        """The last one up to which every followed event is in the view and whose event is known."""
+        return LogPoint(self.marked, self.mark) if self.mark else LogPoint(self.position)
 
     @property
     def vouched(self) -> int:

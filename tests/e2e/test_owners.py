@@ -19,7 +19,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from uuid_utils import uuid7
 
 from projections.views.sales_daily import sales_daily
-from server.eventstore.store import connect
+from server.eventstore.client import connect
 from server.readmodel.state import Lease, ViewState
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled

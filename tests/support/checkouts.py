@@ -433,7 +433,7 @@ class Shop:
                 self._to_be_overpaid = False
                 await self._overpay()
                 continue
-            if acknowledged == len(self.store.log) and not await self._let_time_pass():
+            if acknowledged == len(self.store.recorded) and not await self._let_time_pass():
                 return
         raise AssertionError(f"it does not come to an end: {self.places.seen}")
 
@@ -446,8 +446,8 @@ class Shop:
             self._start_process()
 
     async def _deliver(self, acknowledged: int) -> int:
-        while acknowledged < len(self.store.log):
-            event = self.store.log[acknowledged]
+        while acknowledged < len(self.store.recorded):
+            event = self.store.recorded[acknowledged]
             key = key_of(event)
             if key is not None:
                 await self._until_taken(key, partial(self._look, cause_of(event)))
@@ -484,13 +484,13 @@ class Shop:
             return False
         self._fired.add(min(due))
         self.clock.at = max(self.clock.at, min(due) - self._clock_ahead)  # it is due by the clock of the process
-        cause = cause_of(self.store.log[-1])
+        cause = cause_of(self.store.recorded[-1])
         await self._until_taken(ORDER_ID, partial(self._look, cause))
         return True
 
     async def deliver_all_again(self) -> None:
         """In the wrong order, too."""
-        for event in reversed(list(self.store.log)):
+        for event in reversed(list(self.store.recorded)):
             if (key := key_of(event)) is not None:
                 await self._until_taken(key, partial(self._look, cause_of(event)))
 
@@ -510,7 +510,7 @@ class Shop:
         return STOCK.fold([event async for event in self._decoded(STOCK.stream(sku))])
 
     async def types(self) -> list[str]:
-        return [event.type for event in self.store.log]
+        return [event.type for event in self.store.recorded]
 
 
 def ran(shop: Shop) -> Shop:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import grpc
 
-from server.eventstore.reading import being_cancelled
+from server.eventstore.client import is_cancelling
 
 
 class Gateway(grpc.GenericRpcHandler):
@@ -35,7 +35,7 @@ class Gateway(grpc.GenericRpcHandler):
                     if call not in self._lost:
                         yield reply
             except asyncio.CancelledError:
-                if being_cancelled():
+                if is_cancelling():
                     raise
             except grpc.aio.AioRpcError as error:
                 await context.abort(error.code(), error.details() or "", tuple(error.trailing_metadata() or ()))

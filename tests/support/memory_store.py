@@ -10,16 +10,21 @@ from uuid import UUID
 
 from esdbclient import NewEvent, RecordedEvent
 
+from server.eventstore.client import position_of
 from server.eventstore.codec import EPOCH
+from server.eventstore.log import START
 from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
+from server.failures import LogMismatch
+
+GAPS = (318, 1_207, 546)  # between two positions
 
 
 class MemoryStore(EventStore):
-    """`log` is everything, in order. `clock` is the store's own, UTC."""
+    """`recorded` is everything, in order. `clock` is the store's own, UTC."""
 
     def __init__(self, clock: Callable[[], datetime] = lambda: EPOCH) -> None:
         self._clock = clock
-        self.log: list[RecordedEvent] = []
+        self.recorded: list[RecordedEvent] = []
         self._streams: dict[str, list[RecordedEvent]] = {}
 
     async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> int:
@@ -27,7 +32,7 @@ class MemoryStore(EventStore):
         if expected != len(there) - 1:
             return self._written_before(there, expected, [event.id for event in events])
         for event in events:
-            position = len(self.log)
+            position = self._end + GAPS[len(self.recorded) % len(GAPS)]
             recorded = RecordedEvent(
                 type=event.type,
                 data=event.data,
@@ -41,8 +46,8 @@ class MemoryStore(EventStore):
                 recorded_at=self._clock(),
             )
             there.append(recorded)
-            self.log.append(recorded)
-        return len(self.log) - 1
+            self.recorded.append(recorded)
+        return self._end
 
     def _written_before(self, there: list[RecordedEvent], expected: int, ids: list[UUID]) -> int:
         again = there[expected + 1 : expected + 1 + len(ids)]
@@ -64,14 +69,26 @@ class MemoryStore(EventStore):
         """What is kept for longer does no harm."""
 
     async def read_category(self, category: str, after: int) -> AsyncIterator[RecordedEvent]:
-        for event in self.log[after + 1 :]:
+        for event in self._behind(after):
             if event.stream_name.startswith(f"{category}-"):
                 yield event
 
     async def history(self, pattern: str, after: int) -> AsyncIterator[RecordedEvent]:
-        for event in self.log[after + 1 :]:
+        for event in self._behind(after):
             if re.fullmatch(pattern, event.stream_name):
                 yield event
+
+    def _behind(self, position: int) -> list[RecordedEvent]:
+        if position == START:
+            return list(self.recorded)
+        places = [position_of(event) for event in self.recorded]
+        if position not in places:
+            raise LogMismatch
+        return self.recorded[places.index(position) + 1 :]
+
+    @property
+    def _end(self) -> int:
+        return position_of(self.recorded[-1]) if self.recorded else START
 
     async def has_any(self, category: str) -> bool:
         return any(stream.startswith(f"{category}-") and events for stream, events in self._streams.items())
@@ -80,7 +97,7 @@ class MemoryStore(EventStore):
         return self._clock()
 
     async def head(self) -> int:
-        return max(0, len(self.log) - 1)
+        return self._end
 
     async def close(self) -> None:
         """Nothing is open."""

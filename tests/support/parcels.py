@@ -72,7 +72,7 @@ class Outside(Shop):
             for _ in range(min(self._at_once, len(self._moves))):
                 await self._move()
             if self._twin:
-                await self.another_process().reconcile(ORDER_ID, cause_of(self.store.log[-1]))
+                await self.another_process().reconcile(ORDER_ID, cause_of(self.store.recorded[-1]))
 
 
 def lived(*moves: OrderCommand | str, shop: Shop | None = None) -> Shop:

@@ -20,7 +20,7 @@ from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
 from server.domain.order.events import OrderEvent
 from server.eventstore import codec
-from server.readmodel.log import Log
+from server.eventstore.log import EventLog
 from server.readmodel.pointer import Outcome, Pointer
 from server.readmodel.state import ViewState
 from tests.support.eventually import eventually
@@ -53,7 +53,7 @@ async def append_broken(client: AsyncEventStoreDBClient, order_id: str) -> int:
 
 async def begin_at_the_end(client: AsyncEventStoreDBClient, mongo: AsyncDatabase[Any], view: View[Any]) -> int:
     """Let a view begin behind all that other tests have written; the position."""
-    state, head = ViewState(mongo), await Log(client).head()
+    state, head = ViewState(mongo), await EventLog(client).head()
     checkpoint = await state.take_over(view.name, 1)
     await state.advance(replace(checkpoint, position=head))
     await state.release(checkpoint)
@@ -99,7 +99,7 @@ class Operator:
     ) -> None:
         self.view = view
         self.state = ViewState(mongo)
-        self.changes = Changes(mongo, Log(client), Acts(client), settings)
+        self.changes = Changes(mongo, EventLog(client), Acts(client), settings)
 
     def change(self, **action: Any) -> pb.ProjectionChange:
         return pb.ProjectionChange(view=self.view.name, **action)

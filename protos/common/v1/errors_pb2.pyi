@@ -53,7 +53,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 13
     """DEADLINE_EXCEEDED: the caller's deadline passed; a command's outcome is then unknown: repeat it with the same request_id."""
     ERROR_REASON_RESUME_TOKEN_INVALID: _ErrorReason.ValueType  # 14
-    """INVALID_ARGUMENT: resume_token is malformed, of another watch, or ahead of the log."""
+    """INVALID_ARGUMENT: resume_token is malformed, of another watch, or of another log."""
     ERROR_REASON_WATCH_TOO_SLOW: _ErrorReason.ValueType  # 15
     """RESOURCE_EXHAUSTED with RetryInfo: the client did not take changes as fast as they came; resume. Metadata: most."""
     ERROR_REASON_TOO_MANY_WATCHES: _ErrorReason.ValueType  # 16
@@ -71,6 +71,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_EVENT_MALFORMED: _ErrorReason.ValueType  # 20
     """FAILED_PRECONDITION: an event is not what its type says; nothing is decided on its stream until an operator has
     excluded it. Metadata: stream, revision, event_type.
+    """
+    ERROR_REASON_LOG_MISMATCH: _ErrorReason.ValueType  # 21
+    """FAILED_PRECONDITION: a kept position is not one of the event store's log: it was restored from an older copy, or is
+    another one. Start without the position.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -107,7 +111,7 @@ amount_minor.
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 13
 """DEADLINE_EXCEEDED: the caller's deadline passed; a command's outcome is then unknown: repeat it with the same request_id."""
 ERROR_REASON_RESUME_TOKEN_INVALID: ErrorReason.ValueType  # 14
-"""INVALID_ARGUMENT: resume_token is malformed, of another watch, or ahead of the log."""
+"""INVALID_ARGUMENT: resume_token is malformed, of another watch, or of another log."""
 ERROR_REASON_WATCH_TOO_SLOW: ErrorReason.ValueType  # 15
 """RESOURCE_EXHAUSTED with RetryInfo: the client did not take changes as fast as they came; resume. Metadata: most."""
 ERROR_REASON_TOO_MANY_WATCHES: ErrorReason.ValueType  # 16
@@ -125,5 +129,9 @@ Metadata: stream, revision, event_type.
 ERROR_REASON_EVENT_MALFORMED: ErrorReason.ValueType  # 20
 """FAILED_PRECONDITION: an event is not what its type says; nothing is decided on its stream until an operator has
 excluded it. Metadata: stream, revision, event_type.
+"""
+ERROR_REASON_LOG_MISMATCH: ErrorReason.ValueType  # 21
+"""FAILED_PRECONDITION: a kept position is not one of the event store's log: it was restored from an older copy, or is
+another one. Start without the position.
 """
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import structlog
-from esdbclient import RecordedEvent
 
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
-from server.eventstore.reading import position_of
+from server.eventstore.client import RecordedEvent, position_of
+from server.eventstore.log import EventLog, LogPoint, point_of
 from server.queries import past, replies
 from server.queries.history import to_entry
 from server.readmodel.documents import OrderDetail
-from server.readmodel.log import Log
 from server.readmodel.order_detail import REDUCERS
 
 log = structlog.get_logger()
@@ -40,6 +39,10 @@ class Change:
     @property
     def position(self) -> int:
         return position_of(self.event)
+
+    @property
+    def point(self) -> LogPoint:
+        return point_of(self.event)
 
     @cached_property
     def order(self) -> types.Order:
@@ -81,7 +84,7 @@ NOTHING = _Folded(None, -1)
 class Folding:
     """Makes changes of events that come in the order of the log. The newest orders are remembered."""
 
-    def __init__(self, events: Log, most: int = REMEMBERED) -> None:
+    def __init__(self, events: EventLog, most: int = REMEMBERED) -> None:
         self._log = events
         self._most = most
         self._known: OrderedDict[str, _Folded] = OrderedDict()

@@ -7,26 +7,22 @@ watch has a bounded queue: who does not keep up is ended, and may resume.
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
-from esdbclient import Checkpoint, RecordedEvent
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from prometheus_client import Gauge
 
-from server.eventstore.reading import being_cancelled, position_of, translated
-from server.failures import Draining, ServiceFailure, StoreUnavailable, TooManyWatches, WatchTooSlow
+from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, position_of
+from server.eventstore.log import START, EventLog, LogPoint, Pending, point_of, streams
+from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
+from server.failures import Draining, LogMismatch, ServiceFailure, StoreUnavailable, TooManyWatches, WatchTooSlow
 from server.queries.watching.changes import ORDER, Change, Folding
-from server.readmodel.log import Log
 
 log = structlog.get_logger()
 
 PATTERN = "order-.*"
 WATCHES = Gauge("orderstream_watches", "Watches that are open.")
-WINDOW = 500  # events that the store looks through before it says how far it has come
-READ_AHEAD = 1_000  # events
 SILENCE = 2.0  # seconds without a word, after which the log is asked whether there was anything to say
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two subscriptions
 PATIENCE = 15.0  # seconds without a subscription, after which all watches are ended
@@ -40,10 +36,6 @@ class Limits:
     watches: int
     waiting: int
     heartbeat: float
-
-
-class Broken(Exception):  # it names what happened
-    """The subscription has ended, or is silent though the log goes on."""
 
 
 class Watch:
@@ -72,14 +64,14 @@ class Watch:
         self._queue.clear()
         self._news.set()
 
-    async def changes(self) -> AsyncGenerator[Change | int, None]:
-        """Changes as they come; after a silence the position up to which there is nothing more to tell."""
+    async def changes(self) -> AsyncGenerator[Change | LogPoint, None]:
+        """Changes as they come; after a silence the point up to which there is nothing more to tell."""
         while True:
             try:
                 async with asyncio.timeout(self._limits.heartbeat):
                     await self._news.wait()
             except TimeoutError:
-                yield self._hub.position
+                yield self._hub.point
                 continue
             if self._end is not None:
                 raise self._end
@@ -90,8 +82,7 @@ class Watch:
 
 
 class Hub:
-    def __init__(self, client: AsyncEventStoreDBClient, events: Log, limits: Limits) -> None:
-        self._client = client
+    def __init__(self, events: EventLog, limits: Limits) -> None:
         self._log = events
         self._limits = limits
         self._watches: set[Watch] = set()
@@ -100,7 +91,8 @@ class Hub:
         self._draining = False
         self._joined = asyncio.Event()
         self._of: Counter[str] = Counter()  # order id → watches of that order alone; "" → watches of many
-        self.position = 0  # every change up to it has been told
+        self.position = START  # every change up to it has been told
+        self.point = LogPoint()  # the last one up to which that is so and whose event is known
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -130,7 +122,9 @@ class Hub:
             if len(self._watches) >= self._limits.watches:
                 raise TooManyWatches(self._limits.watches)
             if self._task is None or self._task.done():
-                self.position = await self._log.head()
+                last = await self._log.last()
+                self.point = LogPoint() if last is None else point_of(last)
+                self.position = self.point.position
                 self._task = asyncio.create_task(self._run())
             watch = Watch(self, self.position, wanted, self._limits)
             self._watches.add(watch)
@@ -154,14 +148,18 @@ class Hub:
         try:
             while True:
                 try:
-                    async with self._subscribed() as items:
+                    subscription = CatchUpSubscription(self._log, streams(PATTERN), self.position)
+                    async with subscription, aclosing(subscription.items(SILENCE)) as items:
                         async for item in items:
                             alive, pause = loop.time(), FIRST_PAUSE
                             await self._take(folding, item)
                             if not self._watches and not await self._somebody_comes():
                                 self._task = None  # who joins from here on begins another one
                                 return
-                except (Broken, StoreUnavailable) as error:
+                except LogMismatch as error:  # the log was restored: each watch resumes by its own token, or cannot
+                    log.error("the watches are ended", error=str(error), watches=len(self._watches))
+                    return
+                except (SubscriptionLost, StoreUnavailable) as error:
                     log.warning(
                         "the subscription of the watches is broken", error=str(error), watches=len(self._watches)
                     )
@@ -183,64 +181,23 @@ class Hub:
                 await self._joined.wait()
         return bool(self._watches)
 
-    async def _take(self, folding: Folding, item: RecordedEvent | int) -> None:
-        if isinstance(item, int):
-            self.position = max(self.position, item)
+    async def _take(self, folding: Folding, item: RecordedEvent | Pending) -> None:
+        if isinstance(item, Pending):
+            if item.next_event is None:
+                self._reach(item.head)
             return
-        if position_of(item) <= self.position:
+        if isinstance(item, CaughtUp):
+            return
+        if isinstance(item, Checkpoint):
+            self.position = max(self.position, position_of(item))
             return
         order_id = item.stream_name.removeprefix(ORDER)
         change = await folding.take(item) if self._of[""] or self._of[order_id] else None
-        self.position = position_of(item)
+        self._reach(point_of(item))
         if change is not None:
             for watch in tuple(self._watches):
                 watch.offer(change)
 
-    @asynccontextmanager
-    async def _subscribed(self) -> AsyncIterator[AsyncIterator[RecordedEvent | int]]:
-        """Events behind the position, and positions up to which there is none."""
-        with translated():
-            subscription: Any = await self._client.subscribe_to_all(
-                commit_position=self.position or None,
-                filter_include=[PATTERN],
-                filter_by_stream_name=True,
-                include_checkpoints=True,
-                window_size=WINDOW,
-                checkpoint_interval_multiplier=1,
-            )
-        queue: asyncio.Queue[RecordedEvent | None] = asyncio.Queue(READ_AHEAD)
-        reader = asyncio.create_task(_read(subscription, queue))
-        try:
-            if being_cancelled():
-                raise asyncio.CancelledError  # it was swallowed on the way here
-            yield self._items(queue)
-        finally:
-            reader.cancel()
-            with suppress(asyncio.CancelledError):
-                await reader
-            await subscription.stop()
-
-    async def _items(self, queue: asyncio.Queue[RecordedEvent | None]) -> AsyncIterator[RecordedEvent | int]:
-        while True:
-            try:
-                async with asyncio.timeout(SILENCE):
-                    item = await queue.get()
-            except TimeoutError:
-                ahead = await self._log.ahead_of(self.position, PATTERN)
-                if ahead.next_event is not None and queue.empty():
-                    raise Broken(f"silent at {self.position}, though there is an event at {ahead.next_event}") from None
-                yield ahead.whole_until
-                continue
-            if item is None:
-                raise Broken("the subscription ended")
-            yield position_of(item) if isinstance(item, Checkpoint) else item
-
-
-async def _read(subscription: AsyncIterator[RecordedEvent], queue: asyncio.Queue[RecordedEvent | None]) -> None:
-    # a cancelled call, ours or the client's reconnect, ends the iteration without a word
-    try:
-        async for item in subscription:
-            await queue.put(item)
-    except Exception as error:  # noqa: BLE001  # whatever it is, another subscription begins where this one ended
-        log.warning("reading ahead for the watches failed", error=f"{type(error).__name__}: {error}")
-    await queue.put(None)
+    def _reach(self, point: LogPoint) -> None:
+        self.point = max(self.point, point)
+        self.position = max(self.position, point.position)

@@ -8,14 +8,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
-from server.eventstore.reading import position_of
+from server.eventstore.client import position_of
+from server.eventstore.log import EventLog, LogPoint, point_of
 from server.failures import NotFound, ResumeTokenInvalid
 from server.queries import past, replies
 from server.queries.paging import from_resume_token, to_resume_token
 from server.queries.views import Views
 from server.queries.watching.changes import Change, Folding
 from server.queries.watching.hub import PATTERN, Hub, Watch
-from server.readmodel.log import Log
 
 PART = 200  # orders in one part of a snapshot
 TELL_AFTER = 1_000  # events looked through, after which a watch that catches up says how far it has come
@@ -24,7 +24,7 @@ Wanted = Callable[[Change], bool]
 
 
 class Watching:
-    def __init__(self, views: Views, log: Log, hub: Hub) -> None:
+    def __init__(self, views: Views, log: EventLog, hub: Hub) -> None:
         self._views = views
         self._log = log
         self._hub = hub
@@ -32,13 +32,13 @@ class Watching:
     async def order(self, request: pb.WatchOrderRequest) -> AsyncGenerator[pb.WatchOrderResponse, None]:
         order_id, resumed = request.order_id, await self._resumed(request)
 
-        def step(position: int, **message: Any) -> pb.WatchOrderResponse:
-            return pb.WatchOrderResponse(resume_token=to_resume_token(request, position), **message)
+        def step(point: LogPoint, **message: Any) -> pb.WatchOrderResponse:
+            return pb.WatchOrderResponse(resume_token=to_resume_token(request, point), **message)
 
         # joined first: what comes while the past is read is waiting
         async with self._hub.watch(lambda change: change.order_id == order_id, order_id) as watch:
             events = await past.history(self._log, order_id)
-            told = position_of(events[-1])
+            told = point_of(events[-1])
             if resumed is None:
                 order, unread = await past.order_of(self._log, order_id, events)
                 if order is None:
@@ -48,16 +48,16 @@ class Watching:
                 folding = Folding(self._log)
                 for event in events:
                     missed = await folding.take(event)
-                    if missed is not None and missed.position > resumed:
-                        yield step(missed.position, change=_change(missed), unread=missed.unread)
+                    if missed is not None and missed.point > resumed:
+                        yield step(missed.point, change=_change(missed), unread=missed.unread)
                 told = max(told, resumed)
             async with aclosing(watch.changes()) as changes:
                 async for change in changes:
-                    if isinstance(change, int):
+                    if isinstance(change, LogPoint):
                         told = max(told, change)
                         yield step(told, heartbeat=_heartbeat())
-                    elif change.position > told:
-                        told = change.position
+                    elif change.position > told.position:
+                        told = change.point
                         yield step(told, change=_change(change), unread=change.unread)
 
     async def orders(
@@ -66,55 +66,55 @@ class Watching:
         told = await self._resumed(request)
         ahead: dict[str, int] = {}  # rows that were newer than the rest of the snapshot, with their positions
         if told is None:
-            freshness, generation = await self._views.at_least("order_list", request.consistency_token, context)
-            told = freshness.position
-            async with aclosing(self._snapshot(request, generation, told, ahead)) as parts:
+            checkpoint = await self._views.checkpoint("order_list", request.consistency_token, context)
+            told = checkpoint.point
+            async with aclosing(self._snapshot(request, checkpoint.generation, told, ahead)) as parts:
                 async for part in parts:
                     yield part
 
         whole = max(ahead.values(), default=0)
 
-        def step(position: int, **message: Any) -> pb.WatchOrdersResponse:
-            token = to_resume_token(request, position) if position >= whole else ""
+        def step(point: LogPoint, **message: Any) -> pb.WatchOrdersResponse:
+            token = to_resume_token(request, point) if point.position >= whole else ""
             return pb.WatchOrdersResponse(resume_token=token, **message)
 
         wanted = _wanted(request)
         async with self._hub.watch(wanted) as watch, aclosing(self._from(told, watch)) as changes:
             async for change in changes:
-                if isinstance(change, int):
+                if isinstance(change, LogPoint):
                     told = max(told, change)
                     yield step(told, heartbeat=_heartbeat())
-                elif change.position > told:
-                    told = change.position
-                    if wanted(change) and told > ahead.get(change.order_id, 0):
+                elif change.position > told.position:
+                    told = change.point
+                    if wanted(change) and told.position > ahead.get(change.order_id, 0):
                         yield step(told, change=_summary_change(request, change))
 
     async def _snapshot(
-        self, request: pb.WatchOrdersRequest, generation: int, position: int, ahead: dict[str, int]
+        self, request: pb.WatchOrdersRequest, generation: int, point: LogPoint, ahead: dict[str, int]
     ) -> AsyncGenerator[pb.WatchOrdersResponse, None]:
-        """Every matching row. `ahead` gets those that are newer than the position: later changes are in them."""
+        """Every matching row. `ahead` gets those that are newer than the point: later changes are in them."""
         where = _where(request)
         after, begins = None, True
         while True:
             rows = await self._views.answered(
                 self._views.find.orders(generation, where, after, newest_first=False, most=PART)
             )
-            ahead |= {row["_id"]: row["position"] for row in rows if row["position"] > position}
+            ahead |= {row["_id"]: row["position"] for row in rows if row["position"] > point.position}
             complete = len(rows) < PART
             part = pb.OrdersSnapshot(
                 begins=begins, orders=[replies.order_summary(row) for row in rows], complete=complete
             )
-            token = to_resume_token(request, position) if complete and not ahead else ""
+            token = to_resume_token(request, point) if complete and not ahead else ""
             yield pb.WatchOrdersResponse(snapshot=part, resume_token=token)
             if complete:
                 return
             after, begins = (int(rows[-1]["created_at"]), rows[-1]["_id"]), False
 
-    async def _from(self, position: int, watch: Watch) -> AsyncGenerator[Change | int, None]:
-        """Changes behind a position: those that the hub had told before the watch joined are read from the log."""
-        if position < watch.since:
+    async def _from(self, point: LogPoint, watch: Watch) -> AsyncGenerator[Change | LogPoint, None]:
+        """Changes behind a point: those that the hub had told before the watch joined are read from the log."""
+        if point.position < watch.since:
             folding, looked = Folding(self._log), 0
-            async with aclosing(self._log.after(position, PATTERN)) as events:
+            async with aclosing(self._log.after(point.position, PATTERN)) as events:
                 async for event in events:
                     if position_of(event) > watch.since:
                         break
@@ -123,17 +123,17 @@ class Watching:
                         yield change
                     looked += 1
                     if looked % TELL_AFTER == 0:
-                        yield position_of(event)
+                        yield point_of(event)
         async with aclosing(watch.changes()) as changes:
             async for item in changes:
                 yield item
 
-    async def _resumed(self, request: Any) -> int | None:
-        """Where to go on; None at the beginning."""
-        position = from_resume_token(request)
-        if position is not None and position > self._hub.position and position > await self._log.head():
+    async def _resumed(self, request: Any) -> LogPoint | None:
+        """Where to go on; None at the beginning. Raises `ResumeTokenInvalid` for a token of another log."""
+        point = from_resume_token(request)
+        if point is not None and not await self._log.is_of_this_log(point):
             raise ResumeTokenInvalid
-        return position
+        return point
 
 
 def _wanted(request: pb.WatchOrdersRequest) -> Wanted:

@@ -6,7 +6,7 @@ import pytest
 
 from server.app import serving
 from server.config import Settings
-from server.eventstore import store
+from server.eventstore.client import connect
 from server.eventstore.store import EventStore
 from tests.support.calling import Shop, shop_at
 
@@ -30,7 +30,7 @@ async def shop(commands: str) -> AsyncIterator[Shop]:
 
 @pytest.fixture
 async def log(eventstore_uri: str) -> AsyncIterator[EventStore]:
-    client = await store.connect(eventstore_uri)
+    client = await connect(eventstore_uri)
     events = EventStore(client)
     yield events
     await events.close()

@@ -11,7 +11,8 @@ from uuid_utils import uuid7
 from server.domain.product import PRODUCT
 from server.domain.product.events import PriceChanged, ProductRegistered
 from server.domain.product.state import NoProduct
-from server.eventstore import codec, store
+from server.eventstore import codec
+from server.eventstore.client import connect
 from server.eventstore.registry import DomainEvent
 from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots
@@ -36,7 +37,7 @@ class SlowNetwork(EventStore):
 
 @pytest.fixture
 async def network(eventstore_uri: str) -> AsyncIterator[SlowNetwork]:
-    client = await store.connect(eventstore_uri)
+    client = await connect(eventstore_uri)
     events = SlowNetwork(client)
     events.clear, events.waiting = asyncio.Event(), asyncio.Event()
     yield events

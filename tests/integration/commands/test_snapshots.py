@@ -18,7 +18,7 @@ from server.config import Settings
 from server.domain.product import PRODUCT
 from server.domain.product.commands import ChangePrice
 from server.domain.product.state import Product
-from server.eventstore import store
+from server.eventstore.client import connect
 from server.eventstore.receipts import Receipt
 from server.eventstore.registry import CATEGORIES
 from server.eventstore.repository import Aggregate, Repository
@@ -38,10 +38,15 @@ class Counting(EventStore):
 
     read_events = 0
 
-    async def _page(self, stream: str, **bounds: Any) -> AsyncIterator[RecordedEvent]:
-        async for event in super()._page(stream, **bounds):
+    async def read(self, stream: str, start: int = 0, most: int | None = None) -> AsyncIterator[RecordedEvent]:
+        async for event in super().read(stream, start, most):
             self.read_events += 1
             yield event
+
+    async def newest(self, stream: str, most: int) -> list[RecordedEvent]:
+        events = await super().newest(stream, most)
+        self.read_events += len(events)
+        return events
 
 
 class Side(NamedTuple):
@@ -71,7 +76,7 @@ def eventstore_uri() -> Iterator[str]:
 
 @pytest.fixture
 async def client(eventstore_uri: str) -> AsyncIterator[AsyncEventStoreDBClient]:
-    client = await store.connect(eventstore_uri)
+    client = await connect(eventstore_uri)
     yield client
     await client.close()
 

@@ -11,7 +11,7 @@ from esdbclient import NewEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from uuid_utils import uuid7
 
-from server.eventstore import store
+from server.eventstore.client import connect
 from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
 from server.eventstore.unchanged import UnchangedRequests
 from server.failures import StoreUnavailable
@@ -28,7 +28,7 @@ class Connected(NamedTuple):
 
 @pytest.fixture
 async def connected(eventstore_uri: str) -> AsyncIterator[Connected]:
-    client = await store.connect(eventstore_uri)
+    client = await connect(eventstore_uri)
     events = EventStore(client)
     yield Connected(events, client)
     await events.close()
@@ -129,7 +129,7 @@ async def test_what_the_store_refuses_is_refused_with_its_cause(connected: Conne
 async def test_a_connection_that_looks_open_while_nothing_comes_is_replaced(eventstore_uri: str) -> None:
     async with wire(eventstore_uri.removeprefix("esdb://").partition("?")[0]) as between:
         uri = f"esdb://127.0.0.1:{between.port}?Tls=false&keepAliveInterval=200&keepAliveTimeout=300"
-        client = await store.connect(uri)
+        client = await connect(uri)
         events, stream, second = EventStore(client), name(), event()
         await events.append(stream, NO_EVENTS, [event()])
         between.go_silent()

@@ -18,7 +18,8 @@ from protos.products.v1 import commands_pb2 as products_pb
 from protos.products.v1 import commands_pb2_grpc as products_grpc
 from server.app import serving
 from server.config import Settings
-from server.eventstore import codec, store
+from server.eventstore import codec
+from server.eventstore.client import connect
 from server.eventstore.store import EventStore
 from tests.support.calling import DEADLINE, Shop, fresh_id, shop_at
 from tests.support.eventually import eventually
@@ -143,7 +144,7 @@ def impatient(settings: Settings) -> Settings:
 
 @pytest.fixture
 async def log(eventstore_uri: str) -> AsyncIterator[EventStore]:
-    client = await store.connect(eventstore_uri)
+    client = await connect(eventstore_uri)
     events = EventStore(client)
     yield events
     await events.close()

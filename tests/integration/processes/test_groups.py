@@ -14,8 +14,8 @@ from esdbclient.exceptions import NotFound
 from prometheus_client import REGISTRY
 
 from server import failures
-from server.eventstore import store
-from server.eventstore.groups import ALL, Groups
+from server.eventstore.client import connect
+from server.eventstore.persistent import ALL, Groups
 from server.failures import EventMalformed, StoreUnavailable
 from server.processes import groups
 from server.processes.groups import Group
@@ -27,7 +27,7 @@ Work = Callable[[str, RecordedEvent, int], Awaitable[None]]
 
 @pytest.fixture
 async def client(eventstore_uri: str) -> AsyncIterator[AsyncEventStoreDBClient]:
-    client = await store.connect(eventstore_uri)
+    client = await connect(eventstore_uri)
     yield client
     await client.close()
 
@@ -134,7 +134,7 @@ async def test_a_subscription_that_is_dead_but_looks_alive_is_noticed(
         seen.append(event.stream_position)
 
     async with gateway(eventstore_uri.removeprefix("esdb://").partition("?")[0]) as between:
-        through = await store.connect(f"esdb://{between.address}?Tls=false")
+        through = await connect(f"esdb://{between.address}?Tls=false")
         async with following(through, kind, work, ask_after=0.2):
             await write(client, kind, stream)
             await eventually(lambda: _now(seen), lambda now: now == [0])

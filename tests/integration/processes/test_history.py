@@ -3,8 +3,8 @@
 from typing import Any
 
 from server.eventstore import codec
+from server.eventstore.log import EventLog
 from server.queries.causation import life, tree
-from server.readmodel.log import Log
 from tests.integration.processes.conftest import World
 
 
@@ -17,7 +17,7 @@ async def test_a_cancelled_order_tells_who_caused_what_in_its_process_and_its_st
     await world.shop.cancel(order_id)
     await world.until(f"checkout-{order_id}", "CheckoutEnded")
 
-    nodes = list(tree(await life(Log(world.log._client), order_id)))
+    nodes = list(tree(await life(EventLog(world.log._client), order_id)))
     told = [
         (node.depth, node.event.stream.partition("-")[0], node.event.entry.event_type)
         for node in nodes

@@ -14,7 +14,8 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
 from server.domain.checkout.events import CheckoutEnded, CheckoutStarted
 from server.domain.checkout.steps import Wait
-from server.eventstore import codec, store
+from server.eventstore import codec
+from server.eventstore.client import connect
 from server.eventstore.store import EventStore
 from server.failures import StoreUnavailable
 from server.processes.mark import Mark
@@ -36,7 +37,7 @@ def own_log() -> Iterator[str]:
 
 @pytest.fixture
 async def client(own_log: str) -> AsyncIterator[AsyncEventStoreDBClient]:
-    client = await store.connect(own_log)
+    client = await connect(own_log)
     yield client
     await client.close()
 
@@ -91,9 +92,7 @@ class World:
     async def timers(self) -> AsyncIterator[None]:
         """As after a start."""
         self.woken.clear()
-        task = asyncio.create_task(
-            Timers(self.client, self.store, self.wake, self.clock, at_once=4, mark_every=0.02).run()
-        )
+        task = asyncio.create_task(Timers(self.store, self.wake, self.clock, at_once=4, mark_every=0.02).run())
         yield
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

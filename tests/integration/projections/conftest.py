@@ -8,7 +8,7 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from server.eventstore.store import connect
+from server.eventstore.client import connect
 from tests.support.processes import running
 
 

@@ -8,7 +8,7 @@ from google.protobuf import json_format
 
 from projections.acts import STREAM, Act, Acts
 from protos.operations.v1.events_pb2 import OperatorActed
-from server.eventstore.store import connect
+from server.eventstore.client import connect
 from server.failures import StoreUnavailable
 
 PAUSE = Act(act="PauseProjection", subject="order_list", actor="ann", reason="a bug", details={"generation": 2})

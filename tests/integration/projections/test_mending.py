@@ -22,8 +22,8 @@ from projections.views.order_timeline import order_timeline
 from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
 from server.domain.order.events import OrderConfirmed, OrderPlaced
+from server.eventstore.log import EventLog
 from server.failures import InvalidRequest
-from server.readmodel.log import Log
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled, confirmed, noted
 from tests.support.processes import running
@@ -110,7 +110,7 @@ async def test_what_comes_while_a_stream_is_taken_in_is_taken_in_too(client: Cli
     """Also where it changes documents that nothing before it changed: here a document per event."""
     orders = [new_order() for _ in range(3)]
     mends = [bug(order_timeline, OrderConfirmed, order[0].order_id) for order in orders]
-    operator, mender = Operator(order_timeline, client, mongo), Mender(order_timeline, mongo, Log(client))
+    operator, mender = Operator(order_timeline, client, mongo), Mender(order_timeline, mongo, EventLog(client))
 
     async def mended(runner: Runner, order_id: str) -> bool:
         retry = Request(id="", view=order_timeline.name, generation=1, streams=(f"order-{order_id}",))

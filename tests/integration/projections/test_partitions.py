@@ -14,10 +14,10 @@ from projections.runner import Runner
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
+from server.eventstore.log import EventLog
 from server.eventstore.token import to_token
 from server.failures import NotFreshEnough
 from server.queries.freshness import FreshViews
-from server.readmodel.log import Log
 from server.readmodel.state import ViewState
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled
@@ -75,7 +75,7 @@ async def test_a_token_waits_for_the_slowest_worker(
     client: Client, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = ViewState(mongo)
-    fresh = FreshViews(state, {"order_list": "order-.*"}, Log(client))
+    fresh = FreshViews(state, {"order_list": "order-.*"}, EventLog(client))
     async with supervised(order_list, client, mongo, THREE):
         last = await append(client, new_order())
         await reached(mongo, order_list, last)

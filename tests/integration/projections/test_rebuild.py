@@ -14,10 +14,10 @@ from projections.views.customer_orders import customer_orders
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
+from server.eventstore.log import EventLog
 from server.eventstore.token import to_token
 from server.failures import InvalidRequest, ServiceFailure
 from server.queries.freshness import FreshViews
-from server.readmodel.log import Log
 from server.readmodel.pointer import Kept, Made, Phase, Pointer
 from server.readmodel.state import ViewState
 from tests.support.eventually import eventually
@@ -95,7 +95,7 @@ async def test_what_is_written_meanwhile_is_in_it_and_both_go_on_following(clien
 async def test_a_token_holds_before_and_after_a_switch_and_a_rollback(client: Client, mongo: Mongo) -> None:
     await orders(client, 5)
     operator = Operator(order_list, client, mongo)
-    fresh = FreshViews(operator.state, {"order_list": "order-.*"}, Log(client))
+    fresh = FreshViews(operator.state, {"order_list": "order-.*"}, EventLog(client))
     async with supervised(order_list, client, mongo):
         for act in (None, REBUILD, {"rollback": pb.Rollback()}):
             if act is REBUILD:

@@ -11,16 +11,16 @@ from pymongo.asynchronous.database import AsyncDatabase
 from projections.batch import Applier
 from projections.failure import Parked, ParkingLot
 from projections.lease import gone, this_process
-from projections.runner import Runner, Status
-from projections.source import Broken, Source
+from projections.runner import Status
 from projections.view import View
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
 from server.domain.order.events import OrderPlaced
+from server.eventstore.client import connect
+from server.eventstore.log import EventLog, streams
 from server.eventstore.recorded import Recorded
-from server.eventstore.store import connect
+from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
 from server.failures import StoreUnavailable
-from server.readmodel.log import Log
 from server.readmodel.state import Fenced, ViewState
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
@@ -28,7 +28,6 @@ from tests.support.orders import ANN, cancelled, placed
 from tests.support.processes import running
 from tests.support.viewing import fold, stored
 from tests.support.views import (
-    QUICK,
     append,
     append_broken,
     begin_at_the_end,
@@ -41,6 +40,10 @@ from tests.support.views import (
 
 Client = AsyncEventStoreDBClient
 Mongo = AsyncDatabase[Any]
+
+
+def following(client: Client, view: View[Any], position: int) -> CatchUpSubscription:
+    return CatchUpSubscription(EventLog(client), streams(view.stream_filter()), position)
 
 
 async def test_what_is_written_shows_and_the_checkpoint_follows(client: Client, mongo: Mongo) -> None:
@@ -65,7 +68,7 @@ async def test_a_crash_between_documents_and_checkpoint_counts_nothing_twice(cli
     for order in range(0, len(events), 4):
         last = await append(client, events[order : order + 4])
 
-    async with Source(client, sales_daily, start, 100) as source:  # all of a batch but its checkpoint
+    async with following(client, sales_daily, start) as source:  # all of a batch but its checkpoint
         seen: list[Any] = []
         while len(seen) < len(events):
             seen += [item for item in await source.batch(100, 1.0) if item.type]
@@ -80,7 +83,7 @@ async def test_a_crash_between_documents_and_checkpoint_counts_nothing_twice(cli
 async def test_events_of_one_append_are_mostly_taken_together(client: Client, mongo: Mongo) -> None:
     start = await begin_at_the_end(client, mongo, order_list)
     batches, appends = 0, 30
-    async with Source(client, order_list, start, 100) as source:
+    async with following(client, order_list, start) as source:
         while await source.batch(100, 0.1):
             pass  # until it has caught up
         for _ in range(appends):
@@ -122,12 +125,12 @@ async def test_a_broken_event_parks_its_stream_and_the_others_go_on(client: Clie
 
 async def test_a_failed_event_of_a_shared_document_stays_parked_after_a_crash(client: Client, mongo: Mongo) -> None:
     """The document moves past it by another stream's event; a replay must not take it for applied."""
-    await begin_at_the_end(client, mongo, sales_daily)
+    start = await begin_at_the_end(client, mongo, sales_daily)
     bad, good = new_order(), new_order()
     first = await append_broken(client, bad[0].order_id)
     last = await append(client, good)
     for _ in range(2):
-        async with Source(client, sales_daily, first - 1, 100) as source:
+        async with following(client, sales_daily, start) as source:
             lot = ParkingLot(mongo, "sales_daily", 1)
             await lot.load()
             applier = Applier(sales_daily, ViewState(mongo).documents("sales_daily", 1), lot)
@@ -225,18 +228,18 @@ async def test_a_subscription_that_dies_without_a_word_is_noticed(client: Client
 
 async def test_silence_while_the_log_goes_on_is_a_failure(client: Client, mongo: Mongo) -> None:
     start = await begin_at_the_end(client, mongo, sales_daily)
-    runner = Runner(sales_daily, client, mongo, QUICK)
-    assert await runner._listen(start) >= start
-    last = await append(client, new_order())
-    assert await runner._listen(start) < last, "they may still be on their way"
-    with pytest.raises(Broken, match="silent"):
-        await runner._listen(start)
+    silent = following(client, sales_daily, start)  # not entered: nothing comes
+    assert (await silent.check_silence()).next_event is None
+    await append(client, new_order())
+    assert (await silent.check_silence()).next_event, "it may still be on its way"
+    with pytest.raises(SubscriptionLost, match="silent"):
+        await silent.check_silence()
 
 
 async def test_a_read_that_is_cut_off_is_a_failure_and_not_a_short_answer(client: Client) -> None:
     for _ in range(30):
         await append(client, new_order())
-    reading = Log(client).after(0, "order-.*")
+    reading = EventLog(client).after(0, "order-.*")
     await anext(reading)
     await client.reconnect()
     with pytest.raises(StoreUnavailable):

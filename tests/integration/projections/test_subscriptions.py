@@ -17,7 +17,7 @@ from protos.operations.v1.subscriptions_pb2_grpc import (
     SubscriptionServiceStub,
     add_SubscriptionServiceServicer_to_server,
 )
-from server.eventstore.groups import ALL, Groups
+from server.eventstore.persistent import ALL, Groups
 from tests.support.calling import refusal
 from tests.support.eventually import eventually
 

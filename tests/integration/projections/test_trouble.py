@@ -18,11 +18,11 @@ from projections.verify import Result, Verifier
 from projections.view import Handler
 from projections.views.order_list import order_list
 from server.domain.order.events import OrderPlaced
-from server.eventstore.store import connect
+from server.eventstore.client import connect
+from server.eventstore.log import EventLog
 from server.eventstore.token import to_token
 from server.failures import NotFreshEnough
 from server.queries.freshness import FreshViews
-from server.readmodel.log import Log
 from server.readmodel.state import Checkpoint, ViewState, now_micros
 from tests.support.eventually import eventually
 from tests.support.processes import running
@@ -71,7 +71,7 @@ async def test_a_handler_that_hangs_parks_its_stream_and_no_other(
 
 async def test_lag_is_counted_in_events_and_in_the_time_the_first_has_waited(client: Client, mongo: Mongo) -> None:
     checkpoint = await ViewState(mongo).take_over("order_list", 1)
-    log = Log(client)
+    log = EventLog(client)
     assert await lag_of(log, order_list, checkpoint) == Lag(0, 0.0)
     first = await append(client, new_order())
     last = await append(client, new_order())
@@ -159,7 +159,7 @@ async def test_an_older_log_is_told_and_the_view_is_rebuilt(client: Client, mong
                 told = [x async for x in Verifier(older, mongo, catch_up_within=1).verify([order_list])]
                 [result] = [x for x in told if isinstance(x, Result)]
                 assert "checkpoint" in [x.key for x in result.listed]
-            fresh = FreshViews(operator.state, {"order_list": "order-.*"}, Log(older))
+            fresh = FreshViews(operator.state, {"order_list": "order-.*"}, EventLog(older))
             with pytest.raises(NotFreshEnough):
                 await fresh.at_least("order_list", to_token(position), Waiting())
 

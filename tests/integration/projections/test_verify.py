@@ -24,10 +24,10 @@ from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceStub
 from server.domain.order.events import OrderPlaced
+from server.eventstore.log import EventLog
 from server.eventstore.token import to_token
 from server.failures import NotFreshEnough
 from server.queries.freshness import FreshViews
-from server.readmodel.log import Log
 from server.readmodel.state import ViewState
 from tests.support.calling import refusal
 from tests.support.eventually import eventually
@@ -191,7 +191,7 @@ async def test_the_whole_service(own_log: str, client: Client, mongo: Mongo, mon
         parked = await eventually(projection, lambda now: bool(now.parked_streams and now.last_error))
         assert "MalformedEvent" in parked.last_error
         state = ViewState(mongo)
-        fresh = FreshViews(state, {"order_list": "order-.*"}, Log(client))
+        fresh = FreshViews(state, {"order_list": "order-.*"}, EventLog(client))
         with pytest.raises(NotFreshEnough):  # never answered as if the parked event were in it
             await fresh.at_least("order_list", to_token(broken), Waiting())
         last = await append(client, another := new_order())

@@ -14,9 +14,10 @@ from client.sdk import OrderstreamClient
 from protos.orders.v1.queries_pb2 import CausationNode
 from server.domain.checkout.events import CheckoutStarted, CheckoutStockReserved
 from server.domain.stock.events import StockReceived, StockReserved
-from server.eventstore import codec, store
+from server.eventstore import codec
+from server.eventstore.client import connect
+from server.eventstore.log import EventLog
 from server.queries.causation import life, tree
-from server.readmodel.log import Log
 from tests.support.buying import orders
 from tests.support.orders import NOON, cancelled
 from tests.support.processes import running
@@ -29,7 +30,7 @@ CROWD = 2_000  # events of other orders in the stream of the stock
 async def log() -> AsyncIterator[AsyncEventStoreDBClient]:
     """Of its own: what these tests write of processes, no process may find."""
     with running("embedded", "eventstore", "--port", "0", "--memory") as node:
-        client = await store.connect(node.ready["uri"])
+        client = await connect(node.ready["uri"])
         yield client
         await client.close()
 
@@ -62,7 +63,7 @@ async def told(log: AsyncEventStoreDBClient, order_id: str) -> list[str]:
     def what(node: CausationNode) -> str:
         return node.event.entry.event_type if node.HasField("event") else f"{node.command.actor}:"
 
-    return ["  " * node.depth + what(node) for node in tree(await life(Log(log), order_id))]
+    return ["  " * node.depth + what(node) for node in tree(await life(EventLog(log), order_id))]
 
 
 DRAFTED = ["ann:", "  OrderCreated", "  LineAdded"]
@@ -111,7 +112,7 @@ async def test_stock_sold_long_before_the_order_is_not_looked_through(log: Async
     order_id, placing = await lived(log)
     mine = caused(reserve, placing, str(uuid4()))
     await log.append_to_stream("stock-tea", current_version=StreamState.ANY, events=[mine])
-    assert not (await life(Log(log), order_id)).truncated
+    assert not (await life(EventLog(log), order_id)).truncated
     assert (await told(log, order_id))[-1] == "      StockReserved"
 
 

@@ -9,7 +9,7 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
 from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Money
-from server.eventstore import store
+from server.eventstore.client import connect
 from server.eventstore.token import to_token
 from tests.support.buying import product, user
 from tests.support.orders import ANN
@@ -19,7 +19,7 @@ GOLDEN = Path(__file__).parents[2] / "contract/golden"
 
 @pytest.fixture
 async def log(eventstore_uri: str) -> AsyncIterator[AsyncEventStoreDBClient]:
-    client = await store.connect(eventstore_uri)
+    client = await connect(eventstore_uri)
     yield client
     await client.close()
 

@@ -11,11 +11,11 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from server.eventstore.store import connect
+from server.eventstore.client import connect
+from server.eventstore.log import EventLog
 from server.eventstore.token import to_token
 from server.failures import Draining, NotFreshEnough, TokenInvalid
 from server.queries.freshness import FreshViews
-from server.readmodel.log import Log
 from server.readmodel.state import Checkpoint, ViewState
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
@@ -62,7 +62,7 @@ async def scene(eventstore_uri: str, mongo_uri: str, database: str) -> AsyncIter
     async with AsyncMongoClient[dict[str, Any]](mongo_uri) as mongo:
         documents: AsyncDatabase[dict[str, Any]] = mongo[database]
         state, prefix = ViewState(documents), f"v{fresh_id().replace('-', '')}"
-        fresh = FreshViews(state, {VIEW: f"{prefix}-.*"}, Log(client))
+        fresh = FreshViews(state, {VIEW: f"{prefix}-.*"}, EventLog(client))
         yield Scene(client, state, prefix, fresh, await state.take_over(VIEW, 1))
         await mongo.drop_database(database)
     await client.close()

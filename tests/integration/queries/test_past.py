@@ -15,7 +15,7 @@ from protos.orders.v1.queries_pb2 import Moment
 from protos.orders.v1.types_pb2 import LineQuantity, OrderStatus, ReceivedQuantity, ReturnCondition
 from server.domain.order import ORDER
 from server.domain.order.events import OrderEvent
-from server.eventstore import store
+from server.eventstore.client import connect
 from server.eventstore.token import to_token
 from server.queries.replies import order
 from server.readmodel.order_detail import fold
@@ -132,7 +132,7 @@ async def _every_prefix(addresses: Addresses, eventstore_uri: str, history: Sequ
         return
     order_id = fresh_id()
     events = [replace(event, order_id=order_id) for event in history]
-    log = await store.connect(eventstore_uri)
+    log = await connect(eventstore_uri)
     async with OrderstreamClient(addresses, deadline=20.0) as client:
         token = to_token(await append(log, events))
         for revision in range(len(events)):

@@ -13,7 +13,8 @@ from protos.operations.v1.projections_pb2 import VerifyEmailsResult
 from server.domain.email.events import EmailClaimed
 from server.domain.email.normal_form import email_hash
 from server.domain.user.events import UserRegistered
-from server.eventstore import codec, store
+from server.eventstore import codec
+from server.eventstore.client import connect
 from server.eventstore.registry import BY_EVENT, DomainEvent
 from tests.support.calling import done_before, fresh_email, fresh_id
 from tests.support.orders import LATER, NOON
@@ -45,7 +46,7 @@ def addresses(environment: dict[str, str]) -> Iterator[Addresses]:
 
 @pytest.fixture
 async def log(environment: dict[str, str]) -> AsyncIterator[AsyncEventStoreDBClient]:
-    client = await store.connect(environment["ORDERSTREAM_EVENTSTORE_URI"])
+    client = await connect(environment["ORDERSTREAM_EVENTSTORE_URI"])
     yield client
     await client.close()
 

@@ -6,7 +6,7 @@ import pytest
 from uuid_utils import uuid7
 
 from client.sdk import Addresses, OrderstreamClient
-from server.eventstore import store
+from server.eventstore.client import connect
 from server.eventstore.store import EventStore
 from tests.support.processes import own_log, running
 
@@ -53,7 +53,7 @@ async def shop(addresses: Addresses) -> AsyncIterator[OrderstreamClient]:
 
 @pytest.fixture
 async def log(environment: dict[str, str]) -> AsyncIterator[EventStore]:
-    client = await store.connect(environment["ORDERSTREAM_EVENTSTORE_URI"])
+    client = await connect(environment["ORDERSTREAM_EVENTSTORE_URI"])
     events = EventStore(client)
     yield events
     await events.close()

@@ -112,7 +112,7 @@ class Log:
     """Who has which address, by the log alone."""
 
     def __init__(self, shop: Shop) -> None:
-        self._log, self._read = shop.store.log, 0
+        self._log, self._read = shop.store.recorded, 0
         self._users: dict[str, Any] = {}
 
     def holders(self) -> Counter[str]:
@@ -186,7 +186,7 @@ def test_the_steps_of_a_registration_are_its_claim_and_its_user() -> None:
     running = shop.start(register(ANN, 0))
     while not running.is_done:
         running.step()
-    written = [event.stream_name for event in shop.store.log[1:]]
+    written = [event.stream_name for event in shop.store.recorded[1:]]
     assert written == [EMAIL.stream(email_hash(WANTED)), USER.stream(ANN)]
     assert running.steps == len(written) + 1
 
@@ -223,7 +223,7 @@ def test_settling_an_address_of_two_users_is_finished_by_a_repeat_wherever_it_di
     shop.restart(0)
     assert not isinstance(shop.call(resolve(ANN, BOB)), Exception)
     assert Log(shop).holders() == {email_hash(WANTED): 1}
-    assert [event.type for event in shop.store.log if event.stream_name == USER.stream(BOB)] == [
+    assert [event.type for event in shop.store.recorded if event.stream_name == USER.stream(BOB)] == [
         "UserRegistered",
         "EmailChangeRequired",
     ]

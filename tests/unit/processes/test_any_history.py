@@ -51,7 +51,7 @@ def after_the_process(history: Sequence[Any]) -> "Outcome":
             await shop.send(STOCK, sku, received)
         await write(shop.store, f"order-{ORDER_ID}", *history)
         await shop.run()
-        events = [codec.decode(x.type, x.data) for x in shop.store.log if x.type != "ProcessesStarted"]
+        events = [codec.decode(x.type, x.data) for x in shop.store.recorded if x.type != "ProcessesStarted"]
         return Outcome(await shop.order(), await shop.checkout(), events)
 
     return asyncio.run(all_of_it())

@@ -19,7 +19,7 @@ class TestAClockThatIsAhead:
     def test_expires_one_that_cannot_be_confirmed_when_its_time_has_come(self) -> None:
         shop = ran(Shop(rules=Rules(mute=TOTAL % 100), clock_ahead=AHEAD))
         assert isinstance(asyncio.run(shop.order()), Expired)
-        [expired] = [event for event in shop.store.log if event.type == "OrderExpired"]
+        [expired] = [event for event in shop.store.recorded if event.type == "OrderExpired"]
         assert expired.recorded_at is not None
         assert expired.recorded_at >= LATER
 
@@ -30,6 +30,6 @@ class TestAClockThatIsAhead:
 
 def test_a_clock_that_is_behind_expires_an_order_later() -> None:
     shop = ran(Shop(rules=Rules(mute=TOTAL % 100), clock_ahead=-timedelta(hours=1)))
-    [expired] = [event for event in shop.store.log if event.type == "OrderExpired"]
+    [expired] = [event for event in shop.store.recorded if event.type == "OrderExpired"]
     assert expired.recorded_at is not None
     assert expired.recorded_at >= LATER + timedelta(hours=1)

@@ -160,9 +160,9 @@ async def ended_well(scenario: Scenario, schedule: Schedule, shop: Shop) -> str:
         assert (ledger.captured == 0 and not cancelled_quantities(order)) or (
             ledger.captured - ledger.refunded - owing == order.total.amount_minor
         ), f"more is kept than it costs: {said}"
-    before = len(shop.store.log)
+    before = len(shop.store.recorded)
     await shop.deliver_all_again()
-    assert len(shop.store.log) == before, f"a second delivery changed something: {said}"
+    assert len(shop.store.recorded) == before, f"a second delivery changed something: {said}"
     return order.status
 
 

@@ -46,7 +46,7 @@ def shop_with(schedule: Always, **world: Any) -> Shop:
 
 def failures(shop: Shop) -> list[tuple[int, str]]:
     """Attempts and reasons, as they were written down."""
-    stored = (event for event in shop.store.log if event.type == "CheckoutStepFailed")
+    stored = (event for event in shop.store.recorded if event.type == "CheckoutStepFailed")
     return [(data["attempt"], data["reason"]) for data in (json.loads(event.data) for event in stored)]
 
 
@@ -100,7 +100,7 @@ def test_a_provider_that_is_down_for_good_ends_with_the_deadline_and_nothing_hel
 def test_an_order_whose_user_is_blocked_before_it_is_confirmed_is_rejected_and_all_is_given_back() -> None:
     shop = ran(Shop(blocked_at=0))
     assert isinstance(asyncio.run(shop.order()), Refused)
-    [rejected] = [json.loads(event.data) for event in shop.store.log if event.type == "OrderRejected"]
+    [rejected] = [json.loads(event.data) for event in shop.store.recorded if event.type == "OrderRejected"]
     assert rejected["reason"].startswith("USER_BLOCKED")
     assert {asyncio.run(shop.stock(sku)).reserved for sku in LINES} == {0}
     assert shop.provider.books.held == 0

@@ -67,7 +67,7 @@ def failure(shop: Shop) -> Failure | None:
 
 
 def failures(shop: Shop) -> list[CheckoutStepFailed]:
-    events = (codec.decode(x.type, x.data) for x in shop.store.log if x.type == "CheckoutStepFailed")
+    events = (codec.decode(x.type, x.data) for x in shop.store.recorded if x.type == "CheckoutStepFailed")
     return [x for x in events if isinstance(x, CheckoutStepFailed)]
 
 

@@ -107,7 +107,7 @@ class Upgraded:
     def written(self) -> list[Stored]:
         return [
             Stored(x.stream_name, x.type, str(x.id), x.data, x.metadata)
-            for x in self.shop.store.log
+            for x in self.shop.store.recorded
             if x.stream_name != "processes_started"
         ]
 

@@ -1,33 +1,49 @@
-"""Persistent subscription groups, as who looks after them sees them. A source is a stream's name, or `ALL`.
+"""Persistent subscription groups: their consumers, and what operators see of them.
 
-Failures are `StoreUnavailable`, and `SUBSCRIPTION_NOT_FOUND` for a group that is not there.
+A source is a stream's name, or `ALL`. Failures are `StoreUnavailable`, and `SUBSCRIPTION_NOT_FOUND` for a group that is
+not there.
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import grpc
-from esdbclient import RecordedEvent
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
-from esdbclient.exceptions import NotFound as NotThere
-from esdbclient.exceptions import StreamIsDeleted
-from esdbclient.protos.Grpc import persistent_pb2, shared_pb2
 
-from server.eventstore.reading import position_of, translated, whole
+from server.eventstore.client import (
+    AlreadyExists,
+    Client,
+    EventStoreDBClientException,
+    ProgrammingError,
+    RecordedEvent,
+    StreamIsDeleted,
+    complete,
+    persistent_pb2,
+    position_of,
+    shared_pb2,
+    store_errors,
+)
+from server.eventstore.client import NotFound as NotThere
+from server.eventstore.log import START, EventFilter, EventLog
 from server.failures import NotFound
 
 ALL = "$all"
 TIMEOUT = 5.0  # seconds
+MAX_COUNTED = 1_000  # events
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """`info` is as the event store tells it. `lag` is in events not yet acknowledged; of `ALL`, at most so many."""
+    """`info` is as the event store tells it.
+
+    `lag` is in events that are not acknowledged yet. Of `ALL` it is counted up to `MAX_COUNTED`, and counts what the
+    group's filter leaves out too; while nobody consumes, it counts from the checkpoint, which is written now and then.
+    """
 
     source: str
     name: str
@@ -59,11 +75,54 @@ class ParkedRange:
         return self.end - self.first
 
 
+class Consumer:
+    """One consumer of a group. Failures are `StoreUnavailable`."""
+
+    def __init__(self, subscription: Any) -> None:
+        self._subscription = subscription
+
+    async def events(self) -> AsyncGenerator[RecordedEvent, None]:
+        """As they are delivered, until the consumer stops."""
+        with store_errors():
+            async for event in self._subscription:
+                yield event
+
+    async def ack(self, event: RecordedEvent) -> None:
+        """Nothing happens if the subscription has ended: the event store delivers the event again."""
+        with suppress(ProgrammingError):
+            await self._subscription.ack(event)
+
+    async def nack(self, event: RecordedEvent, action: str) -> None:
+        """`action`: "retry", "park", "skip" or "stop"; else as `ack`."""
+        with suppress(ProgrammingError):
+            await self._subscription.nack(event, action)
+
+    async def stop(self) -> None:
+        with suppress(EventStoreDBClientException, grpc.RpcError, grpc.aio.UsageError):
+            await self._subscription.stop()
+
+
 class Groups:
     """All groups of an event store."""
 
-    def __init__(self, client: AsyncEventStoreDBClient) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
+        self._log = EventLog(client, TIMEOUT)
+
+    @property
+    def connection_name(self) -> str:
+        """The name by which the event store lists consumers of this client."""
+        return str(self._client.connection_spec.options.ConnectionName)
+
+    async def create_on_all(self, name: str, matching: EventFilter, start: int, **settings: Any) -> None:
+        """Make a group on `ALL` behind a received position. Nothing happens if it is there."""
+        place = {"commit_position": start} if start else {"from_end": False}
+        with store_errors(), suppress(AlreadyExists):
+            await self._client.create_subscription_to_all(name, **place, **matching.arguments, **settings)
+
+    async def consumer_of_all(self, name: str) -> "Consumer":
+        with store_errors():
+            return Consumer(await self._client.read_subscription_to_all(name))
 
     async def every(self) -> list[Group]:
         """By source and name."""
@@ -78,7 +137,7 @@ class Groups:
     async def _list(self, source: str | None = None) -> list[Any]:
         request = persistent_pb2.ListReq()
         request.options.list_all_subscriptions.SetInParent()
-        with translated():
+        with store_errors():
             found = (await self._call("List", request)).subscriptions
         return [info for info in found if source in (None, info.event_source)]
 
@@ -110,9 +169,8 @@ class Groups:
                 oldest = position_of(event)
         if oldest is None:
             return None
-        with translated():
-            reading = await self._client.read_all(commit_position=oldest, backwards=True, limit=1, timeout=TIMEOUT)
-            return max([position_of(event) async for event in whole(reading)], default=0)
+        before = await self._log.last_before(oldest)
+        return START if before is None else position_of(before)
 
     async def replay(self, source: str, name: str, end: int) -> None:
         """Deliver again what is parked before number `end`."""
@@ -123,12 +181,12 @@ class Groups:
 
     async def restart(self) -> None:
         """Drop the consumers of all groups; each goes on after its checkpoint."""
-        with translated():
+        with store_errors():
             await self._call("RestartSubsystem", shared_pb2.Empty())
 
     async def _call_on(self, source: str, name: str, method: str, request: Any) -> Any:
         try:
-            with translated():
+            with store_errors():
                 return await self._call(method, request)
         except NotThere as error:
             raise NotFound("SUBSCRIPTION_NOT_FOUND", source=source, group=name) from error
@@ -147,18 +205,18 @@ class Groups:
             raise
 
     async def _group(self, info: Any) -> Group:
-        delivered_or_read = info.total_in_flight_messages + info.read_buffer_count + info.live_buffer_count
-        not_read = max(0, await self._head(info.event_source) - _number(info.last_known_event_position))
-        lag = delivered_or_read + info.retry_buffer_count + not_read
-        return Group(source=info.event_source, name=info.group_name, lag=lag, info=info)
+        waiting = info.total_in_flight_messages + info.read_buffer_count + info.retry_buffer_count
+        if info.event_source == ALL:
+            known = info.last_known_event_position if info.connections else info.last_checkpointed_event_position
+            # the live buffer keeps the newest events, delivered or not: it is no backlog
+            not_read = await self._log.count_after(max(_number(known), START), "", MAX_COUNTED)
+        else:
+            not_read = max(0, await self._last_revision(info.event_source) - _number(info.last_known_event_position))
+        return Group(source=info.event_source, name=info.group_name, lag=waiting + not_read, info=info)
 
-    async def _head(self, source: str) -> int:
-        """The last position of the log, or revision of the stream; -1 if there is no event."""
-        if source == ALL:
-            with translated():
-                reading = await self._client.read_all(backwards=True, limit=1, timeout=TIMEOUT)
-                return max([position_of(event) async for event in whole(reading)], default=-1)
-        last = [event.stream_position async for event in self._read(source, limit=1, backwards=True)]
+    async def _last_revision(self, stream: str) -> int:
+        """-1 if there is no event."""
+        last = [event.stream_position async for event in self._read(stream, limit=1, backwards=True)]
         return last[0] if last else -1
 
     def _links(self, source: str, name: str, **how: Any) -> AsyncIterator[RecordedEvent]:
@@ -166,10 +224,10 @@ class Groups:
 
     async def _read(self, stream: str, **how: Any) -> AsyncIterator[RecordedEvent]:
         """No event if the stream does not exist."""
-        with translated():
+        with store_errors():
             try:
                 reading = await self._client.read_stream(stream, timeout=TIMEOUT, **how)
-                async for event in whole(reading):
+                async for event in complete(reading):
                     yield event
             except (NotThere, StreamIsDeleted):
                 return

@@ -2,8 +2,8 @@
 
 An append costs much less than with a call of its own (`python -m bench node` prints both). It is only the fast lane:
 whatever it cannot answer, because the call broke or the store says something else than "written" or "wrong revision",
-raises `Unanswered`, and the caller asks again in esdbclient's ordinary way, with the same event ids. The call itself is
-esdbclient's, on its connection: what it knows of clusters, credentials and leaders holds here too.
+raises `OutcomeUnknown`, and the caller asks again in esdbclient's ordinary way, with the same event ids. The call
+itself is esdbclient's, on its connection: what it knows of clusters, credentials and leaders holds here too.
 """
 
 import asyncio
@@ -14,28 +14,37 @@ from uuid import UUID
 
 import grpc
 import structlog
-from esdbclient import NewEvent, StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
-from esdbclient.exceptions import EventStoreDBClientException, GrpcDeadlineExceeded, WrongCurrentVersion
+
+from server.eventstore.client import (
+    Client,
+    EventStoreDBClientException,
+    GrpcDeadlineExceeded,
+    NewEvent,
+    StreamState,
+    WrongCurrentVersion,
+)
 
 log = structlog.get_logger()
 
 
-class Unanswered(Exception):  # it names what happened
+class OutcomeUnknown(Exception):  # it names what happened
     """The store may have written these events or not."""
 
 
-class Pipeline:
+class BatchAppender:
     """Bounded by the callers: each waits for its own answer."""
 
-    def __init__(self, client: AsyncEventStoreDBClient) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
         self._call: _Call | None = None
 
     async def append(
         self, stream: str, current_version: int | StreamState, events: Sequence[NewEvent], timeout: float
     ) -> int:
-        """The commit position of the last event. Raises `WrongCurrentVersion`, `Unanswered`, `GrpcDeadlineExceeded`."""
+        """The commit position of the last event.
+
+        Raises `WrongCurrentVersion`, `OutcomeUnknown`, `GrpcDeadlineExceeded`.
+        """
         if self._call is None or self._call.broken:
             self._call = _Call(self._client)
         return await self._call.append(stream, current_version, events, timeout)
@@ -48,7 +57,7 @@ class Pipeline:
 class _Call:
     """One BatchAppend call until it breaks."""
 
-    def __init__(self, client: AsyncEventStoreDBClient) -> None:
+    def __init__(self, client: Client) -> None:
         # esdbclient has no public name for what it appends with (docs/adr/0006); its version is pinned
         self._streams = client._connection.streams  # noqa: SLF001
         metadata = self._streams._metadata(client._call_metadata, requires_leader=True)  # noqa: SLF001
@@ -61,7 +70,7 @@ class _Call:
         try:
             self._rpc = self._streams._stub.BatchAppend(metadata=metadata, credentials=client._call_credentials)  # noqa: SLF001
         except grpc.aio.UsageError as error:  # the channel is closed; esdbclient opens another one when it needs it
-            raise Unanswered from error
+            raise OutcomeUnknown from error
         self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._read())]
 
     async def append(
@@ -88,7 +97,7 @@ class _Call:
         except WrongCurrentVersion:
             raise
         except EventStoreDBClientException as error:
-            raise Unanswered from error
+            raise OutcomeUnknown from error
 
     async def close(self) -> None:
         self._closing = True
@@ -113,7 +122,7 @@ class _Call:
                 if waiting is not None and not waiting.done():
                     waiting.set_result(response)
         except (grpc.RpcError, grpc.aio.UsageError):
-            pass  # whoever waits learns of it by `Unanswered`, and of its cause by asking again
+            pass  # whoever waits learns of it by `OutcomeUnknown`, and of its cause by asking again
         finally:
             self._break()
 
@@ -128,7 +137,7 @@ class _Call:
             task.cancel()
         for waiting in self._pending.values():
             if not waiting.done():
-                waiting.set_exception(Unanswered())
+                waiting.set_exception(OutcomeUnknown())
 
 
 def _id_of(correlation_id: Any) -> UUID:

@@ -1,0 +1,296 @@
+"""The log of all streams as every reader sees it. The one module that knows how positions are handled.
+
+A commit position says where a record lies in the log. Two neighbours are hundreds or thousands apart, and records of
+the event store itself lie between. EventStoreDB refuses a position at which no record lies, or answers as if it were
+another one. So a position that is sent to the event store was received from it: nothing is added to it, and none is
+made up.
+
+- To go on after a position, read from the position inclusively and drop what is not behind it (`after`), or subscribe
+  after it (`server.eventstore.subscription`).
+- A position that came from outside (typed by an operator) is only compared; `last` finds the event at or before it.
+- The event store refuses a position of another log, mostly: that is `LogMismatch`. Who keeps a position across restarts
+  keeps the id of the event there too (`LogPoint`) and checks both with `is_of_this_log`.
+
+Every other failure is `StoreUnavailable("event")`, also a read that breaks off.
+"""
+
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from server.eventstore.client import (
+    Client,
+    NotFound,
+    RecordedEvent,
+    StreamIsDeleted,
+    complete,
+    position_of,
+    store_errors,
+)
+from server.eventstore.exclusions import Excluded, excluded_by, exclusion_stream
+from server.failures import LogMismatch
+
+Events = AsyncGenerator[RecordedEvent, None]
+TIMEOUT = 5.0  # seconds, for reads that return one event or one page
+HISTORY_TIMEOUT = 60.0  # seconds, for a page of the events of some streams out of the log of all
+PAGE = 1_000  # events
+LARGE_PAGE = 4_000  # events
+CHECKPOINT_WINDOW = 500  # events the event store looks through before it says how far it has come
+START = 0  # the position before every event
+EVERYTHING: dict[str, Any] = {"filter_exclude": ()}  # also what the event store writes for itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Regular expressions for complete stream names, or for complete event types, one of which has to match.
+
+    Without any, everything matches but the event store's own events.
+    """
+
+    include: tuple[str, ...] = ()
+    by_stream_name: bool = True
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """As esdbclient takes it. The event store itself filters."""
+        if not self.include:
+            return {}
+        return {"filter_include": self.include, "filter_by_stream_name": self.by_stream_name}
+
+
+def streams(pattern: str) -> EventFilter:
+    """Events of the streams whose complete name matches; "": all but the event store's own events."""
+    return EventFilter(include=(pattern,) if pattern else ())
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LogPoint:
+    """A place in one particular log: a commit position, and the id of the event that lies there.
+
+    With `event_id` "" nothing is known but the position.
+    """
+
+    position: int = START
+    event_id: str = ""
+
+
+def point_of(event: RecordedEvent) -> LogPoint:
+    return LogPoint(position_of(event), str(event.id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """What a reader has not seen that holds all that matches up to a position.
+
+    `next_event` is the position of the first one, None if there is none. `head` is the last event of the log, asked for
+    before: with nothing pending the reader holds all that matches up to there.
+    """
+
+    head: LogPoint
+    next_event: int | None
+
+    def covers(self, position: int) -> bool:
+        """Whether nothing that matches is pending up to a position."""
+        return position < self.next_event if self.next_event is not None else position <= self.head.position
+
+
+class EventLog:
+    """Reads of streams and of the log of all. A pattern is a regular expression for complete stream names."""
+
+    def __init__(self, client: Client, timeout: float = TIMEOUT) -> None:
+        self._client = client
+        self._timeout = timeout
+        self._one = {"limit": 1, "timeout": timeout}
+
+    # ------------------------------------------------------------ all streams
+
+    async def last(self, pattern: str = "", at_or_before: int | None = None) -> RecordedEvent | None:
+        """The last event (of streams that match, at or before a position, which may be any number)."""
+        bounds = self._one if at_or_before is None else {}
+        async with aclosing(self._read_all(streams(pattern), backwards=True, **bounds)) as reading:
+            async for event in reading:
+                if at_or_before is None or position_of(event) <= at_or_before:
+                    return event
+        return None
+
+    async def head(self, pattern: str = "", at_or_before: int | None = None) -> int:
+        """The position of the last event (as `last` finds it); `START` if there is none.
+
+        This is not the end of the log: the event store writes behind it for itself.
+        """
+        event = await self.last(pattern, at_or_before)
+        return START if event is None else position_of(event)
+
+    async def last_before(self, position: int) -> RecordedEvent | None:
+        """The last event before a received position that is not the event store's own."""
+        bounds = {"commit_position": position, "backwards": True} | self._one
+        async with aclosing(self._read_all(EventFilter(), **bounds)) as reading:
+            async for event in reading:
+                return event
+        return None
+
+    async def end(self) -> int:
+        """The position of the very last record, be it the store's own: a subscription can have come as far."""
+        async with aclosing(self._read_all(EventFilter(), backwards=True, **self._one, **EVERYTHING)) as reading:
+            async for event in reading:
+                return position_of(event)
+        return START
+
+    async def after(self, position: int, matching: str | EventFilter, *, limit: int | None = None) -> Events:
+        """The matching events behind a received position, in the order of the log.
+
+        Raises `LogMismatch` if the event store has no record at the position.
+        """
+        if limit == 0:
+            return
+        wanted = streams(matching) if isinstance(matching, str) else matching
+        # one more: the event at the position is among what is read if it matches
+        bounds: dict[str, Any] = {} if limit is None else {"limit": limit + 1, "timeout": self._timeout}
+        left = sys.maxsize if limit is None else limit
+        async with aclosing(self._read_all(wanted, commit_position=position or None, **bounds)) as reading:
+            async for event in reading:
+                if position_of(event) <= position:
+                    continue
+                yield event
+                left -= 1
+                if not left:
+                    return
+
+    async def history(self, matching: str | EventFilter, after: int = START) -> Events:
+        """The same page by page, so that no log is too long for the time that the store is given."""
+        wanted = streams(matching) if isinstance(matching, str) else matching
+        while True:
+            page = await self._page_after(after, wanted)
+            for event in page:
+                if position_of(event) > after:
+                    yield event
+            if len(page) < LARGE_PAGE:
+                return
+            after = position_of(page[-1])
+
+    async def _page_after(self, position: int, matching: EventFilter) -> list[RecordedEvent]:
+        reading = self._read_all(matching, commit_position=position or None, limit=LARGE_PAGE, timeout=HISTORY_TIMEOUT)
+        async with aclosing(reading) as events:
+            return [event async for event in events]
+
+    async def subscribe(self, matching: EventFilter, position: int) -> Any:
+        """esdbclient's subscription to what matches behind a received position; `CatchUpSubscription` uses it."""
+        with store_errors():
+            return await self._client.subscribe_to_all(
+                commit_position=position or None,
+                include_checkpoints=True,
+                include_caught_up=True,
+                window_size=CHECKPOINT_WINDOW,
+                checkpoint_interval_multiplier=1,
+                **matching.arguments,
+            )
+
+    async def at(self, position: int) -> RecordedEvent | None:
+        """The event at a received position, be it the store's own; None if it is no longer there.
+
+        Raises `LogMismatch` if this log has no record at the position.
+        """
+        reading = self._read_all(EventFilter(), commit_position=position, **self._one, **EVERYTHING)
+        async with aclosing(reading) as events:
+            async for event in events:
+                return event if position_of(event) == position else None
+        return None
+
+    async def is_of_this_log(self, point: LogPoint) -> bool:
+        """Whether the log has the event at the point. One that was scavenged meanwhile tells nothing: True."""
+        if point.position == START:
+            return True
+        try:
+            event = await self.at(point.position)
+        except LogMismatch:
+            return False
+        if event is None:
+            return point.position <= await self.end()
+        return not point.event_id or str(event.id) == point.event_id
+
+    async def count_after(self, position: int, pattern: str, most: int) -> int:
+        """How many events of matching streams lie behind a position, counted up to `most`."""
+        counted = 0
+        async with aclosing(self.after(position, pattern, limit=most)) as reading:
+            async for _ in reading:
+                counted += 1
+        return counted
+
+    async def pending_after(self, position: int, matching: str | EventFilter) -> Pending:
+        """What a reader that holds all matching events up to `position` has not seen.
+
+        The head is asked first: what is appended between the two reads lies behind it, and is no gap below it.
+        """
+        last = await self.last()
+        head = LogPoint() if last is None else point_of(last)
+        async with aclosing(self.after(position, matching, limit=1)) as reading:
+            async for event in reading:
+                return Pending(head=head, next_event=position_of(event))
+        return Pending(head=head, next_event=None)
+
+    async def has_any(self, category: str) -> bool:
+        """Whether any stream of a category has an event."""
+        async with aclosing(self.after(START, f"{category}-.*", limit=1)) as reading:
+            async for _ in reading:
+                return True
+        return False
+
+    async def _read_all(self, matching: EventFilter, **bounds: Any) -> Events:
+        with store_errors():
+            async for event in complete(await self._client.read_all(**matching.arguments, **bounds)):
+                yield event
+
+    # ------------------------------------------------------------ one stream
+
+    async def events(self, name: str, start: int = 0, most: int | None = None) -> AsyncIterator[RecordedEvent]:
+        """The events of a stream from revision `start` on; none if the stream does not exist.
+
+        Page by page, so that no stream is too long for the time that the store is given.
+        """
+        left = sys.maxsize if most is None else most
+        while left:
+            wanted = page = min(LARGE_PAGE, left)
+            async for event in self._stream(name, stream_position=start, limit=page):
+                start, page = event.stream_position + 1, page - 1
+                yield event
+            if page:
+                return
+            left -= wanted
+
+    async def newest(self, name: str, most: int) -> list[RecordedEvent]:
+        """The last events of a stream, oldest first; none if the stream does not exist."""
+        return [event async for event in self._stream(name, backwards=True, limit=most)][::-1]
+
+    async def stream(self, name: str, start: int, most: int) -> list[RecordedEvent] | None:
+        """Up to `most` events from revision `start` on; None if there is no such stream, or if it was deleted."""
+        with store_errors():
+            try:
+                reading = await self._client.read_stream(name, stream_position=start, limit=most, timeout=self._timeout)
+                return [event async for event in complete(reading)]
+            except (NotFound, StreamIsDeleted):
+                return None
+
+    async def complete_stream(self, name: str) -> list[RecordedEvent] | None:
+        """Every event of a stream, read page by page; None if there is no such stream."""
+        events: list[RecordedEvent] = []
+        while True:
+            page = await self.stream(name, len(events), PAGE)
+            if page is None:
+                return events or None
+            events += page
+            if len(page) < PAGE:
+                return events
+
+    async def excluded(self, stream: str) -> Excluded:
+        """The events of a stream that operators have excluded."""
+        return excluded_by(await self.complete_stream(exclusion_stream(stream)) or ())
+
+    async def _stream(self, name: str, **bounds: Any) -> Events:
+        with store_errors():
+            try:
+                async for event in complete(await self._client.read_stream(name, timeout=self._timeout, **bounds)):
+                    yield event
+            except NotFound:
+                return
