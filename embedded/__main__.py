@@ -17,6 +17,7 @@ from pathlib import Path
 from embedded.eventstore.errors import DamagedRecordError, LogError
 from embedded.eventstore.files import back_up, check_log, repair, restore
 from embedded.eventstore.node import node
+from embedded.eventstore.positions import offset
 from embedded.mongo import MongoError, mongo, uri_of
 from embedded.stack import NotStartedError, embedded_stack
 
@@ -125,7 +126,7 @@ def _stopping(*, with_parent: bool) -> asyncio.Event:
 
 
 def report(what: str, where: Path, found: tuple[int, int]) -> None:
-    _say({"done": what, "where": str(where), "events": found[0], "position": found[1]})
+    _say({"done": what, "where": str(where), "events": found[0], "position": offset(found[1])})
 
 
 def _say(line: dict[str, object]) -> None:

@@ -13,11 +13,15 @@ from typing import IO
 
 from embedded.eventstore.ahead import damaged_middle, holds_frames, wal_of
 from embedded.eventstore.errors import DamagedRecordError, LogError
+from embedded.eventstore.positions import offset
 from embedded.eventstore.records import Entry, checksum
 
 FILE = "events.db"
 APPLICATION_ID = 0x0E5DB10C
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+NUMBERS_SHOWN = 3  # the layout before: what is encoded in its records shows their numbers as positions
+LAYOUT = "layout"  # state: what a log has kept of former layouts
+LAST_NUMBER_SHOWN = "last record of layout 3"
 CHECKPOINT_AFTER = 6_000  # pages of 4 KiB in the write-ahead log
 CACHE_KIB = 32 * 1024  # of the pages that the writer touches: new names enter the index anywhere
 STATEMENTS = 256  # kept prepared for a connection; the writer has one for each number of rows
@@ -74,7 +78,8 @@ def open_log(path: Path, synchronous: str) -> sqlite3.Connection:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript("BEGIN IMMEDIATE;" + _SCHEMA + f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        check_owner(connection, path)
+        if check_owner(connection, path) == NUMBERS_SHOWN:
+            _upgrade(connection)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -107,16 +112,36 @@ def refuse_damage(path: Path) -> None:
         )
 
 
-def check_owner(connection: sqlite3.Connection, path: Path) -> None:
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """From layout 3: records stay as they are, and those up to the last one are converted when they are read."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(
+        "INSERT INTO state SELECT ?, ?, coalesce(max(position), 0) FROM events", (LAYOUT, LAST_NUMBER_SHOWN)
+    )
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def last_number_shown(connection: sqlite3.Connection) -> int:
+    """The number of the last record that was written in layout 3; 0 if there is none."""
+    row = connection.execute(
+        "SELECT value FROM state WHERE kind = ? AND key = ?", (LAYOUT, LAST_NUMBER_SHOWN)
+    ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def check_owner(connection: sqlite3.Connection, path: Path) -> int:
+    """The layout of the file. Raises `LogError` if it is not a log, or in a layout that this node does not read."""
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if owner != APPLICATION_ID:
         raise LogError(f"{path} was not written by this node; choose another directory")
-    if version != SCHEMA_VERSION:
+    if version not in {NUMBERS_SHOWN, SCHEMA_VERSION}:
         raise LogError(
             f"{path} has layout {version}, this node reads layout {SCHEMA_VERSION}; "
             "use the release that wrote it, or choose another directory"
         )
+    return int(version)
 
 
 def to_entry(row: tuple[int, str, int, bytes, str, int, bytes, int]) -> Entry:
@@ -128,8 +153,8 @@ def to_entry(row: tuple[int, str, int, bytes, str, int, bytes, int]) -> Entry:
         intact = False
     if not intact:
         raise DamagedRecordError(
-            f"the record at position {entry.position} (revision {entry.revision} of {entry.stream!r}) is damaged; "
-            "restore a backup"
+            f"the record at position {offset(entry.position)} (revision {entry.revision} of {entry.stream!r}) "
+            "is damaged; restore a backup"
         )
     return entry
 
@@ -162,7 +187,9 @@ def check(path: Path) -> tuple[int, int]:
         for entry in _every(connection):
             count += 1
             if entry.position != last + 1:
-                raise DamagedRecordError(f"the records between positions {last} and {entry.position} are missing")
+                raise DamagedRecordError(
+                    f"the records between positions {offset(last)} and {offset(entry.position)} are missing"
+                )
             last = entry.position
         problem = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if problem != "ok":

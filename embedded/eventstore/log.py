@@ -1,7 +1,8 @@
 """The log: one SQLite file, one writer thread, one fsync for everything that waits.
 
-Positions are given inside the commit, by the one writer, so they become visible in order and without a gap. An append
-is acknowledged after the commit that holds it has returned, and SQLite (WAL, synchronous=FULL) returns after the fsync.
+Records are numbered inside the commit, by the one writer, so they become visible in order and without a gap. The
+position of an entry is its number here; `positions` makes what callers see of it. An append is acknowledged after the
+commit that holds it has returned, and SQLite (WAL, synchronous=FULL) returns after the fsync.
 
 What was committed is handed over by one call of `deliver` per commit: everything but the committing itself happens on
 the thread that `deliver` leads to, which is the only one that reads.
@@ -19,7 +20,8 @@ from typing import NamedTuple, Protocol
 
 from embedded.eventstore.checking import PATIENCE, Checking
 from embedded.eventstore.errors import DamagedRecordError, LogError
-from embedded.eventstore.files import FILE, SELECT, connect, open_log, take, to_entry
+from embedded.eventstore.files import FILE, SELECT, connect, last_number_shown, open_log, take, to_entry
+from embedded.eventstore.positions import offset
 from embedded.eventstore.records import (
     NEWEST_ONLY,
     TOMBSTONE,
@@ -27,6 +29,7 @@ from embedded.eventstore.records import (
     Limits,
     system_event,
     to_limits,
+    with_offset,
 )
 from embedded.eventstore.writer import Outcome, Writer
 
@@ -102,6 +105,7 @@ class Log:
         try:
             self._refuse_damage(LogError)
             self.head: int = self._reader.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0]
+            self._converted = last_number_shown(self._reader)
             self._writer = writer(self._writer_connection, self.head)
             if self.head == 0:
                 self._seed()
@@ -308,7 +312,7 @@ class Log:
             abs(page[-1].position - page[0].position) != len(page) - 1
             or (forwards and page[0].position != position + 1)
         ):
-            raise DamagedRecordError(f"records near position {page[0].position} are missing; restore a backup")
+            raise DamagedRecordError(f"records near position {offset(page[0].position)} are missing; restore a backup")
         return page
 
     def _number(self, stream: str) -> int | None:
@@ -329,7 +333,7 @@ class Log:
 
     def _query(self, where: str, parameters: Sequence[object]) -> "_Rows":
         self._refuse_damage(DamagedRecordError)
-        return _Rows(self._reader, where, parameters)
+        return _Rows(self._reader, where, parameters, self._converted)
 
 
 @contextmanager
@@ -341,15 +345,17 @@ def _named() -> Iterator[None]:
 
 
 class _Rows(Iterator[Entry]):
-    """Entries of a query, each checked when it is taken."""
+    """Entries of a query, each checked when it is taken. Those up to number `converted` are of an older layout."""
 
-    def __init__(self, reader: sqlite3.Connection, where: str, parameters: Sequence[object]) -> None:
+    def __init__(self, reader: sqlite3.Connection, where: str, parameters: Sequence[object], converted: int) -> None:
+        self._converted = converted
         with _named():
             self._cursor = reader.execute(SELECT + where, parameters)
 
     def __next__(self) -> Entry:
         with _named():
-            return to_entry(next(self._cursor))
+            entry = to_entry(next(self._cursor))
+        return entry if entry.position > self._converted else with_offset(entry)
 
     def close(self) -> None:
         self._cursor.close()

@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.log import Log
 from embedded.eventstore.persistent.service import PersistentSubscriptions
+from embedded.eventstore.positions import offset
 
 SHORTEST_PERIOD = 0.1  # seconds
 _FIELD = descriptor_pb2.FieldDescriptorProto
@@ -86,7 +87,7 @@ class Operations:
                 "proc-startTime": f"{self._started:.3f}",
                 "proc-mem": str(usage.ru_maxrss * 1024),
                 "proc-cpu": f"{usage.ru_utime + usage.ru_stime:.3f}",
-                "es-writer-lastPosition": str(self._log.head),
+                "es-writer-lastPosition": str(offset(self._log.head)),
             }
             yield bytes(MESSAGES["StatsResp"](stats=figures).SerializeToString())
             await asyncio.sleep(max(period, SHORTEST_PERIOD))

@@ -4,16 +4,18 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NamedTuple
 
+import grpc
 from esdbclient.protos.Grpc import streams_pb2
 
 from embedded.eventstore.errors import HandlerError, RefusalError, invalid, stream_deleted
 from embedded.eventstore.filtering import Wanted, filter_of
 from embedded.eventstore.following import Feed, Follower
 from embedded.eventstore.log import Log
+from embedded.eventstore.positions import last_number, number_of, offset
 from embedded.eventstore.records import TOMBSTONE, Entry, Limits
-from embedded.eventstore.requests import clamp, name_of, position_of
+from embedded.eventstore.requests import END, clamp, name_of
 from embedded.eventstore.shaping import Shape, is_hidden
 
 PAGE = 500
@@ -89,11 +91,14 @@ class Reading:
     async def _read_all(
         self, options: Any, wanted: Wanted | None, shape: Shape, *, forwards: bool
     ) -> AsyncGenerator[bytes, None]:
-        kind = options.all.WhichOneof("all_option")
-        if kind is None:
-            raise invalid("no position")
-        at = {"start": 0, "end": TOMBSTONE}[kind] if kind != "position" else position_of(options.all.position)
-        at = at - 1 if forwards and at > 0 else at
+        place = _place(options.all)
+        if place.is_beyond(self._log.head):
+            if not forwards:
+                raise _unexpected(wanted, "Error")
+            return
+        if place.number is None:
+            raise _unexpected(wanted, "InvalidPosition")
+        at = place.number - 1 if forwards and place.number > 0 else place.number
         left = min(options.count, TOMBSTONE)
         while left > 0 and (page := self._log.all_page(at, forwards=forwards, count=PAGE)):
             for entry in page:
@@ -141,17 +146,16 @@ class Reading:
             self._feed.remove(follower)
 
     async def _subscribe_all(self, options: Any, wanted: Wanted | None, shape: Shape) -> AsyncGenerator[bytes, None]:
-        kind = options.all.WhichOneof("all_option")
-        if kind is None:
-            raise invalid("no position")
-        at = {"start": 0, "end": TOMBSTONE}[kind] if kind != "position" else position_of(options.all.position)
-        at = self._log.head if at == TOMBSTONE else at
-        passage = _Passage(options.filter if wanted else None, wanted, start=at)
+        place = _place(options.all)
+        at = self._log.head if place.is_end else place.after(self._log.head)
+        passage = _Passage(options.filter if wanted else None, wanted, start=at or 0)
         follower = Follower(None, passage.skips_not)
-        follower.at = at
+        follower.at = at or 0
         self._feed.add(follower)
         try:
             yield _confirmation()
+            if at is None:
+                raise invalid("Trying to read from an invalid position.")
             live = False
             while True:
                 follower.arm()
@@ -235,6 +239,57 @@ class _Passage:
         return True
 
 
+class _Place(NamedTuple):
+    """Where in `$all` a caller wants to begin: a position as it was sent, or the end."""
+
+    commit: int
+    prepare: int
+
+    @property
+    def is_end(self) -> bool:
+        return self == (END, END)
+
+    @property
+    def number(self) -> int | None:
+        """The record there, beyond all for the end; None if there can be none."""
+        return TOMBSTONE if self.is_end else number_of(self.commit)
+
+    def is_beyond(self, head: int) -> bool:
+        """Whether the log ends before it."""
+        return offset(head + 1) <= self.commit <= TOMBSTONE
+
+    def after(self, head: int) -> int | None:
+        """The last record that a subscription leaves out; None if no record is there, though the log goes on.
+
+        A position whose prepare is smaller, as that of some checkpoints, stands before the record at its commit.
+        """
+        if self.is_beyond(head):
+            return last_number(self.commit)
+        number = self.number
+        return max(number - 1, 0) if number is not None and self.prepare < self.commit else number
+
+
+def _place(options: Any) -> _Place:
+    match options.WhichOneof("all_option"):
+        case "start":
+            return _Place(0, 0)
+        case "end":
+            return _Place(END, END)
+        case None:
+            raise invalid("no position")
+    commit, prepare = options.position.commit_position, options.position.prepare_position
+    if commit < prepare:
+        raise HandlerError("commit before prepare")
+    if TOMBSTONE < commit < END:
+        raise HandlerError("out of range")
+    return _Place(commit, prepare)
+
+
+def _unexpected(wanted: Wanted | None, result: str) -> RefusalError:
+    kind = "ReadAllResult" if wanted is None else "FilteredReadAllResult"
+    return RefusalError(grpc.StatusCode.UNKNOWN, f"Unexpected {kind}: {result}")
+
+
 def _revision(options: Any) -> int:
     match options.WhichOneof("revision_option"):
         case "start":
@@ -253,9 +308,9 @@ def _confirmation() -> bytes:
     return bytes(response.SerializeToString())
 
 
-def _checkpoint(position: int) -> bytes:
+def _checkpoint(number: int) -> bytes:
     response = streams_pb2.ReadResp()
-    response.checkpoint.commit_position = response.checkpoint.prepare_position = position
+    response.checkpoint.commit_position = response.checkpoint.prepare_position = offset(number)
     return bytes(response.SerializeToString())
 
 

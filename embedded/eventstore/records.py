@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from esdbclient.protos.Grpc import streams_pb2
 
+from embedded.eventstore.positions import offset
+
 NO_STREAM, ANY, STREAM_EXISTS = -1, -2, -4
 TOMBSTONE = 2**63 - 1  # the revision of $streamDeleted, and the $tb of a soft-deleted stream
 TICKS_PER_SECOND = 10_000_000
@@ -25,7 +27,11 @@ class Proposed(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An event in the log. `encoded` is its ReadResp as it goes over the wire; `created` is in ticks of 100 ns."""
+    """An event in the log.
+
+    `position` is its number in the log, from 1 on and dense: callers see `offset(position)`. `encoded` is its ReadResp
+    as it goes over the wire; `created` is in ticks of 100 ns.
+    """
 
     position: int
     stream: str
@@ -78,15 +84,15 @@ def system_event(type_: str, content: object) -> Proposed:
 
 
 def encode(proposed: Proposed, stream: str, revision: int, position: int, created: int) -> bytes:
-    """The event as every reader gets it: a ReadResp with the id as text."""
+    """The event as every reader gets it: a ReadResp with the id as text, and with the position as callers see it."""
     response = streams_pb2.ReadResp()
     event = response.event
-    event.commit_position = position
+    shown = event.commit_position = offset(position)
     record = event.event
     record.id.string = uuid_text(proposed.id)
     record.stream_identifier.stream_name = stream.encode()
     record.stream_revision = revision
-    record.prepare_position = record.commit_position = position
+    record.prepare_position = record.commit_position = shown
     metadata = record.metadata
     metadata["type"] = proposed.type
     metadata["created"] = str(created)
@@ -94,6 +100,15 @@ def encode(proposed: Proposed, stream: str, revision: int, position: int, create
     record.custom_metadata = proposed.metadata
     record.data = proposed.data
     return response.SerializeToString()
+
+
+def with_offset(entry: Entry) -> Entry:
+    """An entry of layout 3, whose `encoded` shows the number as the position, with the position that callers see."""
+    response = streams_pb2.ReadResp.FromString(entry.encoded)
+    event = response.event
+    shown = event.commit_position = offset(entry.position)
+    event.event.prepare_position = event.event.commit_position = shown
+    return entry._replace(encoded=response.SerializeToString())
 
 
 def decode(entry: Entry) -> streams_pb2.ReadResp.ReadEvent.RecordedEvent:

@@ -65,12 +65,6 @@ def clamp(value: int) -> int:
     return value
 
 
-def position_of(position: Any) -> int:
-    if position.commit_position < position.prepare_position:
-        raise HandlerError("commit before prepare")
-    return clamp(position.commit_position)
-
-
 def proposed_of(message: Any) -> Proposed:
     metadata = message.metadata
     type_, content_type = metadata.get("type"), metadata.get("content-type")

@@ -9,6 +9,7 @@ from esdbclient.protos.Grpc import streams_pb2
 
 from embedded.eventstore.errors import HandlerError, RefusalError, stream_deleted
 from embedded.eventstore.log import Log, NotWrittenError
+from embedded.eventstore.positions import offset
 from embedded.eventstore.records import ANY
 from embedded.eventstore.requests import END, MOST_BYTES, expected_of, name_of, proposed_of, size_of, too_large
 from embedded.eventstore.writer import Deleted, Outcome, Writer, Written, WrongVersion
@@ -106,7 +107,8 @@ class Writing:
         expected = expected_of(options, "expected_stream_revision", "revision")
         match await write(self._log, lambda writer: how(writer, stream, expected), stream):
             case Written(_, position):
-                response.position.commit_position = response.position.prepare_position = position
+                assert position is not None  # what was just written can be read
+                _set_position(response.position, position)
             case WrongVersion(actual):
                 raise RefusalError(
                     grpc.StatusCode.FAILED_PRECONDITION,
@@ -130,7 +132,11 @@ def set_written(success: Any, revision: int, position: int | None) -> None:
     if position is None:
         success.no_position.SetInParent()
     else:
-        success.position.commit_position = success.position.prepare_position = position
+        _set_position(success.position, position)
+
+
+def _set_position(message: Any, number: int) -> None:
+    message.commit_position = message.prepare_position = offset(number)
 
 
 def _set_wrong(wrong: Any, expected: int, actual: int) -> None:

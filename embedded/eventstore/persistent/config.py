@@ -9,18 +9,24 @@ import grpc
 from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.filtering import Wanted, filter_of, matching
 from embedded.eventstore.log import Log
+from embedded.eventstore.positions import number_of, offset
 from embedded.eventstore.records import Entry
 from embedded.eventstore.requests import END
 from embedded.eventstore.shaping import is_hidden
 
 ALL = "$all"
 FROM_END = -1
+NOWHERE = -2  # where a group on `$all` begins that was told a position at which there is no event
 STRATEGIES = ("DispatchToSingle", "RoundRobin", "Pinned", "PinnedByCorrelation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """`start` is a revision or position, inclusive, or FROM_END; `first` is where delivery began when it was made."""
+    """`start` is a revision or the number of a record, inclusive, FROM_END or NOWHERE.
+
+    `first` is where delivery began when it was made. `start_position` is what the client gave for `$all`: commit and
+    prepare position.
+    """
 
     source: str
     group: str
@@ -41,6 +47,7 @@ class Config:
     by_type: bool | None = None  # None: not filtered
     regex: str = ""
     prefixes: list[str] = field(default_factory=list)
+    start_position: list[int] | None = None
 
     @property
     def key(self) -> str:
@@ -62,8 +69,19 @@ class Config:
         return entry.position if self.source == ALL else entry.revision
 
     def place(self, number: int) -> str:
-        """A position or revision as clients read it."""
-        return f"C:{number}/P:{number}" if self.source == ALL else str(number)
+        """A place in the source as clients read it."""
+        if self.source != ALL:
+            return str(number)
+        position = FROM_END if number == FROM_END else offset(number)
+        return f"C:{position}/P:{position}"
+
+    @property
+    def start_from(self) -> str:
+        """`start` as clients read it."""
+        if self.start_position is None:
+            return self.place(self.start)
+        commit, prepare = self.start_position
+        return f"C:{commit}/P:{prepare}"
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -116,7 +134,7 @@ def _name(identifier: Any) -> str:
 
 
 def target(options: Any) -> tuple[str, int]:
-    """Source and start of a Create or Update, in their present and deprecated forms."""
+    """Source and start of a Create or Update, in their present and deprecated forms; of `$all` a commit position."""
     match options.WhichOneof("stream_option"):
         case "all":
             kind = options.all.WhichOneof("all_option")
@@ -145,7 +163,7 @@ def config_of(log: Log, options: Any, old: Config | None) -> Config:
         raise failed(source, group, "Bad stream name.")
     if strategy not in STRATEGIES:
         raise failed(source, group, f"Consumer strategy {strategy} does not exist.")
-    if source == ALL and start > log.head:
+    if source == ALL and start > offset(log.head):
         raise failed(
             source,
             group,
@@ -154,6 +172,12 @@ def config_of(log: Log, options: Any, old: Config | None) -> Config:
         )
     if start >= 2**63:
         raise HandlerError("out of range")
+    start_position = None
+    if source == ALL and start != FROM_END:
+        number = number_of(start)
+        if options.all.WhichOneof("all_option") == "position":
+            start_position = [start, options.all.position.prepare_position]
+        start = NOWHERE if number is None else number
     return Config(
         source=source,
         group=group,
@@ -171,6 +195,7 @@ def config_of(log: Log, options: Any, old: Config | None) -> Config:
         live_buffer_size=settings.live_buffer_size,
         read_batch_size=settings.read_batch_size,
         history_buffer_size=settings.history_buffer_size,
+        start_position=start_position,
         **_filter(options, old),
     )
 

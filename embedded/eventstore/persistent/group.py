@@ -18,7 +18,8 @@ from esdbclient.protos.Grpc import persistent_pb2
 from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.following import Follower
 from embedded.eventstore.log import Log
-from embedded.eventstore.persistent.config import ALL, Config, dropped
+from embedded.eventstore.persistent.config import ALL, NOWHERE, Config, dropped
+from embedded.eventstore.positions import offset
 from embedded.eventstore.records import ANY, TOMBSTONE, Entry, decode, system_event
 from embedded.eventstore.shaping import LINK, make_structured, resolve
 from embedded.eventstore.writer import Outcome, Writer, Written
@@ -54,11 +55,12 @@ class Item:
         event = response.event
         outer = self.link or self.target
         assert outer is not None
+        at = offset(outer.position)
         for entry, record in ((self.target, event.event), (self.link, event.link)):
             if entry is not None:
                 record.ParseFromString(decode(entry).SerializeToString())
-                record.commit_position = record.prepare_position = outer.position
-        event.commit_position = outer.position
+                record.commit_position = record.prepare_position = at
+        event.commit_position = at
         event.retry_count = self.retries
         if structured:
             make_structured(event)
@@ -361,6 +363,10 @@ class Group:
 
     def _advance(self) -> bool:
         """Deliver what can be delivered; True if there may be more at once."""
+        if self._next == NOWHERE:
+            if self.consumers:
+                self.drop_consumers()
+            return False
         self._push()
         return len(self.buffer) < self.config.history_buffer_size and self._fetch()
 

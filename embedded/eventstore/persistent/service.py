@@ -227,7 +227,7 @@ def _info(group: Group) -> Any:
         last_checkpointed_event_position="" if group.checkpoint is None else c.place(group.checkpoint),
         last_known_event_position="" if group.known is None else c.place(group.known),
         resolve_link_tos=c.resolve_links,
-        start_from=c.place(c.start),
+        start_from=c.start_from,
         message_timeout_milliseconds=c.message_timeout_ms,
         extra_statistics=c.extra_statistics,
         max_retry_count=c.max_retry_count,

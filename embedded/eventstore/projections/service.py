@@ -13,6 +13,7 @@ from esdbclient.protos.Grpc import shared_pb2
 
 from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.log import Log
+from embedded.eventstore.positions import offset
 from embedded.eventstore.projections.running import KIND, Place, Pulse, Running
 from embedded.eventstore.projections.system import PROJECTIONS
 from embedded.eventstore.writing import Whole, write
@@ -234,7 +235,8 @@ def _details(projection: Running | Query) -> Any:
         details.status, details.stateReason = projection.status, projection.reason
         details.mode, details.version = projection.mode, projection.version
         return details
-    place = f"C:{projection.place.at}/P:{projection.place.at}"
+    at = offset(projection.place.at)
+    place = f"C:{at}/P:{at}"
     details.position = details.lastCheckpoint = place
     details.progress = projection.progress
     details.eventsProcessedAfterRestart = projection.processed

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from embedded.eventstore.positions import offset
 from embedded.eventstore.records import TOMBSTONE, Entry, Proposed, decode, system_event, uuid_text
 from embedded.eventstore.shaping import LINK
 
@@ -60,7 +61,8 @@ class Source:
         """A link to it; if it is a link itself, one to where that leads."""
         entry = self.entry
         data = self.record.data if entry.type == LINK else f"{entry.revision}@{entry.stream}".encode()
-        metadata = {"$v": "1:-1:1:4", "$c": entry.position, "$p": entry.position, **more}
+        at = offset(entry.position)
+        metadata = {"$v": "1:-1:1:4", "$c": at, "$p": at, **more}
         metadata["$causedBy"] = uuid_text(entry.id)
         if self.correlation is not None:
             metadata[CORRELATION] = self.correlation

@@ -312,8 +312,21 @@ class TestReadingEverything:
         assert end >= five[-1].commit_position
         assert await all_of(await client.read_all(commit_position=0, backwards=True)) == []
         assert await all_of(await client.read_all(commit_position=2**62, filter_exclude=[])) == []
-        [last] = await all_of(await client.read_all(commit_position=2**62, backwards=True, limit=1, filter_exclude=[]))
-        assert last.commit_position >= end
+
+    async def test_backwards_from_beyond_its_end_is_refused(self, client: Any) -> None:
+        for filtered, result in (([], "ReadAllResult"), (["Happened"], "FilteredReadAllResult")):
+            with pytest.raises(EventStoreDBClientException, match=f"Unexpected {result}: Error"):
+                await all_of(await client.read_all(commit_position=2**62, backwards=True, filter_exclude=filtered))
+
+    @pytest.mark.parametrize("beside", [-1, 1])
+    async def test_a_position_beside_that_of_an_event_is_refused(self, client: Any, five: Any, beside: int) -> None:
+        position = five[2].commit_position + beside
+        for backwards in (False, True):
+            for filtered, result in (([], "ReadAllResult"), (["Happened"], "FilteredReadAllResult")):
+                with pytest.raises(EventStoreDBClientException, match=f"Unexpected {result}: InvalidPosition"):
+                    await all_of(
+                        await client.read_all(commit_position=position, backwards=backwards, filter_exclude=filtered)
+                    )
 
     async def test_positions_rise_and_are_those_of_the_streams(self, client: Any, five: Any) -> None:
         first = await all_of(await client.read_all(filter_exclude=[], limit=100))

@@ -139,6 +139,14 @@ class TestFollowingEverything:
         assert await types_of(subscription, 1) == ["B"]
         await subscription.stop()
 
+    @pytest.mark.parametrize("beside", [-1, 1])
+    async def test_after_a_position_at_which_there_is_no_event(self, client: Any, stream: str, beside: int) -> None:
+        position = await append(client, stream, "A")
+        await append(client, stream, "B")
+        subscription = await client.subscribe_to_all(commit_position=position + beside)
+        with pytest.raises(EventStoreDBClientException, match="Trying to read from an invalid position"):
+            await next_of(subscription, 1)
+
     async def test_from_the_end(self, client: Any, stream: str, ours: dict[str, Any]) -> None:
         await append(client, stream, "A")
         subscription = await client.subscribe_to_all(from_end=True, **ours)
@@ -332,6 +340,15 @@ class TestGroups:
     async def test_a_position_beyond_the_end_is_refused(self, client: Any) -> None:
         with pytest.raises(InternalError):
             await client.create_subscription_to_all(f"g{uuid.uuid4()}", commit_position=2**60)
+
+    async def test_one_from_where_no_event_is_is_made_and_drops_its_consumers(self, client: Any, stream: str) -> None:
+        position = await append(client, stream, "A")
+        await append(client, stream, "B")
+        group = Group(client, "all", stream)
+        await group.create(commit_position=position + 1)
+        assert (await group.info()).start_from == f"C:{position + 1}/P:{position + 1}"
+        with pytest.raises(EventStoreDBClientException, match="was dropped"):
+            await next_of(await group.read(), 1)
 
 
 class TestConsuming:
