@@ -10,6 +10,7 @@ import json
 import tarfile
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from tests.support.eventually import eventually
 
 FORMER = Path(__file__).with_name("former_releases") / "killed_with_open_steps.tar.xz"
 WITHIN = 60.0  # seconds
+VIEWS = 9
 FOR_SOMEBODY = {"", "SHIPMENTS"}  # what a process may wait for that no process does
 
 
@@ -67,14 +69,21 @@ async def at_rest(shop: OrderstreamClient) -> None:
     await eventually(steps, lambda now: now <= FOR_SOMEBODY, within=WITHIN)
 
 
+async def mismatched(shop: OrderstreamClient) -> list[str]:
+    """The views that say that the log is not the one they were made of."""
+    shown = (await shop.operations.ListProjections()).projections
+    return [x.view for x in shown if "rebuild it" in x.last_error]
+
+
 async def test_open_steps_end_and_nothing_is_lost(running: Stack) -> None:
     async with OrderstreamClient(running.addresses, deadline=30.0, read_your_writes=True) as shop:
-        await at_rest(shop)
-        changed = [x.view for x in (await shop.operations.ListProjections()).projections if x.code_changed]
-        assert "process_status" in changed, "it tells operators which views to rebuild after the upgrade"
-        for view in changed:
+        # the embedded node shows positions otherwise since then: no position that a view has kept is one of this log
+        for view in await eventually(partial(mismatched, shop), lambda now: len(now) == VIEWS, within=WITHIN):
             told = await orderstream(running, "projections", "rebuild", view, "--wait")
             assert (told["differences"], told["switched"]) == (0, True), told
+        await at_rest(shop)
+        changed = [x.view for x in (await shop.operations.ListProjections()).projections if x.code_changed]
+        assert changed == [], "they were rebuilt by this code"
 
         without = [x.order_id for x in await processes(shop) if x.status == PROCESS_STATUS_NOT_STARTED]
         placed = [x.order_id for x in await orders(shop) if x.status == ORDER_STATUS_PLACED]

@@ -151,8 +151,12 @@ async def test_both_releases_beside_each_other_lose_nothing(today: Release, newe
             return await old.operations.ListProjections()
 
         await eventually(parked, lambda now: now == len(with_newer))
-        cut = await old.orders.GetOrder(order_id=with_newer[0])
-        assert (cut.unread.event_type, cut.unread.reason) == (NEWER, pb.UNREAD_REASON_UNKNOWN_TYPE)
+
+        async def cut() -> tuple[str, int]:
+            unread = (await old.orders.GetOrder(order_id=with_newer[0])).unread
+            return unread.event_type, unread.reason
+
+        await eventually(cut, lambda now: now == (NEWER, pb.UNREAD_REASON_UNKNOWN_TYPE))
         at_all = await new.orders.GetOrder(order_id=with_newer[0], as_of=await last_moment(new, with_newer[0]))
         assert (len(at_all.order.notes), at_all.HasField("unread")) == (NOTES, False)
 
