@@ -1,0 +1,123 @@
+"""The one reader of the log keeps to positions that it has received; what is not of this log is told."""
+
+import random
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+import pytest
+from esdbclient import NewEvent, StreamState
+
+from embedded.stack import embedded_eventstore
+from server.eventstore.client import Client, RecordedEvent, connect, position_of
+from server.eventstore.log import START, EventLog, LogPoint, point_of, streams
+from server.eventstore.subscription import CatchUpSubscription
+from server.failures import LogMismatch
+from tests.support.calling import fresh_id
+
+
+class Written(NamedTuple):
+    """Three events of ours, with one of another category between the first and the second, and two behind."""
+
+    category: str
+    ours: list[RecordedEvent]
+    others: list[RecordedEvent]
+
+
+@pytest.fixture
+async def client(eventstore_uri: str) -> AsyncIterator[Client]:
+    client = await connect(eventstore_uri)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def log(client: Client) -> EventLog:
+    return EventLog(client)
+
+
+@pytest.fixture
+async def written(client: Client, log: EventLog) -> Written:
+    category = f"log_{fresh_id().replace('-', '')}"
+    streams_in_order = (f"{category}-1", f"{category}x-1", f"{category}-2", f"{category}-1", f"{category}x-2", "other-1")
+    for name in streams_in_order:
+        event = NewEvent("Happened", b"{}")
+        await client.append_to_stream(name, current_version=StreamState.ANY, events=[event])
+    found = [event async for event in log.after(START, f"{category}x?-.*")]
+    ours = [event for event in found if event.stream_name.startswith(f"{category}-")]
+    return Written(category, ours, [event for event in found if event not in ours])
+
+
+def pattern(written: Written) -> str:
+    return f"{written.category}-.*"
+
+
+async def test_after_a_position_come_the_events_behind_it(log: EventLog, written: Written) -> None:
+    first, second, third = written.ours
+    for position, expected in (
+        (position_of(first), [second, third]),
+        (position_of(written.others[0]), [second, third]),  # the position of an event that does not match
+        (position_of(third), []),
+    ):
+        assert [event async for event in log.after(position, pattern(written))] == expected
+        assert [event async for event in log.history(pattern(written), position)] == expected
+        assert [event async for event in log.after(position, pattern(written), limit=1)] == expected[:1]
+        assert await log.count_after(position, pattern(written), 10) == len(expected)
+
+
+async def test_the_last_at_or_before_any_number_is_found(log: EventLog, written: Written) -> None:
+    first, second, third = written.ours
+    typed = random.randint(position_of(second), position_of(third) - 1)
+    assert await log.last(pattern(written)) == third
+    assert await log.last(pattern(written), typed) == second
+    assert await log.last(pattern(written), position_of(first)) == first
+    assert await log.last(pattern(written), position_of(first) - 1) is None
+    assert await log.head(pattern(written), position_of(first) - 1) == START
+
+
+async def test_what_is_pending_after_a_position_is_told(log: EventLog, written: Written) -> None:
+    first, second, third = written.ours
+    pending = await log.pending_after(position_of(first), pattern(written))
+    assert pending.next_event == position_of(second)
+    assert pending.covers(position_of(written.others[0]))
+    assert not pending.covers(position_of(second))
+    pending = await log.pending_after(position_of(third), pattern(written))
+    assert (pending.next_event, pending.head.position >= position_of(written.others[-1])) == (None, True)
+    assert pending.covers(pending.head.position)
+
+
+async def test_a_subscription_goes_on_behind_a_position(log: EventLog, written: Written) -> None:
+    first, second, third = written.ours
+    seen: list[RecordedEvent] = []
+    async with CatchUpSubscription(log, streams(pattern(written)), position_of(first)) as subscription:
+        while len(seen) < 2:
+            seen += [event for event in await subscription.batch(10, 1.0) if event.type == "Happened"]
+        assert subscription.position >= position_of(third)
+    assert seen == [second, third]
+
+
+async def test_a_position_of_no_event_is_of_another_log(log: EventLog, written: Written) -> None:
+    made_up = position_of(written.ours[1]) + 1
+    with pytest.raises(LogMismatch):
+        [event async for event in log.after(made_up, pattern(written))]
+    with pytest.raises(LogMismatch):
+        async with CatchUpSubscription(log, streams(pattern(written)), made_up) as subscription:
+            while True:
+                await subscription.batch(10, 1.0)
+    assert not await log.is_of_this_log(LogPoint(made_up, str(written.ours[1].id)))
+
+
+async def test_a_point_is_known_by_the_event_there(log: EventLog, written: Written) -> None:
+    first, second, _ = written.ours
+    assert await log.is_of_this_log(LogPoint())
+    assert await log.is_of_this_log(point_of(first))
+    assert await log.is_of_this_log(LogPoint(position_of(first)))
+    assert not await log.is_of_this_log(LogPoint(position_of(first), str(second.id)))
+
+
+async def test_a_point_beyond_the_end_is_of_another_log(log: EventLog, written: Written) -> None:
+    async with embedded_eventstore() as uri:
+        other = await connect(uri)
+        try:
+            assert not await EventLog(other).is_of_this_log(point_of(written.ours[-1]))
+        finally:
+            await other.close()
