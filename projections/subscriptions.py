@@ -168,7 +168,7 @@ def _told(group: Group) -> pb.Subscription:
         consumers=len(info.connections),
         lag=group.lag,
         in_flight=info.total_in_flight_messages,
-        parked=info.parked_message_count,
+        parked=group.parked,
         checkpoint=info.last_checkpointed_event_position,
         average_per_second=info.average_per_second,
         strategy=info.named_consumer_strategy,

@@ -41,13 +41,14 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 class Group:
     """`info` is as the event store tells it.
 
-    `lag` is in events that are not acknowledged yet. Of `ALL` it is counted up to `MAX_COUNTED`, and counts what the
-    group's filter leaves out too; while nobody consumes, it counts from the checkpoint, which is written now and then.
+    `lag` is in events that are not acknowledged yet; without a consumer it is counted from the checkpoint, which is
+    written now and then. Of `ALL` it is counted up to `MAX_COUNTED`, and includes what the group's filter leaves out.
     """
 
     source: str
     name: str
     lag: int
+    parked: int
     info: Any
 
 
@@ -149,6 +150,9 @@ class Groups:
     async def parked_range(self, source: str, name: str) -> ParkedRange:
         """Told by the two ends, however many lie between."""
         await self.one(source, name)
+        return await self._parked_range(source, name)
+
+    async def _parked_range(self, source: str, name: str) -> ParkedRange:
         first = [link.stream_position async for link in self._links(source, name, limit=1)]
         last = [link.stream_position async for link in self._links(source, name, limit=1, backwards=True)]
         return ParkedRange(first=first[0], end=last[0] + 1) if first and last else ParkedRange()
@@ -205,14 +209,19 @@ class Groups:
             raise
 
     async def _group(self, info: Any) -> Group:
-        waiting = info.total_in_flight_messages + info.read_buffer_count + info.retry_buffer_count
-        if info.event_source == ALL:
-            known = info.last_known_event_position if info.connections else info.last_checkpointed_event_position
-            # the live buffer keeps the newest events, delivered or not: it is no backlog
-            not_read = await self._log.count_after(max(_number(known), START), "", MAX_COUNTED)
+        # the live buffer keeps the newest events, delivered or not: it is no backlog
+        if info.connections:
+            known = _number(info.last_known_event_position)
+            waiting = info.total_in_flight_messages + info.read_buffer_count + info.retry_buffer_count
         else:
-            not_read = max(0, await self._last_revision(info.event_source) - _number(info.last_known_event_position))
-        return Group(source=info.event_source, name=info.group_name, lag=waiting + not_read, info=info)
+            known, waiting = _number(info.last_checkpointed_event_position), 0
+        if info.event_source == ALL:
+            not_read = await self._log.count_after(max(known, START), "", MAX_COUNTED)
+        else:
+            not_read = max(0, await self._last_revision(info.event_source) - known)
+        # counted in the stream of the parked events: the event store forgets its own count when it starts again
+        parked = len(await self._parked_range(info.event_source, info.group_name))
+        return Group(source=info.event_source, name=info.group_name, lag=waiting + not_read, parked=parked, info=info)
 
     async def _last_revision(self, stream: str) -> int:
         """-1 if there is no event."""

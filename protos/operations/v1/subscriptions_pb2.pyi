@@ -46,7 +46,9 @@ class Subscription(google.protobuf.message.Message):
     consumers: builtins.int
     """consumers counts those connected."""
     lag: builtins.int
-    """lag is how many events of the source are not acknowledged yet; for "$all" at most so many positions."""
+    """lag is how many events of the source are not acknowledged yet. For "$all" it is counted up to 1,000, events that the
+    group's filter leaves out included; without a consumer it is counted from the checkpoint.
+    """
     in_flight: builtins.int
     """in_flight counts the events that consumers hold and have not answered for."""
     parked: builtins.int
