@@ -17,6 +17,7 @@ from embedded.eventstore.info import Member, advertised, supported_methods
 from embedded.eventstore.log import Log, WriterMaker
 from embedded.eventstore.operations import Operations
 from embedded.eventstore.persistent.service import PersistentSubscriptions
+from embedded.eventstore.position_audit import audited
 from embedded.eventstore.projections.service import Projections
 from embedded.eventstore.reading import Reading
 from embedded.eventstore.writer import Writer
@@ -72,7 +73,7 @@ async def node(
             projections = Projections(opened, start_system=system_projections)
             member = Member(advertise or advertised(host), bound)
             calls = Calls()
-            services = _services(calls, opened, feed, persistent, projections, member=member)
+            services = audited(_services(calls, opened, feed, persistent, projections, member=member), stack)
             server.add_generic_rpc_handlers(
                 tuple(grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items())
             )

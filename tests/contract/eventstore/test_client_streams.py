@@ -307,17 +307,20 @@ class TestReadingEverything:
         assert types(await all_of(backwards)) == ["E1", "E0"]
         assert types(await all_of(await client.read_all(backwards=True, limit=2, **ours))) == ["E4", "E3"]
 
+    @pytest.mark.sends_unknown_positions
     async def test_before_its_beginning_and_after_its_end_there_is_nothing(self, client: Any, five: Any) -> None:
         end = await client.get_commit_position(filter_exclude=[])
         assert end >= five[-1].commit_position
         assert await all_of(await client.read_all(commit_position=0, backwards=True)) == []
         assert await all_of(await client.read_all(commit_position=2**62, filter_exclude=[])) == []
 
+    @pytest.mark.sends_unknown_positions
     async def test_backwards_from_beyond_its_end_is_refused(self, client: Any) -> None:
         for filtered, result in (([], "ReadAllResult"), (["Happened"], "FilteredReadAllResult")):
             with pytest.raises(EventStoreDBClientException, match=f"Unexpected {result}: Error"):
                 await all_of(await client.read_all(commit_position=2**62, backwards=True, filter_exclude=filtered))
 
+    @pytest.mark.sends_unknown_positions
     @pytest.mark.parametrize("beside", [-1, 1])
     async def test_a_position_beside_that_of_an_event_is_refused(self, client: Any, five: Any, beside: int) -> None:
         position = five[2].commit_position + beside

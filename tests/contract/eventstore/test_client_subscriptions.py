@@ -139,6 +139,7 @@ class TestFollowingEverything:
         assert await types_of(subscription, 1) == ["B"]
         await subscription.stop()
 
+    @pytest.mark.sends_unknown_positions
     @pytest.mark.parametrize("beside", [-1, 1])
     async def test_after_a_position_at_which_there_is_no_event(self, client: Any, stream: str, beside: int) -> None:
         position = await append(client, stream, "A")
@@ -337,10 +338,12 @@ class TestGroups:
         with pytest.raises(NotFound):
             await group.info()
 
+    @pytest.mark.sends_unknown_positions
     async def test_a_position_beyond_the_end_is_refused(self, client: Any) -> None:
         with pytest.raises(InternalError):
             await client.create_subscription_to_all(f"g{uuid.uuid4()}", commit_position=2**60)
 
+    @pytest.mark.sends_unknown_positions
     async def test_one_from_where_no_event_is_is_made_and_drops_its_consumers(self, client: Any, stream: str) -> None:
         position = await append(client, stream, "A")
         await append(client, stream, "B")
