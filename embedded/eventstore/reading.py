@@ -17,9 +17,12 @@ from embedded.eventstore.positions import last_number, number_of, offset
 from embedded.eventstore.records import TOMBSTONE, Entry, Limits
 from embedded.eventstore.requests import END, clamp, name_of
 from embedded.eventstore.shaping import Shape, is_hidden
+from embedded.eventstore.wire import MESSAGES
 
 PAGE = 500
 DEFAULT_WINDOW = 32
+MATCHES = 32  # events that pass the filter, after which a page of a filtered subscription ends
+Position = tuple[int, int]  # commit and prepare
 
 
 class Reading:
@@ -114,8 +117,8 @@ class Reading:
 
     async def _subscribe_stream(self, stream: str, options: Any, shape: Shape) -> AsyncGenerator[bytes, None]:
         last, _ = self._state(stream)
-        asked = _revision(options)
-        at = -1 if options.WhichOneof("revision_option") == "start" else (last if asked == TOMBSTONE else asked)
+        at = _last_left_out(options, last)
+        seen = at  # what it has come to, as its caller sees it
         follower = Follower(stream)
         self._feed.add(follower)
         try:
@@ -127,13 +130,15 @@ class Reading:
                 if not page:
                     if not told:
                         told = True
-                        yield CAUGHT_UP
+                        yield _caught_up(revision=seen)
                     await follower.wait()
                     continue
                 low, oldest = (0, 0)
                 if not told:  # live, every event is delivered, as it would be had nobody been slow
-                    newest = self._log.last_of(stream)
-                    low, oldest = self._log.limits(stream).visible(newest.revision if newest else -1)
+                    newest, limits = self._log.last_of(stream), self._log.limits(stream)
+                    low, oldest = limits.visible(newest.revision if newest else -1)
+                    if not limits.soft_deleted:  # that counts as not there
+                        seen = page[-1].revision
                 for entry in page:
                     if entry.revision == TOMBSTONE:
                         yield shape(entry)
@@ -148,7 +153,9 @@ class Reading:
     async def _subscribe_all(self, options: Any, wanted: Wanted | None, shape: Shape) -> AsyncGenerator[bytes, None]:
         place = _place(options.all)
         at = self._log.head if place.is_end else place.after(self._log.head)
-        passage = _Passage(options.filter if wanted else None, wanted, start=at or 0)
+        start = (offset(at or 0),) * 2 if place.is_end else (place.commit, place.prepare)
+        after_event = place.number == at and at != 0
+        passage = _Passage(options.filter if wanted else None, wanted, start, after_event=after_event)
         follower = Follower(None, passage.skips_not)
         follower.at = at or 0
         self._feed.add(follower)
@@ -156,7 +163,8 @@ class Reading:
             yield _confirmation()
             if at is None:
                 raise invalid("Trying to read from an invalid position.")
-            live = False
+            if passage.begins_with_checkpoint:
+                yield _checkpoint(passage.place)
             while True:
                 follower.arm()
                 page = self._log.all_page(follower.at, forwards=True, count=PAGE)
@@ -165,16 +173,15 @@ class Reading:
                     if passage.matches:
                         yield shape(entry)
                     if due:
-                        yield _checkpoint(entry.position)
+                        yield _checkpoint(passage.place)
                     follower.at = entry.position
                 if page:
                     await asyncio.sleep(0)
                     continue
-                if not live:
-                    live = True
-                    if passage.owes_checkpoint():
-                        yield _checkpoint(passage.at)
-                    yield CAUGHT_UP
+                if not passage.is_live:
+                    if passage.end_history():
+                        yield _checkpoint(passage.place)
+                    yield _caught_up(position=passage.place)
                     continue  # what came while the client took this has not been looked at
                 await follower.wait()
         finally:
@@ -191,19 +198,36 @@ class Reading:
 
 
 class _Passage:
-    """What one subscription makes of each entry: is it wanted, is a checkpoint due."""
+    """What one subscription makes of each entry: is it wanted, is a checkpoint due, and where does it stand.
 
-    def __init__(self, filter_: Any, wanted: Wanted | None, start: int) -> None:
+    History is gone through in pages: of as many events as the window of the filter holds, or as 32 that pass it. A
+    page can make a checkpoint due, which then says where its last event stands that passed, or else its first one,
+    with a prepare position of 0. Live, a checkpoint says where the last event stands that was considered.
+    """
+
+    def __init__(self, filter_: Any, wanted: Wanted | None, start: Position, *, after_event: bool) -> None:
         self._wanted = wanted
-        self._interval = 0
+        self._interval = self._window = 0
         if filter_ is not None:
-            window = filter_.max if filter_.WhichOneof("window") == "max" else DEFAULT_WINDOW
-            self._interval = window * filter_.checkpointIntervalMultiplier
+            self._window = filter_.max if filter_.WhichOneof("window") == "max" else DEFAULT_WINDOW
+            self._interval = max(self._window, 1) * filter_.checkpointIntervalMultiplier
             if not self._interval:
                 raise HandlerError("no checkpoint interval")
-        self._considered, self._last_checkpoint = 0, start
-        self.at = start  # the last event considered; what is hidden is not
+        self._considered = 0  # since a checkpoint was due
+        self._of_page = int(after_event)  # the event that it begins after counts
+        self._matches_of_page = 0
+        self._is_first_page = True
+        self._place: Position | int = start  # a number stands for both positions of that record
+        self.is_live = False
         self.matches = False
+        self.begins_with_checkpoint = after_event and 0 < self._window <= self._of_page and self._end_page()
+
+    @property
+    def place(self) -> Position:
+        """How far it has come, as callers see it."""
+        if isinstance(self._place, int):
+            self._place = (offset(self._place),) * 2
+        return self._place
 
     def consider(self, entry: Entry) -> bool:
         """Take one more entry; sets `matches`, returns whether a checkpoint is due after it."""
@@ -211,15 +235,42 @@ class _Passage:
             self.matches = False
             return False
         self.matches = self._wanted is None or self._wanted(entry)
-        self.at = entry.position
-        self._considered += 1
-        if not self._interval or self._considered < self._interval:
+        if not self._interval:
+            self._place = entry.position
             return False
-        self._considered, self._last_checkpoint = 0, entry.position
+        if not self.is_live:
+            return self._consider_in_page(entry)
+        self._considered += 1
+        self._place = entry.position
+        if self._considered < self._interval:
+            return False
+        self._considered = 0
         return True
+
+    def _consider_in_page(self, entry: Entry) -> bool:
+        if not self._window:
+            raise HandlerError("a page of nothing")
+        if self.matches:
+            self._place = entry.position
+            self._matches_of_page += 1
+        elif not self._of_page and not self._is_first_page:
+            self._place = (offset(entry.position), 0)
+        self._of_page += 1
+        if self._of_page < self._window and self._matches_of_page < MATCHES:
+            return False
+        return self._end_page()
+
+    def _end_page(self) -> bool:
+        self._considered += self._of_page
+        self._of_page, self._matches_of_page, self._is_first_page = 0, 0, False
+        due = self._considered >= self._interval
+        self._considered %= self._interval
+        return due
 
     def skips_not(self, entry: Entry) -> bool:
         """Whether there is something to send for the entry. If not, it counts as considered."""
+        if not self.is_live:
+            return True
         if is_hidden(entry.stream):
             return False
         due = self._interval and self._considered + 1 >= self._interval
@@ -231,12 +282,12 @@ class _Passage:
         self._considered += 1
         return False
 
-    def owes_checkpoint(self) -> bool:
-        """Whether the end of history calls for one."""
-        if not self._interval or self.at <= self._last_checkpoint:
-            return False
-        self._last_checkpoint = self.at
-        return True
+    def end_history(self) -> bool:
+        """From here on it is live; returns whether that calls for a checkpoint."""
+        self.is_live = True
+        due = self._interval > 0 and self._considered + self._of_page > 0
+        self._considered = 0
+        return due
 
 
 class _Place(NamedTuple):
@@ -302,22 +353,42 @@ def _revision(options: Any) -> int:
             raise invalid("no revision")
 
 
+def _last_left_out(options: Any, last: int) -> int:
+    """The revision after which a subscription to a stream begins; -1 for its start."""
+    match options.WhichOneof("revision_option"):
+        case "start":
+            return -1
+        case "end":
+            return last
+        case "revision" if options.revision == END:
+            return last
+        case _:
+            return _revision(options)
+
+
 def _confirmation() -> bytes:
     response = streams_pb2.ReadResp()
     response.confirmation.subscription_id = str(uuid.uuid4())
     return bytes(response.SerializeToString())
 
 
-def _checkpoint(number: int) -> bytes:
+def _checkpoint(place: Position) -> bytes:
+    newer = MESSAGES["Checkpoint"](commit_position=place[0], prepare_position=place[1])
+    newer.timestamp.GetCurrentTime()
     response = streams_pb2.ReadResp()
-    response.checkpoint.commit_position = response.checkpoint.prepare_position = offset(number)
+    response.checkpoint.MergeFromString(newer.SerializeToString())
     return bytes(response.SerializeToString())
 
 
-def _caught_up() -> bytes:
+def _caught_up(*, revision: int = -1, position: Position | None = None) -> bytes:
+    """Of a stream to a revision, -1 for none, or of `$all` to a position."""
+    newer = MESSAGES["CaughtUp"]()
+    newer.timestamp.GetCurrentTime()
+    if position is not None:
+        newer.position.SetInParent()
+        newer.position.commit_position, newer.position.prepare_position = position
+    elif revision >= 0:
+        newer.stream_revision = revision
     response = streams_pb2.ReadResp()
-    response.caught_up.SetInParent()
+    response.caught_up.MergeFromString(newer.SerializeToString())
     return bytes(response.SerializeToString())
-
-
-CAUGHT_UP = _caught_up()
