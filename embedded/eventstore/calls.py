@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 NO_TIME = 0.002  # seconds; who leaves less for an answer will not see it
 OVER_WITHIN = 1.0  # seconds, until a call without time is refused if its deadline has not ended it
 THROWN = "Exception was thrown by handler."
-STOPPING = "The node stops."
+NOT_READY = "Server Is Not Ready"
 
 Answering = Callable[[Any, Any], Awaitable[Any]]
 Streaming = Callable[[Any, Any], AsyncGenerator[Any, None]]
@@ -31,8 +31,16 @@ class Calls:
         self._open: set[asyncio.Task[Any]] = set()
         self._ending = False
 
+    def refuse(self) -> None:
+        """Take no more of them: the node stops."""
+        self._ending = True
+
     def end(self) -> None:
-        """End those that answer with many messages, as a real node does when it stops: CANCELLED."""
+        """End those that are open with UNAVAILABLE, which their callers see too when a real node stops.
+
+        A real one resets their connections after five seconds. "Server Is Not Ready" is what it says meanwhile to new
+        calls, and clients try again after it.
+        """
         self._ending = True
         for task in tuple(self._open):
             task.cancel()
@@ -54,8 +62,9 @@ class Calls:
     def _answering(self, handler: Answering, request: Any, take: Taking) -> Handler:
         async def call(requests: AsyncIterator[Any], context: Any) -> Any:
             try:
-                await _refuse_without_time(context)
-                return await handler(await take(requests), context)
+                with self._while_open():
+                    await _refuse_without_time(context)
+                    return await handler(await take(requests), context)
             except Exception as error:  # noqa: BLE001  # every failure leaves as the protocol's
                 await _abort(context, error)
 
@@ -77,6 +86,8 @@ class Calls:
 
     @contextmanager
     def _while_open(self) -> Iterator[None]:
+        if self._ending:
+            raise RefusalError(grpc.StatusCode.UNAVAILABLE, NOT_READY)
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
@@ -84,7 +95,7 @@ class Calls:
             yield
         except asyncio.CancelledError:
             if self._ending:
-                raise RefusalError(grpc.StatusCode.CANCELLED, STOPPING) from None
+                raise RefusalError(grpc.StatusCode.UNAVAILABLE, NOT_READY) from None
             raise
         finally:
             self._open.discard(task)

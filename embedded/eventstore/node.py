@@ -81,6 +81,7 @@ async def node(
             try:
                 yield f"{host}:{bound}"
             finally:
+                calls.refuse()
                 await projections.close()
                 await persistent.close()  # its consumers are told before the connections go
                 stopping = asyncio.create_task(server.stop(STOP_GRACE))

@@ -10,12 +10,13 @@ import grpc
 import pytest
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from esdbclient.exceptions import GrpcDeadlineExceeded, NotFound
-from esdbclient.protos.Grpc import gossip_pb2, shared_pb2, streams_pb2
+from esdbclient.protos.Grpc import gossip_pb2, persistent_pb2, shared_pb2, streams_pb2
 
 from embedded.eventstore.node import node
 from tests.support.processes import running
 
 STREAMS = "/event_store.client.streams.Streams/"
+GROUPS = "/event_store.client.persistent_subscriptions.PersistentSubscriptions/"
 WITHIN = 10.0
 SOON = 0.3  # seconds; in which a node that did not wait would have answered
 
@@ -29,7 +30,7 @@ def reading(stream: str, *, endlessly: bool = False) -> Any:
     if endlessly:
         request.options.subscription.SetInParent()
     else:
-        request.options.count = 10
+        request.options.count = 100
     return request
 
 
@@ -119,29 +120,86 @@ async def to_the_end(call: Any) -> None:
         pass
 
 
+def options_of_an_append(stream: str) -> Any:
+    request = streams_pb2.AppendReq()
+    request.options.stream_identifier.stream_name = stream.encode()
+    request.options.any.SetInParent()
+    return request
+
+
 @pytest.mark.parametrize(
     ("method", "request_", "response", "goes_on"),
     [
         ("Read", reading("s-1", endlessly=True), streams_pb2.ReadResp, False),
         ("BatchAppend", appending("s-1"), streams_pb2.BatchAppendResp, True),
+        ("Append", options_of_an_append("s-1"), None, True),
     ],
-    ids=["a subscription", "a call for batches"],
+    ids=["a subscription", "a call for batches", "an append without its end"],
 )
-async def test_what_would_go_on_is_cancelled_when_the_node_stops(
+async def test_what_would_go_on_is_unavailable_when_the_node_stops(
     method: str, request_: Any, response: Any, goes_on: bool
 ) -> None:
     async with AsyncExitStack() as client_side, AsyncExitStack() as node_side:
         address = await node_side.enter_async_context(node(None))
         channel = await client_side.enter_async_context(grpc.aio.insecure_channel(address))
-        call = opened(channel, STREAMS + method, response)
+        call = opened(channel, STREAMS + method, response or streams_pb2.AppendResp)
         await call.write(request_)
         if not goes_on:
             await call.done_writing()
-        assert isinstance(await call.read(), response)
+        if response is not None:
+            assert isinstance(await call.read(), response)
+        else:
+            await has_come(channel)
         await node_side.aclose()
         with pytest.raises(grpc.aio.AioRpcError) as ended:
             await to_the_end(call)
-        assert (ended.value.code(), ended.value.details()) == (grpc.StatusCode.CANCELLED, "The node stops.")
+        assert (ended.value.code(), ended.value.details()) == (grpc.StatusCode.UNAVAILABLE, "Server Is Not Ready")
+
+
+async def test_a_read_that_nobody_takes_is_unavailable_when_the_node_stops() -> None:
+    async with AsyncExitStack() as client_side, AsyncExitStack() as node_side:
+        address = await node_side.enter_async_context(node(None))
+        with EventStoreDBClient(f"esdb://{address}?Tls=false") as client:
+            for _ in range(40):  # more than the buffers of a connection hold
+                new = NewEvent(type="Happened", data=bytes(1_000_000))
+                await asyncio.to_thread(client.append_to_stream, "s-1", current_version=StreamState.ANY, events=[new])
+        channel = await client_side.enter_async_context(grpc.aio.insecure_channel(address))
+        call = opened(channel, STREAMS + "Read", streams_pb2.ReadResp)
+        await call.write(reading("s-1"))
+        await call.done_writing()
+        assert isinstance(await call.read(), streams_pb2.ReadResp)
+        await node_side.aclose()
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await to_the_end(call)
+        assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+async def has_come(channel: grpc.aio.Channel) -> None:
+    """What was sent over the channel before has come to the node: a call that was made after it is answered."""
+    call = opened(channel, STREAMS + "Read", streams_pb2.ReadResp)
+    await call.write(reading("s-1"))
+    await call.done_writing()
+    await to_the_end(call)
+
+
+async def test_a_consumer_is_dropped_when_the_node_stops() -> None:
+    async with AsyncExitStack() as client_side, AsyncExitStack() as node_side:
+        address = await node_side.enter_async_context(node(None))
+        with EventStoreDBClient(f"esdb://{address}?Tls=false") as client:
+            await asyncio.to_thread(client.create_subscription_to_stream, "g", "s-1")
+        channel = await client_side.enter_async_context(grpc.aio.insecure_channel(address))
+        call = opened(channel, GROUPS + "Read", persistent_pb2.ReadResp)
+        request = persistent_pb2.ReadReq()
+        request.options.stream_identifier.stream_name = b"s-1"
+        request.options.group_name, request.options.buffer_size = "g", 1
+        request.options.uuid_option.string.SetInParent()
+        await call.write(request)
+        assert isinstance(await call.read(), persistent_pb2.ReadResp)
+        await node_side.aclose()
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await to_the_end(call)
+        assert ended.value.code() == grpc.StatusCode.CANCELLED
+        assert ended.value.details() == "Subscription group g on stream s-1 was dropped."
 
 
 async def test_a_name_in_an_error_is_told_as_it_is_if_it_can_be_printed(own_channel: grpc.aio.Channel) -> None:
