@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 NO_TIME = 0.002  # seconds; who leaves less for an answer will not see it
 OVER_WITHIN = 1.0  # seconds, until a call without time is refused if its deadline has not ended it
+LARGEST_MESSAGE = 16 * 1024 * 1024 - 10_000  # bytes
+TOO_LARGE = "Received message exceeds the maximum configured message size."
 THROWN = "Exception was thrown by handler."
 NOT_READY = "Server Is Not Ready"
 
@@ -130,19 +132,24 @@ async def _refuse_without_time(context: Any) -> None:
         raise RefusalError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
 
-class _Garbled:
-    """Stands for a message that cannot be decoded: whoever looks into it fails as the protocol says."""
+class _Unusable:
+    """Stands for a message that cannot be taken: whoever looks into it fails as the protocol says."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
 
     def __getattr__(self, name: str) -> Any:
-        raise HandlerError("a message that cannot be decoded")
+        raise self._error
 
 
 def _reading(kind: Any) -> Callable[[bytes], Any] | None:
     def read(raw: bytes) -> Any:
+        if len(raw) > LARGEST_MESSAGE:
+            return _Unusable(RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, TOO_LARGE))
         try:
             return kind.FromString(raw)
         except DecodeError:  # if this left here, the client would be told the name of a Python class
-            return _Garbled()
+            return _Unusable(HandlerError("a message that cannot be decoded"))
 
     return None if kind is None else read
 

@@ -23,10 +23,11 @@ from embedded.eventstore.reading import Reading
 from embedded.eventstore.writer import Writer
 from embedded.eventstore.writing import Writing
 
-LARGEST_MESSAGE = 16 * 1024 * 1024
+REFUSED_UNREAD = 64 * 1024 * 1024  # bytes of a message; one that is smaller, and too large, is refused by `Calls`
 OPTIONS = (
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+    ("grpc.max_receive_message_length", REFUSED_UNREAD),
+    ("grpc.max_concurrent_streams", 100),  # of one connection, as a real server has it; further calls wait
     ("grpc.max_send_message_length", -1),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_ping_strikes", 0),

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import grpc
 from esdbclient.protos.Grpc import persistent_pb2, projections_pb2, streams_pb2
 
-from embedded.eventstore.errors import HandlerError
+from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.requests import END
 from embedded.eventstore.wire import MESSAGES
 
@@ -90,7 +90,7 @@ class PositionAudit:
         def taking(raw: bytes) -> Any:
             message = read(raw) if read else raw
             if request is not None:
-                with suppress(HandlerError):  # it cannot be decoded, which its handler is to say
+                with suppress(HandlerError, RefusalError):  # it cannot be taken, which its handler is to say
                     for about, commit, prepare in request(message):
                         self.received(call, about, commit, prepare)
             return message

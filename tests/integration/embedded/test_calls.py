@@ -213,3 +213,50 @@ async def test_a_name_in_an_error_is_told_as_it_is_if_it_can_be_printed(own_chan
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await rpc(request)
     assert ("stream-name", "100% of-1") in tuple(failed.value.trailing_metadata())
+
+
+async def test_a_connection_carries_a_hundred_calls_and_the_next_one_when_one_of_them_ended(
+    own_channel: grpc.aio.Channel,
+) -> None:
+    calls = []
+
+    async def confirmed() -> bool:
+        calls.append(call := opened(own_channel, STREAMS + "Read", streams_pb2.ReadResp))
+        await call.write(reading("s-1", endlessly=True))
+        await call.done_writing()
+        return bool((await call.read()).HasField("confirmation"))
+
+    for _ in range(100):
+        assert await confirmed()
+    waiting = asyncio.create_task(confirmed())
+    answered, _ = await asyncio.wait([waiting], timeout=SOON)
+    assert not answered
+    calls[0].cancel()
+    assert await waiting
+    for call in calls:
+        call.cancel()
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "text"),
+    [
+        (0, grpc.StatusCode.INVALID_ARGUMENT, "Maximum Append Size of 1048576 Exceeded."),
+        (1, grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message exceeds the maximum configured message size."),
+    ],
+)
+async def test_a_message_has_at_most_16_mib_less_10000_bytes(
+    own_channel: grpc.aio.Channel, more: int, code: grpc.StatusCode, text: str
+) -> None:
+    message = streams_pb2.AppendReq()
+    message.proposed_message.id.string = str(uuid.uuid4())
+    message.proposed_message.metadata.update({"type": "Happened", "content-type": "application/json"})
+    message.proposed_message.data = bytes(16_767_216)
+    message.proposed_message.data = bytes(2 * 16_767_216 - message.ByteSize() + more)
+    assert message.ByteSize() == 16_767_216 + more
+    call = opened(own_channel, STREAMS + "Append", streams_pb2.AppendResp)
+    await call.write(options_of_an_append("s-1"))
+    await call.write(message)
+    await call.done_writing()
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await to_the_end(call)
+    assert (ended.value.code(), ended.value.details()) == (code, text)

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.support.processes import Running, running
 
 Client = EventStoreDBClient
 MIB = 1024 * 1024
+ALONE = [("grpc.use_local_subchannel_pool", 1)]  # a connection that no other channel shares
 STREAMS = "/event_store.client.streams.Streams/"
 
 
@@ -113,8 +115,11 @@ def test_subscribers_that_do_not_read_cost_bounded_memory_and_nobodys_time(node:
 def test_a_thousand_idle_subscriptions_are_there_when_something_comes(node: Running) -> None:
     streams = [f"s{uuid.uuid4().hex}-1" for _ in range(1_000)]
     client = connected(node)
-    with grpc.insecure_channel(node.ready["address"]) as channel:
-        calls = following(channel, streams)
+    with ExitStack() as connections:
+        calls = []
+        for first in range(0, 1_000, 100):  # a connection carries no more calls
+            channel = connections.enter_context(grpc.insecure_channel(node.ready["address"], options=ALONE))
+            calls += following(channel, streams[first : first + 100])
         for call in calls:
             assert next(call).WhichOneof("content") == "caught_up"
         for chosen in (0, 500, 999):
