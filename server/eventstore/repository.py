@@ -98,20 +98,22 @@ class Repository:
             as_of = self._clock()
             head = await self._store.head()
             try:
-                if as_of - news.as_of > WORTH_CATCHING_UP or head < news.position:
-                    self._begin_news(decider, news, as_of, head)
+                if head < news.position:
+                    raise LogMismatch
+                if as_of - news.as_of > WORTH_CATCHING_UP:
+                    self._begin_news(decider, news, as_of)
                 else:
                     async for stored in self._store.read_category(decider.category, news.position):
                         self._take_news(decider, news, stored)
                         head = max(head, position_of(stored))
             except LogMismatch:
-                self._begin_news(decider, news, as_of, head)
+                log.error("the log is another one", category=decider.category, position=news.position, head=head)
+                self._begin_news(decider, news, as_of)
             news.position = head
             news.as_of = as_of
 
-    def _begin_news(self, decider: Decider[S, C, E], news: _News, as_of: float, head: int) -> None:
+    def _begin_news(self, decider: Decider[S, C, E], news: _News, as_of: float) -> None:
         """Nothing remembered counts: it is too old, or of a log that is not this one any more."""
-        log.info("what is remembered is read again", category=decider.category, position=news.position, head=head)
         self._forget_category(decider.category)
         news.since = as_of
 

@@ -12,7 +12,7 @@ import pytest
 
 from embedded.eventstore.position_audit import UNKNOWN, VARIABLE
 
-AUDITED = False  # True: every test is checked
+AUDITED = True
 
 
 def told(directory: Path, start: int) -> tuple[list[str], int]:

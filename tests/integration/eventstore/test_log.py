@@ -102,13 +102,14 @@ async def test_a_subscription_goes_on_behind_a_position(log: EventLog, written: 
     assert seen == [second, third]
 
 
+@pytest.mark.sends_unknown_positions
 async def test_a_position_of_no_event_is_of_another_log(log: EventLog, written: Written) -> None:
     made_up = position_of(written.ours[1]) + 1
     with pytest.raises(LogMismatch):
         [event async for event in log.after(made_up, pattern(written))]
     async with CatchUpSubscription(log, streams(pattern(written)), made_up) as subscription:
         with pytest.raises(LogMismatch):
-            await subscription.batch(10, 20.0)
+            await anext(subscription.items(20.0))
     assert not await log.is_of_this_log(LogPoint(made_up, str(written.ours[1].id)))
 
 
@@ -120,6 +121,7 @@ async def test_a_point_is_known_by_the_event_there(log: EventLog, written: Writt
     assert not await log.is_of_this_log(LogPoint(position_of(first), str(second.id)))
 
 
+@pytest.mark.sends_unknown_positions
 async def test_a_point_beyond_the_end_is_of_another_log(log: EventLog, written: Written) -> None:
     async with embedded_eventstore() as uri:
         other = await connect(uri)

@@ -127,17 +127,18 @@ async def test_a_position_that_the_log_has_not_reached_is_waited_for(scene: Scen
 
 async def test_what_was_proved_does_not_outlive_a_new_epoch(scene: Scene) -> None:
     """A view that begins anew, from a backup or after a reset, may stand before what an older one had."""
-    await scene.follow_to(await scene.event())
+    first = await scene.event()
+    await scene.follow_to(first)
     wanted = await scene.event()
     await scene.follow_to(wanted)
     await scene.ask(wanted)
     scene.checkpoint = await scene.state.take_over(VIEW, 1)
-    await scene.follow_to(1)
+    await scene.follow_to(first)
 
     async def position() -> int:
         return (await scene.fresh.at_least(VIEW, "", Call())).position
 
-    await eventually(position, lambda now: now == 1)
+    await eventually(position, lambda now: now == first)
     with pytest.raises(NotFreshEnough):
         await scene.ask(wanted, patience=0.3)
 
