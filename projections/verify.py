@@ -335,8 +335,8 @@ class _Reading:
         return [(s, revision) for s, revision in self._gaps.items() if s.partition("-")[0] in view.categories]
 
     def _check_revision(self, event: RecordedEvent) -> None:
-        if not self._share.has(event.stream_name):
-            return
+        if not self._share.has(event.stream_name) or codec.is_of_the_store(event.type):
+            return  # the store marks the end of a stream with an event at the largest revision there is
         wanted = self._revisions.get(event.stream_name, -1) + 1
         if event.stream_position != wanted:
             self._gaps.setdefault(event.stream_name, wanted)

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from esdbclient import StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pymongo.asynchronous.collection import AsyncCollection
@@ -33,7 +34,7 @@ from tests.support.calling import refusal
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled
 from tests.support.processes import running
-from tests.support.views import QUICK, append, append_broken, new_order, reached, run
+from tests.support.views import QUICK, append, append_broken, documents, new_order, reached, run
 
 Client = AsyncEventStoreDBClient
 Mongo = AsyncDatabase[Any]
@@ -106,6 +107,19 @@ async def test_a_checkpoint_ahead_of_the_log_is_told(client: Client, mongo: Mong
     await state.advance(replace(await state.take_over("order_list", 1), position=2**40))
     result = (await verdicts(client, mongo, order_list))["order_list"]
     assert [x.key for x in result.listed] == ["checkpoint"]
+
+
+async def test_a_stream_with_a_tombstone_is_no_difference(client: Client, mongo: Mongo, followed: None) -> None:
+    """The event store ends the stream with an event of its own, which a filter on stream names lets through."""
+    order = new_order()
+    await append(client, order)
+    await client.tombstone_stream(f"order-{order[0].order_id}", current_version=StreamState.ANY)
+    last = await append(client, new_order())
+    async with run(order_list, client, mongo):
+        await reached(mongo, order_list, last)
+    result = (await verdicts(client, mongo, order_list))["order_list"]
+    assert result.listed == []
+    assert order[0].order_id in await documents(mongo, order_list)
 
 
 async def test_more_documents_than_are_folded_at_once_take_several_passes_with_the_same_verdict(
