@@ -97,25 +97,24 @@ class Repository:
                 return
             as_of = self._clock()
             head = await self._store.head()
-            try:
-                if head < news.position:
-                    raise LogMismatch
-                if as_of - news.as_of > WORTH_CATCHING_UP:
-                    self._begin_news(decider, news, as_of)
-                else:
-                    async for stored in self._store.read_category(decider.category, news.position):
-                        self._take_news(decider, news, stored)
-                        head = max(head, position_of(stored))
-            except LogMismatch:
-                log.error("the log is another one", category=decider.category, position=news.position, head=head)
-                self._begin_news(decider, news, as_of)
-            news.position = head
+            if as_of - news.as_of > WORTH_CATCHING_UP or not await self._read_news(decider, news, head):
+                self._forget_category(decider.category)
+                news.since, news.position = as_of, head
             news.as_of = as_of
 
-    def _begin_news(self, decider: Decider[S, C, E], news: _News, as_of: float) -> None:
-        """Nothing remembered counts: it is too old, or of a log that is not this one any more."""
-        self._forget_category(decider.category)
-        news.since = as_of
+    async def _read_news(self, decider: Decider[S, C, E], news: _News, head: int) -> bool:
+        """Take what was written since. False: what is remembered is of a log that is not this one any more."""
+        try:
+            if head >= news.position:
+                async for stored in self._store.read_category(decider.category, news.position):
+                    self._take_news(decider, news, stored)
+                    head = max(head, position_of(stored))
+                news.position = head
+                return True
+        except LogMismatch:
+            pass
+        log.error("the log is another one", category=decider.category, position=news.position, head=head)
+        return False
 
     async def load(self, decider: Decider[S, C, E], stream: str, max_age: float | None = None) -> Aggregate[S]:
         """The aggregate, read from the store if what is remembered is older than `max_age` seconds (None: any age)."""
