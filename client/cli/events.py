@@ -5,20 +5,18 @@ applies a plan made before and is refused if the log has changed, `--yes` does b
 """
 
 import json
+import signal
+import subprocess
 import sys
 from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
-from esdbclient import EventStoreDBClient, RecordedEvent
-from esdbclient.exceptions import EventStoreDBClientException
 
 from client.cli.connect import AsJson, call
 from client.cli.output import DECLINED, UNAVAILABLE, complain, err, out, print_json, table, when
 
 events = typer.Typer(no_args_is_help=True, help="The log: what has happened, as it happens.")
-
-OURS = "(order|product|stock|user|useremail)-.*"
 
 
 @events.command("tail")
@@ -35,40 +33,25 @@ def tail(
     as_json: AsJson = False,
 ) -> None:
     """Print events as they are written; with --json one object a line."""
-    try:
-        with EventStoreDBClient(uri) as client, suppress(KeyboardInterrupt):
-            if stream:
-                found: Any = client.subscribe_to_stream(stream, from_end=not from_start)
-            else:
-                pattern = f"{category}-.*" if category else OURS
-                found = client.subscribe_to_all(
-                    from_end=not from_start, filter_include=[pattern], filter_by_stream_name=True
-                )
-            for number, event in enumerate(found, start=1):
-                _print(event, as_json)
-                if number == limit:
-                    found.stop()
-                    return
-    except EventStoreDBClientException as error:
-        complain(f"the event store at {uri} does not answer: {type(error).__name__}", UNAVAILABLE)
+    selection = [f"--stream={stream}", f"--category={category}", f"--limit={limit}"]
+    selection += ["--from-start"] if from_start else []
+    reader = subprocess.Popen(
+        [sys.executable, "-m", "server.tail", f"--uri={uri}", *selection], stdout=subprocess.PIPE, text=True
+    )
+    assert reader.stdout is not None
+    with reader, suppress(KeyboardInterrupt):
+        for line in reader.stdout:
+            _print(line, as_json)
+    if reader.returncode not in (0, -signal.SIGINT):
+        raise typer.Exit(UNAVAILABLE)
 
 
-def _print(event: RecordedEvent, as_json: bool) -> None:
-    data = event.data.decode(errors="replace")
-    if as_json:
-        told = {
-            "position": event.commit_position,
-            "stream": event.stream_name,
-            "revision": event.stream_position,
-            "type": event.type,
-            "id": str(event.id),
-            "recorded_at": event.recorded_at.isoformat() if event.recorded_at else None,
-            "data": data,
-            "metadata": event.metadata.decode(errors="replace"),
-        }
-        sys.stdout.write(json.dumps(told) + "\n")
-    else:
-        sys.stdout.write(f"{event.commit_position} {event.stream_position}@{event.stream_name} {event.type} {data}\n")
+def _print(line: str, as_json: bool) -> None:
+    if not as_json:
+        event = json.loads(line)
+        place = f"{event['position']} {event['revision']}@{event['stream']}"
+        line = f"{place} {event['type']} {event['data']}\n"
+    sys.stdout.write(line)
     sys.stdout.flush()
 
 

@@ -1,0 +1,114 @@
+"""`python -m server.tail`: events of a stream, of a category or of all contexts as they are written, a JSON line each.
+
+It is a reader like any other. On a lost subscription it subscribes again behind the last event.
+"""
+
+import argparse
+import asyncio
+import json
+import re
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+
+from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, connect, position_of
+from server.eventstore.log import START, EventLog, Pending, streams
+from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
+from server.failures import StoreUnavailable
+
+OURS = "(order|product|stock|user|useremail)-.*"
+SILENCE = 5.0  # seconds without a word, after which the log is asked whether there was anything to say
+NO_STORE = 5  # exit code
+PAUSE = 0.5  # seconds before another subscription
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class What:
+    """`limit` 0: until it is stopped."""
+
+    stream: str = ""
+    category: str = ""
+    from_start: bool = False
+    limit: int = 0
+
+    @property
+    def pattern(self) -> str:
+        """Of the names of the streams."""
+        if self.stream:
+            return re.escape(self.stream)
+        return f"{re.escape(self.category)}-.*" if self.category else OURS
+
+
+async def tail(uri: str, what: What) -> None:
+    """Write the events to standard output. Raises `StoreUnavailable` if the store does not answer at the start."""
+    task = asyncio.current_task()
+    assert task is not None, "it runs in a task"
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    client = await connect(uri)
+    try:
+        with suppress(asyncio.CancelledError):
+            async with aclosing(_events(EventLog(client), what)) as events:
+                shown = 0
+                async for event in events:
+                    sys.stdout.write(json.dumps(_shown(event)) + "\n")
+                    sys.stdout.flush()
+                    shown += 1
+                    if shown == what.limit:
+                        return
+    finally:
+        await client.close()
+
+
+async def _events(log: EventLog, what: What) -> AsyncGenerator[RecordedEvent, None]:
+    position = START if what.from_start and not what.stream else await log.end()
+    if what.from_start and what.stream:  # its own events are found without looking through the log
+        async for event in log.events(what.stream):
+            position = position_of(event)
+            yield event
+    while True:
+        try:
+            subscription = CatchUpSubscription(log, streams(what.pattern), position)
+            async with subscription, aclosing(subscription.items(SILENCE)) as items:
+                async for item in items:
+                    if not isinstance(item, CaughtUp | Checkpoint | Pending):
+                        position = position_of(item)
+                        yield item
+        except (SubscriptionLost, StoreUnavailable):
+            await asyncio.sleep(PAUSE)
+
+
+def _shown(event: RecordedEvent) -> dict[str, object]:
+    return {
+        "position": event.commit_position,
+        "stream": event.stream_name,
+        "revision": event.stream_position,
+        "type": event.type,
+        "id": str(event.id),
+        "recorded_at": event.recorded_at.isoformat() if event.recorded_at else None,
+        "data": event.data.decode(errors="replace"),
+        "metadata": event.metadata.decode(errors="replace"),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m server.tail", description="Print events as they are written.")
+    parser.add_argument("--uri", required=True, help="where the log is")
+    parser.add_argument("--stream", default="")
+    parser.add_argument("--category", default="")
+    parser.add_argument("--from-start", action="store_true")
+    parser.add_argument("--limit", type=int, default=0)
+    given = parser.parse_args()
+    what = What(stream=given.stream, category=given.category, from_start=given.from_start, limit=given.limit)
+    try:
+        asyncio.run(tail(given.uri, what))
+    except StoreUnavailable as error:
+        sys.stderr.write(f"orderstream: {error}\n")
+        return NO_STORE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
