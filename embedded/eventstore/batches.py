@@ -12,7 +12,7 @@ from google.protobuf import any_pb2
 from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.log import Log, NotWrittenError
 from embedded.eventstore.records import ANY, Proposed
-from embedded.eventstore.requests import MOST_BYTES, expected_of, name_of, proposed_of, size_of
+from embedded.eventstore.requests import MOST_BYTES, expected_of, name_to_write, proposed_of, size_of
 from embedded.eventstore.writer import Deleted, Outcome, Writer, Written, WrongVersion
 from embedded.eventstore.writing import set_written
 
@@ -153,7 +153,7 @@ class _Batch:
     def _open(self) -> None:
         options = self._request.options
         self._deadline = time.monotonic() + min(_seconds(options), CHUNKS_WITHIN)
-        self.stream = name_of(options.stream_identifier)
+        self.stream = name_to_write(options.stream_identifier)
         self._expected = expected_of(options, "expected_stream_position", "stream_position")
 
     def run(self, writer: Writer) -> Outcome:

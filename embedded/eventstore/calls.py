@@ -103,6 +103,36 @@ class Calls:
             self._open.discard(task)
 
 
+class Routes(grpc.GenericRpcHandler):
+    """Finds the handler of a call, whatever the case of its name."""
+
+    def __init__(self, services: dict[str, dict[str, Handler]]) -> None:
+        self._methods = {
+            f"/{service}/{name}".lower(): handler
+            for service, methods in services.items()
+            for name, handler in methods.items()
+        }
+        self._services = {service.lower() for service in services}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
+        method = str(handler_call_details.method).lower()
+        found = self._methods.get(method)
+        if found is not None:
+            return found
+        known = method.strip("/").partition("/")[0] in self._services
+        return _UNIMPLEMENTED["Method" if known else "Service"]
+
+
+def _unimplemented(what: str) -> Handler:
+    async def call(_requests: AsyncIterator[Any], context: Any) -> Any:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{what} is unimplemented.")
+
+    return grpc.stream_unary_rpc_method_handler(call)
+
+
+_UNIMPLEMENTED = {what: _unimplemented(what) for what in ("Method", "Service")}
+
+
 async def _every(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     return requests
 

@@ -21,6 +21,7 @@ from embedded.eventstore.records import Entry
 Wanted = Callable[[Entry], bool]
 T = TypeVar("T")
 
+FILTER_OPTIONS = "EventStore.Client.Streams.ReadReq+Types+Options+Types+FilterOptions"
 LONGEST = 0.05  # seconds of computing, of one search
 EACH = 0.0001  # the same, of a search on the average
 GETTING_READY = 0.5  # the same, before the first search
@@ -40,11 +41,26 @@ class TooSlowError(Exception):
 def filter_of(filter_: Any) -> Wanted:
     """The test of a filter message. Regular expressions are searched for, as .NET does."""
     kind = filter_.WhichOneof("filter")
-    if kind is None or filter_.WhichOneof("window") is None:
-        raise invalid("a filter needs an expression and a window")
+    if kind is None:
+        raise invalid(f"'{_as_text(filter_)}' is not a valid {FILTER_OPTIONS}")
     return matching(
         by_type=kind == "event_type", regex=getattr(filter_, kind).regex, prefixes=getattr(filter_, kind).prefix
     )
+
+
+def require_window(filter_: Any) -> None:
+    if filter_.WhichOneof("window") is None:
+        raise invalid(f"'None' is not a valid {FILTER_OPTIONS}+WindowOneofCase")
+
+
+def _as_text(filter_: Any) -> str:
+    """A filter without an expression as .NET writes it."""
+    parts = [f'"max": {filter_.max}'] if filter_.WhichOneof("window") == "max" else []
+    if filter_.WhichOneof("window") == "count":
+        parts.append('"count": { }')
+    if filter_.checkpointIntervalMultiplier:
+        parts.append(f'"checkpointIntervalMultiplier": {filter_.checkpointIntervalMultiplier}')
+    return f"{{ {', '.join(parts)} }}" if parts else "{ }"
 
 
 def matching(*, by_type: bool, regex: str, prefixes: Any) -> Wanted:

@@ -11,7 +11,7 @@ import grpc
 from esdbclient.protos.Grpc import persistent_pb2, projections_pb2, shared_pb2, streams_pb2
 
 from embedded.eventstore.batches import Batches
-from embedded.eventstore.calls import Calls
+from embedded.eventstore.calls import Calls, Routes
 from embedded.eventstore.following import Feed
 from embedded.eventstore.info import Member, advertised, supported_methods
 from embedded.eventstore.log import Log, WriterMaker
@@ -75,9 +75,7 @@ async def node(
             member = Member(advertise or advertised(host), bound)
             calls = Calls()
             services = audited(_services(calls, opened, feed, persistent, projections, member=member), stack)
-            server.add_generic_rpc_handlers(
-                tuple(grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items())
-            )
+            server.add_generic_rpc_handlers((Routes(services),))
             await server.start()
             try:
                 yield f"{host}:{bound}"

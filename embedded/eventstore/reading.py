@@ -10,17 +10,23 @@ import grpc
 from esdbclient.protos.Grpc import streams_pb2
 
 from embedded.eventstore.errors import HandlerError, RefusalError, invalid, stream_deleted
-from embedded.eventstore.filtering import Wanted, filter_of
+from embedded.eventstore.filtering import Wanted, filter_of, require_window
 from embedded.eventstore.following import Feed, Follower
 from embedded.eventstore.log import Log
 from embedded.eventstore.positions import last_number, number_of, offset
 from embedded.eventstore.records import TOMBSTONE, Entry, Limits
-from embedded.eventstore.requests import END, clamp, name_of
+from embedded.eventstore.requests import END, name_of, none_of
 from embedded.eventstore.shaping import Shape, is_hidden
 from embedded.eventstore.wire import MESSAGES
 
 PAGE = 500
 DEFAULT_WINDOW = 32
+FIRST_PAGE = 32  # revisions; if none of them can be read, newer clients are told where the stream goes on
+DIRECTIONS = {0: "Forwards", 1: "Backwards"}
+NAMES = {
+    "stream": "Stream", "all": "All", "count": "Count", "subscription": "Subscription", "filter": "Filter",
+    "no_filter": "NoFilter", None: "None",
+}  # fmt: skip
 MATCHES = 32  # events that pass the filter, after which a page of a filtered subscription ends
 Position = tuple[int, int]  # commit and prepare
 
@@ -33,15 +39,17 @@ class Reading:
 
     async def read(self, request: Any, _: Any) -> AsyncGenerator[bytes, None]:
         options = request.options
-        source, count, filtering = (options.WhichOneof(n) for n in ("stream_option", "count_option", "filter_option"))
-        forwards = options.read_direction == 0
-        legal = source and count and filtering and not (source == "stream" and filtering == "filter")
-        if not legal or (count == "subscription" and not forwards) or options.read_direction not in (0, 1):
-            raise invalid(f"The combination of {source}, {count}, {filtering} is invalid.")
-        if options.uuid_option.WhichOneof("content") is None:
-            raise invalid("no uuid option")
-        shape = Shape(self._log, structured=options.uuid_option.HasField("structured"), links=options.resolve_links)
-        wanted = filter_of(options.filter) if filtering == "filter" else None
+        _check(request)
+        source, count, forwards = (
+            options.WhichOneof("stream_option"),
+            _chosen(options, "count"),
+            not options.read_direction,
+        )
+        structured = not options.uuid_option.HasField("string")
+        shape = Shape(self._log, structured=structured, links=options.resolve_links)
+        wanted = filter_of(options.filter) if _chosen(options, "filter") == "filter" else None
+        if wanted is not None:
+            require_window(options.filter)
         if source == "stream":
             stream = name_of(options.stream.stream_identifier)
             produced = (
@@ -62,34 +70,44 @@ class Reading:
     async def _read_stream(
         self, stream: str, options: Any, shape: Shape, *, forwards: bool
     ) -> AsyncGenerator[bytes, None]:
-        last, limits = self._state(stream)
+        asked = _revision(options.stream)
+        last, limits = self._state_to_read(stream, from_end=forwards and asked == END)
         if last < 0 or limits.soft_deleted:
             response = streams_pb2.ReadResp()
             response.stream_not_found.stream_identifier.stream_name = stream.encode()
             yield response.SerializeToString()
             return
         low, oldest = limits.visible(last)
-        asked = _revision(options.stream)
         at = max(asked, low) if forwards else min(asked, last)
-        first_page, positions = True, options.control_option.compatibility >= 1
+        positions = options.control_option.compatibility >= 1
+        unread = forwards and positions  # and nothing was found to read yet
+        first_page_end = asked + min(options.count, FIRST_PAGE)
         left = min(options.count, TOMBSTONE)
         while left > 0 and low <= at <= last:
             page = self._log.stream_page(stream, at, forwards=forwards, count=min(left, PAGE))
             for entry in page:
                 if entry.revision >= low and entry.created >= oldest:
-                    first_page = False
+                    if unread and entry.revision >= first_page_end:
+                        yield _first_position(entry.revision)
+                    unread = False
                     left -= 1
                     yield shape(entry)
             if not page:
                 break
             at = page[-1].revision + (1 if forwards else -1)
             await asyncio.sleep(0)
+        for position in _first_positions(asked, low, last) if unread else ():
+            yield position
         if positions:
-            if forwards and first_page:
-                beyond = last + 1 if asked > last else low
-                if asked != beyond:
-                    yield streams_pb2.ReadResp(first_stream_position=beyond).SerializeToString()
             yield streams_pb2.ReadResp(last_stream_position=last).SerializeToString()
+
+    def _state_to_read(self, stream: str, *, from_end: bool) -> tuple[int, Limits]:
+        """The same as `_state`; raises for what a real server cannot read."""
+        if not from_end:
+            last, limits = self._state(stream)
+            if not limits.is_unreadable:
+                return last, limits
+        raise _unexpected("ReadStreamResult", "Error")
 
     async def _read_all(
         self, options: Any, wanted: Wanted | None, shape: Shape, *, forwards: bool
@@ -97,10 +115,10 @@ class Reading:
         place = _place(options.all)
         if place.is_beyond(self._log.head):
             if not forwards:
-                raise _unexpected(wanted, "Error")
+                raise _unexpected(_result_of_all(wanted), "Error")
             return
         if place.number is None:
-            raise _unexpected(wanted, "InvalidPosition")
+            raise _unexpected(_result_of_all(wanted), "InvalidPosition")
         at = place.number - 1 if forwards and place.number > 0 else place.number
         left = min(options.count, TOMBSTONE)
         while left > 0 and (page := self._log.all_page(at, forwards=forwards, count=PAGE)):
@@ -117,8 +135,9 @@ class Reading:
 
     async def _subscribe_stream(self, stream: str, options: Any, shape: Shape) -> AsyncGenerator[bytes, None]:
         last, _ = self._state(stream)
-        at = _last_left_out(options, last)
-        seen = at  # what it has come to, as its caller sees it
+        asked = _revision(options)
+        at = {"start": -1, "end": last}.get(options.WhichOneof("revision_option"), last if asked == END else asked)
+        seen = at  # the last revision that was sent
         follower = Follower(stream)
         self._feed.add(follower)
         try:
@@ -135,15 +154,14 @@ class Reading:
                     continue
                 low, oldest = (0, 0)
                 if not told:  # live, every event is delivered, as it would be had nobody been slow
-                    newest, limits = self._log.last_of(stream), self._log.limits(stream)
-                    low, oldest = limits.visible(newest.revision if newest else -1)
-                    if not limits.soft_deleted:  # that counts as not there
-                        seen = page[-1].revision
+                    newest = self._log.last_of(stream)
+                    low, oldest = self._log.limits(stream).visible(newest.revision if newest else -1)
                 for entry in page:
                     if entry.revision == TOMBSTONE:
                         yield shape(entry)
                         raise stream_deleted(stream)
                     if entry.revision >= low and entry.created >= oldest:
+                        seen = entry.revision
                         yield shape(entry)
                 at = page[-1].revision
                 await asyncio.sleep(0)
@@ -327,7 +345,7 @@ def _place(options: Any) -> _Place:
         case "end":
             return _Place(END, END)
         case None:
-            raise invalid("no position")
+            raise HandlerError("no position")
     commit, prepare = options.position.commit_position, options.position.prepare_position
     if commit < prepare:
         raise HandlerError("commit before prepare")
@@ -336,34 +354,64 @@ def _place(options: Any) -> _Place:
     return _Place(commit, prepare)
 
 
-def _unexpected(wanted: Wanted | None, result: str) -> RefusalError:
-    kind = "ReadAllResult" if wanted is None else "FilteredReadAllResult"
+def _result_of_all(wanted: Wanted | None) -> str:
+    return "ReadAllResult" if wanted is None else "FilteredReadAllResult"
+
+
+def _unexpected(kind: str, result: str) -> RefusalError:
     return RefusalError(grpc.StatusCode.UNKNOWN, f"Unexpected {kind}: {result}")
 
 
+def _check(request: Any) -> None:
+    """Refuse what says too little, or what does not go together."""
+    if not request.HasField("options"):
+        raise HandlerError("no options")
+    options = request.options
+    source, count, filtered = (_chosen(options, option) for option in ("stream", "count", "filter"))
+    if source is None:
+        raise none_of(options, "stream_option")
+    if not options.HasField("uuid_option"):
+        raise invalid(
+            " `uuidOption` is a required argument of type "
+            "EventStore.Client.Streams.ReadReq+Types+Options+Types+UUIDOption"
+        )
+    direction = DIRECTIONS.get(options.read_direction, str(options.read_direction))
+    legal = count and filtered and direction in DIRECTIONS.values() and (source, filtered) != ("stream", "filter")
+    if not legal or (count == "subscription" and direction != "Forwards"):
+        names = (NAMES[source], NAMES[count], direction, NAMES[filtered])
+        raise invalid(f"The combination of ({', '.join(names)}) is invalid.")
+
+
+def _chosen(options: Any, option: str) -> str | None:
+    chosen: str | None = options.WhichOneof(f"{option}_option")
+    return chosen
+
+
 def _revision(options: Any) -> int:
+    """The revision that was asked for; `END` for the end."""
     match options.WhichOneof("revision_option"):
         case "start":
             return 0
         case "end":
-            return TOMBSTONE
+            return END
         case "revision":
-            return clamp(options.revision)
+            if TOMBSTONE < options.revision < END:
+                raise HandlerError("out of range")
+            return int(options.revision)
         case _:
-            raise invalid("no revision")
+            raise HandlerError("no revision")
 
 
-def _last_left_out(options: Any, last: int) -> int:
-    """The revision after which a subscription to a stream begins; -1 for its start."""
-    match options.WhichOneof("revision_option"):
-        case "start":
-            return -1
-        case "end":
-            return last
-        case "revision" if options.revision == END:
-            return last
-        case _:
-            return _revision(options)
+def _first_position(revision: int) -> bytes:
+    return bytes(streams_pb2.ReadResp(first_stream_position=revision).SerializeToString())
+
+
+def _first_positions(asked: int, low: int, last: int) -> list[bytes]:
+    """Where a stream goes on that has no event to read from the one that was asked for."""
+    if asked == last + 1:
+        return []
+    beyond = [low] if asked <= last and low > last + 1 else []
+    return [_first_position(revision) for revision in (*beyond, last + 1)]
 
 
 def _confirmation() -> bytes:

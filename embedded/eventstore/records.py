@@ -10,10 +10,13 @@ from typing import NamedTuple
 from esdbclient.protos.Grpc import streams_pb2
 
 from embedded.eventstore.positions import offset
+from embedded.eventstore.stream_metadata import parse
 
 NO_STREAM, ANY, STREAM_EXISTS = -1, -2, -4
 TOMBSTONE = 2**63 - 1  # the revision of $streamDeleted, and the $tb of a soft-deleted stream
+EMPTY_APPENDS = "$empty-appends"  # a stream that `$all` does not show
 TICKS_PER_SECOND = 10_000_000
+LONGEST_AGE = 63_000_000_000  # seconds; the years since the first one are hardly more
 
 
 class Proposed(NamedTuple):
@@ -50,6 +53,11 @@ class Limits:
     max_age: int | None = None  # seconds
     truncate_before: int = 0
     raw: dict[str, object] | None = None
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the age is more than a calendar holds: a real server cannot read such a stream."""
+        return self.max_age is not None and self.max_age > LONGEST_AGE
 
     @property
     def soft_deleted(self) -> bool:
@@ -122,20 +130,11 @@ def checksum(entry: Entry) -> int:
 
 
 def to_limits(entry: Entry | None) -> Limits:
-    """From the newest event of a metadata stream. Anything malformed counts as no metadata."""
+    """From the newest event of a metadata stream."""
     if entry is None:
         return NO_LIMITS
     record = decode(entry)
     if record.metadata["content-type"] != "application/json":
         return NO_LIMITS
-    try:
-        raw = json.loads(record.data)
-    except (ValueError, RecursionError):
-        return NO_LIMITS
-    if not isinstance(raw, dict):
-        return NO_LIMITS
-    count, age, before = raw.get("$maxCount"), raw.get("$maxAge"), raw.get("$tb")
-    for value, least in ((count, 1), (age, 1), (before, 0)):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63):
-            return NO_LIMITS
-    return Limits(count, age, before or 0, raw)
+    raw = parse(record.data)
+    return NO_LIMITS if raw is None else Limits(raw.get("$maxCount"), raw.get("$maxAge"), raw.get("$tb", 0), raw)

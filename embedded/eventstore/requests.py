@@ -17,7 +17,7 @@ def uuid_bytes(message: Any) -> bytes:
     kind = message.WhichOneof("value")
     if kind == "string":
         try:
-            return uuid.UUID(message.string).bytes
+            return uuid.UUID(message.string.strip()).bytes
         except ValueError as error:
             raise HandlerError("not a UUID") from error
     if kind == "structured":
@@ -33,12 +33,17 @@ def set_structured(message: Any, raw: bytes) -> None:
 
 
 def name_of(identifier: shared_pb2.StreamIdentifier) -> str:
-    try:
-        name = identifier.stream_name.decode()
-    except UnicodeDecodeError as error:
-        raise HandlerError("a stream name is UTF-8") from error
-    if name in ("", "$$"):
-        raise HandlerError("bad stream name")
+    """Bytes that are not UTF-8 are replaced, as a real server replaces them."""
+    name = identifier.stream_name.decode(errors="replace")
+    if not name:
+        raise HandlerError("no stream name")
+    return name
+
+
+def name_to_write(identifier: shared_pb2.StreamIdentifier) -> str:
+    name = name_of(identifier)
+    if name == "$$":
+        raise HandlerError("the metadata of a stream without a name")
     return name
 
 
@@ -51,9 +56,16 @@ def expected_of(options: Any, oneof: str, number: str) -> int:
         case "stream_exists":
             return STREAM_EXISTS
         case None:
-            raise invalid("no expected revision")
+            raise none_of(options, oneof)
         case _:
-            return clamp(getattr(options, number))
+            revision = getattr(options, number)
+            return NO_STREAM if revision == END else clamp(revision)
+
+
+def none_of(options: Any, oneof: str) -> RefusalError:
+    """What a real server says of a choice that was not made: in its own names of the message and of the choice."""
+    message, case = options.DESCRIPTOR.containing_type.name, "".join(part.capitalize() for part in oneof.split("_"))
+    return invalid(f"'None' is not a valid EventStore.Client.Streams.{message}+Types+Options+{case}OneofCase")
 
 
 def clamp(value: int) -> int:

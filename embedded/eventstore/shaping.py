@@ -12,7 +12,9 @@ from embedded.eventstore.requests import set_structured
 
 LINK = "$>"
 _TARGET = re.compile(rb"\s*([+-]?\d{1,19})\s*(?:(@)(.*))?", re.DOTALL)
-_HIDDEN = re.compile(r"\$epoch-information|\$persistentsubscription-\$all::.*-(checkpoint|parked)", re.DOTALL)
+_HIDDEN = re.compile(
+    r"\$epoch-information|\$empty-appends|\$persistentsubscription-\$all::.*-(checkpoint|parked)", re.DOTALL
+)
 
 
 def is_hidden(stream: str) -> bool:
@@ -21,7 +23,7 @@ def is_hidden(stream: str) -> bool:
 
 
 def target_of(data: bytes) -> tuple[str, int] | None:
-    """Stream and revision that the data of a link name; -1, which no event has, if they name no stream.
+    """Stream and revision that the data of a link name, -1 for its last event; no name if they name no stream.
 
     None if they do not begin with a number: then it is no link, whatever its type says.
     """
@@ -41,7 +43,11 @@ def resolve(log: Log, link: Entry) -> tuple[bool, Entry | None]:
 
 def readable(log: Log, stream: str, revision: int) -> Entry | None:
     newest = log.last_of(stream)
-    if newest is None or newest.revision == TOMBSTONE or not 0 <= revision <= newest.revision:
+    if newest is None or newest.revision == TOMBSTONE:
+        return None
+    if revision == -1:  # the last one
+        revision = newest.revision
+    if not 0 <= revision <= newest.revision:
         return None
     low, oldest = log.limits(stream).visible(newest.revision)
     entry = log.at(stream, revision)

@@ -14,6 +14,7 @@ from embedded.eventstore.files import SELECT, to_entry
 from embedded.eventstore.names import Names, StreamRow
 from embedded.eventstore.records import (
     ANY,
+    EMPTY_APPENDS,
     NEWEST_ONLY,
     NO_LIMITS,
     NO_STREAM,
@@ -136,7 +137,9 @@ class Writer:
         if refused is not None:
             return refused
         if not events:
-            return Written(head.last, self._next - 1)
+            # a real server writes a commit then, which nobody is shown: it has a position of its own
+            commit = self.put(EMPTY_APPENDS, [system_event("$emptyAppend", None)])
+            return Written(head.last, commit.position)
         first = head.last + 1
         owner_deleted = stream.startswith("$$") and self._limits(stream[2:]).soft_deleted
         written = self.put(stream, events)

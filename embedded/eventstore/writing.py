@@ -11,7 +11,16 @@ from embedded.eventstore.errors import HandlerError, RefusalError, stream_delete
 from embedded.eventstore.log import Log, NotWrittenError
 from embedded.eventstore.positions import offset
 from embedded.eventstore.records import ANY
-from embedded.eventstore.requests import END, MOST_BYTES, expected_of, name_of, proposed_of, size_of, too_large
+from embedded.eventstore.requests import (
+    END,
+    MOST_BYTES,
+    expected_of,
+    name_of,
+    name_to_write,
+    proposed_of,
+    size_of,
+    too_large,
+)
 from embedded.eventstore.writer import Deleted, Outcome, Writer, Written, WrongVersion
 
 T = TypeVar("T")
@@ -71,11 +80,11 @@ class Writing:
         events = []
         async for request in requests:
             kind = request.WhichOneof("content")
-            if (options is None) != (kind == "options"):
+            if kind is None or (options is None) != (kind == "options"):
                 raise HandlerError("options come first, and once")
             if kind == "options":
                 options = request.options
-                stream = name_of(options.stream_identifier)
+                stream = name_to_write(options.stream_identifier)
                 expected = expected_of(options, "expected_stream_revision", "revision")
                 continue
             event = proposed_of(request.proposed_message)
@@ -86,20 +95,15 @@ class Writing:
         if options is None:
             raise HandlerError("no options")
         outcome = await write(self._log, lambda writer: writer.append(stream, expected, events), stream)
-        response = streams_pb2.AppendResp()
-        match outcome:
-            case Written(revision, position):
-                set_written(response.success, revision, position)
-            case WrongVersion(actual):
-                _set_wrong(response.wrong_expected_version, expected, actual)
-            case Deleted():
-                raise stream_deleted(stream)
-        return response
+        # 2^64-1 counts as no stream, and is sent back as it came
+        is_end = options.WhichOneof("expected_stream_revision") == "revision" and options.revision == END
+        return _appended(outcome, stream, END if is_end else expected)
 
     async def delete(self, request: Any, _: Any) -> Any:
         return await self._remove(request.options, Writer.delete, streams_pb2.DeleteResp())
 
     async def tombstone(self, request: Any, _: Any) -> Any:
+        name_to_write(request.options.stream_identifier)
         return await self._remove(request.options, Writer.tombstone, streams_pb2.TombstoneResp())
 
     async def _remove(self, options: Any, how: Callable[[Writer, str, int], Outcome], response: Any) -> Any:
@@ -122,6 +126,18 @@ class Writing:
             case Deleted():
                 raise stream_deleted(stream)
         return response
+
+
+def _appended(outcome: Settled, stream: str, expected: int) -> Any:
+    response = streams_pb2.AppendResp()
+    match outcome:
+        case Written(revision, position):
+            set_written(response.success, revision, position)
+        case WrongVersion(actual):
+            _set_wrong(response.wrong_expected_version, expected, actual)
+        case Deleted():
+            raise stream_deleted(stream)
+    return response
 
 
 def set_written(success: Any, revision: int, position: int | None) -> None:

@@ -45,7 +45,8 @@ LINKS = [
     (b"+0@t-1", "T"),
     (b"0", None),
     (b"0@", None),
-    (b"-1@t-1", None),
+    (b"-1@t-1", "T"),  # the last one
+    (b"-2@t-1", None),
     (b"9223372036854775807@t-1", None),
     (b"0@\xff\xfe", None),
     (b"0@a\x00", None),
