@@ -11,11 +11,12 @@ import logging
 import os
 import signal
 import sys
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
-from embedded.eventstore.errors import DamagedRecordError, LogError
+from embedded.eventstore.errors import DamagedRecordError, LogError, PortError
 from embedded.eventstore.files import back_up, check_log, repair, restore
+from embedded.eventstore.health import health
 from embedded.eventstore.node import node
 from embedded.eventstore.positions import offset
 from embedded.mongo import MongoError, mongo, uri_of
@@ -29,7 +30,7 @@ def main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     try:
         arguments.run(arguments)
-    except (LogError, MongoError, NotStartedError, DamagedRecordError) as error:
+    except (LogError, PortError, MongoError, NotStartedError, DamagedRecordError) as error:
         return complain(str(error))
     except RuntimeError as error:
         if "bind" not in str(error):
@@ -51,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--with-parent", action="store_true", help="stop when standard input ends")
         if store == "eventstore":
             one.add_argument("--advertise", default="", metavar="HOST", help="the host named in gossip (localhost)")
+            one.add_argument(
+                "--http-port",
+                type=int,
+                metavar="PORT",
+                help="answer health checks over HTTP/1.1 there; 0 takes a free one",
+            )
             one.add_argument(
                 "--projections", choices=["off", "system"], default="off", help="system: run the five that make links"
             )
@@ -95,9 +102,14 @@ async def serve(arguments: argparse.Namespace) -> None:
         if store == "eventstore"
         else mongo(directory, host=host, port=port)
     )
-    async with serving as address:
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(serving)
         uri = f"esdb://{address}?Tls=false" if store == "eventstore" else uri_of(address)
-        _say({"ready": store, "uri": uri, "address": address, "pid": os.getpid()})
+        ready: dict[str, object] = {"ready": store, "uri": uri, "address": address, "pid": os.getpid()}
+        if store == "eventstore" and arguments.http_port is not None:
+            system = arguments.projections == "system"
+            ready["http"] = await stack.enter_async_context(health(host, arguments.http_port, projections=system))
+        _say(ready)
         await stop.wait()
 
 

@@ -1,6 +1,7 @@
 """What can go wrong, as a tree.
 
 LogError             the data directory cannot be used; the text says what to do
+PortError            a port is taken
 DamagedRecordError   a stored record is not what was written; it is never served
 HandlerError         what the real server answers with "Exception was thrown by handler."
 RefusalError         a failure that the protocol defines: code, text and trailers
@@ -11,6 +12,10 @@ import grpc
 
 class LogError(Exception):
     """One line that says what is wrong with the data directory, and what to do."""
+
+
+class PortError(Exception):
+    """One line that says which port is taken, and what to do."""
 
 
 class DamagedRecordError(Exception):
