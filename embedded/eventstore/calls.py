@@ -163,7 +163,7 @@ async def _refuse_without_time(context: Any) -> None:
 
 
 class _Unusable:
-    """Stands for a message that cannot be taken: whoever looks into it fails as the protocol says."""
+    """Stands for a message that cannot be taken: reading a field of it fails as the protocol says."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error

@@ -21,7 +21,7 @@ from embedded.eventstore.wire import MESSAGES
 
 PAGE = 500
 DEFAULT_WINDOW = 32
-FIRST_PAGE = 32  # revisions; if none of them can be read, newer clients are told where the stream goes on
+FIRST_PAGE = 32  # revisions; if none of them can be read, newer clients get the next readable revision
 DIRECTIONS = {0: "Forwards", 1: "Backwards"}
 NAMES = {
     "stream": "Stream", "all": "All", "count": "Count", "subscription": "Subscription", "filter": "Filter",

@@ -137,7 +137,7 @@ class Writer:
         if refused is not None:
             return refused
         if not events:
-            # a real server writes a commit then, which nobody is shown: it has a position of its own
+            # a real server writes a commit record, which has a position and no event
             commit = self.put(EMPTY_APPENDS, [system_event("$emptyAppend", None)])
             return Written(head.last, commit.position)
         first = head.last + 1

@@ -1,8 +1,8 @@
-"""All embedded nodes that tests start tell which positions they were sent that none of them had sent.
+"""The audit of positions in all tests: a test fails that sends a position which no event store has sent.
 
-A client may send a position that it received, and no other: a real server refuses what arithmetic makes of it. A test
-after which there are new ones fails, unless it is marked `sends_unknown_positions`. One that runs beside others in a
-worker is never blamed for theirs, since each worker has a directory of its own.
+A client may send a position that it received, and no other: a real server refuses a calculated one. Tests that send
+such positions on purpose are marked `sends_unknown_positions`. Each pytest worker has an audit of its own, so a test
+is not failed for positions that another worker's test sent.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from embedded.eventstore.position_audit import UNKNOWN, VARIABLE
 AUDITED = True
 
 
-def told(directory: Path, start: int) -> tuple[list[str], int]:
+def lines_since(directory: Path, start: int) -> tuple[list[str], int]:
     """Lines about unknown positions from an offset of the file on, and where the next ones begin."""
     file = directory / UNKNOWN
     if not file.exists():
@@ -24,7 +24,7 @@ def told(directory: Path, start: int) -> tuple[list[str], int]:
     return content.decode().splitlines(), start + len(content)
 
 
-def verdict(lines: list[str], *, on_purpose: bool) -> str | None:
+def failure(lines: list[str], *, on_purpose: bool) -> str | None:
     """What to fail a test with; None if it did nothing wrong."""
     if not lines or on_purpose:
         return None
@@ -48,9 +48,9 @@ def only_positions_that_were_sent(position_audit: Path | None, request: pytest.F
     if position_audit is None:
         yield
         return
-    _, start = told(position_audit, 0)
+    _, start = lines_since(position_audit, 0)
     yield
-    lines, _ = told(position_audit, start)
+    lines, _ = lines_since(position_audit, start)
     on_purpose = request.node.get_closest_marker("sends_unknown_positions") is not None
-    if (wrong := verdict(lines, on_purpose=on_purpose)) is not None:
+    if (wrong := failure(lines, on_purpose=on_purpose)) is not None:
         pytest.fail(wrong, pytrace=False)

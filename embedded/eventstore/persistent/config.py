@@ -16,7 +16,7 @@ from embedded.eventstore.shaping import is_hidden
 
 ALL = "$all"
 FROM_END = -1
-NOWHERE = -2  # where a group on `$all` begins that was told a position at which there is no event
+NOWHERE = -2  # the start of a group on `$all` that was created from a position without an event
 STRATEGIES = ("DispatchToSingle", "RoundRobin", "Pinned", "PinnedByCorrelation")
 
 

@@ -14,7 +14,7 @@ from esdbclient.exceptions import EventStoreDBClientException
 from embedded.eventstore.node import node
 from embedded.eventstore.position_audit import SENT, UNKNOWN, VARIABLE
 from embedded.stack import started
-from tests.support.position_audit import told, verdict
+from tests.support.position_audit import failure, lines_since
 
 pytestmark = pytest.mark.sends_unknown_positions
 Client = AsyncEventStoreDBClient
@@ -110,12 +110,12 @@ async def test_without_the_variable_nothing_is_written(audit: Path, monkeypatch:
 
 
 def test_the_check_of_a_test_sees_only_its_own_lines(tmp_path: Path) -> None:
-    assert told(tmp_path, 0) == ([], 0)
+    assert lines_since(tmp_path, 0) == ([], 0)
     (tmp_path / UNKNOWN).write_text("before\n")
-    _, start = told(tmp_path, 0)
-    assert told(tmp_path, start) == ([], start)
+    _, start = lines_since(tmp_path, 0)
+    assert lines_since(tmp_path, start) == ([], start)
     (tmp_path / UNKNOWN).write_text("before\nmine\n")
-    assert told(tmp_path, start)[0] == ["mine"]
-    assert "mine" in (verdict(["mine"], on_purpose=False) or "")
-    assert verdict(["mine"], on_purpose=True) is None
-    assert verdict([], on_purpose=False) is None
+    assert lines_since(tmp_path, start)[0] == ["mine"]
+    assert "mine" in (failure(["mine"], on_purpose=False) or "")
+    assert failure(["mine"], on_purpose=True) is None
+    assert failure([], on_purpose=False) is None
