@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from embedded.stack import started
+from tests.contract.eventstore.recorded.scenarios import ALONE
 from tests.support.clients import KINDS, client_of
 
 
@@ -30,3 +31,17 @@ def server_uri(request: pytest.FixtureRequest) -> Iterator[str]:
 async def client(request: pytest.FixtureRequest, server_uri: str) -> AsyncIterator[Any]:
     async with client_of(request.param, server_uri) as client:
         yield client
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What changes a server for all its clients comes last, in its order, if all tests share one server."""
+    if config.getoption("--eventstore-uri"):
+        items.sort(key=lambda item: ALONE.index(name) + 1 if (name := _scenario_of(item)) in ALONE else 0)
+
+
+def _scenario_of(item: pytest.Item) -> str:
+    return (
+        str(item.callspec.params.get("name", ""))
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        else ""
+    )
