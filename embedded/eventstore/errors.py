@@ -27,12 +27,15 @@ class HandlerError(Exception):
 
 
 class RefusalError(Exception):
-    """A failure that the protocol defines: code, text and trailers (underscores in their names become hyphens)."""
+    """A failure that the protocol defines: code, text and trailers.
+
+    Underscores in the names of trailers become hyphens. Those without a value are left out, as the real server does.
+    """
 
     def __init__(self, code: grpc.StatusCode, detail: str, **trailers: object) -> None:
         super().__init__(detail)
         self.code, self.detail = code, detail
-        self.trailers = tuple((k.replace("_", "-"), printable(str(v))) for k, v in trailers.items())
+        self.trailers = tuple((k.replace("_", "-"), printable(str(v))) for k, v in trailers.items() if str(v))
 
 
 def printable(text: str) -> str:

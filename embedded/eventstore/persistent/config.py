@@ -6,17 +6,19 @@ from typing import Any
 
 import grpc
 
-from embedded.eventstore.errors import HandlerError, RefusalError
-from embedded.eventstore.filtering import Wanted, filter_of, matching
+from embedded.eventstore.errors import HandlerError, RefusalError, invalid
+from embedded.eventstore.filtering import Wanted, matching
 from embedded.eventstore.log import Log
 from embedded.eventstore.positions import number_of, offset
 from embedded.eventstore.records import Entry
 from embedded.eventstore.requests import END
-from embedded.eventstore.shaping import is_hidden
 
 ALL = "$all"
 FROM_END = -1
-NOWHERE = -2  # the start of a group on `$all` that was created from a position without an event
+NOWHERE = -2  # where a group on `$all` begins that was told a position at which there is no event
+LEAST_INT32 = -(2**31)  # how a time is shown that the message cannot hold
+NEVER = LEAST_INT32
+SERVER_NAMESPACE = "EventStore.Client.PersistentSubscriptions"
 STRATEGIES = ("DispatchToSingle", "RoundRobin", "Pinned", "PinnedByCorrelation")
 
 
@@ -57,13 +59,20 @@ class Config:
     def parked_stream(self) -> str:
         return f"$persistentsubscription-{self.key}-parked"
 
+    @property
+    def checkpoint_stream(self) -> str:
+        return f"$persistentsubscription-{self.key}-checkpoint"
+
+    @property
+    def reads(self) -> bool:
+        """A group with a negative size never reads its source, as on the real server."""
+        return self.live_buffer_size >= 0 and self.read_batch_size >= 0
+
     def wanted(self) -> Wanted:
-        if self.source != ALL:
+        """Which entries it delivers, of those that are not hidden."""
+        if self.source != ALL or self.by_type is None:
             return lambda _: True
-        if self.by_type is None:
-            return lambda entry: not is_hidden(entry.stream)
-        passes = matching(by_type=self.by_type, regex=self.regex, prefixes=self.prefixes)
-        return lambda entry: not is_hidden(entry.stream) and passes(entry)
+        return matching(by_type=self.by_type, regex=self.regex, prefixes=self.prefixes)
 
     def order(self, entry: Entry) -> int:
         return entry.position if self.source == ALL else entry.revision
@@ -119,36 +128,43 @@ def dropped(source: str, group: str) -> RefusalError:
 def source_of(options: Any, named: str = "stream_identifier") -> str:
     """`$all` or the name of a stream, of any request but Create and Update."""
     kind = options.WhichOneof("stream_option")
-    if kind == "all":
-        return ALL
     if kind is None:
-        raise RefusalError(grpc.StatusCode.INVALID_ARGUMENT, "neither a stream nor $all")
-    return _name(getattr(options, named))
+        raise HandlerError("neither a stream nor $all")
+    return ALL if kind == "all" else _name(getattr(options, named))
 
 
 def _name(identifier: Any) -> str:
-    try:
-        return str(identifier.stream_name.decode())
-    except UnicodeDecodeError as error:
-        raise HandlerError("a stream name is UTF-8") from error
+    return str(identifier.stream_name.decode(errors="replace"))
 
 
 def target(options: Any) -> tuple[str, int]:
     """Source and start of a Create or Update, in their present and deprecated forms; of `$all` a commit position."""
+    if not options.HasField("settings"):
+        raise HandlerError("no settings")
     match options.WhichOneof("stream_option"):
         case "all":
-            kind = options.all.WhichOneof("all_option")
+            source, kind = ALL, options.all.WhichOneof("all_option")
             position = options.all.position
-            if kind == "position" and position.commit_position < position.prepare_position:
-                raise failed(ALL, options.group_name, "Invalid Start From position: prepare is beyond commit.")
             number = position.commit_position if kind == "position" else 0
-            return ALL, FROM_END if kind == "end" or number == END else number
+            if number < position.prepare_position:
+                raise HandlerError("prepare is beyond commit")
         case "stream":
-            kind, source = options.stream.WhichOneof("revision_option"), _name(options.stream.stream_identifier)
+            source, kind = _name(options.stream.stream_identifier), options.stream.WhichOneof("revision_option")
             number = options.stream.revision if kind == "revision" else 0
         case _:
+            if not options.HasField("stream_identifier"):
+                raise HandlerError("neither a stream nor $all")
             kind, number, source = "revision", options.settings.revision, _name(options.stream_identifier)
+    if kind is None:
+        raise _no_start(options)
     return source, FROM_END if kind == "end" or number == END else number
+
+
+def _no_start(options: Any) -> RefusalError:
+    """The text names the class of the real server's own that has the field that is not set."""
+    of = "AllOptions+AllOption" if options.WhichOneof("stream_option") == "all" else "StreamOptions+RevisionOption"
+    request = options.DESCRIPTOR.containing_type.name
+    return invalid(f"'None' is not a valid {SERVER_NAMESPACE}.{request}+Types+{of}OneofCase")
 
 
 def config_of(log: Log, options: Any, old: Config | None) -> Config:
@@ -159,10 +175,12 @@ def config_of(log: Log, options: Any, old: Config | None) -> Config:
     if not strategy:
         enum = settings.named_consumer_strategy
         strategy = STRATEGIES[enum] if 0 <= enum < 3 else str(enum)
-    if source in {"", "$$"} or (source == ALL and options.WhichOneof("stream_option") != "all"):
+    if not source or (source == ALL and options.WhichOneof("stream_option") != "all"):
         raise failed(source, group, "Bad stream name.")
     if strategy not in STRATEGIES:
         raise failed(source, group, f"Consumer strategy {strategy} does not exist.")
+    if start >= 2**63:
+        raise HandlerError("out of range")
     if source == ALL and start > offset(log.head):
         raise failed(
             source,
@@ -170,8 +188,6 @@ def config_of(log: Log, options: Any, old: Config | None) -> Config:
             "Invalid Start From position: commit position must be less than or equal to the last commit position "
             "in the transaction file.",
         )
-    if start >= 2**63:
-        raise HandlerError("out of range")
     start_position = None
     if source == ALL and start != FROM_END:
         number = number_of(start)
@@ -202,7 +218,9 @@ def config_of(log: Log, options: Any, old: Config | None) -> Config:
 
 def check_sizes(config: Config) -> None:
     if config.read_batch_size >= config.history_buffer_size:
-        raise failed(config.source, config.group, "ReadBatchSize may not be greater than or equal to BufferSize")
+        reason = "ReadBatchSize may not be greater than or equal to BufferSize"
+        reason = f"Specified argument was out of the range of valid values. (Parameter '{reason}')"
+        raise failed(config.source, config.group, reason)
 
 
 def _end(log: Log, source: str) -> int:
@@ -214,10 +232,14 @@ def _end(log: Log, source: str) -> int:
 
 def _milliseconds(settings: Any, name: str) -> int:
     ticks, milliseconds = f"{name}_ticks", f"{name}_ms"
-    value = (
-        getattr(settings, ticks) // 10_000 if settings.WhichOneof(name) == ticks else getattr(settings, milliseconds)
-    )
-    return int(min(max(value, 0), 2**31 - 1))  # what the info message holds
+    if settings.WhichOneof(name) == ticks:
+        return int(getattr(settings, ticks) / 10_000)  # towards 0
+    return int(getattr(settings, milliseconds))
+
+
+def shown(milliseconds: int) -> int:
+    """A time as the information of a group has it."""
+    return milliseconds if LEAST_INT32 <= milliseconds < -LEAST_INT32 else LEAST_INT32
 
 
 def _filter(options: Any, old: Config | None) -> dict[str, Any]:
@@ -226,7 +248,10 @@ def _filter(options: Any, old: Config | None) -> dict[str, Any]:
     if options.WhichOneof("stream_option") != "all" or options.all.WhichOneof("filter_option") != "filter":
         return {}
     filter_ = options.all.filter
-    filter_of(filter_)  # raises for what cannot be used
     kind = filter_.WhichOneof("filter")
+    if kind is None:
+        raise invalid("a filter needs an expression")
     expression = getattr(filter_, kind)
-    return {"by_type": kind == "event_type", "regex": expression.regex, "prefixes": list(expression.prefix)}
+    wanted = {"by_type": kind == "event_type", "regex": expression.regex, "prefixes": list(expression.prefix)}
+    matching(**wanted)  # raises for what cannot be used
+    return wanted

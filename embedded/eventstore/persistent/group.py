@@ -9,7 +9,6 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 
 import grpc
@@ -19,15 +18,17 @@ from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.following import Follower
 from embedded.eventstore.log import Log
 from embedded.eventstore.persistent.config import ALL, NOWHERE, Config, dropped
+from embedded.eventstore.persistent.system_events import ONLY_ADMINS, append_own, checkpoint_event, parked_metadata
 from embedded.eventstore.positions import offset
 from embedded.eventstore.records import ANY, TOMBSTONE, Entry, decode, system_event
-from embedded.eventstore.shaping import LINK, make_structured, resolve
+from embedded.eventstore.shaping import LINK, is_hidden, make_structured, resolve
 from embedded.eventstore.writer import Outcome, Writer, Written
 from embedded.eventstore.writing import write
 
 log = logging.getLogger(__name__)
 
-PARK, RETRY, SKIP, STOP = 1, 2, 3, 4  # actions of a nack; 0 and anything else count as RETRY
+PARK, RETRY, SKIP, STOP = 1, 2, 3, 4  # actions of a nack; 0, unknown, counts as RETRY
+ACTIONS = range(5)
 BUCKETS = 1024
 PAGE = 500
 REPLAYED = "replayed"  # state: the lowest parked number that was delivered again and not answered for
@@ -118,6 +119,9 @@ class Group:
         self._replaying = 0
         self._replayed_kept = self._resume_at = replayed
         self._replayed: set[int] = set()  # parked numbers that were delivered again and not answered for
+        self._batch = min(max(config.read_batch_size, 1), PAGE)
+        self._is_live = False  # whether it has reached the end of its source
+        self.live_count = 0  # events that came after that
         self._wake = asyncio.Event()
         self.follower = _Waking(None if config.source == ALL else config.source, self._wake)
         self._task = asyncio.create_task(self._run())
@@ -171,20 +175,26 @@ class Group:
 
     def ack(self, consumer: Consumer, ids: Iterable[bytes]) -> None:
         for ack_id in ids:
-            for item in consumer.take(ack_id):
+            for item in self._take(consumer, ack_id):
                 self._done(item)
         self._wake.set()
 
     def nack(self, consumer: Consumer, ids: Iterable[bytes], action: int, reason: str) -> None:
         for ack_id in ids:
-            for item in consumer.take(ack_id):
+            for item in self._take(consumer, ack_id):
                 if action in (SKIP, STOP):
                     self._done(item)
                 elif action == PARK:
-                    self._park(item, reason)
+                    self._park(item, f"Client explicitly NAK'ed message.\n{reason}")
                 else:
                     self._retry_or_park(item)
         self._wake.set()
+
+    def _take(self, consumer: Consumer, ack_id: bytes) -> list[Item]:
+        """What is in flight under that id. A consumer may answer for an event that another was given."""
+        if items := consumer.take(ack_id):
+            return items
+        return [item for other in self.consumers if other is not consumer for item in other.take(ack_id)]
 
     def tick(self) -> None:
         """Once a second: overdue events, checkpoint, rates."""
@@ -196,7 +206,7 @@ class Group:
                     self._retry_or_park(item)
             consumer.per_second, consumer.total_before = consumer.total - consumer.total_before, consumer.total
         self.per_second, self._total_before = self.total - self._total_before, self.total
-        after = self.config.checkpoint_after_ms / 1000
+        after = self.config.checkpoint_after_ms / 1000  # 0: never
         if self._since_checkpoint >= self.config.min_checkpoint_count and after and now - self._checkpoint_at >= after:
             self._save_checkpoint()
         self._save_replayed()
@@ -232,15 +242,13 @@ class Group:
             self._park(item, f"Reached retry count of {self.config.max_retry_count}")
 
     def _park(self, item: Item, reason: str) -> None:
-        if item.target is None:
-            self._done(item)  # a link to nothing: there is nothing to come back to
-            return
-        about = {"added": datetime.now(UTC).isoformat(), "reason": reason, "subscriptionEventNumber": item.order}
-        event = system_event(LINK, None)._replace(
-            is_json=False,
-            data=f"{item.target.revision}@{item.target.stream}".encode(),
-            metadata=json.dumps(about).encode(),
-        )
+        outer = item.link or item.target
+        assert outer is not None
+        target = item.target
+        # of a link to nothing what it says is all there is of its target
+        data = decode(outer).data if target is None else f"{target.revision}@{target.stream}".encode()
+        metadata = parked_metadata(reason, outer.revision)
+        event = system_event(LINK, None)._replace(is_json=False, data=data, metadata=metadata)
         self._parking.add(item)  # the checkpoint must not pass it before it is on disk
 
         def done(outcome: Outcome) -> None:
@@ -261,7 +269,12 @@ class Group:
         if place < 0 or (self.checkpoint is not None and place <= self.checkpoint):
             return
         self.checkpoint = place
-        self._log.submit(lambda writer: writer.keep("checkpoint", self.config.key, str(place)), lambda _: None)
+
+        def keep(writer: Writer) -> Outcome:
+            append_own(writer, self.config.checkpoint_stream, checkpoint_event(self.config.place(place)))
+            return writer.keep("checkpoint", self.config.key, str(place))
+
+        self._log.submit(keep, lambda _: None)
 
     def _save_replayed(self) -> None:
         lowest = self.replayed_from
@@ -286,11 +299,14 @@ class Group:
     @property
     def status(self) -> str:
         """The names of what is so, as the real server tells them."""
-        end = self._log.head if self.config.source == ALL else self._newest_revision()
+        config = self.config
+        end = self._log.head if config.source == ALL else self._newest_revision()
+        is_behind = not config.reads or self._next <= end
         flags = (
-            ("Behind", self._next <= end),
+            ("Behind", is_behind),
+            ("OutstandingPageRequest", config.read_batch_size < 0),
             ("ReplayingParkedMessages", self._replaying > 0),
-            ("Live", self._next > end),
+            ("Live", not is_behind),
         )
         return ", ".join(name for name, holds in flags if holds)
 
@@ -309,15 +325,17 @@ class Group:
     async def _replay(self, stop_at: int | None) -> None:
         await write(self._log, self._keeping_replayed(self._replayed_kept))  # after earlier parks
         first, end = self.parked_range()
-        end = end if stop_at is None else min(end, stop_at)
-        if end <= first:
-            return
-        event = system_event("$metadata", {"$tb": end})
+        if end == 0 or self._log.limits(self.config.parked_stream).soft_deleted:
+            return  # nothing was ever parked
+        end = end if stop_at is None else max(first, min(end, stop_at))
+        event = system_event("$metadata", {"$tb": end, "$acl": ONLY_ADMINS})
         # until each is answered for, a restart delivers them again: they are parked no longer, and not done yet
-        lowest = min(first, first if self.replayed_from is None else self.replayed_from)
+        lowest = self.replayed_from
+        if end > first:
+            lowest = first if lowest is None else min(first, lowest)
 
         def move(writer: Writer) -> Outcome:
-            writer.append("$$" + self.config.parked_stream, ANY, [event])
+            append_own(writer, "$$" + self.config.parked_stream, event)
             return self._keeping_replayed(lowest)(writer)
 
         await write(self._log, move)
@@ -368,29 +386,38 @@ class Group:
                 self.drop_consumers()
             return False
         self._push()
-        return len(self.buffer) < self.config.history_buffer_size and self._fetch()
+        return len(self.buffer) + self._batch <= self.config.history_buffer_size and self._fetch()
 
     def _fetch(self) -> bool:
         """Buffer a page of the source; False at its end."""
-        config, count = self.config, min(max(self.config.read_batch_size, 1), PAGE)
-        if config.source == ALL:
-            page = self._log.all_page(self._next - 1, forwards=True, count=count)
-        else:
-            page = self._log.stream_page(config.source, self._next, forwards=True, count=count)
-            page = [entry for entry in page if entry.revision != TOMBSTONE]
-            if page:
-                newest = self._log.last_of(config.source)
-                limits = self._log.limits(config.source)
-                low, oldest = limits.visible(newest.revision if newest else -1)
-                self.buffer += [self._item(e) for e in page if e.revision >= low and e.created >= oldest]
-                self._next, self._has_looked = page[-1].revision + 1, True
-                return True
+        if not self.config.reads or self._next > TOMBSTONE:
+            return False
+        before = len(self.buffer)
+        more = self._fetch_from_all() if self.config.source == ALL else self._fetch_from_stream()
+        if self._is_live:
+            self.live_count += len(self.buffer) - before
+        self._is_live = self._is_live or not more
+        return more
+
+    def _fetch_from_stream(self) -> bool:
+        source = self.config.source
+        page = self._log.stream_page(source, self._next, forwards=True, count=self._batch)
+        if page:
+            newest = self._log.last_of(source)
+            low, oldest = self._log.limits(source).visible(newest.revision if newest else -1)
+            self.buffer += [self._item(e) for e in page if e.revision >= low and e.created >= oldest]
+            self._next, self._has_looked = page[-1].revision + 1, True
+        return bool(page)
+
+    def _fetch_from_all(self) -> bool:
+        page = self._log.all_page(self._next - 1, forwards=True, count=self._batch)
         for entry in page:
-            item = self._item(entry) if self._wanted(entry) else None
-            self._next, self._has_looked = config.order(entry) + 1, True  # if that fails, it has not been passed
+            hidden = is_hidden(entry.stream)
+            item = self._item(entry) if not hidden and self._wanted(entry) else None
+            self._next, self._has_looked = entry.position + 1, True  # if that fails, it has not been passed
             if item is not None:
                 self.buffer.append(item)
-            else:
+            elif not hidden:  # or the checkpoint of a group would call for its next one
                 self._considered()
         return bool(page)
 

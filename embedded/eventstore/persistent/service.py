@@ -1,7 +1,7 @@
 """The PersistentSubscriptions service."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -13,16 +13,19 @@ from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.following import Feed
 from embedded.eventstore.log import Log
 from embedded.eventstore.persistent.config import (
+    NEVER,
     Config,
     check_sizes,
     config_of,
     failed,
     missing,
     refusal,
+    shown,
     source_of,
     target,
 )
-from embedded.eventstore.persistent.group import REPLAYED, Consumer, Group
+from embedded.eventstore.persistent.group import ACTIONS, REPLAYED, Consumer, Group
+from embedded.eventstore.persistent.system_events import write_configs
 from embedded.eventstore.records import ANY
 from embedded.eventstore.requests import uuid_bytes
 from embedded.eventstore.writer import Outcome, Writer
@@ -67,8 +70,20 @@ class PersistentSubscriptions:
 
     async def _again(self, group: Group, config: Config) -> None:
         """Without its consumers, from where it is."""
-        await self._stop(group)
-        self._start(config, group.checkpoint, group.replayed_from)
+        self._feed.remove(group.follower)
+        await group.close()
+        self._start(config, group.checkpoint, group.replayed_from)  # it keeps its place in the list
+        group.drop_consumers()  # that came meanwhile
+
+    def _keeping(self, config: Config) -> Callable[[Writer], Outcome]:
+        """How a new or changed group is written."""
+        configs = {key: group.config for key, group in self._groups.items()} | {config.key: config}
+
+        def keep(writer: Writer) -> Outcome:
+            write_configs(writer, configs.values())
+            return writer.keep("persistent", config.key, config.to_json())
+
+        return keep
 
     async def _tick(self) -> None:
         while True:
@@ -106,7 +121,7 @@ class PersistentSubscriptions:
                 grpc.StatusCode.ALREADY_EXISTS, "persistent-subscription-exists", "exists.", config.source, config.group
             )
         check_sizes(config)
-        await write(self._log, lambda writer: writer.keep("persistent", config.key, config.to_json()))
+        await write(self._log, self._keeping(config))
         self._start(config, None, None)
         return pb.CreateResp()
 
@@ -115,19 +130,22 @@ class PersistentSubscriptions:
         group = self._group(source, request.options.group_name)
         config = config_of(self._log, request.options, group.config)
         check_sizes(config)
-        await write(self._log, lambda writer: writer.keep("persistent", config.key, config.to_json()))
+        await write(self._log, self._keeping(config))
         await self._again(group, config)
         return pb.UpdateResp()
 
     async def _delete(self, request: Any) -> Any:
         group = self._group(source_of(request.options), request.options.group_name)
-        key, parked = group.config.key, group.config.parked_stream
+        key, streams = group.config.key, (group.config.parked_stream, group.config.checkpoint_stream)
+        others = [other.config for other in self._groups.values() if other is not group]
 
         def forget(writer: Writer) -> Outcome:
             for kind in ("checkpoint", REPLAYED):
                 writer.keep(kind, key, None)
-            if writer.last_of(parked) >= 0:
-                writer.delete(parked, ANY)
+            for stream in streams:
+                if writer.last_of(stream) >= 0:
+                    writer.delete(stream, ANY)
+            write_configs(writer, others)
             return writer.keep("persistent", key, None)
 
         await self._stop(group)  # first, so that nothing of it is written after it is forgotten
@@ -140,8 +158,10 @@ class PersistentSubscriptions:
 
     async def _replay_parked(self, request: Any) -> Any:
         options = request.options
-        source = source_of(options)
-        stop_at = options.stop_at if options.WhichOneof("stop_at_option") == "stop_at" else None
+        source, limit = source_of(options), options.WhichOneof("stop_at_option")
+        if limit is None:
+            raise HandlerError("neither a limit nor none")
+        stop_at = options.stop_at if limit == "stop_at" else None
         if stop_at is not None and stop_at < 0:
             raise failed(source, options.group_name, "Cannot stop replaying parked message at a negative version.")
         await self._group(source, options.group_name).replay(stop_at)
@@ -157,8 +177,10 @@ class PersistentSubscriptions:
         return pb.GetInfoResp(subscription_info=_info(group))
 
     async def list(self, request: Any, _: Any) -> Any:
-        groups = list(self._groups.values())
-        if request.options.WhichOneof("list_option") == "list_for_stream":
+        groups, kind = list(self._groups.values()), request.options.WhichOneof("list_option")
+        if kind is None:
+            raise HandlerError("neither a stream nor all")
+        if kind == "list_for_stream":
             source = source_of(request.options.list_for_stream, "stream")
             if source not in self._sources:
                 raise missing(source, "")
@@ -168,7 +190,14 @@ class PersistentSubscriptions:
     # -------------------------------------------------------------- consuming
 
     async def read(self, requests: AsyncIterator[Any], context: Any) -> AsyncGenerator[bytes, None]:
-        options = await _options(requests)
+        first = await anext(requests, None)
+        if first is None:
+            return  # closed before it was opened
+        if first.WhichOneof("content") != "options":
+            raise HandlerError("options come first")
+        options = first.options
+        if options.uuid_option.WhichOneof("content") is None:
+            raise HandlerError("no uuid option")
         group = self._group(source_of(options), options.group_name)
         name = dict(context.invocation_metadata() or ()).get("connection-name", "<unknown>")
         consumer = Consumer(options.buffer_size, str(name), structured=options.uuid_option.HasField("structured"))
@@ -190,21 +219,13 @@ class PersistentSubscriptions:
                 await asyncio.gather(reading, return_exceptions=True)
 
 
-async def _options(requests: AsyncIterator[Any]) -> Any:
-    async for request in requests:
-        if request.WhichOneof("content") == "options":
-            return request.options
-        break
-    raise HandlerError("options come first")
-
-
 async def _take_answers(requests: AsyncIterator[Any], group: Group, consumer: Consumer) -> None:
     try:
         async for request in requests:
             kind = request.WhichOneof("content")
             if kind == "ack":
                 group.ack(consumer, [uuid_bytes(i) for i in request.ack.ids])
-            elif kind == "nack":
+            elif kind == "nack" and request.nack.action in ACTIONS:
                 ids = [uuid_bytes(i) for i in request.nack.ids]
                 group.nack(consumer, ids, request.nack.action, request.nack.reason)
             else:
@@ -228,17 +249,17 @@ def _info(group: Group) -> Any:
         last_known_event_position="" if group.known is None else c.place(group.known),
         resolve_link_tos=c.resolve_links,
         start_from=c.start_from,
-        message_timeout_milliseconds=c.message_timeout_ms,
+        message_timeout_milliseconds=shown(c.message_timeout_ms),
         extra_statistics=c.extra_statistics,
         max_retry_count=c.max_retry_count,
         live_buffer_size=c.live_buffer_size,
         buffer_size=c.history_buffer_size,
         read_batch_size=c.read_batch_size,
-        check_point_after_milliseconds=c.checkpoint_after_ms,
+        check_point_after_milliseconds=shown(c.checkpoint_after_ms or NEVER),
         min_check_point_count=c.min_checkpoint_count,
         max_check_point_count=c.max_checkpoint_count,
         read_buffer_count=len(group.buffer),
-        live_buffer_count=0,
+        live_buffer_count=min(group.live_count, c.live_buffer_size),  # the newest events, delivered or not
         retry_buffer_count=len(group.retry),
         total_in_flight_messages=in_flight,
         outstanding_messages_count=in_flight,
@@ -248,7 +269,7 @@ def _info(group: Group) -> Any:
     )
     for consumer in group.consumers:
         connection = info.connections.add(
-            username="anonymous",
+            username="system",
             average_items_per_second=consumer.per_second,
             total_items=consumer.total,
             count_since_last_measurement=consumer.per_second,

@@ -549,5 +549,8 @@ class TestConsuming:
         await client.tombstone_stream(stream, current_version=ANY)
         with pytest.raises(StreamIsDeleted):
             await client.get_stream(stream)
+        [end] = await next_of(consumer, 1)
+        assert (end.type, end.stream_name) == ("$streamDeleted", stream)
+        await consumer.ack(end)
         await group.becomes(lambda i: i.total_in_flight_messages == 0)
         await consumer.stop()
