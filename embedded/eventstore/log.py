@@ -263,7 +263,9 @@ class Log:
     def _seed(self) -> None:
         # clients expect the first event of a fresh database to be a system event
         self._writer.begin()
-        self._writer.put("$$$scavenges", [system_event("$metadata", {"$maxAge": 2592000})])
+        nobody: dict[str, list[str]] = {right: [] for right in ("$w", "$d", "$mr", "$mw")}
+        content = {"$maxAge": 2592000, "$acl": {"$r": "$ops", **nobody}}
+        self._writer.put("$$$scavenges", [system_event("$metadata", content)])
         self.head = self._writer.commit()[-1].position
 
     # -------------------------------------------------------------- reading

@@ -5,6 +5,7 @@ import time
 import uuid
 import zlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from esdbclient.protos.Grpc import streams_pb2
@@ -78,6 +79,13 @@ NEWEST_ONLY = Limits(max_count=1)  # what holds for every metadata stream, whate
 def ticks() -> int:
     """Now, in units of 100 ns since the Unix epoch."""
     return time.time_ns() // 100
+
+
+def iso_time(at: int, zone: str) -> str:
+    """A time in ticks as .NET writes it: to 100 ns, without zeros at the end."""
+    seconds, rest = divmod(at, TICKS_PER_SECOND)
+    fraction = f".{rest:07}".rstrip("0").rstrip(".")
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{fraction}{zone}"
 
 
 def uuid_text(raw: bytes) -> str:

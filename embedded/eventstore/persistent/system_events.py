@@ -5,11 +5,10 @@ What the node itself goes on from is its state, see `service.py`; these are writ
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from embedded.eventstore.persistent.config import ALL, Config
-from embedded.eventstore.records import TICKS_PER_SECOND, Proposed, system_event, ticks
+from embedded.eventstore.records import Proposed, iso_time, system_event, ticks
 from embedded.eventstore.writer import Writer
 
 CONFIG_STREAM = "$persistentSubscriptionConfig"
@@ -29,7 +28,7 @@ def checkpoint_event(place: str) -> Proposed:
 
 def parked_metadata(reason: str, revision: int) -> bytes:
     """Why an event was parked; `revision` is that of what was delivered, of a link if it came through one."""
-    about: dict[str, Any] = {"added": _now("+00:00"), "reason": reason}
+    about: dict[str, Any] = {"added": iso_time(ticks(), "+00:00"), "reason": reason}
     if revision:
         about["subscriptionEventNumber"] = revision
     return json.dumps(about, indent=2, ensure_ascii=False).encode()
@@ -41,7 +40,7 @@ def write_configs(writer: Writer, configs: Iterable[Config]) -> None:
     if writer.last_of(metadata_stream) < 0:
         append_own(writer, metadata_stream, system_event("$metadata", {"$maxCount": CONFIGS_KEPT}))
     entries = [_entry(config) for config in configs]
-    content = {"version": "2", "updated": _now("Z"), "updatedBy": "system", "entries": entries}
+    content = {"version": "2", "updated": iso_time(ticks(), "Z"), "updatedBy": "system", "entries": entries}
     append_own(writer, CONFIG_STREAM, system_event("$PersistentConfig", content))
 
 
@@ -78,10 +77,3 @@ def _filter(config: Config) -> dict[str, Any] | None:
         "data": config.regex or ",".join(config.prefixes),
         "isAllStream": True,
     }
-
-
-def _now(zone: str) -> str:
-    """To 100 ns, without zeros at the end."""
-    seconds, rest = divmod(ticks(), TICKS_PER_SECOND)
-    fraction = f".{rest:07}".rstrip("0").rstrip(".")
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{fraction}{zone}"

@@ -9,12 +9,16 @@ import json
 import logging
 import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from collections.abc import Coroutine
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
 
 from embedded.eventstore.errors import RefusalError
 from embedded.eventstore.log import Log
-from embedded.eventstore.projections.system import Emitted, emitted, is_visible
-from embedded.eventstore.records import Entry
+from embedded.eventstore.projections.system import READABLE_BY_ALL, Emitted, emitted, is_visible
+from embedded.eventstore.records import NO_STREAM, Entry, system_event
+from embedded.eventstore.shaping import resolve
 from embedded.eventstore.writer import Outcome, Writer
 from embedded.eventstore.writing import write
 
@@ -27,18 +31,23 @@ QUIET = (
 )
 PATIENCE = 0.6  # seconds after which links are added all the same
 KEEP_AFTER = 5_000  # events that called for no link, after which the place is written down
+FINISH_WITHIN = 0.5  # seconds, for the links of what was written before a projection is disabled
 TRY_AGAIN = 1.0  # seconds, after the disk did not take it
 
 
 @dataclass(slots=True)
 class Place:
-    """How far a projection is. `added` is the last position whose links exist, also after a reset."""
+    """How far a projection is. `added` is the last position whose links exist, also after a reset.
+
+    `version` rises by two when a projection that was stopped is enabled, as on the real server.
+    """
 
     at: int = 0
     added: int = 0
     enabled: bool = False
     aborted: bool = False
     deleted: bool = False
+    version: int = 1
 
 
 class Pulse:
@@ -107,7 +116,7 @@ class Running:
     def start(self) -> None:
         if not self.is_running:
             self.error, self.processed = "", 0
-            self._task = asyncio.create_task(self._run())
+            self._task = asyncio.create_task(self._logged(self._run()))
 
     async def stop(self) -> None:
         if self._task is None:
@@ -117,11 +126,28 @@ class Running:
         await asyncio.wait([self._task])
         self._task = None
 
-    async def keep(self, **changes: object) -> None:
+    async def finish(self) -> None:
+        """Stop, but first add the links of what is in the log by now, as far as `FINISH_WITHIN` allows."""
+        if self.is_running:
+            await self.stop()
+            self._task = asyncio.create_task(self._logged(self._catch_up()))
+            await asyncio.wait([self._task], timeout=FINISH_WITHIN)
+        await self.stop()
+
+    async def keep(self, **changes: Any) -> None:
         """Change the place, durably."""
-        place = Place(**{**asdict(self.place), **changes})
+        place = replace(self.place, **changes)
         await write(self._log, lambda writer: writer.keep(KIND, self.name, json.dumps(asdict(place))))
         self.place = place
+
+    async def _logged(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("the projection %s cannot go on", self.name)
+            self.error = str(error)
 
     async def _run(self) -> None:
         news = self._pulse.listen()
@@ -130,22 +156,23 @@ class Running:
                 news.clear()
                 if not await self._step():
                     await news.wait()
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            log.exception("the projection %s cannot go on", self.name)
-            self.error = str(error)
         finally:
             self._pulse.forget(news)
 
-    async def _step(self) -> bool:
+    async def _catch_up(self) -> None:
+        while await self._step(at_once=True):
+            pass
+
+    async def _step(self, *, at_once: bool = False) -> bool:
         """Go through one page; False at the end of the log."""
         page = self._log.all_page(self.place.at, forwards=True, count=PAGE)
         if not page:
             return False
-        if any(is_visible(entry.stream) for entry in page):
+        if not at_once and any(is_visible(entry.stream) for entry in page):
             await self._pulse.quiet()
-        new = [found for e in page if e.position > self.place.added for found in emitted(self.name, e)]
+        unseen = (entry for entry in page if entry.position > self.place.added)
+        version, look_up = self.place.version, partial(resolve, self._log)
+        new = [found for entry in unseen for found in emitted(self.name, entry, look_up, version=version)]
         at = page[-1].position
         if new or at - self._kept_at >= KEEP_AFTER:
             await self._write(new, at)
@@ -156,13 +183,15 @@ class Running:
         return True
 
     async def _write(self, new: list[Emitted], at: int) -> None:
-        place = Place(at, max(at, self.place.added), self.place.enabled, self.place.deleted)
+        place = replace(self.place, at=at, added=max(at, self.place.added))
         by_stream: defaultdict[str, list[Emitted]] = defaultdict(list)
         for found in new:
             by_stream[found.stream].append(found)
 
         def add(writer: Writer) -> Outcome:
             for stream, links in by_stream.items():
+                if writer.last_of(stream) < 0 and writer.last_of("$$" + stream) < 0:
+                    writer.append("$$" + stream, NO_STREAM, [system_event("$metadata", READABLE_BY_ALL)])
                 # at the exact end: no look for repeated ids. A tombstoned stream takes none, and that is all
                 writer.append(stream, writer.last_of(stream), [link.proposed() for link in links])
             return writer.keep(KIND, self.name, json.dumps(asdict(place)))

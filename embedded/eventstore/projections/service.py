@@ -15,12 +15,16 @@ from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.log import Log
 from embedded.eventstore.positions import offset
 from embedded.eventstore.projections.running import KIND, Place, Pulse, Running
-from embedded.eventstore.projections.system import PROJECTIONS
+from embedded.eventstore.projections.system import IDS, PROJECTIONS
+from embedded.eventstore.records import NO_STREAM, system_event
+from embedded.eventstore.writer import Outcome, Writer, Written
 from embedded.eventstore.writing import Whole, write
 
 QUERY_KIND = "projection"
 NO_ENGINE = "This node has no JavaScript engine: the projection is kept but not run."
 NO_QUERY = "The query is empty."
+RESTARTS_FOR = 0.1  # seconds, in which no second restart of the subsystem is begun
+PROJECTION_STREAM = "$projections-$all"
 MODES = {"transient": "Transient", "continuous": "Continuous", "one_time": "OneTime"}
 
 
@@ -65,6 +69,9 @@ class Projections:
             if place.enabled:
                 self._system[name].start()
         self._queries = {name: Query(**json.loads(text)) for name, text in log.state(QUERY_KIND).items()}
+        self._is_restarting = False
+        if start_system:
+            log.submit(_write_projections, lambda _: None)
 
     async def close(self) -> None:
         await self._whole.close()
@@ -83,6 +90,8 @@ class Projections:
         if kind is None:
             raise HandlerError("no mode")
         mode = getattr(options, kind)
+        if kind != "one_time" and not mode.name:
+            raise _unexpected("OperationFailed")
         query = Query(
             name=getattr(mode, "name", "") or str(uuid.uuid4()),
             mode=MODES[kind],
@@ -102,6 +111,8 @@ class Projections:
 
     async def _update(self, request: Any) -> Any:
         options = request.options
+        if options.WhichOneof("emit_option") is None:
+            raise HandlerError("no emit option")
         found = self._find(options.name)
         if isinstance(found, Running):
             raise _unexpected("OperationFailed")  # what a system projection does is fixed
@@ -115,7 +126,7 @@ class Projections:
         return await self._whole(self._delete(request))
 
     async def _delete(self, request: Any) -> Any:
-        found = self._find(request.options.name)
+        found = self._find(_options(request).name)
         if isinstance(found, Running):
             if found.is_running:
                 raise _unexpected("OperationFailed")
@@ -128,11 +139,11 @@ class Projections:
         return pb.DeleteResp()
 
     async def enable(self, request: Any, _: Any) -> Any:
-        await self._whole(self._switch(request.options.name, on=True, aborted=False))
+        await self._whole(self._switch(_options(request).name, on=True, aborted=False))
         return pb.EnableResp()
 
     async def disable(self, request: Any, _: Any) -> Any:
-        aborted = not request.options.write_checkpoint
+        aborted = not _options(request).write_checkpoint
         await self._whole(self._switch(request.options.name, on=False, aborted=aborted))
         return pb.DisableResp()
 
@@ -140,48 +151,55 @@ class Projections:
         return await self._whole(self._reset(request))
 
     async def _reset(self, request: Any) -> Any:
-        found = self._find(request.options.name)
+        found = self._find(_options(request).name)
         if isinstance(found, Running):
             was_running = found.is_running
             await found.stop()
-            await found.keep(at=0)
+            await found.keep(at=0, aborted=False)
             if was_running:
                 found.start()
         else:
-            await self._keep(replace(found, version=found.version + 1))
+            await self._keep(replace(found, version=found.version + 1, aborted=False))
         return pb.ResetResp()
 
     async def statistics(self, request: Any, _: Any) -> AsyncGenerator[bytes, None]:
-        kind = request.options.WhichOneof("mode")
-        if kind is None:
-            raise HandlerError("no mode")
+        kind = _options(request).WhichOneof("mode")
         if kind == "name":
             chosen = [_details(self._find(request.options.name))]
         else:
-            chosen = [d for d in self._every() if kind == "all" or d.mode == MODES[kind]]
+            chosen = [d for d in self._every() if kind in ("all", None) or d.mode == MODES[kind]]
         for details in chosen:
             yield bytes(pb.StatisticsResp(details=details).SerializeToString())
 
     async def state(self, request: Any, context: Any) -> Any:
-        await self._has_state(request.options.name, context)
+        await self._has_state(_options(request).name, context)
         response = pb.StateResp()
         response.state.struct_value.SetInParent()
         return response
 
     async def result(self, request: Any, context: Any) -> Any:
-        await self._has_state(request.options.name, context)
+        await self._has_state(_options(request).name, context)
         response = pb.ResultResp()
         response.result.struct_value.SetInParent()
         return response
 
     async def restart(self, _request: Any, _: Any) -> Any:
+        if self._is_restarting:
+            detail = "Projection Subsystem cannot be restarted as it is in the wrong state: Restarting"
+            raise RefusalError(grpc.StatusCode.FAILED_PRECONDITION, detail)
+        self._is_restarting = True
         return await self._whole(self._restart())
 
     async def _restart(self) -> Any:
-        for running in self._system.values():
-            if running.place.enabled:
+        try:
+            enabled = [running for running in self._system.values() if running.place.enabled]
+            for running in enabled:
                 await running.stop()
+            await asyncio.sleep(RESTARTS_FOR)
+            for running in enabled:
                 running.start()
+        finally:
+            self._is_restarting = False
         return shared_pb2.Empty()
 
     # -------------------------------------------------------------- what there is
@@ -212,8 +230,9 @@ class Projections:
             await self._keep(replace(found, enabled=on, aborted=aborted))
             return
         if not on:
-            await found.stop()
-        await found.keep(enabled=on, aborted=aborted)
+            await found.finish()
+        version = found.place.version + (2 if on and not found.is_running else 0)
+        await found.keep(enabled=on, aborted=aborted, version=version)
         if on:
             found.start()
 
@@ -240,12 +259,29 @@ def _details(projection: Running | Query) -> Any:
     details.position = details.lastCheckpoint = place
     details.progress = projection.progress
     details.eventsProcessedAfterRestart = projection.processed
+    details.version, details.partitionsCached = projection.place.version, 1
     details.stateReason = projection.error
     if projection.is_running:
         details.status = "Running"
     else:
         details.status = "Faulted" if projection.error else _stopped(aborted=projection.place.aborted)
     return details
+
+
+def _options(request: Any) -> Any:
+    if not request.HasField("options"):
+        raise HandlerError("no options")
+    return request.options
+
+
+def _write_projections(writer: Writer) -> Outcome:
+    """Say once which projections there are, as the real server does at its first start."""
+    written: Outcome = Written(-1, None)
+    if writer.last_of(PROJECTION_STREAM) < 0 and not writer.is_tombstoned(PROJECTION_STREAM):
+        contents = [("$ProjectionsInitialized", ""), *(("$ProjectionCreated", name) for name in IDS)]
+        events = [system_event(type_, None)._replace(is_json=False, data=data.encode()) for type_, data in contents]
+        written = writer.append(PROJECTION_STREAM, NO_STREAM, events)
+    return written
 
 
 def _stopped(*, aborted: bool) -> str:

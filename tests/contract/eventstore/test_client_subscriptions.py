@@ -208,8 +208,10 @@ class TestLinks:
         await client.set_stream_metadata(stream, metadata={"$tb": 2})
         assert [e.type for e in await client.get_stream(links, resolve_links=True)] == ["C"]
         await client.delete_stream(stream, current_version=ANY)
-        assert list(await client.get_stream(links, resolve_links=True)) == []
-        assert len(await client.get_stream(links)) == 3
+        await eventually(linked, lambda last: last == 3, within=WITHIN)  # the deletion is linked too
+        [deletion] = await client.get_stream(links, resolve_links=True)
+        assert (deletion.type, deletion.stream_name) == ("$metadata", f"$${stream}")
+        assert len(await client.get_stream(links)) == 4
 
     async def test_a_link_to_nothing_is_left_out(self, client: Any, stream: str) -> None:
         await append(client, stream, "A")

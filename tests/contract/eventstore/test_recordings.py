@@ -16,7 +16,8 @@ from embedded.stack import embedded_eventstore
 from tests.contract.eventstore.recorded.comparison import FOLDER, ORDER, differences, recording, transcript_of
 from tests.contract.eventstore.recorded.exceptions import EQUAL, EXCEPTIONS
 from tests.contract.eventstore.recorded.scenarios import ALONE, SCENARIOS
-from tests.contract.eventstore.recorded.transcript import dumped
+from tests.contract.eventstore.recorded.scenarios.requests import append, holds
+from tests.contract.eventstore.recorded.transcript import Transcript, dumped
 
 AHEAD = 8  # scenarios under way: most of their time is waiting
 DOCS = Path(__file__).parents[3] / "docs" / "embedded.md"
@@ -63,9 +64,17 @@ def address_of(uri: str) -> str:
 async def conversations(request: pytest.FixtureRequest) -> AsyncIterator[Conversations]:
     order = [name_of(item) for item in request.session.items if is_side_by_side(item)]
     async with server(request.config) as address:
+        await use(address)
         held = Conversations(address, order)
         yield held
         await held.close()
+
+
+async def use(address: str) -> None:
+    """Make it a server whose `$streams` has begun, as it was when the conversations were recorded."""
+    async with Transcript(address, "use") as transcript:
+        await append(transcript, "an event", transcript.stream_name(), "any", [0], keep=False)
+        assert await holds(transcript, "$streams", 1)
 
 
 def name_of(item: Any) -> str:

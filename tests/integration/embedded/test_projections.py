@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from esdbclient.exceptions import (
 )
 from esdbclient.protos.Grpc import projections_pb2
 
+from embedded.eventstore import node as embedded_node
 from embedded.stack import embedded_eventstore
 from tests.support.eventually import eventually
 from tests.support.processes import Running, running
@@ -118,16 +121,17 @@ async def test_types_streams_categories_and_correlations_are_indexed(client: Cli
     every = [e.data.decode() for e in await read(client, "$streams")]
     assert (every.count(f"0@{stream}"), every.count(f"0@$${stream}")) == (1, 1)
     metadata = [e.data.decode() for e in await read(client, "$et-$metadata")]
-    assert f"0@$${stream}" in metadata
+    assert f"0@{stream}" in metadata
 
 
 async def test_links_contribute_where_they_lead_and_what_is_not_json_is_left_out(client: Client) -> None:
     category, type_ = unique(), unique()
-    link = NewEvent(type="$>", data=b"7@elsewhere-1", content_type="application/octet-stream")
+    await append(client, f"elsewhere{category}", event("A"))
+    link = NewEvent(type="$>", data=f"0@elsewhere{category}".encode(), content_type="application/octet-stream")
     raw = NewEvent(type=type_, data=b"\xff", content_type="application/octet-stream")
     await append(client, f"{category}-1", link, event(type_, data=b"not json"), raw)
     links = await grown(client, f"$ce-{category}", 2)
-    assert [e.data for e in links] == [b"7@elsewhere-1", f"2@{category}-1".encode()]
+    assert [e.data for e in links] == [f"0@elsewhere{category}".encode(), f"2@{category}-1".encode()]
     await at_the_end(client)
     assert [e.data for e in await read(client, f"$et-{type_}")] == [f"2@{category}-1".encode()]
 
@@ -193,6 +197,50 @@ async def test_a_killed_node_goes_on_without_a_double_or_a_gap(tmp_path: Path) -
         for stream in ("$ce-order", "$et-Placed", "$streams"):
             assert [e.data for e in await read(client, stream)] == wanted
         await client.close()
+
+
+async def test_one_that_is_disabled_has_linked_what_was_written_before(client: Client) -> None:
+    category = unique()
+    await append(client, f"{category}-1", event("A"))
+    await client.disable_projection(name="$by_category")
+    try:
+        assert len(await read(client, f"$ce-{category}")) == 1
+    finally:
+        await client.enable_projection(name="$by_category")
+
+
+def as_an_older_node_left_it(directory: Path) -> None:
+    """The state of projections had no version."""
+    with closing(sqlite3.connect(directory / "events.db")) as file:
+        kept = file.execute("SELECT key, value FROM state WHERE kind = 'system projection'").fetchall()
+        for key, value in kept:
+            older = {name: found for name, found in json.loads(value).items() if name != "version"}
+            file.execute("UPDATE state SET value = ? WHERE key = ?", (json.dumps(older), key))
+        file.commit()
+    assert kept
+
+
+async def test_links_of_an_older_node_stay_and_are_not_written_again(tmp_path: Path) -> None:
+    streams = {"$ce-order": 3, "$et-Placed": 2, "$et-$deleted": 1, "$streams": 2, "$projections-$all": 6}
+    for start in range(2):
+        async with embedded_node.node(tmp_path, system_projections=True) as address:
+            client = AsyncEventStoreDBClient(f"esdb://{address}?Tls=false")
+            await client.connect()
+            if start == 0:
+                await append(client, "order-1", event("Placed"), event("Placed"))
+                await client.delete_stream("order-1", current_version=StreamState.ANY)
+                await grown(client, "$ce-order", 3)
+            else:
+                for name in SYSTEM:
+                    assert (await client.get_projection_statistics(name=name)).version == 1
+                    await client.reset_projection(name=name)
+            await at_the_end(client)
+            found = {stream: len(await read(client, stream)) for stream in streams}
+            metadata = [e.stream_position for e in await read(client, "$$$ce-order")]
+            await client.close()
+        if start == 0:
+            as_an_older_node_left_it(tmp_path)
+        assert (found, metadata) == (streams, [0])
 
 
 async def test_without_the_option_they_are_there_but_stopped() -> None:
