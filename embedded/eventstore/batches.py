@@ -1,6 +1,7 @@
 """BatchAppend: many appends over one long call, answered in any order, each exactly once."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
@@ -12,13 +13,28 @@ from google.protobuf import any_pb2
 from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.log import Log, NotWrittenError
 from embedded.eventstore.records import ANY, Proposed
-from embedded.eventstore.requests import MOST_BYTES, expected_of, name_to_write, proposed_of, size_of
+from embedded.eventstore.requests import (
+    MOST_BYTES,
+    expected_of,
+    name_of,
+    proposed_of,
+    size_of,
+    uuid_bytes,
+)
 from embedded.eventstore.writer import Deleted, Outcome, Writer, Written, WrongVersion
 from embedded.eventstore.writing import set_written
 
 MOST_IN_FLIGHT = 2_048  # appends of one call that wait for the disk, or for the client to take their answer
 MOST_OPEN = 1_024  # appends of one call whose last chunk has not come
 CHUNKS_WITHIN = 2.0  # seconds, from the options to the last chunk, unless the client asks for less
+TIMEOUT = (4, "Timeout", shared_pb2.Timeout())
+NO_GUID = "Unrecognized Guid format."
+OUT_OF_RANGE = "Specified argument was out of the range of valid values. (Parameter 'eventStreamId')"
+NO_EXPECTATION = (
+    'Status(StatusCode="InvalidArgument", Detail="\'None\' is not a valid EventStore.Client.Streams.'
+    'BatchAppendReq+Types+Options+ExpectedStreamPositionOneofCase")'
+)
+_USUAL_ID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch  # and the fast way
 PREFIX = "type.googleapis.com/event_store.client."
 
 
@@ -72,15 +88,18 @@ class _Call:
 
     def _take(self, request: Any) -> None:
         key = request.correlation_id.SerializeToString(deterministic=True)
+        problem = _problem_of_id(request)
+        if problem is not None and not request.HasField("options"):
+            raise HandlerError(problem)  # there is nothing to answer with
         batch = self._open.pop(key, None)
         if batch is None:
             if not request.HasField("options"):
                 return  # a late chunk of an append that was answered already
             batch = _Batch(request)
-        problem = batch.take(request)
-        if problem is not None:
+        refused = batch.take(request) if problem is None else _bad_request(problem)
+        if refused is not None:
             self._in_flight += 1
-            self._answers.put_nowait(batch.error(*problem))
+            self._answers.put_nowait(batch.error(*refused))
         elif request.is_final:
             self._in_flight += 1
             self._log.submit(batch.run, self._answering(batch), batch.stream)
@@ -93,10 +112,10 @@ class _Call:
 
     def _give_up(self, key: bytes, batch: "_Batch") -> None:
         """Answer for an append whose last chunk did not come in time, unless it has been answered."""
-        if self._open.get(key) is batch and not self._ended:
+        if self._open.get(key) is batch:
             del self._open[key]
             self._in_flight += 1
-            self._answers.put_nowait(batch.error(4, "Timeout", shared_pb2.Timeout()))
+            self._answers.put_nowait(batch.error(*TIMEOUT))
 
     def _answering(self, batch: "_Batch") -> Callable[[Outcome], None]:
         def done(outcome: Outcome) -> None:
@@ -108,7 +127,7 @@ class _Call:
         return done
 
     def _finish(self) -> None:
-        if self._ended and not self._in_flight:
+        if self._ended and not self._in_flight and not self._open:
             self._answers.put_nowait(None)
 
 
@@ -133,15 +152,15 @@ class _Batch:
                 self._opened = True
                 self._open()
             for message in request.proposed_messages:
-                event = proposed_of(message)
+                event = _proposed(message)
                 self._size += size_of(event)
                 self._events.append(event)
-        except (HandlerError, RefusalError) as error:
-            return 3, "BadRequest", shared_pb2.BadRequest(message=str(error))
+        except (_BadRequestError, HandlerError, RefusalError) as error:
+            return _bad_request(str(error))
         if self._size > MOST_BYTES:
             return 3, "MaximumAppendSizeExceeded", shared_pb2.MaximumAppendSizeExceeded(maxAppendSize=MOST_BYTES)
         if self.is_overdue():
-            return 4, "Timeout", shared_pb2.Timeout()
+            return TIMEOUT
         return None
 
     def is_overdue(self) -> bool:
@@ -153,7 +172,14 @@ class _Batch:
     def _open(self) -> None:
         options = self._request.options
         self._deadline = time.monotonic() + min(_seconds(options), CHUNKS_WITHIN)
-        self.stream = name_to_write(options.stream_identifier)
+        if not options.HasField("stream_identifier"):
+            raise _BadRequestError("Object reference not set to an instance of an object.")
+        try:
+            self.stream = name_of(options.stream_identifier)
+        except HandlerError as error:
+            raise _BadRequestError(OUT_OF_RANGE) from error
+        if options.WhichOneof("expected_stream_position") is None:
+            raise _BadRequestError(NO_EXPECTATION)
         self._expected = expected_of(options, "expected_stream_position", "stream_position")
 
     def run(self, writer: Writer) -> Outcome:
@@ -184,8 +210,10 @@ class _Batch:
 
     def _response(self) -> Any:
         response = streams_pb2.BatchAppendResp()
-        response.correlation_id.CopyFrom(self._request.correlation_id)
-        response.stream_identifier.CopyFrom(self._request.options.stream_identifier)
+        if self._request.HasField("correlation_id"):
+            response.correlation_id.CopyFrom(self._request.correlation_id)
+        if self._request.options.HasField("stream_identifier"):
+            response.stream_identifier.CopyFrom(self._request.options.stream_identifier)
         return response
 
     def _wrong(self, actual: int) -> Any:
@@ -204,6 +232,42 @@ class _Batch:
             case number:
                 detail.expected_stream_position = number
         return detail
+
+
+class _BadRequestError(Exception):
+    """What a batch says that cannot be carried out, in the words of the real server."""
+
+
+def _bad_request(text: str) -> tuple[int, str, Any]:
+    return 3, "BadRequest", shared_pb2.BadRequest(message=text)
+
+
+def _problem_of_id(request: Any) -> str | None:
+    """What is wrong with a message's correlation id."""
+    if not request.HasField("correlation_id"):
+        return "Value cannot be null. (Parameter 'dto')"
+    return None if _USUAL_ID(request.correlation_id.string) else _problem_of_uuid(request.correlation_id)
+
+
+def _problem_of_uuid(message: Any) -> str | None:
+    try:
+        uuid_bytes(message)
+    except HandlerError:
+        return NO_GUID
+    return None
+
+
+def _proposed(message: Any) -> Proposed:
+    metadata = message.metadata
+    if "type" not in metadata or "content-type" not in metadata:
+        raise _BadRequestError("The given key was not present in the dictionary.")
+    try:
+        return proposed_of(message)
+    except HandlerError as error:
+        if _problem_of_uuid(message.id):
+            raise _BadRequestError(NO_GUID) from error
+        what = "eventId" if metadata["type"] else "eventType"
+        raise _BadRequestError(f"Empty {what} provided. (Parameter '{what}')") from error
 
 
 def _seconds(options: Any) -> float:

@@ -11,13 +11,35 @@ from typing import Any
 from esdbclient.protos.Grpc import gossip_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-VERSION = "24.10.4"
+VERSION = "24.10.14"
 LEADER = 8
+# what a server of that version advertises, in its order: the methods that this node does not have too
+METHODS: dict[str, tuple[str, ...]] = {
+    "projections.projections": (
+        "create", "update", "delete", "statistics", "disable", "enable", "reset", "state", "result", "restartsubsystem",
+    ),
+    "persistent_subscriptions.persistentsubscriptions": (
+        "create", "update", "delete", "read", "getinfo", "replayparked", "list", "restartsubsystem",
+    ),
+    "users.users": (
+        "create", "update", "delete", "disable", "enable", "details", "changepassword", "resetpassword",
+    ),
+    "streams.streams": ("read", "append", "delete", "tombstone", "batchappend"),
+    "operations.operations": (
+        "startscavenge", "stopscavenge", "shutdown", "mergeindexes", "resignnode", "setnodepriority",
+        "restartpersistentsubscriptions",
+    ),
+    "gossip.gossip": ("read",),
+    "monitoring.monitoring": ("stats",),
+    "server_features.serverfeatures": ("getsupportedmethods",),
+    "redaction.redaction": ("geteventpositions", "switchchunks"),
+}  # fmt: skip
 FEATURES = {
-    "streams/read": ["position", "events"],
-    "streams/batchappend": ["deadline_duration"],
-    "projections/create": ["track_emitted_streams"],
+    "streams.streams/read": ["position", "events"],
+    "streams.streams/batchappend": ["deadline_duration"],
+    "projections.projections/create": ["track_emitted_streams"],
 }
+SOURCES = ["stream", "all"]  # features of every method of persistent subscriptions
 
 
 def _messages() -> dict[str, Any]:
@@ -50,14 +72,14 @@ def _messages() -> dict[str, Any]:
 _MESSAGES = _messages()
 
 
-def supported_methods(services: dict[str, list[str]]) -> bytes:
-    """The encoded answer for these services and their methods."""
+def supported_methods() -> bytes:
+    """The encoded answer of GetSupportedMethods."""
     answer = _MESSAGES["SupportedMethods"](event_store_server_version=VERSION)
-    for service, methods in services.items():
+    for service, methods in METHODS.items():
         for method in methods:
-            key = f"{service.rsplit('.', 1)[1]}/{method}".lower()
-            features = ["stream", "all"] if "persistentsub" in key.split("/")[0] else FEATURES.get(key, [])
-            answer.methods.add(method_name=method.lower(), service_name=service.lower(), features=features)
+            of_groups = service.startswith("persistent_subscriptions")
+            features = SOURCES if of_groups else FEATURES.get(f"{service}/{method}", [])
+            answer.methods.add(method_name=method, service_name=f"event_store.client.{service}", features=features)
     encoded: bytes = answer.SerializeToString()
     return encoded
 

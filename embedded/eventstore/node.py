@@ -107,7 +107,7 @@ def _services(
         return member.cluster_info()
 
     async def get_supported_methods(_request: object, _context: object) -> bytes:
-        return supported_methods({name: list(methods) for name, methods in services.items()})
+        return supported_methods()
 
     operations = Operations(opened, persistent)
     one, many = calls.one_to_one, calls.one_to_many

@@ -33,6 +33,9 @@ def _messages() -> dict[str, Any]:
     options.field.add(name="scavenge_id", number=1, type=_TEXT, label=1)
     stop = file.message_type.add(name="StopReq")
     stop.field.add(name="options", number=1, type=_FIELD.TYPE_MESSAGE, type_name=".embedded.StopOptions", label=1)
+    file.message_type.add(name="StartOptions")  # nothing in it is used
+    start = file.message_type.add(name="StartReq")
+    start.field.add(name="options", number=1, type=_FIELD.TYPE_MESSAGE, type_name=".embedded.StartOptions", label=1)
     file.message_type.add(name="StatsReq").field.add(name="refresh_time_period_in_ms", number=4, type=_UINT64, label=1)
     stats = file.message_type.add(name="StatsResp")
     entry = stats.nested_type.add(name="StatsEntry")
@@ -58,17 +61,17 @@ class Operations:
         self._log, self._persistent = log, persistent
         self._started = time.time()
 
-    async def start_scavenge(self, _request: Any, _: Any) -> Any:
+    async def start_scavenge(self, request: bytes, _: Any) -> Any:
+        if not MESSAGES["StartReq"].FromString(request).HasField("options"):
+            raise HandlerError("no options")
         return MESSAGES["ScavengeResp"](scavenge_id=str(uuid.uuid4()))
 
     async def stop_scavenge(self, request: bytes, _: Any) -> Any:
-        wanted = MESSAGES["StopReq"].FromString(request).options.scavenge_id
+        if not MESSAGES["StopReq"].FromString(request).HasField("options"):
+            raise HandlerError("no options")
         raise RefusalError(
-            grpc.StatusCode.NOT_FOUND,
-            "Scavenge id was invalid.",
-            exception="scavenge-not-found",
-            scavenge_id=wanted,
-        )
+            grpc.StatusCode.NOT_FOUND, "Scavenge id was invalid.", exception="scavenge-not-found"
+        )  # none is ever going on
 
     async def nothing(self, _request: Any, _: Any) -> Any:
         """MergeIndexes, ResignNode, SetNodePriority: one node has nothing to do for them."""

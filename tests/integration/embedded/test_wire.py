@@ -164,6 +164,15 @@ class TestBatches:
         await call.done_writing()
         assert await call.read() == grpc.aio.EOF
 
+    async def test_one_without_its_last_chunk_is_answered_when_its_sender_has_ended_its_side(self, call: Any) -> None:
+        unfinished = chunk(uuid.uuid4(), final=False, options=True)
+        unfinished.options.deadline.seconds, unfinished.options.deadline.nanos = 0, 200_000_000
+        await call.write(unfinished)
+        await call.done_writing()
+        answer = await call.read()
+        assert (answer.correlation_id, answer.error.message) == (unfinished.correlation_id, "Timeout")
+        assert await call.read() == grpc.aio.EOF
+
     async def test_one_that_is_too_large_or_wrong_leaves_the_others_alone(self, call: Any) -> None:
         large, nameless, good = (chunk(uuid.uuid4(), final=True, options=True) for _ in range(3))
         large.proposed_messages[0].data = b"x" * 1_048_576

@@ -71,24 +71,6 @@ EXCEPTIONS: dict[str, Exceptional] = {
         "2^64-1, another",
         "2^63-1",
     ),
-    "batches_that_are_malformed": but(
-        "not yet: batches and operations",
-        "no correlation id",
-        "a correlation id that is none",
-        "no expectation",
-        "no stream",
-        "a name that is empty",
-        "the name $$",
-        "an event without a type",
-        "an event without a content type",
-        "an event with no metadata",
-        "an event with a type that is empty",
-        "an event with an id that is empty",
-        "an event with an id that is none",
-        "an event with an id of zeros",
-        "an empty message",
-        "what is there now",
-    ),
     "fault_names_that_no_trailer_carries": but(
         "a name outside ASCII is percent-encoded in trailers, the real server ends such a call as HTTP 500",
         "delete it at a wrong revision",
@@ -209,10 +191,6 @@ EXCEPTIONS: dict[str, Exceptional] = {
         "not yet: streams",
         "the name $$",
     ),
-    "server_features": but(
-        "not yet: batches and operations",
-        "what the server supports",
-    ),
     "methods_that_do_not_exist": but(
         "not yet: streams",
         "/event_store.client.streams.Streams/Nope",
@@ -226,12 +204,5 @@ EXCEPTIONS: dict[str, Exceptional] = {
         "not yet: streams",
         "/Event_Store.Client.Streams.Streams/Read",
         "/event_store.client.streams.streams/read",
-    ),
-    "scavenging": but(
-        "not yet: batches and operations",
-        "stop one that is not there",
-        "stop no id",
-        "stop without options",
-        "start without options",
     ),
 }
