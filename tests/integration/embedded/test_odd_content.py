@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from esdbclient import NewEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from esdbclient.exceptions import StreamIsDeleted
 
 from embedded.eventstore.node import node
 from tests.support.eventually import eventually
@@ -122,3 +123,14 @@ async def test_metadata_that_no_text_can_be_brings_a_deleted_stream_back(client:
     await append(client, "s-1", "F")
     assert [e.type for e in await client.get_stream("s-1")] == ["F"]
     assert (await client.get_stream_metadata("s-1"))[0] == {"cut": "\ud83d", "kept": "ü", "$tb": 1}
+
+
+async def test_a_tombstone_of_a_name_outside_ascii_is_told(client: Client) -> None:
+    """The real server cannot put such a name into a trailer, and fails otherwise."""
+    stream = "ünïcode-☃"
+    await client.append_to_stream(
+        stream, current_version=StreamState.NO_STREAM, events=[NewEvent(type="A", data=b"{}")]
+    )
+    await client.tombstone_stream(stream, current_version=0)
+    with pytest.raises(StreamIsDeleted):
+        await client.get_stream(stream)

@@ -58,7 +58,7 @@ def names() -> tuple[str, str]:
 
 async def parked_or_waiting(client: AsyncEventStoreDBClient, group: Group) -> int:
     info = await client.get_subscription_info(group.name)
-    return info.total_in_flight_messages + info.live_buffer_count + info.retry_buffer_count + info.parked_message_count
+    return info.total_in_flight_messages + info.read_buffer_count + info.retry_buffer_count + info.parked_message_count
 
 
 @pytest.mark.parametrize("failure", [StoreUnavailable, ValueError])
