@@ -65,6 +65,10 @@ def _parser() -> argparse.ArgumentParser:
                 "--start-standard-projections", action="store_const", const="system", dest="projections",
                 help="the same as --projections system",
             )  # fmt: skip
+            one.add_argument(
+                "--like-24.10", action="store_true", dest="like_24_10",
+                help="show a known fault of real servers: a filtered subscription on $all forgets waiting events",
+            )  # fmt: skip
         one.set_defaults(run=lambda a: asyncio.run(serve(a)))
     both = commands.add_parser("stack", help="run both")
     both.add_argument("--data", type=Path)
@@ -98,6 +102,7 @@ async def serve(arguments: argparse.Namespace) -> None:
             port=port,
             advertise=arguments.advertise,
             system_projections=arguments.projections == "system",
+            like_24_10=arguments.like_24_10,
         )
         if store == "eventstore"
         else mongo(directory, host=host, port=port)

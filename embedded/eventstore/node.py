@@ -47,13 +47,15 @@ async def node(
     port: int = 0,
     advertise: str = "",
     system_projections: bool = False,
+    like_24_10: bool = False,
     synchronous: str = "FULL",
     writer: WriterMaker = Writer,
 ) -> AsyncIterator[str]:
     """Serve the log in `directory` (None: one that goes with the node); yields the bound `host:port`.
 
     `advertise` is the host it names in gossip; without it the one it listens on, or `localhost`. `system_projections`
-    starts the five that make links.
+    starts the five that make links. `like_24_10` shows a fault of real servers up to that version: a persistent
+    subscription on `$all` with a filter forgets events that wait for a consumer when it starts again.
 
     Raises `LogError` for an unusable directory and `RuntimeError` for a taken port. When left, open calls are ended,
     what was accepted is written, and the directory is free again.
@@ -70,7 +72,7 @@ async def node(
         try:
             server = grpc.aio.server(options=OPTIONS)
             bound = server.add_insecure_port(f"{host}:{port}")
-            persistent = PersistentSubscriptions(opened, feed)
+            persistent = PersistentSubscriptions(opened, feed, like_24_10=like_24_10)
             projections = Projections(opened, start_system=system_projections)
             member = Member(advertise or advertised(host), bound)
             calls = Calls()

@@ -101,14 +101,22 @@ class Consumer:
 
 
 class Group:
-    """A subscription and its consumers. Everything happens on the event loop."""
+    """A subscription and its consumers. Everything happens on the event loop.
 
-    def __init__(self, log: Log, config: Config, checkpoint: int | None, replayed: int | None) -> None:
+    With `like_24_10` one on `$all` with a filter has the fault of real servers: while no consumer is connected, each
+    event that the filter leaves out moves the checkpoint past those that wait. After a restart these are not delivered.
+    """
+
+    def __init__(
+        self, log: Log, config: Config, checkpoint: int | None, replayed: int | None, *, like_24_10: bool = False
+    ) -> None:
         self.config, self.checkpoint = config, checkpoint
         self._log = log
         self._wanted = config.wanted()
         self._next = config.first if checkpoint is None else checkpoint + 1
         self._has_looked = checkpoint is not None
+        self._passes_waiting = like_24_10 and config.by_type is not None
+        self._left_out: int | None = None  # the last place that the filter left out
         self.consumers: list[Consumer] = []
         self.retry: list[Item] = []
         self.buffer: deque[Item] = deque()
@@ -264,8 +272,13 @@ class Group:
     def _save_checkpoint(self) -> None:
         self._since_checkpoint, self._checkpoint_at = 0, time.monotonic()
         waiting = [i.order for c in self.consumers for items in c.in_flight.values() for i in items]
-        waiting += [i.order for i in (*self.retry, *self.buffer, *self._parking)]
-        place = min((order for order in waiting if order >= 0), default=self._next) - 1
+        waiting += [i.order for i in (*self.retry, *self._parking)]
+        end = self._next
+        if self._passes_waiting and not self.consumers and self._left_out is not None:
+            end = self._left_out + 1
+        else:
+            waiting += [i.order for i in self.buffer]
+        place = min((order for order in waiting if order >= 0), default=end) - 1
         if place < 0 or (self.checkpoint is not None and place <= self.checkpoint):
             return
         self.checkpoint = place
@@ -418,6 +431,7 @@ class Group:
             if item is not None:
                 self.buffer.append(item)
             elif not hidden:  # or the checkpoint of a group would call for its next one
+                self._left_out = entry.position
                 self._considered()
         return bool(page)
 

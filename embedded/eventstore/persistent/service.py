@@ -35,10 +35,10 @@ TICK = 1.0  # seconds; timeouts are looked at no oftener, as on the real server
 
 
 class PersistentSubscriptions:
-    """All subscriptions of a node, as kept in its log."""
+    """All subscriptions of a node, as kept in its log. `like_24_10` shows a fault of real servers, see `Group`."""
 
-    def __init__(self, log: Log, feed: Feed) -> None:
-        self._log, self._feed = log, feed
+    def __init__(self, log: Log, feed: Feed, *, like_24_10: bool = False) -> None:
+        self._log, self._feed, self._like_24_10 = log, feed, like_24_10
         self._groups: dict[str, Group] = {}
         self._sources: set[str] = set()  # of all groups there were since the start
         self._whole = Whole()
@@ -59,7 +59,7 @@ class PersistentSubscriptions:
             self._start(Config.from_json(text), *places)
 
     def _start(self, config: Config, checkpoint: int | None, replayed: int | None) -> None:
-        group = self._groups[config.key] = Group(self._log, config, checkpoint, replayed)
+        group = self._groups[config.key] = Group(self._log, config, checkpoint, replayed, like_24_10=self._like_24_10)
         self._sources.add(config.source)
         self._feed.add(group.follower)
 
