@@ -125,7 +125,7 @@ async def test_metadata_that_no_text_can_be_brings_a_deleted_stream_back(client:
     assert (await client.get_stream_metadata("s-1"))[0] == {"cut": "\ud83d", "kept": "ü", "$tb": 1}
 
 
-async def test_a_tombstone_of_a_name_outside_ascii_is_told(client: Client) -> None:
+async def test_a_tombstone_of_a_name_outside_ascii_is_reported(client: Client) -> None:
     """The real server cannot put such a name into a trailer, and fails otherwise."""
     stream = "ünïcode-☃"
     await client.append_to_stream(
