@@ -16,7 +16,7 @@ from embedded.eventstore.records import ANY, Proposed
 from embedded.eventstore.requests import (
     MOST_BYTES,
     expected_of,
-    name_of,
+    name_to_write,
     proposed_of,
     size_of,
     uuid_bytes,
@@ -30,10 +30,6 @@ CHUNKS_WITHIN = 2.0  # seconds, from the options to the last chunk, unless the c
 TIMEOUT = (4, "Timeout", shared_pb2.Timeout())
 NO_GUID = "Unrecognized Guid format."
 OUT_OF_RANGE = "Specified argument was out of the range of valid values. (Parameter 'eventStreamId')"
-NO_EXPECTATION = (
-    'Status(StatusCode="InvalidArgument", Detail="\'None\' is not a valid EventStore.Client.Streams.'
-    'BatchAppendReq+Types+Options+ExpectedStreamPositionOneofCase")'
-)
 _USUAL_ID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch  # and the fast way
 PREFIX = "type.googleapis.com/event_store.client."
 
@@ -175,12 +171,13 @@ class _Batch:
         if not options.HasField("stream_identifier"):
             raise _BadRequestError("Object reference not set to an instance of an object.")
         try:
-            self.stream = name_of(options.stream_identifier)
+            self.stream = name_to_write(options.stream_identifier)
         except HandlerError as error:
             raise _BadRequestError(OUT_OF_RANGE) from error
-        if options.WhichOneof("expected_stream_position") is None:
-            raise _BadRequestError(NO_EXPECTATION)
-        self._expected = expected_of(options, "expected_stream_position", "stream_position")
+        try:
+            self._expected = expected_of(options, "expected_stream_position", "stream_position")
+        except RefusalError as error:
+            raise _BadRequestError(f'Status(StatusCode="InvalidArgument", Detail="{error}")') from error
 
     def run(self, writer: Writer) -> Outcome:
         return writer.append(self.stream, self._expected, self._events)

@@ -15,7 +15,7 @@ from embedded.eventstore.requests import END
 
 ALL = "$all"
 FROM_END = -1
-NOWHERE = -2  # where a group on `$all` begins that was told a position at which there is no event
+NOWHERE = -2  # the start of a group on `$all` that was created from a position without an event
 LEAST_INT32 = -(2**31)  # how a time is shown that the message cannot hold
 NEVER = LEAST_INT32
 SERVER_NAMESPACE = "EventStore.Client.PersistentSubscriptions"

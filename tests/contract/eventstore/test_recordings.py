@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from embedded.stack import embedded_eventstore
 from tests.contract.eventstore.recorded.comparison import FOLDER, ORDER, differences, recording, transcript_of
-from tests.contract.eventstore.recorded.exceptions import EQUAL, EXCEPTIONS
+from tests.contract.eventstore.recorded.exceptions import EXCEPTIONS
 from tests.contract.eventstore.recorded.scenarios import ALONE, SCENARIOS
 from tests.contract.eventstore.recorded.scenarios.requests import append, holds
 from tests.contract.eventstore.recorded.transcript import Transcript, dumped
@@ -109,10 +109,10 @@ def judges_another(request: pytest.FixtureRequest) -> bool:
 def assert_as_recorded(name: str, seen: dict[str, Any], broken: str, *, judges_another: bool) -> None:
     recorded = recording(name)
     differing = differences(recorded, seen)
-    stated = EXCEPTIONS.get(name, EQUAL)
-    assert stated.allows(differing) or (judges_another and not differing), (
-        f"these steps differ: {sorted(differing)}; stated are {sorted(stated.steps)}\n"
-        f"{shown(recorded, seen, differing - stated.steps)}\n{broken}"
+    stated = EXCEPTIONS[name].steps if name in EXCEPTIONS else frozenset()
+    assert differing == stated or (judges_another and not differing), (
+        f"these steps differ: {sorted(differing)}; stated are {sorted(stated)}\n"
+        f"{shown(recorded, seen, differing - stated)}\n{broken}"
     )
 
 
@@ -135,9 +135,5 @@ def test_every_exception_is_one_of_a_scenario() -> None:
 
 def test_the_documentation_lists_the_exceptions() -> None:
     lines = DOCS.read_text().splitlines()
-    stated = [f"| `{name}` | {each.reason} |" for name, each in EXCEPTIONS.items() if not is_due(each.reason)]
+    stated = [f"| `{name}` | {each.reason} |" for name, each in EXCEPTIONS.items()]
     assert [line for line in lines if line.split("`")[1:2] and line.split("`")[1] in SCENARIOS] == stated
-
-
-def is_due(reason: str) -> bool:
-    return reason.startswith("not yet")
