@@ -254,12 +254,13 @@ class Runner:
 
         Raises `Astray` if this is not the log that the checkpoint was made of.
         """
-        if not await self._log.is_of_this_log(checkpoint.point):
-            raise Astray(f"the event at {checkpoint.point.position} is not the one of the view: rebuild it")
-        end = await self._log.end()
-        if checkpoint.position > end:
-            raise Astray(f"the checkpoint is at {checkpoint.position}, ahead of the log's end at {end}: rebuild it")
-        return replace(checkpoint, position=checkpoint.point.position)
+        point = checkpoint.point
+        if not await self._log.is_of_this_log(point):
+            end = await self._log.end()
+            if point.position > end:
+                raise Astray(f"the checkpoint is at {point.position}, ahead of the log's end at {end}: rebuild it")
+            raise Astray(f"the event at {point.position} is not the one of the view: rebuild it")
+        return replace(checkpoint, position=point.position)
 
     async def _between_chunks(self) -> None:
         """In the midst of a large batch: let readers go first, and give a sign of life."""

@@ -60,6 +60,10 @@ def address_of(uri: str) -> str:
     return uri.partition("://")[2].partition("?")[0].rpartition("@")[2].rstrip("/")
 
 
+# scenarios run beside each other, whichever test waits for them
+pytestmark = pytest.mark.sends_unknown_positions
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def conversations(request: pytest.FixtureRequest) -> AsyncIterator[Conversations]:
     order = [name_of(item) for item in request.session.items if is_side_by_side(item)]
