@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import grpc
-from esdbclient.protos.Grpc import shared_pb2, status_pb2, streams_pb2
 from google.protobuf import any_pb2
 
 from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.log import Log, NotWrittenError
+from embedded.eventstore.messages import shared_pb2, status_pb2, streams_pb2
 from embedded.eventstore.records import ANY, Proposed
 from embedded.eventstore.requests import (
     MOST_BYTES,

@@ -8,8 +8,9 @@ import time
 import uuid
 from typing import Any
 
-from esdbclient.protos.Grpc import gossip_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from embedded.eventstore.messages import gossip_pb2
 
 VERSION = "24.10.14"
 LEADER = 8

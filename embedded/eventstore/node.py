@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from esdbclient.protos.Grpc import persistent_pb2, projections_pb2, shared_pb2, streams_pb2
 
 from embedded.eventstore.batches import Batches
 from embedded.eventstore.calls import Calls, Routes
 from embedded.eventstore.following import Feed
 from embedded.eventstore.info import Member, advertised, supported_methods
 from embedded.eventstore.log import Log, WriterMaker
+from embedded.eventstore.messages import persistent_pb2, projections_pb2, shared_pb2, streams_pb2
 from embedded.eventstore.operations import Operations
 from embedded.eventstore.persistent.service import PersistentSubscriptions
 from embedded.eventstore.position_audit import audited

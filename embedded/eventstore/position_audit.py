@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
-from esdbclient.protos.Grpc import persistent_pb2, projections_pb2, streams_pb2
 
 from embedded.eventstore.errors import HandlerError, RefusalError
+from embedded.eventstore.messages import persistent_pb2, projections_pb2, streams_pb2
 from embedded.eventstore.requests import END
 from embedded.eventstore.wire import MESSAGES
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from esdbclient.protos.Grpc import streams_pb2
-
+from embedded.eventstore.messages import streams_pb2
 from embedded.eventstore.positions import offset
 from embedded.eventstore.stream_metadata import parse
 

@@ -4,9 +4,9 @@ import uuid
 from typing import Any
 
 import grpc
-from esdbclient.protos.Grpc import shared_pb2
 
 from embedded.eventstore.errors import HandlerError, RefusalError, invalid
+from embedded.eventstore.messages import shared_pb2
 from embedded.eventstore.records import ANY, NO_STREAM, STREAM_EXISTS, TOMBSTONE, Proposed
 
 END = 2**64 - 1

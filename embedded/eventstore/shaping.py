@@ -4,9 +4,8 @@ import re
 import uuid
 from typing import Any
 
-from esdbclient.protos.Grpc import streams_pb2
-
 from embedded.eventstore.log import Log
+from embedded.eventstore.messages import streams_pb2
 from embedded.eventstore.records import TOMBSTONE, Entry
 from embedded.eventstore.requests import set_structured
 

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 import grpc
-from esdbclient.protos.Grpc import streams_pb2
 
 from embedded.eventstore.errors import HandlerError, RefusalError, stream_deleted
 from embedded.eventstore.log import Log, NotWrittenError
+from embedded.eventstore.messages import streams_pb2
 from embedded.eventstore.positions import offset
 from embedded.eventstore.records import ANY
 from embedded.eventstore.requests import (

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import grpc
-from esdbclient.protos.Grpc import persistent_pb2
 
 from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.following import Follower
 from embedded.eventstore.log import Log
+from embedded.eventstore.messages import persistent_pb2
 from embedded.eventstore.persistent.config import ALL, NOWHERE, Config, dropped
 from embedded.eventstore.persistent.system_events import ONLY_ADMINS, append_own, checkpoint_event, parked_metadata
 from embedded.eventstore.positions import offset

@@ -6,12 +6,12 @@ from contextlib import suppress
 from typing import Any
 
 import grpc
-from esdbclient.protos.Grpc import persistent_pb2 as pb
-from esdbclient.protos.Grpc import shared_pb2
 
 from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.following import Feed
 from embedded.eventstore.log import Log
+from embedded.eventstore.messages import persistent_pb2 as pb
+from embedded.eventstore.messages import shared_pb2
 from embedded.eventstore.persistent.config import (
     NEVER,
     Config,

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import grpc
-from esdbclient.protos.Grpc import projections_pb2 as pb
-from esdbclient.protos.Grpc import shared_pb2
 
 from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.log import Log
+from embedded.eventstore.messages import projections_pb2 as pb
+from embedded.eventstore.messages import shared_pb2
 from embedded.eventstore.positions import offset
 from embedded.eventstore.projections.running import KIND, Place, Pulse, Running
 from embedded.eventstore.projections.system import IDS, PROJECTIONS
