@@ -10,7 +10,10 @@ from tests.support.processes import running
 
 
 @pytest.fixture(scope="session")
-def eventstore_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def eventstore_uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if given := str(request.config.getoption("--eventstore-uri")):
+        yield given
+        return
     data: Path = tmp_path_factory.mktemp("eventstore")
     with running("embedded", "eventstore", "--port", "0", "--data", str(data)) as store:
         yield store.ready["uri"]

@@ -13,10 +13,6 @@ from tests.contract.eventstore.recorded.scenarios import ALONE
 from tests.support.clients import KINDS, client_of
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--eventstore-uri", default="", help="judge this event store instead of the embedded one")
-
-
 @pytest.fixture(scope="session")
 def server_uri(request: pytest.FixtureRequest) -> Iterator[str]:
     given = str(request.config.getoption("--eventstore-uri"))

@@ -13,7 +13,10 @@ from tests.support.processes import running
 
 
 @pytest.fixture(scope="module")
-def own_log() -> Iterator[str]:
+def own_log(request: pytest.FixtureRequest) -> Iterator[str]:
+    if given := str(request.config.getoption("--eventstore-uri")):
+        yield given
+        return
     with running("embedded", "eventstore", "--port", "0", "--memory") as store:
         yield store.ready["uri"]
 
