@@ -23,8 +23,8 @@ from server.domain.checkout.steps import Wait
 from server.domain.order.events import OrderConfirmed, OrderPlaced
 from server.domain.stock.events import ReservationCommitted, ReservationExpired, ReservationReleased, StockReserved
 from server.eventstore import codec
-from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, position_of
-from server.eventstore.log import START, EventFilter
+from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent
+from server.eventstore.log import START, EventFilter, LogPoint, point_of
 from server.eventstore.registry import ROWS
 from server.eventstore.store import EventStore
 from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
@@ -77,6 +77,7 @@ class Timers:
         self._news = asyncio.Event()
         self._caught_up = asyncio.Event()
         self._position: int | None = None  # None: nothing was read yet
+        self._known = LogPoint()  # the last event that was taken
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -109,6 +110,8 @@ class Timers:
     async def _read(self) -> None:
         if self._position is None:
             self._position = await self._mark.find()
+        if not await self._log.is_of_this_log(self._known):
+            raise LogMismatch
         subscription = CatchUpSubscription(self._log, FOLLOWED, self._position)
         async with subscription, aclosing(subscription.items(SILENCE)) as items:
             async for item in items:
@@ -116,11 +119,12 @@ class Timers:
                     self._caught_up.set()
                 elif isinstance(item, RecordedEvent) and not isinstance(item, Checkpoint):
                     self._take(item, self._position)
-                    self._position = position_of(item)
+                    self._known = point_of(item)
+                    self._position = self._known.position
 
     def _begin(self) -> None:
         """The log is not the one that was followed, or its positions are others: all of it is read."""
-        self._position = START
+        self._position, self._known = START, LogPoint()
         self._dues = Dues()
 
     def _take(self, event: RecordedEvent, after: int) -> None:

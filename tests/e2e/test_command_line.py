@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import uuid
@@ -18,16 +17,11 @@ from typer.testing import CliRunner
 
 from client.cli.main import app
 from tests.support.eventually import polled
+from tests.support.processes import free_port
 
 ORDERSTREAM = str(Path(sys.executable).with_name("orderstream"))
 PARTS = ("eventstore", "mongo", "commands", "projections", "queries")
 Line = Callable[..., Any]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

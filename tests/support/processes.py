@@ -6,6 +6,7 @@ They end with the run of the tests, however that ends: a test that hangs takes t
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,12 @@ from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
 READY_WITHIN = 60.0  # seconds
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Running:

@@ -148,7 +148,7 @@ class Hub:
         try:
             while True:
                 try:
-                    subscription = CatchUpSubscription(self._log, streams(PATTERN), self.position)
+                    subscription = CatchUpSubscription(self._log, streams(PATTERN), await self._known_position())
                     async with subscription, aclosing(subscription.items(SILENCE)) as items:
                         async for item in items:
                             alive, pause = loop.time(), FIRST_PAUSE
@@ -173,6 +173,12 @@ class Hub:
             if self._task is asyncio.current_task():  # nobody may wait for changes that nobody reads
                 self._end_all(StoreUnavailable("event"))
 
+    async def _known_position(self) -> int:
+        """Where to subscribe: at the last event that is known by its id. Raises `LogMismatch` if the log lacks it."""
+        if not await self._log.is_of_this_log(self.point):
+            raise LogMismatch
+        return self.point.position
+
     async def _somebody_comes(self) -> bool:
         """Wait a while for the next watch."""
         self._joined.clear()
@@ -191,6 +197,8 @@ class Hub:
         if isinstance(item, Checkpoint):
             self.position = max(self.position, position_of(item))
             return
+        if position_of(item) <= self.position:
+            return  # told before the subscription was lost
         order_id = item.stream_name.removeprefix(ORDER)
         change = await folding.take(item) if self._of[""] or self._of[order_id] else None
         self._reach(point_of(item))

@@ -1,8 +1,5 @@
 """A log that was restored from an older copy and has grown since: no event that a view has not seen is passed over."""
 
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,27 +8,17 @@ import pytest
 from esdbclient import NewEvent, StreamState
 from pymongo.asynchronous.database import AsyncDatabase
 
-from embedded.stack import embedded_eventstore
 from projections.runner import Status
 from projections.views.order_list import order_list
-from server.eventstore.client import Client, connect
+from server.eventstore.client import Client
 from server.eventstore.log import EventLog
 from server.readmodel.state import Checkpoint, ViewState
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
+from tests.support.older_log import copied, node
 from tests.support.views import append, documents, is_, new_order, reached, run
 
 Mongo = AsyncDatabase[Any]
-
-
-@asynccontextmanager
-async def node(data: Path) -> AsyncIterator[Client]:
-    async with embedded_eventstore(data) as uri:
-        client = await connect(uri)
-        try:
-            yield client
-        finally:
-            await client.close()
 
 
 async def write_elsewhere(client: Client, number: int) -> int:
@@ -49,10 +36,10 @@ async def checkpoint_of(mongo: Mongo) -> Checkpoint:
 @pytest.fixture
 async def older(tmp_path: Path, mongo: Mongo) -> Path:
     """A copy of a log with one order. The view has followed the log further, over events of others."""
-    data, copy = tmp_path / "data", tmp_path / "copy"
+    data = tmp_path / "data"
     async with node(data) as client:
         await append(client, new_order())
-    shutil.copytree(data, copy)
+    copy = copied(data)
     async with node(data) as client:
         last = await write_elsewhere(client, 20)
         async with run(order_list, client, mongo):

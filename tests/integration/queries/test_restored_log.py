@@ -1,0 +1,50 @@
+"""A log that was restored from an older copy while orders are watched: no watch goes on as if nothing had happened."""
+
+import asyncio
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedded.stack import embedded_eventstore
+from server.eventstore.client import connect
+from server.eventstore.log import EventLog
+from server.failures import StoreUnavailable
+from server.queries.watching.hub import Hub, Limits
+from tests.support.older_log import copied, node
+from tests.support.processes import free_port
+from tests.support.views import append, new_order
+
+LIMITS = Limits(watches=10, waiting=100, heartbeat=0.2)
+WITHIN = 60.0  # seconds
+
+
+async def until_it_ends(watch: Any) -> None:
+    async with asyncio.timeout(WITHIN), aclosing(watch.changes()) as changes:
+        async for _ in changes:
+            pass
+
+
+async def test_a_watch_ends_when_the_log_is_not_the_one_it_followed(tmp_path: Path) -> None:
+    data, port = tmp_path / "data", free_port()
+    async with node(data) as writer:
+        await append(writer, new_order())
+    copy = copied(data)
+    async with node(copy) as writer:  # it grows beyond what will be told, with an event wherever there will be one
+        for _ in range(5):
+            await append(writer, new_order())
+    async with AsyncExitStack() as until_the_end, AsyncExitStack() as until_it_is_restored:
+        writer = await until_it_is_restored.enter_async_context(node(data, port))
+        client = await connect(f"esdb://127.0.0.1:{port}?Tls=false")
+        until_the_end.push_async_callback(client.close)
+        hub = Hub(EventLog(client), LIMITS)
+        await until_the_end.enter_async_context(hub.open())
+        watch = await until_the_end.enter_async_context(hub.watch(lambda _: True))
+        await append(writer, new_order())
+        async with asyncio.timeout(WITHIN), aclosing(watch.changes()) as changes:
+            await anext(changes)
+        await until_it_is_restored.aclose()
+        async with embedded_eventstore(copy, port=port):
+            with pytest.raises(StoreUnavailable):
+                await until_it_ends(watch)
