@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from esdbclient import NewEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
+from embedded.stack import embedded_eventstore
 from server.domain.checkout.events import CheckoutEnded, CheckoutStarted
 from server.domain.checkout.steps import Wait
 from server.eventstore import codec
@@ -24,8 +26,9 @@ from server.processes.timers import TYPES, Timers
 from tests.support import orders
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
+from tests.support.older_log import copied, node
 from tests.support.orders import NOON
-from tests.support.processes import running
+from tests.support.processes import free_port, running
 
 
 @pytest.fixture
@@ -149,3 +152,28 @@ async def test_a_mark_that_nobody_can_read_is_none(world: World) -> None:
     world.now += timedelta(minutes=10)
     async with world.timers():
         await eventually(world.were_woken, lambda now: now == [open_one])
+
+
+async def test_a_deadline_in_a_log_that_was_restored_is_not_passed_over(tmp_path: Path) -> None:
+    """The timers go on through it: what they had read lies behind what the restored log has got since."""
+    data, port = tmp_path / "data", free_port()
+    async with node(data) as writer:
+        await World(writer).started(20)
+    copy = copied(data)
+    async with node(copy) as writer:
+        new = await World(writer).started(10)
+        for _ in range(5):  # it grows beyond what will be read, with an event wherever there will be one
+            await World(writer).started(20)
+    async with AsyncExitStack() as until_the_end, AsyncExitStack() as until_it_is_restored:
+        world = World(await until_it_is_restored.enter_async_context(node(data, port)))
+        client = await connect(f"esdb://127.0.0.1:{port}?Tls=false")
+        until_the_end.push_async_callback(client.close)
+        of_timers = World(client)
+        await until_the_end.enter_async_context(of_timers.timers())
+        for _ in range(3):
+            await world.started(0)
+        await eventually(of_timers.were_woken, lambda now: len(now) == 3)
+        await until_it_is_restored.aclose()
+        of_timers.now += timedelta(minutes=10)
+        async with embedded_eventstore(copy, port=port):
+            await eventually(of_timers.were_woken, lambda now: new in now, within=60.0)
