@@ -99,7 +99,9 @@ def rebuild(
 @projections.command("reset")
 def reset(
     view: View,
-    to: Annotated[int, typer.Option(min=0, help="The commit position to go back to; 0: the beginning.")] = 0,
+    to: Annotated[
+        int, typer.Option(min=0, help="Go back to the last event at or before this commit position; 0: the beginning.")
+    ] = 0,
     why: Why = "",
     allow_parked: AllowParked = False,
     wait: Wait = False,
