@@ -22,7 +22,7 @@ from projections.requests import Request, Requests
 from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
 from server.eventstore.log import START, EventLog
-from server.failures import InvalidRequest, ServiceFailure
+from server.failures import InvalidRequest, LogMismatch, ServiceFailure
 from server.readmodel.pointer import Building, Made, Phase, Pointer, begun, dropped, rolled_back
 from server.readmodel.state import ViewState, now_micros
 
@@ -428,7 +428,10 @@ class Changes:
         live = await self._state.of_generation(pointer, pointer.generation)
         if live is None or live.astray:
             return 0, await self._log.count_after(0, view.stream_filter(), MOST_COUNTED)
-        return live.events, await self._log.count_after(live.position, view.stream_filter(), MOST_COUNTED)
+        try:
+            return live.events, await self._log.count_after(live.position, view.stream_filter(), MOST_COUNTED)
+        except LogMismatch:  # a paused view is not told that its log is another one
+            return 0, await self._log.count_after(START, view.stream_filter(), MOST_COUNTED)
 
 
 def said_why(reason: str) -> None:

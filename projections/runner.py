@@ -27,7 +27,7 @@ from projections.view import View
 from server.eventstore.client import CaughtUp, Checkpoint, Client, RecordedEvent, is_cancelling, position_of
 from server.eventstore.log import EventLog, LogPoint, point_of, streams
 from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
-from server.failures import LogMismatch, ServiceFailure
+from server.failures import LogMismatch, ServiceFailure, StoreUnavailable
 from server.readmodel import state
 from server.readmodel.documents import INDEXES
 from server.readmodel.state import Fenced, Lease, ViewState, now_micros
@@ -305,6 +305,7 @@ class Runner:
                 point = max(point, pending.head)
                 reached = max(reached, point.position)
         elif reached > point.position and time.monotonic() - self._marked_at > MARK_EVERY:
+            self._marked_at = time.monotonic()
             point = max(point, await self._known_before(reached))
         if point > before.point:
             self._marked_at = time.monotonic()
@@ -351,7 +352,10 @@ class Runner:
 
         Followed events may be rare: without this, a restart would look through all that others wrote since.
         """
-        event = await self._log.last_before(position)
+        try:
+            event = await self._log.last_before(position)
+        except StoreUnavailable:  # it may have had to look through too much of its own records: the older point will do
+            return LogPoint()
         return LogPoint() if event is None else point_of(event)
 
     async def _collect(self) -> None:

@@ -17,6 +17,7 @@ from server.eventstore import codec
 from server.eventstore.client import Client, position_of
 from server.eventstore.codec import CodecError
 from server.eventstore.log import START, EventLog
+from server.failures import LogMismatch
 from server.readmodel.state import ViewState
 
 PAGE = 200  # events looked through at once for keys
@@ -47,7 +48,12 @@ class Sampler:
         skipped = await self._skips.of(self._view.name)
         result.checkpoint = checkpoint.position
         shown = await self._shown(documents // 2, generation)
-        for key in await self._keys(documents, checkpoint.position, shown):
+        try:
+            keys = await self._keys(documents, checkpoint.position, shown)
+        except LogMismatch:
+            self._next = None  # the log is another one: the next round begins anywhere in it
+            raise
+        for key in keys:
             found = await self._differs(key, generation, checkpoint.position, first, skipped)
             result.documents += 1
             if found is not None:

@@ -1,11 +1,14 @@
 """`python -m server.tail`: events of a stream, of a category or of all contexts as they are written, a JSON line each.
 
+Where the log is says ORDERSTREAM_EVENTSTORE_URI: an argument could be read by everybody on the machine.
+
 It is a reader like any other. On a lost subscription it subscribes again behind the last event.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import re
 import signal
 import sys
@@ -16,10 +19,11 @@ from dataclasses import dataclass
 from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, connect, position_of
 from server.eventstore.log import START, EventLog, Pending, streams
 from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
-from server.failures import StoreUnavailable
+from server.failures import ServiceFailure, StoreUnavailable
 
 OURS = "(order|product|stock|user|useremail)-.*"
 SILENCE = 5.0  # seconds without a word, after which the log is asked whether there was anything to say
+URI = "ORDERSTREAM_EVENTSTORE_URI"
 NO_STORE = 5  # exit code
 PAUSE = 0.5  # seconds before another subscription
 
@@ -42,7 +46,10 @@ class What:
 
 
 async def tail(uri: str, what: What) -> None:
-    """Write the events to standard output. Raises `StoreUnavailable` if the store does not answer at the start."""
+    """Write the events to standard output.
+
+    Raises `StoreUnavailable` if the store does not answer at the start, and `LogMismatch`.
+    """
     task = asyncio.current_task()
     assert task is not None, "it runs in a task"
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,7 +70,8 @@ async def tail(uri: str, what: What) -> None:
 
 
 async def _events(log: EventLog, what: What) -> AsyncGenerator[RecordedEvent, None]:
-    position = START if what.from_start and not what.stream else await log.end()
+    end = await log.end()
+    position = START if what.from_start and not what.stream else end
     if what.from_start and what.stream:  # its own events are found without looking through the log
         async for event in log.events(what.stream):
             position = position_of(event)
@@ -95,7 +103,6 @@ def _shown(event: RecordedEvent) -> dict[str, object]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m server.tail", description="Print events as they are written.")
-    parser.add_argument("--uri", required=True, help="where the log is")
     parser.add_argument("--stream", default="")
     parser.add_argument("--category", default="")
     parser.add_argument("--from-start", action="store_true")
@@ -103,8 +110,8 @@ def main() -> int:
     given = parser.parse_args()
     what = What(stream=given.stream, category=given.category, from_start=given.from_start, limit=given.limit)
     try:
-        asyncio.run(tail(given.uri, what))
-    except StoreUnavailable as error:
+        asyncio.run(tail(os.environ[URI], what))
+    except ServiceFailure as error:
         sys.stderr.write(f"orderstream: {error}\n")
         return NO_STORE
     return 0

@@ -5,10 +5,10 @@ applies a plan made before and is refused if the log has changed, `--yes` does b
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -36,13 +36,23 @@ def tail(
     selection = [f"--stream={stream}", f"--category={category}", f"--limit={limit}"]
     selection += ["--from-start"] if from_start else []
     reader = subprocess.Popen(
-        [sys.executable, "-m", "server.tail", f"--uri={uri}", *selection], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "server.tail", *selection],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "ORDERSTREAM_EVENTSTORE_URI": uri},  # it may hold a password
     )
     assert reader.stdout is not None
-    with reader, suppress(KeyboardInterrupt):
-        for line in reader.stdout:
-            _print(line, as_json)
-    if reader.returncode not in (0, -signal.SIGINT):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with reader:
+        try:
+            for line in reader.stdout:
+                _print(line, as_json)
+            reader.wait()
+        except KeyboardInterrupt:
+            return
+        finally:
+            reader.terminate()
+    if reader.returncode:
         raise typer.Exit(UNAVAILABLE)
 
 

@@ -112,6 +112,8 @@ def store_errors() -> Iterator[None]:
     except NotFound:
         raise
     except (EventStoreDBClientException, grpc.aio.UsageError, grpc.RpcError) as error:
+        if is_cancelling():
+            raise asyncio.CancelledError from error  # esdbclient makes an error of its own of it
         if _is_refused_position(error):
             raise LogMismatch from error
         raise StoreUnavailable("event") from error

@@ -5,8 +5,8 @@ not there.
 """
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -77,14 +77,15 @@ class ParkedRange:
 
 
 class Consumer:
-    """One consumer of a group. Failures are `StoreUnavailable`."""
+    """One consumer of a group of `ALL`. Failures are those of `Groups`."""
 
-    def __init__(self, subscription: Any) -> None:
+    def __init__(self, subscription: Any, name: str) -> None:
         self._subscription = subscription
+        self._name = name
 
     async def events(self) -> AsyncGenerator[RecordedEvent, None]:
         """As they are delivered, until the consumer stops."""
-        with store_errors():
+        with _gone(ALL, self._name), store_errors():
             async for event in self._subscription:
                 yield event
 
@@ -122,8 +123,8 @@ class Groups:
             await self._client.create_subscription_to_all(name, **place, **matching.arguments, **settings)
 
     async def consumer_of_all(self, name: str) -> "Consumer":
-        with store_errors():
-            return Consumer(await self._client.read_subscription_to_all(name))
+        with _gone(ALL, name), store_errors():
+            return Consumer(await self._client.read_subscription_to_all(name), name)
 
     async def every(self) -> list[Group]:
         """By source and name."""
@@ -138,18 +139,22 @@ class Groups:
     async def _list(self, source: str | None = None) -> list[Any]:
         request = persistent_pb2.ListReq()
         request.options.list_all_subscriptions.SetInParent()
-        with store_errors():
+        with _gone(source or "", ""), store_errors():
             found = (await self._call("List", request)).subscriptions
         return [info for info in found if source in (None, info.event_source)]
 
     async def one(self, source: str, name: str) -> Group:
+        return await self._group(await self.info(source, name))
+
+    async def info(self, source: str, name: str) -> Any:
+        """What the event store says of a group, without further reads."""
         request = persistent_pb2.GetInfoReq()
         _address(request.options, source, name)
-        return await self._group((await self._call_on(source, name, "GetInfo", request)).subscription_info)
+        return (await self._call_on(source, name, "GetInfo", request)).subscription_info
 
     async def parked_range(self, source: str, name: str) -> ParkedRange:
         """Told by the two ends, however many lie between."""
-        await self.one(source, name)
+        await self.info(source, name)
         return await self._parked_range(source, name)
 
     async def _parked_range(self, source: str, name: str) -> ParkedRange:
@@ -189,11 +194,8 @@ class Groups:
             await self._call("RestartSubsystem", shared_pb2.Empty())
 
     async def _call_on(self, source: str, name: str, method: str, request: Any) -> Any:
-        try:
-            with store_errors():
-                return await self._call(method, request)
-        except NotThere as error:
-            raise NotFound("SUBSCRIPTION_NOT_FOUND", source=source, group=name) from error
+        with _gone(source, name), store_errors():
+            return await self._call(method, request)
 
     async def _call(self, method: str, request: Any) -> Any:
         # esdbclient has no public name for a replay with an end, for a restart, for the consumers of a group
@@ -240,6 +242,14 @@ class Groups:
                     yield event
             except (NotThere, StreamIsDeleted):
                 return
+
+
+@contextmanager
+def _gone(source: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except NotThere as error:
+        raise NotFound("SUBSCRIPTION_NOT_FOUND", source=source, group=name) from error
 
 
 def _address(options: Any, source: str, name: str) -> None:

@@ -256,7 +256,7 @@ class Group:
 
     async def _sign_of_death(self) -> str:
         """What speaks against a subscription that brings us nothing; "" if nothing does."""
-        info = (await self._groups.one(ALL, self.name)).info
+        info = await self._groups.info(ALL, self.name)
         name = self._groups.connection_name
         ours = [one.in_flight_messages for one in info.connections if one.connection_name == name]
         if not ours:

@@ -126,6 +126,9 @@ class Timers:
         """The log is not the one that was followed, or its positions are others: all of it is read."""
         self._position, self._known = START, LogPoint()
         self._dues = Dues()
+        self._caught_up.clear()
+        for task in self._tasks:  # they are about deadlines of the other log
+            task.cancel()
 
     def _take(self, event: RecordedEvent, after: int) -> None:
         try:
@@ -143,8 +146,8 @@ class Timers:
         self._news.set()
 
     async def _fire(self) -> None:
-        await self._caught_up.wait()  # until then what looks due may be over
         while True:
+            await self._caught_up.wait()  # until then what looks due may be over
             self._news.clear()
             now = self._clock()
             for order_id, due in self._dues.come(now):
@@ -159,9 +162,9 @@ class Timers:
                     await self._news.wait()
 
     async def _keep_mark(self) -> None:
-        await self._caught_up.wait()
-        kept = 0
+        kept = START
         while True:
+            await self._caught_up.wait()
             needed = self._dues.needed(self._position or 0)
             if needed > kept:
                 try:

@@ -121,6 +121,13 @@ def test_the_log_can_be_followed_from_the_start(line: Line, up: dict[str, int]) 
     assert "Eve" in told["data"]
 
 
+@pytest.mark.parametrize("start", [(), ("--from-start",)])
+def test_a_log_that_does_not_answer_cannot_be_followed(up: dict[str, int], start: tuple[str, ...]) -> None:
+    nowhere = f"esdb://127.0.0.1:{free_port()}?Tls=false"
+    done = orderstream(up, "events", "tail", *start, "--uri", nowhere)
+    assert (done.returncode, done.stderr.count("\n")) == (5, 1), done.stderr
+
+
 def test_an_order_is_shown_as_it_was(quick: Line) -> None:
     ann = quick("users", "register", "--name", "Ann", "--email", "ann@example.org", "--json")["user_id"]
     made = quick("orders", "create", "--customer", ann, "--currency", "EUR", "--json")

@@ -71,8 +71,9 @@ class Watch:
                 async with asyncio.timeout(self._limits.heartbeat):
                     await self._news.wait()
             except TimeoutError:
-                yield self._hub.point
-                continue
+                if not self._news.is_set():  # else a change came in the same moment, and the point may be beyond it
+                    yield self._hub.point
+                    continue
             if self._end is not None:
                 raise self._end
             while self._queue:
@@ -177,7 +178,8 @@ class Hub:
         """Where to subscribe: at the last event that is known by its id. Raises `LogMismatch` if the log lacks it."""
         if not await self._log.is_of_this_log(self.point):
             raise LogMismatch
-        return self.point.position
+        self.position = self.point.position
+        return self.position
 
     async def _somebody_comes(self) -> bool:
         """Wait a while for the next watch."""

@@ -67,7 +67,7 @@ class Watching:
         ahead: dict[str, int] = {}  # rows that were newer than the rest of the snapshot, with their positions
         if told is None:
             checkpoint = await self._views.checkpoint("order_list", request.consistency_token, context)
-            told = checkpoint.point
+            told = LogPoint() if checkpoint.astray else checkpoint.point
             async with aclosing(self._snapshot(request, checkpoint.generation, told, ahead)) as parts:
                 async for part in parts:
                     yield part

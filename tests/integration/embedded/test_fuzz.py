@@ -36,6 +36,8 @@ RPCS = [(service, method) for service, methods in METHODS.items() for method in 
 pieces = st.one_of(
     st.binary(max_size=12), st.sampled_from([b"\n\x06\n\x05\x1a\x03abc", b"\x12\x00", b"\x1a\x00", b"\n"])
 )
+
+pytestmark = pytest.mark.sends_unknown_positions
 messages = st.lists(pieces, max_size=6).map(b"".join)
 CLIENT_STREAM = {("streams.Streams", "Append"), ("streams.Streams", "BatchAppend")}
 

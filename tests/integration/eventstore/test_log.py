@@ -1,17 +1,21 @@
 """The one reader of the log keeps to positions that it has received; what is not of this log is told."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import NamedTuple
 
 import pytest
 from esdbclient import NewEvent, StreamState
+from esdbclient.exceptions import CancelledByClient
 
 from embedded.stack import embedded_eventstore
-from server.eventstore.client import Client, RecordedEvent, connect, position_of
+from server.eventstore.client import Client, RecordedEvent, connect, position_of, store_errors
 from server.eventstore.log import START, EventLog, LogPoint, point_of, streams
+from server.eventstore.persistent import Groups
 from server.eventstore.subscription import CatchUpSubscription
-from server.failures import LogMismatch
+from server.failures import LogMismatch, NotFound
 from tests.support.calling import fresh_id
 
 
@@ -119,6 +123,29 @@ async def test_a_point_is_known_by_the_event_there(log: EventLog, written: Writt
     assert await log.is_of_this_log(point_of(first))
     assert await log.is_of_this_log(LogPoint(position_of(first)))
     assert not await log.is_of_this_log(LogPoint(position_of(first), str(second.id)))
+
+
+async def test_a_group_that_is_not_there_is_told(client: Client) -> None:
+    with pytest.raises(NotFound):
+        async with aclosing((await Groups(client).consumer_of_all(f"nobody-{fresh_id()}")).events()) as events:
+            await anext(events)
+
+
+async def test_a_cancelled_reader_ends_whatever_the_client_makes_of_it() -> None:
+    """esdbclient turns a cancelled wait into an error of its own."""
+
+    async def read() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as cancelled:
+            with store_errors():
+                raise CancelledByClient from cancelled
+
+    task = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 @pytest.mark.sends_unknown_positions
