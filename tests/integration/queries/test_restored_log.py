@@ -2,16 +2,25 @@
 
 import asyncio
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo import AsyncMongoClient
 
 from embedded.stack import embedded_eventstore
+from protos.orders.v1 import queries_pb2 as pb
 from server.eventstore.client import connect
 from server.eventstore.log import EventLog
 from server.failures import StoreUnavailable
+from server.queries import fresh_views
+from server.queries.views import Views
 from server.queries.watching.hub import Hub, Limits
+from server.queries.watching.orders import Watching
+from server.readmodel.finders import Finders
+from server.readmodel.state import ViewState
+from tests.support.calling import fresh_id
 from tests.support.older_log import copied, node
 from tests.support.processes import free_port
 from tests.support.views import append, new_order
@@ -48,3 +57,28 @@ async def test_a_watch_ends_when_the_log_is_not_the_one_it_followed(tmp_path: Pa
         async with embedded_eventstore(copy, port=port):
             with pytest.raises(StoreUnavailable):
                 await until_it_ends(watch)
+
+
+class Caller:
+    """The context of a call without a deadline."""
+
+    def time_remaining(self) -> None:
+        return None
+
+
+async def test_a_watch_of_orders_begins_at_the_start_while_its_view_is_of_another_log(
+    tmp_path: Path, mongo_uri: str, database: str
+) -> None:
+    async with AsyncMongoClient[dict[str, Any]](mongo_uri) as mongo, node(tmp_path / "data") as writer:
+        log, state = EventLog(writer), ViewState(mongo[database])
+        checkpoint = await state.take_over("order_list", 1)
+        elsewhere = replace(checkpoint, position=2**40, marked=2**40, mark=fresh_id(), astray=True)
+        await state.advance(elsewhere)
+        await append(writer, order := new_order())
+        hub = Hub(log, LIMITS)
+        watching = Watching(Views(Finders(state), fresh_views(mongo[database], log)), log, hub)
+        messages = aclosing(watching.orders(pb.WatchOrdersRequest(), Caller()))
+        async with hub.open(), asyncio.timeout(WITHIN), messages as told:
+            changes = (message.change async for message in told if message.WhichOneof("message") == "change")
+            assert (await anext(changes)).order.order_id == order[0].order_id
+        await mongo.drop_database(database)
