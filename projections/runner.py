@@ -304,7 +304,7 @@ class Runner:
             if pending.next_event is None:
                 point = max(point, pending.head)
                 reached = max(reached, point.position)
-        elif reached > point.position and time.monotonic() - self._marked_at > MARK_EVERY:
+        elif items and reached > point.position and time.monotonic() - self._marked_at > MARK_EVERY:
             self._marked_at = time.monotonic()
             point = max(point, await self._known_before(reached))
         if point > before.point:

@@ -84,7 +84,8 @@ async def _events(log: EventLog, what: What) -> AsyncGenerator[RecordedEvent, No
                     if not isinstance(item, CaughtUp | Checkpoint | Pending):
                         position = position_of(item)
                         yield item
-        except (SubscriptionLost, StoreUnavailable):
+        except (SubscriptionLost, StoreUnavailable) as error:
+            sys.stderr.write(f"orderstream: {error}; subscribing again after position {position}\n")
             await asyncio.sleep(PAUSE)
 
 

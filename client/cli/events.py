@@ -6,7 +6,6 @@ applies a plan made before and is refused if the log has changed, `--yes` does b
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from typing import Annotated, Any
@@ -35,23 +34,24 @@ def tail(
     """Print events as they are written; with --json one object a line."""
     selection = [f"--stream={stream}", f"--category={category}", f"--limit={limit}"]
     selection += ["--from-start"] if from_start else []
+    read_end, pipe = os.pipe()  # the reader ends when this process does, however that ends
     reader = subprocess.Popen(
-        [sys.executable, "-m", "server.tail", *selection],
+        [sys.executable, "-m", "client.supervised", str(read_end), "server.tail", *selection],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "ORDERSTREAM_EVENTSTORE_URI": uri},  # it may hold a password
+        pass_fds=(read_end,),
     )
+    os.close(read_end)
     assert reader.stdout is not None
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with reader:
         try:
             for line in reader.stdout:
                 _print(line, as_json)
-            reader.wait()
         except KeyboardInterrupt:
             return
         finally:
-            reader.terminate()
+            os.close(pipe)
     if reader.returncode:
         raise typer.Exit(UNAVAILABLE)
 

@@ -158,11 +158,10 @@ class EventLog:
                 if not left:
                     return
 
-    async def history(self, matching: str | EventFilter, after: int = START) -> Events:
-        """The same page by page, so that no log is too long for the time that the store is given."""
-        wanted = streams(matching) if isinstance(matching, str) else matching
+    async def history(self, pattern: str, after: int = START, *, timeout: float = HISTORY_TIMEOUT) -> Events:
+        """The same page by page, each within `timeout` seconds, so that no log is too long for the store."""
         while True:
-            page = await self._page_after(after, wanted)
+            page = await self._page_after(after, pattern, timeout)
             for event in page:
                 if position_of(event) > after:
                     yield event
@@ -170,8 +169,9 @@ class EventLog:
                 return
             after = position_of(page[-1])
 
-    async def _page_after(self, position: int, matching: EventFilter) -> list[RecordedEvent]:
-        reading = self._read_all(matching, commit_position=position or None, limit=LARGE_PAGE, timeout=HISTORY_TIMEOUT)
+    async def _page_after(self, position: int, pattern: str, timeout: float) -> list[RecordedEvent]:
+        bounds = {"commit_position": position or None, "limit": LARGE_PAGE, "timeout": timeout}
+        reading = self._read_all(streams(pattern), **bounds)
         async with aclosing(reading) as events:
             return [event async for event in events]
 
@@ -275,13 +275,15 @@ class EventLog:
     async def complete_stream(self, name: str) -> list[RecordedEvent] | None:
         """Every event of a stream, read page by page; None if there is no such stream."""
         events: list[RecordedEvent] = []
+        start = 0
         while True:
-            page = await self.stream(name, len(events), PAGE)
+            page = await self.stream(name, start, PAGE)
             if page is None:
                 return events or None
             events += page
             if len(page) < PAGE:
                 return events
+            start = page[-1].stream_position + 1  # not the number of events: the first ones may be truncated
 
     async def excluded(self, stream: str) -> Excluded:
         """The events of a stream that operators have excluded."""

@@ -139,8 +139,11 @@ class Groups:
     async def _list(self, source: str | None = None) -> list[Any]:
         request = persistent_pb2.ListReq()
         request.options.list_all_subscriptions.SetInParent()
-        with _gone(source or "", ""), store_errors():
-            found = (await self._call("List", request)).subscriptions
+        try:
+            with store_errors():
+                found = (await self._call("List", request)).subscriptions
+        except NotThere:  # how the event store says that there is none
+            return []
         return [info for info in found if source in (None, info.event_source)]
 
     async def one(self, source: str, name: str) -> Group:

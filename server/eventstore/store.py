@@ -67,13 +67,13 @@ class EventStore:
         """The events of a stream that operators have excluded."""
         return excluded_by([event async for event in self.read(exclusion_stream(stream))])
 
-    def read_category(self, category: str, after: int) -> AsyncIterator[RecordedEvent]:
-        """The events of every stream of a category behind a received position, in the order of the log."""
-        return self.history(f"{category}-.*", after)
-
     def history(self, pattern: str, after: int) -> AsyncIterator[RecordedEvent]:
         """The events of every stream whose name matches behind a received position (`START`: all), in that order."""
         return self.log.history(pattern, after)
+
+    def read_category(self, category: str, after: int) -> AsyncIterator[RecordedEvent]:
+        """The same of every stream of a category, with no more patience than a command has."""
+        return self.log.history(f"{category}-.*", after, timeout=self._timeout)
 
     async def has_any(self, category: str) -> bool:
         """Whether any stream of a category has an event."""

@@ -1,11 +1,12 @@
 """The embedded stores, one of each for all integration tests; each test takes names of its own in them."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from uuid_utils import uuid7
 
+from server.eventstore.client import Client, connect
 from tests.support.processes import running
 
 
@@ -24,6 +25,13 @@ def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     data: Path = tmp_path_factory.mktemp("mongo")
     with running("embedded", "mongo", "--port", "0", "--data", str(data)) as store:
         yield store.ready["uri"]
+
+
+@pytest.fixture
+async def client(eventstore_uri: str) -> AsyncIterator[Client]:
+    client = await connect(eventstore_uri)
+    yield client
+    await client.close()
 
 
 @pytest.fixture

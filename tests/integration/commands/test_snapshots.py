@@ -18,7 +18,6 @@ from server.config import Settings
 from server.domain.product import PRODUCT
 from server.domain.product.commands import ChangePrice
 from server.domain.product.state import Product
-from server.eventstore.client import connect
 from server.eventstore.receipts import Receipt
 from server.eventstore.registry import CATEGORIES
 from server.eventstore.repository import Aggregate, Repository
@@ -72,13 +71,6 @@ def eventstore_uri() -> Iterator[str]:
     """One of its own: views of other tests, which follow a log from its start, would wait for these long streams."""
     with started("eventstore") as uri:
         yield uri
-
-
-@pytest.fixture
-async def client(eventstore_uri: str) -> AsyncIterator[AsyncEventStoreDBClient]:
-    client = await connect(eventstore_uri)
-    yield client
-    await client.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from esdbclient.exceptions import CancelledByClient
 
 from embedded.stack import embedded_eventstore
 from server.eventstore.client import Client, RecordedEvent, connect, position_of, store_errors
-from server.eventstore.log import START, EventLog, LogPoint, point_of, streams
+from server.eventstore.log import PAGE, START, EventLog, LogPoint, point_of, streams
 from server.eventstore.persistent import Groups
 from server.eventstore.subscription import CatchUpSubscription
 from server.failures import LogMismatch, NotFound
@@ -25,13 +24,6 @@ class Written(NamedTuple):
     category: str
     ours: list[RecordedEvent]
     others: list[RecordedEvent]
-
-
-@pytest.fixture
-async def client(eventstore_uri: str) -> AsyncIterator[Client]:
-    client = await connect(eventstore_uri)
-    yield client
-    await client.close()
 
 
 @pytest.fixture
@@ -123,6 +115,15 @@ async def test_a_point_is_known_by_the_event_there(log: EventLog, written: Writt
     assert await log.is_of_this_log(point_of(first))
     assert await log.is_of_this_log(LogPoint(position_of(first)))
     assert not await log.is_of_this_log(LogPoint(position_of(first), str(second.id)))
+
+
+async def test_a_truncated_stream_is_read_once_however_long_it_is(client: Client, log: EventLog) -> None:
+    stream, events = f"long-{fresh_id()}", [NewEvent("Happened", b"{}") for _ in range(PAGE + 20)]
+    await client.append_to_stream(stream, current_version=StreamState.NO_STREAM, events=events)
+    await client.set_stream_metadata(stream, metadata={"$tb": 10}, current_version=StreamState.ANY)
+    found = await log.complete_stream(stream)
+    assert found is not None
+    assert [event.stream_position for event in found] == list(range(10, PAGE + 20))
 
 
 async def test_a_group_that_is_not_there_is_told(client: Client) -> None:

@@ -25,13 +25,6 @@ from tests.support.gateway import gateway
 Work = Callable[[str, RecordedEvent, int], Awaitable[None]]
 
 
-@pytest.fixture
-async def client(eventstore_uri: str) -> AsyncIterator[AsyncEventStoreDBClient]:
-    client = await connect(eventstore_uri)
-    yield client
-    await client.close()
-
-
 @asynccontextmanager
 async def following(
     client: AsyncEventStoreDBClient, kind: str, work: Work, *, release: str = "1", **settings: Any
