@@ -63,6 +63,11 @@ async def test_orders_of_a_shop_that_ran_by_hand_are_started_by_an_operator_only
                 told = await orderstream(shops, address, "processes", "get", order_id, "--json")
                 return str(told["process"]["status"])
 
+            async def shown() -> set[str]:
+                listed = await orderstream(shops, address, "processes", "list", "--json")
+                return {row["order_id"] for row in listed["processes"]}
+
+            await eventually(shown, lambda now: {newer, older} <= now, within=30)
             await eventually(lambda: status(newer), lambda now: now == "PROCESS_STATUS_RUNNING", within=30)
             assert await status(older) == "PROCESS_STATUS_NOT_STARTED"
             listed = await orderstream(shops, address, "processes", "list", "--status", "not-started", "--json")

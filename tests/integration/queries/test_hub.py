@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
+from server.eventstore.client import connect
 from server.eventstore.log import EventLog, LogPoint
 from server.failures import Draining, WatchTooSlow
 from server.queries.watching.changes import Change
@@ -35,6 +36,13 @@ class Counting:
         self.subscriptions += 1
         self.last = await self._client.subscribe_to_all(**arguments)
         return self.last
+
+
+@pytest.fixture
+async def client(eventstore_uri: str) -> AsyncIterator[AsyncEventStoreDBClient]:
+    client = await connect(eventstore_uri)
+    yield client
+    await client.close()
 
 
 @pytest.fixture
