@@ -1,11 +1,12 @@
 """The audit of positions in all tests: a test fails that sends a position which no event store has sent.
 
 A client may send a position that it received, and no other: a real server refuses a calculated one. Tests that send
-such positions on purpose are marked `sends_unknown_positions`. Each pytest worker has an audit of its own, so a test
-is not failed for positions that another worker's test sent.
+such positions on purpose are marked `sends_unknown_positions`. The nodes that a test starts share an audit of their
+own, so that no test stands on positions that another one received; nodes of wider fixtures share one of the worker.
 """
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from embedded.eventstore.position_audit import UNKNOWN, VARIABLE
 
 AUDITED = True
+_TESTS = count(1)
 
 
 def lines_since(directory: Path, start: int) -> tuple[list[str], int]:
@@ -44,13 +46,17 @@ def position_audit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | 
 
 
 @pytest.fixture(autouse=True)
-def only_positions_that_were_sent(position_audit: Path | None, request: pytest.FixtureRequest) -> Iterator[None]:
+def only_positions_that_were_sent(
+    position_audit: Path | None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     if position_audit is None:
         yield
         return
+    own = position_audit / f"test-{next(_TESTS)}"  # a node makes it
+    monkeypatch.setenv(VARIABLE, str(own))
     _, start = lines_since(position_audit, 0)
     yield
-    lines, _ = lines_since(position_audit, start)
+    lines = lines_since(position_audit, start)[0] + lines_since(own, 0)[0]
     on_purpose = request.node.get_closest_marker("sends_unknown_positions") is not None
     if (wrong := failure(lines, on_purpose=on_purpose)) is not None:
         pytest.fail(wrong, pytrace=False)
