@@ -32,7 +32,7 @@ from protos.common.v1.types_pb2 import Money
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
 from server.domain.stock.events import StockReceived
 from server.eventstore import codec
-from server.eventstore.client import connect
+from server.eventstore.connection import connect
 
 VIEW_COUNTS = (1, 4, 16)
 WATCHES = (1, 10, 100)

@@ -26,7 +26,7 @@ from bench.queries import some_of
 from bench.running import caught_up, fresh_stack, pids
 from client.stack import Stack
 from projections.views.order_list import order_list
-from server.eventstore.client import connect
+from server.eventstore.connection import connect
 from server.eventstore.store import EventStore
 from server.queries import replies
 from server.readmodel.finders import Finders

@@ -17,7 +17,7 @@ from bench.running import fresh_stack
 from projections.config import Settings
 from projections.runner import Runner
 from projections.views.order_list import order_list
-from server.eventstore.client import connect
+from server.eventstore.connection import connect
 
 WORKERS = (1, 2, 4)
 LOOK_EVERY = 0.005  # seconds

@@ -38,7 +38,7 @@ from server.commands.handler import CommandHandler, Envelope
 from server.config import Settings
 from server.domain.user import USER, commands
 from server.domain.user.state import UserState
-from server.eventstore.client import connect
+from server.eventstore.connection import connect
 from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots
 from server.eventstore.store import EventStore

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from esdbclient import RecordedEvent
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from uuid_utils import uuid7
@@ -29,7 +28,7 @@ from projections.view import View
 from projections.views import VIEWS
 from projections.views.order_list import order_list
 from server.eventstore import codec
-from server.eventstore.client import connect
+from server.eventstore.connection import Client, connect
 from server.readmodel.documents import INDEXES
 from server.readmodel.state import ViewState
 
@@ -100,7 +99,7 @@ async def measure(running: Stack, size: Size) -> Result:
 
 async def catch_up(
     views: Sequence[View[Any]],
-    client: AsyncEventStoreDBClient,
+    client: Client,
     database: Database,
     history: History,
     pace: Pace | None = None,
@@ -131,7 +130,7 @@ async def apply(events: Sequence[RecordedEvent], database: Database) -> None:
         await applier.apply(events[first : first + most])
 
 
-async def drain(client: AsyncEventStoreDBClient, history: History, into: list[RecordedEvent] | None = None) -> None:
+async def drain(client: Client, history: History, into: list[RecordedEvent] | None = None) -> None:
     """Take every event, and do nothing with it but keep it if that is wanted."""
     async with await _subscribed(client) as subscription:
         async for event in subscription:
@@ -141,7 +140,7 @@ async def drain(client: AsyncEventStoreDBClient, history: History, into: list[Re
                 return
 
 
-async def write_every_event(client: AsyncEventStoreDBClient, database: Database, events: int) -> None:
+async def write_every_event(client: Client, database: Database, events: int) -> None:
     """The plain projector: fold, write the document, next event. It is given its documents from memory."""
     documents = database["order_list"]
     for index in INDEXES["order_list"]:
@@ -160,5 +159,5 @@ async def write_every_event(client: AsyncEventStoreDBClient, database: Database,
                 return
 
 
-async def _subscribed(client: AsyncEventStoreDBClient) -> Any:
+async def _subscribed(client: Client) -> Any:
     return await client.subscribe_to_all(filter_include=[order_list.stream_filter()], filter_by_stream_name=True)

@@ -13,7 +13,6 @@ from typing import Any
 import grpc
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo import AsyncMongoClient
 from uuid_utils import uuid7
 
@@ -42,7 +41,7 @@ from projections.pace import Pace
 from projections.views.order_list import order_list
 from protos.operations.v1 import projections_pb2 as pb
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
-from server.eventstore.client import connect
+from server.eventstore.connection import Client, connect
 from server.readmodel.state import collection_name
 
 LOAD = 0.2  # share of the top rate of queries that is asked for
@@ -108,9 +107,7 @@ async def measure(running: Stack, size: Size) -> Result:
     )
 
 
-async def _fill(
-    client: AsyncEventStoreDBClient, mongo: AsyncMongoClient[dict[str, Any]], history: History, meter: Meter
-) -> float:
+async def _fill(client: Client, mongo: AsyncMongoClient[dict[str, Any]], history: History, meter: Meter) -> float:
     database = mongo[f"bench_{uuid7().hex}"]
     pace = Pace(lambda: database["pace"].find_one({}))
     meter.start()
@@ -122,7 +119,7 @@ async def _fill(
     return history.events / seconds
 
 
-async def _drained(client: AsyncEventStoreDBClient, history: History) -> float:
+async def _drained(client: Client, history: History) -> float:
     began = time.perf_counter()
     await drain(client, history)
     return history.events / (time.perf_counter() - began)

@@ -14,7 +14,8 @@ from uuid_utils.compat import uuid7
 
 from protos.operations.v1.events_pb2 import OperatorActed
 from protos.operations.v1.types_pb2 import ActDetail
-from server.eventstore.client import Client, NewEvent, NotFound, StreamState, complete, store_errors
+from server.eventstore.client import NewEvent, NotFound, StreamState, complete
+from server.eventstore.connection import Client
 
 log = structlog.get_logger()
 
@@ -54,7 +55,7 @@ class Acts:
 
     async def latest(self, most: int) -> list[tuple[int, OperatorActed]]:
         """What was done last, the latest first, each with its revision in the stream."""
-        with store_errors():
+        with self._client.calling():
             try:
                 reading = await self._client.read_stream(STREAM, backwards=True, limit=most, timeout=TIMEOUT)
                 return [
@@ -78,7 +79,7 @@ class Acts:
         data = json_format.MessageToJson(
             message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, indent=None
         )
-        with store_errors():
+        with self._client.calling():
             await self._client.append_to_stream(
                 STREAM,
                 current_version=StreamState.ANY,

@@ -28,7 +28,7 @@ from projections.views import VIEWS
 from protos.operations.v1.exclusions_pb2_grpc import add_ExclusionServiceServicer_to_server
 from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServicer_to_server
 from protos.operations.v1.subscriptions_pb2_grpc import add_SubscriptionServiceServicer_to_server
-from server.eventstore.client import connect
+from server.eventstore.connection import connect
 from server.eventstore.log import EventLog
 from server.eventstore.persistent import Groups
 from server.failures import StoreUnavailable

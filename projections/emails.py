@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from projections.batch import Share
-from server.eventstore.client import Client
+from server.eventstore.connection import Client
 from server.eventstore.log import START, EventLog
 from server.readmodel.email_holders import USERS, EmailHolders
 

@@ -17,8 +17,9 @@ from protos.operations.v1 import exclusions_pb2 as pb
 from protos.operations.v1.events_pb2 import EventExcluded
 from protos.operations.v1.exclusions_pb2_grpc import ExclusionServiceServicer
 from server.eventstore import codec
-from server.eventstore.client import Client, NewEvent, RecordedEvent, StreamState, store_errors
+from server.eventstore.client import NewEvent, RecordedEvent, StreamState
 from server.eventstore.codec import CodecError, UnknownEventType
+from server.eventstore.connection import Client
 from server.eventstore.exclusions import EVENT_EXCLUDED, PATTERN, exclusion_of, exclusion_stream, is_excluded
 from server.eventstore.log import START, EventLog
 from server.eventstore.registry import CATEGORIES
@@ -185,7 +186,7 @@ class ExclusionAdmin(ExclusionServiceServicer):
             content_type="application/json",
             id=uuid5(NAMESPACE_URL, f"{excluded.stream}:{excluded.plan_id}"),
         )
-        with store_errors():
+        with self._client.calling():
             await self._client.append_to_stream(
                 exclusion_stream(excluded.stream), current_version=StreamState.ANY, events=[event], timeout=TIMEOUT
             )

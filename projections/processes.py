@@ -14,7 +14,7 @@ from server.domain.checkout.state import NotStarted
 from server.domain.order import ORDER
 from server.domain.order.events import OrderPlaced
 from server.domain.order.state import Order
-from server.eventstore.client import Client
+from server.eventstore.connection import Client
 from server.eventstore.exclusions import readable
 from server.eventstore.log import START, EventLog
 from server.eventstore.upcasters import stored_names

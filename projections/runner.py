@@ -24,7 +24,8 @@ from projections.failure import ParkingLot
 from projections.lease import Keeper, this_process
 from projections.pace import Pace
 from projections.view import View
-from server.eventstore.client import CaughtUp, Checkpoint, Client, RecordedEvent, is_cancelling, position_of
+from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, is_cancelling, position_of
+from server.eventstore.connection import Client
 from server.eventstore.log import EventLog, LogPoint, point_of, streams
 from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
 from server.failures import LogMismatch, ServiceFailure, StoreUnavailable

@@ -14,8 +14,9 @@ from projections.refold import Refold, Unfoldable
 from projections.verify import Difference, Result, difference
 from projections.view import View
 from server.eventstore import codec
-from server.eventstore.client import Client, position_of
+from server.eventstore.client import position_of
 from server.eventstore.codec import CodecError
+from server.eventstore.connection import Client
 from server.eventstore.log import START, EventLog
 from server.failures import LogMismatch
 from server.readmodel.state import ViewState
@@ -96,10 +97,12 @@ class Sampler:
         return list(keys)
 
     async def _anywhere(self) -> int:
-        """The position of a document of the view, which is that of its last event."""
+        """The position of the first event of some document: the log's, since what the document says may be wrong."""
         documents = self._state.documents(self._view.name, await self._state.generation(self._view.name))
-        found = await documents.aggregate([{"$sample": {"size": 1}}, {"$project": {"position": 1}}])
-        return max([document.get("position", START) async for document in found], default=START)
+        found = await documents.aggregate([{"$sample": {"size": 1}}, {"$project": {"_id": 1}}])
+        names = [f"{category}-{row['_id']}" async for row in found for category in self._view.categories]
+        first = [event for name in names for event in await self._log.stream(name, 0, 1) or ()]
+        return max(map(position_of, first), default=START)
 
     def _key(self, event: Any) -> str | None:
         try:

@@ -5,7 +5,7 @@ from typing import Any
 
 from projections.verify import Difference, Result
 from server.eventstore import codec
-from server.eventstore.client import Client
+from server.eventstore.connection import Client
 from server.eventstore.exclusions import readable
 from server.eventstore.log import EventLog
 from server.eventstore.receipts import MARK, NO_MARK, mark

@@ -32,7 +32,7 @@ from projections.sampling import Sampler
 from projections.verify import Result, Verifier
 from projections.view import View
 from server.eventstore import codec
-from server.eventstore.client import Client
+from server.eventstore.connection import Client
 from server.eventstore.exclusions import decoded
 from server.eventstore.log import EventLog
 from server.failures import ServiceFailure, UnreadableEvent

@@ -22,8 +22,9 @@ from projections.hanging import called
 from projections.pace import Pace
 from projections.view import View, stream_filter
 from server.eventstore import codec
-from server.eventstore.client import Client, RecordedEvent, position_of
+from server.eventstore.client import RecordedEvent, position_of
 from server.eventstore.codec import CodecError
+from server.eventstore.connection import Client
 from server.eventstore.exclusions import Excluded, is_excluded
 from server.eventstore.log import EventLog
 from server.eventstore.recorded import Recorded

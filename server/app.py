@@ -20,7 +20,7 @@ from server.commands.handler import CommandHandler
 from server.commands.services import SERVICES, CommandServices
 from server.config import Settings
 from server.eventstore import store
-from server.eventstore.client import connect
+from server.eventstore.connection import connect
 from server.eventstore.log import EventLog
 from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots

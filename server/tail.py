@@ -16,7 +16,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, connect, position_of
+from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, position_of
+from server.eventstore.connection import connect
 from server.eventstore.log import START, EventLog, Pending, streams
 from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
 from server.failures import ServiceFailure, StoreUnavailable

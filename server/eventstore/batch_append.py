@@ -16,13 +16,13 @@ import grpc
 import structlog
 
 from server.eventstore.client import (
-    Client,
     EventStoreDBClientException,
     GrpcDeadlineExceeded,
     NewEvent,
     StreamState,
     WrongCurrentVersion,
 )
+from server.eventstore.connection import Client
 
 log = structlog.get_logger()
 
@@ -37,6 +37,7 @@ class BatchAppender:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._call: _Call | None = None
+        client.when_replaced.append(self._leave)
 
     async def append(
         self, stream: str, current_version: int | StreamState, events: Sequence[NewEvent], timeout: float
@@ -52,6 +53,11 @@ class BatchAppender:
     async def close(self) -> None:
         if self._call is not None:
             await self._call.close()
+
+    def _leave(self) -> None:
+        """Another connection is there: whoever waits for an answer over the former one asks again."""
+        if self._call is not None:
+            self._call.end()
 
 
 class _Call:
@@ -88,7 +94,7 @@ class _Call:
                 response = await answer
         except TimeoutError as error:
             if self._last_answer < asked:
-                self._break()  # a call that answers nobody is of no use to those who come next
+                self.end()  # a call that answers nobody is of no use to those who come next
             raise GrpcDeadlineExceeded from error
         finally:
             self._pending.pop(correlation_id, None)
@@ -101,7 +107,7 @@ class _Call:
 
     async def close(self) -> None:
         self._closing = True
-        self._break()
+        self.end()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _write(self) -> None:
@@ -111,7 +117,7 @@ class _Call:
         except (grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
             pass  # as in _read
         finally:
-            self._break()
+            self.end()
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
@@ -124,9 +130,9 @@ class _Call:
         except (grpc.RpcError, grpc.aio.UsageError):
             pass  # whoever waits learns of it by `OutcomeUnknown`, and of its cause by asking again
         finally:
-            self._break()
+            self.end()
 
-    def _break(self) -> None:
+    def end(self) -> None:
         if not self.broken and not self._closing:
             log.warning(
                 "the call that appends go over is broken; the next append opens another", pending=len(self._pending)

@@ -1,4 +1,4 @@
-"""The connection to EventStoreDB that every role uses, its types, and its failures in our own terms.
+"""esdbclient as the rest of the code sees it: its types, and its failures in our own terms.
 
 No other module of `server` and `projections` imports esdbclient.
 
@@ -13,36 +13,45 @@ from typing import Any
 
 import grpc
 from esdbclient import CaughtUp, Checkpoint, NewEvent, RecordedEvent, StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient as Client
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from esdbclient.connection import AsyncESDBConnection
 from esdbclient.exceptions import (
+    AbortedByServer,
     AlreadyExists,
     EventStoreDBClientException,
     GrpcDeadlineExceeded,
+    NodeIsNotLeader,
     NotFound,
     ProgrammingError,
+    ServiceUnavailable,
     StreamIsDeleted,
     WrongCurrentVersion,
 )
-from esdbclient.protos.Grpc import persistent_pb2, shared_pb2
+from esdbclient.protos.Grpc import gossip_pb2, gossip_pb2_grpc, persistent_pb2, shared_pb2
 
 from server.failures import LogMismatch, StoreUnavailable
 
 __all__ = [
+    "AbortedByServer",
     "AlreadyExists",
+    "AsyncESDBConnection",
+    "AsyncEventStoreDBClient",
     "CaughtUp",
     "Checkpoint",
-    "Client",
     "EventStoreDBClientException",
     "GrpcDeadlineExceeded",
     "NewEvent",
+    "NodeIsNotLeader",
     "NotFound",
     "ProgrammingError",
     "RecordedEvent",
+    "ServiceUnavailable",
     "StreamIsDeleted",
     "StreamState",
     "WrongCurrentVersion",
     "complete",
-    "connect",
+    "gossip_pb2",
+    "gossip_pb2_grpc",
     "is_cancelling",
     "persistent_pb2",
     "position_of",
@@ -50,34 +59,9 @@ __all__ = [
     "store_errors",
 ]
 
-KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT = 10_000, 10_000  # milliseconds, as the other clients of EventStoreDB have them
 # How EventStoreDB refuses a position at which its log has no record: 24.10 for reads, for reads far beyond the end
 # (23.10: for all reads), and for subscriptions.
 REFUSED_POSITIONS = ("AllResult: InvalidPosition", "AllResult: Error", "read from an invalid position")
-
-
-async def connect(uri: str) -> Client:
-    """A client for the node, or for the preferred node of the cluster, behind an EventStoreDB connection string.
-
-    A connection over which nothing comes is given up after `keepAliveInterval` and `keepAliveTimeout`.
-    """
-    with store_errors():
-        client = Client(uri)
-        client.grpc_options += _keepalive(client.connection_spec.options)
-        await client.connect()
-        return client
-
-
-def _keepalive(options: Any) -> tuple[tuple[str, int], ...]:
-    """gRPC's options. esdbclient passes the interval under a name that gRPC does not know."""
-    interval = KEEPALIVE_INTERVAL if options.KeepAliveInterval is None else options.KeepAliveInterval
-    timeout = KEEPALIVE_TIMEOUT if options.KeepAliveTimeout is None else options.KeepAliveTimeout
-    return (
-        ("grpc.keepalive_time_ms", interval),
-        ("grpc.keepalive_timeout_ms", timeout),
-        ("grpc.http2.ping_timeout_ms", timeout),
-        ("grpc.http2.max_pings_without_data", 0),
-    )
 
 
 def position_of(event: RecordedEvent) -> int:
@@ -105,11 +89,11 @@ async def complete(reading: Any) -> AsyncIterator[RecordedEvent]:
 def store_errors() -> Iterator[None]:
     """Failures of the event store's client as ours: `LogMismatch` for a refused position, else `StoreUnavailable`.
 
-    `NotFound` passes.
+    `NotFound` and `WrongCurrentVersion` pass.
     """
     try:
         yield
-    except NotFound:
+    except (NotFound, WrongCurrentVersion):
         raise
     except (EventStoreDBClientException, grpc.aio.UsageError, grpc.RpcError) as error:
         if is_cancelling():

@@ -16,19 +16,12 @@ Every other failure is `StoreUnavailable("event")`, also a read that breaks off.
 
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from server.eventstore.client import (
-    Client,
-    NotFound,
-    RecordedEvent,
-    StreamIsDeleted,
-    complete,
-    position_of,
-    store_errors,
-)
+from server.eventstore.client import NotFound, RecordedEvent, StreamIsDeleted, complete, position_of
+from server.eventstore.connection import Client
 from server.eventstore.exclusions import Excluded, excluded_by, exclusion_stream
 from server.failures import LogMismatch
 
@@ -104,6 +97,10 @@ class EventLog:
         self._timeout = timeout
         self._one = {"limit": 1, "timeout": timeout}
 
+    def calling(self) -> AbstractContextManager[None]:
+        """Failures of a call on its client, for who iterates over one himself."""
+        return self._client.calling()
+
     # ------------------------------------------------------------ all streams
 
     async def last(self, pattern: str = "", at_or_before: int | None = None) -> RecordedEvent | None:
@@ -177,7 +174,7 @@ class EventLog:
 
     async def subscribe(self, matching: EventFilter, position: int) -> Any:
         """esdbclient's subscription to what matches behind a received position; `CatchUpSubscription` uses it."""
-        with store_errors():
+        with self._client.calling():
             return await self._client.subscribe_to_all(
                 commit_position=position or None,
                 include_checkpoints=True,
@@ -238,7 +235,7 @@ class EventLog:
         return False
 
     async def _read_all(self, matching: EventFilter, **bounds: Any) -> Events:
-        with store_errors():
+        with self._client.calling():
             async for event in complete(await self._client.read_all(**matching.arguments, **bounds)):
                 yield event
 
@@ -265,7 +262,7 @@ class EventLog:
 
     async def stream(self, name: str, start: int, most: int) -> list[RecordedEvent] | None:
         """Up to `most` events from revision `start` on; None if there is no such stream, or if it was deleted."""
-        with store_errors():
+        with self._client.calling():
             try:
                 reading = await self._client.read_stream(name, stream_position=start, limit=most, timeout=self._timeout)
                 return [event async for event in complete(reading)]
@@ -290,7 +287,7 @@ class EventLog:
         return excluded_by(await self.complete_stream(exclusion_stream(stream)) or ())
 
     async def _stream(self, name: str, **bounds: Any) -> Events:
-        with store_errors():
+        with self._client.calling():
             try:
                 async for event in complete(await self._client.read_stream(name, timeout=self._timeout, **bounds)):
                     yield event

@@ -16,7 +16,6 @@ import grpc
 
 from server.eventstore.client import (
     AlreadyExists,
-    Client,
     EventStoreDBClientException,
     ProgrammingError,
     RecordedEvent,
@@ -25,9 +24,9 @@ from server.eventstore.client import (
     persistent_pb2,
     position_of,
     shared_pb2,
-    store_errors,
 )
 from server.eventstore.client import NotFound as NotThere
+from server.eventstore.connection import Client
 from server.eventstore.log import START, EventFilter, EventLog
 from server.failures import NotFound
 
@@ -79,13 +78,14 @@ class ParkedRange:
 class Consumer:
     """One consumer of a group of `ALL`. Failures are those of `Groups`."""
 
-    def __init__(self, subscription: Any, name: str) -> None:
+    def __init__(self, client: Client, subscription: Any, name: str) -> None:
+        self._client = client
         self._subscription = subscription
         self._name = name
 
     async def events(self) -> AsyncGenerator[RecordedEvent, None]:
         """As they are delivered, until the consumer stops."""
-        with _gone(ALL, self._name), store_errors():
+        with _gone(ALL, self._name), self._client.calling():
             async for event in self._subscription:
                 yield event
 
@@ -119,12 +119,12 @@ class Groups:
     async def create_on_all(self, name: str, matching: EventFilter, start: int, **settings: Any) -> None:
         """Make a group on `ALL` behind a received position. Nothing happens if it is there."""
         place = {"commit_position": start} if start else {"from_end": False}
-        with store_errors(), suppress(AlreadyExists):
+        with self._client.calling(), suppress(AlreadyExists):
             await self._client.create_subscription_to_all(name, **place, **matching.arguments, **settings)
 
     async def consumer_of_all(self, name: str) -> "Consumer":
-        with _gone(ALL, name), store_errors():
-            return Consumer(await self._client.read_subscription_to_all(name), name)
+        with _gone(ALL, name), self._client.calling():
+            return Consumer(self._client, await self._client.read_subscription_to_all(name), name)
 
     async def every(self) -> list[Group]:
         """By source and name."""
@@ -140,7 +140,7 @@ class Groups:
         request = persistent_pb2.ListReq()
         request.options.list_all_subscriptions.SetInParent()
         try:
-            with store_errors():
+            with self._client.calling():
                 found = (await self._call("List", request)).subscriptions
         except NotThere:  # how the event store says that there is none
             return []
@@ -193,11 +193,11 @@ class Groups:
 
     async def restart(self) -> None:
         """Drop the consumers of all groups; each goes on after its checkpoint."""
-        with store_errors():
+        with self._client.calling():
             await self._call("RestartSubsystem", shared_pb2.Empty())
 
     async def _call_on(self, source: str, name: str, method: str, request: Any) -> Any:
-        with _gone(source, name), store_errors():
+        with _gone(source, name), self._client.calling():
             return await self._call(method, request)
 
     async def _call(self, method: str, request: Any) -> Any:
@@ -238,7 +238,7 @@ class Groups:
 
     async def _read(self, stream: str, **how: Any) -> AsyncIterator[RecordedEvent]:
         """No event if the stream does not exist."""
-        with store_errors():
+        with self._client.calling():
             try:
                 reading = await self._client.read_stream(stream, timeout=TIMEOUT, **how)
                 async for event in complete(reading):

@@ -9,15 +9,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from server.eventstore.batch_append import BatchAppender, OutcomeUnknown
-from server.eventstore.client import (
-    Client,
-    NewEvent,
-    NotFound,
-    RecordedEvent,
-    StreamState,
-    WrongCurrentVersion,
-    store_errors,
-)
+from server.eventstore.client import NewEvent, NotFound, RecordedEvent, StreamState, WrongCurrentVersion
+from server.eventstore.connection import Client
 from server.eventstore.exclusions import Excluded, excluded_by, exclusion_stream
 from server.eventstore.log import EventLog
 from server.failures import StoreUnavailable
@@ -47,10 +40,11 @@ class EventStore:
         The same events under the same expected revision are written once, however often they are sent.
         """
         current_version = StreamState.NO_STREAM if expected == NO_EVENTS else expected
-        with _appending():
+        with _lost_races(), self._client.calling():
             try:
                 return await self._batch_appender.append(stream, current_version, events, self._timeout)
-            except OutcomeUnknown:
+            except OutcomeUnknown as unknown:
+                self._client.doubt(self._client.generation, str(unknown))
                 return await self._client.append_to_stream(
                     stream, current_version=current_version, events=events, timeout=self._timeout
                 )
@@ -81,7 +75,7 @@ class EventStore:
 
     async def keep_newest(self, stream: str, event: NewEvent, *, is_first: bool) -> None:
         """Put an event at the end of a stream that keeps the last one only. `is_first`: no event is known there."""
-        with store_errors():
+        with self._client.calling():
             if is_first:
                 await self._client.set_stream_metadata(stream, metadata={"$maxCount": 1}, timeout=self._timeout)
             await self._client.append_to_stream(
@@ -90,7 +84,7 @@ class EventStore:
 
     async def keep_at_most(self, stream: str, most: int) -> None:
         """Let a stream keep its last so many events; the revisions of its events do not change."""
-        with store_errors():
+        with self._client.calling():
             await self._client.set_stream_metadata(stream, metadata={"$maxCount": most}, timeout=self._timeout)
 
     async def now(self) -> datetime:
@@ -112,12 +106,8 @@ class EventStore:
 
 
 @contextmanager
-def _appending() -> Iterator[None]:
+def _lost_races() -> Iterator[None]:
     try:
-        with store_errors():
-            try:
-                yield
-            except WrongCurrentVersion as error:
-                raise WrongRevision from error
-    except NotFound as error:  # what a wrong expected revision looks like when the stream has no event at all
+        yield
+    except (WrongCurrentVersion, NotFound) as error:  # `NotFound` if the stream has no event at all
         raise WrongRevision from error

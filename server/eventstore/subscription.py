@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Any
 
-from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, is_cancelling, position_of, store_errors
+from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, is_cancelling, position_of
 from server.eventstore.log import START, EventFilter, EventLog, Pending
 
 COALESCE_SECONDS = 0.002  # that the events of one append take to arrive
@@ -56,7 +56,7 @@ class CatchUpSubscription:
     async def _read(self, subscription: AsyncIterator[RecordedEvent]) -> None:
         # a cancelled call, ours or the client's reconnect, ends the iteration without a word
         try:
-            with store_errors():
+            with self._log.calling():
                 async for item in subscription:
                     await self._queue.put(item)
             self._failure = SubscriptionLost("the subscription ended")

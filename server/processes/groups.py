@@ -15,7 +15,8 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from server.background import beside
-from server.eventstore.client import Client, RecordedEvent, is_cancelling
+from server.eventstore.client import RecordedEvent, is_cancelling
+from server.eventstore.connection import Client
 from server.eventstore.log import START, EventFilter
 from server.eventstore.persistent import ALL, Consumer, Groups
 from server.failures import EventTypeUnknown, NotFound, ServiceFailure, UnreadableEvent

@@ -8,7 +8,8 @@ from datetime import datetime
 from zlib import crc32
 
 from server.domain.checkout.steps import Wait
-from server.eventstore.client import Client, RecordedEvent
+from server.eventstore.client import RecordedEvent
+from server.eventstore.connection import Client
 from server.eventstore.store import EventStore
 from server.processes.dues import reservation_of
 from server.processes.groups import Group

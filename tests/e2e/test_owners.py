@@ -13,13 +13,12 @@ from operator import le
 from typing import Any
 
 import pytest
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from uuid_utils import uuid7
 
 from projections.views.sales_daily import sales_daily
-from server.eventstore.client import connect
+from server.eventstore.connection import Client, connect
 from server.readmodel.state import Lease, ViewState
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled
@@ -35,7 +34,7 @@ LEASE = 1.0  # seconds
 class Scene:
     """Stores, the events written so far, and how to start a projection process on them."""
 
-    client: AsyncEventStoreDBClient
+    client: Client
     mongo: AsyncDatabase[Any]
     environment: dict[str, str]
     events: list[Any] = field(default_factory=list)

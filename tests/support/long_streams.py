@@ -3,11 +3,11 @@
 from uuid import NAMESPACE_URL, uuid5
 
 from esdbclient import NewEvent, StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
 from server.commands.handler import Envelope, new_events
 from server.domain.product import PRODUCT
 from server.domain.product.events import PriceChanged, ProductRegistered
+from server.eventstore.connection import Client
 from server.eventstore.registry import DomainEvent
 from server.eventstore.snapshots import snapshot_stream
 from tests.support.calling import fresh_sku
@@ -33,7 +33,7 @@ def request_of(sku: str, revision: int) -> str:
     return str(uuid5(NAMESPACE_URL, f"{sku}:{revision}"))
 
 
-async def long_product(client: AsyncEventStoreDBClient, length: int) -> str:
+async def long_product(client: Client, length: int) -> str:
     """A product whose price has changed over and over, each time by a request of its own."""
     sku = fresh_sku()
     stream = PRODUCT.stream(sku)
@@ -53,6 +53,6 @@ async def long_product(client: AsyncEventStoreDBClient, length: int) -> str:
     return sku
 
 
-async def put_snapshot(client: AsyncEventStoreDBClient, stream: str, data: bytes) -> None:
+async def put_snapshot(client: Client, stream: str, data: bytes) -> None:
     event = NewEvent(type="Snapshot", data=data, content_type="application/octet-stream")
     await client.append_to_stream(snapshot_stream(stream), current_version=StreamState.ANY, events=[event])

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from embedded.stack import embedded_eventstore
-from server.eventstore.client import Client, connect
+from server.eventstore.connection import Client, connect
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from esdbclient import NewEvent, StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo.asynchronous.database import AsyncDatabase
 from uuid_utils import uuid7
 
@@ -20,6 +19,7 @@ from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
 from server.domain.order.events import OrderEvent
 from server.eventstore import codec
+from server.eventstore.connection import Client
 from server.eventstore.log import EventLog
 from server.readmodel.pointer import Outcome, Pointer
 from server.readmodel.state import ViewState
@@ -39,19 +39,19 @@ def new_order(quantity: int = 2) -> list[OrderEvent]:
     return [replace(event, order_id=order_id) for event in history]
 
 
-async def append(client: AsyncEventStoreDBClient, events: Sequence[OrderEvent]) -> int:
+async def append(client: Client, events: Sequence[OrderEvent]) -> int:
     """Write an order's events to its stream; the commit position of the last."""
     stored = [NewEvent(*codec.encode(event)) for event in events]
     return await client.append_to_stream(f"order-{events[0].order_id}", current_version=StreamState.ANY, events=stored)
 
 
-async def append_broken(client: AsyncEventStoreDBClient, order_id: str) -> int:
+async def append_broken(client: Client, order_id: str) -> int:
     """Write what nobody can read."""
     event = NewEvent("OrderConfirmed", b'{"order_id": 7')
     return await client.append_to_stream(f"order-{order_id}", current_version=StreamState.ANY, events=[event])
 
 
-async def begin_at_the_end(client: AsyncEventStoreDBClient, mongo: AsyncDatabase[Any], view: View[Any]) -> int:
+async def begin_at_the_end(client: Client, mongo: AsyncDatabase[Any], view: View[Any]) -> int:
     """Let a view begin behind all that other tests have written; the position."""
     state, head = ViewState(mongo), await EventLog(client).head()
     checkpoint = await state.take_over(view.name, 1)
@@ -62,7 +62,7 @@ async def begin_at_the_end(client: AsyncEventStoreDBClient, mongo: AsyncDatabase
 
 @asynccontextmanager
 async def run(
-    view: View[Any], client: AsyncEventStoreDBClient, mongo: AsyncDatabase[Any], settings: Settings = QUICK
+    view: View[Any], client: Client, mongo: AsyncDatabase[Any], settings: Settings = QUICK
 ) -> AsyncIterator[Runner]:
     runner = Runner(view, client, mongo, settings)
     task = asyncio.create_task(runner.run())
@@ -75,7 +75,7 @@ async def run(
 
 @asynccontextmanager
 async def supervised(
-    view: View[Any], client: AsyncEventStoreDBClient, mongo: AsyncDatabase[Any], settings: Settings = QUICK
+    view: View[Any], client: Client, mongo: AsyncDatabase[Any], settings: Settings = QUICK
 ) -> AsyncIterator[Supervisor]:
     """As a process runs it: whatever generations there are, and rebuilds."""
     supervisor = Supervisor(view, client, mongo, settings)
@@ -93,7 +93,7 @@ class Operator:
     def __init__(
         self,
         view: View[Any],
-        client: AsyncEventStoreDBClient,
+        client: Client,
         mongo: AsyncDatabase[Any],
         settings: Settings = QUICK,
     ) -> None:

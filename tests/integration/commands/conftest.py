@@ -6,7 +6,7 @@ import pytest
 
 from server.app import serving
 from server.config import Settings
-from server.eventstore.client import connect
+from server.eventstore.connection import connect
 from server.eventstore.store import EventStore
 from tests.support.calling import Shop, shop_at
 

@@ -12,7 +12,7 @@ from server.domain.product import PRODUCT
 from server.domain.product.events import PriceChanged, ProductRegistered
 from server.domain.product.state import NoProduct
 from server.eventstore import codec
-from server.eventstore.client import connect
+from server.eventstore.connection import connect
 from server.eventstore.registry import DomainEvent
 from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots

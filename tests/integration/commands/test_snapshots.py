@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 from esdbclient import RecordedEvent
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from msgspec.structs import replace
 
 from embedded.stack import started
@@ -18,6 +17,7 @@ from server.config import Settings
 from server.domain.product import PRODUCT
 from server.domain.product.commands import ChangePrice
 from server.domain.product.state import Product
+from server.eventstore.connection import Client
 from server.eventstore.receipts import Receipt
 from server.eventstore.registry import CATEGORIES
 from server.eventstore.repository import Aggregate, Repository
@@ -74,7 +74,7 @@ def eventstore_uri() -> Iterator[str]:
 
 
 @pytest.fixture
-async def starting(client: AsyncEventStoreDBClient) -> AsyncIterator[Callable[[], Side]]:
+async def starting(client: Client) -> AsyncIterator[Callable[[], Side]]:
     sides: list[Side] = []
 
     def start(every: int = EVERY) -> Side:
@@ -99,7 +99,7 @@ async def with_snapshot(side: Side, stream: str) -> Aggregate[Any]:
 
 @pytest.mark.parametrize("events", [25_000, pytest.param(100_000, marks=pytest.mark.long)])
 async def test_an_aggregate_of_many_thousand_events_is_read_about_as_one_of_a_hundred(
-    events: int, client: AsyncEventStoreDBClient, starting: Callable[[], Side]
+    events: int, client: Client, starting: Callable[[], Side]
 ) -> None:
     sku = await long_product(client, events)
     whole = await with_snapshot(starting(), PRODUCT.stream(sku))
@@ -126,7 +126,7 @@ async def test_an_aggregate_of_many_thousand_events_is_read_about_as_one_of_a_hu
 
 
 async def test_a_service_that_stops_writes_what_it_owes_before_it_goes(
-    client: AsyncEventStoreDBClient, starting: Callable[[], Side]
+    client: Client, starting: Callable[[], Side]
 ) -> None:
     sku = await long_product(client, 5_000)  # with a chapter of receipts before the snapshot
     leaving = starting()
@@ -136,7 +136,7 @@ async def test_a_service_that_stops_writes_what_it_owes_before_it_goes(
 
 
 async def test_an_old_request_is_known_after_a_restart_and_so_is_its_payload(
-    client: AsyncEventStoreDBClient, starting: Callable[[], Side]
+    client: Client, starting: Callable[[], Side]
 ) -> None:
     sku = await long_product(client, 5 * EVERY)
     stream = PRODUCT.stream(sku)
@@ -166,7 +166,7 @@ DAMAGES: dict[str, Damage] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 async def test_a_snapshot_that_cannot_be_trusted_is_as_if_there_were_none(
-    client: AsyncEventStoreDBClient, starting: Callable[[], Side], damage: Damage
+    client: Client, starting: Callable[[], Side], damage: Damage
 ) -> None:
     sku = await long_product(client, 4 * EVERY)
     stream = PRODUCT.stream(sku)
@@ -182,7 +182,7 @@ async def test_a_snapshot_that_cannot_be_trusted_is_as_if_there_were_none(
 
 
 async def test_bytes_that_are_no_snapshot_are_as_if_there_were_none(
-    client: AsyncEventStoreDBClient, starting: Callable[[], Side]
+    client: Client, starting: Callable[[], Side]
 ) -> None:
     sku = await long_product(client, 4 * EVERY)
     stream = PRODUCT.stream(sku)
@@ -192,7 +192,7 @@ async def test_bytes_that_are_no_snapshot_are_as_if_there_were_none(
 
 
 async def test_a_snapshot_older_than_the_tail_that_was_read_is_followed_by_what_came_since(
-    client: AsyncEventStoreDBClient, starting: Callable[[], Side]
+    client: Client, starting: Callable[[], Side]
 ) -> None:
     sku = await long_product(client, 2 * EVERY)
     stream = PRODUCT.stream(sku)
@@ -212,9 +212,7 @@ class Full(EventStore):
         raise StoreUnavailable("event")
 
 
-async def test_commands_go_on_where_snapshots_cannot_be_written(
-    client: AsyncEventStoreDBClient, starting: Callable[[], Side]
-) -> None:
+async def test_commands_go_on_where_snapshots_cannot_be_written(client: Client, starting: Callable[[], Side]) -> None:
     events = Full(client)
     snapshots = Snapshots(events, EVERY)
     repository = Repository(events, snapshots)
@@ -229,7 +227,7 @@ async def test_commands_go_on_where_snapshots_cannot_be_written(
 
 
 async def test_a_product_with_many_prices_is_fast_through_the_service_also_after_a_restart(
-    client: AsyncEventStoreDBClient, eventstore_uri: str
+    client: Client, eventstore_uri: str
 ) -> None:
     settings = Settings(eventstore_uri=eventstore_uri, grace=1.0, snapshot_every=EVERY)
     sku = await long_product(client, 10_000)

@@ -8,10 +8,9 @@ from uuid import UUID
 
 import pytest
 from esdbclient import NewEvent, StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from uuid_utils import uuid7
 
-from server.eventstore.client import connect
+from server.eventstore.connection import Client, connect
 from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
 from server.eventstore.unchanged import UnchangedRequests
 from server.failures import StoreUnavailable
@@ -23,7 +22,7 @@ MORE_THAN_ARRIVES_AT_ONCE = 3_000  # events of 4 KiB: several flow control windo
 
 class Connected(NamedTuple):
     events: EventStore
-    client: AsyncEventStoreDBClient
+    client: Client
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ async def test_a_read_that_is_broken_off_never_passes_for_the_whole(connected: C
 
     reading = connected.events.read(stream)
     assert (await anext(reading)).stream_position == 0
-    await connected.client.reconnect()  # as another call does that finds the node not to be the leader
+    await connected.client.close()  # which cuts its calls off, as another connection does
     with pytest.raises(StoreUnavailable):
         assert len([stored async for stored in reading]) == MORE_THAN_ARRIVES_AT_ONCE - 1
 

@@ -10,7 +10,8 @@ from esdbclient import NewEvent, StreamState
 from esdbclient.exceptions import CancelledByClient
 
 from embedded.stack import embedded_eventstore
-from server.eventstore.client import Client, RecordedEvent, connect, position_of, store_errors
+from server.eventstore.client import RecordedEvent, position_of, store_errors
+from server.eventstore.connection import Client, connect
 from server.eventstore.log import PAGE, START, EventLog, LogPoint, point_of, streams
 from server.eventstore.persistent import Groups
 from server.eventstore.subscription import CatchUpSubscription

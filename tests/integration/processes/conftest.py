@@ -19,7 +19,7 @@ from protos.products.v1 import commands_pb2_grpc as products_grpc
 from server.app import serving
 from server.config import Settings
 from server.eventstore import codec
-from server.eventstore.client import connect
+from server.eventstore.connection import connect
 from server.eventstore.store import EventStore
 from tests.support.calling import DEADLINE, Shop, fresh_id, shop_at
 from tests.support.eventually import eventually

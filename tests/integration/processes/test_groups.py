@@ -9,12 +9,11 @@ from uuid import uuid4
 
 import pytest
 from esdbclient import NewEvent, RecordedEvent, StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from esdbclient.exceptions import NotFound
 from prometheus_client import REGISTRY
 
 from server import failures
-from server.eventstore.client import connect
+from server.eventstore.connection import Client, connect
 from server.eventstore.persistent import ALL, Groups
 from server.failures import EventMalformed, StoreUnavailable
 from server.processes import groups
@@ -27,7 +26,7 @@ Work = Callable[[str, RecordedEvent, int], Awaitable[None]]
 
 @asynccontextmanager
 async def following(
-    client: AsyncEventStoreDBClient, kind: str, work: Work, *, release: str = "1", **settings: Any
+    client: Client, kind: str, work: Work, *, release: str = "1", **settings: Any
 ) -> AsyncIterator[Group]:
     types, key_of, former = frozenset({kind}), lambda event: event.stream_name, re.compile(f"g-{kind}-.")
     group = Group(client, f"g-{kind}-{release}", types, key_of, work, at_once=4, former=former, **settings)
@@ -39,7 +38,7 @@ async def following(
         await asyncio.wait_for(task, 10)
 
 
-async def write(client: AsyncEventStoreDBClient, kind: str, stream: str, number: int = 1) -> None:
+async def write(client: Client, kind: str, stream: str, number: int = 1) -> None:
     events = [NewEvent(type=kind, data=b"{}", content_type="application/json") for _ in range(number)]
     await client.append_to_stream(stream, current_version=StreamState.ANY, events=events)
 
@@ -49,14 +48,14 @@ def names() -> tuple[str, str]:
     return f"Kind{unique}", f"grouped_{unique}-1"
 
 
-async def parked_or_waiting(client: AsyncEventStoreDBClient, group: Group) -> int:
+async def parked_or_waiting(client: Client, group: Group) -> int:
     info = await client.get_subscription_info(group.name)
     return info.total_in_flight_messages + info.read_buffer_count + info.retry_buffer_count + info.parked_message_count
 
 
 @pytest.mark.parametrize("failure", [StoreUnavailable, ValueError])
 async def test_what_fails_is_sent_back_and_comes_again_until_it_is_done(
-    client: AsyncEventStoreDBClient, failure: Callable[[str], Exception]
+    client: Client, failure: Callable[[str], Exception]
 ) -> None:
     kind, stream = names()
     seen: list[int] = []
@@ -73,7 +72,7 @@ async def test_what_fails_is_sent_back_and_comes_again_until_it_is_done(
     assert seen == [0, 1, 2]
 
 
-async def test_one_key_is_worked_on_at_a_time_and_others_beside_it(client: AsyncEventStoreDBClient) -> None:
+async def test_one_key_is_worked_on_at_a_time_and_others_beside_it(client: Client) -> None:
     kind, stream = names()
     at_work: set[str] = set()
     most, done, first = 0, 0, asyncio.Event()
@@ -97,7 +96,7 @@ async def test_one_key_is_worked_on_at_a_time_and_others_beside_it(client: Async
     assert done <= 12, "no event was worked on twice, nor sent back"
 
 
-async def test_what_was_not_finished_when_it_stopped_goes_to_the_next(client: AsyncEventStoreDBClient) -> None:
+async def test_what_was_not_finished_when_it_stopped_goes_to_the_next(client: Client) -> None:
     kind, stream = names()
     begun, seen = asyncio.Event(), []
 
@@ -118,7 +117,7 @@ async def test_what_was_not_finished_when_it_stopped_goes_to_the_next(client: As
 
 @pytest.mark.parametrize("hung_up", [True, False], ids=["forgotten by the store", "the store believes in it"])
 async def test_a_subscription_that_is_dead_but_looks_alive_is_noticed(
-    eventstore_uri: str, client: AsyncEventStoreDBClient, *, hung_up: bool
+    eventstore_uri: str, client: Client, *, hung_up: bool
 ) -> None:
     kind, stream = names()
     seen: list[int] = []
@@ -137,7 +136,7 @@ async def test_a_subscription_that_is_dead_but_looks_alive_is_noticed(
         await through.close()
 
 
-async def test_silence_alone_is_no_reason_to_subscribe_anew(client: AsyncEventStoreDBClient) -> None:
+async def test_silence_alone_is_no_reason_to_subscribe_anew(client: Client) -> None:
     kind, stream = names()
     seen: list[int] = []
 
@@ -155,7 +154,7 @@ async def test_silence_alone_is_no_reason_to_subscribe_anew(client: AsyncEventSt
 
 
 async def test_a_group_that_waits_to_send_something_back_stops_at_once(
-    client: AsyncEventStoreDBClient, monkeypatch: pytest.MonkeyPatch
+    client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(groups, "BEFORE_SENDING_BACK", 60.0)
     monkeypatch.setattr(groups, "LONGEST_BEFORE_SENDING_BACK", 60.0)
@@ -174,7 +173,7 @@ async def test_a_group_that_waits_to_send_something_back_stops_at_once(
         await eventually(lambda: parked_or_waiting(client, group), lambda left: left == 1)
 
 
-async def test_a_group_of_another_release_goes_on_where_the_former_one_stands(client: AsyncEventStoreDBClient) -> None:
+async def test_a_group_of_another_release_goes_on_where_the_former_one_stands(client: Client) -> None:
     kind, stream = names()
     first: list[int] = []
     second: list[int] = []
@@ -199,9 +198,7 @@ async def test_a_group_of_another_release_goes_on_where_the_former_one_stands(cl
 
 
 @pytest.mark.parametrize("release", ["1", "2"], ids=["the same release", "a newer release"])
-async def test_what_could_not_be_read_is_delivered_again_to_a_process_that_starts(
-    client: AsyncEventStoreDBClient, release: str
-) -> None:
+async def test_what_could_not_be_read_is_delivered_again_to_a_process_that_starts(client: Client, release: str) -> None:
     kind, stream = names()
     seen: list[int] = []
 
@@ -231,7 +228,7 @@ async def test_what_could_not_be_read_is_delivered_again_to_a_process_that_start
         await eventually(lambda: _now(seen), lambda now: 0 in now)
 
 
-async def test_what_another_process_parks_later_is_delivered_again_too(client: AsyncEventStoreDBClient) -> None:
+async def test_what_another_process_parks_later_is_delivered_again_too(client: Client) -> None:
     """Where a release is rolled out, the older one works on beside the newer for a while."""
     kind, stream = names()
     seen: list[int] = []

@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 from esdbclient import NewEvent, StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
 from embedded.stack import embedded_eventstore
 from server.domain.checkout.events import CheckoutEnded, CheckoutStarted
 from server.domain.checkout.steps import Wait
 from server.eventstore import codec
-from server.eventstore.client import connect
+from server.eventstore.connection import Client, connect
 from server.eventstore.store import EventStore
 from server.failures import StoreUnavailable
 from server.processes.mark import Mark
@@ -39,7 +38,7 @@ def own_log() -> Iterator[str]:
 
 
 @pytest.fixture
-async def client(own_log: str) -> AsyncIterator[AsyncEventStoreDBClient]:
+async def client(own_log: str) -> AsyncIterator[Client]:
     client = await connect(own_log)
     yield client
     await client.close()
@@ -48,7 +47,7 @@ async def client(own_log: str) -> AsyncIterator[AsyncEventStoreDBClient]:
 class World:
     """Orders with deadlines, a clock, and who was woken."""
 
-    def __init__(self, client: AsyncEventStoreDBClient) -> None:
+    def __init__(self, client: Client) -> None:
         self.client = client
         self.store = EventStore(client)
         self.now = NOON
@@ -102,7 +101,7 @@ class World:
 
 
 @pytest.fixture
-async def world(client: AsyncEventStoreDBClient) -> AsyncIterator[World]:
+async def world(client: Client) -> AsyncIterator[World]:
     world = World(client)
     yield world
     await world.store.close()

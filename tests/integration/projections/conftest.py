@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from server.eventstore.client import connect
+from server.eventstore.connection import Client, connect
 from tests.support.processes import running
 
 
@@ -22,7 +21,7 @@ def own_log(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-async def client(own_log: str) -> AsyncIterator[AsyncEventStoreDBClient]:
+async def client(own_log: str) -> AsyncIterator[Client]:
     client = await connect(own_log)
     yield client
     await client.close()

@@ -3,22 +3,21 @@
 from typing import Any
 
 import pytest
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from google.protobuf import json_format
 
 from projections.acts import STREAM, Act, Acts
 from protos.operations.v1.events_pb2 import OperatorActed
-from server.eventstore.client import connect
+from server.eventstore.connection import Client, connect
 from server.failures import StoreUnavailable
 
 PAUSE = Act(act="PauseProjection", subject="order_list", actor="ann", reason="a bug", details={"generation": 2})
 
 
-async def recorded(client: AsyncEventStoreDBClient) -> list[Any]:
+async def recorded(client: Client) -> list[Any]:
     return [json_format.Parse(event.data, OperatorActed()) for event in await client.get_stream(STREAM)]
 
 
-async def test_an_act_is_recorded_with_who_what_when_and_why(client: AsyncEventStoreDBClient) -> None:
+async def test_an_act_is_recorded_with_who_what_when_and_why(client: Client) -> None:
     async with Acts(client).acting(PAUSE):
         last = (await recorded(client))[-1]
     assert (last.act, last.subject, last.actor, last.reason) == ("PauseProjection", "order_list", "ann", "a bug")
@@ -27,7 +26,7 @@ async def test_an_act_is_recorded_with_who_what_when_and_why(client: AsyncEventS
     assert not last.failure
 
 
-async def test_an_act_that_fails_is_recorded_as_such(client: AsyncEventStoreDBClient) -> None:
+async def test_an_act_that_fails_is_recorded_as_such(client: Client) -> None:
     with pytest.raises(StoreUnavailable):
         async with Acts(client).acting(PAUSE):
             raise StoreUnavailable("view")

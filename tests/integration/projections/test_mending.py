@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from projections.changes import StreamNotParked
@@ -22,6 +21,7 @@ from projections.views.order_timeline import order_timeline
 from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
 from server.domain.order.events import OrderConfirmed, OrderPlaced
+from server.eventstore.connection import Client
 from server.eventstore.log import EventLog
 from server.failures import InvalidRequest
 from tests.support.eventually import eventually
@@ -30,7 +30,6 @@ from tests.support.processes import running
 from tests.support.viewing import fold
 from tests.support.views import Operator, append, append_broken, documents, new_order, reached, run, supervised
 
-Client = AsyncEventStoreDBClient
 Mongo = AsyncDatabase[Any]
 Mend = Callable[[], None]
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from projections.batch import Share
@@ -14,6 +13,7 @@ from projections.runner import Runner
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
+from server.eventstore.connection import Client
 from server.eventstore.log import EventLog
 from server.eventstore.token import to_token
 from server.failures import NotFreshEnough
@@ -25,7 +25,6 @@ from tests.support.processes import running
 from tests.support.viewing import fold
 from tests.support.views import QUICK, Operator, append, append_broken, documents, new_order, reached, supervised
 
-Client = AsyncEventStoreDBClient
 Mongo = AsyncDatabase[Any]
 THREE = QUICK.model_copy(update={"partitions": {"order_list": 3, "sales_daily": 3}})
 

@@ -10,7 +10,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from projections.runner import Status
 from projections.views.order_list import order_list
-from server.eventstore.client import Client
+from server.eventstore.connection import Client
 from server.eventstore.log import EventLog
 from server.readmodel.state import Checkpoint, ViewState
 from tests.support.calling import fresh_id

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from esdbclient import NewEvent, StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from projections.batch import Applier
@@ -16,7 +15,7 @@ from projections.view import View
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
 from server.domain.order.events import OrderPlaced
-from server.eventstore.client import connect
+from server.eventstore.connection import Client, connect
 from server.eventstore.log import EventLog, streams
 from server.eventstore.recorded import Recorded
 from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
@@ -38,7 +37,6 @@ from tests.support.views import (
     run,
 )
 
-Client = AsyncEventStoreDBClient
 Mongo = AsyncDatabase[Any]
 
 
@@ -241,7 +239,7 @@ async def test_a_read_that_is_cut_off_is_a_failure_and_not_a_short_answer(client
         await append(client, new_order())
     reading = EventLog(client).after(0, "order-.*")
     await anext(reading)
-    await client.reconnect()
+    await client.close()
     with pytest.raises(StoreUnavailable):
         assert len([event async for event in reading]) < 0, "it has ended as if that were all"
 

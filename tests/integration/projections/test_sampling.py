@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from projections.sampling import Sampler
@@ -16,6 +15,7 @@ from projections.views import VIEWS
 from projections.views.order_detail import order_detail
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
+from server.eventstore.connection import Client
 from server.eventstore.registry import BY_EVENT
 from server.readmodel.state import ViewState
 from tests.support.events import EXAMPLES
@@ -25,7 +25,6 @@ from tests.support.processes import running
 from tests.support.viewing import aggregate_id, recorded
 from tests.support.views import QUICK, append, append_broken, documents, new_order, reached, supervised
 
-Client = AsyncEventStoreDBClient
 Mongo = AsyncDatabase[Any]
 AUDITING = QUICK.model_copy(update={"verify_every": 0.05, "verify_documents": 25})
 HEALING = AUDITING.model_copy(update={"heal": True})

@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from msgspec.structs import replace
 
 from projections.snapshots import SnapshotVerifier
 from projections.verify import Result
 from server.domain.product import PRODUCT
 from server.domain.product.state import Product
+from server.eventstore.connection import Client
 from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots, Stored, snapshot_stream
 from server.eventstore.store import EventStore
@@ -22,7 +22,7 @@ LENGTH = 250
 
 
 @pytest.fixture
-async def stream(client: AsyncEventStoreDBClient) -> AsyncIterator[str]:
+async def stream(client: Client) -> AsyncIterator[str]:
     """A product's, with a snapshot."""
     stream = PRODUCT.stream(await long_product(client, LENGTH))
     events = EventStore(client)
@@ -34,21 +34,21 @@ async def stream(client: AsyncEventStoreDBClient) -> AsyncIterator[str]:
     await events.close()
 
 
-async def verdict(client: AsyncEventStoreDBClient, stream: str) -> Result:
+async def verdict(client: Client, stream: str) -> Result:
     """On this stream; other tests have theirs in the same store."""
     result = await SnapshotVerifier(client).verify(most=1_000)
     result.listed = [x for x in result.listed if x.key == stream]
     return result
 
 
-async def test_a_snapshot_that_is_the_fold_has_no_difference(client: AsyncEventStoreDBClient, stream: str) -> None:
+async def test_a_snapshot_that_is_the_fold_has_no_difference(client: Client, stream: str) -> None:
     result = await verdict(client, stream)
     assert result.listed == []
     assert result.documents >= 1
     assert result.events >= LENGTH
 
 
-async def test_a_snapshot_that_lies_is_found(client: AsyncEventStoreDBClient, stream: str) -> None:
+async def test_a_snapshot_that_lies_is_found(client: Client, stream: str) -> None:
     [stored] = await client.get_stream(snapshot_stream(stream))
     truth = msgspec.msgpack.decode(stored.data, type=Stored)
     lie = Product(sku=stream.partition("-")[2], name="Tea", price=euros(1))
@@ -59,7 +59,7 @@ async def test_a_snapshot_that_lies_is_found(client: AsyncEventStoreDBClient, st
     assert (found.field, found.actual["amount_minor"], found.expected["amount_minor"]) == ("price", 1, LENGTH - 1)
 
 
-async def test_a_snapshot_of_other_code_is_no_difference(client: AsyncEventStoreDBClient, stream: str) -> None:
+async def test_a_snapshot_of_other_code_is_no_difference(client: Client, stream: str) -> None:
     [stored] = await client.get_stream(snapshot_stream(stream))
     old = replace(msgspec.msgpack.decode(stored.data, type=Stored), stamp="of long ago", kind="Potion")
     await put_snapshot(client, stream, msgspec.msgpack.encode(old))

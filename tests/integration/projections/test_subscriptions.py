@@ -8,7 +8,6 @@ from uuid import uuid4
 import grpc
 import pytest
 from esdbclient import NewEvent, StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
 from projections.acts import STREAM, Acts
 from projections.subscriptions import SubscriptionAdmin
@@ -17,11 +16,11 @@ from protos.operations.v1.subscriptions_pb2_grpc import (
     SubscriptionServiceStub,
     add_SubscriptionServiceServicer_to_server,
 )
+from server.eventstore.connection import Client
 from server.eventstore.persistent import ALL, Groups
 from tests.support.calling import refusal
 from tests.support.eventually import eventually
 
-Client = AsyncEventStoreDBClient
 DEADLINE = 20.0
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from esdbclient import NewEvent, StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from prometheus_client import REGISTRY
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -18,7 +17,7 @@ from projections.verify import Result, Verifier
 from projections.view import Handler
 from projections.views.order_list import order_list
 from server.domain.order.events import OrderPlaced
-from server.eventstore.client import connect
+from server.eventstore.connection import Client, connect
 from server.eventstore.log import EventLog
 from server.eventstore.token import to_token
 from server.failures import NotFreshEnough
@@ -29,7 +28,6 @@ from tests.support.processes import running
 from tests.support.viewing import fold
 from tests.support.views import QUICK, Operator, append, documents, new_order, reached, run, supervised
 
-Client = AsyncEventStoreDBClient
 Mongo = AsyncDatabase[Any]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 import pytest
 from esdbclient import StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -25,6 +24,7 @@ from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceStub
 from server.domain.order.events import OrderPlaced
+from server.eventstore.connection import Client
 from server.eventstore.log import EventLog
 from server.eventstore.token import to_token
 from server.failures import NotFreshEnough
@@ -36,7 +36,6 @@ from tests.support.orders import cancelled
 from tests.support.processes import running
 from tests.support.views import QUICK, append, append_broken, documents, new_order, reached, run
 
-Client = AsyncEventStoreDBClient
 Mongo = AsyncDatabase[Any]
 
 

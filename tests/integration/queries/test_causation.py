@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 from esdbclient import NewEvent, StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
 from client.errors import NotFound
 from client.sdk import OrderstreamClient
@@ -15,7 +14,7 @@ from protos.orders.v1.queries_pb2 import CausationNode
 from server.domain.checkout.events import CheckoutStarted, CheckoutStockReserved
 from server.domain.stock.events import StockReceived, StockReserved
 from server.eventstore import codec
-from server.eventstore.client import connect
+from server.eventstore.connection import Client, connect
 from server.eventstore.log import EventLog
 from server.queries.causation import life, tree
 from tests.support.buying import orders
@@ -27,7 +26,7 @@ CROWD = 2_000  # events of other orders in the stream of the stock
 
 
 @pytest.fixture
-async def log() -> AsyncIterator[AsyncEventStoreDBClient]:
+async def log() -> AsyncIterator[Client]:
     """Of its own: what these tests write of processes, no process may find."""
     with running("embedded", "eventstore", "--port", "0", "--memory") as node:
         client = await connect(node.ready["uri"])
@@ -44,7 +43,7 @@ def caused(event: Any, cause: str, request_id: str, actor: str = "process:checko
     return NewEvent(type=event_type, data=data, metadata=codec.encode_metadata(metadata), id=uuid4())
 
 
-async def lived(log: AsyncEventStoreDBClient) -> tuple[str, str]:
+async def lived(log: Client) -> tuple[str, str]:
     """An order that was drafted and placed; its id, and that of the event of its placing."""
     events = new_order()[:3]
     order_id = events[0].order_id
@@ -57,7 +56,7 @@ async def lived(log: AsyncEventStoreDBClient) -> tuple[str, str]:
     return order_id, str(stored[-1].id)
 
 
-async def told(log: AsyncEventStoreDBClient, order_id: str) -> list[str]:
+async def told(log: Client, order_id: str) -> list[str]:
     """One line a node, as deep as it is."""
 
     def what(node: CausationNode) -> str:
@@ -69,7 +68,7 @@ async def told(log: AsyncEventStoreDBClient, order_id: str) -> list[str]:
 DRAFTED = ["ann:", "  OrderCreated", "  LineAdded"]
 
 
-async def test_commands_events_steps_and_effects_hang_together(log: AsyncEventStoreDBClient) -> None:
+async def test_commands_events_steps_and_effects_hang_together(log: Client) -> None:
     order_id, placing = await lived(log)
     begin = caused(
         CheckoutStarted(id_version=8, order_id=order_id, lines=(), deadline=NOON, at=NOON), placing, str(uuid4())
@@ -104,7 +103,7 @@ async def test_commands_events_steps_and_effects_hang_together(log: AsyncEventSt
     ]
 
 
-async def test_stock_sold_long_before_the_order_is_not_looked_through(log: AsyncEventStoreDBClient) -> None:
+async def test_stock_sold_long_before_the_order_is_not_looked_through(log: Client) -> None:
     reserve = StockReserved(sku="tea", reservation_id=str(uuid4()), quantity=2, expires_at=None, at=NOON)
     for _ in range(12):
         crowd = [caused(reserve, str(uuid4()), str(uuid4())) for _ in range(1_000)]
@@ -116,14 +115,14 @@ async def test_stock_sold_long_before_the_order_is_not_looked_through(log: Async
     assert (await told(log, order_id))[-1] == "      StockReserved"
 
 
-async def test_an_event_that_no_command_of_ours_has_written_is_a_root(log: AsyncEventStoreDBClient) -> None:
+async def test_an_event_that_no_command_of_ours_has_written_is_a_root(log: Client) -> None:
     order_id, _ = await lived(log)
     strange = NewEvent(type="OrderBlessed", data=b"{}")
     await log.append_to_stream(f"order-{order_id}", current_version=2, events=[strange])
     assert await told(log, order_id) == [*DRAFTED, "ann:", "  OrderPlacedV2", ":", "  OrderBlessed"]
 
 
-async def test_a_chain_of_any_length_is_told(log: AsyncEventStoreDBClient) -> None:
+async def test_a_chain_of_any_length_is_told(log: Client) -> None:
     order_id, cause = await lived(log)
     chain: list[NewEvent] = []
     for _ in range(150):

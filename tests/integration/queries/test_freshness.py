@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 from esdbclient import NewEvent, StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from server.eventstore.client import connect
+from server.eventstore.connection import Client, connect
 from server.eventstore.log import EventLog
 from server.eventstore.token import to_token
 from server.failures import Draining, NotFreshEnough, TokenInvalid
@@ -37,7 +36,7 @@ class Call:
 class Scene:
     """A view that follows streams of its own prefix, and nobody who runs it but the test."""
 
-    client: AsyncEventStoreDBClient
+    client: Client
     state: ViewState
     prefix: str
     fresh: FreshViews

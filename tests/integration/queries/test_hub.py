@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
-from server.eventstore.client import connect
+from server.eventstore.connection import Client, connect
 from server.eventstore.log import EventLog, LogPoint
 from server.failures import Draining, WatchTooSlow
 from server.queries.watching.changes import Change
@@ -24,7 +23,7 @@ LIMITS = Limits(watches=200, waiting=20, heartbeat=0.2)
 class Counting:
     """The store's client; counts the subscriptions that are made."""
 
-    def __init__(self, client: AsyncEventStoreDBClient) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
         self.subscriptions = 0
         self.last: Any = None
@@ -39,19 +38,19 @@ class Counting:
 
 
 @pytest.fixture
-async def client(eventstore_uri: str) -> AsyncIterator[AsyncEventStoreDBClient]:
+async def client(eventstore_uri: str) -> AsyncIterator[Client]:
     client = await connect(eventstore_uri)
     yield client
     await client.close()
 
 
 @pytest.fixture
-def counting(client: AsyncEventStoreDBClient) -> Counting:
+def counting(client: Client) -> Counting:
     return Counting(client)
 
 
 @pytest.fixture
-async def hub(client: AsyncEventStoreDBClient, counting: Counting) -> AsyncIterator[Hub]:
+async def hub(client: Client, counting: Counting) -> AsyncIterator[Hub]:
     hub = Hub(EventLog(counting), LIMITS)  # type: ignore[arg-type]  # it passes everything on to the client
     async with hub.open():
         yield hub
@@ -68,9 +67,7 @@ async def told(watch: Any, number: int) -> list[Change]:
     raise AssertionError("it ended")
 
 
-async def test_a_hundred_watches_share_one_subscription(
-    client: AsyncEventStoreDBClient, hub: Hub, counting: Counting
-) -> None:
+async def test_a_hundred_watches_share_one_subscription(client: Client, hub: Hub, counting: Counting) -> None:
     order = new_order()
     order_id = order[0].order_id
     async with AsyncExitStack() as stack:
@@ -83,9 +80,7 @@ async def test_a_hundred_watches_share_one_subscription(
     assert counting.subscriptions == 1
 
 
-async def test_who_does_not_take_what_comes_is_ended_and_the_others_go_on(
-    client: AsyncEventStoreDBClient, hub: Hub
-) -> None:
+async def test_who_does_not_take_what_comes_is_ended_and_the_others_go_on(client: Client, hub: Hub) -> None:
     mine = [new_order() for _ in range(8)]
     ids = {order[0].order_id for order in mine}
     async with (
@@ -100,7 +95,7 @@ async def test_who_does_not_take_what_comes_is_ended_and_the_others_go_on(
 
 
 async def test_a_subscription_that_breaks_is_made_anew_and_nothing_is_lost(
-    client: AsyncEventStoreDBClient, hub: Hub, counting: Counting
+    client: Client, hub: Hub, counting: Counting
 ) -> None:
     order = new_order()
     order_id = order[0].order_id
@@ -114,7 +109,7 @@ async def test_a_subscription_that_breaks_is_made_anew_and_nothing_is_lost(
     assert counting.subscriptions >= 2
 
 
-async def test_an_event_that_nobody_can_read_holds_up_nobody_else(client: AsyncEventStoreDBClient, hub: Hub) -> None:
+async def test_an_event_that_nobody_can_read_holds_up_nobody_else(client: Client, hub: Hub) -> None:
     broken, whole = new_order(), new_order()
     ids = {broken[0].order_id, whole[0].order_id}
     async with hub.watch(lambda change: change.order_id in ids) as watch:
@@ -127,7 +122,7 @@ async def test_an_event_that_nobody_can_read_holds_up_nobody_else(client: AsyncE
     assert seen == [(bad, None), (bad, 1), (bad, 2), (whole[0].order_id, None)]
 
 
-async def test_a_watch_of_one_order_costs_nothing_for_the_others(client: AsyncEventStoreDBClient, hub: Hub) -> None:
+async def test_a_watch_of_one_order_costs_nothing_for_the_others(client: Client, hub: Hub) -> None:
     mine, other = new_order(), new_order()
     asked: list[str] = []
 
@@ -142,9 +137,7 @@ async def test_a_watch_of_one_order_costs_nothing_for_the_others(client: AsyncEv
     assert set(asked) == {mine[0].order_id}
 
 
-async def test_an_order_known_from_long_ago_is_folded_from_its_stream(
-    client: AsyncEventStoreDBClient, hub: Hub
-) -> None:
+async def test_an_order_known_from_long_ago_is_folded_from_its_stream(client: Client, hub: Hub) -> None:
     order = new_order()
     order_id = order[0].order_id
     await append(client, order)
@@ -165,9 +158,7 @@ async def test_draining_ends_all_watches_and_lets_none_join(hub: Hub) -> None:
             pass
 
 
-async def test_a_silence_tells_how_far_the_log_has_been_looked_through(
-    client: AsyncEventStoreDBClient, hub: Hub
-) -> None:
+async def test_a_silence_tells_how_far_the_log_has_been_looked_through(client: Client, hub: Hub) -> None:
     async with hub.watch(lambda _: False) as watch:
         last = await append(client, new_order())
 

@@ -15,7 +15,7 @@ from protos.orders.v1.queries_pb2 import Moment
 from protos.orders.v1.types_pb2 import LineQuantity, OrderStatus, ReceivedQuantity, ReturnCondition
 from server.domain.order import ORDER
 from server.domain.order.events import OrderEvent
-from server.eventstore.client import connect
+from server.eventstore.connection import connect
 from server.eventstore.token import to_token
 from server.queries.replies import order
 from server.readmodel.order_detail import fold

@@ -11,7 +11,7 @@ from pymongo import AsyncMongoClient
 
 from embedded.stack import embedded_eventstore
 from protos.orders.v1 import queries_pb2 as pb
-from server.eventstore.client import connect
+from server.eventstore.connection import connect
 from server.eventstore.log import EventLog
 from server.failures import StoreUnavailable
 from server.queries import fresh_views

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from esdbclient import NewEvent, StreamState
-from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
 from client import errors
 from client.sdk import Addresses, OrderstreamClient
@@ -14,7 +13,7 @@ from server.domain.email.events import EmailClaimed
 from server.domain.email.normal_form import email_hash
 from server.domain.user.events import UserRegistered
 from server.eventstore import codec
-from server.eventstore.client import connect
+from server.eventstore.connection import Client, connect
 from server.eventstore.registry import BY_EVENT, DomainEvent
 from tests.support.calling import done_before, fresh_email, fresh_id
 from tests.support.orders import LATER, NOON
@@ -45,19 +44,19 @@ def addresses(environment: dict[str, str]) -> Iterator[Addresses]:
 
 
 @pytest.fixture
-async def log(environment: dict[str, str]) -> AsyncIterator[AsyncEventStoreDBClient]:
+async def log(environment: dict[str, str]) -> AsyncIterator[Client]:
     client = await connect(environment["ORDERSTREAM_EVENTSTORE_URI"])
     yield client
     await client.close()
 
 
-async def write(log: AsyncEventStoreDBClient, *events: DomainEvent) -> None:
+async def write(log: Client, *events: DomainEvent) -> None:
     for event in events:
         stream = f"{BY_EVENT[type(event)].category}-{aggregate_id(event)}"
         await log.append_to_stream(stream, current_version=StreamState.ANY, events=[NewEvent(*codec.encode(event))])
 
 
-async def two_users(log: AsyncEventStoreDBClient, email: str) -> tuple[str, str]:
+async def two_users(log: Client, email: str) -> tuple[str, str]:
     """As a former release did it: the second took over the claim of the first."""
     ann, bob, key = fresh_id(), fresh_id(), email_hash(email)
     await write(
@@ -89,9 +88,7 @@ async def reason_of(call: Awaitable[Any]) -> str:
     return refused.value.reason
 
 
-async def test_an_address_of_two_users_is_found_and_settled(
-    client: OrderstreamClient, log: AsyncEventStoreDBClient
-) -> None:
+async def test_an_address_of_two_users_is_found_and_settled(client: OrderstreamClient, log: Client) -> None:
     email, before = fresh_email(), await verdict(client)
     for _ in range(5):
         await client.users.RegisterUser(name="Coy", email=fresh_email())
@@ -120,7 +117,7 @@ async def test_an_address_of_two_users_is_found_and_settled(
 
 
 async def test_a_user_who_has_to_change_the_address_gets_another_but_not_that_one(
-    client: OrderstreamClient, log: AsyncEventStoreDBClient
+    client: OrderstreamClient, log: Client
 ) -> None:
     email = fresh_email()
     ann, bob = await two_users(log, email)
@@ -134,7 +131,7 @@ async def test_a_user_who_has_to_change_the_address_gets_another_but_not_that_on
 
 
 async def test_settling_is_on_the_record_of_the_address_and_of_the_other_user(
-    log: AsyncEventStoreDBClient, addresses: Addresses
+    log: Client, addresses: Addresses
 ) -> None:
     email = fresh_email()
     ann, bob = await two_users(log, email)
@@ -151,9 +148,7 @@ async def test_settling_is_on_the_record_of_the_address_and_of_the_other_user(
         assert b'"reason":"Ann answered our mail"' in newest.data
 
 
-async def test_a_repeat_changes_nothing_and_gets_the_first_answer(
-    client: OrderstreamClient, log: AsyncEventStoreDBClient
-) -> None:
+async def test_a_repeat_changes_nothing_and_gets_the_first_answer(client: OrderstreamClient, log: Client) -> None:
     email, request_id = fresh_email(), fresh_id()
     ann, bob = await two_users(log, email)
     first = await resolve(client, email, ann, bob, request_id=request_id)
@@ -161,7 +156,7 @@ async def test_a_repeat_changes_nothing_and_gets_the_first_answer(
     assert [event.type for event in await log.get_stream(f"user-{bob}")] == ["UserRegistered", "EmailChangeRequired"]
 
 
-async def test_a_plan_that_no_longer_holds_is_refused(client: OrderstreamClient, log: AsyncEventStoreDBClient) -> None:
+async def test_a_plan_that_no_longer_holds_is_refused(client: OrderstreamClient, log: Client) -> None:
     email = fresh_email()
     ann, bob = await two_users(log, email)
     assert await reason_of(resolve(client, email, ann, bob, expected_revision=0)) == "REVISION_CONFLICT"

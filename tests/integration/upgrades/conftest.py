@@ -6,7 +6,7 @@ import pytest
 from uuid_utils import uuid7
 
 from client.sdk import Addresses, OrderstreamClient
-from server.eventstore.client import connect
+from server.eventstore.connection import connect
 from server.eventstore.store import EventStore
 from tests.support.processes import own_log, running
 

@@ -1,0 +1,299 @@
+"""The one connection to EventStoreDB that all parts of a role share, and how it finds a node that serves.
+
+`Client` is esdbclient's, with another way to connect. esdbclient connects anew only where a call fails before it
+returns, takes a dead leader for a leader, and lets the deadline of one caller end what all wait for. Here a task of the
+client keeps the connection: every `LOOK_EVERY` seconds, and whenever a call has failed, it asks the node what it is. If
+the node does not answer, or is not the leader any more, another one is looked for until there is one
+(`server.eventstore.discovery`). Meanwhile callers wait a short time, and then fail with `StoreUnavailable`.
+
+Nothing is asked twice here. Callers repeat what may be repeated.
+"""
+
+import asyncio
+import inspect
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import grpc
+import structlog
+
+from server.eventstore.client import (
+    AbortedByServer,
+    AsyncESDBConnection,
+    AsyncEventStoreDBClient,
+    NodeIsNotLeader,
+    ServiceUnavailable,
+    gossip_pb2,
+    gossip_pb2_grpc,
+    shared_pb2,
+    store_errors,
+)
+from server.eventstore.discovery import LEADER, PREFERENCES, Discovery, Member, NoAnswer
+from server.failures import StoreUnavailable
+
+log = structlog.get_logger()
+
+KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT = 10_000, 10_000  # milliseconds, as the other clients of EventStoreDB have them
+FIRST_BACKOFF, LONGEST_BACKOFF = 100, 1_000  # milliseconds between two attempts at a connection; gRPC goes to minutes
+CONNECT_WITHIN = 2_000  # milliseconds for one of them
+LOOK_EVERY = 2.0  # seconds between two questions to the node whether it still serves
+ANSWER_WITHIN = 2.0  # seconds for the answer, and for asking all nodes that are known
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two searches
+WAIT_WITHIN = 3.0  # seconds after a loss during which calls wait for another node
+CLOSE_WITHIN = 1.0  # seconds for what goes on over a connection that was replaced
+CONFIRMED_WITHIN = 5.0  # seconds for a subscription to begin
+
+
+class Client(AsyncEventStoreDBClient):
+    """Raises what esdbclient raises; `ServiceUnavailable` while no node serves.
+
+    `generation` rises with each new connection. `when_replaced` is called after that: new calls go over the new one.
+    """
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        self.grpc_options += _grpc_options(self.connection_spec.options)
+        self.generation = 0
+        self.when_replaced: list[Callable[[], None]] = []
+        self.trouble = "not connected yet"  # why no node serves; "" while one does
+        self._known: Sequence[str] = self.connection_spec.targets
+        self._doubted_leader = ""
+        self._is_ready = asyncio.Event()
+        self._is_doubted = asyncio.Event()
+        self._lost_at = 0.0
+        self._keeper: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        spec = self.connection_spec
+        self._stays = spec.scheme == "esdb" and len(spec.targets) == 1
+        self._discovery = Discovery(
+            self._opened,
+            _closed,
+            self._members,
+            PREFERENCES.get(spec.options.NodePreference, LEADER),
+            stays=self._stays,
+        )
+
+    @property
+    def writes(self) -> bool:
+        """Whether this is a connection to the leader."""
+        return bool(self.connection_spec.options.NodePreference == "leader")
+
+    async def connect(self) -> None:
+        """Begin; the first node is waited for a short time only."""
+        self._lost_at = asyncio.get_running_loop().time()
+        self._connection = self._opened(self._known[0])
+        self._is_doubted.set()
+        self._keeper = asyncio.create_task(self._keep())
+        with suppress(ServiceUnavailable):
+            await self._ready()
+
+    async def reconnect(self, grpc_target: str | None = None) -> None:
+        """For esdbclient's own methods that are not overridden here."""
+        self.doubt(self.generation, f"not {grpc_target}" if grpc_target else "the connection is lost")
+        await self._ready()
+
+    async def close(self) -> None:
+        if self._keeper is None or self.is_closed:
+            return
+        self._is_closed = True
+        self._keeper.cancel()
+        await asyncio.gather(self._keeper, return_exceptions=True)
+        await asyncio.gather(_closed(self._connection), *self._closing)
+
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Failures as `store_errors` has them. After one the node is asked whether it still serves."""
+        generation = self.generation
+        try:
+            with store_errors():
+                yield
+        except StoreUnavailable as failure:
+            self._look_into(generation, failure.__cause__)
+            raise
+
+    # ------------------------------------------------------------ esdbclient's calls, without its way to connect anew
+
+    async def append_to_stream(self, *args: Any, **how: Any) -> int:
+        return int(await self._plainly("append_to_stream", *args, **how))
+
+    async def read_all(self, **how: Any) -> Any:
+        return await self._plainly("read_all", **how)
+
+    async def read_stream(self, *args: Any, **how: Any) -> Any:
+        return await self._plainly("read_stream", *args, **how)
+
+    async def set_stream_metadata(self, *args: Any, **how: Any) -> None:
+        await self._plainly("set_stream_metadata", *args, **how)
+
+    async def subscribe_to_all(self, **how: Any) -> Any:
+        return await self._begun("subscribe_to_all", **how)
+
+    async def create_subscription_to_all(self, *args: Any, **how: Any) -> None:
+        await self._plainly("create_subscription_to_all", *args, **{"timeout": CONFIRMED_WITHIN} | how)
+
+    async def read_subscription_to_all(self, *args: Any, **how: Any) -> Any:
+        return await self._begun("read_subscription_to_all", *args, **how)
+
+    async def _begun(self, name: str, *args: Any, **how: Any) -> Any:
+        """A subscription has no deadline; its confirmation has."""
+        try:
+            async with asyncio.timeout(CONFIRMED_WITHIN):
+                return await self._plainly(name, *args, **how)
+        except TimeoutError as error:
+            raise ServiceUnavailable(f"{name}: no answer within {CONFIRMED_WITHIN:g} s") from error
+
+    async def _plainly(self, name: str, *args: Any, **how: Any) -> Any:
+        if not self._is_ready.is_set():
+            await self._ready()
+        return await inspect.unwrap(getattr(AsyncEventStoreDBClient, name))(self, *args, **how)
+
+    # ------------------------------------------------------------ keeping the connection
+
+    async def _ready(self) -> None:
+        """Wait for a node, as long as one has not been missing for longer than `WAIT_WITHIN`."""
+        left = self._lost_at + WAIT_WITHIN - asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(max(left, 0.0)):
+                await self._is_ready.wait()
+        except TimeoutError:
+            raise ServiceUnavailable(self.trouble) from None
+
+    def _look_into(self, generation: int, cause: BaseException | None) -> None:
+        if isinstance(cause, AbortedByServer):  # a leader that is one no longer, and does not know it
+            self._doubted_leader = self._connection.grpc_target
+        self.doubt(generation, str(cause), is_lost=isinstance(cause, NodeIsNotLeader | ServiceUnavailable))
+
+    def doubt(self, generation: int, why: str, *, is_lost: bool = True) -> None:
+        """Have the node asked whether it still serves; if `is_lost`, calls wait for the answer."""
+        if generation != self.generation:
+            return  # it was another connection
+        if is_lost:
+            self._lose(why)
+        self._is_doubted.set()
+
+    def _lose(self, why: str) -> None:
+        if self._is_ready.is_set():
+            self._lost_at = asyncio.get_running_loop().time()
+            self._is_ready.clear()
+        self.trouble = why
+
+    async def _keep(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._is_doubted.wait()
+            self._is_doubted.clear()
+            if self.generation == 0 or not await self._still_serves():
+                await self._connect_anew()
+            self._doubted_leader = ""
+            self.trouble = ""
+            self._is_ready.set()
+
+    async def _still_serves(self) -> bool:
+        target = self._connection.grpc_target
+        try:
+            if await self._discovery.suits(target, self._connection):
+                return target != self._doubted_leader
+            self._lose(f"{target} is not what is looked for")
+        except NoAnswer as failure:  # it may be slow: calls go on over it until others have been asked
+            log.warning("a node of the event store does not answer", node=target, error=str(failure))
+        return False
+
+    async def _connect_anew(self) -> None:
+        """Until there is a node. How long it takes is in the log, and in `trouble`."""
+        pause, begun = FIRST_PAUSE, asyncio.get_running_loop().time()
+        while True:
+            try:
+                found = await self._discovery.find(self._known, ANSWER_WITHIN, {self._doubted_leader})
+                break
+            except NoAnswer as failure:
+                self._lose(str(failure))
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+            pause = min(pause * 2, LONGEST_PAUSE)
+        # what was given stays known, whatever a node lists
+        given = self.connection_spec.targets
+        self._known = given if found.address in given and self._stays else tuple(dict.fromkeys((*given, *found.known)))
+        old, self._connection = self._connection, found.channel
+        self.generation += 1
+        for tell in self.when_replaced:
+            tell()
+        closing = asyncio.create_task(_closed(old, CLOSE_WITHIN))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        seconds = round(asyncio.get_running_loop().time() - begun, 3)
+        log.info("connected to the event store", node=found.address, generation=self.generation, seconds=seconds)
+
+    # ------------------------------------------------------------ channels
+
+    def _opened(self, target: str) -> AsyncESDBConnection:
+        return self._construct_esdb_connection(target)
+
+    async def _members(self, connection: AsyncESDBConnection) -> list[Member]:
+        stub = gossip_pb2_grpc.GossipStub(connection._grpc_channel)  # type: ignore[no-untyped-call]  # noqa: SLF001  # docs/adr/0006
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                answer = await stub.Read(
+                    shared_pb2.Empty(),
+                    timeout=ANSWER_WITHIN,
+                    metadata=self._call_metadata,
+                    credentials=self._call_credentials,
+                )
+        except grpc.aio.AioRpcError as error:
+            raise NoAnswer(error.details() or error.code().name) from error
+        except TimeoutError as error:
+            raise NoAnswer(f"no answer within {ANSWER_WITHIN:g} s") from error
+        return [
+            Member(
+                address=f"{member.http_end_point.address}:{member.http_end_point.port}",
+                state=gossip_pb2.MemberInfo.VNodeState.Name(member.state),
+                is_alive=member.is_alive,
+            )
+            for member in answer.members
+        ]
+
+
+async def connect(uri: str) -> Client:
+    """A client of the leader, or of the preferred node, behind an EventStoreDB connection string.
+
+    Whether a node serves yet is seen at the first call. A connection over which nothing comes is given up after
+    `keepAliveInterval` and `keepAliveTimeout`.
+    """
+    with store_errors():
+        client = Client(uri)
+        await client.connect()
+        return client
+
+
+def _grpc_options(options: Any) -> tuple[tuple[str, int], ...]:
+    """gRPC's options. esdbclient passes the interval of keep-alives under a name that gRPC does not know."""
+    interval = KEEPALIVE_INTERVAL if options.KeepAliveInterval is None else options.KeepAliveInterval
+    timeout = KEEPALIVE_TIMEOUT if options.KeepAliveTimeout is None else options.KeepAliveTimeout
+    return (
+        ("grpc.keepalive_time_ms", interval),
+        ("grpc.keepalive_timeout_ms", timeout),
+        ("grpc.http2.ping_timeout_ms", timeout),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.initial_reconnect_backoff_ms", FIRST_BACKOFF),
+        ("grpc.max_reconnect_backoff_ms", LONGEST_BACKOFF),
+        ("grpc.min_reconnect_backoff_ms", CONNECT_WITHIN),
+        ("grpc.use_local_subchannel_pool", 1),  # a new channel is a new connection
+    )
+
+
+async def _closed(connection: AsyncESDBConnection, grace: float = 0.0) -> None:
+    """Let what goes on over a connection go on for `grace` seconds, and end it.
+
+    gRPC does not end streaming calls with their channel. esdbclient does, and waits for each without a limit.
+    """
+    streaming = list(connection._grpc_streamers)  # noqa: SLF001  # docs/adr/0006
+    if streaming:
+        await asyncio.sleep(grace)
+    stopping = [asyncio.create_task(call.stop()) for call in streaming]
+    if stopping:
+        _, late = await asyncio.wait(stopping, timeout=CLOSE_WITHIN)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*stopping, return_exceptions=True)
+    await connection._grpc_channel.close()  # noqa: SLF001  # docs/adr/0006
