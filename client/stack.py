@@ -19,7 +19,7 @@ from typing import Any
 
 from client.sdk import Addresses
 
-READY_WITHIN = 60.0  # seconds
+READY_WITHIN = 90.0  # seconds; projections wait for stores that start slowly
 STOP_WITHIN = 20.0  # seconds
 LAST_LINES = 15
 DEFAULT_PORTS = {
@@ -68,7 +68,7 @@ class Member:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **self.environment},
+                env={"ORDERSTREAM_DRAIN_DELAY": "0", **os.environ, **self.environment},  # nobody balances load here
                 pass_fds=(read_end,),
                 start_new_session=True,  # Ctrl-C is for us; we stop them in order
             )

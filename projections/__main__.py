@@ -9,7 +9,6 @@ import asyncio
 import json
 import logging
 import os
-import signal
 import sys
 
 import structlog
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 from projections.app import serving
 from projections.config import Settings
 from server.failures import ServiceFailure
+from server.running import until_stopped
 
 DEFAULT_PORT = 50053
 
@@ -47,16 +47,13 @@ def main() -> int:
 
 
 async def run(settings: Settings, port: int) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with serving(settings, port) as address:
+    def ready(address: str) -> None:
         if settings.metrics_port is not None:
             start_http_server(settings.metrics_port, addr=settings.host)
         sys.stdout.write(json.dumps({"ready": "projections", "address": address, "pid": os.getpid()}) + "\n")
         sys.stdout.flush()
-        await stop.wait()
+
+    await until_stopped(serving(settings, port), ready)
 
 
 def configure_logging(level: str) -> None:

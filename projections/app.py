@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import grpc
@@ -28,16 +29,18 @@ from projections.views import VIEWS
 from protos.operations.v1.exclusions_pb2_grpc import add_ExclusionServiceServicer_to_server
 from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServicer_to_server
 from protos.operations.v1.subscriptions_pb2_grpc import add_SubscriptionServiceServicer_to_server
+from server.background import beside
 from server.eventstore.connection import connect
 from server.eventstore.log import EventLog
 from server.eventstore.persistent import Groups
 from server.failures import StoreUnavailable
 from server.readmodel.state import ViewState
+from server.rpc.health import telling
+from server.running import started
 
 log = structlog.get_logger()
 
 SERVICES = (admin.SERVICE, subscriptions.SERVICE, exclusions.SERVICE)
-PARKED = "parked"  # health: red while a view of this process holds a stream back
 LOOK_EVERY = 0.5  # seconds
 FIRST_PAUSE = 0.2  # seconds
 LONGEST_PAUSE = 2.0  # seconds
@@ -57,48 +60,52 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
     """
     server = grpc.aio.server(options=OPTIONS)
     bound = server.add_insecure_port(f"{settings.host}:{port}")  # first: a taken port is told before any waiting
-    client = await connect(settings.eventstore_uri)
+    leader = await connect(settings.eventstore_uri)
+    client = await connect(settings.eventstore_read_uri, leader) if settings.eventstore_read_uri else leader
     mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
         settings.mongo_uri, serverSelectionTimeoutMS=3_000, connectTimeoutMS=3_000, socketTimeoutMS=20_000
     )
     try:
-        await _stores_answer(EventLog(client), mongo, settings.start_within)
+        await _stores_answer(EventLog(leader), mongo, settings.start_within)
         database = mongo[settings.mongo_database]
-        acts, state = Acts(client), ViewState(database)
+        acts, state = Acts(leader), ViewState(database)
         supervisors = [Supervisor(view, client, database, settings) for view in _chosen(settings)]
-        changes = Changes(database, EventLog(client), acts, settings)
-        verifier, snapshots = Verifier(client, database, at_once=settings.verify_at_once), SnapshotVerifier(client)
-        emails = EmailVerifier(client, at_once=settings.verify_at_once)
+        changes = Changes(database, EventLog(leader), acts, settings)
+        verifier, snapshots = Verifier(leader, database, at_once=settings.verify_at_once), SnapshotVerifier(leader)
+        emails = EmailVerifier(leader, at_once=settings.verify_at_once)
         views = admin.ProjectionAdmin(
             supervisors=supervisors,
             state=state,
             verifier=verifier,
             snapshots=snapshots,
-            processes=ProcessVerifier(client),
+            processes=ProcessVerifier(leader),
             emails=emails,
             changes=changes,
             acts=acts,
-            log=EventLog(client),
+            log=EventLog(leader),
         )
         add_ProjectionServiceServicer_to_server(views, server)
-        groups = subscriptions.SubscriptionAdmin(Groups(client), acts)
+        groups = subscriptions.SubscriptionAdmin(Groups(leader), acts)
         add_SubscriptionServiceServicer_to_server(groups, server)
-        excluding = ExclusionAdmin(client, acts, lambda: _recheck(supervisors))
+        excluding = ExclusionAdmin(leader, acts, lambda: _recheck(supervisors))
         add_ExclusionServiceServicer_to_server(excluding, server)
         status = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-        await server.start()
-        await status.set("", health_pb2.HealthCheckResponse.SERVING)
-        for service in SERVICES:
-            await status.set(service, health_pb2.HealthCheckResponse.SERVING)
-        async with _running(supervisors), _watched(supervisors, status):
-            yield f"{settings.host}:{bound}"
-        await status.enter_graceful_shutdown()
-        await server.stop(settings.grace)
+        async with (
+            started(server, settings.grace),
+            _running(supervisors),
+            telling(status, dict.fromkeys(SERVICES, partial(_answer, EventLog(leader), mongo))),
+            beside(_watch(supervisors, status)),
+        ):
+            try:
+                yield f"{settings.host}:{bound}"
+            finally:
+                await status.enter_graceful_shutdown()
     finally:
         await mongo.close()
         await client.close()
+        await leader.close()
 
 
 def _recheck(views: list[Supervisor]) -> None:
@@ -115,8 +122,7 @@ async def _stores_answer(events: EventLog, mongo: AsyncMongoClient[dict[str, obj
     deadline, pause = time.monotonic() + within, FIRST_PAUSE
     while True:
         try:
-            await events.head()
-            await _ping(mongo)
+            await _answer(events, mongo)
         except StoreUnavailable as error:
             if time.monotonic() + pause > deadline:
                 raise
@@ -127,7 +133,8 @@ async def _stores_answer(events: EventLog, mongo: AsyncMongoClient[dict[str, obj
             return
 
 
-async def _ping(mongo: AsyncMongoClient[dict[str, object]]) -> None:
+async def _answer(events: EventLog, mongo: AsyncMongoClient[dict[str, object]]) -> None:
+    await events.head()
     try:
         await mongo.admin.command("ping")
     except PyMongoError as error:
@@ -145,23 +152,10 @@ async def _running(views: list[Supervisor]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks)
 
 
-@asynccontextmanager
-async def _watched(views: list[Supervisor], status: health.aio.HealthServicer) -> AsyncIterator[None]:
-    """Health per view, by its name; and whether all of them take in every stream."""
-    watching = asyncio.create_task(_watch(views, status))
-    try:
-        yield
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
-
-
 async def _watch(views: list[Supervisor], status: health.aio.HealthServicer) -> None:
+    """Health per view, by its name. A stream that a view holds back is told by `projections list` and metrics."""
     response = health_pb2.HealthCheckResponse
     while True:
         for view in views:
             await status.set(view.view.name, response.SERVING if admin.healthy(view) else response.NOT_SERVING)
-        parked = any(view.parked_streams for view in views)
-        await status.set(PARKED, response.NOT_SERVING if parked else response.SERVING)
         await asyncio.sleep(LOOK_EVERY)

@@ -12,6 +12,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ORDERSTREAM_", frozen=True, extra="ignore")
 
     eventstore_uri: str = "esdb://127.0.0.1:2113?Tls=false"
+    eventstore_read_uri: str = Field(default="", description="followers, for the views' reads; none: eventstore_uri")
     mongo_uri: str = "mongodb://127.0.0.1:27017/"
     mongo_database: str = "orderstream"
     host: str = Field(default="127.0.0.1", description="the address to listen on; 0.0.0.0 in a container")
@@ -27,7 +28,7 @@ class Settings(BaseSettings):
     cached_documents: int = Field(default=10_000, gt=0, description="documents kept in memory, per view")
     heartbeat: float = Field(default=1.0, gt=0, description="between two signs of life of an idle view")
     lease: float = Field(default=3.0, gt=0, description="how long an owner may be silent; above the heartbeat")
-    start_within: float = Field(default=15.0, ge=0, description="for the stores to answer when starting")
+    start_within: float = Field(default=60.0, ge=0, description="for the stores to answer when starting")
     look_every: float = Field(default=0.5, gt=0, description="between two looks for what operators want")
     keep_generation: float = Field(default=3_600.0, ge=0, description="that the old one stays after a switch")
     verify_every: float = Field(default=60.0, ge=0, description="between two looks at some documents; 0: never")

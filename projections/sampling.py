@@ -31,7 +31,7 @@ class Sampler:
         assert view.own_streams, f"the documents of {view.name} share streams"
         self._view = view
         self._database = database
-        self._log = EventLog(client)
+        self._log = EventLog(client.leader)  # a follower that is behind the view would make right documents wrong
         self._state = ViewState(database)
         self._skips = Skips(database)
         # where to look on, in the log and in the view; it begins anywhere, and goes round

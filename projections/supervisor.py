@@ -66,7 +66,7 @@ class Supervisor:
         self._running: dict[tuple[int, int], Running] = {}
         self._side: dict[str, asyncio.Task[None]] = {}
         self._requests = Requests(database)
-        self._mender = Mender(view, database, EventLog(client))
+        self._mender = Mender(view, database, EventLog(client.leader))
         self._log = EventLog(client)
         self._sampler = self.sampler()
         self._served = -1

@@ -9,17 +9,17 @@ import gc
 import json
 import logging
 import os
-import signal
 import sys
 
 import structlog
 from prometheus_client import start_http_server
 
 from server.app import ROLES, serving
-from server.config import Settings
+from server.config import Settings, WrongSettingError
 from server.failures import ServiceFailure
-from server.processes.payments.simulator import WrongSettingError
+from server.running import until_stopped
 
+WRONG_SETTING = 2  # exit code
 DEFAULT_PORTS = {"commands": 50051, "queries": 50052, "processes": 50054}
 
 
@@ -38,24 +38,21 @@ def main() -> int:
             raise
         return complain(f"port {port} on {settings.host} is taken or not allowed; choose another with --port")
     except WrongSettingError as error:
-        return complain(f"ORDERSTREAM_PAYMENTS: {error}")
+        return complain(str(error), WRONG_SETTING)
     except ServiceFailure as error:
         return complain(f"{error} ({settings.eventstore_uri})")
     return 0
 
 
 async def run(role: str, settings: Settings, port: int) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with serving(role, settings, port) as address:
+    def ready(address: str) -> None:
         calm_the_collector()
         if settings.metrics_port is not None:
             start_http_server(settings.metrics_port, addr=settings.host)
         sys.stdout.write(json.dumps({"ready": role, "address": address, "pid": os.getpid()}) + "\n")
         sys.stdout.flush()
-        await stop.wait()
+
+    await until_stopped(serving(role, settings, port), ready)
 
 
 def calm_the_collector() -> None:
@@ -82,9 +79,9 @@ def configure_logging(level: str) -> None:
     )
 
 
-def complain(line: str) -> int:
+def complain(line: str, code: int = 1) -> int:
     sys.stderr.write(f"orderstream: {line}\n")
-    return 1
+    return code
 
 
 if __name__ == "__main__":

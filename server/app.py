@@ -1,15 +1,15 @@
 """The composition root: the only place of the server that constructs clients and servers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import grpc
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pymongo import AsyncMongoClient
 
@@ -18,9 +18,9 @@ from server.commands.facts import Facts
 from server.commands.former_claims import FormerClaims
 from server.commands.handler import CommandHandler
 from server.commands.services import SERVICES, CommandServices
-from server.config import Settings
+from server.config import Settings, WrongSettingError
 from server.eventstore import store
-from server.eventstore.connection import connect
+from server.eventstore.connection import Client, connect
 from server.eventstore.log import EventLog
 from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots
@@ -36,7 +36,9 @@ from server.processes.reservations import ReservationExpiry
 from server.processes.sender import PAYMENTS, Sender
 from server.queries import fresh_views, query_services
 from server.queries.watching.hub import Hub, Limits
+from server.rpc.health import Probe, telling
 from server.rpc.interceptors import Edge
+from server.running import started
 
 log = structlog.get_logger()
 
@@ -46,19 +48,20 @@ KEEPALIVE = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients may ping every 10 s
     ("grpc.http2.max_ping_strikes", 0),
 )
-PROBE_EVERY = 2.0  # seconds
+LOG = "log"  # health of the query service: whether the event store answers, as time travel and watches need it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What a role serves: names for health and the edge, how to register, and whether its store answers.
+    """What a role serves: its services by name, and how to register them.
 
-    `drain` ends the calls that would not end by themselves.
+    `needs` has, by name for health, what raises if that which the name needs does not answer. `drain` ends the calls
+    that would not end by themselves.
     """
 
     services: tuple[str, ...]
     register: Callable[[grpc.aio.Server], None]
-    probe: Callable[[], Awaitable[object]]
+    needs: Mapping[str, Probe]
     drain: Callable[[], None] = lambda: None
 
 
@@ -67,7 +70,7 @@ Clock = Callable[[], datetime]
 
 @asynccontextmanager
 async def commands(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
-    client = await connect(settings.eventstore_uri)
+    client = await _leader(settings)
     events = store.EventStore(client)
     snapshots = Snapshots(events, every=settings.snapshot_every)
     try:
@@ -87,7 +90,7 @@ async def commands(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
             yield Part(
                 services=tuple(SERVICES),
                 register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
-                probe=events.head,
+                needs=dict.fromkeys(SERVICES, events.head),
             )
     finally:
         await events.close()
@@ -96,7 +99,8 @@ async def commands(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
 
 @asynccontextmanager
 async def queries(settings: Settings, _: Clock) -> AsyncIterator[Part]:
-    client = await connect(settings.eventstore_uri)
+    leader = await connect(settings.eventstore_uri)
+    client = await connect(settings.eventstore_read_uri, leader) if settings.eventstore_read_uri else leader
     mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
         settings.mongo_uri, serverSelectionTimeoutMS=3_000, tz_aware=True
     )
@@ -116,20 +120,18 @@ async def queries(settings: Settings, _: Clock) -> AsyncIterator[Part]:
                 add_to(server)
 
         async with hub.open():
-            yield Part(
-                services=tuple(name for name, _ in services),
-                register=register,
-                probe=lambda: mongo.admin.command("ping"),
-                drain=drain,
-            )
+            names = tuple(name for name, _ in services)
+            needs: dict[str, Probe] = dict.fromkeys(names, partial(mongo.admin.command, "ping"))
+            yield Part(services=names, register=register, needs={**needs, LOG: log.head}, drain=drain)
     finally:
         await mongo.close()
         await client.close()
+        await leader.close()
 
 
 @asynccontextmanager
 async def processes(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
-    client = await connect(settings.eventstore_uri)
+    client = await _leader(settings)
     events = store.EventStore(client)
     snapshots = Snapshots(events, every=settings.snapshot_every)
     try:
@@ -161,11 +163,23 @@ async def processes(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
             yield Part(
                 services=tuple(process_routes.SERVICES),
                 register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
-                probe=probe,
+                needs=dict.fromkeys(process_routes.SERVICES, probe),
             )
     finally:
         await events.close()
         await client.close()
+
+
+async def _leader(settings: Settings) -> Client:
+    """The client of a role that writes."""
+    client = await connect(settings.eventstore_uri)
+    if client.writes:
+        return client
+    await client.close()
+    raise WrongSettingError(
+        "ORDERSTREAM_EVENTSTORE_URI: this role writes, so nodePreference must be leader;"
+        " ORDERSTREAM_EVENTSTORE_READ_URI is for followers"
+    )
 
 
 def _patience(settings: Settings) -> Patience:
@@ -204,36 +218,11 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
             names = (*part.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, server)
         bound = server.add_insecure_port(f"{settings.host}:{port}")
-        await server.start()
-        await status.set("", health_pb2.HealthCheckResponse.SERVING)
-        watching = asyncio.create_task(_watch(part, status))
+        await stack.enter_async_context(started(server, settings.grace))
         try:
-            yield f"{settings.host}:{bound}"
+            async with telling(status, part.needs):
+                yield f"{settings.host}:{bound}"
         finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
             await status.enter_graceful_shutdown()
             await asyncio.sleep(settings.drain_delay)
             part.drain()
-            await server.stop(settings.grace)
-
-
-async def _watch(part: Part, status: health.aio.HealthServicer) -> None:
-    """A service is healthy while its store answers; the process itself ("") is as long as it runs."""
-    serving: bool | None = None
-    while True:
-        try:
-            async with asyncio.timeout(PROBE_EVERY):
-                await part.probe()
-            now = True
-        except Exception as error:  # noqa: BLE001  # whatever it is, the store does not answer, and health says so
-            now = False
-            if serving is not False:
-                log.warning("store does not answer", services=part.services, error=str(error))
-        if now is not serving:
-            serving = now
-            state = health_pb2.HealthCheckResponse.SERVING if now else health_pb2.HealthCheckResponse.NOT_SERVING
-            for service in part.services:
-                await status.set(service, state)
-        await asyncio.sleep(PROBE_EVERY)

@@ -4,12 +4,17 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
+class WrongSettingError(ValueError):
+    """One line that names the variable and says what it should look like."""
+
+
 class Settings(BaseSettings):
     """Settings of commands, queries and processes. Durations are in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(env_prefix="ORDERSTREAM_", frozen=True, extra="ignore")
 
     eventstore_uri: str = "esdb://127.0.0.1:2113?Tls=false"
+    eventstore_read_uri: str = Field(default="", description="followers, for the queries' reads; none: eventstore_uri")
     mongo_uri: str = "mongodb://127.0.0.1:27017/"
     mongo_database: str = "orderstream"
     host: str = Field(default="127.0.0.1", description="the address to listen on; 0.0.0.0 in a container")
@@ -22,7 +27,9 @@ class Settings(BaseSettings):
     longest_deadline: float = Field(default=60.0, gt=0, le=240.0, description="longer ones are cut to this")
     most_concurrent_calls: int = Field(default=1_000, gt=0, description="above: RESOURCE_EXHAUSTED")
     largest_request: int = Field(default=256 * 1024, gt=0, description="above: RESOURCE_EXHAUSTED")
-    drain_delay: float = Field(default=0.0, ge=0, description="between NOT_SERVING and the end of new calls")
+    drain_delay: float = Field(
+        default=5.0, ge=0, description="between NOT_SERVING and the end of new calls: a load balancer takes a while"
+    )
     grace: float = Field(default=10.0, ge=0, description="for calls in flight when stopping")
 
     cached_aggregates: int = Field(default=10_000, gt=0, description="folded aggregates kept in memory")

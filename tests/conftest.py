@@ -19,5 +19,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--eventstore-uri", default=given, help="test against this event store, not the embedded one")
 
 
+os.environ.setdefault("ORDERSTREAM_DRAIN_DELAY", "0")  # nobody balances load between our processes
 settings.register_profile("orderstream", deadline=None)  # a busy machine is no failure: no test asserts a time
 settings.load_profile("orderstream")

@@ -50,10 +50,12 @@ class Client(AsyncEventStoreDBClient):
     """Raises what esdbclient raises; `ServiceUnavailable` while no node serves.
 
     `generation` rises with each new connection. `when_replaced` is called after that: new calls go over the new one.
+    `leader` is asked what a follower may not know yet; it is this client itself unless another one was given.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, leader: "Client | None" = None) -> None:
         super().__init__(uri)
+        self.leader = leader or self
         self.grpc_options += _grpc_options(self.connection_spec.options)
         self.generation = 0
         self.when_replaced: list[Callable[[], None]] = []
@@ -254,14 +256,14 @@ class Client(AsyncEventStoreDBClient):
         ]
 
 
-async def connect(uri: str) -> Client:
+async def connect(uri: str, leader: Client | None = None) -> Client:
     """A client of the leader, or of the preferred node, behind an EventStoreDB connection string.
 
     Whether a node serves yet is seen at the first call. A connection over which nothing comes is given up after
     `keepAliveInterval` and `keepAliveTimeout`.
     """
     with store_errors():
-        client = Client(uri)
+        client = Client(uri, leader)
         await client.connect()
         return client
 

@@ -196,7 +196,12 @@ class EventLog:
         return None
 
     async def is_of_this_log(self, point: LogPoint) -> bool:
-        """Whether the log has the event at the point. One that was scavenged meanwhile tells nothing: True."""
+        """Whether the log has the event at the point. One that was scavenged meanwhile tells nothing: True.
+
+        The leader is asked: a follower may not have come as far as another one that was read before.
+        """
+        if self._client.leader is not self._client:
+            return await EventLog(self._client.leader, self._timeout).is_of_this_log(point)
         if point.position == START:
             return True
         try:

@@ -56,6 +56,35 @@ def test_a_payment_provider_that_there_is_not() -> None:
     assert "there is only 'simulator'" in said
 
 
+@pytest.mark.parametrize("role", ["commands", "processes"])
+def test_a_writer_that_is_sent_to_followers(role: str) -> None:
+    followers = {"ORDERSTREAM_EVENTSTORE_URI": "esdb://127.0.0.1:9?Tls=false&NodePreference=follower"}
+    said = fails(sys.executable, "-m", "server", role, "--port", "0", environment=followers)
+    assert "ORDERSTREAM_EVENTSTORE_URI: this role writes, so nodePreference must be leader" in said
+
+
+@pytest.mark.parametrize(
+    "command", [("server", "commands"), ("server", "queries"), ("server", "processes"), ("projections",)]
+)
+def test_one_that_is_told_to_stop_while_it_waits_for_its_stores_stops_at_once(command: tuple[str, ...]) -> None:
+    nowhere = {
+        "ORDERSTREAM_EVENTSTORE_URI": "esdb://127.0.0.1:9?Tls=false",
+        "ORDERSTREAM_MONGO_URI": "mongodb://127.0.0.1:9/",
+    }
+    process = subprocess.Popen(
+        (sys.executable, "-m", *command, "--port", "0"), env={**os.environ, **nowhere}, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "event store" in line or "waiting" in line:
+            break
+    process.terminate()
+    _, rest = process.communicate(timeout=10)
+    assert process.returncode == 0, rest
+    assert "Traceback" not in rest
+
+
 def test_a_taken_port_of_the_stack(taken: int, tmp_path: Path) -> None:
     said = fails(ORDERSTREAM, "up", "--data", str(tmp_path), "--eventstore-port", str(taken))
     assert f"port {taken} for eventstore is taken" in said

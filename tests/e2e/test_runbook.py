@@ -88,8 +88,8 @@ class Shop:
         return done.exit_code, done.stdout + done.stderr
 
     def type_until(self, command: str, code: int) -> tuple[int, str]:
-        """Health follows what is done within moments; everything else is so at once."""
-        deadline = time.monotonic() + (WITHIN if command.startswith("health") else 0)
+        """Health and views follow what is done within moments; everything else is so at once."""
+        deadline = time.monotonic() + (WITHIN if command.startswith(("health", "verify")) else 0)
         while True:
             done = self.type(command)
             if done[0] == code or time.monotonic() > deadline:

@@ -28,16 +28,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
+from server.config import WrongSettingError
 from server.domain.money import Money
 from server.processes.payments.port import Approved, Declined, Lapsed, ProviderUnavailable, Told
 
 NAME = "simulator"
 LAPSES_AFTER = 0.05  # seconds
 WITHDRAWN = "the simulator withdraws it"
-
-
-class WrongSettingError(ValueError):
-    """One line that says what the setting should look like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,15 +205,19 @@ def _number_of(key: str) -> int | None:
     return int(number[0]) if number else None
 
 
+def _wrong(what: str) -> WrongSettingError:
+    return WrongSettingError(f"ORDERSTREAM_PAYMENTS: {what}")
+
+
 def rules_of(setting: str) -> Rules:
     """The rules in a setting. Raises `WrongSettingError`."""
     name, _, query = setting.partition("?")
     if name != NAME:
-        raise WrongSettingError(f"there is no payment provider {name!r}; there is only {NAME!r}")
+        raise _wrong(f"there is no payment provider {name!r}; there is only {NAME!r}")
     known = {x.name for x in fields(Rules)}
     given = dict(parse_qsl(query, keep_blank_values=True))
     if wrong := set(given) - known:
-        raise WrongSettingError(f"the {NAME} has no rule {', '.join(sorted(wrong))}; it has {', '.join(sorted(known))}")
+        raise _wrong(f"the {NAME} has no rule {', '.join(sorted(wrong))}; it has {', '.join(sorted(known))}")
     if odd := [rule for rule, value in given.items() if not value.isdigit()]:
-        raise WrongSettingError(f"the {NAME}'s rule {odd[0]} takes a whole number")
+        raise _wrong(f"the {NAME}'s rule {odd[0]} takes a whole number")
     return Rules(**{rule: int(value) for rule, value in given.items()})

@@ -1,6 +1,7 @@
 """Queries over the wire: fresh when asked, paged by keys, and clear about bad input."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ from protos.orders.v1.types_pb2 import OrderStatus
 from server.eventstore.token import to_token
 from tests.support.buying import orders, product
 from tests.support.calling import fresh_email, fresh_id
+from tests.support.eventually import eventually
 from tests.support.processes import Running
 
 
@@ -195,8 +197,8 @@ async def test_views_killed_and_started_again_go_on_where_they_were(
 async def test_health_and_reflection_are_there(channel: grpc.aio.Channel) -> None:
     health: Any = health_pb2_grpc.HealthStub(channel)
     for service in ("", "orders.v1.OrderQueryService"):
-        reply = await health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
-        assert reply.status == health_pb2.HealthCheckResponse.SERVING
+        check = partial(health.Check, health_pb2.HealthCheckRequest(service=service), timeout=5)
+        await eventually(check, lambda now: now.status == health_pb2.HealthCheckResponse.SERVING)
     reflection: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
     ask = reflection_pb2.ServerReflectionRequest(list_services="")
     call = reflection.ServerReflectionInfo(iter([ask]), timeout=5)

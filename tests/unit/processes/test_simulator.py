@@ -5,9 +5,10 @@ from collections.abc import Awaitable
 
 import pytest
 
+from server.config import WrongSettingError
 from server.domain.money import Money
 from server.processes.payments.port import Approved, Declined, Lapsed, ProviderUnavailable
-from server.processes.payments.simulator import Rules, Simulator, WrongSettingError, rules_of
+from server.processes.payments.simulator import Rules, Simulator, rules_of
 from tests.support.orders import euros
 
 
