@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
@@ -24,6 +25,22 @@ Answering = Callable[[Any, Any], Awaitable[Any]]
 Streaming = Callable[[Any, Any], AsyncGenerator[Any, None]]
 Taking = Callable[[AsyncIterator[Any]], Awaitable[Any]]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """How a method is carried out. `handler` gets what `take` makes of the requests: one, or all as they come.
+
+    `request` is their class; without it they are bytes. `is_stream`: the handler gives many answers.
+    """
+
+    handler: Callable[[Any, Any], Any]
+    request: Any
+    take: "Taking"
+    is_stream: bool
+
+
+Services = dict[str, dict[str, Rpc]]  # by the name of the service, and of the method
 
 
 class Calls:
@@ -47,19 +64,14 @@ class Calls:
         for task in tuple(self._open):
             task.cancel()
 
-    # A handler gets one request, or all as they come. `request` is their class; without it they are bytes.
-
-    def one_to_one(self, handler: Answering, request: Any = None) -> Handler:
-        return self._answering(handler, request, _only)
-
-    def many_to_one(self, handler: Answering, request: Any = None) -> Handler:
-        return self._answering(handler, request, _every)
-
-    def one_to_many(self, handler: Streaming, request: Any = None) -> Handler:
-        return self._streaming(handler, request, _only)
-
-    def many_to_many(self, handler: Streaming, request: Any = None) -> Handler:
-        return self._streaming(handler, request, _every)
+    def handlers(self, services: Services) -> dict[str, dict[str, Handler]]:
+        return {
+            service: {
+                name: (self._streaming if rpc.is_stream else self._answering)(rpc.handler, rpc.request, rpc.take)
+                for name, rpc in methods.items()
+            }
+            for service, methods in services.items()
+        }
 
     def _answering(self, handler: Answering, request: Any, take: Taking) -> Handler:
         async def call(requests: AsyncIterator[Any], context: Any) -> Any:
@@ -131,6 +143,22 @@ def _unimplemented(what: str) -> Handler:
 
 
 _UNIMPLEMENTED = {what: _unimplemented(what) for what in ("Method", "Service")}
+
+
+def one_to_one(handler: Answering, request: Any = None) -> Rpc:
+    return Rpc(handler, request, _only, is_stream=False)
+
+
+def many_to_one(handler: Answering, request: Any = None) -> Rpc:
+    return Rpc(handler, request, _every, is_stream=False)
+
+
+def one_to_many(handler: Streaming, request: Any = None) -> Rpc:
+    return Rpc(handler, request, _only, is_stream=True)
+
+
+def many_to_many(handler: Streaming, request: Any = None) -> Rpc:
+    return Rpc(handler, request, _every, is_stream=True)
 
 
 async def _every(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:

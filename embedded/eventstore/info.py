@@ -6,6 +6,8 @@ messages live in a descriptor pool of their own.
 
 import time
 import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -13,7 +15,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from embedded.eventstore.messages import gossip_pb2
 
 VERSION = "24.10.14"
-LEADER = 8
+LEADER = "Leader"
 # what a server of that version advertises, in its order: the methods that this node does not have too
 METHODS: dict[str, tuple[str, ...]] = {
     "projections.projections": (
@@ -90,17 +92,25 @@ def advertised(host: str) -> str:
     return "localhost" if host in {"127.0.0.1", "::1", "[::1]", "0.0.0.0", "::", "[::]"} else host  # noqa: S104  # named
 
 
+@dataclass(frozen=True, slots=True)
 class Member:
-    """This node, as its only member tells it."""
+    """A node as it is listed: where clients reach it, and its state by its name in the protocol."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._host, self._port = host, port
-        self._id = uuid.uuid4().bytes
+    host: str
+    port: int
+    state: str = LEADER
+    is_alive: bool = True
+    instance: bytes = field(default_factory=lambda: uuid.uuid4().bytes)
 
-    def cluster_info(self) -> Any:
-        info = gossip_pb2.ClusterInfo()
-        member = info.members.add(time_stamp=time.time_ns() // 100, state=LEADER, is_alive=True)
-        member.instance_id.structured.most_significant_bits = int.from_bytes(self._id[:8], "big", signed=True)
-        member.instance_id.structured.least_significant_bits = int.from_bytes(self._id[8:], "big", signed=True)
-        member.http_end_point.address, member.http_end_point.port = self._host, self._port
-        return info
+
+def cluster_info(members: Iterable[Member]) -> Any:
+    """The answer of Gossip.Read."""
+    info = gossip_pb2.ClusterInfo()
+    for member in members:
+        state = gossip_pb2.MemberInfo.VNodeState.Value(member.state)
+        listed = info.members.add(time_stamp=time.time_ns() // 100, state=state, is_alive=member.is_alive)
+        instance = listed.instance_id.structured
+        instance.most_significant_bits = int.from_bytes(member.instance[:8], "big", signed=True)
+        instance.least_significant_bits = int.from_bytes(member.instance[8:], "big", signed=True)
+        listed.http_end_point.address, listed.http_end_point.port = member.host, member.port
+    return info
