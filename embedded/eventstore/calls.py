@@ -29,15 +29,16 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 @dataclass(frozen=True, slots=True)
 class Rpc:
-    """How a method is carried out. `handler` gets what `take` makes of the requests: one, or all as they come.
+    """How a method is carried out.
 
-    `request` is their class; without it they are bytes. `is_stream`: the handler gives many answers.
+    `handler` takes one request, or if `takes_many` all as they come, and gives one answer, or if `gives_many` a stream.
+    `request` is the class of the requests; without it they are bytes.
     """
 
     handler: Callable[[Any, Any], Any]
     request: Any
-    take: "Taking"
-    is_stream: bool
+    takes_many: bool
+    gives_many: bool
 
 
 Services = dict[str, dict[str, Rpc]]  # by the name of the service, and of the method
@@ -67,7 +68,9 @@ class Calls:
     def handlers(self, services: Services) -> dict[str, dict[str, Handler]]:
         return {
             service: {
-                name: (self._streaming if rpc.is_stream else self._answering)(rpc.handler, rpc.request, rpc.take)
+                name: (self._streaming if rpc.gives_many else self._answering)(
+                    rpc.handler, rpc.request, _every if rpc.takes_many else _only
+                )
                 for name, rpc in methods.items()
             }
             for service, methods in services.items()
@@ -146,19 +149,19 @@ _UNIMPLEMENTED = {what: _unimplemented(what) for what in ("Method", "Service")}
 
 
 def one_to_one(handler: Answering, request: Any = None) -> Rpc:
-    return Rpc(handler, request, _only, is_stream=False)
+    return Rpc(handler, request, takes_many=False, gives_many=False)
 
 
 def many_to_one(handler: Answering, request: Any = None) -> Rpc:
-    return Rpc(handler, request, _every, is_stream=False)
+    return Rpc(handler, request, takes_many=True, gives_many=False)
 
 
 def one_to_many(handler: Streaming, request: Any = None) -> Rpc:
-    return Rpc(handler, request, _only, is_stream=True)
+    return Rpc(handler, request, takes_many=False, gives_many=True)
 
 
 def many_to_many(handler: Streaming, request: Any = None) -> Rpc:
-    return Rpc(handler, request, _every, is_stream=True)
+    return Rpc(handler, request, takes_many=True, gives_many=True)
 
 
 async def _every(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:

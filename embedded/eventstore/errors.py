@@ -2,6 +2,7 @@
 
 LogError             the data directory cannot be used; the text says what to do
 PortError            a port is taken
+ActError             what was asked of a cluster cannot be done to it now
 DamagedRecordError   a stored record is not what was written; it is never served
 HandlerError         what the real server answers with "Exception was thrown by handler."
 RefusalError         a failure that the protocol defines: code, text and trailers
@@ -16,6 +17,10 @@ class LogError(Exception):
 
 class PortError(Exception):
     """One line that says which port is taken, and what to do."""
+
+
+class ActError(Exception):
+    """One line that says why a cluster cannot do what it was asked to."""
 
 
 class DamagedRecordError(Exception):

@@ -1,0 +1,362 @@
+"""A stand-in for a cluster of three nodes: three gRPC ports with gossip over one log.
+
+    async with cluster(pace=0.1) as c:
+        c.uri                # "esdb://127.0.0.1:p1,127.0.0.1:p2,127.0.0.1:p3?Tls=false"
+        c.addresses          # ("127.0.0.1:p1", …), as gossip lists them
+        c.leader             # index of the member that takes appends; None while there is none
+        c.states             # what each says of itself, e.g. ("Leader", "Follower", "Follower"); "" if it does not run
+        await c.kill(n)      # as SIGKILL: connections are reset, the port refuses others
+        await c.hang(n)      # as SIGSTOP: connections are accepted, and no byte passes
+        await c.resume(n)    # as SIGCONT; a leader that was replaced meanwhile is a second leader for 2.7 s, then ends
+        await c.start(n)     # one that has ended; after two leaders it has to be started twice
+        await c.resign()     # the leader gives up its place
+        await c.two_leaders()        # hang, wait for the election, resume
+        await c.lose_quorum()        # a follower ends, and the leader; `restore_quorum()` starts them again
+        await c.settled()    # when everything that follows from the acts so far has happened
+
+An act returns as soon as it has been done to the member: what the others make of it follows in the time in which
+three real nodes did so (`members.timelines`), multiplied by `pace`. `kill` and `hang` are done at once; the other acts
+wait until what follows from the acts before has happened. What is impossible raises `ActError`.
+
+There is one log: no member lags behind, and nothing that was acknowledged is lost.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from embedded.eventstore.calls import Services, one_to_one
+from embedded.eventstore.errors import ActError
+from embedded.eventstore.info import advertised
+from embedded.eventstore.members import timelines
+from embedded.eventstore.members.front import Front
+from embedded.eventstore.members.member import LEADER, Entry, Member
+from embedded.eventstore.members.timelines import ROLES, Role, Says, Step, Timeline
+from embedded.eventstore.operations import MESSAGES
+from embedded.eventstore.serving import Server, Store, followed_log, stop
+
+SIZE = 3
+MAJORITY = 2
+DEAD = "(dead)"
+LOOPBACK = frozenset({"127.0.0.1", "::1"})
+Cast = dict[Role, int]  # which member has which role
+Scene = tuple[Timeline, Cast]
+
+
+class Cluster:
+    """See the module. `fronts` are the ports of its members, `host` what gossip calls them."""
+
+    def __init__(self, store: Store, fronts: Sequence[Front], host: str, pace: float) -> None:
+        self._store, self._pace = store, pace
+        self._elected: int | None = 0
+        self._members: list[Member] = []
+        for index, front in enumerate(fronts):
+            member = Member(index, self._members, host, front, elected=lambda: self._elected, pace=pace)
+            member.say((Entry(LEADER), Entry("Follower"), Entry("Follower")), None if index == 0 else 0)
+            self._members.append(member)
+        self._turn = asyncio.Lock()  # one timeline is played after the other
+        self._playing: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._unnoticed: dict[int, object] = {}  # members that hang, and no other one knows yet
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return tuple(member.address for member in self._members)
+
+    @property
+    def uri(self) -> str:
+        return f"esdb://{','.join(self.addresses)}?Tls=false"
+
+    @property
+    def leader(self) -> int | None:
+        return next((n for n, member in enumerate(self._members) if member.leads and member.front.runs), None)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        return tuple(member.state if member.front.runs else "" for member in self._members)
+
+    def services_of(self, n: int) -> Services:
+        """As member `n` answers them."""
+        member = self._members[n]
+        services = self._store.services(member.gossip)
+
+        async def resign(_request: object, _context: object) -> Any:
+            if self.leader == n:
+                await self.resign()
+            return MESSAGES["StopOptions"]()
+
+        services["event_store.client.operations.Operations"]["ResignNode"] = one_to_one(resign)
+        return member.guarded(services)
+
+    # -------------------------------------------------------------- acts
+
+    async def kill(self, n: int) -> None:
+        """End it. What was on its way may have been written, or not."""
+        if not self._members[n].front.is_open:
+            raise ActError(f"member {n} has ended already")
+        was_elected = self._elected == n
+        self._end(n)
+        self._follow(self._later(lambda: self._after_end(n, was_elected=was_elected)))
+
+    async def hang(self, n: int) -> None:
+        """Stop its process: it answers nothing, and nothing that it is sent is written."""
+        if not self._members[n].front.runs:
+            raise ActError(f"member {n} does not run")
+        self._members[n].front.hang()
+        unnoticed = self._unnoticed[n] = object()
+        self._follow(self._later(lambda: self._after_hang(n), lambda: self._notice(n, unnoticed)))
+
+    async def resume(self, n: int) -> None:
+        """Let a hung one go on."""
+        front = self._members[n].front
+        if not front.is_open or front.runs:
+            raise ActError(f"member {n} is not hung")
+        if self._unnoticed.pop(n, None):
+            front.resume()
+        else:
+            await self._in_turn(lambda: self._resumed(n))
+
+    async def start(self, n: int) -> None:
+        """Start one that has ended, on the same port."""
+        await self._in_turn(lambda: self._started(n))
+
+    async def resign(self) -> None:
+        """The leader gives up its place to another member."""
+        await self._in_turn(self._resigned)
+
+    async def two_leaders(self) -> None:
+        """The leader hangs, another one is elected, the old one goes on: both are listed as living leaders."""
+        old = self._needed_leader()
+        await self.hang(old)
+        await self.settled()
+        await self.resume(old)
+
+    async def lose_quorum(self) -> None:
+        """End the leader and, unless one has ended before, a follower."""
+        leader = self._needed_leader()
+        followers = [n for n in self._running() if n != leader]
+        if len(followers) >= MAJORITY:
+            await self.kill(followers[0])
+            await self.settled()
+        await self.kill(leader)
+
+    async def restore_quorum(self) -> None:
+        """Start all that have ended, those that have diverged twice."""
+        for n, member in enumerate(self._members):
+            for _ in range(2):
+                if not member.front.is_open:
+                    await self.start(n)
+                    await self.settled()
+
+    async def settled(self) -> None:
+        """Wait until nothing more follows from the acts so far."""
+        while self._playing:
+            await asyncio.wait(self._playing)
+        if self._failure is not None:
+            raise self._failure
+
+    async def close(self) -> None:
+        for task in self._playing:
+            task.cancel()
+        await self.settled()
+
+    # -------------------------------------------------------------- what follows from them
+
+    def _after_end(self, n: int, *, was_elected: bool) -> Scene:
+        is_majority = len(self._running()) >= MAJORITY
+        if was_elected and self._elected is None:
+            return timelines.LEADER_ENDED if is_majority else timelines.NO_QUORUM, self._cast({"L": n})
+        if was_elected or self._elected is None:
+            return timelines.NOTHING, {}
+        return (
+            timelines.FOLLOWER_ENDED if is_majority else timelines.LEADER_ALONE,
+            self._cast({"L": self._elected, "F": n}),
+        )
+
+    def _after_hang(self, n: int) -> Scene:
+        is_majority = len(self._running()) >= MAJORITY
+        if self._elected == n:
+            return timelines.LEADER_HANGS if is_majority else timelines.LEADER_HANGS_ALONE, self._cast({"L": n})
+        if self._elected is None:
+            return timelines.NOTHING, {}
+        return (
+            timelines.FOLLOWER_HANGS if is_majority else timelines.LEADER_ALONE,
+            self._cast({"L": self._elected, "F": n}),
+        )
+
+    def _notice(self, n: int, hang: object) -> bool:
+        """Whether the others notice that a member hangs; it may have gone on, or ended."""
+        if self._unnoticed.get(n) is not hang:
+            return False
+        del self._unnoticed[n]
+        return True
+
+    async def _resumed(self, n: int) -> Scene:
+        member = self._members[n]
+        if not member.front.is_open:
+            raise ActError(f"member {n} has ended meanwhile")
+        member.front.resume()
+        if self._elected == n:
+            return timelines.LEADER_GOES_ON, self._cast({"L": n})
+        if self._elected is None:
+            is_majority = len(self._running()) >= MAJORITY
+            return timelines.ELECTION if is_majority else timelines.NOTHING, self._cast({"L": n})
+        if member.state != LEADER:
+            return timelines.FOLLOWER_GOES_ON, self._cast({"L": self._elected, "F": n})
+        member.must_truncate = True
+        return timelines.TWO_LEADERS, self._cast({"L": n, "F": self._elected})
+
+    async def _started(self, n: int) -> Scene:
+        member = self._members[n]
+        if member.front.is_open:
+            raise ActError(f"member {n} has not ended")
+        member.begin_anew()
+        await member.front.open()
+        if member.must_truncate:
+            member.must_truncate = False
+            return timelines.ENDS_AGAIN, self._cast({"F": n})
+        if self.leader is not None:
+            return timelines.RETURNS, self._cast({"L": self.leader, "F": n})
+        if len(self._running()) >= MAJORITY:
+            return timelines.STARTS_AN_ELECTION, self._cast({"L": n})
+        return timelines.STARTS_ALONE, self._cast({"F": n})
+
+    async def _resigned(self) -> Scene:
+        leader = self._needed_leader()
+        if len(self._running()) < MAJORITY:
+            raise ActError("no other member runs that could lead")
+        return timelines.LEADER_RESIGNS, self._cast({"L": leader})
+
+    def _needed_leader(self) -> int:
+        if self.leader is None:
+            raise ActError("there is no leader")
+        return self.leader
+
+    def _running(self) -> list[int]:
+        return [n for n, member in enumerate(self._members) if member.front.runs]
+
+    def _cast(self, named: Cast) -> Cast:
+        """Who has which role; of those who are not named, one that runs comes first."""
+        first = next(iter(named.values()))
+        others = sorted(
+            (n for n in range(SIZE) if n not in named.values()),
+            key=lambda n: (not self._members[n].front.runs, (n - first) % SIZE),
+        )
+        roles = [*named, *(role for role in ROLES if role not in named)]
+        return dict(zip(roles, [*named.values(), *others], strict=True))
+
+    # -------------------------------------------------------------- playing it
+
+    def _follow(self, play: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(play)
+        self._playing.add(task)
+        task.add_done_callback(self._played)
+
+    def _played(self, task: "asyncio.Task[None]") -> None:
+        self._playing.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = task.exception()
+
+    async def _later(self, choose: Callable[[], Scene], begins: Callable[[], bool] = lambda: True) -> None:
+        """Play what `choose` gives, after all that was to be played before. `begins` is asked at the first step."""
+        async with self._turn:
+            timeline, cast = choose()
+            await self._play(timeline, cast, self._away(), begins)
+
+    async def _in_turn(self, begin: Callable[[], Awaitable[Scene]]) -> None:
+        """Begin after all that was to be played before; the rest is played by itself."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._turn)
+            timeline, cast = await begin()
+            away = self._away()
+            await self._play(tuple(step for step in timeline if not step.at), cast, away)
+            self._follow(self._rest(tuple(step for step in timeline if step.at), cast, away, stack.pop_all()))
+
+    async def _rest(self, steps: Timeline, cast: Cast, away: Collection[int], turn: AsyncExitStack) -> None:
+        async with turn:
+            await self._play(steps, cast, away)
+
+    async def _play(
+        self, steps: Timeline, cast: Cast, away: Collection[int], begins: Callable[[], bool] = lambda: True
+    ) -> None:
+        begun = asyncio.get_running_loop().time()
+        for step in steps:
+            await asyncio.sleep(begun + step.at * self._pace - asyncio.get_running_loop().time())
+            if step is steps[0] and not begins():
+                return
+            await self._show(step, cast, away)
+
+    async def _show(self, step: Step, cast: Cast, away: Collection[int]) -> None:
+        for role, says in step.says.items():
+            if self._members[cast[role]].front.runs:
+                await self._say(cast[role], says, cast, away)
+        if step.ends is not None:
+            self._end(cast[step.ends])
+
+    async def _say(self, n: int, says: Says, cast: Cast, away: Collection[int]) -> None:
+        member = self._members[n]
+        led = member.state == LEADER
+        entries = list(member.entries)
+        for role, state in zip(ROLES, says.states.split(), strict=True):
+            entry = Entry(state.removesuffix(DEAD), is_alive=not state.endswith(DEAD))
+            if not (entry.is_alive and cast[role] in away):
+                entries[cast[role]] = entry
+        member.say(tuple(entries), None if says.leader is None else cast[says.leader])
+        leads = member.state == LEADER
+        if leads != led and (leads or self._elected == n):
+            self._elected = n if leads else None
+            # the groups of a leader end with it; another one takes them up at their checkpoints
+            await self._store.persistent.restart(None, None)
+
+    def _away(self) -> Collection[int]:
+        """Who was gone before: a timeline that tells of all members as living tells nothing of them."""
+        return {n for n in range(SIZE) if n not in self._running()}
+
+    def _end(self, n: int) -> None:
+        self._members[n].front.end()
+        self._unnoticed.pop(n, None)
+        if self._elected == n:
+            self._elected = None
+
+
+@asynccontextmanager
+async def cluster(
+    directory: Path | None = None,
+    *,
+    host: str = "127.0.0.1",
+    ports: Sequence[int] = (0, 0, 0),
+    advertise: str = "",
+    pace: float = 1.0,
+    system_projections: bool = False,
+    like_24_10: bool = False,
+) -> AsyncIterator[Cluster]:
+    """Three members over the log in `directory` (None: one that goes with them); the first one leads.
+
+    `ports` are those of the members; 0 takes a free one. `advertise` is the host that gossip names; without it the one
+    they listen on. `pace` multiplies the times in which members notice and agree. The rest is as for a node.
+
+    Raises `LogError` for an unusable directory and `PortError` for a taken port.
+    """
+    async with AsyncExitStack() as stack:
+        log, feed = await stack.enter_async_context(followed_log(directory))
+        sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orderstream-")))
+        behind = [f"{sockets}/{n}" for n in range(SIZE)]
+        fronts = []
+        for port, path in zip(ports, behind, strict=True):
+            fronts.append(front := Front(host, port, path))
+            stack.push_async_callback(front.close)
+        store = Store(log, feed, system_projections=system_projections, like_24_10=like_24_10)
+        servers = [Server() for _ in behind]
+        stack.push_async_callback(stop, store, servers)
+        is_any = advertised(host) == "localhost" and host not in LOOPBACK
+        made = Cluster(store, fronts, advertise or ("localhost" if is_any else host), pace)
+        for n, (server, path) in enumerate(zip(servers, behind, strict=True)):
+            server.bind(f"unix:{path}")
+            await server.start(made.services_of(n))
+        for front in fronts:
+            await front.open()
+        stack.push_async_callback(made.close)
+        yield made

@@ -1,0 +1,207 @@
+"""One member of a cluster: what it says of all members, and how it answers calls."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+import grpc
+
+from embedded.eventstore.calls import NOT_READY, Rpc, Services
+from embedded.eventstore.errors import RefusalError
+from embedded.eventstore.info import Member as ListedMember
+from embedded.eventstore.info import cluster_info
+from embedded.eventstore.members.front import Front
+
+LEADER = "Leader"
+REPLICATING = frozenset({"PreReplica", "CatchingUp", "Clone", "Follower"})  # states in which it answers as a follower
+FORWARDED_WITHIN = 4.3  # seconds until a real server gives up: its time-outs for prepare and commit, and 0.3
+
+
+class Asks(Enum):
+    """What a call wants of a member."""
+
+    WRITE = "forwarded by a follower"
+    READ = "answered by a follower, unless the caller wants the leader"
+    SUBSCRIPTION = "answered by a follower"
+    GROUP = "answered by the leader only"
+    LEADERS_STATE = "not ready at a follower"
+    MEMBERS_STATE = "answered by every member that runs, whatever its state"
+
+
+BY_SERVICE = {
+    "Streams": Asks.WRITE,
+    "PersistentSubscriptions": Asks.GROUP,
+    "Projections": Asks.LEADERS_STATE,
+    "Operations": Asks.MEMBERS_STATE,
+    "Monitoring": Asks.MEMBERS_STATE,
+    "Gossip": Asks.MEMBERS_STATE,
+    "ServerFeatures": Asks.MEMBERS_STATE,
+}
+BY_METHOD = {
+    "Streams/Read": Asks.READ,
+    "PersistentSubscriptions/GetInfo": Asks.LEADERS_STATE,
+    "PersistentSubscriptions/List": Asks.LEADERS_STATE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A member as another one, or itself, lists it."""
+
+    state: str
+    is_alive: bool = True
+
+
+class Member:
+    """`index` of `members`, which all know each other; `elected` says which of them was elected last."""
+
+    def __init__(
+        self,
+        index: int,
+        members: "Sequence[Member]",
+        host: str,
+        front: Front,
+        *,
+        elected: Callable[[], int | None],
+        pace: float,
+    ) -> None:
+        self._index, self._members, self._host = index, members, host
+        self.front = front
+        self._elected = elected
+        self._forwarded_within = FORWARDED_WITHIN * pace
+        self.entries: tuple[Entry, ...] = ()
+        self.leader: int | None = None  # where it sends callers that want the leader
+        self.must_truncate = False  # it ends once more when it is started
+        self._changed = asyncio.Event()
+        self.instance = b""
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """As a new process."""
+        self.instance = uuid.uuid4().bytes
+
+    @property
+    def address(self) -> str:
+        return f"{self._host}:{self.front.port}"
+
+    @property
+    def state(self) -> str:
+        return self.entries[self._index].state
+
+    @property
+    def leads(self) -> bool:
+        return self.state == LEADER and self._elected() == self._index
+
+    def say(self, entries: tuple[Entry, ...], leader: int | None) -> None:
+        self.entries, self.leader = entries, leader
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def gossip(self) -> Any:
+        return cluster_info(
+            ListedMember(
+                host=member._host,  # noqa: SLF001  # one of its kind
+                port=member.front.port,
+                state=entry.state,
+                is_alive=entry.is_alive,
+                instance=member.instance,
+            )
+            for member, entry in zip(self._members, self.entries, strict=True)
+        )
+
+    # -------------------------------------------------------------- calls
+
+    def guarded(self, services: Services) -> Services:
+        """The same services, as this member answers in its state."""
+        return {
+            service: {name: self._guarded(service.rsplit(".", 1)[1], name, rpc) for name, rpc in methods.items()}
+            for service, methods in services.items()
+        }
+
+    def _guarded(self, service: str, method: str, rpc: Rpc) -> Rpc:
+        asks = BY_METHOD.get(f"{service}/{method}", BY_SERVICE[service])
+        if asks is Asks.MEMBERS_STATE:
+            return rpc
+
+        async def admitted(asked: Any, context: Any) -> Any:
+            """The request, or requests each of which is admitted when its turn comes."""
+            wants_leader = _wants_leader(context)
+            is_subscription = asks is Asks.READ and asked.options.WhichOneof("count_option") == "subscription"
+            await self.admit(Asks.SUBSCRIPTION if is_subscription else asks, wants_leader=wants_leader)
+            if rpc.takes_many and asks is Asks.WRITE:
+                return self._each_admitted(asked, wants_leader=wants_leader)
+            return asked
+
+        async def answer(asked: Any, context: Any) -> Any:
+            return await rpc.handler(await admitted(asked, context), context)
+
+        async def stream(asked: Any, context: Any) -> AsyncGenerator[Any, None]:
+            async with aclosing(rpc.handler(await admitted(asked, context), context)) as messages:
+                async for message in messages:
+                    yield message
+
+        return replace(rpc, handler=stream if rpc.gives_many else answer)
+
+    async def _each_admitted(self, requests: AsyncIterator[Any], *, wants_leader: bool) -> AsyncGenerator[Any, None]:
+        """A batch is written as soon as it was taken, an append after the last request."""
+        async for request in requests:
+            await self.admit(Asks.WRITE, wants_leader=wants_leader)
+            yield request
+        await self.admit(Asks.WRITE, wants_leader=wants_leader)
+
+    async def admit(self, asks: Asks, *, wants_leader: bool) -> None:
+        """Return when the call may be carried out on the log; raise what the member answers otherwise."""
+        if self.state == LEADER:
+            if not self.leads:
+                await self._refuse_as_deposed(asks)
+            return
+        if self.state not in REPLICATING or asks is Asks.LEADERS_STATE or self.leader is None:
+            raise _not_ready()
+        if asks is Asks.GROUP or (wants_leader and asks in {Asks.WRITE, Asks.READ}):
+            leader = self._members[self.leader]
+            raise RefusalError(
+                grpc.StatusCode.NOT_FOUND,
+                "Leader info available",
+                exception="not-leader",
+                leader_endpoint_host=leader._host,  # noqa: SLF001  # one of its kind
+                leader_endpoint_port=leader.front.port,
+            )
+        if asks is Asks.WRITE:
+            await self._forward(self._members[self.leader])
+
+    async def _refuse_as_deposed(self, asks: Asks) -> None:
+        """It does not know yet that another one was elected: what it writes is never acknowledged."""
+        if asks is Asks.WRITE:
+            while self.state == LEADER:
+                await self._changed.wait()
+            raise _timed_out("Request canceled by server")
+        if asks in {Asks.GROUP, Asks.LEADERS_STATE}:
+            raise _not_ready()
+
+    async def _forward(self, leader: "Member") -> None:
+        """What is sent to one that has ended is lost; one that was stopped takes it when it goes on."""
+        try:
+            async with asyncio.timeout(self._forwarded_within):
+                await leader.front.until_runs()
+                if leader.state != LEADER:
+                    raise _not_ready()
+                await leader.admit(Asks.WRITE, wants_leader=True)
+        except TimeoutError:
+            raise _timed_out("Forwarding timeout") from None
+
+
+def _wants_leader(context: Any) -> bool:
+    value = dict(context.invocation_metadata() or ()).get("requires-leader", "")
+    return str(value).lower() == "true"
+
+
+def _not_ready() -> RefusalError:
+    return RefusalError(grpc.StatusCode.UNAVAILABLE, NOT_READY)
+
+
+def _timed_out(why: str) -> RefusalError:
+    return RefusalError(grpc.StatusCode.ABORTED, f"Operation timed out: {why}")
