@@ -1,4 +1,4 @@
-"""`python -m embedded eventstore|mongo|stack|backup|restore|check|repair`: the stores, and looking after their files.
+"""`python -m embedded eventstore|cluster|mongo|stack|backup|restore|check|repair`: the stores, and their files.
 
 A store prints one JSON line on stdout when it serves; SIGTERM and SIGINT stop it. The rest prints one JSON line when
 it is done. Whatever goes wrong is one line on stderr, and the exit code is 1.
@@ -14,15 +14,17 @@ import sys
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
+from embedded.eventstore.cluster import SIZE, cluster
 from embedded.eventstore.errors import DamagedRecordError, LogError, PortError
 from embedded.eventstore.files import back_up, check_log, repair, restore
 from embedded.eventstore.health import health
+from embedded.eventstore.members.control import control
 from embedded.eventstore.node import node
 from embedded.eventstore.positions import offset
 from embedded.mongo import MongoError, mongo, uri_of
 from embedded.stack import NotStartedError, embedded_stack
 
-PORTS = {"eventstore": 2113, "mongo": 27017}
+PORTS = {"eventstore": 2113, "cluster": 2113, "mongo": 27017}
 
 
 def main() -> int:
@@ -46,18 +48,27 @@ def _parser() -> argparse.ArgumentParser:
     for store in PORTS:
         one = commands.add_parser(store, help=f"run an embedded {store}")
         one.add_argument("--host", default="127.0.0.1")
-        one.add_argument("--port", type=int, help="0 takes a free one")
+        of_three = ", the first of three" if store == "cluster" else ""
+        one.add_argument("--port", type=int, help=f"0 takes a free one{of_three}")
         one.add_argument("--data", type=Path, help="a directory of its own; without it nothing is kept")
         one.add_argument("--memory", action="store_true", help="keep nothing")
         one.add_argument("--with-parent", action="store_true", help="stop when standard input ends")
         if store == "eventstore":
-            one.add_argument("--advertise", default="", metavar="HOST", help="the host named in gossip (localhost)")
             one.add_argument(
                 "--http-port",
                 type=int,
                 metavar="PORT",
                 help="answer health checks over HTTP/1.1 there; 0 takes a free one",
             )
+        if store == "cluster":
+            one.add_argument(
+                "--control-port", type=int, default=0, metavar="PORT", help="take acts over HTTP/1.1 there (a free one)"
+            )
+            one.add_argument(
+                "--pace", type=float, default=1.0, help="multiplies the times in which members notice and agree (1.0)"
+            )
+        if store != "mongo":
+            one.add_argument("--advertise", default="", metavar="HOST", help="the host named in gossip")
             one.add_argument(
                 "--projections", choices=["off", "system"], default="off", help="system: run the five that make links"
             )
@@ -69,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
                 "--like-24.10", action="store_true", dest="like_24_10",
                 help="show a known fault of real servers: a filtered subscription on $all forgets waiting events",
             )  # fmt: skip
-        one.set_defaults(run=lambda a: asyncio.run(serve(a)))
+        one.set_defaults(run=lambda a: asyncio.run(serve_cluster(a) if a.store == "cluster" else serve(a)))
     both = commands.add_parser("stack", help="run both")
     both.add_argument("--data", type=Path)
     both.set_defaults(run=lambda a: asyncio.run(serve_both(a.data)))
@@ -115,6 +126,33 @@ async def serve(arguments: argparse.Namespace) -> None:
             system = arguments.projections == "system"
             ready["http"] = await stack.enter_async_context(health(host, arguments.http_port, projections=system))
         _say(ready)
+        await stop.wait()
+
+
+async def serve_cluster(arguments: argparse.Namespace) -> None:
+    stop = _stopping(with_parent=arguments.with_parent)
+    port = PORTS["cluster"] if arguments.port is None else arguments.port
+    async with (
+        cluster(
+            None if arguments.memory else arguments.data,
+            host=arguments.host,
+            ports=[port + n if port else 0 for n in range(SIZE)],
+            advertise=arguments.advertise,
+            pace=arguments.pace,
+            system_projections=arguments.projections == "system",
+            like_24_10=arguments.like_24_10,
+        ) as members,
+        control(members, arguments.host, arguments.control_port) as address,
+    ):
+        _say(
+            {
+                "ready": "cluster",
+                "uri": members.uri,
+                "addresses": members.addresses,
+                "control": address,
+                "pid": os.getpid(),
+            }
+        )
         await stop.wait()
 
 

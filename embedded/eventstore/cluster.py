@@ -33,24 +33,25 @@ from embedded.eventstore.errors import ActError
 from embedded.eventstore.info import advertised
 from embedded.eventstore.members import timelines
 from embedded.eventstore.members.front import Front
-from embedded.eventstore.members.member import LEADER, Entry, Member
+from embedded.eventstore.members.member import LEADER, MAJORITY, Entry, Member
 from embedded.eventstore.members.timelines import ROLES, Role, Says, Step, Timeline
 from embedded.eventstore.operations import MESSAGES
 from embedded.eventstore.serving import Server, Store, followed_log, stop
 
 SIZE = 3
-MAJORITY = 2
 DEAD = "(dead)"
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 Cast = dict[Role, int]  # which member has which role
 Scene = tuple[Timeline, Cast]
+Sleep = Callable[[float], Awaitable[None]]
 
 
 class Cluster:
     """See the module. `fronts` are the ports of its members, `host` what gossip calls them."""
 
-    def __init__(self, store: Store, fronts: Sequence[Front], host: str, pace: float) -> None:
-        self._store, self._pace = store, pace
+    def __init__(self, store: Store, fronts: Sequence[Front], host: str, pace: float, sleep: Sleep | None) -> None:
+        self._store = store
+        self._sleep = sleep or (lambda seconds: asyncio.sleep(seconds * pace))
         self._elected: int | None = 0
         self._members: list[Member] = []
         for index, front in enumerate(fronts):
@@ -72,7 +73,7 @@ class Cluster:
 
     @property
     def leader(self) -> int | None:
-        return next((n for n, member in enumerate(self._members) if member.leads and member.front.runs), None)
+        return next((n for n, member in enumerate(self._members) if member.commits), None)
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -115,7 +116,7 @@ class Cluster:
         if not front.is_open or front.runs:
             raise ActError(f"member {n} is not hung")
         if self._unnoticed.pop(n, None):
-            front.resume()
+            self._go_on(n)
         else:
             await self._in_turn(lambda: self._resumed(n))
 
@@ -198,7 +199,7 @@ class Cluster:
         member = self._members[n]
         if not member.front.is_open:
             raise ActError(f"member {n} has ended meanwhile")
-        member.front.resume()
+        self._go_on(n)
         if self._elected == n:
             return timelines.LEADER_GOES_ON, self._cast({"L": n})
         if self._elected is None:
@@ -282,9 +283,10 @@ class Cluster:
     async def _play(
         self, steps: Timeline, cast: Cast, away: Collection[int], begins: Callable[[], bool] = lambda: True
     ) -> None:
-        begun = asyncio.get_running_loop().time()
+        at = 0.0
         for step in steps:
-            await asyncio.sleep(begun + step.at * self._pace - asyncio.get_running_loop().time())
+            await self._sleep(step.at - at)
+            at = step.at
             if step is steps[0] and not begins():
                 return
             await self._show(step, cast, away)
@@ -315,6 +317,11 @@ class Cluster:
         """Who was gone before: a timeline that tells of all members as living tells nothing of them."""
         return {n for n in range(SIZE) if n not in self._running()}
 
+    def _go_on(self, n: int) -> None:
+        self._members[n].front.resume()
+        for member in self._members:
+            member.look_again()
+
     def _end(self, n: int) -> None:
         self._members[n].front.end()
         self._unnoticed.pop(n, None)
@@ -330,13 +337,15 @@ async def cluster(
     ports: Sequence[int] = (0, 0, 0),
     advertise: str = "",
     pace: float = 1.0,
+    sleep: Sleep | None = None,
     system_projections: bool = False,
     like_24_10: bool = False,
 ) -> AsyncIterator[Cluster]:
     """Three members over the log in `directory` (None: one that goes with them); the first one leads.
 
     `ports` are those of the members; 0 takes a free one. `advertise` is the host that gossip names; without it the one
-    they listen on. `pace` multiplies the times in which members notice and agree. The rest is as for a node.
+    they listen on. `pace` multiplies the times in which members notice and agree; `sleep` waits for them in another
+    way, for tests that look at each moment. The rest is as for a node.
 
     Raises `LogError` for an unusable directory and `PortError` for a taken port.
     """
@@ -352,7 +361,7 @@ async def cluster(
         servers = [Server() for _ in behind]
         stack.push_async_callback(stop, store, servers)
         is_any = advertised(host) == "localhost" and host not in LOOPBACK
-        made = Cluster(store, fronts, advertise or ("localhost" if is_any else host), pace)
+        made = Cluster(store, fronts, advertise or ("localhost" if is_any else host), pace, sleep)
         for n, (server, path) in enumerate(zip(servers, behind, strict=True)):
             server.bind(f"unix:{path}")
             await server.start(made.services_of(n))

@@ -17,6 +17,7 @@ from embedded.eventstore.info import cluster_info
 from embedded.eventstore.members.front import Front
 
 LEADER = "Leader"
+MAJORITY = 2
 REPLICATING = frozenset({"PreReplica", "CatchingUp", "Clone", "Follower"})  # states in which it answers as a follower
 FORWARDED_WITHIN = 4.3  # seconds until a real server gives up: its time-outs for prepare and commit, and 0.3
 
@@ -96,8 +97,17 @@ class Member:
     def leads(self) -> bool:
         return self.state == LEADER and self._elected() == self._index
 
+    @property
+    def commits(self) -> bool:
+        """Whether it takes writes: it was elected, it runs, and enough others do."""
+        return self.leads and self.front.runs and sum(member.front.runs for member in self._members) >= MAJORITY
+
     def say(self, entries: tuple[Entry, ...], leader: int | None) -> None:
         self.entries, self.leader = entries, leader
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Something has changed that calls may wait for."""
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -156,8 +166,7 @@ class Member:
     async def admit(self, asks: Asks, *, wants_leader: bool) -> None:
         """Return when the call may be carried out on the log; raise what the member answers otherwise."""
         if self.state == LEADER:
-            if not self.leads:
-                await self._refuse_as_deposed(asks)
+            await self._admit_as_leader(asks)
             return
         if self.state not in REPLICATING or asks is Asks.LEADERS_STATE or self.leader is None:
             raise _not_ready()
@@ -173,13 +182,14 @@ class Member:
         if asks is Asks.WRITE:
             await self._forward(self._members[self.leader])
 
-    async def _refuse_as_deposed(self, asks: Asks) -> None:
-        """It does not know yet that another one was elected: what it writes is never acknowledged."""
+    async def _admit_as_leader(self, asks: Asks) -> None:
+        """What others do not confirm waits, until they do or this member knows that it leads no longer."""
         if asks is Asks.WRITE:
-            while self.state == LEADER:
+            while not self.commits:
                 await self._changed.wait()
-            raise _timed_out("Request canceled by server")
-        if asks in {Asks.GROUP, Asks.LEADERS_STATE}:
+                if self.state != LEADER:
+                    raise _timed_out("Request canceled by server")
+        elif not self.leads and asks in {Asks.GROUP, Asks.LEADERS_STATE}:
             raise _not_ready()
 
     async def _forward(self, leader: "Member") -> None:
