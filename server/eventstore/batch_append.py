@@ -44,11 +44,13 @@ class BatchAppender:
     ) -> int:
         """The commit position of the last event.
 
-        Raises `WrongCurrentVersion`, `OutcomeUnknown`, `GrpcDeadlineExceeded`.
+        Raises `WrongCurrentVersion`, `OutcomeUnknown`, `GrpcDeadlineExceeded`, `ServiceUnavailable`.
         """
-        if self._call is None or self._call.broken:
-            self._call = _Call(self._client)
-        return await self._call.append(stream, current_version, events, timeout)
+        await self._client.ready()
+        call = self._call
+        if call is None or call.broken:
+            call = self._call = _Call(self._client)
+        return await call.append(stream, current_version, events, timeout)
 
     async def close(self) -> None:
         if self._call is not None:
@@ -58,6 +60,7 @@ class BatchAppender:
         """Another connection is there: whoever waits for an answer over the former one asks again."""
         if self._call is not None:
             self._call.end()
+            self._call = None
 
 
 class _Call:

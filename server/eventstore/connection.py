@@ -10,6 +10,7 @@ Nothing is asked twice here. Callers repeat what may be repeated.
 """
 
 import asyncio
+import gc
 import inspect
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -89,12 +90,12 @@ class Client(AsyncEventStoreDBClient):
         self._is_doubted.set()
         self._keeper = asyncio.create_task(self._keep())
         with suppress(ServiceUnavailable):
-            await self._ready()
+            await self.ready()
 
     async def reconnect(self, grpc_target: str | None = None) -> None:
         """For esdbclient's own methods that are not overridden here."""
         self.doubt(self.generation, f"not {grpc_target}" if grpc_target else "the connection is lost")
-        await self._ready()
+        await self.ready()
 
     async def close(self) -> None:
         if self._keeper is None or self.is_closed:
@@ -147,14 +148,15 @@ class Client(AsyncEventStoreDBClient):
             raise ServiceUnavailable(f"{name}: no answer within {CONFIRMED_WITHIN:g} s") from error
 
     async def _plainly(self, name: str, *args: Any, **how: Any) -> Any:
-        if not self._is_ready.is_set():
-            await self._ready()
+        await self.ready()
         return await inspect.unwrap(getattr(AsyncEventStoreDBClient, name))(self, *args, **how)
 
     # ------------------------------------------------------------ keeping the connection
 
-    async def _ready(self) -> None:
-        """Wait for a node, as long as one has not been missing for longer than `WAIT_WITHIN`."""
+    async def ready(self) -> None:
+        """Wait for a node, unless one has been missing for longer than `WAIT_WITHIN`: then it fails at once."""
+        if self._is_ready.is_set():
+            return
         left = self._lost_at + WAIT_WITHIN - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(max(left, 0.0)):
@@ -221,7 +223,7 @@ class Client(AsyncEventStoreDBClient):
         self.generation += 1
         for tell in self.when_replaced:
             tell()
-        closing = asyncio.create_task(_closed(old, CLOSE_WITHIN))
+        closing = asyncio.create_task(_replaced(old))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         seconds = round(asyncio.get_running_loop().time() - begun, 3)
@@ -282,6 +284,17 @@ def _grpc_options(options: Any) -> tuple[tuple[str, int], ...]:
         ("grpc.min_reconnect_backoff_ms", CONNECT_WITHIN),
         ("grpc.use_local_subchannel_pool", 1),  # a new channel is a new connection
     )
+
+
+async def _replaced(connection: AsyncESDBConnection) -> None:
+    """Close a connection, and let its socket go.
+
+    A socket stays open as long as there is a call that went over it, and gRPC's calls are garbage in cycles. A pass of
+    the collector costs some tens of milliseconds; the change of the node has cost more.
+    """
+    await _closed(connection, CLOSE_WITHIN)
+    del connection
+    gc.collect()
 
 
 async def _closed(connection: AsyncESDBConnection, grace: float = 0.0) -> None:

@@ -43,8 +43,8 @@ class EventStore:
         with _lost_races(), self._client.calling():
             try:
                 return await self._batch_appender.append(stream, current_version, events, self._timeout)
-            except OutcomeUnknown as unknown:
-                self._client.doubt(self._client.generation, str(unknown))
+            except OutcomeUnknown:
+                self._client.doubt(self._client.generation, "the call that appends go over is broken")
                 return await self._client.append_to_stream(
                     stream, current_version=current_version, events=events, timeout=self._timeout
                 )
