@@ -166,10 +166,16 @@ def check_log(directory: Path) -> tuple[int, int]:
     return check(path)
 
 
+def _no_log(directory: Path) -> LogError:
+    if any(directory.glob("*.chk")):
+        return LogError(f"{directory} is a database of a real EventStoreDB; docs/eventstoredb.md says how to copy one")
+    return LogError(f"there is no event log in {directory}")
+
+
 def _look_at(directory: Path) -> None:
     """Refuse damage that a node would refuse at its start; one that runs has passed that."""
     if not (directory / FILE).exists():
-        raise LogError(f"there is no event log in {directory}")
+        raise _no_log(directory)
     try:
         lock = take(directory)
     except LogError:  # a node runs, or the directory can only be read
@@ -278,7 +284,7 @@ def repair(directory: Path) -> tuple[int, int]:
     """
     path = directory / FILE
     if not path.exists():
-        raise LogError(f"there is no event log in {directory}")
+        raise _no_log(directory)
     lock = take(directory)
     try:
         damage, beside = damaged_middle(path), wal_of(path)

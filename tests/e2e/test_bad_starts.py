@@ -105,6 +105,15 @@ def test_a_foreign_directory(tmp_path: Path) -> None:
     assert "is not an event log" in said
 
 
+@pytest.mark.parametrize("command", ["backup", "check", "repair"])
+def test_the_database_of_a_real_server(command: str, tmp_path: Path) -> None:
+    for name in ("chaser.chk", "writer.chk", "chunk-000000.000000"):
+        (tmp_path / name).write_bytes(b"\0" * 8)
+    to = ("--to", str(tmp_path / "copy")) if command == "backup" else ()
+    said = fails(sys.executable, "-m", "embedded", command, "--data", str(tmp_path), *to)
+    assert "is a database of a real EventStoreDB; docs/eventstoredb.md says how to copy one" in said
+
+
 def test_a_second_node_on_one_directory(tmp_path: Path) -> None:
     with running("embedded", "eventstore", "--port", "0", "--data", str(tmp_path)):
         said = fails(sys.executable, "-m", "embedded", "eventstore", "--port", "0", "--data", str(tmp_path))
