@@ -245,6 +245,8 @@ class Changes:
         if pointer.kept is None:
             raise GenerationUnavailable(view.name, 0, "has no generation to go back to")
         kept = pointer.kept.generation
+        if await self._is_astray(pointer, kept):
+            raise GenerationUnavailable(view.name, kept, f"has only generation {kept}, which is of another log")
         plan = Plan(
             action="rollback",
             view=view.name,
@@ -296,12 +298,14 @@ class Changes:
         return plan
 
     async def _retry(self, view: View[Any], pointer: Pointer, wanted: pb.RetryParked) -> Plan:
+        await self._require_this_log(pointer)
         parked = await self._parked(pointer, wanted.stream)
         return self._taking_in(view, pointer, "retry", parked, [_about(one) for one in parked[:MOST_TOLD]])
 
     async def _skip(self, view: View[Any], pointer: Pointer, wanted: pb.SkipParked) -> Plan:
         if not wanted.stream:
             raise InvalidRequest({"change.skip.stream": "must be given"})
+        await self._require_this_log(pointer)
         [parked] = await self._parked(pointer, wanted.stream)
         left_out = f"{parked.failed.event_type} {parked.failed.revision}@{parked.failed.stream} is left out for good"
         return self._taking_in(view, pointer, "skip", [parked], [f"{left_out}, in rebuilds too", _about(parked)])
@@ -336,6 +340,7 @@ class Changes:
     async def _key(self, view: View[Any], pointer: Pointer, wanted: pb.RebuildKey) -> Plan:
         if not wanted.key:
             raise InvalidRequest({"change.key.key": "must be given"})
+        await self._require_this_log(pointer)
         head = await self._log.head(view.stream_filter())
         if view.own_streams:
             names = [f"{category}-{wanted.key}" for category in view.categories]
@@ -389,6 +394,8 @@ class Changes:
     async def heal(self, view: View[Any], keys: Collection[str]) -> int:
         """Make documents anew that differ from the log; how many were by now."""
         pointer, healed, wanted = await self._state.pointers.get(view.name), 0, sorted(keys)
+        if await self._is_astray(pointer, pointer.generation):
+            return healed  # nobody follows the log for it any more
         for start in range(0, len(wanted), MOST_HEALED):
             some = tuple(wanted[start : start + MOST_HEALED])
             done, _ = await self._ask(view, pointer, f"heal:{some[0]}", keys=some, within=HEALED_WITHIN)
@@ -396,6 +403,15 @@ class Changes:
         return healed
 
     # ------------------------------------------------------------------ helpers
+
+    async def _is_astray(self, pointer: Pointer, generation: int) -> bool:
+        found = await self._state.of_generation(pointer, generation)
+        return found is not None and found.astray
+
+    async def _require_this_log(self, pointer: Pointer) -> None:
+        """Raises `LogMismatch` if the live generation is of another log: only another generation can be right."""
+        if await self._is_astray(pointer, pointer.generation):
+            raise LogMismatch(pointer.view)
 
     async def _parked(self, pointer: Pointer, stream: str) -> list[ParkedStream]:
         """Of the live generation. Raises `StreamNotParked`."""

@@ -19,6 +19,7 @@ from projections.lease import Keeper, this_process
 from projections.pace import Pace
 from projections.verify import Result, Verifier
 from projections.view import View
+from server.failures import LogMismatch
 from server.readmodel.pointer import Building, Outcome, Phase, Pointer, entered, failed, switched
 from server.readmodel.state import Checkpoint, ViewState, now_micros
 
@@ -49,9 +50,12 @@ class Rebuild:
         if building.phase is Phase.SEEDING:
             await self._seed(pointer, building)
         elif building.phase is not Phase.FAILED:
-            await self._caught_up(building)
-            await self._enter(building, Phase.VERIFYING)
-            await self._judge(pointer, building, await self._verified(building))
+            try:
+                await self._caught_up(building)
+                await self._enter(building, Phase.VERIFYING)
+                await self._judge(pointer, building, await self._verified(building))
+            except LogMismatch as mismatch:
+                await self._fail(building, self._outcome(pointer, building, failure=str(mismatch)))
 
     async def _seed(self, pointer: Pointer, building: Building) -> None:
         """Take over what has not changed since the position of the reset; the fold then passes over it.
@@ -79,6 +83,8 @@ class Rebuild:
     async def _caught_up(self, building: Building) -> Checkpoint:
         """Wait for the new generation to hold all that the log had of the view when this was asked.
 
+        Raises `LogMismatch` if the log was replaced since the rebuild began.
+
         Not for it to be level with the live one: while the log grows, two followers never stand at the same event.
         """
         wanted = await self._verifier.head(self._view)
@@ -87,6 +93,8 @@ class Rebuild:
             if now.building is None or now.building.generation != building.generation:
                 raise Superseded(f"generation {building.generation} is no longer being made")
             new = await self._state.of_generation(now, building.generation)
+            if new is not None and new.astray:
+                raise LogMismatch(f"generation {building.generation} of {self._view.name}")
             if new is not None and new.position >= wanted:
                 return new
             await asyncio.sleep(LOOK_EVERY)
@@ -111,11 +119,12 @@ class Rebuild:
         wrong = result.differences - (result.parked if building.allow_parked else 0)
         if wrong:
             told = "; ".join(f"{x.key} {x.field}: {x.expected}"[:200] for x in result.listed[:3])
-            outcome = self._outcome(pointer, building, result, failure=f"{wrong} differences, such as {told}")
-            await self._state.pointers.change(self._view.name, lambda now: _ended(now, building, outcome))
-            log.error("rebuild not switched to", view=self._view.name, failure=outcome.failure)
+            failure = f"{wrong} differences, such as {told}"
+            await self._fail(building, self._outcome(pointer, building, result, failure=failure))
             return
         reached = await self._caught_up(building)  # the log went on while it was verified
+        if building.since:
+            await self._of_this_log(pointer)
         outcome = self._outcome(pointer, building, result, events=reached.events)
         until = now_micros() + int(self._settings.keep_generation * 1_000_000)
         act = Act(
@@ -129,18 +138,36 @@ class Rebuild:
             await self._state.pointers.change(self._view.name, lambda now: _ended(now, building, outcome, until))
         log.warning("readers see a new generation", view=self._view.name, generation=building.generation)
 
+    async def _of_this_log(self, pointer: Pointer) -> None:
+        """Raises `LogMismatch` if the generation that documents were taken over from is of another log."""
+        live = await self._state.of_generation(pointer, pointer.generation)
+        if live is not None and live.astray:
+            raise LogMismatch(f"generation {pointer.generation} of {self._view.name}")
+
+    async def _fail(self, building: Building, outcome: Outcome) -> None:
+        await self._state.pointers.change(self._view.name, lambda now: _ended(now, building, outcome))
+        log.error("rebuild not switched to", view=self._view.name, failure=outcome.failure)
+
     def _outcome(
-        self, pointer: Pointer, building: Building, result: Result, *, events: int = 0, failure: str = ""
+        self,
+        pointer: Pointer,
+        building: Building,
+        result: Result | None = None,
+        *,
+        events: int = 0,
+        failure: str = "",
     ) -> Outcome:
+        """`result` is None if it was not verified."""
+        found = result or Result(self._view.name)
         return Outcome(
             plan_id=building.plan_id,
             from_generation=pointer.generation,
             to_generation=building.generation,
-            events=events or result.events,
-            documents=result.documents,
+            events=events or found.events,
+            documents=found.documents,
             micros=now_micros() - building.started_at,
             verified=not failure,
-            differences=result.differences,
+            differences=found.differences,
             switched=not failure,
             failure=failure,
         )

@@ -28,7 +28,7 @@ from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, is_can
 from server.eventstore.connection import Client
 from server.eventstore.log import EventLog, LogPoint, point_of, streams
 from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
-from server.failures import LogMismatch, ServiceFailure, StoreUnavailable
+from server.failures import ServiceFailure, StoreUnavailable
 from server.readmodel import state
 from server.readmodel.documents import INDEXES
 from server.readmodel.state import Fenced, Lease, ViewState, now_micros
@@ -43,11 +43,15 @@ PARKED = Gauge("orderstream_projection_parked_streams", "Streams held back after
 FIRST_PAUSE = 0.1  # seconds
 REST = 3  # times as long as the last batch took, before the next
 RATE_OVER = 5.0  # seconds
+ASTRAY_PAUSE = 60.0  # seconds between two times that a generation of another log says so
 MARK_EVERY = 10.0  # seconds, while events that the view does not follow move its position
 
 
 class Astray(Exception):  # it names what happened
-    """The log is not the one that the checkpoint was made of: it was restored from an older backup, or replaced."""
+    """The log is not the one that the checkpoint was made of: it was restored from an older backup, or replaced.
+
+    The generation stays so, whatever the log is later; only another generation can be right.
+    """
 
 
 Errand = Callable[[Applier, ParkingLot, state.Checkpoint], Awaitable[None]]
@@ -162,7 +166,9 @@ class Runner:
                     await self._own_and_follow()
                 except Fenced as fenced:
                     log.warning("view given up", view=self.view.name, reason=str(fenced))
-                except (ServiceFailure, PyMongoError, Contested, SubscriptionLost, Astray) as error:
+                except Astray as error:
+                    await self._failed(error, ASTRAY_PAUSE)
+                except (ServiceFailure, PyMongoError, Contested, SubscriptionLost) as error:
                     pause = FIRST_PAUSE if self.applied > before else pause
                     await self._failed(error, pause)
                 except asyncio.CancelledError as error:
@@ -187,10 +193,8 @@ class Runner:
         RESTARTS.labels(self.view.name).inc()
         log.warning("projection begins anew", view=self.view.name, error=self.last_error, pause=pause)
         if self.checkpoint is not None:
-            astray = isinstance(error, Astray | LogMismatch)
-            self.checkpoint = replace(
-                self.checkpoint, status=str(self.status), error=self.last_error, astray=astray or self.checkpoint.astray
-            )
+            astray = self.checkpoint.astray or isinstance(error, Astray)
+            self.checkpoint = replace(self.checkpoint, status=str(self.status), error=self.last_error, astray=astray)
             with suppress(PyMongoError):  # then that is told when the view store answers again
                 await self._state.tell(self.checkpoint)
         with suppress(TimeoutError):
@@ -253,8 +257,10 @@ class Runner:
         Its position may lie behind that event. In a log that was restored from an older copy and has grown since, it
         may lie behind events of ours that the view has never seen.
 
-        Raises `Astray` if this is not the log that the checkpoint was made of.
+        Raises `Astray` if this is not the log that the checkpoint was made of, or was not once before.
         """
+        if checkpoint.astray:
+            raise Astray(checkpoint.error.partition(": ")[2] or "it is of another log: rebuild it")
         point = checkpoint.point
         if not await self._log.is_of_this_log(point):
             end = await self._log.end()
@@ -302,12 +308,13 @@ class Runner:
         now = now_micros()
         if not items and not self._stop.is_set():  # woken without an item, or nothing came within a heartbeat
             pending = await source.check_silence()
-            if pending.next_event is None:
+            if pending.next_event is None and source.is_intact:
                 point = max(point, pending.head)
                 reached = max(reached, point.position)
         elif items and reached > point.position and time.monotonic() - self._marked_at > MARK_EVERY:
             self._marked_at = time.monotonic()
-            point = max(point, await self._known_before(reached))
+            known = await self._known_before(reached)
+            point = max(point, known) if source.is_intact else point
         if point > before.point:
             self._marked_at = time.monotonic()
         live = live or any(isinstance(item, CaughtUp) for item in items)
@@ -327,7 +334,6 @@ class Runner:
             error=self.last_error,
             marked=point.position,
             mark=point.event_id,
-            astray=False,
         )
         await self._state.advance(after)
         self._ended = time.monotonic()

@@ -116,6 +116,11 @@ class Supervisor:
     def last_error(self) -> str:
         return next((runner.last_error for runner in self.live if runner.last_error), "")
 
+    @property
+    def astray(self) -> bool:
+        """Whether a worker of the live generation in this process has found the log to be another one."""
+        return any(runner.checkpoint is not None and runner.checkpoint.astray for runner in self.live)
+
     def runner(self, generation: int, part: int = 0) -> Runner | None:
         running = self._running.get((generation, part))
         return None if running is None else running.runner
@@ -250,6 +255,7 @@ class Supervisor:
     def _now_and_then(self, pointer: Pointer) -> None:
         """What the owner of the live generation does beside it."""
         first, now = self.runner(pointer.generation), time.monotonic()
+        metrics.ASTRAY.labels(self.view.name).set(int(self.astray))
         if first is None or not first.owns:
             self.lag, self.stalled = NO_LAG, False
             return

@@ -29,7 +29,7 @@ from server.eventstore.exclusions import Excluded, is_excluded
 from server.eventstore.log import EventLog
 from server.eventstore.recorded import Recorded
 from server.eventstore.registry import CATEGORIES, DomainEvent
-from server.readmodel.state import ViewState
+from server.readmodel.state import Checkpoint, ViewState
 
 PROGRESS_EVERY = 5_000  # events
 AT_A_STRETCH = 100  # events folded, or documents compared, before readers are let go first
@@ -237,10 +237,7 @@ class Verifier:
     async def _compare(self, fold: _Fold, head: int, generation: int | None, since: int) -> None:
         name = fold.view.name
         generation = generation or await self._state.generation(name)
-        fold.result.checkpoint = await self._caught_up(fold.view, head, generation)
-        end = await self._log.end()  # a checkpoint also moves over what the event store writes for itself
-        if fold.share.part == 0 and fold.result.checkpoint > end:
-            fold.differ("checkpoint", "position", f"at most {end}", fold.result.checkpoint, document=False)
+        await self._compare_checkpoint(fold, await self._caught_up(fold.view, head, generation))
         seen = set()
         async for document in self._state.documents(name, generation).find({}, batch_size=AT_A_STRETCH):
             key, position = document.pop("_id"), document.pop("position", None)
@@ -262,16 +259,29 @@ class Verifier:
             if fold.bodies[key] is not None:
                 fold.differ(key, "", fold.bodies[key], None)
 
-    async def _caught_up(self, view: View[Any], head: int, generation: int) -> int:
-        """The checkpoint once it covers `head`, or what it is when patience ends (the comparison then tells)."""
+    async def _compare_checkpoint(self, fold: _Fold, checkpoint: Checkpoint | None) -> None:
+        fold.result.checkpoint = 0 if checkpoint is None else checkpoint.position
+        end = await self._log.end()  # a checkpoint also moves over what the event store writes for itself
+        if fold.share.part:
+            return
+        if fold.result.checkpoint > end:
+            fold.differ("checkpoint", "position", f"at most {end}", fold.result.checkpoint, document=False)
+        elif checkpoint is not None and checkpoint.astray:
+            fold.differ("checkpoint", "log", "this one", "another one", document=False)
+
+    async def _caught_up(self, view: View[Any], head: int, generation: int) -> Checkpoint | None:
+        """The checkpoint once it covers `head`, or what it is when patience ends (the comparison then tells).
+
+        One of another log is not waited for. None if the generation has never run.
+        """
         deadline = time.monotonic() + self._patience
         wanted = await self.head(view, head)
         while True:
             pointer = await self._state.pointers.get(view.name)
             checkpoint = await self._state.of_generation(pointer, generation)
-            position = 0 if checkpoint is None else checkpoint.position
-            if position >= wanted or time.monotonic() > deadline:
-                return position
+            is_ready = checkpoint is not None and (checkpoint.position >= wanted or checkpoint.astray)
+            if is_ready or time.monotonic() > deadline:
+                return checkpoint
             await asyncio.sleep(0.05)
 
     async def head(self, view: View[Any] | None = None, until: int | None = None) -> int:

@@ -194,12 +194,17 @@ class DeadlinePassed(ServiceFailure):
 
 
 class LogMismatch(ServiceFailure):
-    """Waiting does not mend it."""
+    """Waiting does not mend it. `view` is the one that was made from another log, if it is known."""
 
     reason = "LOG_MISMATCH"
 
-    def __init__(self) -> None:
-        super().__init__("the event store has no record at a position that was kept: it serves another log, rebuild it")
+    def __init__(self, view: str = "") -> None:
+        if view:
+            super().__init__(f"{view} was made from another log than the event store serves: rebuild it", view=view)
+        else:
+            super().__init__(
+                "the event store has no record at a position that was kept: it serves another log, rebuild it"
+            )
 
 
 class StoreUnavailable(ServiceFailure):

@@ -97,6 +97,11 @@ class EventLog:
         self._timeout = timeout
         self._one = {"limit": 1, "timeout": timeout}
 
+    @property
+    def generation(self) -> int:
+        """Of the connection; it rises with each new one."""
+        return self._client.generation
+
     def calling(self) -> AbstractContextManager[None]:
         """Failures of a call on its client, for who iterates over one himself."""
         return self._client.calling()

@@ -37,8 +37,10 @@ class CatchUpSubscription:
         self._missed: int | None = None
         self._task: asyncio.Task[None] | None = None
         self._subscription: Any = None
+        self._generation = 0
 
     async def __aenter__(self) -> "CatchUpSubscription":
+        self._generation = self._log.generation
         self._subscription = await self._log.subscribe(self._matching, self.position)
         self._task = asyncio.create_task(self._read(self._subscription))
         if is_cancelling():
@@ -123,6 +125,14 @@ class CatchUpSubscription:
             )
         self._missed = pending.next_event
         return pending
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether what is read from the log now is of the log that the subscription follows.
+
+        A subscription breaks when its connection does, and a log can be replaced only behind a connection that breaks.
+        """
+        return self._failure is None and self._generation == self._log.generation
 
     @property
     def misses_something(self) -> bool:

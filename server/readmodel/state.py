@@ -28,7 +28,7 @@ class Checkpoint:
     was taken in since the generation began. `moved_at` is when the position last grew. `status` and `error` are what
     the owner says of itself. `mark` is the id of the event at `marked`. Up to there the view holds all it follows too,
     and from there it is followed after a restart, once the log has that event there. A log that has not makes the
-    checkpoint `astray`: then its position vouches for nothing.
+    checkpoint `astray` for good: its position vouches for nothing, and the generation takes in nothing more.
     """
 
     view: str

@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -17,6 +18,8 @@ from server.eventstore.persistent import Groups
 from server.eventstore.subscription import CatchUpSubscription
 from server.failures import LogMismatch, NotFound
 from tests.support.calling import fresh_id
+from tests.support.eventually import eventually
+from tests.support.processes import free_port
 
 
 class Written(NamedTuple):
@@ -158,3 +161,21 @@ async def test_a_point_beyond_the_end_is_of_another_log(log: EventLog, written: 
             assert not await EventLog(other).is_of_this_log(point_of(written.ours[-1]))
         finally:
             await other.close()
+
+
+async def test_a_subscription_is_intact_until_its_connection_breaks(tmp_path: Path) -> None:
+    port = free_port()
+    async with AsyncExitStack() as first, AsyncExitStack() as until_the_end:
+        uri = await first.enter_async_context(embedded_eventstore(tmp_path / "data", port=port))
+        client = await connect(uri)
+        until_the_end.push_async_callback(client.close)
+        following = CatchUpSubscription(EventLog(client), streams("order-.*"))
+        await until_the_end.enter_async_context(following)
+        assert following.is_intact
+        await first.aclose()
+        async with embedded_eventstore(tmp_path / "data", port=port):
+
+            async def is_intact() -> bool:
+                return following.is_intact
+
+            await eventually(is_intact, lambda intact: not intact)

@@ -8,15 +8,22 @@ import pytest
 from esdbclient import NewEvent, StreamState
 from pymongo.asynchronous.database import AsyncDatabase
 
+from projections.acts import Acts
+from projections.changes import GenerationUnavailable
+from projections.rebuild import Rebuild
 from projections.runner import Status
+from projections.verify import Result, Verifier
 from projections.views.order_list import order_list
+from protos.operations.v1 import projections_pb2 as pb
 from server.eventstore.connection import Client
 from server.eventstore.log import EventLog
+from server.failures import LogMismatch
+from server.readmodel.pointer import Building, Made, Phase, begun
 from server.readmodel.state import Checkpoint, ViewState
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
 from tests.support.older_log import copied, node
-from tests.support.views import append, documents, is_, new_order, reached, run
+from tests.support.views import QUICK, Operator, append, documents, is_, new_order, reached, run, supervised
 
 Mongo = AsyncDatabase[Any]
 
@@ -82,3 +89,82 @@ async def test_what_lies_between_the_last_known_event_and_the_checkpoint_is_read
         async with run(order_list, client, mongo) as runner:
             await is_(runner, Status.LIVE)
             await eventually(lambda: documents(mongo, order_list), lambda now: order[0].order_id in now)
+
+
+@pytest.fixture
+async def astray(older: Path, mongo: Mongo) -> Path:
+    """A log that has grown since it was restored. The view has found out that it is another one."""
+    kept = await checkpoint_of(mongo)
+    async with node(older) as client:
+        await grown_past(client, kept.position)
+        async with run(order_list, client, mongo) as runner:
+            await is_(runner, Status.FAILING)
+            await eventually(lambda: checkpoint_of(mongo), lambda now: now.astray)
+    return older
+
+
+async def test_a_view_of_another_log_stays_so_when_a_later_start_finds_its_own_log(
+    astray: Path, tmp_path: Path, mongo: Mongo
+) -> None:
+    before = await documents(mongo, order_list)
+    async with node(tmp_path / "data") as client:
+        await append(client, new_order())
+        async with run(order_list, client, mongo) as runner:
+            await is_(runner, Status.FAILING)
+            assert "the event at" in runner.last_error
+    assert (await checkpoint_of(mongo)).astray
+    assert await documents(mongo, order_list) == before
+
+
+async def test_a_view_of_another_log_is_right_once_it_is_rebuilt(astray: Path, mongo: Mongo) -> None:
+    async with node(astray) as client, supervised(order_list, client, mongo) as supervisor:
+        operator = Operator(order_list, client, mongo)
+        await eventually(lambda: checkpoint_of(mongo), lambda now: now.status == Status.FAILING)
+        assert supervisor.astray
+        outcome = await operator.rebuilt()
+        assert (outcome.switched, outcome.differences, outcome.documents) == (True, 0, 2)
+        assert not (await checkpoint_of(mongo)).astray
+        with pytest.raises(GenerationUnavailable, match="generation 1, which is of another log"):
+            await operator.apply(rollback=pb.Rollback())
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"retry": pb.RetryParked()},
+        {"skip": pb.SkipParked(stream="order-1")},
+        {"key": pb.RebuildKey(key="1")},
+    ],
+    ids=lambda action: next(iter(action)),
+)
+async def test_no_document_of_a_view_of_another_log_is_made_anew(
+    astray: Path, mongo: Mongo, action: dict[str, Any]
+) -> None:
+    async with node(astray) as client:
+        operator = Operator(order_list, client, mongo)
+        with pytest.raises(LogMismatch, match="order_list was made from another log"):
+            await operator.apply(**action)
+
+
+async def test_a_view_of_another_log_differs_though_the_log_has_grown_past_it(astray: Path, mongo: Mongo) -> None:
+    async with node(astray) as client:
+        verifying = Verifier(client, mongo).verify([order_list])
+        [result] = [message async for message in verifying if isinstance(message, Result)]
+    assert "log" in [difference.field for difference in result.listed]
+
+
+async def test_a_rebuild_under_which_the_log_is_replaced_fails(older: Path, mongo: Mongo) -> None:
+    state = ViewState(mongo)
+    building = Building(generation=2, plan_id="plan", started_at=0, total=1)
+    pointer = await state.pointers.change("order_list", lambda now: begun(now, building, Made()))
+    assert pointer is not None
+    checkpoint = await state.take_over("order_list", 2)
+    await state.advance(replace(checkpoint, position=2**40, astray=True))
+    async with node(older) as client:
+        rebuild = Rebuild(order_list, state, Verifier(client, mongo), Acts(client), QUICK)
+        await rebuild.carry_on(pointer)
+    ended = await state.pointers.get("order_list")
+    assert ended.generation == 1
+    assert ended.building is not None
+    assert ended.building.phase is Phase.FAILED
+    assert "generation 2 of order_list was made from another log" in ended.building.failure
