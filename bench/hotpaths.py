@@ -50,9 +50,16 @@ ELSE = "the rest"
 
 
 class PlainStore(EventStore):
-    """Appends as esdbclient does it: a call for each."""
+    """Appends as esdbclient does it: a call for each, in whatever session."""
 
-    async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> int:
+    async def append(
+        self,
+        stream: str,
+        expected: int,
+        events: Sequence[NewEvent],
+        *,
+        session: int | None = None,  # noqa: ARG002  # the log of a measurement is never replaced
+    ) -> int:
         current_version = StreamState.NO_STREAM if expected < 0 else expected
         return await self._client.append_to_stream(stream, current_version=current_version, events=events)
 

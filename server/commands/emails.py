@@ -176,7 +176,7 @@ class EmailClaims:
         # Ids that are new each time. Were they derived from the request, the store would take a repeat of it for the
         # claim of the first time, which may have been taken over since.
         new = new_events(stream, envelope, events, salt=f":{uuid4()}")
-        position = await self._store.append(stream, aggregate.revision, new)
+        position = await self._store.append(stream, aggregate.revision, new, session=aggregate.session)
         self._repository.appended(
             decider,
             stream,

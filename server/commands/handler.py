@@ -15,7 +15,7 @@ from server.eventstore.client import NewEvent
 from server.eventstore.receipts import Receipt
 from server.eventstore.registry import DomainEvent
 from server.eventstore.repository import Aggregate, Repository
-from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
+from server.eventstore.store import NO_EVENTS, EventStore, SessionEnded, WrongRevision
 from server.eventstore.unchanged import Known, UnchangedRequests
 from server.failures import Contention, RequestIdReused, RevisionConflict
 from server.turns import Turns
@@ -90,7 +90,7 @@ class CommandHandler:
         """
         stream = decider.stream(aggregate_id)
         async with self._turns.of(stream):
-            must_be_fresh = envelope.is_retry
+            must_be_fresh, was_sent = envelope.is_retry, False
             for attempt in range(MOST_ATTEMPTS):
                 aggregate, known = await self._look(decider, stream, envelope, opens=opens, must_be_fresh=must_be_fresh)
                 try:
@@ -101,16 +101,14 @@ class CommandHandler:
                     must_be_fresh = True  # a refusal has to rest on what the store says now
                     continue
                 if isinstance(outcome, Receipt):
-                    return outcome
+                    return replace(outcome, is_repeat=not was_sent)
                 if not outcome and not must_be_fresh:
                     must_be_fresh = True  # so has "nothing to do"
                     continue
-                if not outcome:
-                    return await self._nothing_to_do(stream, aggregate, envelope)
                 try:
-                    return await self._append(decider, stream, aggregate, envelope, outcome)
-                except WrongRevision:
-                    must_be_fresh = True
+                    return await self._write(decider, stream, aggregate, envelope, outcome)
+                except WrongRevision as lost:
+                    must_be_fresh, was_sent = True, was_sent or isinstance(lost, SessionEnded)
                     await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.002 * 2**attempt)))  # noqa: S311  # jitter
             raise Contention(stream, MOST_ATTEMPTS)
 
@@ -154,11 +152,19 @@ class CommandHandler:
             raise RevisionConflict(stream, envelope.expected_revision, aggregate.revision)
         return decider.decide(aggregate.state, await command(aggregate.state))
 
+    async def _write(
+        self, decider: Decider[S, C, E], stream: str, aggregate: Aggregate[S], envelope: Envelope, events: Sequence[E]
+    ) -> Receipt:
+        """Raises `WrongRevision`, `SessionEnded`."""
+        if not events:
+            return await self._nothing_to_do(stream, aggregate, envelope)
+        return await self._append(decider, stream, aggregate, envelope, events)
+
     async def _nothing_to_do(self, stream: str, aggregate: Aggregate[Any], envelope: Envelope) -> Receipt:
         receipt = Receipt(aggregate.revision, aggregate.position, envelope.payload_hash, unchanged=True)
         if envelope.is_step:
             return receipt
-        receipt = await self._unchanged.record(stream, envelope.request_id, receipt)
+        receipt = await self._unchanged.record(stream, envelope.request_id, receipt, aggregate.session)
         return _repeated(receipt, envelope, stream) if receipt.is_repeat else receipt
 
     async def _append(
@@ -166,7 +172,7 @@ class CommandHandler:
     ) -> Receipt:
         new = new_events(stream, envelope, events)
         seen = self._unchanged.position
-        position = await self._store.append(stream, aggregate.revision, new)
+        position = await self._store.append(stream, aggregate.revision, new, session=aggregate.session)
         receipt = Receipt(aggregate.revision + len(events), position, envelope.payload_hash)
         self._repository.appended(
             decider,

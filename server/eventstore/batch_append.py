@@ -4,11 +4,17 @@ An append costs much less than with a call of its own (`python -m bench node` pr
 whatever it cannot answer, because the call broke or the store says something else than "written" or "wrong revision",
 raises `OutcomeUnknown`, and the caller asks again in esdbclient's ordinary way, with the same event ids. The call
 itself is esdbclient's, on its connection: what it knows of clusters, credentials and leaders holds here too.
+
+The call also tells that the log is the same as before. A log is replaced (by an older copy of itself, say) only while
+its event store is down, which breaks every connection, and a streaming call ends with the connection that it goes over.
+Other calls do not tell: between two of them gRPC may connect anew without a failure. So a call is a session, and what
+was read while it was open is of the log that its appends go to.
 """
 
 import asyncio
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -37,24 +43,47 @@ class BatchAppender:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._call: _Call | None = None
+        self._session = 0
+        self._is_closed = False
         client.when_replaced.append(self._leave)
 
+    @property
+    def session(self) -> int:
+        """The number of the open call; if it is broken, another one is opened first."""
+        with suppress(OutcomeUnknown):  # the client is closed: no session lasts
+            self._open_call()
+        return self._session
+
     async def append(
-        self, stream: str, current_version: int | StreamState, events: Sequence[NewEvent], timeout: float
+        self,
+        stream: str,
+        current_version: int | StreamState,
+        events: Sequence[NewEvent],
+        timeout: float,
+        session: int | None = None,
     ) -> int:
-        """The commit position of the last event.
+        """The commit position of the last event. If `session` is over, nothing is sent.
 
         Raises `WrongCurrentVersion`, `OutcomeUnknown`, `GrpcDeadlineExceeded`, `ServiceUnavailable`.
         """
         await self._client.ready()
-        call = self._call
-        if call is None or call.broken:
-            call = self._call = _Call(self._client)
+        call = self._open_call()
+        if session not in (None, self._session):
+            raise OutcomeUnknown(f"session {session} is over")
         return await call.append(stream, current_version, events, timeout)
 
     async def close(self) -> None:
+        self._is_closed = True
         if self._call is not None:
             await self._call.close()
+
+    def _open_call(self) -> "_Call":
+        if self._call is None or self._call.broken:
+            self._session += 1
+            if self._is_closed:
+                raise OutcomeUnknown
+            self._call = _Call(self._client)
+        return self._call
 
     def _leave(self) -> None:
         """Another connection is there: whoever waits for an answer over the former one asks again."""
@@ -73,7 +102,7 @@ class _Call:
         self._outgoing: asyncio.Queue[Any] = asyncio.Queue()
         self._pending: dict[UUID, asyncio.Future[Any]] = {}
         self._ids = itertools.count(1)
-        self._last_answer = asyncio.get_running_loop().time()
+        self._opened_at = self._last_answer = asyncio.get_running_loop().time()
         self.broken = False
         self._closing = False
         try:
@@ -136,7 +165,8 @@ class _Call:
             self.end()
 
     def end(self) -> None:
-        if not self.broken and not self._closing:
+        was_used = self._pending or self._last_answer > self._opened_at
+        if was_used and not self.broken and not self._closing:
             log.warning(
                 "the call that appends go over is broken; the next append opens another", pending=len(self._pending)
             )

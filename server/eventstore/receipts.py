@@ -30,7 +30,10 @@ class Receipt:
 
 
 class Receipts:
-    """It only ever grows by what the log says, so successive states of one aggregate share it."""
+    """It only ever grows by what the log says, so successive states of one aggregate share it.
+
+    Those of another session of the store have one of their own (`until`), since the log may be another one.
+    """
 
     __slots__ = ("_at_hand", "_marked_until", "_marks", "_most")
 
@@ -66,6 +69,13 @@ class Receipts:
     def marks(self, revision: int) -> bytes:
         """The marks of all events up to a revision."""
         return bytes(self._marks[: (revision + 1) * MARK])
+
+    def until(self, revision: int) -> "Receipts":
+        """Those of the events up to a revision, by themselves."""
+        some = Receipts(self.marks(revision), self._most)
+        some._marked_until = min(self._marked_until, revision + 1)
+        some._at_hand = OrderedDict((key, one) for key, one in self._at_hand.items() if one.revision <= revision)
+        return some
 
     def _mark(self, revision: int, marks: bytes) -> None:
         start = revision * MARK

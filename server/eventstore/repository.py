@@ -1,6 +1,9 @@
 """Aggregates out of streams: read, fold, remember. Of a long stream a snapshot and what came after it are read.
 
-The cache is safe for commands, since the store checks the expected revision of every append. Where a decision rests on
+The cache is safe for commands, since the store checks the expected revision of every append. It checks the number only,
+so what is remembered counts in the session in which it was read (`EventStore.session`). In a later one the event that
+it ends with is read once more: if the stream has another event there, or none, the log is another one, as after an
+older copy was restored, and nothing that was remembered of the stream counts. Where a decision rests on
 *another* aggregate (a price, a customer), the caller says how old that knowledge may be. To make it younger, the news
 of the whole category is read at once: one short read for everything remembered, shared by all who ask at the same time.
 """
@@ -23,15 +26,20 @@ from server.eventstore.receipts import Receipt, Receipts
 from server.eventstore.registry import DomainEvent
 from server.eventstore.snapshots import Snapshot, Snapshots
 from server.eventstore.store import NO_EVENTS, EventStore
-from server.failures import LogMismatch
+from server.failures import LogMismatch, StoreUnavailable
 
 log = structlog.get_logger()
 
+MAX_READS = 3  # of a stream, while the connection breaks under each
 WORTH_CATCHING_UP = 30.0  # seconds; after a longer silence it is cheaper to begin anew than to look through the log
 
 S = TypeVar("S")
 C = TypeVar("C")
 E = TypeVar("E", bound=DomainEvent)
+
+
+class _OtherHistory(Exception):  # it names what happened
+    """The stream does not have the event that what is remembered of it ends with."""
 
 
 @dataclass(slots=True)
@@ -43,6 +51,7 @@ class _News:
     """
 
     position: int = START
+    session: int = -1
     as_of: float = float("-inf")
     since: float = float("-inf")
     missed: OrderedDict[str, int] = field(default_factory=OrderedDict)
@@ -52,7 +61,7 @@ class _News:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregate(Generic[S]):
     """A folded stream. `event_id` is that of its last event, `saved` is the revision of its newest snapshot that is
-    known, `receipts` has the outcome of every request whose events are in it.
+    known, `receipts` has the outcome of every request whose events are in it. It was read in `session`.
     """
 
     state: S
@@ -61,6 +70,7 @@ class Aggregate(Generic[S]):
     event_id: bytes
     receipts: Receipts
     read_at: float  # monotonic seconds; when the store last said that this is all there is
+    session: int
     saved: int = NO_EVENTS
 
 
@@ -86,21 +96,27 @@ class Repository:
 
         The store refuses its append if there is a stream after all.
         """
-        return self._remembered(stream) or _nothing(decider, float("-inf"))
+        session, known = self._store.session, self._remembered(stream)
+        if known is not None and known.session == session:
+            return known
+        return _nothing(decider, float("-inf"), session)
 
     async def catch_up(self, decider: Decider[S, C, E], max_age: float) -> None:
         """Bring everything remembered of a category to a state no older than `max_age` seconds (0: as of now)."""
         news = self._news.setdefault(decider.category, _News())
         asked_at = self._clock()
         async with news.reading:
-            if news.as_of > asked_at - max_age:
+            session = self._store.session
+            is_of_session = news.session == session
+            if is_of_session and news.as_of > asked_at - max_age:
                 return
             as_of = self._clock()
             head = await self._store.head()
-            if as_of - news.as_of > WORTH_CATCHING_UP or not await self._read_news(decider, news, head):
+            is_worth_it = is_of_session and as_of - news.as_of <= WORTH_CATCHING_UP
+            if not is_worth_it or not await self._read_news(decider, news, head):
                 self._forget_category(decider.category)
                 news.since, news.position = as_of, head
-            news.as_of = as_of
+            news.as_of, news.session = as_of, session
 
     async def _read_news(self, decider: Decider[S, C, E], news: _News, head: int) -> bool:
         """Take what was written since. False: what is remembered is of a log that is not this one any more."""
@@ -118,17 +134,32 @@ class Repository:
 
     async def load(self, decider: Decider[S, C, E], stream: str, max_age: float | None = None) -> Aggregate[S]:
         """The aggregate, read from the store if what is remembered is older than `max_age` seconds (None: any age)."""
-        known = self._remembered(stream)
-        if known is not None and (max_age is None or self._clock() - self._as_of(decider, known) < max_age):
-            return known
-        read_at = self._clock()
-        if known is None:
-            aggregate = await self._begin(decider, stream, read_at)
-        else:
-            aggregate = await self._catch_up(decider, stream, known, read_at)
-        if aggregate.revision != NO_EVENTS:
-            self._remember(decider.category, stream, self._saved(decider, stream, aggregate))
-        return aggregate
+        for _ in range(MAX_READS):
+            session, read_at, known = self._store.session, self._clock(), self._remembered(stream)
+            is_of_session = known is not None and known.session == session
+            if known is not None and is_of_session and (max_age is None or self._age(decider, known) < max_age):
+                return known
+            aggregate = await self._read(decider, stream, known, read_at, session)
+            if self._store.session == session:
+                if aggregate.revision != NO_EVENTS:
+                    self._remember(decider.category, stream, self._saved(decider, stream, aggregate))
+                return aggregate
+        raise StoreUnavailable("event")  # several reads, each of which may have been of another log
+
+    async def _read(
+        self, decider: Decider[S, C, E], stream: str, known: Aggregate[S] | None, read_at: float, session: int
+    ) -> Aggregate[S]:
+        nothing = _nothing(decider, read_at, session)
+        if known is not None:
+            if known.session != session:
+                known = replace(known, session=session, receipts=known.receipts.until(known.revision))
+            try:
+                return await self._catch_up(decider, stream, known, read_at)
+            except _OtherHistory:
+                log.error("the log is another one: nothing remembered of this stream counts", stream=stream)
+                self.forget(stream)
+                self._snapshots.withdraw(stream)
+        return await self._begin(decider, stream, nothing)
 
     async def receipt(self, stream: str, aggregate: Aggregate[Any], request_id: str) -> Receipt | None:
         """What a request came to whose events are in the aggregate; None if there are none of it."""
@@ -167,34 +198,41 @@ class Repository:
     def forget(self, stream: str) -> None:
         self._cache.pop(stream, None)
 
-    async def _begin(self, decider: Decider[S, C, E], stream: str, read_at: float) -> Aggregate[S]:
+    async def _begin(self, decider: Decider[S, C, E], stream: str, nothing: Aggregate[S]) -> Aggregate[S]:
         """A stream that nothing is remembered of: most are short, and one read brings all of it."""
         newest = await self._store.newest(stream, self._snapshots.newest)
-        nothing = _nothing(decider, read_at)
         if not newest or newest[0].stream_position == 0:
             return await self._grown(decider, nothing, newest)
         snapshot = await self._snapshots.find(decider, stream)
         if snapshot is None:
-            return await self._catch_up(decider, stream, nothing, read_at)
+            return await self._catch_up(decider, stream, nothing, nothing.read_at)
         if not newest[0].stream_position <= snapshot.revision <= newest[-1].stream_position:
             newest = [event async for event in self._store.read(stream, snapshot.revision)]
         after = [event for event in newest if event.stream_position >= snapshot.revision]
         if not after or after[0].id.bytes != snapshot.event_id:
-            return await self._catch_up(decider, stream, nothing, read_at)  # the snapshot is of another history
-        return await self._grown(decider, _opened(snapshot, read_at), after[1:])
+            return await self._catch_up(decider, stream, nothing, nothing.read_at)  # the snapshot is of another history
+        return await self._grown(decider, _opened(snapshot, nothing), after[1:])
 
     async def _catch_up(
         self, decider: Decider[S, C, E], stream: str, base: Aggregate[S], read_at: float
     ) -> Aggregate[S]:
+        """The aggregate with what comes after `base`. Raises `_OtherHistory` if `base` is not of this stream."""
         page: list[RecordedEvent] = []
-        aggregate = base
-        async for stored in self._store.read(stream, base.revision + 1):
+        aggregate, has_base = base, base.revision == NO_EVENTS
+        async for stored in self._store.read(stream, max(base.revision, 0)):
+            if not has_base:
+                has_base = _ends_with(base, stored)
+                if not has_base:
+                    break
+                continue
             page.append(stored)
             if len(page) == LARGE_PAGE:
                 # so that a stream too long for one caller's patience is begun anew by none
                 aggregate = replace(await self._grown(decider, aggregate, page), read_at=float("-inf"))
                 self._remember(decider.category, stream, aggregate)
                 page = []
+        if not has_base:
+            raise _OtherHistory
         return replace(await self._grown(decider, aggregate, page), read_at=read_at)
 
     async def _grown(
@@ -217,13 +255,19 @@ class Repository:
         self._snapshots.offer(decider, stream, snapshot, aggregate.saved)
         return replace(aggregate, saved=aggregate.revision)
 
-    def _as_of(self, decider: Decider[S, C, E], known: Aggregate[Any]) -> float:
+    def _age(self, decider: Decider[S, C, E], known: Aggregate[Any]) -> float:
+        """In seconds, of what is remembered of the current session."""
         news = self._news.get(decider.category)
-        return known.read_at if news is None else max(known.read_at, news.as_of)
+        is_of_news = news is not None and news.session == known.session
+        return self._clock() - (max(known.read_at, news.as_of) if news is not None and is_of_news else known.read_at)
 
     def _take_news(self, decider: Decider[S, C, E], news: _News, stored: RecordedEvent) -> None:
         known = self._cache.get(stored.stream_name)
         if known is None:
+            self._miss(news, stored)
+            return
+        if known.session != news.session:
+            self.forget(stored.stream_name)
             self._miss(news, stored)
             return
         if stored.stream_position <= known.revision:
@@ -257,7 +301,7 @@ class Repository:
 
     def _remember(self, category: str, stream: str, aggregate: Aggregate[Any]) -> None:
         newest = self._cache.get(stream)
-        if newest is not None and newest.revision > aggregate.revision:
+        if newest is not None and (newest.session, newest.revision) > (aggregate.session, aggregate.revision):
             return
         news = self._news.get(category)
         if news is not None and newest is None:
@@ -270,20 +314,36 @@ class Repository:
             self._cache.popitem(last=False)
 
 
-def _nothing(decider: Decider[S, Any, Any], read_at: float) -> Aggregate[S]:
-    return Aggregate(
-        state=decider.initial, revision=NO_EVENTS, position=0, event_id=b"", receipts=Receipts(), read_at=read_at
+def _ends_with(base: Aggregate[Any], stored: RecordedEvent) -> bool:
+    """Whether the event is the last one of the aggregate. The id alone does not tell: it is made of the request."""
+    return (stored.stream_position, stored.id.bytes, position_of(stored)) == (
+        base.revision,
+        base.event_id,
+        base.position,
     )
 
 
-def _opened(snapshot: Snapshot, read_at: float) -> Aggregate[Any]:
+def _nothing(decider: Decider[S, Any, Any], read_at: float, session: int) -> Aggregate[S]:
+    return Aggregate(
+        state=decider.initial,
+        revision=NO_EVENTS,
+        position=0,
+        event_id=b"",
+        receipts=Receipts(),
+        read_at=read_at,
+        session=session,
+    )
+
+
+def _opened(snapshot: Snapshot, nothing: Aggregate[Any]) -> Aggregate[Any]:
     return Aggregate(
         state=snapshot.state,
         revision=snapshot.revision,
         position=snapshot.position,
         event_id=snapshot.event_id,
         receipts=Receipts(snapshot.marks),
-        read_at=read_at,
+        read_at=nothing.read_at,
+        session=nothing.session,
         saved=snapshot.revision,
     )
 

@@ -114,6 +114,10 @@ class Snapshots:
         self._idle.clear()
         self._work.set()
 
+    def withdraw(self, stream: str) -> None:
+        """Do not write what was offered of a stream: the log has turned out to be another one."""
+        self._waiting.pop(stream, None)
+
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
         """While this is open, what was offered is written, and for a second after. What is left then is lost.

@@ -1,7 +1,7 @@
 """The event store as commands see it: append with an exact expected revision, read streams, find the head.
 
-Raises `WrongRevision` for a lost race and `StoreUnavailable` where the outcome may be unknown. Callers repeat safely:
-event ids are derived from the request.
+Raises `WrongRevision` for a lost race, `SessionEnded` for a decision on what may be another log, and `StoreUnavailable`
+where the outcome may be unknown. Callers repeat safely: event ids are derived from the request.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -24,6 +24,13 @@ class WrongRevision(Exception):  # a lost race, not a defect
     """Another writer was first."""
 
 
+class SessionEnded(WrongRevision):  # it names what happened
+    """The connection broke since the caller read what it decided on: the log may be another one.
+
+    The events may have been written. Whoever reads the stream again knows.
+    """
+
+
 class EventStore:
     """Streams of stored events, as the command side needs them. A read gives all there is, or raises."""
 
@@ -34,17 +41,33 @@ class EventStore:
         self._timeout = timeout
         self._has_clock = False
 
-    async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> int:
+    @property
+    def session(self) -> int:
+        """It is the same as long as the log is surely the same (`batch_append`).
+
+        What was read in an earlier session may be of another log. It counts again once the event that it ends with has
+        been seen at the same place.
+        """
+        return self._batch_appender.session
+
+    async def append(
+        self, stream: str, expected: int, events: Sequence[NewEvent], *, session: int | None = None
+    ) -> int:
         """Write all or none after revision `expected` (-1: the stream is new); the commit position of the last event.
 
         The same events under the same expected revision are written once, however often they are sent.
+
+        An event store checks the number of the revision only. `session` is the one in which the caller read what it
+        decided on; if it is over, or ends meanwhile, that raises `SessionEnded`.
         """
         current_version = StreamState.NO_STREAM if expected == NO_EVENTS else expected
         with _lost_races(), self._client.calling():
             try:
-                return await self._batch_appender.append(stream, current_version, events, self._timeout)
-            except OutcomeUnknown:
+                return await self._batch_appender.append(stream, current_version, events, self._timeout, session)
+            except OutcomeUnknown as unknown:
                 self._client.doubt(self._client.generation, "the call that appends go over is broken")
+                if session not in (None, self.session):
+                    raise SessionEnded from unknown
                 return await self._client.append_to_stream(
                     stream, current_version=current_version, events=events, timeout=self._timeout
                 )

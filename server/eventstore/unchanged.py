@@ -9,6 +9,7 @@ A command that changes something must not pay for them, so it finds them in memo
 - From then on all companion streams are followed with one short read of the log every `POLL` seconds.
 - What is in memory counts for `MAX_AGE` seconds after the last such read. If following fails for longer, or a decision
   has to rest on what the store says now, the companion stream is read.
+- In another session of the store (`EventStore.session`) nothing that is in memory counts: the log may be another one.
 
 (docs/adr/0022)
 """
@@ -27,7 +28,7 @@ from server.background import beside
 from server.eventstore.client import NewEvent, RecordedEvent, position_of
 from server.eventstore.log import START
 from server.eventstore.receipts import Receipt
-from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
+from server.eventstore.store import NO_EVENTS, EventStore, SessionEnded, WrongRevision
 from server.failures import Contention, LogMismatch
 
 log = structlog.get_logger()
@@ -114,6 +115,7 @@ class UnchangedRequests:
         self._poll = poll
         self._clock = clock
         self._known: OrderedDict[str, Known] = OrderedDict()
+        self._session = -1  # of the store; all that is known was read in it
         self._position = START  # up to it the log has been followed
         self._as_of = float("-inf")
         self._failures = 0  # to follow the log, one after another
@@ -125,6 +127,7 @@ class UnchangedRequests:
 
     def at_hand(self, stream: str) -> Known | None:
         """What is in memory of an aggregate, if that may be relied on: all requests up to `MAX_AGE` ago."""
+        self._keep_to_session()
         known = self._known.get(stream)
         if known is None or not known.is_complete:
             return None
@@ -135,6 +138,7 @@ class UnchangedRequests:
 
     async def read(self, stream: str) -> Known:
         """All that the store knows now of an aggregate's requests."""
+        self._keep_to_session()
         read_at, known = self._clock(), self._known.get(stream)
         if known is None:
             # it is there before the read, so that what the log brings meanwhile is not lost
@@ -147,10 +151,10 @@ class UnchangedRequests:
         known.complete(newer, read_at)
         return known
 
-    async def record(self, stream: str, request_id: str, receipt: Receipt) -> Receipt:
+    async def record(self, stream: str, request_id: str, receipt: Receipt, session: int) -> Receipt:
         """Write down that a request changed nothing; if it is there, what it came to the first time.
 
-        Raises `Contention`.
+        It was found to change nothing in `session`. Raises `SessionEnded`, `Contention`.
         """
         request = Stored(
             request_id=request_id,
@@ -170,7 +174,9 @@ class UnchangedRequests:
             if expected == NO_EVENTS:
                 await self._store.keep_at_most(name, MAX_REMEMBERED)
             try:
-                await self._store.append(name, expected, [event])
+                await self._store.append(name, expected, [event], session=session)
+            except SessionEnded:
+                raise
             except WrongRevision:
                 known = await self.read(stream)
                 continue
@@ -184,13 +190,16 @@ class UnchangedRequests:
 
         Its companion is later in the log. If the log was not followed up to there, following it will bring everything.
         """
+        self._keep_to_session()
         if position > self._position and stream not in self._known:
             self._remember(stream, Known(is_complete=True))
 
     async def catch_up(self) -> None:
         """Take over what the services have written since the last time."""
-        as_of = self._clock()
+        session, as_of = self._keep_to_session(), self._clock()
         head = await self._store.head()
+        if self._keep_to_session() != session:
+            return
         if as_of - self._as_of > MAX_GAP or head < self._position:
             self._begin(head, as_of)
             return
@@ -199,6 +208,8 @@ class UnchangedRequests:
         except LogMismatch:
             self._begin(head, as_of)
             return
+        if self._keep_to_session() != session:
+            return
         # at one go: what is not in memory now and is read later is read with all of this
         for event in news:
             known = self._known.get(event.stream_name.removeprefix(UNCHANGED))
@@ -206,6 +217,14 @@ class UnchangedRequests:
                 known.take(event)
         self._position = max(head, *map(position_of, news), self._position)
         self._as_of = as_of
+
+    def _keep_to_session(self) -> int:
+        """The store's session. Nothing is kept of one before."""
+        session = self._store.session
+        if session != self._session:
+            self._session = session
+            self._begin(START, float("-inf"))
+        return session
 
     def _begin(self, head: int, as_of: float) -> None:
         """Nothing remembered counts: it is too old, or of a log that is not this one any more."""

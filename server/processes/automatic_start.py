@@ -39,9 +39,12 @@ class AutomaticStart:
     def __init__(self, store: EventStore) -> None:
         self._store = store
         self._marker: int | None = None
+        self._session = -1  # of the store; the marker was found in it
 
     async def enable(self) -> int:
         """Write the marker if there is none; its commit position."""
+        if self._store.session != self._session:
+            self._marker, self._session = None, self._store.session
         event = NewEvent(type="ProcessesStarted", data=b"{}", content_type="application/json", id=EVENT_ID)
         while self._marker is None:
             self._marker = await self._find()

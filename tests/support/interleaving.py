@@ -46,9 +46,15 @@ class SteppedStore(EventStore):
     def __init__(self, shared: MemoryStore) -> None:
         self._shared = shared
 
-    async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> int:
+    @property
+    def session(self) -> int:
+        return self._shared.session
+
+    async def append(
+        self, stream: str, expected: int, events: Sequence[NewEvent], *, session: int | None = None
+    ) -> int:
         await _Call()
-        return await self._shared.append(stream, expected, events)
+        return await self._shared.append(stream, expected, events, session=session)
 
     async def read(self, stream: str, start: int = 0, most: int | None = None) -> AsyncIterator[RecordedEvent]:
         await _Call()

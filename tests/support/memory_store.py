@@ -13,7 +13,7 @@ from esdbclient import NewEvent, RecordedEvent
 from server.eventstore.client import position_of
 from server.eventstore.codec import EPOCH
 from server.eventstore.log import START
-from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
+from server.eventstore.store import NO_EVENTS, EventStore, SessionEnded, WrongRevision
 from server.failures import LogMismatch
 
 GAPS = (318, 1_207, 546)  # between two positions
@@ -22,12 +22,26 @@ GAPS = (318, 1_207, 546)  # between two positions
 class MemoryStore(EventStore):
     """`recorded` is everything, in order. `clock` is the store's own, UTC."""
 
+    session = 0
+
     def __init__(self, clock: Callable[[], datetime] = lambda: EPOCH) -> None:
         self._clock = clock
         self.recorded: list[RecordedEvent] = []
         self._streams: dict[str, list[RecordedEvent]] = {}
 
-    async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> int:
+    def restore(self, events: int) -> None:
+        """The log is an older copy of itself, with so many events. Every connection broke."""
+        self.recorded = self.recorded[:events]
+        self._streams = {}
+        for event in self.recorded:
+            self._streams.setdefault(event.stream_name, []).append(event)
+        self.session += 1
+
+    async def append(
+        self, stream: str, expected: int, events: Sequence[NewEvent], *, session: int | None = None
+    ) -> int:
+        if session not in (None, self.session):
+            raise SessionEnded
         there = self._streams.setdefault(stream, [])
         if expected != len(there) - 1:
             return self._written_before(there, expected, [event.id for event in events])

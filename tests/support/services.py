@@ -44,9 +44,15 @@ class Door(EventStore):
         for _ in range(self.answer_turns):
             await asyncio.sleep(0)
 
-    async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> int:
+    @property
+    def session(self) -> int:
+        return self._shared.session
+
+    async def append(
+        self, stream: str, expected: int, events: Sequence[NewEvent], *, session: int | None = None
+    ) -> int:
         await self._call(f"append {stream}")
-        position = await self._shared.append(stream, expected, events)
+        position = await self._shared.append(stream, expected, events, session=session)
         await self._answer()
         return position
 

@@ -62,3 +62,11 @@ def test_an_event_noted_twice_stands_once() -> None:
     receipts.note_foreign(3)
     assert receipts.marks(2) == before
     assert [found(receipts, x) for x in "abc"] == [0, 1, 2]
+
+
+def test_those_until_a_revision_know_no_later_request_and_are_not_extended_by_one() -> None:
+    receipts, _ = noted([("a", 1), ("b", 1), ("c", 1), ("d", 1)], most=2)
+    some = receipts.until(2)
+    receipts.note("e", Receipt(4, 40))
+    assert [found(some, x) for x in "abcde"] == [0, 1, 2, None, None]
+    assert len(some.marks(10)) == 3 * MARK
