@@ -17,6 +17,7 @@ from projections.failure import ParkedStream
 from projections.lag import is_stalled, lag_of
 from projections.processes import ProcessVerdict, ProcessVerifier
 from projections.progress import Superseded, progress, until_the_end
+from projections.rebuilds import Rebuilder, looked_up, rebuild_reason
 from projections.runner import Status
 from projections.snapshots import SnapshotVerifier
 from projections.supervisor import Supervisor
@@ -63,6 +64,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         self._processes = processes
         self._emails = emails
         self._changes = changes
+        self._rebuilder = Rebuilder(self._supervisors, state, changes, log)
 
     async def ListProjections(self, request: pb.ListProjectionsRequest, context: Context) -> pb.ListProjectionsResponse:
         async with answering(context):
@@ -145,6 +147,20 @@ class ProjectionAdmin(ProjectionServiceServicer):
             except Superseded:
                 raise GenerationUnavailable(name, 0, "was to be rebuilt, but the new generation was dropped") from None
 
+    async def PlanRebuilds(self, request: pb.PlanRebuildsRequest, context: Context) -> pb.PlanRebuildsResponse:
+        async with answering(context):
+            return (await self._rebuilder.plan(allow_parked=request.allow_parked)).told()
+
+    async def RebuildAll(self, request: pb.RebuildAllRequest, context: Context) -> AsyncIterator[pb.RebuildAllResponse]:
+        for name in request.views:
+            await self._named(name, context)
+        async with answering(context):
+            async for view, message in self._rebuilder.rebuild(request, actor_of(context)):
+                if isinstance(message, pb.RebuildProgress):
+                    yield pb.RebuildAllResponse(view=view, progress=message)
+                else:
+                    yield pb.RebuildAllResponse(view=view, result=_result(view, message))
+
     async def _apply(
         self, view: Supervisor, request: pb.ApplyProjectionRequest | pb.RebuildProjectionRequest, context: Context
     ) -> tuple[bool, list[str]]:
@@ -202,11 +218,12 @@ class ProjectionAdmin(ProjectionServiceServicer):
     async def _tell(self, view: Supervisor) -> pb.Projection:
         name = view.view.name
         pointer = await self._state.pointers.get(name)
-        checkpoint = await self._state.of_generation(pointer, pointer.generation)
+        checkpoint = await looked_up(self._log, await self._state.of_generation(pointer, pointer.generation))
         lease = await self._state.lease(name, pointer.generation)
         lag = await lag_of(self._log, view.view, checkpoint)
         status = _status(view, pointer, checkpoint)
-        if status in MOVING and is_stalled(checkpoint, lag, view.stalled_after):
+        stalled = status in MOVING and is_stalled(checkpoint, lag, view.stalled_after)
+        if stalled:
             status = Status.STALLED
         return pb.Projection(
             view=name,
@@ -231,6 +248,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
             differences=view.differences,
             astray=checkpoint is not None and checkpoint.astray,
             code_changed=pointer.how(pointer.generation).code not in ("", view.code),
+            rebuild_reason=rebuild_reason(view, pointer, checkpoint, stalled=stalled),
         )
 
 
@@ -318,19 +336,23 @@ def _emails_verdict(found: EmailVerdict) -> pb.VerifyEmailsResult:
 def _rebuilt(view: str, message: pb.RebuildProgress | Outcome) -> pb.RebuildProjectionResponse:
     if isinstance(message, pb.RebuildProgress):
         return pb.RebuildProjectionResponse(progress=message)
-    return pb.RebuildProjectionResponse(
-        result=pb.RebuildResult(
-            view=view,
-            from_generation=message.from_generation,
-            to_generation=message.to_generation,
-            events=message.events,
-            documents=message.documents,
-            seconds=message.micros / 1e6,
-            verified=message.verified,
-            differences=message.differences,
-            switched=message.switched,
-            failure=message.failure,
-        )
+    return pb.RebuildProjectionResponse(result=_result(view, message))
+
+
+def _result(view: str, ended: Outcome | Superseded) -> pb.RebuildResult:
+    if isinstance(ended, Superseded):
+        return pb.RebuildResult(view=view, failure="the new generation was dropped")
+    return pb.RebuildResult(
+        view=view,
+        from_generation=ended.from_generation,
+        to_generation=ended.to_generation,
+        events=ended.events,
+        documents=ended.documents,
+        seconds=ended.micros / 1e6,
+        verified=ended.verified,
+        differences=ended.differences,
+        switched=ended.switched,
+        failure=ended.failure,
     )
 
 

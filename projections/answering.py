@@ -45,6 +45,7 @@ CODES = {
     "PLAN_OUTDATED": grpc.StatusCode.ABORTED,
     "FIELD_INVALID": grpc.StatusCode.INVALID_ARGUMENT,
     "PAGE_TOKEN_INVALID": grpc.StatusCode.INVALID_ARGUMENT,
+    "LOG_MISMATCH": grpc.StatusCode.FAILED_PRECONDITION,
     "STORE_UNAVAILABLE": grpc.StatusCode.UNAVAILABLE,
 }
 

@@ -5,7 +5,7 @@ One row for each action. A plan depends on which generations there are, and on w
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,10 +79,11 @@ class RollbackStale(ServiceFailure):  # it names what is the case
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who applies a plan, and why."""
+    """Who applies a plan, and why. `plan_id` is the one it is known by: its own, or that of several together."""
 
     actor: str
     reason: str
+    plan_id: str
 
 
 Outcome = tuple[bool, list[str]]  # whether all is done by now, and what has come of it
@@ -109,6 +110,11 @@ class Plan:
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", plan_id(self.action, view=self.view, **self.facts))
 
+    @property
+    def queries(self) -> Sequence[str]:
+        """The RPCs that answer from the view."""
+        return QUERIES.get(self.view, ())
+
     def told(self) -> pb.PlanProjectionResponse:
         return pb.PlanProjectionResponse(
             plan_id=self.id,
@@ -116,7 +122,7 @@ class Plan:
             to_position=self.to_position,
             events=self.events,
             documents=self.documents,
-            queries=QUERIES.get(self.view, ()),
+            queries=self.queries,
             effects=self.effects,
         )
 
@@ -164,16 +170,20 @@ class Changes:
         said_why(reason)
         plan = await self.plan(view, change)
         still_holds(wanted, plan.id)
+        return await self.carry_out(plan, By(actor, reason.strip(), plan.id))
+
+    async def carry_out(self, plan: Plan, by: By) -> Outcome:
+        """Do what was planned, and record it. Raises `PlanOutdated`."""
         act = Act(
             act=f"{plan.action.title()}Projection",
-            subject=view.name,
-            actor=actor,
-            reason=reason.strip(),
-            plan_id=plan.id,
+            subject=plan.view,
+            actor=by.actor,
+            reason=by.reason,
+            plan_id=by.plan_id,
             details={**plan.facts, "events": plan.events, "documents": plan.documents},
         )
         async with self._acts.acting(act):
-            return await plan.apply(By(actor, reason.strip()))
+            return await plan.apply(by)
 
     # ------------------------------------------------------------------ actions
 
@@ -200,7 +210,7 @@ class Changes:
         )
         left = [f"generation {pointer.kept.generation} is removed after the switch"] if pointer.kept else []
         minutes = self._settings.keep_generation / 60
-        plan = Plan(
+        return Plan(
             action="reset" if since else "rebuild",
             view=view.name,
             facts={
@@ -210,7 +220,7 @@ class Changes:
                 "allow_parked": allow_parked,
                 "code": code,
             },
-            apply=lambda _: self._begin(pointer, plan.id, since, known + lacking, made, allow_parked=allow_parked),
+            apply=lambda by: self._begin(pointer, by.plan_id, since, known + lacking, made, allow_parked=allow_parked),
             effects=(
                 f"generation {generation} is filled beside generation {pointer.generation}, which readers go on seeing",
                 "it is compared with an independent fold of the log; then readers are switched over in one step",
@@ -222,7 +232,6 @@ class Changes:
             events=known + lacking,
             documents=again,
         )
-        return plan
 
     async def _begin(
         self, pointer: Pointer, plan: str, since: int, total: int, made: Made, *, allow_parked: bool

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from protos.operations.v1 import projections_pb2 as pb
 from server.readmodel.pointer import Building, Outcome, Pointer
@@ -29,22 +29,57 @@ async def progress(state: ViewState, pointer: Pointer) -> pb.RebuildProgress | N
 
 async def until_the_end(state: ViewState, view: str, plan_id: str) -> AsyncIterator[pb.RebuildProgress | Outcome]:
     """Progress now and then, and at last how it ended. Raises `Superseded`."""
-    seen: deque[tuple[float, int]] = deque()
+    rebuild = _Followed(state, view, plan_id)
     while True:
-        pointer = await state.pointers.get(view)
-        building, outcome = pointer.building, pointer.outcome
-        if outcome is not None and outcome.plan_id == plan_id:
-            yield outcome
+        message = await rebuild.look()
+        yield message
+        if isinstance(message, Outcome):
             return
-        if building is None or building.plan_id != plan_id:
-            raise Superseded
-        events, now = await _events(state, pointer, building), time.monotonic()
-        seen.append((now, events))
-        while now - seen[0][0] > OF_LATE:
-            seen.popleft()
-        (since, before) = seen[0]
-        yield _told(building, events, (events - before) / (now - since) if now > since else 0.0)
         await asyncio.sleep(LOOK_EVERY)
+
+
+async def until_all_end(
+    state: ViewState, views: Iterable[str], plan_id: str
+) -> AsyncIterator[tuple[str, pb.RebuildProgress | Outcome | Superseded]]:
+    """The same of several views that are rebuilt under one plan, with the view of each message."""
+    running = {view: _Followed(state, view, plan_id) for view in views}
+    while running:
+        for view, rebuild in tuple(running.items()):
+            message: pb.RebuildProgress | Outcome | Superseded
+            try:
+                message = await rebuild.look()
+            except Superseded as superseded:
+                message = superseded
+            if not isinstance(message, pb.RebuildProgress):
+                del running[view]
+            yield view, message
+        if running:
+            await asyncio.sleep(LOOK_EVERY)
+
+
+class _Followed:
+    """A rebuild, with its rate of late."""
+
+    def __init__(self, state: ViewState, view: str, plan_id: str) -> None:
+        self._state = state
+        self._view = view
+        self._plan_id = plan_id
+        self._seen: deque[tuple[float, int]] = deque()
+
+    async def look(self) -> pb.RebuildProgress | Outcome:
+        """How far it is, or how it ended. Raises `Superseded`."""
+        pointer = await self._state.pointers.get(self._view)
+        building, outcome = pointer.building, pointer.outcome
+        if outcome is not None and outcome.plan_id == self._plan_id:
+            return outcome
+        if building is None or building.plan_id != self._plan_id:
+            raise Superseded
+        events, now = await _events(self._state, pointer, building), time.monotonic()
+        self._seen.append((now, events))
+        while now - self._seen[0][0] > OF_LATE:
+            self._seen.popleft()
+        (since, before) = self._seen[0]
+        return _told(building, events, (events - before) / (now - since) if now > since else 0.0)
 
 
 async def _events(state: ViewState, pointer: Pointer, building: Building) -> int:

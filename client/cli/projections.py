@@ -6,7 +6,8 @@ What destroys or replays is planned first: the plan is shown, you are asked, the
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from client.cli.connect import AsJson, call
 from client.cli.output import DECLINED, FAILED, complain, enum_name, err, out, print_json, table, when
+from client.cli.progress import progress_on
 from client.errors import Unavailable
 from client.sdk import OrderstreamClient
 from protos.operations.v1 import projections_pb2 as pb
@@ -78,7 +80,8 @@ def resume(view: View, why: Why = "", as_json: AsJson = False) -> None:
 
 @projections.command("rebuild")
 def rebuild(
-    view: View,
+    view: Annotated[str, typer.Argument(help="The name of the view; none with --all.", show_default=False)] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every view of which `list` says: rebuild it.")] = False,
     why: Why = "",
     allow_parked: AllowParked = False,
     wait: Wait = False,
@@ -91,8 +94,14 @@ def rebuild(
 
     It asks only on a terminal, for nothing is lost: the old generation is kept for a rollback.
     """
-    change = pb.ProjectionChange(view=view, rebuild=pb.Rebuild(allow_parked=allow_parked))
+    if every == bool(view):
+        complain("name one view, or say --all", 2)
     yes = yes or not sys.stdin.isatty()
+    if every:
+        plan = pb.PlanRebuildsRequest(allow_parked=allow_parked)
+        _rebuild_all(plan, why or "rebuild", wait, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+        return
+    change = pb.ProjectionChange(view=view, rebuild=pb.Rebuild(allow_parked=allow_parked))
     _new_generation(change, why or "rebuild", wait, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
@@ -272,20 +281,7 @@ def _new_generation(
         return
     result = call(lambda shop: _until_the_end(shop, change, agreed, why))
     if as_json:
-        print_json(
-            {
-                "view": result.view,
-                "from_generation": result.from_generation,
-                "to_generation": result.to_generation,
-                "events": result.events,
-                "documents": result.documents,
-                "seconds": round(result.seconds, 3),
-                "verified": result.verified,
-                "differences": result.differences,
-                "switched": result.switched,
-                "failure": result.failure,
-            }
-        )
+        print_json(_as_json(result))
     elif result.switched:
         out.print(
             f"readers see generation {result.to_generation} of {result.view}: {result.events:,} events, "
@@ -295,6 +291,101 @@ def _new_generation(
         )
     if not result.switched:
         complain(f"readers still see generation {result.from_generation}: {result.failure}", FAILED)
+
+
+def _as_json(result: Any) -> dict[str, Any]:
+    return {
+        "view": result.view,
+        "from_generation": result.from_generation,
+        "to_generation": result.to_generation,
+        "events": result.events,
+        "documents": result.documents,
+        "seconds": round(result.seconds, 3),
+        "verified": result.verified,
+        "differences": result.differences,
+        "switched": result.switched,
+        "failure": result.failure,
+    }
+
+
+def _rebuild_all(
+    wanted: pb.PlanRebuildsRequest, why: str, wait: bool, plan_id: str, *, dry_run: bool, yes: bool, as_json: bool
+) -> None:
+    plan = call(lambda shop: shop.operations.PlanRebuilds(allow_parked=wanted.allow_parked))
+    if plan.paused:
+        err.print(f"left out, for they are paused: {', '.join(plan.paused)}", highlight=False, soft_wrap=True)
+    if dry_run or not (plan.views or plan_id):
+        _tell_rebuilds(plan, as_json=as_json)
+        return
+    if not (yes or plan_id):
+        _tell_rebuilds(plan, as_json=False)
+        if not typer.confirm(f"rebuild {len(plan.views)} views?", err=True):
+            err.print("nothing was done")
+            raise typer.Exit(DECLINED)
+    views = [one.view for one in plan.views]
+    act = pb.RebuildAllRequest(
+        plan_id=plan_id or plan.plan_id, views=views, allow_parked=wanted.allow_parked, reason=why
+    )
+    results = call(lambda shop: _until_all_end(shop, act, wait=wait))
+    if not wait:
+        if as_json:
+            print_json({"plan_id": act.plan_id, "views": views})
+        else:
+            out.print(f"{len(views)} views are being rebuilt: {', '.join(views)}", highlight=False, soft_wrap=True)
+        return
+    _tell_results(results, as_json=as_json)
+
+
+def _tell_rebuilds(plan: Any, *, as_json: bool) -> None:
+    if as_json:
+        print_json(plan)
+        return
+    if not plan.views:
+        out.print("no view has to be rebuilt", highlight=False)
+        return
+    rows = table("view", "why", "events", "documents")
+    for one in plan.views:
+        rows.add_row(one.view, one.reason, f"{one.events:,}", f"{one.documents:,}")
+    out.print(rows)
+    out.print(f"plan {plan.plan_id}", highlight=False)
+
+
+def _tell_results(results: Sequence[Any], *, as_json: bool) -> None:
+    failed = [one for one in results if not one.switched]
+    if as_json:
+        print_json({"rebuilds": [_as_json(one) for one in results], "failed": len(failed)})
+    else:
+        events, documents = sum(one.events for one in results), sum(one.documents for one in results)
+        out.print(
+            f"readers see {len(results) - len(failed)} of {len(results)} views rebuilt: {events:,} events, "
+            f"{documents:,} documents, {sum(one.differences for one in results):,} differences, "
+            f"{max((one.seconds for one in results), default=0.0):,.1f} s",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if failed:
+        complain("; ".join(f"{one.view} was not rebuilt: {one.failure}" for one in failed), FAILED)
+
+
+async def _until_all_end(shop: OrderstreamClient, act: pb.RebuildAllRequest, *, wait: bool) -> list[Any]:
+    """The results, by view. It begins with the first message, and goes on without a caller."""
+    results: dict[str, Any] = {}
+
+    def messages() -> Any:
+        return shop.operations.RebuildAll(
+            plan_id=act.plan_id, views=act.views, allow_parked=act.allow_parked, reason=act.reason
+        )
+
+    with progress_on(err) as tell:
+        async with aclosing(_patiently(messages)) as told:
+            async for message in told:
+                if not wait:
+                    break
+                if message.HasField("result"):
+                    results[message.view] = message.result
+                else:
+                    tell(message.view, message.progress.events, message.progress.total)
+    return [results[view] for view in sorted(results)]
 
 
 async def _until_the_end(shop: OrderstreamClient, change: pb.ProjectionChange, plan_id: str, why: str) -> Any:
@@ -317,14 +408,20 @@ async def _until_the_end(shop: OrderstreamClient, change: pb.ProjectionChange, p
     raise AssertionError("a rebuild ends with a result or a failure")
 
 
-async def _messages(shop: OrderstreamClient, change: pb.ProjectionChange, plan_id: str, why: str) -> AsyncIterator[Any]:
+def _messages(shop: OrderstreamClient, change: pb.ProjectionChange, plan_id: str, why: str) -> AsyncIterator[Any]:
+    return _patiently(lambda: shop.operations.RebuildProjection(plan_id=plan_id, change=change, reason=why))
+
+
+async def _patiently(messages: Callable[[], Any]) -> AsyncGenerator[Any, None]:
+    """What a call tells. It is called again while the process that tells is away: the rebuild goes on."""
     loop = asyncio.get_running_loop()
     heard_at = loop.time()
     while True:
         try:
-            async for message in shop.operations.RebuildProjection(plan_id=plan_id, change=change, reason=why):
-                heard_at = loop.time()
-                yield message
+            async with aclosing(messages()) as told:
+                async for message in told:
+                    heard_at = loop.time()
+                    yield message
         except Unavailable:
             if loop.time() - heard_at > PATIENCE:
                 raise
@@ -378,9 +475,9 @@ def _rebuild_of(x: Any) -> str:
 
 
 def _error_of(x: Any) -> str:
-    return "; ".join(
-        said for said in (x.last_error, "made by other code: rebuild it" if x.code_changed else "") if said
-    )
+    told = x.rebuild_reason or ("made by other code" if x.code_changed else "")  # a former server gives no reason
+    told = "" if x.astray and x.last_error else told  # the error says the same
+    return "; ".join(said for said in (x.last_error, f"{told}: rebuild it" if told else "") if said)
 
 
 def _phase(told: Any) -> str:

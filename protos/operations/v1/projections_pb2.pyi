@@ -129,6 +129,7 @@ class Projection(google.protobuf.message.Message):
     PARTITIONS_FIELD_NUMBER: builtins.int
     DIFFERENCES_FIELD_NUMBER: builtins.int
     ASTRAY_FIELD_NUMBER: builtins.int
+    REBUILD_REASON_FIELD_NUMBER: builtins.int
     view: builtins.str
     """view is its name."""
     status: Global___ProjectionStatus.ValueType
@@ -166,9 +167,11 @@ class Projection(google.protobuf.message.Message):
     differences: builtins.int
     """differences is how many documents the background verifier of this process has found wrong since it started."""
     astray: builtins.bool
-    """astray is true if the log is not the one that the view was made of, as after an older backup was restored: then no
-    token is honoured until it is rebuilt.
+    """astray is true if the log is not the one that the view was made of, as after an older backup was restored: then it
+    takes in nothing more, and no token is honoured, until it is rebuilt.
     """
+    rebuild_reason: builtins.str
+    """rebuild_reason is why it has to be rebuilt, for people; empty: it need not be, or is being rebuilt."""
     @property
     def updated_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """updated_at is when the checkpoint was last written (UTC)."""
@@ -206,9 +209,10 @@ class Projection(google.protobuf.message.Message):
         partitions: builtins.int = ...,
         differences: builtins.int = ...,
         astray: builtins.bool = ...,
+        rebuild_reason: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["kept_until", b"kept_until", "rebuild", b"rebuild", "updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["astray", b"astray", "code_changed", b"code_changed", "differences", b"differences", "epoch", b"epoch", "events_applied", b"events_applied", "events_per_second", b"events_per_second", "generation", b"generation", "head", b"head", "kept_generation", b"kept_generation", "kept_until", b"kept_until", "lag_events", b"lag_events", "lag_ms", b"lag_ms", "lag_seconds", b"lag_seconds", "last_error", b"last_error", "owner", b"owner", "parked_streams", b"parked_streams", "partitions", b"partitions", "position", b"position", "rebuild", b"rebuild", "status", b"status", "updated_at", b"updated_at", "view", b"view"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["astray", b"astray", "code_changed", b"code_changed", "differences", b"differences", "epoch", b"epoch", "events_applied", b"events_applied", "events_per_second", b"events_per_second", "generation", b"generation", "head", b"head", "kept_generation", b"kept_generation", "kept_until", b"kept_until", "lag_events", b"lag_events", "lag_ms", b"lag_ms", "lag_seconds", b"lag_seconds", "last_error", b"last_error", "owner", b"owner", "parked_streams", b"parked_streams", "partitions", b"partitions", "position", b"position", "rebuild", b"rebuild", "rebuild_reason", b"rebuild_reason", "status", b"status", "updated_at", b"updated_at", "view", b"view"]) -> None: ...
 
 Global___Projection: typing_extensions.TypeAlias = Projection
 
@@ -681,6 +685,154 @@ class RebuildProjectionResponse(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["progress", "result"] | None: ...
 
 Global___RebuildProjectionResponse: typing_extensions.TypeAlias = RebuildProjectionResponse
+
+@typing.final
+class PlanRebuildsRequest(google.protobuf.message.Message):
+    """PlanRebuildsRequest says what is wanted."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALLOW_PARKED_FIELD_NUMBER: builtins.int
+    allow_parked: builtins.bool
+    """allow_parked is as in Rebuild."""
+    def __init__(
+        self,
+        *,
+        allow_parked: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allow_parked", b"allow_parked"]) -> None: ...
+
+Global___PlanRebuildsRequest: typing_extensions.TypeAlias = PlanRebuildsRequest
+
+@typing.final
+class ViewToRebuild(google.protobuf.message.Message):
+    """ViewToRebuild is a view that has to be rebuilt."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VIEW_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    EVENTS_FIELD_NUMBER: builtins.int
+    DOCUMENTS_FIELD_NUMBER: builtins.int
+    QUERIES_FIELD_NUMBER: builtins.int
+    view: builtins.str
+    """view is its name."""
+    reason: builtins.str
+    """reason is the rebuild_reason of Projection."""
+    events: builtins.int
+    """events is how many are taken in again."""
+    documents: builtins.int
+    """documents is how many are made anew, as far as is known before."""
+    @property
+    def queries(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """queries are the RPCs that answer from this view."""
+
+    def __init__(
+        self,
+        *,
+        view: builtins.str = ...,
+        reason: builtins.str = ...,
+        events: builtins.int = ...,
+        documents: builtins.int = ...,
+        queries: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["documents", b"documents", "events", b"events", "queries", b"queries", "reason", b"reason", "view", b"view"]) -> None: ...
+
+Global___ViewToRebuild: typing_extensions.TypeAlias = ViewToRebuild
+
+@typing.final
+class PlanRebuildsResponse(google.protobuf.message.Message):
+    """PlanRebuildsResponse is what would happen."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLAN_ID_FIELD_NUMBER: builtins.int
+    VIEWS_FIELD_NUMBER: builtins.int
+    PAUSED_FIELD_NUMBER: builtins.int
+    plan_id: builtins.str
+    """plan_id is what RebuildAll asks for."""
+    @property
+    def views(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ViewToRebuild]:
+        """views are ordered by name; none: no view can be rebuilt that has to be."""
+
+    @property
+    def paused(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """paused views that have to be rebuilt are left out: resume them first."""
+
+    def __init__(
+        self,
+        *,
+        plan_id: builtins.str = ...,
+        views: collections.abc.Iterable[Global___ViewToRebuild] | None = ...,
+        paused: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["paused", b"paused", "plan_id", b"plan_id", "views", b"views"]) -> None: ...
+
+Global___PlanRebuildsResponse: typing_extensions.TypeAlias = PlanRebuildsResponse
+
+@typing.final
+class RebuildAllRequest(google.protobuf.message.Message):
+    """RebuildAllRequest repeats what was planned."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLAN_ID_FIELD_NUMBER: builtins.int
+    VIEWS_FIELD_NUMBER: builtins.int
+    ALLOW_PARKED_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    plan_id: builtins.str
+    """plan_id is that of PlanRebuilds."""
+    allow_parked: builtins.bool
+    """allow_parked is that of PlanRebuilds."""
+    reason: builtins.str
+    """reason says why, for the record: 1 to 500 characters."""
+    @property
+    def views(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """views are the names in the plan."""
+
+    def __init__(
+        self,
+        *,
+        plan_id: builtins.str = ...,
+        views: collections.abc.Iterable[builtins.str] | None = ...,
+        allow_parked: builtins.bool = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allow_parked", b"allow_parked", "plan_id", b"plan_id", "reason", b"reason", "views", b"views"]) -> None: ...
+
+Global___RebuildAllRequest: typing_extensions.TypeAlias = RebuildAllRequest
+
+@typing.final
+class RebuildAllResponse(google.protobuf.message.Message):
+    """RebuildAllResponse is progress of one view, and at its end the result."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VIEW_FIELD_NUMBER: builtins.int
+    PROGRESS_FIELD_NUMBER: builtins.int
+    RESULT_FIELD_NUMBER: builtins.int
+    view: builtins.str
+    """view is its name."""
+    @property
+    def progress(self) -> Global___RebuildProgress:
+        """progress is sent now and then."""
+
+    @property
+    def result(self) -> Global___RebuildResult:
+        """result is sent once per view."""
+
+    def __init__(
+        self,
+        *,
+        view: builtins.str = ...,
+        progress: Global___RebuildProgress | None = ...,
+        result: Global___RebuildResult | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["message", b"message", "progress", b"progress", "result", b"result"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["message", b"message", "progress", b"progress", "result", b"result", "view", b"view"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["progress", "result"] | None: ...
+
+Global___RebuildAllResponse: typing_extensions.TypeAlias = RebuildAllResponse
 
 @typing.final
 class ListProjectionsRequest(google.protobuf.message.Message):

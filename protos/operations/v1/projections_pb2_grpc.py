@@ -70,6 +70,16 @@ class ProjectionServiceStub(object):
                 request_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.RebuildProjectionRequest.SerializeToString,
                 response_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.RebuildProjectionResponse.FromString,
                 _registered_method=True)
+        self.PlanRebuilds = channel.unary_unary(
+                '/operations.v1.ProjectionService/PlanRebuilds',
+                request_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.PlanRebuildsRequest.SerializeToString,
+                response_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.PlanRebuildsResponse.FromString,
+                _registered_method=True)
+        self.RebuildAll = channel.unary_stream(
+                '/operations.v1.ProjectionService/RebuildAll',
+                request_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.RebuildAllRequest.SerializeToString,
+                response_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.RebuildAllResponse.FromString,
+                _registered_method=True)
         self.ListParkedStreams = channel.unary_unary(
                 '/operations.v1.ProjectionService/ListParkedStreams',
                 request_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.ListParkedStreamsRequest.SerializeToString,
@@ -141,6 +151,22 @@ class ProjectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PlanRebuilds(self, request, context):
+        """PlanRebuilds tells which views have to be rebuilt and why, and changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RebuildAll(self, request, context):
+        """RebuildAll rebuilds all views of a plan, and tells how far each is until all have ended; refused with PLAN_OUTDATED if
+        the plan would not be the same now. It goes on if the caller leaves; called again with the same plan it tells on, and
+        begins what was not begun.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListParkedStreams(self, request, context):
         """ListParkedStreams returns the streams that a view holds back after a failing event, the oldest first.
         """
@@ -200,6 +226,16 @@ def add_ProjectionServiceServicer_to_server(servicer, server):
                     servicer.RebuildProjection,
                     request_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.RebuildProjectionRequest.FromString,
                     response_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.RebuildProjectionResponse.SerializeToString,
+            ),
+            'PlanRebuilds': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanRebuilds,
+                    request_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.PlanRebuildsRequest.FromString,
+                    response_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.PlanRebuildsResponse.SerializeToString,
+            ),
+            'RebuildAll': grpc.unary_stream_rpc_method_handler(
+                    servicer.RebuildAll,
+                    request_deserializer=protos_dot_operations_dot_v1_dot_projections__pb2.RebuildAllRequest.FromString,
+                    response_serializer=protos_dot_operations_dot_v1_dot_projections__pb2.RebuildAllResponse.SerializeToString,
             ),
             'ListParkedStreams': grpc.unary_unary_rpc_method_handler(
                     servicer.ListParkedStreams,
@@ -407,6 +443,60 @@ class ProjectionService(object):
             '/operations.v1.ProjectionService/RebuildProjection',
             protos_dot_operations_dot_v1_dot_projections__pb2.RebuildProjectionRequest.SerializeToString,
             protos_dot_operations_dot_v1_dot_projections__pb2.RebuildProjectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanRebuilds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/operations.v1.ProjectionService/PlanRebuilds',
+            protos_dot_operations_dot_v1_dot_projections__pb2.PlanRebuildsRequest.SerializeToString,
+            protos_dot_operations_dot_v1_dot_projections__pb2.PlanRebuildsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RebuildAll(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/operations.v1.ProjectionService/RebuildAll',
+            protos_dot_operations_dot_v1_dot_projections__pb2.RebuildAllRequest.SerializeToString,
+            protos_dot_operations_dot_v1_dot_projections__pb2.RebuildAllResponse.FromString,
             options,
             channel_credentials,
             insecure,

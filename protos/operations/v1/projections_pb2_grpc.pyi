@@ -137,6 +137,38 @@ _ProjectionServiceRebuildProjectionType = typing_extensions.TypeVar(
     ],
 )
 
+_ProjectionServicePlanRebuildsType = typing_extensions.TypeVar(
+    '_ProjectionServicePlanRebuildsType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.PlanRebuildsRequest,
+        protos.operations.v1.projections_pb2.PlanRebuildsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.PlanRebuildsRequest,
+        protos.operations.v1.projections_pb2.PlanRebuildsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.PlanRebuildsRequest,
+        protos.operations.v1.projections_pb2.PlanRebuildsResponse,
+    ],
+)
+
+_ProjectionServiceRebuildAllType = typing_extensions.TypeVar(
+    '_ProjectionServiceRebuildAllType',
+    grpc.UnaryStreamMultiCallable[
+        protos.operations.v1.projections_pb2.RebuildAllRequest,
+        protos.operations.v1.projections_pb2.RebuildAllResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        protos.operations.v1.projections_pb2.RebuildAllRequest,
+        protos.operations.v1.projections_pb2.RebuildAllResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        protos.operations.v1.projections_pb2.RebuildAllRequest,
+        protos.operations.v1.projections_pb2.RebuildAllResponse,
+    ],
+)
+
 _ProjectionServiceListParkedStreamsType = typing_extensions.TypeVar(
     '_ProjectionServiceListParkedStreamsType',
     grpc.UnaryUnaryMultiCallable[
@@ -185,7 +217,7 @@ _ProjectionServiceVerifyProjectionsType = typing_extensions.TypeVar(
     ],
 )
 
-class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType, _ProjectionServiceGetProjectionType, _ProjectionServicePauseProjectionType, _ProjectionServiceResumeProjectionType, _ProjectionServicePlanProjectionType, _ProjectionServiceApplyProjectionType, _ProjectionServiceRebuildProjectionType, _ProjectionServiceListParkedStreamsType, _ProjectionServiceListActsType, _ProjectionServiceVerifyProjectionsType]):
+class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType, _ProjectionServiceGetProjectionType, _ProjectionServicePauseProjectionType, _ProjectionServiceResumeProjectionType, _ProjectionServicePlanProjectionType, _ProjectionServiceApplyProjectionType, _ProjectionServiceRebuildProjectionType, _ProjectionServicePlanRebuildsType, _ProjectionServiceRebuildAllType, _ProjectionServiceListParkedStreamsType, _ProjectionServiceListActsType, _ProjectionServiceVerifyProjectionsType]):
     """ProjectionService is served by the projection process on a port of its own."""
 
     @typing.overload
@@ -217,6 +249,14 @@ class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType
         grpc.UnaryStreamMultiCallable[
             protos.operations.v1.projections_pb2.RebuildProjectionRequest,
             protos.operations.v1.projections_pb2.RebuildProjectionResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.operations.v1.projections_pb2.PlanRebuildsRequest,
+            protos.operations.v1.projections_pb2.PlanRebuildsResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            protos.operations.v1.projections_pb2.RebuildAllRequest,
+            protos.operations.v1.projections_pb2.RebuildAllResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             protos.operations.v1.projections_pb2.ListParkedStreamsRequest,
@@ -263,6 +303,14 @@ class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType
             protos.operations.v1.projections_pb2.RebuildProjectionResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            protos.operations.v1.projections_pb2.PlanRebuildsRequest,
+            protos.operations.v1.projections_pb2.PlanRebuildsResponse,
+        ],
+        grpc.aio.UnaryStreamMultiCallable[
+            protos.operations.v1.projections_pb2.RebuildAllRequest,
+            protos.operations.v1.projections_pb2.RebuildAllResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             protos.operations.v1.projections_pb2.ListParkedStreamsRequest,
             protos.operations.v1.projections_pb2.ListParkedStreamsResponse,
         ],
@@ -297,6 +345,15 @@ class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType
     RebuildProjection: _ProjectionServiceRebuildProjectionType
     """RebuildProjection does the same for a planned rebuild or reset, and tells how far it is until it has ended. It goes
     on if the caller leaves; called again with the same plan it tells on.
+    """
+
+    PlanRebuilds: _ProjectionServicePlanRebuildsType
+    """PlanRebuilds tells which views have to be rebuilt and why, and changes nothing."""
+
+    RebuildAll: _ProjectionServiceRebuildAllType
+    """RebuildAll rebuilds all views of a plan, and tells how far each is until all have ended; refused with PLAN_OUTDATED if
+    the plan would not be the same now. It goes on if the caller leaves; called again with the same plan it tells on, and
+    begins what was not begun.
     """
 
     ListParkedStreams: _ProjectionServiceListParkedStreamsType
@@ -338,6 +395,14 @@ ProjectionServiceAsyncStub: typing_extensions.TypeAlias = ProjectionServiceStub[
     grpc.aio.UnaryStreamMultiCallable[
         protos.operations.v1.projections_pb2.RebuildProjectionRequest,
         protos.operations.v1.projections_pb2.RebuildProjectionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.projections_pb2.PlanRebuildsRequest,
+        protos.operations.v1.projections_pb2.PlanRebuildsResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        protos.operations.v1.projections_pb2.RebuildAllRequest,
+        protos.operations.v1.projections_pb2.RebuildAllResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         protos.operations.v1.projections_pb2.ListParkedStreamsRequest,
@@ -412,6 +477,25 @@ class ProjectionServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[collections.abc.Iterator[protos.operations.v1.projections_pb2.RebuildProjectionResponse], collections.abc.AsyncIterator[protos.operations.v1.projections_pb2.RebuildProjectionResponse]]:
         """RebuildProjection does the same for a planned rebuild or reset, and tells how far it is until it has ended. It goes
         on if the caller leaves; called again with the same plan it tells on.
+        """
+
+    @abc.abstractmethod
+    def PlanRebuilds(
+        self,
+        request: protos.operations.v1.projections_pb2.PlanRebuildsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.operations.v1.projections_pb2.PlanRebuildsResponse, collections.abc.Awaitable[protos.operations.v1.projections_pb2.PlanRebuildsResponse]]:
+        """PlanRebuilds tells which views have to be rebuilt and why, and changes nothing."""
+
+    @abc.abstractmethod
+    def RebuildAll(
+        self,
+        request: protos.operations.v1.projections_pb2.RebuildAllRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[protos.operations.v1.projections_pb2.RebuildAllResponse], collections.abc.AsyncIterator[protos.operations.v1.projections_pb2.RebuildAllResponse]]:
+        """RebuildAll rebuilds all views of a plan, and tells how far each is until all have ended; refused with PLAN_OUTDATED if
+        the plan would not be the same now. It goes on if the caller leaves; called again with the same plan it tells on, and
+        begins what was not begun.
         """
 
     @abc.abstractmethod

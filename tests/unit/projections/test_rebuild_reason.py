@@ -1,0 +1,38 @@
+"""Why a view has to be rebuilt."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from projections.rebuilds import rebuild_reason
+from server.readmodel.pointer import Building, Made, Phase, Pointer
+from server.readmodel.state import Checkpoint
+
+BUILDING = Building(generation=2, plan_id="plan", started_at=0, total=1)
+FAILED = Building(generation=2, plan_id="plan", started_at=0, total=1, phase=Phase.FAILED)
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("", {}),
+    ("made from another log", {"astray": True, "code": "other", "stalled": True}),
+    ("made by other code", {"code": "other", "stalled": True}),
+    ("its rebuild failed", {"building": FAILED, "stalled": True}),
+    ("stalled", {"stalled": True}),
+    ("", {"building": BUILDING, "astray": True}),
+]
+
+
+@pytest.mark.parametrize(("reason", "case"), CASES, ids=lambda one: one if isinstance(one, str) else "-".join(one))
+def test_a_view_is_rebuilt_for_a_reason(reason: str, case: dict[str, Any]) -> None:
+    view: Any = SimpleNamespace(code="ours")
+    made = {1: Made(code=case.get("code", "ours"))}
+    pointer = Pointer(view="order_list", building=case.get("building"), made=made)
+    checkpoint = Checkpoint(
+        view="order_list",
+        generation=1,
+        position=7,
+        caught_up_at=0,
+        updated_at=0,
+        epoch=1,
+        astray=case.get("astray", False),
+    )
+    assert rebuild_reason(view, pointer, checkpoint, stalled=case.get("stalled", False)) == reason
