@@ -26,6 +26,7 @@ from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots
 from server.eventstore.store_time import StoreTime
 from server.eventstore.unchanged import UnchangedRequests
+from server.failures import LogMismatch
 from server.processes import routes as process_routes
 from server.processes.automatic_start import AutomaticStart
 from server.processes.late import LateAnswers
@@ -34,7 +35,7 @@ from server.processes.process import OrderProcess
 from server.processes.reconciler import Patience, Reconciler
 from server.processes.reservations import ReservationExpiry
 from server.processes.sender import PAYMENTS, Sender
-from server.queries import fresh_views, query_services
+from server.queries import fresh_views, of_another_log, query_services
 from server.queries.watching.hub import Hub, Limits
 from server.rpc.health import Probe, telling
 from server.rpc.interceptors import Edge
@@ -119,9 +120,15 @@ async def queries(settings: Settings, _: Clock) -> AsyncIterator[Part]:
             for _, add_to in services:
                 add_to(server)
 
-        async with hub.open():
+        async def probe(service: str) -> None:
+            await mongo.admin.command("ping")
+            if service in of_another_log(fresh):
+                raise LogMismatch
+
+        leader.when_replaced.append(fresh.check_soon)
+        async with hub.open(), fresh.checked():
             names = tuple(name for name, _ in services)
-            needs: dict[str, Probe] = dict.fromkeys(names, partial(mongo.admin.command, "ping"))
+            needs: dict[str, Probe] = {name: partial(probe, name) for name in names}
             yield Part(services=names, register=register, needs={**needs, LOG: log.head}, drain=drain)
     finally:
         await mongo.close()

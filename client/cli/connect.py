@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from client.cli.output import run
+from client.cli.output import err, run
 from client.sdk import Addresses, OrderstreamClient
 
 T = TypeVar("T")
@@ -32,7 +32,11 @@ def call(work: Callable[[OrderstreamClient], Awaitable[T]]) -> T:
         async with OrderstreamClient(TARGET.addresses, actor=TARGET.actor, deadline=TARGET.deadline) as shop:
             return await work(shop)
 
-    return run(connected())
+    reply = run(connected())
+    freshness = getattr(reply, "freshness", None)
+    if freshness is not None and freshness.log_mismatch:
+        err.print("the view is of another log: this may never have happened, until it is rebuilt", soft_wrap=True)
+    return reply
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]

@@ -39,12 +39,26 @@ FOLLOWS = {
     "process_status": "(order|checkout)-.*",
 }
 
+ANSWERS_FROM = {
+    "orders.v1.OrderQueryService": ("order_detail", "order_list", "order_timeline", "customer_orders", "sales_daily"),
+    "products.v1.ProductQueryService": ("product_list",),
+    "products.v1.StockQueryService": ("stock_levels",),
+    "users.v1.UserQueryService": ("user_detail",),
+    "processes.v1.ProcessQueryService": ("process_status",),
+}
+
 Service = tuple[str, Callable[[grpc.aio.Server], None]]
 
 
 def fresh_views(database: AsyncDatabase[Any], log: EventLog) -> FreshViews:
     """Of all views that queries are answered from."""
     return FreshViews(ViewState(database), FOLLOWS, log)
+
+
+def of_another_log(fresh: FreshViews) -> frozenset[str]:
+    """The services, by full name, that answer from a view which was made from another log."""
+    views = fresh.of_another_log
+    return frozenset(service for service, answers_from in ANSWERS_FROM.items() if not views.isdisjoint(answers_from))
 
 
 def query_services(database: AsyncDatabase[Any], log: EventLog, hub: Hub, fresh: FreshViews) -> list[Service]:

@@ -2,26 +2,35 @@
 
 A view is fresh up to its checkpoint, and further if the log holds nothing beyond it that the view follows. One watcher
 per view looks for all calls that wait.
+
+A view that was made from another log honours no token, and its answers say so. The process that runs the view finds out
+by itself and says it in the checkpoint; so that nothing depends on its running, it is looked up here too.
 """
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
+import structlog
+
+from server.background import beside
 from server.eventstore.log import EventLog
 from server.eventstore.token import from_token
 from server.failures import Draining, LogMismatch, NotFreshEnough, StoreUnavailable
 from server.readmodel.pointer import Pointer
 from server.readmodel.state import Checkpoint, ViewState
 
+log = structlog.get_logger()
+
 GOOD_FOR = 0.1  # seconds that a checkpoint, or which generation is live, may be told again without reading it
 LOOK_EVERY = 0.005  # seconds, while calls wait
 ASK_AFTER = 0.03  # seconds that a checkpoint stands still before the log is asked whether there is anything to wait for
 SPARE = 0.05  # seconds of the caller's deadline kept for the answer
 WITHOUT_DEADLINE = 10.0  # seconds
+CHECK_EVERY = 5.0  # seconds between two looks whether the views are of this log
 
 
 class FreshViews:
@@ -30,11 +39,14 @@ class FreshViews:
     def __init__(self, state: ViewState, follows: Mapping[str, str], log: EventLog) -> None:
         self._state = state
         self._watchers = {view: _Watcher(view, pattern, state, log) for view, pattern in follows.items()}
+        self._is_doubted = asyncio.Event()
+        self._failures = 0  # to check the log, one after another
 
     async def at_least(self, view: str, token: str, context: Any) -> Checkpoint:
-        """Wait until the view reflects the token ("" for any). Raises `TokenInvalid` or `NotFreshEnough`.
+        """Wait until the view reflects the token ("" for any).
 
-        The position that comes back is at least the token's.
+        The position that comes back is at least the token's. Raises `TokenInvalid`, `NotFreshEnough`, and `LogMismatch`
+        if the view was made from another log.
         """
         watcher = self._watchers[view]
         if not token:
@@ -46,6 +58,41 @@ class FreshViews:
         if reached.parked and await self._state.is_parked(view, reached.generation, wanted):
             raise NotFreshEnough(view, wanted, wanted - 1)  # the view went on without the caller's event
         return reached
+
+    @asynccontextmanager
+    async def checked(self) -> AsyncIterator[None]:
+        """While this is open, views made from another log are noticed. It begins after the first look."""
+        await self._check()
+        async with beside(self._keep_checking()):
+            yield
+
+    def check_soon(self) -> None:
+        """The connection was replaced: the log may be, too."""
+        self._is_doubted.set()
+
+    @property
+    def of_another_log(self) -> frozenset[str]:
+        """The views that were found to be made from another log."""
+        return frozenset(view for view, watcher in self._watchers.items() if watcher.is_of_another_log)
+
+    async def _keep_checking(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_EVERY):
+                    await self._is_doubted.wait()
+            self._is_doubted.clear()
+            await self._check()
+
+    async def _check(self) -> None:
+        """An outage of a store is logged when it begins and ends; meanwhile what was found stays."""
+        looks = [watcher.check_log() for watcher in self._watchers.values()]
+        failed = [one for one in await asyncio.gather(*looks, return_exceptions=True) if isinstance(one, Exception)]
+        if failed and not self._failures:
+            error = f"{type(failed[0]).__name__}: {failed[0]}"
+            log.warning("views are not compared with the log", views=len(failed), error=error)
+        elif self._failures and not failed:
+            log.info("views are compared with the log again", attempts=self._failures)
+        self._failures = self._failures + 1 if failed else 0
 
     def drain(self) -> None:
         """End all waits: another server can answer them."""
@@ -81,11 +128,23 @@ class _Watcher:
         self._next_event = 0  # the first one that the view lacks, when the log was last asked
         self._reading: asyncio.Task[None] | None = None
         self._proving: asyncio.Task[None] | None = None
+        self._mismatched = 0  # the generation that was found to be of another log
+        self.is_of_another_log = False
         self.draining = False
 
     @property
     def parked(self) -> int:
         return self._known.parked
+
+    async def check_log(self) -> None:
+        """Look whether the live generation is of this log. One that was not, once, stays so."""
+        pointer = await self._state.pointers.get(self._view)
+        generation, found = pointer.generation, await self._state.of_generation(pointer, pointer.generation)
+        is_unsure = found is not None and generation != self._mismatched
+        if found is not None and is_unsure and (found.astray or not await self._log.is_of_this_log(found.point)):
+            self._mismatched = generation
+            log.error("a view was made from another log: rebuild it", view=self._view, generation=generation)
+        self.is_of_another_log = generation == self._mismatched
 
     async def recent(self) -> Checkpoint:
         if time.monotonic() - self._read_at > GOOD_FOR:
@@ -96,7 +155,7 @@ class _Watcher:
         ask_from = time.monotonic() + ASK_AFTER
         try:
             async with asyncio.timeout(patience):
-                while not self._covers((await self.recent()).position, wanted):
+                while not self._covers(self._of_this_log(await self.recent()).position, wanted):
                     if self.draining:
                         raise Draining
                     self._prove(max(ask_from, self._moved_at + ASK_AFTER))
@@ -105,6 +164,11 @@ class _Watcher:
         except TimeoutError:
             raise NotFreshEnough(self._view, wanted, self._known.position) from None
         return replace(self._known, position=max(self._known.position, wanted))
+
+    def _of_this_log(self, known: Checkpoint) -> Checkpoint:
+        if known.astray:
+            raise LogMismatch(self._view)
+        return known
 
     def _covers(self, position: int, wanted: int) -> bool:
         """Whether every event up to the wanted position that the view follows is in it."""
@@ -118,6 +182,8 @@ class _Watcher:
 
     async def _read(self) -> None:
         found = await self._state.checkpoint_of(await self._pointed()) or _nothing(self._view)
+        if found.generation == self._mismatched:
+            found = replace(found, astray=True, position=0)
         now, known = time.monotonic(), self._known
         same = (found.generation, found.epoch) == (known.generation, known.epoch) and not found.astray
         if same and found.position <= known.position:

@@ -139,7 +139,7 @@ class OrderQueries(OrderQueryServiceServicer):
             totals=[Money(amount_minor=n, currency=c) for c, n in sorted(counted["totals"].items())],
             returned=[Money(amount_minor=n, currency=c) for c, n in sorted(counted.get("returned", {}).items())],
             recent=await self._summaries(rows_generation, rows),
-            freshness=min(sums_fresh, rows_fresh, key=lambda fresh: fresh.position),
+            freshness=min(sums_fresh, rows_fresh, key=lambda fresh: (not fresh.log_mismatch, fresh.position)),
         )
 
     async def GetOrderHistory(self, request: pb.GetOrderHistoryRequest, context: Context) -> pb.GetOrderHistoryResponse:

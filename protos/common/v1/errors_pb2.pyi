@@ -74,7 +74,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_LOG_MISMATCH: _ErrorReason.ValueType  # 21
     """FAILED_PRECONDITION: a kept position is not one of the event store's log: it was restored from an older copy, or is
-    another one. Start without the position.
+    another one. Start without the position. With metadata view, that view was made from another log, and honours no
+    consistency_token until an operator has rebuilt it.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -132,6 +133,7 @@ excluded it. Metadata: stream, revision, event_type.
 """
 ERROR_REASON_LOG_MISMATCH: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION: a kept position is not one of the event store's log: it was restored from an older copy, or is
-another one. Start without the position.
+another one. Start without the position. With metadata view, that view was made from another log, and honours no
+consistency_token until an operator has rebuilt it.
 """
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

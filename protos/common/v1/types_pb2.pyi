@@ -84,16 +84,22 @@ class Freshness(google.protobuf.message.Message):
 
     POSITION_FIELD_NUMBER: builtins.int
     AGE_MS_FIELD_NUMBER: builtins.int
+    LOG_MISMATCH_FIELD_NUMBER: builtins.int
     position: builtins.int
     """position is a commit position of the log: everything up to it is in the answer."""
     age_ms: builtins.int
     """age_ms is how long ago, in milliseconds, the view was last known to hold the whole log."""
+    log_mismatch: builtins.bool
+    """log_mismatch: the view was made from another log than the event store serves, as after an older backup was restored. It
+    shows what never happened in this log, and position is 0, until an operator has rebuilt it.
+    """
     def __init__(
         self,
         *,
         position: builtins.int = ...,
         age_ms: builtins.int = ...,
+        log_mismatch: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["age_ms", b"age_ms", "position", b"position"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["age_ms", b"age_ms", "log_mismatch", b"log_mismatch", "position", b"position"]) -> None: ...
 
 Global___Freshness: typing_extensions.TypeAlias = Freshness

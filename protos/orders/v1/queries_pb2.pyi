@@ -1367,10 +1367,15 @@ class OrdersSnapshot(google.protobuf.message.Message):
     BEGINS_FIELD_NUMBER: builtins.int
     ORDERS_FIELD_NUMBER: builtins.int
     COMPLETE_FIELD_NUMBER: builtins.int
+    LOG_MISMATCH_FIELD_NUMBER: builtins.int
     begins: builtins.bool
     """begins: this is the first part; whatever the client held before is void."""
     complete: builtins.bool
     """complete: this is the last part."""
+    log_mismatch: builtins.bool
+    """log_mismatch is as in Freshness: these orders may never have been. The changes that follow are those of this log, from
+    its beginning.
+    """
     @property
     def orders(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.OrderSummary]:
         """orders are some of those that match."""
@@ -1381,8 +1386,9 @@ class OrdersSnapshot(google.protobuf.message.Message):
         begins: builtins.bool = ...,
         orders: collections.abc.Iterable[protos.orders.v1.types_pb2.OrderSummary] | None = ...,
         complete: builtins.bool = ...,
+        log_mismatch: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["begins", b"begins", "complete", b"complete", "orders", b"orders"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["begins", b"begins", "complete", b"complete", "log_mismatch", b"log_mismatch", "orders", b"orders"]) -> None: ...
 
 Global___OrdersSnapshot: typing_extensions.TypeAlias = OrdersSnapshot
 

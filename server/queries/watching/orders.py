@@ -70,6 +70,7 @@ class Watching:
             told = LogPoint() if checkpoint.astray else checkpoint.point
             async with aclosing(self._snapshot(request, checkpoint.generation, told, ahead)) as parts:
                 async for part in parts:
+                    part.snapshot.log_mismatch = checkpoint.astray
                     yield part
 
         whole = max(ahead.values(), default=0)

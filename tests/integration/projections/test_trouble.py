@@ -20,7 +20,7 @@ from server.domain.order.events import OrderPlaced
 from server.eventstore.connection import Client, connect
 from server.eventstore.log import EventLog
 from server.eventstore.token import to_token
-from server.failures import NotFreshEnough
+from server.failures import LogMismatch
 from server.queries.freshness import FreshViews
 from server.readmodel.state import Checkpoint, ViewState, now_micros
 from tests.support.eventually import eventually
@@ -158,11 +158,18 @@ async def test_an_older_log_is_told_and_the_view_is_rebuilt(client: Client, mong
                 [result] = [x for x in told if isinstance(x, Result)]
                 assert "checkpoint" in [x.key for x in result.listed]
             fresh = FreshViews(operator.state, {"order_list": "order-.*"}, EventLog(older))
-            with pytest.raises(NotFreshEnough):
+
+            async def seen() -> tuple[int, bool]:
+                checkpoint = await fresh.at_least("order_list", "", Waiting())
+                return checkpoint.generation, checkpoint.astray
+
+            await eventually(seen, lambda now: now == (1, True))
+            with pytest.raises(LogMismatch):
                 await fresh.at_least("order_list", to_token(position), Waiting())
 
             ended = await operator.rebuilt()
             assert (ended.switched, ended.differences) == (True, 0)
+            await eventually(seen, lambda now: now == (2, False))
             assert (await fresh.at_least("order_list", to_token(position), Waiting())).generation == 2
             assert await documents(mongo, order_list, 2) == fold(order_list, kept)
             await eventually(failing, lambda now: now is Status.LIVE)

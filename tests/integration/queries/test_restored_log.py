@@ -1,26 +1,36 @@
 """A log that was restored from an older copy while orders are watched: no watch goes on as if nothing had happened."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pymongo import AsyncMongoClient
 
 from embedded.stack import embedded_eventstore
 from protos.orders.v1 import queries_pb2 as pb
+from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
+from server.app import serving
+from server.config import Settings
 from server.eventstore.connection import connect
 from server.eventstore.log import EventLog
-from server.failures import StoreUnavailable
+from server.eventstore.token import to_token
+from server.failures import LogMismatch, StoreUnavailable
 from server.queries import fresh_views
+from server.queries.freshness import FreshViews
 from server.queries.views import Views
 from server.queries.watching.hub import Hub, Limits
 from server.queries.watching.orders import Watching
 from server.readmodel.finders import Finders
 from server.readmodel.state import ViewState
-from tests.support.calling import fresh_id
+from tests.support.calling import fresh_id, refusal
+from tests.support.eventually import eventually
 from tests.support.older_log import copied, node
 from tests.support.processes import free_port
 from tests.support.views import append, new_order
@@ -79,6 +89,103 @@ async def test_a_watch_of_orders_begins_at_the_start_while_its_view_is_of_anothe
         watching = Watching(Views(Finders(state), fresh_views(mongo[database], log)), log, hub)
         messages = aclosing(watching.orders(pb.WatchOrdersRequest(), Caller()))
         async with hub.open(), asyncio.timeout(WITHIN), messages as told:
+            first = await anext(told)
+            assert (first.snapshot.begins, first.snapshot.log_mismatch) == (True, True)
             changes = (message.change async for message in told if message.WhichOneof("message") == "change")
             assert (await anext(changes)).order.order_id == order[0].order_id
         await mongo.drop_database(database)
+
+
+class Scene(NamedTuple):
+    """A log, and the view `order_list` of which nothing tells yet that it was made from another one."""
+
+    log: EventLog
+    state: ViewState
+    fresh: FreshViews
+    position: int
+    mongo_uri: str
+    database: str
+    eventstore_uri: str
+
+    async def stands_at(self, event_id: str, generation: int = 1) -> None:
+        checkpoint = await self.state.take_over("order_list", generation)
+        await self.state.advance(replace(checkpoint, position=self.position, marked=self.position, mark=event_id))
+
+
+@pytest.fixture
+async def scene(eventstore_uri: str, mongo_uri: str, database: str) -> AsyncIterator[Scene]:
+    client = await connect(eventstore_uri)
+    async with AsyncMongoClient[dict[str, Any]](mongo_uri) as mongo:
+        log, state = EventLog(client), ViewState(mongo[database])
+        fresh = FreshViews(state, {"order_list": "order-.*"}, log)
+        position = await append(client, new_order())
+        found = Scene(log, state, fresh, position, mongo_uri, database, eventstore_uri)
+        await found.stands_at(fresh_id())
+        yield found
+        await mongo.drop_database(database)
+    await client.close()
+
+
+async def at_the_position(scene: Scene) -> str:
+    event = await scene.log.at(scene.position)
+    assert event is not None
+    return str(event.id)
+
+
+async def test_a_view_of_another_log_honours_no_token_and_says_what_it_is(scene: Scene) -> None:
+    async with scene.fresh.checked():
+        assert scene.fresh.of_another_log == {"order_list"}
+        seen = await scene.fresh.at_least("order_list", "", Caller())
+        assert (seen.astray, seen.position) == (True, 0)
+        with pytest.raises(LogMismatch, match="order_list was made from another log"):
+            await scene.fresh.at_least("order_list", to_token(scene.position), Caller())
+
+
+async def test_a_view_of_another_log_stays_so_until_another_generation_is_live(scene: Scene) -> None:
+    async with scene.fresh.checked():
+        await scene.stands_at(await at_the_position(scene))
+        scene.fresh.check_soon()
+        await asyncio.sleep(0)
+        assert (await scene.fresh.at_least("order_list", "", Caller())).astray
+        await scene.stands_at(await at_the_position(scene), generation=2)
+        await scene.state.pointers.change("order_list", lambda now: replace(now, generation=2, newest=2))
+        scene.fresh.check_soon()
+
+        async def seen() -> tuple[int, bool]:
+            found = await scene.fresh.at_least("order_list", "", Caller())
+            return found.generation, scene.fresh.of_another_log == frozenset()
+
+        await eventually(seen, lambda now: now == (2, True))
+        reached = await scene.fresh.at_least("order_list", to_token(scene.position), Caller())
+        assert reached.position == scene.position
+
+
+def is_status(status: int, reply: Any) -> bool:
+    return bool(reply.status == status)
+
+
+async def test_queries_say_that_their_view_is_of_another_log_and_their_service_is_red(scene: Scene) -> None:
+    settings = Settings(
+        eventstore_uri=scene.eventstore_uri, mongo_uri=scene.mongo_uri, mongo_database=scene.database, grace=1.0
+    )
+    async with serving("queries", settings, 0) as address, grpc.aio.insecure_channel(address) as channel:
+        orders: Any = OrderQueryServiceStub(channel)
+        listed = await orders.ListOrders(pb.ListOrdersRequest(), timeout=WITHIN)
+        assert (listed.freshness.log_mismatch, listed.freshness.position) == (True, 0)
+        of_two_views = await orders.GetCustomerOrders(
+            pb.GetCustomerOrdersRequest(customer_id=fresh_id()), timeout=WITHIN
+        )
+        assert of_two_views.freshness.log_mismatch
+        token = to_token(scene.position)
+        refused = await refusal(orders.ListOrders(pb.ListOrdersRequest(consistency_token=token), timeout=WITHIN))
+        assert (refused.reason, refused.metadata) == ("LOG_MISMATCH", {"view": "order_list"})
+        sales = await orders.GetSalesDaily(pb.GetSalesDailyRequest(), timeout=WITHIN)
+        assert not sales.freshness.log_mismatch
+
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        for service, status in (
+            ("orders.v1.OrderQueryService", health_pb2.HealthCheckResponse.NOT_SERVING),
+            ("products.v1.ProductQueryService", health_pb2.HealthCheckResponse.SERVING),
+        ):
+            check = partial(health.Check, health_pb2.HealthCheckRequest(service=service), timeout=5)
+            assert (await eventually(check, partial(is_status, status))).status == status
