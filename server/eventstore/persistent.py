@@ -27,7 +27,7 @@ from server.eventstore.client import (
 )
 from server.eventstore.client import NotFound as NotThere
 from server.eventstore.connection import Client
-from server.eventstore.log import START, EventFilter, EventLog
+from server.eventstore.log import EVERYTHING, START, EventLog
 from server.failures import NotFound
 
 ALL = "$all"
@@ -41,7 +41,7 @@ class Group:
     """`info` is as the event store tells it.
 
     `lag` is in events that are not acknowledged yet; without a consumer it is counted from the checkpoint, which is
-    written now and then. Of `ALL` it is counted up to `MAX_COUNTED`, and includes what the group's filter leaves out.
+    written now and then. Of `ALL` it is counted up to `MAX_COUNTED`, and includes what its filter leaves out.
     """
 
     source: str
@@ -116,11 +116,15 @@ class Groups:
         """The name by which the event store lists consumers of this client."""
         return str(self._client.connection_spec.options.ConnectionName)
 
-    async def create_on_all(self, name: str, matching: EventFilter, start: int, **settings: Any) -> None:
-        """Make a group on `ALL` behind a received position. Nothing happens if it is there."""
+    async def create_on_all(self, name: str, start: int, **settings: Any) -> None:
+        """Make a group on `ALL` behind a received position. Nothing happens if it is there.
+
+        It has no filter, and delivers the event store's own events too. A group with a filter loses events: without a
+        consumer, each event that the filter leaves out moves its checkpoint past those that wait (docs/adr/0026).
+        """
         place = {"commit_position": start} if start else {"from_end": False}
         with self._client.calling(), suppress(AlreadyExists):
-            await self._client.create_subscription_to_all(name, **place, **matching.arguments, **settings)
+            await self._client.create_subscription_to_all(name, **place, **EVERYTHING, **settings)
 
     async def consumer_of_all(self, name: str) -> "Consumer":
         with _gone(ALL, name), self._client.calling():

@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
+from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -17,7 +18,7 @@ from prometheus_client import Counter, Gauge
 from server.background import beside
 from server.eventstore.client import RecordedEvent, is_cancelling
 from server.eventstore.connection import Client
-from server.eventstore.log import START, EventFilter
+from server.eventstore.log import START
 from server.eventstore.persistent import ALL, Consumer, Groups
 from server.failures import EventTypeUnknown, NotFound, ServiceFailure, UnreadableEvent
 from server.turns import Turns
@@ -37,13 +38,20 @@ UNREAD_DELIVERIES = 3  # to consumers that may be of a newer release, of an even
 REPLAY_AFTER = (0.0, 5.0, 15.0, 60.0, 300.0, 1800.0)  # seconds after it began; consumers of older releases may go on
 ASK_AFTER = 10.0  # seconds of silence after which the store is asked whether it has something for us
 STOP_WITHIN = 10.0  # seconds
+SETTINGS: dict[str, Any] = {
+    "consumer_strategy": "RoundRobin",
+    "message_timeout": MESSAGE_TIMEOUT,
+    "max_retry_count": MOST_DELIVERIES,
+    "max_subscriber_count": 100,
+}
 NONE = re.compile(r"(?!)")  # matches no name
 
 Work = Callable[[str, RecordedEvent, int], Awaitable[None]]  # key, its newest event, how often it was delivered before
 
 
 class Group:
-    """`key_of` names what an event is about, or None if it is of no interest; one key is worked on at a time.
+    """Every event of the log is delivered. `key_of` names what it is about, or None if it is of no interest, which most
+    are: they are skipped. One key is worked on at a time.
 
     `former` matches the names that the group has had in other releases: a new one goes on where they stand.
     """
@@ -52,7 +60,6 @@ class Group:
         self,
         client: Client,
         name: str,
-        types: frozenset[str],
         key_of: Callable[[RecordedEvent], str | None],
         work: Work,
         *,
@@ -64,7 +71,7 @@ class Group:
         self.name = name
         self.last_error = ""
         self._groups = Groups(client)
-        self._types = tuple(sorted(types))
+        self._skipped = EVENTS.labels(name, "skipped")
         self._key_of = key_of
         self._work = work
         self._former = former
@@ -87,12 +94,8 @@ class Group:
         former = {name: place for name, place in checkpoints.items() if self._former.fullmatch(name)}
         await self._groups.create_on_all(
             self.name,
-            EventFilter(include=self._types, by_stream_name=False),
             await _start(self._groups, former),
-            consumer_strategy="RoundRobin",
-            message_timeout=MESSAGE_TIMEOUT,
-            max_retry_count=MOST_DELIVERIES,
-            max_subscriber_count=100,
+            **SETTINGS,
         )
 
     async def _replay(self) -> None:
@@ -181,7 +184,8 @@ class Group:
             return
         key = self._key_of(event)
         if key is None:
-            await self._answer([event], "ack", consumer)
+            self._skipped.inc()
+            await consumer.ack(event)
             return
         if key in self._waiting:
             self._waiting[key].append(event)

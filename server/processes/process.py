@@ -5,7 +5,6 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from zlib import crc32
 
 from server.domain.checkout.steps import Wait
 from server.eventstore.client import RecordedEvent
@@ -17,11 +16,10 @@ from server.processes.reconciler import Reconciler
 from server.processes.reservations import ReservationExpiry
 from server.processes.sender import Cause
 from server.processes.timers import Timers
-from server.processes.triggers import TYPES, cause_of, key_of
+from server.processes.triggers import cause_of, key_of
 
-# another set of triggers is another group: the store cannot change what a group is for
-NAME = f"checkout-{crc32(' '.join(sorted(TYPES)).encode()):08x}"
-NAMES = re.compile(r"checkout-[0-9a-f]{8}")  # of any release
+NAME = "checkout"
+FORMER = re.compile(r"checkout-[0-9a-f]{8}")  # of releases whose groups had a filter, which the store cannot change
 
 
 class OrderProcess:
@@ -37,7 +35,7 @@ class OrderProcess:
         *,
         at_once: int,
     ) -> None:
-        self.group = Group(client, NAME, TYPES, key_of, self._work, at_once=at_once, former=NAMES)
+        self.group = Group(client, NAME, key_of, self._work, at_once=at_once, former=FORMER)
         self._timers = Timers(store, self._wake, clock, at_once=at_once)
         self._reconciler = reconciler
         self._reservations = reservations

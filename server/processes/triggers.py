@@ -55,10 +55,12 @@ def order_of(stream: str) -> str | None:
 
 def key_of(event: RecordedEvent) -> str | None:
     """The order to look at; None if the event is of no interest."""
+    if event.type not in TYPES:
+        return None
     if event.type == EVENT_EXCLUDED:
         return order_of(stream_of(event.stream_name))
     metadata = codec.decode_metadata(event.metadata)
-    if event.type not in TYPES or (metadata is not None and metadata.actor == ACTOR):
+    if metadata is not None and metadata.actor == ACTOR:
         return None
     return order_of(event.stream_name)
 

@@ -241,7 +241,7 @@ async def test_the_acts_on_groups_go_to_the_leader_after_a_change() -> None:
     async with cluster(pace=PACE) as c, at_work(c) as (client, writer, _):
         await writer.append()
         groups = Groups(client)
-        await groups.create_on_all("g", EventFilter(), 0)
+        await groups.create_on_all("g", 0)
         await c.resign()
         await c.settled()
         await writer.append()

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 
 from server import failures
 from server.eventstore.connection import Client, connect
+from server.eventstore.log import EventLog
 from server.eventstore.persistent import ALL, Groups
 from server.failures import EventMalformed, StoreUnavailable
 from server.processes import groups
@@ -28,8 +29,13 @@ Work = Callable[[str, RecordedEvent, int], Awaitable[None]]
 async def following(
     client: Client, kind: str, work: Work, *, release: str = "1", **settings: Any
 ) -> AsyncIterator[Group]:
-    types, key_of, former = frozenset({kind}), lambda event: event.stream_name, re.compile(f"g-{kind}-.")
-    group = Group(client, f"g-{kind}-{release}", types, key_of, work, at_once=4, former=former, **settings)
+    def key_of(event: RecordedEvent) -> str | None:
+        return event.stream_name if event.type == kind else None
+
+    name, former = f"g-{kind}-{release}", re.compile(f"g-{kind}-.")
+    if release == "1":  # the log may be long, and nothing in it is of this kind yet
+        await Groups(client).create_on_all(name, await EventLog(client).end(), **groups.SETTINGS)
+    group = Group(client, name, key_of, work, at_once=4, former=former, **settings)
     task = asyncio.create_task(group.run())
     try:
         yield group
@@ -187,9 +193,9 @@ async def test_a_group_of_another_release_goes_on_where_the_former_one_stands(cl
     async def checkpoint() -> int:
         return (await Groups(client).checkpoints(ALL)).get(f"g-{kind}-1", 0)
 
-    await write(client, kind, stream, number=20)
-    last = max([event.commit_position or 0 async for event in await client.read_stream(stream)])
     async with following(client, kind, noting(first)):
+        await write(client, kind, stream, number=20)
+        last = max([event.commit_position or 0 async for event in await client.read_stream(stream)])
         await eventually(checkpoint, lambda now: now >= last, within=30)
     await write(client, kind, stream, number=1)
     async with following(client, kind, noting(second), release="2"):

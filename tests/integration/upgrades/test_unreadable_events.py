@@ -335,7 +335,7 @@ class TestProcesses:
 
         async def parked() -> int:
             groups = (await shop.subscriptions.ListSubscriptions()).subscriptions
-            return sum(one.parked for one in groups if one.group.startswith("checkout-"))
+            return sum(one.parked for one in groups if one.group == "checkout")
 
         await eventually(parked, lambda now: now >= 1)
         delivered = await types_in(log, process_stream)
