@@ -13,24 +13,28 @@ AGAIN = 0.5  # seconds after which work that was cancelled, and goes on, is canc
 MOST_ATTEMPTS = 20
 
 
-@asynccontextmanager
-async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Carry out `work` while the block runs, and cancel it at the end. What it raised is raised then.
+async def ended(task: asyncio.Task[Any]) -> bool:
+    """Cancel a task until it ends; whether it did.
 
     The client of the event store swallows a cancellation that comes while it ends a read, and the work would go on for
-    ever. So it is cancelled until it ends, `MOST_ATTEMPTS` times at most.
+    ever. So it is cancelled `MOST_ATTEMPTS` times at most.
     """
+    for _ in range(MOST_ATTEMPTS):
+        task.cancel()
+        await asyncio.wait([task], timeout=AGAIN)
+        if task.done():
+            return True
+    log.error("work in the background does not end", work=repr(task))
+    return False
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Carry out `work` while the block runs, and cancel it at the end. What it raised is raised then."""
     task = asyncio.create_task(work)
     try:
         yield
     finally:
-        for _ in range(MOST_ATTEMPTS):
-            task.cancel()
-            await asyncio.wait([task], timeout=AGAIN)
-            if task.done():
-                break
-        else:
-            log.error("work in the background does not end", work=repr(task))
-        if task.done():
+        if await ended(task):
             with suppress(asyncio.CancelledError):
                 task.result()

@@ -4,6 +4,7 @@ A source is a stream's name, or `ALL`. Failures are `StoreUnavailable`, and `SUB
 not there.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,7 @@ from server.failures import NotFound
 
 ALL = "$all"
 TIMEOUT = 5.0  # seconds
+STOP_WITHIN = 2.0  # seconds for a consumer to send what it has acknowledged
 MAX_COUNTED = 1_000  # events
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -80,8 +82,14 @@ class Consumer:
 
     def __init__(self, client: Client, subscription: Any, name: str) -> None:
         self._client = client
+        self._generation = client.generation
         self._subscription = subscription
         self._name = name
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether its connection is not that of the client any more: nothing will come over it."""
+        return self._client.generation != self._generation
 
     async def events(self) -> AsyncGenerator[RecordedEvent, None]:
         """As they are delivered, until the consumer stops."""
@@ -100,8 +108,13 @@ class Consumer:
             await self._subscription.nack(event, action)
 
     async def stop(self) -> None:
-        with suppress(EventStoreDBClientException, grpc.RpcError, grpc.aio.UsageError):
-            await self._subscription.stop()
+        """Within `STOP_WITHIN` seconds. esdbclient waits for the sender of acknowledgements, which may never end."""
+        try:
+            with suppress(TimeoutError, EventStoreDBClientException, grpc.RpcError, grpc.aio.UsageError):
+                async with asyncio.timeout(STOP_WITHIN):
+                    await self._subscription.stop()
+        finally:
+            self._subscription._stream_stream_call.cancel()  # noqa: SLF001  # docs/adr/0006
 
 
 class Groups:
@@ -129,6 +142,10 @@ class Groups:
     async def consumer_of_all(self, name: str) -> "Consumer":
         with _gone(ALL, name), self._client.calling():
             return Consumer(self._client, await self._client.read_subscription_to_all(name), name)
+
+    async def answer(self) -> None:
+        """Whether the event store answers: returns if it does."""
+        await self._log.end()
 
     async def every(self) -> list[Group]:
         """By source and name."""

@@ -15,8 +15,8 @@ from typing import Any
 import structlog
 from prometheus_client import Counter, Gauge
 
-from server.background import beside
-from server.eventstore.client import RecordedEvent, is_cancelling
+from server.background import beside, ended
+from server.eventstore.client import RecordedEvent
 from server.eventstore.connection import Client
 from server.eventstore.log import START
 from server.eventstore.persistent import ALL, Consumer, Groups
@@ -38,6 +38,9 @@ UNREAD_DELIVERIES = 3  # to consumers that may be of a newer release, of an even
 REPLAY_AFTER = (0.0, 5.0, 15.0, 60.0, 300.0, 1800.0)  # seconds after it began; consumers of older releases may go on
 ASK_AFTER = 10.0  # seconds of silence after which the store is asked whether it has something for us
 STOP_WITHIN = 10.0  # seconds
+RENEW_AFTER = 10.0  # seconds without a subscription, while the store answers, after which an attempt is given up
+LOOKS = 10  # at whether there is one, within that time
+END_WITHIN = 1.0  # seconds for an attempt that is given up; then it ends in the background
 SETTINGS: dict[str, Any] = {
     "consumer_strategy": "RoundRobin",
     "message_timeout": MESSAGE_TIMEOUT,
@@ -67,6 +70,7 @@ class Group:
         former: re.Pattern[str] = NONE,
         ask_after: float = ASK_AFTER,
         replay_after: Sequence[float] = REPLAY_AFTER,
+        renew_after: float = RENEW_AFTER,
     ) -> None:
         self.name = name
         self.last_error = ""
@@ -79,9 +83,13 @@ class Group:
         self._turns = Turns()
         self._ask_after = ask_after
         self._replay_after = replay_after
+        self._renew_after = renew_after
         self._waiting: dict[str, list[RecordedEvent]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._consumer: Consumer | None = None
+        self._is_subscribed = False
+        self._following: asyncio.Task[None] | None = None
+        self._given_up: set[asyncio.Task[bool]] = set()
         self._heard_at = 0.0
         self._stopping = asyncio.Event()
         self._began = asyncio.Event()
@@ -129,20 +137,66 @@ class Group:
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
             heard_before = self._heard_at
-            try:
-                await self._follow()
-            except ServiceFailure as failure:
-                self.last_error = f"{type(failure).__name__}: {failure}"
-            else:
-                if is_cancelling():
-                    raise asyncio.CancelledError  # the client ends an iteration without a word
-                self.last_error = "the subscription ended"
+            self.last_error = await self._attempt()
             if self._stopping.is_set():
                 return
             RESTARTS.labels(self.name).inc()
             pause = FIRST_PAUSE if self._heard_at > heard_before else min(pause * 2, LONGEST_PAUSE)
             log.warning("the group subscribes anew", group=self.name, error=self.last_error, pause=pause)
             await self._pause(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+
+    async def _attempt(self) -> str:
+        """Subscribe and work until that ends, or comes to nothing; why it did."""
+        following = self._following = asyncio.create_task(self._follow())
+        watching = asyncio.create_task(self._watch())
+        try:
+            await asyncio.wait({following, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                return self._outcome(following)
+            watching.result()
+            return f"not subscribed for {self._renew_after:g} s, while the store answers"
+        finally:
+            self._following, self._is_subscribed = None, False
+            watching.cancel()
+            await self._give_up(following)
+
+    def _outcome(self, following: asyncio.Task[None]) -> str:
+        failure = None if following.cancelled() else following.exception()
+        if failure is None:
+            return "the subscription ended"
+        if not isinstance(failure, ServiceFailure):
+            log.error("a defect has ended the subscription", group=self.name, exc_info=failure)
+        return f"{type(failure).__name__}: {failure}"
+
+    async def _give_up(self, following: asyncio.Task[None]) -> None:
+        """Nobody waits long for an attempt that does not end, and it cannot do anything any more."""
+        following.cancel()
+        await asyncio.wait([following], timeout=END_WITHIN)
+        if following.done():
+            return
+        log.error("a subscription does not end", group=self.name)
+        ending = asyncio.create_task(ended(following))
+        self._given_up.add(ending)
+        ending.add_done_callback(self._given_up.discard)
+
+    async def _watch(self) -> None:
+        """Returns when there is no subscription, although the store has answered for `renew_after` seconds."""
+        answers_since: float | None = None
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._renew_after / LOOKS)
+            if self._is_subscribed and self._consumer is not None and not self._consumer.is_replaced:
+                answers_since = None
+                continue
+            self.last_error = self.last_error or "not subscribed"
+            try:
+                await self._groups.answer()
+            except ServiceFailure:
+                answers_since = None
+                continue
+            answers_since = answers_since or loop.time()
+            if loop.time() - answers_since >= self._renew_after:
+                return
 
     async def stop(self) -> None:
         """Let those at work finish and be acknowledged; the others are delivered to somebody else, at once."""
@@ -154,17 +208,17 @@ class Group:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._consumer is not None:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._consumer.stop(), STOP_WITHIN)
+            await self._consumer.stop()
 
     async def _follow(self) -> None:
         await self.ensure()
         self._began.set()
         loop = asyncio.get_running_loop()
-        consumer = self._consumer = await self._groups.consumer_of_all(self.name)
-        if self._stopping.is_set():  # `stop` came while there was nothing to stop yet
-            await consumer.stop()
+        consumer = await self._groups.consumer_of_all(self.name)
+        if self._stopping.is_set() or not self._is_current():
+            await consumer.stop()  # it was given up, or `stop` came while there was nothing to stop yet
             return
+        self._consumer, self._is_subscribed = consumer, True
         self._waiting.clear()  # what was delivered before comes again
         self._heard_at = loop.time()
         self.last_error = ""
@@ -172,12 +226,20 @@ class Group:
         try:
             async with aclosing(consumer.events()) as events:
                 async for event in events:
+                    if not self._is_current():
+                        return
                     self._heard_at = loop.time()
                     await self._take(event, consumer)
         finally:
+            if self._is_current():
+                self._is_subscribed = False
             listening.cancel()
             with suppress(asyncio.CancelledError):
                 await listening
+
+    def _is_current(self) -> bool:
+        """Whether this task is the attempt under way, and not one that was given up."""
+        return asyncio.current_task() is self._following
 
     async def _take(self, event: RecordedEvent, consumer: Consumer) -> None:
         if self._stopping.is_set():
@@ -255,6 +317,7 @@ class Group:
                     log.warning("the store does not tell of the group", group=self.name, error=str(error))
             if sign and before:
                 log.error("the group is stalled", group=self.name, because=sign)
+                self._is_subscribed = False
                 await consumer.stop()  # ends the iteration, and so begins another
                 return
             before = sign

@@ -3,7 +3,9 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +14,9 @@ from esdbclient import NewEvent, RecordedEvent, StreamState
 from esdbclient.exceptions import NotFound
 from prometheus_client import REGISTRY
 
+from embedded.eventstore.node import node
 from server import failures
+from server.eventstore import persistent
 from server.eventstore.connection import Client, connect
 from server.eventstore.log import EventLog
 from server.eventstore.persistent import ALL, Groups
@@ -21,6 +25,8 @@ from server.processes import groups
 from server.processes.groups import Group
 from tests.support.eventually import eventually
 from tests.support.gateway import gateway
+from tests.support.processes import free_port
+from tests.support.wire import wire
 
 Work = Callable[[str, RecordedEvent, int], Awaitable[None]]
 
@@ -260,5 +266,120 @@ async def test_what_another_process_parks_later_is_delivered_again_too(client: C
         await eventually(lambda: _now(seen), lambda now: now == [0, 0])
 
 
+@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.long)])
+async def test_all_consumers_come_back_each_time_the_store_starts_again(tmp_path: Path, times: int) -> None:
+    kind, stream = names()
+    seen: list[int] = []
+    port = free_port()
+
+    async def work(_: str, event: RecordedEvent, __: int) -> None:
+        seen.append(event.stream_position)
+
+    async def consumers(client: Client) -> int:
+        with suppress(failures.NotFound, StoreUnavailable):
+            return len((await Groups(client).info(ALL, f"g-{kind}-1")).connections)
+        return 0
+
+    async with AsyncExitStack() as until_the_end:
+        clients: list[Client] = []
+        for number in range(times + 1):
+            async with node(tmp_path, port=port) as address:
+                while len(clients) < 3:
+                    clients.append(await connect(f"esdb://{address}?Tls=false"))
+                    until_the_end.push_async_callback(clients[-1].close)
+                    await until_the_end.enter_async_context(following(clients[-1], kind, work))
+                await eventually(partial(consumers, clients[0]), lambda now: now == 3)
+                await write(clients[0], kind, stream)
+                await eventually(lambda: _now(seen), partial(_holds, number))
+
+
+async def test_a_group_comes_back_when_the_connection_goes_silent(eventstore_uri: str, client: Client) -> None:
+    kind, stream = names()
+    seen: list[int] = []
+
+    async def work(_: str, event: RecordedEvent, __: int) -> None:
+        seen.append(event.stream_position)
+
+    async with wire(eventstore_uri.removeprefix("esdb://").partition("?")[0]) as between:
+        through = await connect(f"esdb://127.0.0.1:{between.port}?Tls=false")
+        async with following(through, kind, work):
+            await write(client, kind, stream)
+            await eventually(lambda: _now(seen), lambda now: now == [0])
+            between.go_silent()
+
+            async def seen_of_more() -> int:
+                await write(client, kind, stream)  # the store gives half of them to the consumer that it believes in
+                return len(seen)
+
+            await eventually(seen_of_more, lambda number: number > 1)
+        await through.close()
+
+
+class StuckClient(Client):
+    """Its first subscription begins never, and does not heed that it is cancelled, until `released`."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        self.released = asyncio.Event()
+        self.subscribed = 0
+
+    async def read_subscription_to_all(self, *args: Any, **how: Any) -> Any:
+        self.subscribed += 1
+        if self.subscribed == 1:
+            while not self.released.is_set():
+                with suppress(asyncio.CancelledError):
+                    await self.released.wait()
+        return await super().read_subscription_to_all(*args, **how)
+
+
+async def test_an_attempt_that_comes_to_nothing_is_given_up_while_the_store_answers(eventstore_uri: str) -> None:
+    kind, stream = names()
+    seen: list[int] = []
+
+    async def work(_: str, event: RecordedEvent, __: int) -> None:
+        seen.append(event.stream_position)
+
+    async def errors() -> str:
+        return group.last_error
+
+    stuck = StuckClient(eventstore_uri)
+    await stuck.connect()
+    async with AsyncExitStack() as until_the_end:
+        until_the_end.push_async_callback(stuck.close)
+        group = await until_the_end.enter_async_context(following(stuck, kind, work, renew_after=0.5))
+        until_the_end.callback(stuck.released.set)
+        await eventually(errors, lambda now: now.startswith("not subscribed"))
+        await write(stuck, kind, stream)
+        await eventually(lambda: _now(seen), lambda now: now == [0])
+        assert group.last_error == ""
+        stuck.released.set()
+        await write(stuck, kind, stream)
+        await eventually(lambda: _now(seen), lambda now: now == [0, 1])
+
+
+def _holds(number: int, seen: list[int]) -> bool:
+    return number in seen
+
+
 async def _now(seen: list[int]) -> list[int]:
     return list(seen)
+
+
+@pytest.mark.long
+async def test_a_consumer_whose_acknowledgements_do_not_leave_stops_all_the_same(
+    eventstore_uri: str, client: Client
+) -> None:
+    kind, stream = names()
+    await Groups(client).create_on_all(f"g-{kind}", await EventLog(client).end(), **groups.SETTINGS)
+    await write(client, kind, stream)
+    async with wire(eventstore_uri.removeprefix("esdb://").partition("?")[0]) as between:
+        through = await connect(f"esdb://127.0.0.1:{between.port}?Tls=false")
+        consumer = await Groups(through).consumer_of_all(f"g-{kind}")
+        async with aclosing(consumer.events()) as events:
+            event = await anext(events)
+            between.go_silent()
+            for _ in range(150_000):  # more than the connection takes before something comes back
+                await consumer.ack(event)
+            async with asyncio.timeout(2 * persistent.STOP_WITHIN):
+                await consumer.stop()
+        await through.close()
