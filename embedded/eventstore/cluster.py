@@ -40,7 +40,6 @@ from embedded.eventstore.serving import Server, Store, followed_log, stop
 
 SIZE = 3
 DEAD = "(dead)"
-LOOPBACK = frozenset({"127.0.0.1", "::1"})
 Cast = dict[Role, int]  # which member has which role
 Scene = tuple[Timeline, Cast]
 Sleep = Callable[[float], Awaitable[None]]
@@ -168,25 +167,22 @@ class Cluster:
 
     def _after_end(self, n: int, *, was_elected: bool) -> Scene:
         is_majority = len(self._running()) >= MAJORITY
-        if was_elected and self._elected is None:
+        if self._elected is None:
             return timelines.LEADER_ENDED if is_majority else timelines.NO_QUORUM, self._cast({"L": n})
-        if was_elected or self._elected is None:
+        if was_elected:  # it was replaced meanwhile
             return timelines.NOTHING, {}
-        return (
-            timelines.FOLLOWER_ENDED if is_majority else timelines.LEADER_ALONE,
-            self._cast({"L": self._elected, "F": n}),
-        )
+        timeline = timelines.FOLLOWER_ENDED if is_majority else timelines.LEADER_ALONE
+        return timeline, self._cast({"L": self._elected, "F": n})
 
     def _after_hang(self, n: int) -> Scene:
         is_majority = len(self._running()) >= MAJORITY
         if self._elected == n:
             return timelines.LEADER_HANGS if is_majority else timelines.LEADER_HANGS_ALONE, self._cast({"L": n})
         if self._elected is None:
+            self._unnoticed.pop(n, None)
             return timelines.NOTHING, {}
-        return (
-            timelines.FOLLOWER_HANGS if is_majority else timelines.LEADER_ALONE,
-            self._cast({"L": self._elected, "F": n}),
-        )
+        timeline = timelines.FOLLOWER_HANGS if is_majority else timelines.FOLLOWERS_HANG
+        return timeline, self._cast({"L": self._elected, "F": n})
 
     def _notice(self, n: int, hang: object) -> bool:
         """Whether the others notice that a member hangs; it may have gone on, or ended."""
@@ -203,8 +199,7 @@ class Cluster:
         if self._elected == n:
             return timelines.LEADER_GOES_ON, self._cast({"L": n})
         if self._elected is None:
-            is_majority = len(self._running()) >= MAJORITY
-            return timelines.ELECTION if is_majority else timelines.NOTHING, self._cast({"L": n})
+            return timelines.NOTHING, {}
         if member.state != LEADER:
             return timelines.FOLLOWER_GOES_ON, self._cast({"L": self._elected, "F": n})
         member.must_truncate = True
@@ -221,9 +216,7 @@ class Cluster:
             return timelines.ENDS_AGAIN, self._cast({"F": n})
         if self.leader is not None:
             return timelines.RETURNS, self._cast({"L": self.leader, "F": n})
-        if len(self._running()) >= MAJORITY:
-            return timelines.STARTS_AN_ELECTION, self._cast({"L": n})
-        return timelines.STARTS_ALONE, self._cast({"F": n})
+        return timelines.FINDS_NO_LEADER, self._cast({"F": n})
 
     async def _resigned(self) -> Scene:
         leader = self._needed_leader()
@@ -266,6 +259,7 @@ class Cluster:
         async with self._turn:
             timeline, cast = choose()
             await self._play(timeline, cast, self._away(), begins)
+            await self._elect()
 
     async def _in_turn(self, begin: Callable[[], Awaitable[Scene]]) -> None:
         """Begin after all that was to be played before; the rest is played by itself."""
@@ -279,6 +273,15 @@ class Cluster:
     async def _rest(self, steps: Timeline, cast: Cast, away: Collection[int], turn: AsyncExitStack) -> None:
         async with turn:
             await self._play(steps, cast, away)
+            await self._elect()
+
+    async def _elect(self) -> None:
+        """If enough of them run without a leader: one has come back, or an act has disturbed an election."""
+        leader, running = self._elected, self._running()
+        is_led = leader is not None and (leader in running or leader in self._unnoticed)
+        if len(running) >= MAJORITY and not is_led:
+            first, second = sorted(running, key=lambda n: self._members[n].state == "Unknown")[:MAJORITY]
+            await self._play(timelines.ELECTION, self._cast({"L": second, "F": first}), self._away())
 
     async def _play(
         self, steps: Timeline, cast: Cast, away: Collection[int], begins: Callable[[], bool] = lambda: True
@@ -360,8 +363,8 @@ async def cluster(
         store = Store(log, feed, system_projections=system_projections, like_24_10=like_24_10)
         servers = [Server() for _ in behind]
         stack.push_async_callback(stop, store, servers)
-        is_any = advertised(host) == "localhost" and host not in LOOPBACK
-        made = Cluster(store, fronts, advertise or ("localhost" if is_any else host), pace, sleep)
+        name = advertise or (host if host == "127.0.0.1" else advertised(host))
+        made = Cluster(store, fronts, name, pace, sleep)
         for n, (server, path) in enumerate(zip(servers, behind, strict=True)):
             server.bind(f"unix:{path}")
             await server.start(made.services_of(n))

@@ -169,7 +169,7 @@ def _bound(host: str, port: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
+        bound.bind((host.strip("[]"), port))
     except OSError as error:
         bound.close()
         raise PortError(f"port {port} on {host} is taken or not allowed; choose another with --port") from error

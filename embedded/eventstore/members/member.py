@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -18,7 +18,6 @@ from embedded.eventstore.members.front import Front
 
 LEADER = "Leader"
 MAJORITY = 2
-REPLICATING = frozenset({"PreReplica", "CatchingUp", "Clone", "Follower"})  # states in which it answers as a follower
 FORWARDED_WITHIN = 4.3  # seconds until a real server gives up: its time-outs for prepare and commit, and 0.3
 
 
@@ -41,6 +40,21 @@ BY_SERVICE = {
     "Monitoring": Asks.MEMBERS_STATE,
     "Gossip": Asks.MEMBERS_STATE,
     "ServerFeatures": Asks.MEMBERS_STATE,
+}
+
+
+class When(Enum):
+    """Which of many requests has to be admitted. A call that is refused earlier would be reset under its sender."""
+
+    FIRST = "a consumer connects with it"
+    EACH = "each is a write"
+    END = "all are one write"
+
+
+MANY = {
+    "PersistentSubscriptions/Read": When.FIRST,
+    "Streams/BatchAppend": When.EACH,
+    "Streams/Append": When.END,
 }
 BY_METHOD = {
     "Streams/Read": Asks.READ,
@@ -70,12 +84,12 @@ class Member:
         elected: Callable[[], int | None],
         pace: float,
     ) -> None:
-        self._index, self._members, self._host = index, members, host
+        self._index, self._members, self.host = index, members, host
         self.front = front
         self._elected = elected
         self._forwarded_within = FORWARDED_WITHIN * pace
         self.entries: tuple[Entry, ...] = ()
-        self.leader: int | None = None  # where it sends callers that want the leader
+        self.leader: int | None = None  # whom it follows; one that leads or is between two states follows nobody
         self.must_truncate = False  # it ends once more when it is started
         self._changed = asyncio.Event()
         self.instance = b""
@@ -87,7 +101,7 @@ class Member:
 
     @property
     def address(self) -> str:
-        return f"{self._host}:{self.front.port}"
+        return f"{self.host}:{self.front.port}"
 
     @property
     def state(self) -> str:
@@ -114,7 +128,7 @@ class Member:
     def gossip(self) -> Any:
         return cluster_info(
             ListedMember(
-                host=member._host,  # noqa: SLF001  # one of its kind
+                host=member.host,
                 port=member.front.port,
                 state=entry.state,
                 is_alive=entry.is_alive,
@@ -127,23 +141,25 @@ class Member:
 
     def guarded(self, services: Services) -> Services:
         """The same services, as this member answers in its state."""
-        return {
-            service: {name: self._guarded(service.rsplit(".", 1)[1], name, rpc) for name, rpc in methods.items()}
-            for service, methods in services.items()
-        }
+        guarded: Services = {}
+        for service, methods in services.items():
+            short = service.rpartition(".")[2]
+            guarded[service] = {
+                name: self._guarded(f"{short}/{name}", BY_METHOD.get(f"{short}/{name}", BY_SERVICE[short]), rpc)
+                for name, rpc in methods.items()
+            }
+        return guarded
 
-    def _guarded(self, service: str, method: str, rpc: Rpc) -> Rpc:
-        asks = BY_METHOD.get(f"{service}/{method}", BY_SERVICE[service])
+    def _guarded(self, method: str, asks: Asks, rpc: Rpc) -> Rpc:
         if asks is Asks.MEMBERS_STATE:
             return rpc
 
         async def admitted(asked: Any, context: Any) -> Any:
-            """The request, or requests each of which is admitted when its turn comes."""
             wants_leader = _wants_leader(context)
+            if rpc.takes_many:
+                return _admitted(asked, MANY[method], lambda: self.admit(asks, wants_leader=wants_leader))
             is_subscription = asks is Asks.READ and asked.options.WhichOneof("count_option") == "subscription"
             await self.admit(Asks.SUBSCRIPTION if is_subscription else asks, wants_leader=wants_leader)
-            if rpc.takes_many and asks is Asks.WRITE:
-                return self._each_admitted(asked, wants_leader=wants_leader)
             return asked
 
         async def answer(asked: Any, context: Any) -> Any:
@@ -156,19 +172,12 @@ class Member:
 
         return replace(rpc, handler=stream if rpc.gives_many else answer)
 
-    async def _each_admitted(self, requests: AsyncIterator[Any], *, wants_leader: bool) -> AsyncGenerator[Any, None]:
-        """A batch is written as soon as it was taken, an append after the last request."""
-        async for request in requests:
-            await self.admit(Asks.WRITE, wants_leader=wants_leader)
-            yield request
-        await self.admit(Asks.WRITE, wants_leader=wants_leader)
-
     async def admit(self, asks: Asks, *, wants_leader: bool) -> None:
         """Return when the call may be carried out on the log; raise what the member answers otherwise."""
         if self.state == LEADER:
             await self._admit_as_leader(asks)
             return
-        if self.state not in REPLICATING or asks is Asks.LEADERS_STATE or self.leader is None:
+        if self.leader is None or asks is Asks.LEADERS_STATE:
             raise _not_ready()
         if asks is Asks.GROUP or (wants_leader and asks in {Asks.WRITE, Asks.READ}):
             leader = self._members[self.leader]
@@ -176,7 +185,7 @@ class Member:
                 grpc.StatusCode.NOT_FOUND,
                 "Leader info available",
                 exception="not-leader",
-                leader_endpoint_host=leader._host,  # noqa: SLF001  # one of its kind
+                leader_endpoint_host=leader.host,
                 leader_endpoint_port=leader.front.port,
             )
         if asks is Asks.WRITE:
@@ -202,6 +211,19 @@ class Member:
                 await leader.admit(Asks.WRITE, wants_leader=True)
         except TimeoutError:
             raise _timed_out("Forwarding timeout") from None
+
+
+async def _admitted(
+    requests: AsyncIterator[Any], when: When, admit: Callable[[], Awaitable[None]]
+) -> AsyncGenerator[Any, None]:
+    is_first = True
+    async for request in requests:
+        if when is When.EACH or (when is When.FIRST and is_first):
+            await admit()
+        is_first = False
+        yield request
+    if when is When.END:
+        await admit()
 
 
 def _wants_leader(context: Any) -> bool:

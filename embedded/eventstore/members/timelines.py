@@ -12,7 +12,10 @@ ROLES: tuple[Role, ...] = ("L", "F", "G")
 
 
 class Says(NamedTuple):
-    """How a member lists L, F and G, and to whom it sends callers that want the leader."""
+    """How a member lists L, F and G, and whom it follows: callers that want the leader are sent there.
+
+    One that follows nobody, and is not the leader, is not ready.
+    """
 
     states: str
     leader: Role | None = None
@@ -143,8 +146,8 @@ RETURNS: Timeline = (  # to a leader
     ),
 )
 ENDS_AGAIN: Timeline = (BOOT, Step(0.5, {}, ends="F"))  # it cuts off what the others never had
-STARTS_ALONE: Timeline = (BOOT, Step(0.5, {"F": Says("Unknown(dead) Unknown Unknown(dead)")}))
-ELECTION: Timeline = (  # L has come, and now there are enough
+FINDS_NO_LEADER: Timeline = (BOOT, Step(0.5, {"F": Says("Unknown(dead) Unknown Unknown(dead)")}))
+ELECTION: Timeline = (  # of F, by those that run
     Step(0.5, {role: Says("Unknown Unknown Unknown") for role in ROLES}),
     Step(
         1.0,
@@ -157,7 +160,6 @@ ELECTION: Timeline = (  # L has come, and now there are enough
     Step(1.6, {"F": Says("PreReplica Leader PreReplica")}),
     Step(2.0, {"F": Says("Follower Leader Follower")}),
 )
-STARTS_AN_ELECTION: Timeline = (Step(0.0, {"L": Says("Initializing Unknown(dead) Unknown(dead)")}), *ELECTION)
 FOLLOWER_ENDED: Timeline = (
     Step(
         0.4,
@@ -179,6 +181,7 @@ FOLLOWER_GOES_ON: Timeline = (
     ),
 )
 LEADER_ALONE: Timeline = (Step(0.4, {"L": Says("Unknown Follower(dead) Follower(dead)")}),)
+FOLLOWERS_HANG: Timeline = (LEADER_ALONE[0]._replace(at=4.3),)
 LEADER_HANGS_ALONE: Timeline = (  # G went before
     Step(2.2, {"F": Says("Leader PreReplica Leader(dead)", "L")}),
     Step(4.3, {"F": Says("Leader(dead) PreReplica Leader(dead)", "L")}),
