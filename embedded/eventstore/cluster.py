@@ -25,6 +25,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from embedded.eventstore.operations import MESSAGES
 from embedded.eventstore.serving import Server, Store, followed_log, stop
 
 SIZE = 3
-DEAD = "(dead)"
+DEAD, AS_BEFORE = "(dead)", "="
 Cast = dict[Role, int]  # which member has which role
 Scene = tuple[Timeline, Cast]
 Sleep = Callable[[float], Awaitable[None]]
@@ -60,6 +61,7 @@ class Cluster:
         self._turn = asyncio.Lock()  # one timeline is played after the other
         self._playing: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
+        self._queued = 0  # timelines that are to be played after this one, of acts that have been done already
         self._unnoticed: dict[int, object] = {}  # members that hang, and no other one knows yet
 
     @property
@@ -97,9 +99,8 @@ class Cluster:
         """End it. What was on its way may have been written, or not."""
         if not self._members[n].front.is_open:
             raise ActError(f"member {n} has ended already")
-        was_elected = self._elected == n
         self._end(n)
-        self._follow(self._later(lambda: self._after_end(n, was_elected=was_elected)))
+        await self._queue(lambda: self._after_end(n))
 
     async def hang(self, n: int) -> None:
         """Stop its process: it answers nothing, and nothing that it is sent is written."""
@@ -107,7 +108,7 @@ class Cluster:
             raise ActError(f"member {n} does not run")
         self._members[n].front.hang()
         unnoticed = self._unnoticed[n] = object()
-        self._follow(self._later(lambda: self._after_hang(n), lambda: self._notice(n, unnoticed)))
+        await self._queue(lambda: self._after_hang(n), lambda: self._notice(n, unnoticed))
 
     async def resume(self, n: int) -> None:
         """Let a hung one go on."""
@@ -165,24 +166,27 @@ class Cluster:
 
     # -------------------------------------------------------------- what follows from them
 
-    def _after_end(self, n: int, *, was_elected: bool) -> Scene:
-        is_majority = len(self._running()) >= MAJORITY
+    def _after_end(self, n: int) -> Scene:
         if self._elected is None:
-            return timelines.LEADER_ENDED if is_majority else timelines.NO_QUORUM, self._cast({"L": n})
-        if was_elected:  # it was replaced meanwhile
-            return timelines.NOTHING, {}
-        timeline = timelines.FOLLOWER_ENDED if is_majority else timelines.LEADER_ALONE
+            timeline = timelines.LEADER_ENDED if len(self._running()) >= MAJORITY else timelines.NO_QUORUM
+            return timeline, self._cast({"L": n})
+        timeline = timelines.FOLLOWER_ENDED if self._is_known_majority(n) else timelines.LEADER_ALONE
         return timeline, self._cast({"L": self._elected, "F": n})
 
     def _after_hang(self, n: int) -> Scene:
-        is_majority = len(self._running()) >= MAJORITY
-        if self._elected == n:
-            return timelines.LEADER_HANGS if is_majority else timelines.LEADER_HANGS_ALONE, self._cast({"L": n})
         if self._elected is None:
             self._unnoticed.pop(n, None)
             return timelines.NOTHING, {}
-        timeline = timelines.FOLLOWER_HANGS if is_majority else timelines.FOLLOWERS_HANG
+        if self._elected == n:
+            timeline = timelines.LEADER_HANGS if len(self._running()) >= MAJORITY else timelines.LEADER_HANGS_ALONE
+            return timeline, self._cast({"L": n})
+        timeline = timelines.FOLLOWER_HANGS if self._is_known_majority(n) else timelines.FOLLOWERS_HANG
         return timeline, self._cast({"L": self._elected, "F": n})
+
+    def _is_known_majority(self, without: int) -> bool:
+        """Whether the other members are enough, as far as they know."""
+        known = {*self._running(), *self._unnoticed} - {without}
+        return len(known) >= MAJORITY
 
     def _notice(self, n: int, hang: object) -> bool:
         """Whether the others notice that a member hangs; it may have gone on, or ended."""
@@ -254,12 +258,21 @@ class Cluster:
         if not task.cancelled() and task.exception() is not None:
             self._failure = task.exception()
 
-    async def _later(self, choose: Callable[[], Scene], begins: Callable[[], bool] = lambda: True) -> None:
-        """Play what `choose` gives, after all that was to be played before. `begins` is asked at the first step."""
+    async def _queue(self, choose: Callable[[], Scene], begins: Callable[[], bool] = lambda: True) -> None:
+        """Have played what `choose` gives then, after all that was to be played before.
+
+        `begins` is asked at the first step.
+        """
+        self._queued += 1
+        self._follow(self._later(choose, begins))
+        await asyncio.sleep(0)  # it has its place now
+
+    async def _later(self, choose: Callable[[], Scene], begins: Callable[[], bool]) -> None:
         async with self._turn:
+            self._queued -= 1
             timeline, cast = choose()
             await self._play(timeline, cast, self._away(), begins)
-            await self._elect()
+            await self._agree()
 
     async def _in_turn(self, begin: Callable[[], Awaitable[Scene]]) -> None:
         """Begin after all that was to be played before; the rest is played by itself."""
@@ -273,15 +286,20 @@ class Cluster:
     async def _rest(self, steps: Timeline, cast: Cast, away: Collection[int], turn: AsyncExitStack) -> None:
         async with turn:
             await self._play(steps, cast, away)
-            await self._elect()
+            await self._agree()
 
-    async def _elect(self) -> None:
-        """If enough of them run without a leader: one has come back, or an act has disturbed an election."""
+    async def _agree(self) -> None:
+        """What members do that an act has found in the middle of something: elect a leader, follow it."""
+        if self._queued:
+            return  # they may do so by what is to be played yet, and come here after it
         leader, running = self._elected, self._running()
         is_led = leader is not None and (leader in running or leader in self._unnoticed)
         if len(running) >= MAJORITY and not is_led:
             first, second = sorted(running, key=lambda n: self._members[n].state == "Unknown")[:MAJORITY]
             await self._play(timelines.ELECTION, self._cast({"L": second, "F": first}), self._away())
+        for n, member in enumerate(self._members):
+            if member.front.runs and self.leader not in {None, n, member.leader}:
+                await self._play(timelines.JOINS, self._cast({"L": self.leader, "F": n}), self._away())
 
     async def _play(
         self, steps: Timeline, cast: Cast, away: Collection[int], begins: Callable[[], bool] = lambda: True
@@ -306,9 +324,11 @@ class Cluster:
         led = member.state == LEADER
         entries = list(member.entries)
         for role, state in zip(ROLES, says.states.split(), strict=True):
-            entry = Entry(state.removesuffix(DEAD), is_alive=not state.endswith(DEAD))
-            if not (entry.is_alive and cast[role] in away):
-                entries[cast[role]] = entry
+            before, name, is_dead = entries[cast[role]], state.removesuffix(DEAD), state.endswith(DEAD)
+            if name == AS_BEFORE or (cast[role] in away and not is_dead):
+                entries[cast[role]] = replace(before, is_alive=False)
+            else:
+                entries[cast[role]] = Entry(name, is_alive=not is_dead)
         member.say(tuple(entries), None if says.leader is None else cast[says.leader])
         leads = member.state == LEADER
         if leads != led and (leads or self._elected == n):
@@ -317,8 +337,8 @@ class Cluster:
             await self._store.persistent.restart(None, None)
 
     def _away(self) -> Collection[int]:
-        """Who was gone before: a timeline that tells of all members as living tells nothing of them."""
-        return {n for n in range(SIZE) if n not in self._running()}
+        """Members that are known to have gone before a timeline begins, which may list them as living."""
+        return {*range(SIZE)} - {*self._running(), *self._unnoticed}
 
     def _go_on(self, n: int) -> None:
         self._members[n].front.resume()

@@ -3,7 +3,7 @@
 import asyncio
 import math
 
-WITHIN = 10.0  # seconds, until somebody sleeps
+WITHIN = 10.0  # seconds until there is a sleeper
 
 
 class HandClock:
@@ -25,7 +25,7 @@ class HandClock:
         await awake
 
     async def advance(self, seconds: float) -> None:
-        """Wake those whose time has come; somebody has to sleep."""
+        """Wake the sleepers whose time has come, once there is a sleeper."""
         async with asyncio.timeout(WITHIN):
             while not self._asleep:
                 self._came.clear()
@@ -34,7 +34,7 @@ class HandClock:
         self._wake()
 
     def let_go(self) -> None:
-        """Nobody sleeps any more."""
+        """From now on no sleep takes time."""
         self._is_let_go = True
         self._now = math.inf
         self._wake()

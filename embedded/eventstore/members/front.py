@@ -19,7 +19,7 @@ AT_ONCE = struct.pack("ii", 1, 0)  # of SO_LINGER: closing resets
 class Front:
     """A port before the gRPC server that listens on the Unix socket `behind`. Raises `PortError` for a taken port.
 
-    It keeps its number while nobody listens.
+    While it is closed, no other process is given its number.
     """
 
     def __init__(self, host: str, port: int, behind: str) -> None:
@@ -67,7 +67,7 @@ class Front:
             end.reset()
 
     async def close(self) -> None:
-        """For good: the number is free again."""
+        """For good: its number is free again."""
         self.end()
         self._kept.close()
         await asyncio.gather(*self._joining, return_exceptions=True)

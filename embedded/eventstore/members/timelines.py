@@ -1,7 +1,7 @@
 """What the members of a cluster say after something has happened, second by second.
 
 Three real nodes of 24.10.14 were measured. L is the leader before, F the next one, G the third; where nothing happens
-to the leader, it happens to F. Rows that were not measured say so; they follow from the others.
+to the leader, it happens to F. What the measurement left open, and the rows that say so, is filled in from the rest.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,10 @@ ROLES: tuple[Role, ...] = ("L", "F", "G")
 
 
 class Says(NamedTuple):
-    """How a member lists L, F and G, and whom it follows: callers that want the leader are sent there.
+    """How a member lists L, F and G, and which of them it follows: callers that want the leader are sent there.
 
-    One that follows nobody, and is not the leader, is not ready.
+    A "=" is the state listed before; a member that had gone before is never listed as living. A member that follows
+    none, and is not the leader, is not ready.
     """
 
     states: str
@@ -125,8 +126,7 @@ NO_QUORUM: Timeline = (  # G went before
 # ------------------------------------------------------------------ not measured
 
 BOOT = Step(0.0, {"F": Says("Unknown(dead) Initializing Unknown(dead)")})
-RETURNS: Timeline = (  # to a leader
-    BOOT,
+JOINS: Timeline = (  # a leader
     Step(
         0.5,
         {
@@ -145,6 +145,7 @@ RETURNS: Timeline = (  # to a leader
         },
     ),
 )
+RETURNS: Timeline = (BOOT, *JOINS)
 ENDS_AGAIN: Timeline = (BOOT, Step(0.5, {}, ends="F"))  # it cuts off what the others never had
 FINDS_NO_LEADER: Timeline = (BOOT, Step(0.5, {"F": Says("Unknown(dead) Unknown Unknown(dead)")}))
 ELECTION: Timeline = (  # of F, by those that run
@@ -164,8 +165,8 @@ FOLLOWER_ENDED: Timeline = (
     Step(
         0.4,
         {
-            "L": Says("Leader Follower(dead) Follower"),
-            "G": Says("Leader Follower(dead) Follower", "L"),
+            "L": Says("Leader =(dead) Follower"),
+            "G": Says("Leader =(dead) Follower", "L"),
         },
     ),
 )
@@ -180,13 +181,20 @@ FOLLOWER_GOES_ON: Timeline = (
         },
     ),
 )
-LEADER_ALONE: Timeline = (Step(0.4, {"L": Says("Unknown Follower(dead) Follower(dead)")}),)
+LEADER_ALONE: Timeline = (Step(0.4, {"L": Says("Unknown =(dead) =(dead)")}),)
 FOLLOWERS_HANG: Timeline = (LEADER_ALONE[0]._replace(at=4.3),)
 LEADER_HANGS_ALONE: Timeline = (  # G went before
     Step(2.2, {"F": Says("Leader PreReplica Leader(dead)", "L")}),
     Step(4.3, {"F": Says("Leader(dead) PreReplica Leader(dead)", "L")}),
 )
 LEADER_GOES_ON: Timeline = (
-    Step(0.2, {"F": Says("Leader Follower Follower", "L"), "G": Says("Leader Follower Follower", "L")}),
+    Step(
+        0.2,
+        {
+            "L": Says("Leader Follower Follower"),
+            "F": Says("Leader Follower Follower", "L"),
+            "G": Says("Leader Follower Follower", "L"),
+        },
+    ),
 )
 NOTHING: Timeline = ()

@@ -6,7 +6,9 @@ L is the leader before, member 0; F, member 1, leads after it; G is member 2.
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import grpc
@@ -276,6 +278,15 @@ async def test_a_subscription_at_a_follower_goes_on_through_a_change_of_leader(q
     await caller.close()
 
 
+async def test_a_leader_that_is_killed_while_it_resigns_is_listed_as_dead(stage: Stage) -> None:
+    await stage.cluster.resign()
+    await stage.after(0.1, {L: "ResigningLeader Follower Follower"})
+    await stage.cluster.kill(L)
+    stage.clock.let_go()
+    await stage.cluster.settled()
+    assert await stage.listed(F, G) == ["Follower(dead) Leader Follower"] * 2
+
+
 async def test_an_open_call_for_batches_ends_when_its_member_leads_no_longer(stage: Stage) -> None:
     batches = [batch_append("s-1"), batch_append("s-1")]
     call = stage.caller.written_to(L, batches[0], wants_leader=True)
@@ -538,6 +549,28 @@ async def test_nothing_that_was_acknowledged_is_lost(quick: Cluster) -> None:
         assert len(ids) > 20
         assert ids <= kept
     await client.close()
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_whatever_has_happened_members_that_are_enough_agree_on_one_leader(seed: int) -> None:
+    """Acts at random, most of them while what follows from others is still going on."""
+    random = Random(seed)
+    async with cluster(sleep=lambda _: asyncio.sleep(0)) as members:
+        acts = [members.kill, members.hang, members.resume, members.start]
+        for _ in range(12):
+            act: Any = random.choice([*acts, lambda _: members.resign()])
+            with suppress(ActError):
+                await act(random.randrange(3))
+            for _ in range(random.choice((0, 1, 2, 3, 5, 1_000))):
+                await asyncio.sleep(0)
+        await members.settled()
+        running = [n for n, state in enumerate(members.states) if state]
+        assert (members.leader is not None) == (len(running) >= 2)
+        for n in running if len(running) >= 2 else ():
+            member = members._members[n]
+            assert member.state == ("Leader" if n == members.leader else "Follower")
+            assert member.leader == (None if n == members.leader else members.leader)
+            assert [m for m, entry in enumerate(member.entries) if entry.is_alive] == running
 
 
 async def test_what_was_written_is_that_of_a_node(tmp_path: Path) -> None:
