@@ -309,6 +309,9 @@ def _processes_verdict(found: ProcessVerdict) -> pb.VerifyProcessesResult:
     return pb.VerifyProcessesResult(
         orders=found.orders,
         missing=found.missing,
+        swept_begun=found.swept.begun,
+        swept_brought_on=found.swept.brought_on,
+        swept_left=found.swept.left,
         listed=[
             pb.OrderWithoutProcess(
                 order_id=one.order_id,

@@ -17,6 +17,8 @@ from server.domain.order.state import Order
 from server.eventstore.connection import Client
 from server.eventstore.exclusions import readable
 from server.eventstore.log import START, EventLog
+from server.eventstore.swept import STREAM as SWEPT
+from server.eventstore.swept import Swept, swept
 from server.eventstore.upcasters import stored_names
 from server.failures import UnreadableEvent
 
@@ -36,11 +38,15 @@ class WithoutProcess:
 
 @dataclass(slots=True)
 class ProcessVerdict:
-    """`orders` counts those that were placed; `missing` those of them that need a process; `listed` has the first."""
+    """`orders` counts those that were placed; `missing` those of them that need a process; `listed` has the first.
+
+    `swept` is what the sweep of the process services has found so far.
+    """
 
     orders: int = 0
     missing: int = 0
     listed: list[WithoutProcess] = field(default_factory=list)
+    swept: Swept = field(default_factory=Swept)
 
 
 class ProcessVerifier:
@@ -51,7 +57,8 @@ class ProcessVerifier:
         self._clock = clock
 
     async def verify(self, most: int) -> ProcessVerdict:
-        verdict, waiting = ProcessVerdict(), dict[str, datetime]()
+        verdict = ProcessVerdict(swept=swept(await self._log.newest(SWEPT, 1)))
+        waiting = dict[str, datetime]()
         pattern = stream_filter((ORDER.category, CHECKOUT.category))
         async with aclosing(self._log.after(START, pattern)) as reading:
             async for event in reading:

@@ -150,7 +150,16 @@ async def processes(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
             handler, repository, payments, _patience(settings), clock, facts=facts, automatic=automatic
         )
         reservations = ReservationExpiry(handler, repository, time)
-        process = OrderProcess(client, events, reconciler, reservations, clock, at_once=settings.orders_at_once)
+        process = OrderProcess(
+            client,
+            events,
+            reconciler,
+            reservations,
+            clock,
+            automatic=automatic,
+            at_once=settings.orders_at_once,
+            sweep_every=settings.sweep_every,
+        )
         payments.listen(LateAnswers(reconciler, partial(Sender, handler, clock, actor=PAYMENTS)).told)
         services = CommandServices(
             handler,

@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     )
     payments: str = Field(default="simulator", description="the provider, and its rules; only a simulator exists")
     orders_at_once: int = Field(default=16, gt=0, description="orders that the processes work on side by side")
+    sweep_every: float = Field(
+        default=60.0, gt=0, description="between two looks for orders that the group did not bring to their process"
+    )
     step_within: float = Field(default=15.0, gt=0, description="for one attempt at a step of a process")
     step_attempts: int = Field(default=12, gt=1, description="then the step waits for an operator")
     first_retry: float = Field(default=0.5, gt=0, description="after a failure; each further pause is twice as long")

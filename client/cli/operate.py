@@ -278,6 +278,8 @@ def verify(
         if processes:
             counts = f"{processes.orders:,} placed, {processes.missing:,} without a process that need one"
             out.print(f"orders: {counts}", highlight=False)
+            swept = f"{processes.swept_begun:,} processes begun, {processes.swept_brought_on:,} brought on"
+            out.print(f"sweep: {swept}, {len(processes.swept_left):,} cannot be looked at", highlight=False)
             for one in processes.listed:
                 lacks = ", ".join(one.lacks)
                 out.print(
@@ -306,7 +308,8 @@ def verify(
 
 def _without_process(found: VerifyProcessesResult) -> dict[str, Any]:
     listed = [{"order_id": x.order_id, "status": x.status, "lacks": list(x.lacks)} for x in found.listed]
-    return {"placed": found.orders, "missing": found.missing, "listed": listed}
+    swept = {"begun": found.swept_begun, "brought_on": found.swept_brought_on, "left": list(found.swept_left)}
+    return {"placed": found.orders, "missing": found.missing, "listed": listed, "swept": swept}
 
 
 def _emails_report(found: VerifyEmailsResult) -> dict[str, Any]:

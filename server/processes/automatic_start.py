@@ -55,6 +55,10 @@ class AutomaticStart:
                     continue
         return self._marker
 
+    def forget(self) -> None:
+        """The log is not the one that was looked into: look for the marker again."""
+        self._marker = None
+
     @asynccontextmanager
     async def enabled(self, *, only_on_a_new_log: bool = False) -> AsyncIterator[None]:
         """Write the marker (`only_on_a_new_log`: if there is no order yet). If the event store does not answer, it is

@@ -8,10 +8,10 @@ import heapq
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from server.domain.checkout.events import CheckoutEnded, CheckoutStarted, CheckoutStepFailed
-from server.domain.order.events import OrderConfirmed, OrderPlaced
+from server.domain.order.events import OrderConfirmed
 from server.domain.stock.events import (
     ReservationCommitted,
     ReservationExpired,
@@ -21,8 +21,6 @@ from server.domain.stock.events import (
 )
 from server.eventstore.registry import DomainEvent
 from server.processes.sender import Cause
-
-START_WITHIN = timedelta(minutes=1)  # a placed order that has no process by then is looked at again
 
 
 def reservation_key(sku: str, reservation_id: str) -> str:
@@ -74,9 +72,6 @@ class Dues:
         """An event of an order or of its process; `after` is the position of the event that was taken before."""
         known = self._open.get(order_id)
         match event:
-            case OrderPlaced():
-                retry_at = event.at + START_WITHIN
-                self._set(order_id, Due(deadline=None, retry_at=retry_at, cause=cause, after=after))
             case CheckoutStarted():
                 self._set(order_id, Due(deadline=event.deadline, retry_at=None, cause=cause, after=after))
             case CheckoutStepFailed():

@@ -1,4 +1,4 @@
-"""The process of orders, running: a group that wakes it, and timers that wake it."""
+"""The process of orders, running: a group, timers and a sweep that wake it."""
 
 import asyncio
 import re
@@ -6,19 +6,24 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+from server.background import ended
 from server.domain.checkout.steps import Wait
-from server.eventstore.client import RecordedEvent
+from server.eventstore.client import RecordedEvent, position_of
 from server.eventstore.connection import Client
+from server.eventstore.log import EventLog
 from server.eventstore.store import EventStore
+from server.processes.automatic_start import AutomaticStart
 from server.processes.dues import reservation_of
 from server.processes.groups import Group
 from server.processes.reconciler import Reconciler
 from server.processes.reservations import ReservationExpiry
 from server.processes.sender import Cause
+from server.processes.sweep import READ_WITHIN, Seen, Sweep
 from server.processes.timers import Timers
 from server.processes.triggers import cause_of, key_of
 
 NAME = "checkout"
+SHARE_OF_SWEEP = 4  # of the orders at once that the group may work on, one for the sweep for so many
 FORMER = re.compile(r"checkout-[0-9a-f]{8}")  # of releases whose groups had a filter, which the store cannot change
 
 
@@ -33,24 +38,35 @@ class OrderProcess:
         reservations: ReservationExpiry,
         clock: Callable[[], datetime],
         *,
+        automatic: AutomaticStart,
         at_once: int,
+        sweep_every: float,
     ) -> None:
         self.group = Group(client, NAME, key_of, self._work, at_once=at_once, former=FORMER)
         self._timers = Timers(store, self._wake, clock, at_once=at_once)
+        self._seen = Seen()
+        self._sweep = Sweep(
+            store,
+            EventLog(client, READ_WITHIN),
+            reconciler.look,
+            self._seen,
+            automatic,
+            every=sweep_every,
+            at_once=max(1, at_once // SHARE_OF_SWEEP),
+        )
         self._reconciler = reconciler
         self._reservations = reservations
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """On leaving, what is at work is finished."""
-        timers, group = asyncio.create_task(self._timers.run()), asyncio.create_task(self.group.run())
+        tasks = [asyncio.create_task(work) for work in (self._timers.run(), self.group.run(), self._sweep.run())]
         try:
             yield
         finally:
             await self.group.stop()
-            for task in (timers, group):
-                task.cancel()
-            await asyncio.gather(timers, group, return_exceptions=True)
+            await asyncio.gather(*map(ended, tasks))
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _wake(self, key: str, cause: Cause) -> Wait:
         reservation = reservation_of(key)
@@ -60,3 +76,4 @@ class OrderProcess:
 
     async def _work(self, order_id: str, event: RecordedEvent, delivered_before: int) -> None:
         await self._reconciler.reconcile(order_id, cause_of(event), delivered_before=delivered_before)
+        self._seen.note(order_id, position_of(event))

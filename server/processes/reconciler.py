@@ -17,7 +17,7 @@ from server.commands.handler import CommandHandler
 from server.domain.checkout import CHECKOUT
 from server.domain.checkout.commands import NoteFailure
 from server.domain.checkout.next_step import after_refusal, holds_up, next_step, wanted
-from server.domain.checkout.state import OWN_IDS, Checkout, Failure, Running
+from server.domain.checkout.state import OWN_IDS, Checkout, Failure, Running, StepName
 from server.domain.checkout.steps import Start, Step, Wait
 from server.domain.order import ORDER
 from server.domain.order.state import Order, Placed
@@ -68,6 +68,14 @@ class _Failed:
     allowed: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What a look at an order came to: the names of the steps that were tried, and what is waited for now."""
+
+    tried: tuple[StepName, ...]
+    waits: Wait
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     order: Order
@@ -103,10 +111,15 @@ class Reconciler:
 
         Raises a `ServiceFailure` if the event store does not answer: nothing is lost, try again.
         """
+        return (await self.look(order_id, cause, delivered_before=delivered_before)).waits
+
+    async def look(self, order_id: str, cause: Cause, *, delivered_before: int = 0) -> Looked:
+        """The same, and what was tried."""
         async with self._turns.of(order_id):
             return await self._bring_on(order_id, cause, interrupted=delivered_before >= WORTH_NOTING)
 
-    async def _bring_on(self, order_id: str, cause: Cause, *, interrupted: bool) -> Wait:
+    async def _bring_on(self, order_id: str, cause: Cause, *, interrupted: bool) -> Looked:
+        tried: list[StepName] = []
         before: Step | None = None
         fresh = True
         for _ in range(MOST_STEPS):
@@ -116,9 +129,9 @@ class Reconciler:
             if isinstance(step, Start) and not await self._automatic.covers(order_id, cause):
                 WITHOUT_PROCESS.inc()
                 log.warning("a placed order has no process: an operator has to start it", order_id=order_id)
-                return Wait(what="an operator to start the process")
+                return Looked(tried=tuple(tried), waits=Wait(what="an operator to start the process"))
             if isinstance(step, Wait):
-                return step
+                return Looked(tried=tuple(tried), waits=step)
             if step == before and not fresh:
                 fresh = True  # it may only look as if nothing had come of it
                 continue
@@ -128,6 +141,7 @@ class Reconciler:
             else:
                 counted = await self._count(work, seen, step, interrupted=interrupted)
                 interrupted = False
+                tried.append(step.name)
                 failed = await self._try(work, seen, step)
                 if failed and counted and failed.tries is None:
                     await self._correct(work, step, counted, failed)

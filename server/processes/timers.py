@@ -3,7 +3,7 @@
 They are events in the streams of processes and stock, so they outlive every restart. This follows those streams, keeps
 what is due in memory, and wakes the process of an order, or ends a reservation, when its time has come. Several may do
 so side by side. Now and then it marks from where on the log tells of all that is open, so that a start costs what is
-open, not all there ever was. A placed order that gets no process within a minute is looked at again as well.
+open, not all there ever was.
 
 The clock used here is our own: it may be wrong. Who is woken for a deadline judges it by the event store's time, and
 says how long it is to be waited for still.
@@ -20,7 +20,7 @@ from prometheus_client import Counter, Gauge
 
 from server.domain.checkout import CHECKOUT
 from server.domain.checkout.steps import Wait
-from server.domain.order.events import OrderConfirmed, OrderPlaced
+from server.domain.order.events import OrderConfirmed
 from server.domain.stock.events import ReservationCommitted, ReservationExpired, ReservationReleased, StockReserved
 from server.eventstore import codec
 from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent
@@ -48,7 +48,7 @@ SILENCE = 5.0  # seconds without a word, after which the log is asked whether th
 
 _RESERVATIONS = (StockReserved, ReservationCommitted, ReservationReleased, ReservationExpired)
 _PROCESS = (row.event for row in ROWS if row.category == CHECKOUT.category)
-TYPES = frozenset(stored_names(*_PROCESS, OrderPlaced, OrderConfirmed, *_RESERVATIONS))
+TYPES = frozenset(stored_names(*_PROCESS, OrderConfirmed, *_RESERVATIONS))
 FOLLOWED = EventFilter(include=tuple(sorted(TYPES)), by_stream_name=False)
 
 

@@ -111,6 +111,7 @@ def test_an_order_from_the_command_line_and_back(quick: Line) -> None:
 
     verified = quick("verify", "--json")
     assert (verified["differences"], verified["emails"]["shared"], verified["emails"]["listed"]) == (0, 0, [])
+    assert set(verified["orders_without_process"]["swept"]) == {"begun", "brought_on", "left"}
 
 
 def test_the_log_can_be_followed_from_the_start(line: Line, up: dict[str, int]) -> None:

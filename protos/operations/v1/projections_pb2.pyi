@@ -1316,13 +1316,24 @@ class VerifyProcessesResult(google.protobuf.message.Message):
     ORDERS_FIELD_NUMBER: builtins.int
     MISSING_FIELD_NUMBER: builtins.int
     LISTED_FIELD_NUMBER: builtins.int
+    SWEPT_BEGUN_FIELD_NUMBER: builtins.int
+    SWEPT_BROUGHT_ON_FIELD_NUMBER: builtins.int
+    SWEPT_LEFT_FIELD_NUMBER: builtins.int
     orders: builtins.int
     """orders is the number of orders that were placed."""
     missing: builtins.int
     """missing is how many of them need a process and have none."""
+    swept_begun: builtins.int
+    """swept_begun counts the orders that the sweep of the process services found without a process, and began that of."""
+    swept_brought_on: builtins.int
+    """swept_brought_on counts the times that the sweep found an order with a step due, and did it."""
     @property
     def listed(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___OrderWithoutProcess]:
         """listed are the first of these."""
+
+    @property
+    def swept_left(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """swept_left are the ids of orders that the sweep cannot look at, and tries again each time."""
 
     def __init__(
         self,
@@ -1330,8 +1341,11 @@ class VerifyProcessesResult(google.protobuf.message.Message):
         orders: builtins.int = ...,
         missing: builtins.int = ...,
         listed: collections.abc.Iterable[Global___OrderWithoutProcess] | None = ...,
+        swept_begun: builtins.int = ...,
+        swept_brought_on: builtins.int = ...,
+        swept_left: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["listed", b"listed", "missing", b"missing", "orders", b"orders"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["listed", b"listed", "missing", b"missing", "orders", b"orders", "swept_begun", b"swept_begun", "swept_brought_on", b"swept_brought_on", "swept_left", b"swept_left"]) -> None: ...
 
 Global___VerifyProcessesResult: typing_extensions.TypeAlias = VerifyProcessesResult
 

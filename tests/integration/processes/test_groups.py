@@ -266,6 +266,26 @@ async def test_what_another_process_parks_later_is_delivered_again_too(client: C
         await eventually(lambda: _now(seen), lambda now: now == [0, 0])
 
 
+async def test_what_is_of_no_interest_is_skipped_and_counted_as_that(client: Client) -> None:
+    kind, stream = names()
+    seen: list[int] = []
+
+    async def work(_: str, event: RecordedEvent, __: int) -> None:
+        seen.append(event.stream_position)
+
+    def counted(outcome: str) -> float:
+        labels = {"group": f"g-{kind}-1", "outcome": outcome}
+        return REGISTRY.get_sample_value("orderstream_group_events_total", labels) or 0
+
+    async with following(client, kind, work) as group:
+        await write(client, f"Not{kind}", stream, number=20)
+        await write(client, kind, stream)
+        await eventually(lambda: _now(seen), lambda now: now == [20])
+        await eventually(lambda: parked_or_waiting(client, group), lambda left: left == 0)
+    assert counted("ack") == 1
+    assert counted("skipped") >= 20
+
+
 @pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.long)])
 async def test_all_consumers_come_back_each_time_the_store_starts_again(tmp_path: Path, times: int) -> None:
     kind, stream = names()
