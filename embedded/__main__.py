@@ -14,11 +14,12 @@ import sys
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
-from embedded.eventstore.cluster import SIZE, cluster
+from embedded.eventstore.cluster import cluster
 from embedded.eventstore.errors import DamagedRecordError, LogError, PortError
 from embedded.eventstore.files import back_up, check_log, repair, restore
 from embedded.eventstore.health import health
 from embedded.eventstore.members.control import control
+from embedded.eventstore.members.member import SIZE
 from embedded.eventstore.node import node
 from embedded.eventstore.positions import offset
 from embedded.mongo import MongoError, mongo, uri_of

@@ -34,12 +34,11 @@ from embedded.eventstore.errors import ActError
 from embedded.eventstore.info import advertised
 from embedded.eventstore.members import timelines
 from embedded.eventstore.members.front import Front
-from embedded.eventstore.members.member import LEADER, MAJORITY, Entry, Member
+from embedded.eventstore.members.member import LEADER, MAJORITY, SIZE, Entry, Member
 from embedded.eventstore.members.timelines import ROLES, Role, Says, Step, Timeline
 from embedded.eventstore.operations import MESSAGES
 from embedded.eventstore.serving import Server, Store, followed_log, stop
 
-SIZE = 3
 DEAD, AS_BEFORE = "(dead)", "="
 Cast = dict[Role, int]  # which member has which role
 Scene = tuple[Timeline, Cast]
@@ -219,7 +218,7 @@ class Cluster:
             member.must_truncate = False
             return timelines.ENDS_AGAIN, self._cast({"F": n})
         if self.leader is not None:
-            return timelines.RETURNS, self._cast({"L": self.leader, "F": n})
+            return timelines.JOINS, self._cast({"L": self.leader, "F": n})
         return timelines.FINDS_NO_LEADER, self._cast({"F": n})
 
     async def _resigned(self) -> Scene:

@@ -14,9 +14,10 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from http import HTTPStatus
 
-from embedded.eventstore.cluster import SIZE, Cluster
+from embedded.eventstore.cluster import Cluster
 from embedded.eventstore.errors import ActError
 from embedded.eventstore.http import READING, Answer, Route, http
+from embedded.eventstore.members.member import SIZE
 
 
 def control(cluster: Cluster, host: str, port: int) -> AbstractAsyncContextManager[str]:

@@ -86,7 +86,11 @@ class Front:
     async def _join(self, caller: "_End") -> None:
         await self._runs.wait()
         loop = asyncio.get_running_loop()
-        _, behind = await loop.create_unix_connection(lambda: _End(self, caller), self._behind)
+        try:
+            _, behind = await loop.create_unix_connection(lambda: _End(self, caller), self._behind)
+        except OSError:  # the server has stopped
+            caller.reset()
+            return
         caller.other = behind
         caller.update()
         if caller.is_closing:

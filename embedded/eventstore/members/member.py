@@ -17,7 +17,7 @@ from embedded.eventstore.info import cluster_info
 from embedded.eventstore.members.front import Front
 
 LEADER = "Leader"
-MAJORITY = 2
+SIZE, MAJORITY = 3, 2
 FORWARDED_WITHIN = 4.3  # seconds until a real server gives up: its time-outs for prepare and commit, and 0.3
 
 
@@ -88,16 +88,17 @@ class Member:
         self.front = front
         self._elected = elected
         self._forwarded_within = FORWARDED_WITHIN * pace
-        self.entries: tuple[Entry, ...] = ()
+        self.entries: tuple[Entry, ...]
         self.leader: int | None = None  # whom it follows; one that leads or is between two states follows nobody
         self.must_truncate = False  # it ends once more when it is started
         self._changed = asyncio.Event()
-        self.instance = b""
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """As a new process."""
+        """As a new process, which knows of no other member."""
         self.instance = uuid.uuid4().bytes
+        unknown = Entry("Unknown", is_alive=False)
+        self.say(tuple(Entry("Initializing") if n == self._index else unknown for n in range(SIZE)), None)
 
     @property
     def address(self) -> str:

@@ -125,8 +125,7 @@ NO_QUORUM: Timeline = (  # G went before
 
 # ------------------------------------------------------------------ not measured
 
-BOOT = Step(0.0, {"F": Says("Unknown(dead) Initializing Unknown(dead)")})
-JOINS: Timeline = (  # a leader
+JOINS: Timeline = (  # F finds a leader, after its start too
     Step(
         0.5,
         {
@@ -145,9 +144,8 @@ JOINS: Timeline = (  # a leader
         },
     ),
 )
-RETURNS: Timeline = (BOOT, *JOINS)
-ENDS_AGAIN: Timeline = (BOOT, Step(0.5, {}, ends="F"))  # it cuts off what the others never had
-FINDS_NO_LEADER: Timeline = (BOOT, Step(0.5, {"F": Says("Unknown(dead) Unknown Unknown(dead)")}))
+ENDS_AGAIN: Timeline = (Step(0.5, {}, ends="F"),)  # it cuts off what the others never had
+FINDS_NO_LEADER: Timeline = (Step(0.5, {"F": Says("Unknown(dead) Unknown Unknown(dead)")}),)
 ELECTION: Timeline = (  # of F, by those that run
     Step(0.5, {role: Says("Unknown Unknown Unknown") for role in ROLES}),
     Step(

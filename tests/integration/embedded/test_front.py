@@ -37,6 +37,16 @@ async def flood(tmp_path: Path) -> AsyncIterator[tuple[Flood, Front]]:
         await front.close()
 
 
+async def test_a_connection_to_a_server_that_has_stopped_is_reset(tmp_path: Path) -> None:
+    front = Front("127.0.0.1", 0, str(tmp_path / "nobody listens here"))
+    await front.open()
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    with pytest.raises(ConnectionResetError):
+        await reader.read(1)
+    writer.close()
+    await front.close()
+
+
 async def test_a_client_that_does_not_read_holds_up_its_server(flood: tuple[Flood, Front]) -> None:
     server, front = flood
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
