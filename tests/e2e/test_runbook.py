@@ -268,19 +268,18 @@ def restored(shop: Shop) -> Iterator[Names]:
     log.stop()
     shutil.copytree(data, shop.data / "backup")
     log.start()
-    for name in ("commands", "queries", "projections"):
-        shop.restart(name)
     for _ in range(2):
         shop.order()
-    log.stop()
+    roles = [shop.members[name] for name in ("commands", "queries", "projections")]
+    for member in (*roles, log):
+        member.stop()
     shutil.rmtree(data)
     shutil.copytree(shop.data / "backup", data)
-    log.start()
-    for name in ("commands", "queries"):
-        shop.restart(name)
+    for member in (log, *roles):
+        member.start()
     for view in ("order_list", "sales_daily"):  # each notices it at its own next attempt
-        shop.until(f"projections get {view}", "rebuild it")
-    yield {}
+        shop.until(f"projections get {view}", "Astray")
+    yield {"HOST:PORT": shop.members["queries"].ready["address"]}
 
 
 SITUATIONS: dict[str, Callable[[Shop], Any]] = {
