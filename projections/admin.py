@@ -24,6 +24,7 @@ from projections.supervisor import Supervisor
 from projections.verify import Progress, Result, Verifier, to_json
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceServicer
+from server.eventstore.identity import identity_of
 from server.eventstore.log import EventLog
 from server.failures import InvalidRequest, NotFound
 from server.readmodel.documents import to_micros
@@ -69,7 +70,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
     async def ListProjections(self, request: pb.ListProjectionsRequest, context: Context) -> pb.ListProjectionsResponse:
         async with answering(context):
             told = [await self._tell(self._supervisors[name]) for name in sorted(self._supervisors)]
-        return pb.ListProjectionsResponse(projections=told)
+            return pb.ListProjectionsResponse(projections=told, log=await identity_of(self._log))
 
     async def GetProjection(self, request: pb.GetProjectionRequest, context: Context) -> pb.GetProjectionResponse:
         view = await self._named(request.view, context)
@@ -249,6 +250,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
             astray=checkpoint is not None and checkpoint.astray,
             code_changed=pointer.how(pointer.generation).code not in ("", view.code),
             rebuild_reason=rebuild_reason(view, pointer, checkpoint, stalled=stalled),
+            log=checkpoint.log if checkpoint else "",
         )
 
 

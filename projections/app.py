@@ -31,6 +31,7 @@ from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServi
 from protos.operations.v1.subscriptions_pb2_grpc import add_SubscriptionServiceServicer_to_server
 from server.background import beside
 from server.eventstore.connection import connect
+from server.eventstore.identity import LogIdentity
 from server.eventstore.log import EventLog
 from server.eventstore.persistent import Groups
 from server.failures import StoreUnavailable
@@ -93,6 +94,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         async with (
+            LogIdentity(leader).kept(),
             started(server, settings.grace),
             _running(supervisors),
             telling(status, dict.fromkeys(SERVICES, partial(_answer, EventLog(leader), mongo))),

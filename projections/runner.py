@@ -26,6 +26,7 @@ from projections.pace import Pace
 from projections.view import View
 from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, is_cancelling, position_of
 from server.eventstore.connection import Client
+from server.eventstore.identity import identity_of
 from server.eventstore.log import EventLog, LogPoint, point_of, streams
 from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
 from server.failures import ServiceFailure, StoreUnavailable
@@ -261,13 +262,16 @@ class Runner:
         """
         if checkpoint.astray:
             raise Astray(checkpoint.error.partition(": ")[2] or "it is of another log: rebuild it")
+        identity = await identity_of(self._log)
+        if identity and checkpoint.log not in ("", identity):
+            raise Astray(f"it was made of log {checkpoint.log}, and this is log {identity}: rebuild it")
         point = checkpoint.point
         if not await self._log.is_of_this_log(point):
             end = await self._log.end()
             if point.position > end:
                 raise Astray(f"the checkpoint is at {point.position}, ahead of the log's end at {end}: rebuild it")
             raise Astray(f"the event at {point.position} is not the one of the view: rebuild it")
-        return replace(checkpoint, position=point.position)
+        return replace(checkpoint, position=point.position, log=identity or checkpoint.log)
 
     async def _between_chunks(self) -> None:
         """In the midst of a large batch: let readers go first, and give a sign of life."""

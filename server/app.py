@@ -21,6 +21,7 @@ from server.commands.services import SERVICES, CommandServices
 from server.config import Settings, WrongSettingError
 from server.eventstore import store
 from server.eventstore.connection import Client, connect
+from server.eventstore.identity import LogIdentity
 from server.eventstore.log import EventLog
 from server.eventstore.repository import Repository
 from server.eventstore.snapshots import Snapshots
@@ -87,7 +88,8 @@ async def commands(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
         )
         by_hand = nullcontext() if settings.run_by_hand else AutomaticStart(events).enabled(only_on_a_new_log=True)
         former_claims = FormerClaims(events, repository, emails, clock)
-        async with by_hand, snapshots.writing(), unchanged.following(), former_claims.running():
+        identity = LogIdentity(client).kept()
+        async with identity, by_hand, snapshots.writing(), unchanged.following(), former_claims.running():
             yield Part(
                 services=tuple(SERVICES),
                 register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
@@ -126,7 +128,7 @@ async def queries(settings: Settings, _: Clock) -> AsyncIterator[Part]:
                 raise LogMismatch
 
         leader.when_replaced.append(fresh.check_soon)
-        async with hub.open(), fresh.checked():
+        async with LogIdentity(client, may_write=False).kept(), hub.open(), fresh.checked():
             names = tuple(name for name, _ in services)
             needs: dict[str, Probe] = {name: partial(probe, name) for name in names}
             yield Part(services=names, register=register, needs={**needs, LOG: log.head}, drain=drain)
@@ -175,7 +177,7 @@ async def processes(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
             if process.group.last_error:
                 raise ConnectionError(process.group.last_error)
 
-        async with automatic.enabled(), snapshots.writing(), process.running():
+        async with LogIdentity(client).kept(), automatic.enabled(), snapshots.writing(), process.running():
             yield Part(
                 services=tuple(process_routes.SERVICES),
                 register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),

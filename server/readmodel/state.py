@@ -28,7 +28,8 @@ class Checkpoint:
     was taken in since the generation began. `moved_at` is when the position last grew. `status` and `error` are what
     the owner says of itself. `mark` is the id of the event at `marked`. Up to there the view holds all it follows too,
     and from there it is followed after a restart, once the log has that event there. A log that has not makes the
-    checkpoint `astray` for good: its position vouches for nothing, and the generation takes in nothing more.
+    checkpoint `astray` for good: its position vouches for nothing, and the generation takes in nothing more. `log` is
+    the identity of the log that it was made of, "" if that is not known.
     """
 
     view: str
@@ -46,6 +47,7 @@ class Checkpoint:
     marked: int = 0
     mark: str = ""
     astray: bool = False
+    log: str = ""
 
     @property
     def point(self) -> LogPoint:
@@ -85,7 +87,7 @@ def checkpoint_name(view: str, generation: int, part: int = 0) -> str:
 
 KEPT_IN_CHECKPOINT = (
     "position", "caught_up_at", "updated_at", "parked", "events", "moved_at", "status", "error", "marked", "mark",
-    "astray",
+    "astray", "log",
 )  # fmt: skip
 
 

@@ -130,6 +130,7 @@ class Projection(google.protobuf.message.Message):
     DIFFERENCES_FIELD_NUMBER: builtins.int
     ASTRAY_FIELD_NUMBER: builtins.int
     REBUILD_REASON_FIELD_NUMBER: builtins.int
+    LOG_FIELD_NUMBER: builtins.int
     view: builtins.str
     """view is its name."""
     status: Global___ProjectionStatus.ValueType
@@ -172,6 +173,8 @@ class Projection(google.protobuf.message.Message):
     """
     rebuild_reason: builtins.str
     """rebuild_reason is why it has to be rebuilt, for people; empty: it need not be, or is being rebuilt."""
+    log: builtins.str
+    """log is the identity of the log that it was made of: a UUID; empty: not known. An older copy of a log has the same."""
     @property
     def updated_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """updated_at is when the checkpoint was last written (UTC)."""
@@ -210,9 +213,10 @@ class Projection(google.protobuf.message.Message):
         differences: builtins.int = ...,
         astray: builtins.bool = ...,
         rebuild_reason: builtins.str = ...,
+        log: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["kept_until", b"kept_until", "rebuild", b"rebuild", "updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["astray", b"astray", "code_changed", b"code_changed", "differences", b"differences", "epoch", b"epoch", "events_applied", b"events_applied", "events_per_second", b"events_per_second", "generation", b"generation", "head", b"head", "kept_generation", b"kept_generation", "kept_until", b"kept_until", "lag_events", b"lag_events", "lag_ms", b"lag_ms", "lag_seconds", b"lag_seconds", "last_error", b"last_error", "owner", b"owner", "parked_streams", b"parked_streams", "partitions", b"partitions", "position", b"position", "rebuild", b"rebuild", "rebuild_reason", b"rebuild_reason", "status", b"status", "updated_at", b"updated_at", "view", b"view"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["astray", b"astray", "code_changed", b"code_changed", "differences", b"differences", "epoch", b"epoch", "events_applied", b"events_applied", "events_per_second", b"events_per_second", "generation", b"generation", "head", b"head", "kept_generation", b"kept_generation", "kept_until", b"kept_until", "lag_events", b"lag_events", "lag_ms", b"lag_ms", "lag_seconds", b"lag_seconds", "last_error", b"last_error", "log", b"log", "owner", b"owner", "parked_streams", b"parked_streams", "partitions", b"partitions", "position", b"position", "rebuild", b"rebuild", "rebuild_reason", b"rebuild_reason", "status", b"status", "updated_at", b"updated_at", "view", b"view"]) -> None: ...
 
 Global___Projection: typing_extensions.TypeAlias = Projection
 
@@ -853,6 +857,9 @@ class ListProjectionsResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     PROJECTIONS_FIELD_NUMBER: builtins.int
+    LOG_FIELD_NUMBER: builtins.int
+    log: builtins.str
+    """log is the identity of the log that the event store serves: a UUID; empty: it has none yet."""
     @property
     def projections(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Projection]:
         """projections are ordered by name."""
@@ -861,8 +868,9 @@ class ListProjectionsResponse(google.protobuf.message.Message):
         self,
         *,
         projections: collections.abc.Iterable[Global___Projection] | None = ...,
+        log: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["projections", b"projections"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["log", b"log", "projections", b"projections"]) -> None: ...
 
 Global___ListProjectionsResponse: typing_extensions.TypeAlias = ListProjectionsResponse
 

@@ -78,6 +78,15 @@ async def test_the_plan_names_the_views_of_another_log_and_the_act_rebuilds_thes
     assert await results(operations, act(planned)) == ended  # asked again, it tells how it ended
 
 
+async def test_the_list_tells_which_log_it_is_and_which_each_view_is_made_of(operations: Any) -> None:
+    async def listed() -> tuple[str, str]:
+        found = await operations.ListProjections(pb.ListProjectionsRequest(), timeout=WITHIN)
+        return found.log, next(one.log for one in found.projections if one.view == "order_detail")
+
+    served, made_of = await eventually(listed, all)
+    assert served == made_of
+
+
 async def test_the_act_goes_on_without_its_caller(operations: Any) -> None:
     request = act(await plan(operations))
     told = operations.RebuildAll(request, timeout=WITHIN)

@@ -16,6 +16,7 @@ from projections.verify import Result, Verifier
 from projections.views.order_list import order_list
 from protos.operations.v1 import projections_pb2 as pb
 from server.eventstore.connection import Client
+from server.eventstore.identity import LogIdentity
 from server.eventstore.log import EventLog
 from server.failures import LogMismatch
 from server.readmodel.pointer import Building, Made, Phase, begun
@@ -168,3 +169,21 @@ async def test_a_rebuild_under_which_the_log_is_replaced_fails(older: Path, mong
     assert ended.building is not None
     assert ended.building.phase is Phase.FAILED
     assert "generation 2 of order_list was made from another log" in ended.building.failure
+
+
+async def test_a_view_of_a_log_with_another_identity_is_astray_whatever_lies_at_its_checkpoint(
+    tmp_path: Path, mongo: Mongo
+) -> None:
+    state = ViewState(mongo)
+    async with node(tmp_path / "data") as client:
+        identity = await LogIdentity(client).ensure()
+        position = await append(client, new_order())
+        async with run(order_list, client, mongo):
+            await reached(mongo, order_list, position)
+        assert (await checkpoint_of(mongo)).log == identity
+        kept = await state.take_over("order_list", 1)
+        await state.advance(replace(kept, log=(another := fresh_id())))
+        await state.release(kept)
+        async with run(order_list, client, mongo) as runner:
+            await is_(runner, Status.FAILING)
+            assert f"made of log {another}, and this is log {identity}" in runner.last_error
