@@ -34,7 +34,11 @@ log = structlog.get_logger()
 
 
 class OutcomeUnknown(Exception):  # it names what happened
-    """The store may have written these events or not."""
+    """The store may have written these events or not. `had_served`: it had answered others over the same call."""
+
+    def __init__(self, message: str = "", *, had_served: bool = False) -> None:
+        super().__init__(message)
+        self.had_served = had_served
 
 
 class BatchAppender:
@@ -69,7 +73,7 @@ class BatchAppender:
         await self._client.ready()
         call = self._open_call()
         if session not in (None, self._session):
-            raise OutcomeUnknown(f"session {session} is over")
+            raise OutcomeUnknown(f"session {session} is over", had_served=True)
         return await call.append(stream, current_version, events, timeout)
 
     async def close(self) -> None:
@@ -165,8 +169,8 @@ class _Call:
             self.end()
 
     def end(self) -> None:
-        was_used = self._pending or self._last_answer > self._opened_at
-        if was_used and not self.broken and not self._closing:
+        had_served = self._last_answer > self._opened_at
+        if (self._pending or had_served) and not self.broken and not self._closing:
             log.warning(
                 "the call that appends go over is broken; the next append opens another", pending=len(self._pending)
             )
@@ -176,7 +180,7 @@ class _Call:
             task.cancel()
         for waiting in self._pending.values():
             if not waiting.done():
-                waiting.set_exception(OutcomeUnknown())
+                waiting.set_exception(OutcomeUnknown("the call is broken", had_served=had_served))
 
 
 def _id_of(correlation_id: Any) -> UUID:

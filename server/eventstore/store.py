@@ -67,6 +67,8 @@ class EventStore:
             except OutcomeUnknown as unknown:
                 self._client.doubt(self._client.generation, "the call that appends go over is broken")
                 if session not in (None, self.session):
+                    if not unknown.had_served:  # to decide again is of no use with a store that takes nothing
+                        raise StoreUnavailable("event") from unknown
                     raise SessionEnded from unknown
                 return await self._client.append_to_stream(
                     stream, current_version=current_version, events=events, timeout=self._timeout
