@@ -80,9 +80,9 @@ class ParkedRange:
 class Consumer:
     """One consumer of a group of `ALL`. Failures are those of `Groups`."""
 
-    def __init__(self, client: Client, subscription: Any, name: str) -> None:
+    def __init__(self, client: Client, generation: int, subscription: Any, name: str) -> None:
         self._client = client
-        self._generation = client.generation
+        self._generation = generation  # of the connection that it began over, or of an earlier one
         self._subscription = subscription
         self._name = name
 
@@ -140,8 +140,9 @@ class Groups:
             await self._client.create_subscription_to_all(name, **place, **EVERYTHING, **settings)
 
     async def consumer_of_all(self, name: str) -> "Consumer":
+        generation = self._client.generation
         with _gone(ALL, name), self._client.calling():
-            return Consumer(self._client, await self._client.read_subscription_to_all(name), name)
+            return Consumer(self._client, generation, await self._client.read_subscription_to_all(name), name)
 
     async def answer(self) -> None:
         """Whether the event store answers: returns if it does."""

@@ -266,6 +266,25 @@ async def test_what_another_process_parks_later_is_delivered_again_too(client: C
         await eventually(lambda: _now(seen), lambda now: now == [0, 0])
 
 
+async def test_a_subscription_over_a_connection_that_was_replaced_is_given_up(client: Client) -> None:
+    kind, stream = names()
+    seen: list[int] = []
+
+    async def work(_: str, event: RecordedEvent, __: int) -> None:
+        seen.append(event.stream_position)
+
+    async def restarts() -> float:
+        return REGISTRY.get_sample_value("orderstream_group_restarts_total", {"group": f"g-{kind}-1"}) or 0
+
+    async with following(client, kind, work, renew_after=0.5):
+        await write(client, kind, stream)
+        await eventually(lambda: _now(seen), lambda now: now == [0])
+        client.generation += 1
+        await eventually(restarts)
+        await write(client, kind, stream)
+        await eventually(lambda: _now(seen), lambda now: now[-1] == 1)
+
+
 async def test_what_is_of_no_interest_is_skipped_and_counted_as_that(client: Client) -> None:
     kind, stream = names()
     seen: list[int] = []
