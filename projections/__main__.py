@@ -7,18 +7,16 @@ work.
 import argparse
 import asyncio
 import json
-import logging
 import os
 import sys
 
-import structlog
 from prometheus_client import start_http_server
 from pydantic import ValidationError
 
 from projections.app import serving
 from projections.config import Settings
 from server.failures import ServiceFailure
-from server.running import until_stopped
+from server.running import configure_logging, until_stopped
 
 DEFAULT_PORT = 50053
 
@@ -54,20 +52,6 @@ async def run(settings: Settings, port: int) -> None:
         sys.stdout.flush()
 
     await until_stopped(serving(settings, port), ready)
-
-
-def configure_logging(level: str) -> None:
-    """JSON lines on stderr."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def complain(line: str) -> int:

@@ -7,17 +7,15 @@ import argparse
 import asyncio
 import gc
 import json
-import logging
 import os
 import sys
 
-import structlog
 from prometheus_client import start_http_server
 
 from server.app import ROLES, serving
 from server.config import Settings, WrongSettingError
 from server.failures import ServiceFailure
-from server.running import until_stopped
+from server.running import configure_logging, until_stopped
 
 WRONG_SETTING = 2  # exit code
 DEFAULT_PORTS = {"commands": 50051, "queries": 50052, "processes": 50054}
@@ -62,21 +60,6 @@ def calm_the_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-
-
-def configure_logging(level: str) -> None:
-    """JSON lines on stderr."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def complain(line: str, code: int = 1) -> int:

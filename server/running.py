@@ -1,11 +1,14 @@
 """A process that serves until it is told to stop."""
 
 import asyncio
+import logging
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import grpc
+import structlog
 
 
 async def until_stopped(serving: AbstractAsyncContextManager[str], ready: Callable[[str], None]) -> None:
@@ -48,3 +51,18 @@ async def started(server: grpc.aio.Server, grace: float) -> AsyncIterator[None]:
     finally:
         await starting
         await server.stop(grace)
+
+
+def configure_logging(level: str) -> None:
+    """JSON lines on stderr."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

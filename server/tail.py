@@ -21,6 +21,7 @@ from server.eventstore.connection import connect
 from server.eventstore.log import START, EventLog, Pending, streams
 from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
 from server.failures import ServiceFailure, StoreUnavailable
+from server.running import configure_logging
 
 OURS = "(order|product|stock|user|useremail)-.*"
 SILENCE = 5.0  # seconds without a word, after which the log is asked whether there was anything to say
@@ -110,6 +111,7 @@ def main() -> int:
     parser.add_argument("--from-start", action="store_true")
     parser.add_argument("--limit", type=int, default=0)
     given = parser.parse_args()
+    configure_logging("WARNING")
     what = What(stream=given.stream, category=given.category, from_start=given.from_start, limit=given.limit)
     try:
         asyncio.run(tail(os.environ[URI], what))
