@@ -297,7 +297,8 @@ class Cluster:
             first, second = sorted(running, key=lambda n: self._members[n].state == "Unknown")[:MAJORITY]
             await self._play(timelines.ELECTION, self._cast({"L": second, "F": first}), self._away())
         for n, member in enumerate(self._members):
-            if member.front.runs and self.leader not in {None, n, member.leader}:
+            follows = member.state == "Follower" and member.leader == self.leader
+            if member.front.runs and self.leader not in {None, n} and not follows:
                 await self._play(timelines.JOINS, self._cast({"L": self.leader, "F": n}), self._away())
 
     async def _play(

@@ -465,6 +465,38 @@ async def test_an_election_that_is_disturbed_is_held_again(stage: Stage) -> None
     assert stage.cluster.leader is not None
 
 
+async def test_a_member_that_hung_through_an_election_follows_the_new_leader(stage: Stage) -> None:
+    await stage.cluster.kill(L)
+    await stage.cluster.hang(G)
+    await stage.after(0.2, {F: "Unknown(dead) PreLeader Unknown"})
+    await stage.cluster.resume(G)
+    assert await stage.appends(G) == stage.not_leader(L)
+    stage.clock.let_go()
+    await stage.cluster.settled()
+    assert await stage.listed(F, G) == ["Unknown(dead) Leader Follower", "Leader(dead) Leader Follower"]
+    assert await stage.appends(G) == stage.not_leader(F)
+
+
+async def test_what_follows_from_acts_comes_in_their_order(quick: Cluster) -> None:
+    caller = Caller(quick.addresses)
+    await quick.kill(G)
+    await quick.start(G)
+    await quick.settled()
+    assert await caller.listed(L) == "Leader Follower Follower"
+    await caller.close()
+
+
+async def test_a_leader_that_is_killed_while_another_member_returns_is_replaced_as_measured(stage: Stage) -> None:
+    await stage.cluster.kill(G)
+    await stage.after(0.4, {L: "Leader Follower Follower(dead)"})
+    await stage.cluster.settled()
+    await stage.cluster.start(G)
+    await stage.cluster.kill(L)
+    for _ in range(4):
+        await stage.clock.advance(0.5)
+    await stage.after(0.2, {F: "Unknown(dead) PreLeader Unknown"})
+
+
 async def test_a_hung_leader_without_quorum_is_replaced_when_another_member_returns(quick: Cluster) -> None:
     caller = Caller(quick.addresses)
     await quick.kill(G)
