@@ -41,10 +41,14 @@ async def looked_up(log: EventLog, checkpoint: Checkpoint | None) -> Checkpoint 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilds:
-    """A plan for several views: for each, why it is rebuilt and its own plan. Views that are `paused` are left out."""
+    """A plan for several views: for each, why it is rebuilt and its own plan.
+
+    Those that are `paused`, and those that are being rebuilt already, are left out.
+    """
 
     plans: Sequence[tuple[str, Plan]]
     paused: Sequence[str]
+    rebuilding: Sequence[str]
 
     @property
     def id(self) -> str:
@@ -57,7 +61,7 @@ class Rebuilds:
             )
             for reason, plan in self.plans
         ]
-        return pb.PlanRebuildsResponse(plan_id=self.id, views=views, paused=self.paused)
+        return pb.PlanRebuildsResponse(plan_id=self.id, views=views, paused=self.paused, rebuilding=self.rebuilding)
 
 
 class Rebuilder:
@@ -72,16 +76,18 @@ class Rebuilder:
         self._log = log
 
     async def plan(self, *, allow_parked: bool) -> Rebuilds:
-        plans, paused = [], []
+        plans, paused, rebuilding = [], [], []
         for name in sorted(self._supervisors):
             pointer = await self._state.pointers.get(name)
             reason = await self._reason(self._supervisors[name], pointer)
-            if reason and pointer.paused:
+            if pointer.building is not None and not reason:
+                rebuilding.append(name)
+            elif reason and pointer.paused:
                 paused.append(name)
             elif reason:
                 change = pb.ProjectionChange(view=name, rebuild=pb.Rebuild(allow_parked=allow_parked))
                 plans.append((reason, await self._changes.plan(self._supervisors[name].view, change)))
-        return Rebuilds(plans, paused)
+        return Rebuilds(plans, paused, rebuilding)
 
     async def rebuild(
         self, request: pb.RebuildAllRequest, actor: str
@@ -89,7 +95,7 @@ class Rebuilder:
         """Begin what is not begun yet, then tell how far each view is. Raises `PlanOutdated`."""
         said_why(request.reason)
         begun = [name for name in sorted(self._supervisors) if await self._is_begun(name, request.plan_id)]
-        if not set(request.views) <= set(begun):
+        if not begun or not set(request.views) <= set(begun):
             begun += await self._begin(request, actor, begun)
         async for message in until_all_end(self._state, begun, request.plan_id):
             yield message

@@ -312,8 +312,9 @@ def _rebuild_all(
     wanted: pb.PlanRebuildsRequest, why: str, wait: bool, plan_id: str, *, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
     plan = call(lambda shop: shop.operations.PlanRebuilds(allow_parked=wanted.allow_parked))
-    if plan.paused:
-        err.print(f"left out, for they are paused: {', '.join(plan.paused)}", highlight=False, soft_wrap=True)
+    for left_out, because in ((plan.paused, "paused"), (plan.rebuilding, "being rebuilt already")):
+        if left_out:
+            err.print(f"left out, for they are {because}: {', '.join(left_out)}", highlight=False, soft_wrap=True)
     if dry_run or not (plan.views or plan_id):
         _tell_rebuilds(plan, as_json=as_json)
         return
@@ -341,7 +342,9 @@ def _tell_rebuilds(plan: Any, *, as_json: bool) -> None:
         print_json(plan)
         return
     if not plan.views:
-        out.print("no view has to be rebuilt", highlight=False)
+        out.print(
+            "no other view has to be rebuilt" if plan.rebuilding else "no view has to be rebuilt", highlight=False
+        )
         return
     rows = table("view", "why", "events", "documents")
     for one in plan.views:

@@ -14,10 +14,10 @@ from server.eventstore import codec
 from server.eventstore.client import NewEvent
 from server.eventstore.receipts import Receipt
 from server.eventstore.registry import DomainEvent
-from server.eventstore.repository import Aggregate, Repository
+from server.eventstore.repository import MAX_READS, Aggregate, Repository
 from server.eventstore.store import NO_EVENTS, EventStore, SessionEnded, WrongRevision
 from server.eventstore.unchanged import Known, UnchangedRequests
-from server.failures import Contention, RequestIdReused, RevisionConflict
+from server.failures import Contention, RequestIdReused, RevisionConflict, StoreUnavailable
 from server.turns import Turns
 
 S = TypeVar("S")
@@ -96,7 +96,7 @@ class CommandHandler:
                 try:
                     outcome = await self._decide(decider, stream, aggregate, envelope, command, known=known)
                 except (Rejected, RevisionConflict):
-                    if must_be_fresh:
+                    if must_be_fresh and aggregate.session == self._store.session:
                         raise
                     must_be_fresh = True  # a refusal has to rest on what the store says now
                     continue
@@ -127,11 +127,16 @@ class CommandHandler:
             return await self._repository.load(decider, stream, max_age=0 if must_be_fresh else None), None
         known = None if must_be_fresh else self._unchanged.at_hand(stream)
         if known is not None:
-            return await self._repository.load(decider, stream), known
-        aggregate, known = await self._at_once(
-            self._repository.load(decider, stream, max_age=0), self._unchanged.read(stream)
-        )
-        return aggregate, known
+            aggregate = await self._repository.load(decider, stream)
+            if aggregate.session == known.session:
+                return aggregate, known
+        for _ in range(MAX_READS):
+            aggregate, known = await self._at_once(
+                self._repository.load(decider, stream, max_age=0), self._unchanged.read(stream)
+            )
+            if aggregate.session == known.session:
+                return aggregate, known
+        raise StoreUnavailable("event")  # the two may be of different logs
 
     async def _decide(
         self,

@@ -59,22 +59,13 @@ class BatchAppender:
         return self._session
 
     async def append(
-        self,
-        stream: str,
-        current_version: int | StreamState,
-        events: Sequence[NewEvent],
-        timeout: float,
-        session: int | None = None,
+        self, stream: str, current_version: int | StreamState, events: Sequence[NewEvent], timeout: float
     ) -> int:
-        """The commit position of the last event. If `session` is over, nothing is sent.
+        """The commit position of the last event.
 
-        Raises `WrongCurrentVersion`, `OutcomeUnknown`, `GrpcDeadlineExceeded`, `ServiceUnavailable`.
+        Raises `WrongCurrentVersion`, `OutcomeUnknown`, `GrpcDeadlineExceeded`.
         """
-        await self._client.ready()
-        call = self._open_call()
-        if session not in (None, self._session):
-            raise OutcomeUnknown(f"session {session} is over", had_served=True)
-        return await call.append(stream, current_version, events, timeout)
+        return await self._open_call().append(stream, current_version, events, timeout)
 
     async def close(self) -> None:
         self._is_closed = True

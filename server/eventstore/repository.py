@@ -30,7 +30,7 @@ from server.failures import LogMismatch, StoreUnavailable
 
 log = structlog.get_logger()
 
-MAX_READS = 3  # of a stream, while the connection breaks under each
+MAX_READS = 3  # of what belongs together, while the connection breaks under each
 WORTH_CATCHING_UP = 30.0  # seconds; after a longer silence it is cheaper to begin anew than to look through the log
 
 S = TypeVar("S")

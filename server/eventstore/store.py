@@ -62,8 +62,11 @@ class EventStore:
         """
         current_version = StreamState.NO_STREAM if expected == NO_EVENTS else expected
         with _lost_races(), self._client.calling():
+            await self._client.ready()
+            if session not in (None, self.session):
+                raise SessionEnded  # and if not, the events go over this very call: nothing is waited for in between
             try:
-                return await self._batch_appender.append(stream, current_version, events, self._timeout, session)
+                return await self._batch_appender.append(stream, current_version, events, self._timeout)
             except OutcomeUnknown as unknown:
                 self._client.doubt(self._client.generation, "the call that appends go over is broken")
                 if session not in (None, self.session):

@@ -53,11 +53,13 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Known:
-    """What is known of one companion stream: `revision` is its last one. `read_at` is in monotonic seconds.
+    """What is known of one companion stream: `revision` is its last one. `read_at` is in monotonic seconds. It was read
+    in `session` of the store.
 
     It is complete once the companion stream was read. What the log brings before that waits in `early`.
     """
 
+    session: int
     revision: int = NO_EVENTS
     read_at: float = float("-inf")
     is_complete: bool = False
@@ -142,7 +144,7 @@ class UnchangedRequests:
         read_at, known = self._clock(), self._known.get(stream)
         if known is None:
             # it is there before the read, so that what the log brings meanwhile is not lost
-            known = self._remember(stream, Known())
+            known = self._remember(stream, Known(self._session))
         name = unchanged_stream(stream)
         if known.is_complete:
             newer = [event async for event in self._store.read(name, known.revision + 1)]
@@ -192,7 +194,7 @@ class UnchangedRequests:
         """
         self._keep_to_session()
         if position > self._position and stream not in self._known:
-            self._remember(stream, Known(is_complete=True))
+            self._remember(stream, Known(self._session, is_complete=True))
 
     async def catch_up(self) -> None:
         """Take over what the services have written since the last time."""

@@ -753,6 +753,7 @@ class PlanRebuildsResponse(google.protobuf.message.Message):
     PLAN_ID_FIELD_NUMBER: builtins.int
     VIEWS_FIELD_NUMBER: builtins.int
     PAUSED_FIELD_NUMBER: builtins.int
+    REBUILDING_FIELD_NUMBER: builtins.int
     plan_id: builtins.str
     """plan_id is what RebuildAll asks for."""
     @property
@@ -763,14 +764,19 @@ class PlanRebuildsResponse(google.protobuf.message.Message):
     def paused(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """paused views that have to be rebuilt are left out: resume them first."""
 
+    @property
+    def rebuilding(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """rebuilding views are left out: that has begun already."""
+
     def __init__(
         self,
         *,
         plan_id: builtins.str = ...,
         views: collections.abc.Iterable[Global___ViewToRebuild] | None = ...,
         paused: collections.abc.Iterable[builtins.str] | None = ...,
+        rebuilding: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["paused", b"paused", "plan_id", b"plan_id", "views", b"views"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["paused", b"paused", "plan_id", b"plan_id", "rebuilding", b"rebuilding", "views", b"views"]) -> None: ...
 
 Global___PlanRebuildsResponse: typing_extensions.TypeAlias = PlanRebuildsResponse
 

@@ -92,6 +92,7 @@ async def test_the_act_goes_on_without_its_caller(operations: Any) -> None:
     told = operations.RebuildAll(request, timeout=WITHIN)
     await told.read()
     told.cancel()
+    assert set((await plan(operations)).rebuilding) <= set(ASTRAY)
 
     async def look() -> dict[str, int]:
         return await generations(operations)
@@ -104,6 +105,8 @@ async def test_a_plan_that_is_not_what_would_be_done_now_is_refused(operations: 
     request.plan_id = "another"
     refused = await refusal(operations.RebuildAll(request, timeout=WITHIN).read())
     assert refused.reason == "PLAN_OUTDATED"
+    del request.views[:]
+    assert (await refusal(operations.RebuildAll(request, timeout=WITHIN).read())).reason == "PLAN_OUTDATED"
 
 
 async def test_what_was_not_begun_of_a_plan_is_begun_when_it_is_asked_for_again(operations: Any) -> None:

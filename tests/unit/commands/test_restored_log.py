@@ -10,6 +10,7 @@ from server.commands.handler import Envelope
 from server.domain.product import PRODUCT
 from server.domain.product.events import PriceChanged, ProductRegistered
 from server.domain.product.state import Product
+from server.domain.rejection import Reason, Rejected
 from server.domain.user import USER
 from server.domain.user.commands import ChangeName
 from server.eventstore import codec
@@ -123,6 +124,22 @@ async def test_a_restore_between_decision_and_append_lets_the_command_be_decided
     assert (receipt.is_repeat, receipt.revision) == (False, 2)
 
 
+async def test_a_refusal_rests_on_the_restored_log_alone(one: Service, shared: MemoryStore) -> None:
+    copy, seen = len(shared.recorded), []
+    await one.rename(ANN, "Anna")
+
+    async def of_two_logs(state: Any) -> ChangeName:
+        seen.append(state.name)
+        if len(seen) == 2:
+            shared.restore(copy)
+        if state.name == "Anna":
+            raise Rejected(Reason.USER_BLOCKED, user_id=ANN)
+        return ChangeName(user_id=ANN, name="Cleo", at=NOON)
+
+    receipt = await one.handler.handle(USER, ANN, envelope(), of_two_logs)
+    assert (seen, receipt.revision) == (["Anna", "Anna", "Ann"], 1)
+
+
 async def test_a_request_whose_append_lost_its_connection_is_not_told_as_a_repeat(
     one: Service, shared: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +168,29 @@ async def test_a_lost_request_that_changed_nothing_is_looked_at_again(
     shared.restore(copy)
     await other.rename(ANN, "Bea")
     again = await one.rename(ANN, "Ann", LOST)
+    assert (again.unchanged, again.is_repeat) == (False, False)
+
+
+async def test_an_aggregate_and_its_requests_are_of_one_log(
+    one: Service, other: Service, shared: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is restored after the requests were read and before the aggregate is."""
+    copy = len(shared.recorded)
+    assert (await one.rename(ANN, "Ann", LOST)).unchanged
+    restarted, newest, slept = Service(shared, Seconds()), shared.newest, False
+
+    async def slow(stream: str, most: int) -> Any:
+        nonlocal slept
+        if stream == STREAM and not slept:
+            slept = True
+            for _ in range(20):
+                await asyncio.sleep(0)
+            shared.restore(copy)
+            await other.rename(ANN, "Bea")
+        return await newest(stream, most)
+
+    monkeypatch.setattr(shared, "newest", slow)
+    again = await restarted.rename(ANN, "Ann", LOST)
     assert (again.unchanged, again.is_repeat) == (False, False)
 
 
