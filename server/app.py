@@ -174,8 +174,8 @@ async def processes(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
 
         async def probe() -> None:
             await events.head()
-            if process.group.last_error:
-                raise ConnectionError(process.group.last_error)
+            if process.trouble:
+                raise ConnectionError(process.trouble)
 
         async with LogIdentity(client).kept(), automatic.enabled(), snapshots.writing(), process.running():
             yield Part(

@@ -1,13 +1,15 @@
-"""Work beside a block, that ends with it."""
+"""Work beside a block, that ends with it, and work side by side."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 AGAIN = 0.5  # seconds after which work that was cancelled, and goes on, is cancelled again
 MOST_ATTEMPTS = 20
@@ -38,3 +40,18 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         if await ended(task):
             with suppress(asyncio.CancelledError):
                 task.result()
+
+
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all, side by side. The first failure ends the others, and is raised as it is, not as a group.
+
+    A group would reach a caller as INTERNAL, whatever is in it, and would not be repeated.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except ExceptionGroup as failed:
+        first = failed.exceptions[0]
+    else:
+        return [task.result() for task in tasks]
+    raise first

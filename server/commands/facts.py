@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
+from server.background import together
 from server.domain.order import ORDER
 from server.domain.order.commands import NO_CUSTOMER, Customer, Listing, unlisted
 from server.domain.order.state import Completed, Confirmed, Order, Placed, live_shipments
@@ -12,7 +13,6 @@ from server.domain.user import USER
 from server.domain.user.state import NoUser, User, UserState
 from server.eventstore.repository import Repository
 from server.eventstore.store_time import StoreTime
-from server.failures import ServiceFailure
 
 WHILE_DRAFTING = 1.0  # good enough for a draft, since placing asks again
 NOW = 0.0
@@ -76,20 +76,13 @@ class Facts:
     async def listings(self, skus: Iterable[str], max_age: float = WHILE_DRAFTING) -> dict[str, Listing]:
         """By sku, each once."""
         await self._repository.catch_up(PRODUCT, max_age)
-        places, failures = asyncio.Semaphore(AT_ONCE), list[Exception]()
+        places = asyncio.Semaphore(AT_ONCE)
 
         async def one(sku: str) -> Listing:
             async with places:
                 return await self._listing(sku)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(sku)) for sku in dict.fromkeys(skus)]
-        except* ServiceFailure as failed:
-            failures.extend(failed.exceptions)
-        if failures:  # outside of the group: a caller is answered with one reason
-            raise failures[0]
-        return {task.result().sku: task.result() for task in tasks}
+        return {listing.sku: listing for listing in await together(map(one, dict.fromkeys(skus)))}
 
 
 def _customer(user_id: str, user: UserState) -> Customer:

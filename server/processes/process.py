@@ -56,17 +56,27 @@ class OrderProcess:
         )
         self._reconciler = reconciler
         self._reservations = reservations
+        self._tasks: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """On leaving, what is at work is finished."""
-        tasks = [asyncio.create_task(work) for work in (self._timers.run(), self.group.run(), self._sweep.run())]
+        works = {"timers": self._timers.run(), "group": self.group.run(), "sweep": self._sweep.run()}
+        self._tasks = [asyncio.create_task(work, name=name) for name, work in works.items()]
         try:
             yield
         finally:
             await self.group.stop()
-            await asyncio.gather(*map(ended, tasks))
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*map(ended, self._tasks))
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def trouble(self) -> str:
+        """Why orders are not brought on; "" if they are. A part that has ended does not come back by itself."""
+        over = [task for task in self._tasks if task.done() and not task.cancelled()]
+        if over:
+            return f"the {over[0].get_name()} ended: {over[0].exception()!r}"
+        return self.group.last_error
 
     async def _wake(self, key: str, cause: Cause) -> Wait:
         reservation = reservation_of(key)

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 import structlog
 from prometheus_client import Counter, Gauge
 
+from server.background import together
 from server.domain.checkout import CHECKOUT
 from server.domain.checkout.steps import Wait
 from server.domain.order.events import OrderConfirmed
@@ -83,10 +84,7 @@ class Timers:
     async def run(self) -> None:
         """Until cancelled."""
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._follow())
-                group.create_task(self._fire())
-                group.create_task(self._keep_mark())
+            await together([self._follow(), self._fire(), self._keep_mark()])
         finally:
             for task in self._tasks:
                 task.cancel()

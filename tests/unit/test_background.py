@@ -1,11 +1,13 @@
 """Work beside a block ends with it, whatever it does with a cancellation."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from server import background
-from server.background import beside
+from server.background import beside, together
+from server.failures import StoreUnavailable
 
 
 async def test_work_that_swallows_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,3 +44,35 @@ async def test_what_the_work_raised_is_raised_at_the_end() -> None:
     with pytest.raises(RuntimeError, match="a defect"):
         async with beside(work()):
             await failed.wait()
+
+
+async def test_side_by_side_the_first_failure_is_raised_as_it_is_and_ends_the_others() -> None:
+    others = asyncio.Event()
+
+    async def goes_on() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            others.set()
+
+    async def fails() -> None:
+        raise StoreUnavailable("event")
+
+    with pytest.raises(StoreUnavailable):
+        await together([goes_on(), fails()])
+    assert others.is_set()
+
+
+async def test_side_by_side_all_results_come_in_their_order() -> None:
+    async def one(number: int) -> int:
+        return number
+
+    assert await together(map(one, range(3))) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("package", ["server", "projections"])
+def test_no_group_of_tasks_reaches_a_caller(package: str) -> None:
+    """A failure that leaves a task group is a group of failures: `together` takes it out again."""
+    own = Path(background.__file__)
+    sources = [file for file in (own.parents[1] / package).rglob("*.py") if file != own]
+    assert [file.name for file in sources if "TaskGroup" in file.read_text()] == []
