@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 from esdbclient import NewEvent, StreamState
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from uuid_utils import uuid7
 
 from bench.measuring import (
@@ -32,7 +33,6 @@ from client.stack import Stack
 from protos.common.v1.types_pb2 import Money
 from protos.products.v1.commands_pb2 import RegisterProductRequest
 from protos.products.v1.commands_pb2_grpc import ProductCommandServiceStub
-from server.eventstore.connection import Client
 
 AT_ONCE = 128
 DEADLINE = 60.0  # seconds
@@ -51,7 +51,7 @@ async def run(size: Size) -> Result:
 
 async def measure(running: Stack, size: Size) -> Result:
     members = running.members
-    raw = Client(members["eventstore"].ready["uri"])
+    raw = AsyncEventStoreDBClient(members["eventstore"].ready["uri"])
     await raw.connect()
     async with grpc.aio.insecure_channel(members["commands"].ready["address"]) as channel:
         command, append = register_product(channel), raw_append(raw)
@@ -115,7 +115,7 @@ def register_product(channel: grpc.aio.Channel) -> Operation:
     return command
 
 
-def raw_append(client: Client) -> Operation:
+def raw_append(client: AsyncEventStoreDBClient) -> Operation:
     """One event to a stream of its own, as esdbclient does it."""
 
     async def append() -> None:

@@ -9,6 +9,7 @@ import statistics
 from typing import Any
 
 import grpc
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from pymongo import AsyncMongoClient, InsertOne
 from uuid_utils import uuid7
 
@@ -35,7 +36,6 @@ from protos.orders.v1.commands_pb2 import CreateOrderRequest, NewLine
 from protos.orders.v1.commands_pb2_grpc import OrderCommandServiceStub
 from protos.orders.v1.queries_pb2 import GetOrderRequest
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
-from server.eventstore.connection import Client
 
 AT_ONCE = 32
 LOADS = (5, 20, 80)  # orders a second
@@ -94,7 +94,7 @@ async def opened(running: Stack) -> Shop:
 async def measure(running: Stack, size: Size) -> Result:
     members = running.members
     shop = await opened(running)
-    raw = Client(members["eventstore"].ready["uri"])
+    raw = AsyncEventStoreDBClient(members["eventstore"].ready["uri"])
     await raw.connect()
     async with AsyncMongoClient[dict[str, Any]](members["mongo"].ready["uri"]) as mongo:
         floor_sides: dict[str, Operation] = {

@@ -9,12 +9,12 @@ from typing import Any
 
 import grpc
 from esdbclient import CaughtUp
+from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from esdbclient.protos.Grpc import streams_pb2
 
 from bench.appending import append_all, request
 from bench.processes import memory_mib
 from client.stack import Member
-from server.eventstore.connection import Client
 
 IN_ONE_APPEND = 100  # events
 AT_ONCE = 100_000  # events that are made ready before they are sent
@@ -36,7 +36,7 @@ async def by_size(root: Path, sizes: Sequence[int]) -> list[dict[str, Any]]:
 async def _at_size(node: Member, events: int, before: int) -> dict[str, Any]:
     uri = node.ready["uri"]
     wrote = await _write(uri, events - before)
-    client = Client(uri)
+    client = AsyncEventStoreDBClient(uri)
     await client.connect()
     try:
         read = await _rate(await client.read_all(filter_exclude=[]), events)

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from protos.operations.v1.events_pb2 import OperatorActed
 from protos.operations.v1.types_pb2 import ActDetail
-from server.eventstore.client import NewEvent, NotFound, StreamState, complete
+from server.eventstore.client import NewEvent, NotFound, StreamState
 from server.eventstore.connection import Client
 
 log = structlog.get_logger()
@@ -57,10 +57,10 @@ class Acts:
         """What was done last, the latest first, each with its revision in the stream."""
         with self._client.calling():
             try:
-                reading = await self._client.read_stream(STREAM, backwards=True, limit=most, timeout=TIMEOUT)
+                newest = self._client.events_of_stream(STREAM, backwards=True, limit=most, timeout=TIMEOUT)
                 return [
                     (event.stream_position, json_format.Parse(event.data, OperatorActed(), ignore_unknown_fields=True))
-                    async for event in complete(reading)
+                    async for event in newest
                 ]
             except NotFound:
                 return []

@@ -7,7 +7,7 @@ of an answer must not pass for a complete one: a state folded from it would be w
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,7 +69,7 @@ def position_of(event: RecordedEvent) -> int:
     return event.commit_position or 0
 
 
-async def complete(reading: Any) -> AsyncIterator[RecordedEvent]:
+async def complete(reading: Any) -> AsyncGenerator[RecordedEvent, None]:
     """All of a read. If the caller leaves early, the read is stopped.
 
     Raises `StoreUnavailable("event")` if anything else ended it early.

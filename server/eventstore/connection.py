@@ -6,15 +6,16 @@ client keeps the connection: every `LOOK_EVERY` seconds, and whenever a call has
 the node does not answer, or is not the leader any more, another one is looked for until there is one
 (`server.eventstore.discovery`). Meanwhile callers wait a short time, and then fail with `StoreUnavailable`.
 
-Nothing is asked twice here. Callers repeat what may be repeated.
+Nothing is asked twice here that a node may have taken: callers repeat what may be repeated. A node takes so many calls
+at once on a connection, and refuses others unseen; these are asked again.
 """
 
 import asyncio
 import gc
 import inspect
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 import grpc
@@ -25,7 +26,9 @@ from server.eventstore.client import (
     AsyncESDBConnection,
     AsyncEventStoreDBClient,
     NodeIsNotLeader,
+    RecordedEvent,
     ServiceUnavailable,
+    complete,
     gossip_pb2,
     gossip_pb2_grpc,
     shared_pb2,
@@ -45,6 +48,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two searches
 WAIT_WITHIN = 3.0  # seconds after a loss during which calls wait for another node
 CLOSE_WITHIN = 1.0  # seconds for what goes on over a connection that was replaced
 CONFIRMED_WITHIN = 5.0  # seconds for a subscription to begin
+REFUSED = "RST_STREAM with error code 7"  # HTTP/2: nothing of the call was looked at
+MOST_REFUSALS, AFTER_REFUSAL = 8, 0.05  # seconds, longer with each
 
 
 class Client(AsyncEventStoreDBClient):
@@ -148,8 +153,40 @@ class Client(AsyncEventStoreDBClient):
             raise ServiceUnavailable(f"{name}: no answer within {CONFIRMED_WITHIN:g} s") from error
 
     async def _plainly(self, name: str, *args: Any, **how: Any) -> Any:
-        await self.ready()
-        return await inspect.unwrap(getattr(AsyncEventStoreDBClient, name))(self, *args, **how)
+        refusals = 0
+        while True:
+            await self.ready()
+            try:
+                return await inspect.unwrap(getattr(AsyncEventStoreDBClient, name))(self, *args, **how)
+            except ServiceUnavailable as error:
+                refusals += 1
+                await _may_ask_again(error, refusals)
+
+    # ------------------------------------------------------------ reads
+
+    def events_of_all(self, **how: Any) -> AsyncGenerator[RecordedEvent, None]:
+        """What `read_all` reads, all of it; else it raises."""
+        return self._whole("read_all", **how)
+
+    def events_of_stream(self, name: str, **how: Any) -> AsyncGenerator[RecordedEvent, None]:
+        """The same of `read_stream`."""
+        return self._whole("read_stream", name, **how)
+
+    async def _whole(self, method: str, *args: Any, **how: Any) -> AsyncGenerator[RecordedEvent, None]:
+        refusals, has_begun = 0, False
+        while True:
+            try:
+                async with aclosing(complete(await self._plainly(method, *args, **how))) as events:
+                    async for event in events:
+                        has_begun = True
+                        yield event
+            except ServiceUnavailable as error:
+                refusals += 1
+                if has_begun:
+                    raise
+                await _may_ask_again(error, refusals)
+            else:
+                return
 
     # ------------------------------------------------------------ keeping the connection
 
@@ -284,6 +321,13 @@ def _grpc_options(options: Any) -> tuple[tuple[str, int], ...]:
         ("grpc.min_reconnect_backoff_ms", CONNECT_WITHIN),
         ("grpc.use_local_subchannel_pool", 1),  # a new channel is a new connection
     )
+
+
+async def _may_ask_again(error: ServiceUnavailable, refusals: int) -> None:
+    """Wait a moment if the call was refused unseen; else, and at last, raise it."""
+    if REFUSED not in str(error) or refusals > MOST_REFUSALS:
+        raise error
+    await asyncio.sleep(AFTER_REFUSAL * refusals * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
 
 async def _replaced(connection: AsyncESDBConnection) -> None:

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from server.eventstore.client import NotFound, RecordedEvent, StreamIsDeleted, complete, position_of
+from server.eventstore.client import NotFound, RecordedEvent, StreamIsDeleted, position_of
 from server.eventstore.connection import Client
 from server.eventstore.exclusions import Excluded, excluded_by, exclusion_stream
 from server.failures import LogMismatch
@@ -246,8 +246,9 @@ class EventLog:
 
     async def _read_all(self, matching: EventFilter, **bounds: Any) -> Events:
         with self._client.calling():
-            async for event in complete(await self._client.read_all(**matching.arguments, **bounds)):
-                yield event
+            async with aclosing(self._client.events_of_all(**matching.arguments, **bounds)) as events:
+                async for event in events:
+                    yield event
 
     # ------------------------------------------------------------ one stream
 
@@ -274,8 +275,8 @@ class EventLog:
         """Up to `most` events from revision `start` on; None if there is no such stream, or if it was deleted."""
         with self._client.calling():
             try:
-                reading = await self._client.read_stream(name, stream_position=start, limit=most, timeout=self._timeout)
-                return [event async for event in complete(reading)]
+                bounds = {"stream_position": start, "limit": most, "timeout": self._timeout}
+                return [event async for event in self._client.events_of_stream(name, **bounds)]
             except (NotFound, StreamIsDeleted):
                 return None
 
@@ -299,7 +300,8 @@ class EventLog:
     async def _stream(self, name: str, **bounds: Any) -> Events:
         with self._client.calling():
             try:
-                async for event in complete(await self._client.read_stream(name, timeout=self._timeout, **bounds)):
-                    yield event
+                async with aclosing(self._client.events_of_stream(name, timeout=self._timeout, **bounds)) as events:
+                    async for event in events:
+                        yield event
             except NotFound:
                 return

@@ -7,7 +7,7 @@ not there.
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +21,6 @@ from server.eventstore.client import (
     ProgrammingError,
     RecordedEvent,
     StreamIsDeleted,
-    complete,
     persistent_pb2,
     position_of,
     shared_pb2,
@@ -262,9 +261,9 @@ class Groups:
         """No event if the stream does not exist."""
         with self._client.calling():
             try:
-                reading = await self._client.read_stream(stream, timeout=TIMEOUT, **how)
-                async for event in complete(reading):
-                    yield event
+                async with aclosing(self._client.events_of_stream(stream, timeout=TIMEOUT, **how)) as events:
+                    async for event in events:
+                        yield event
             except (NotThere, StreamIsDeleted):
                 return
 

@@ -9,9 +9,10 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from esdbclient import NewEvent
+from esdbclient import NewEvent, StreamState
 
 from embedded.eventstore.cluster import Cluster, cluster
+from embedded.eventstore.node import node
 from server.eventstore.client import RecordedEvent
 from server.eventstore.connection import Client, connect
 from server.eventstore.log import EventFilter, EventLog
@@ -250,6 +251,17 @@ async def test_the_acts_on_groups_go_to_the_leader_after_a_change() -> None:
         delivered = [event async for event in until_one_of(consumer.events(), "Happened")]
         assert delivered[-1].id == writer.written[0].id
         await consumer.stop()
+
+
+async def test_more_reads_at_once_than_a_node_takes_on_a_connection_are_all_answered() -> None:
+    """A node takes a hundred calls; what it refuses it has not looked at."""
+    async with node(None) as address:
+        client = await connect(f"esdb://{address}?Tls=false")
+        log = EventLog(client)
+        await client.append_to_stream(STREAM, current_version=StreamState.NO_STREAM, events=[event()])
+        read = await asyncio.gather(*(log.complete_stream(STREAM) for _ in range(600)))
+        assert all(found and len(found) == 1 for found in read)
+        await client.close()
 
 
 async def until_one_of(events: AsyncGenerator[RecordedEvent, None], kind: str) -> AsyncIterator[RecordedEvent]:
