@@ -260,7 +260,7 @@ class Client(AsyncEventStoreDBClient):
         self.generation += 1
         for tell in self.when_replaced:
             tell()
-        closing = asyncio.create_task(_replaced(old))
+        closing = asyncio.create_task(_closed(old) if self.generation == 1 else _replaced(old))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         seconds = round(asyncio.get_running_loop().time() - begun, 3)
