@@ -36,7 +36,7 @@ from tests.support.calling import HOME, fresh_id, fresh_sku
 from tests.support.eventually import eventually
 from tests.support.processes import Running, running
 
-FEW, MANY = 12, 200  # orders
+FEW, MANY = 6, 200  # orders
 LONG = [pytest.mark.long, pytest.mark.timeout(1_800)]
 PATIENCE = 30.0  # seconds that a client has where a leader hangs; with 10 a command may end UNAVAILABLE
 

@@ -47,7 +47,7 @@ async def orderstream(running: Stack, *arguments: str, code: int = 0) -> dict[st
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("orders", "reads"), [(8, 40), pytest.param(40, 10_000, marks=LONG)])
+@pytest.mark.parametrize(("orders", "reads"), [(4, 20), pytest.param(40, 10_000, marks=LONG)])
 async def test_readers_never_notice_a_rebuild_nor_a_rollback(
     orders: int, reads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
