@@ -3,7 +3,8 @@
 `--eventstore-uri`, or the variable TEST_EVENTSTORE_URI, names an event store to test against instead of the embedded
 node: one node without TLS and users, with its system projections running, whose log may hold anything. The tests in
 `tests/contract/eventstore` and `tests/integration` use it, except those that need a log of their own, or a node that
-they may stop.
+they may stop. `tests/e2e` does not: it counts what is in a whole log, and stops and kills the stores. What it walks
+through runs on any store with `orderstream demo` and `orderstream up`, which take ORDERSTREAM_EVENTSTORE_URI.
 """
 
 import os
