@@ -31,6 +31,7 @@ from server.eventstore.client import (
     complete,
     gossip_pb2,
     gossip_pb2_grpc,
+    is_cancelling,
     shared_pb2,
     store_errors,
 )
@@ -50,6 +51,9 @@ CLOSE_WITHIN = 1.0  # seconds for what goes on over a connection that was replac
 CONFIRMED_WITHIN = 5.0  # seconds for a subscription to begin
 REFUSED = "RST_STREAM with error code 7"  # HTTP/2: nothing of the call was looked at
 MOST_REFUSALS, AFTER_REFUSAL = 8, 0.05  # seconds, longer with each
+
+
+STATES = {number: name for name, number in gossip_pb2.MemberInfo.VNodeState.items()}
 
 
 class Client(AsyncEventStoreDBClient):
@@ -226,11 +230,17 @@ class Client(AsyncEventStoreDBClient):
                 async with asyncio.timeout(LOOK_EVERY):
                     await self._is_doubted.wait()
             self._is_doubted.clear()
-            if self.generation == 0 or not await self._still_serves():
-                await self._connect_anew()
-            self._doubted_leader = ""
-            self.trouble = ""
-            self._is_ready.set()
+            try:
+                if self.generation == 0 or not await self._still_serves():
+                    await self._connect_anew()
+            except Exception as error:  # a defect; without this task no connection would come back
+                log.exception("the connection to the event store is not looked after")
+                self._lose(f"{type(error).__name__}: {error}")
+                await asyncio.sleep(LONGEST_PAUSE)
+                self._is_doubted.set()
+            else:
+                self._doubted_leader = self.trouble = ""
+                self._is_ready.set()
 
     async def _still_serves(self) -> bool:
         target = self._connection.grpc_target
@@ -273,22 +283,29 @@ class Client(AsyncEventStoreDBClient):
 
     async def _members(self, connection: AsyncESDBConnection) -> list[Member]:
         stub = gossip_pb2_grpc.GossipStub(connection._grpc_channel)  # type: ignore[no-untyped-call]  # noqa: SLF001  # docs/adr/0006
+        within = min(ANSWER_WITHIN, self.connection_spec.options.GossipTimeout)
         try:
-            async with asyncio.timeout(ANSWER_WITHIN):
+            async with asyncio.timeout(within):
                 answer = await stub.Read(
                     shared_pb2.Empty(),
-                    timeout=ANSWER_WITHIN,
+                    timeout=within,
                     metadata=self._call_metadata,
                     credentials=self._call_credentials,
                 )
         except grpc.aio.AioRpcError as error:
             raise NoAnswer(error.details() or error.code().name) from error
         except TimeoutError as error:
-            raise NoAnswer(f"no answer within {ANSWER_WITHIN:g} s") from error
+            raise NoAnswer(f"no answer within {within:g} s") from error
+        except grpc.aio.UsageError as error:
+            raise NoAnswer(str(error)) from error
+        except asyncio.CancelledError as error:
+            if is_cancelling():
+                raise
+            raise NoAnswer("the connection was closed") from error
         return [
             Member(
                 address=f"{member.http_end_point.address}:{member.http_end_point.port}",
-                state=gossip_pb2.MemberInfo.VNodeState.Name(member.state),
+                state=STATES.get(member.state, f"state {member.state}"),
                 is_alive=member.is_alive,
             )
             for member in answer.members

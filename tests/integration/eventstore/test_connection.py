@@ -8,10 +8,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 
+import grpc
 import pytest
 from esdbclient import NewEvent, StreamState
 
 from embedded.eventstore.cluster import Cluster, cluster
+from embedded.eventstore.messages import gossip_pb2
 from embedded.eventstore.node import node
 from server.eventstore.client import RecordedEvent
 from server.eventstore.connection import Client, connect
@@ -262,6 +264,29 @@ async def test_more_reads_at_once_than_a_node_takes_on_a_connection_are_all_answ
         read = await asyncio.gather(*(log.complete_stream(STREAM) for _ in range(600)))
         assert all(found and len(found) == 1 for found in read)
         await client.close()
+
+
+async def test_a_state_that_no_release_knows_yet_is_no_leader_and_ends_nothing() -> None:
+    states = iter((77, 77))
+
+    async def read(_request: bytes, _context: object) -> bytes:
+        info = gossip_pb2.ClusterInfo()
+        member = info.members.add(state=next(states, 8), is_alive=True)
+        member.http_end_point.address, member.http_end_point.port = "localhost", 1
+        return bytes(info.SerializeToString())
+
+    server = grpc.aio.server()
+    handlers = {"Read": grpc.unary_unary_rpc_method_handler(read)}
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("event_store.client.gossip.Gossip", handlers),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    client = await connect(f"esdb://127.0.0.1:{port}?Tls=false")
+    assert (client.trouble, client.generation) == ("", 1)
+    assert next(states, None) is None
+    await client.close()
+    await server.stop(0)
 
 
 async def until_one_of(events: AsyncGenerator[RecordedEvent, None], kind: str) -> AsyncIterator[RecordedEvent]:
