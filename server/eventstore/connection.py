@@ -50,7 +50,8 @@ WAIT_WITHIN = 3.0  # seconds after a loss during which calls wait for another no
 CLOSE_WITHIN = 1.0  # seconds for what goes on over a connection that was replaced
 CONFIRMED_WITHIN = 5.0  # seconds for a subscription to begin
 REFUSED = "RST_STREAM with error code 7"  # HTTP/2: nothing of the call was looked at
-MOST_REFUSALS, AFTER_REFUSAL = 8, 0.05  # seconds, longer with each
+MOST_REFUSALS = 20
+AFTER_REFUSAL, LONGEST_AFTER_REFUSAL = 0.05, 0.25  # seconds, longer with each
 
 
 STATES = {number: name for name, number in gossip_pb2.MemberInfo.VNodeState.items()}
@@ -344,7 +345,8 @@ async def _may_ask_again(error: ServiceUnavailable, refusals: int) -> None:
     """Wait a moment if the call was refused unseen; else, and at last, raise it."""
     if REFUSED not in str(error) or refusals > MOST_REFUSALS:
         raise error
-    await asyncio.sleep(AFTER_REFUSAL * refusals * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+    pause = min(AFTER_REFUSAL * refusals, LONGEST_AFTER_REFUSAL)
+    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
 
 async def _replaced(connection: AsyncESDBConnection) -> None:

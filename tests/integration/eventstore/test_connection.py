@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -261,7 +262,7 @@ async def test_more_reads_at_once_than_a_node_takes_on_a_connection_are_all_answ
         client = await connect(f"esdb://{address}?Tls=false")
         log = EventLog(client)
         await client.append_to_stream(STREAM, current_version=StreamState.NO_STREAM, events=[event()])
-        read = await asyncio.gather(*(log.complete_stream(STREAM) for _ in range(600)))
+        read = await asyncio.gather(*(log.complete_stream(STREAM) for _ in range(300)))
         assert all(found and len(found) == 1 for found in read)
         await client.close()
 
@@ -276,7 +277,7 @@ async def test_a_state_that_no_release_knows_yet_is_no_leader_and_ends_nothing()
         return bytes(info.SerializeToString())
 
     server = grpc.aio.server()
-    handlers = {"Read": grpc.unary_unary_rpc_method_handler(read)}
+    handlers: dict[str, Any] = {"Read": grpc.unary_unary_rpc_method_handler(read)}
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("event_store.client.gossip.Gossip", handlers),)
     )
