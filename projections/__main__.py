@@ -15,10 +15,12 @@ from pydantic import ValidationError
 
 from projections.app import serving
 from projections.config import Settings
+from server.config import WrongSettingError
 from server.failures import ServiceFailure
 from server.running import configure_logging, until_stopped
 
 DEFAULT_PORT = 50053
+WRONG_SETTING = 2  # exit code
 
 
 def main() -> int:
@@ -29,10 +31,12 @@ def main() -> int:
         settings = Settings()
     except ValidationError as error:
         wrong = "; ".join(f"ORDERSTREAM_{str(x['loc'][0]).upper()}: {x['msg']}" for x in error.errors())
-        return complain(f"a setting is not valid: {wrong}")
+        return complain(f"a setting is not valid: {wrong}", WRONG_SETTING)
     configure_logging(settings.log_level)
     try:
         asyncio.run(run(settings, port))
+    except WrongSettingError as error:
+        return complain(str(error), WRONG_SETTING)
     except OSError as error:
         return complain(f"cannot serve metrics on port {settings.metrics_port}: {error.strerror}")
     except RuntimeError as error:
@@ -54,9 +58,9 @@ async def run(settings: Settings, port: int) -> None:
     await until_stopped(serving(settings, port), ready)
 
 
-def complain(line: str) -> int:
+def complain(line: str, code: int = 1) -> int:
     sys.stderr.write(f"orderstream: {line}\n")
-    return 1
+    return code
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from protos.operations.v1.exclusions_pb2_grpc import add_ExclusionServiceService
 from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServicer_to_server
 from protos.operations.v1.subscriptions_pb2_grpc import add_SubscriptionServiceServicer_to_server
 from server.background import beside
-from server.eventstore.connection import connect
+from server.eventstore.connection import connected
 from server.eventstore.identity import LogIdentity
 from server.eventstore.log import EventLog
 from server.eventstore.persistent import Groups
@@ -61,53 +61,51 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
     """
     server = grpc.aio.server(options=OPTIONS)
     bound = server.add_insecure_port(f"{settings.host}:{port}")  # first: a taken port is told before any waiting
-    leader = await connect(settings.eventstore_uri)
-    client = await connect(settings.eventstore_read_uri, leader) if settings.eventstore_read_uri else leader
-    mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
-        settings.mongo_uri, serverSelectionTimeoutMS=3_000, connectTimeoutMS=3_000, socketTimeoutMS=20_000
-    )
-    try:
-        await _stores_answer(EventLog(leader), mongo, settings.start_within)
-        database = mongo[settings.mongo_database]
-        acts, state = Acts(leader), ViewState(database)
-        supervisors = [Supervisor(view, client, database, settings) for view in _chosen(settings)]
-        changes = Changes(database, EventLog(leader), acts, settings)
-        verifier, snapshots = Verifier(leader, database, at_once=settings.verify_at_once), SnapshotVerifier(leader)
-        emails = EmailVerifier(leader, at_once=settings.verify_at_once)
-        views = admin.ProjectionAdmin(
-            supervisors=supervisors,
-            state=state,
-            verifier=verifier,
-            snapshots=snapshots,
-            processes=ProcessVerifier(leader),
-            emails=emails,
-            changes=changes,
-            acts=acts,
-            log=EventLog(leader),
+    async with connected(settings.eventstore_uri, settings.eventstore_read_uri) as client:
+        leader = client.leader
+        mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
+            settings.mongo_uri, serverSelectionTimeoutMS=3_000, connectTimeoutMS=3_000, socketTimeoutMS=20_000
         )
-        add_ProjectionServiceServicer_to_server(views, server)
-        groups = subscriptions.SubscriptionAdmin(Groups(leader), acts)
-        add_SubscriptionServiceServicer_to_server(groups, server)
-        excluding = ExclusionAdmin(leader, acts, lambda: _recheck(supervisors))
-        add_ExclusionServiceServicer_to_server(excluding, server)
-        status = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(status, server)
-        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-        async with (
-            LogIdentity(leader).kept(),
-            started(server, settings.grace),
-            _running(supervisors),
-            telling(status, dict.fromkeys(SERVICES, partial(_answer, EventLog(leader), mongo))),
-            beside(_watch(supervisors, status)),
-        ):
-            try:
-                yield f"{settings.host}:{bound}"
-            finally:
-                await status.enter_graceful_shutdown()
-    finally:
-        await mongo.close()
-        await client.close()
-        await leader.close()
+        try:
+            await _stores_answer(EventLog(leader), mongo, settings.start_within)
+            database = mongo[settings.mongo_database]
+            acts, state = Acts(leader), ViewState(database)
+            supervisors = [Supervisor(view, client, database, settings) for view in _chosen(settings)]
+            changes = Changes(database, EventLog(leader), acts, settings)
+            verifier, snapshots = Verifier(leader, database, at_once=settings.verify_at_once), SnapshotVerifier(leader)
+            emails = EmailVerifier(leader, at_once=settings.verify_at_once)
+            views = admin.ProjectionAdmin(
+                supervisors=supervisors,
+                state=state,
+                verifier=verifier,
+                snapshots=snapshots,
+                processes=ProcessVerifier(leader),
+                emails=emails,
+                changes=changes,
+                acts=acts,
+                log=EventLog(leader),
+            )
+            add_ProjectionServiceServicer_to_server(views, server)
+            groups = subscriptions.SubscriptionAdmin(Groups(leader), acts)
+            add_SubscriptionServiceServicer_to_server(groups, server)
+            excluding = ExclusionAdmin(leader, acts, lambda: _recheck(supervisors))
+            add_ExclusionServiceServicer_to_server(excluding, server)
+            status = health.aio.HealthServicer()
+            health_pb2_grpc.add_HealthServicer_to_server(status, server)
+            reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+            async with (
+                LogIdentity(leader).kept(),
+                started(server, settings.grace),
+                _running(supervisors),
+                telling(status, dict.fromkeys(SERVICES, partial(_answer, EventLog(leader), mongo))),
+                beside(_watch(supervisors, status)),
+            ):
+                try:
+                    yield f"{settings.host}:{bound}"
+                finally:
+                    await status.enter_graceful_shutdown()
+        finally:
+            await mongo.close()
 
 
 def _recheck(views: list[Supervisor]) -> None:

@@ -18,9 +18,9 @@ from server.commands.facts import Facts
 from server.commands.former_claims import FormerClaims
 from server.commands.handler import CommandHandler
 from server.commands.services import SERVICES, CommandServices
-from server.config import Settings, WrongSettingError
+from server.config import Settings
 from server.eventstore import store
-from server.eventstore.connection import Client, connect
+from server.eventstore.connection import connected
 from server.eventstore.identity import LogIdentity
 from server.eventstore.log import EventLog
 from server.eventstore.repository import Repository
@@ -72,132 +72,115 @@ Clock = Callable[[], datetime]
 
 @asynccontextmanager
 async def commands(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
-    client = await _leader(settings)
-    events = store.EventStore(client)
-    snapshots = Snapshots(events, every=settings.snapshot_every)
-    try:
-        repository, time = Repository(events, snapshots, most=settings.cached_aggregates), StoreTime(events, clock)
-        unchanged = UnchangedRequests(events, most=settings.cached_aggregates)
-        emails = EmailClaims(events, repository, time)
-        services = CommandServices(
-            CommandHandler(events, repository, unchanged),
-            Facts(repository, time),
-            emails,
-            timedelta(seconds=settings.place_within),
-            clock=clock,
-        )
-        by_hand = nullcontext() if settings.run_by_hand else AutomaticStart(events).enabled(only_on_a_new_log=True)
-        former_claims = FormerClaims(events, repository, emails, clock)
-        identity = LogIdentity(client).kept()
-        async with identity, by_hand, snapshots.writing(), unchanged.following(), former_claims.running():
-            yield Part(
-                services=tuple(SERVICES),
-                register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
-                needs=dict.fromkeys(SERVICES, events.head),
+    async with connected(settings.eventstore_uri) as client:
+        events = store.EventStore(client)
+        snapshots = Snapshots(events, every=settings.snapshot_every)
+        try:
+            repository, time = Repository(events, snapshots, most=settings.cached_aggregates), StoreTime(events, clock)
+            unchanged = UnchangedRequests(events, most=settings.cached_aggregates)
+            emails = EmailClaims(events, repository, time)
+            services = CommandServices(
+                CommandHandler(events, repository, unchanged),
+                Facts(repository, time),
+                emails,
+                timedelta(seconds=settings.place_within),
+                clock=clock,
             )
-    finally:
-        await events.close()
-        await client.close()
+            by_hand = nullcontext() if settings.run_by_hand else AutomaticStart(events).enabled(only_on_a_new_log=True)
+            former_claims = FormerClaims(events, repository, emails, clock)
+            identity = LogIdentity(client).kept()
+            async with identity, by_hand, snapshots.writing(), unchanged.following(), former_claims.running():
+                yield Part(
+                    services=tuple(SERVICES),
+                    register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
+                    needs=dict.fromkeys(SERVICES, events.head),
+                )
+        finally:
+            await events.close()
 
 
 @asynccontextmanager
 async def queries(settings: Settings, _: Clock) -> AsyncIterator[Part]:
-    leader = await connect(settings.eventstore_uri)
-    client = await connect(settings.eventstore_read_uri, leader) if settings.eventstore_read_uri else leader
-    mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
-        settings.mongo_uri, serverSelectionTimeoutMS=3_000, tz_aware=True
-    )
-    try:
-        log = EventLog(client)
-        limits = Limits(settings.most_watches, settings.most_waiting_changes, settings.watch_heartbeat)
-        hub = Hub(log, limits)
-        fresh = fresh_views(mongo[settings.mongo_database], log)
-        services = query_services(mongo[settings.mongo_database], log, hub, fresh)
+    async with connected(settings.eventstore_uri, settings.eventstore_read_uri) as client:
+        mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
+            settings.mongo_uri, serverSelectionTimeoutMS=3_000, tz_aware=True
+        )
+        try:
+            log = EventLog(client)
+            limits = Limits(settings.most_watches, settings.most_waiting_changes, settings.watch_heartbeat)
+            hub = Hub(log, limits)
+            fresh = fresh_views(mongo[settings.mongo_database], log)
+            services = query_services(mongo[settings.mongo_database], log, hub, fresh)
 
-        def drain() -> None:
-            hub.drain()
-            fresh.drain()
+            def drain() -> None:
+                hub.drain()
+                fresh.drain()
 
-        def register(server: grpc.aio.Server) -> None:
-            for _, add_to in services:
-                add_to(server)
+            def register(server: grpc.aio.Server) -> None:
+                for _, add_to in services:
+                    add_to(server)
 
-        async def probe(service: str) -> None:
-            await mongo.admin.command("ping")
-            if service in of_another_log(fresh):
-                raise LogMismatch
+            async def probe(service: str) -> None:
+                await mongo.admin.command("ping")
+                if service in of_another_log(fresh):
+                    raise LogMismatch
 
-        leader.when_replaced.append(fresh.check_soon)
-        async with LogIdentity(client, may_write=False).kept(), hub.open(), fresh.checked():
-            names = tuple(name for name, _ in services)
-            needs: dict[str, Probe] = {name: partial(probe, name) for name in names}
-            yield Part(services=names, register=register, needs={**needs, LOG: log.head}, drain=drain)
-    finally:
-        await mongo.close()
-        await client.close()
-        await leader.close()
+            client.leader.when_replaced.append(fresh.check_soon)
+            async with LogIdentity(client, may_write=False).kept(), hub.open(), fresh.checked():
+                names = tuple(name for name, _ in services)
+                needs: dict[str, Probe] = {name: partial(probe, name) for name in names}
+                yield Part(services=names, register=register, needs={**needs, LOG: log.head}, drain=drain)
+        finally:
+            await mongo.close()
 
 
 @asynccontextmanager
 async def processes(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
-    client = await _leader(settings)
-    events = store.EventStore(client)
-    snapshots = Snapshots(events, every=settings.snapshot_every)
-    try:
-        repository = Repository(events, snapshots, most=settings.cached_aggregates)
-        handler, payments = CommandHandler(events, repository), Simulator(rules_of(settings.payments))
-        time, automatic = StoreTime(events, clock), AutomaticStart(events)
-        facts = Facts(repository, time)
-        reconciler = Reconciler(
-            handler, repository, payments, _patience(settings), clock, facts=facts, automatic=automatic
-        )
-        reservations = ReservationExpiry(handler, repository, time)
-        process = OrderProcess(
-            client,
-            events,
-            reconciler,
-            reservations,
-            clock,
-            automatic=automatic,
-            at_once=settings.orders_at_once,
-            sweep_every=settings.sweep_every,
-        )
-        payments.listen(LateAnswers(reconciler, partial(Sender, handler, clock, actor=PAYMENTS)).told)
-        services = CommandServices(
-            handler,
-            facts,
-            EmailClaims(events, repository, time),
-            timedelta(seconds=settings.place_within),
-            clock=clock,
-            services=process_routes.SERVICES,
-        )
-
-        async def probe() -> None:
-            await events.head()
-            if process.trouble:
-                raise ConnectionError(process.trouble)
-
-        async with LogIdentity(client).kept(), automatic.enabled(), snapshots.writing(), process.running():
-            yield Part(
-                services=tuple(process_routes.SERVICES),
-                register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
-                needs=dict.fromkeys(process_routes.SERVICES, probe),
+    async with connected(settings.eventstore_uri) as client:
+        events = store.EventStore(client)
+        snapshots = Snapshots(events, every=settings.snapshot_every)
+        try:
+            repository = Repository(events, snapshots, most=settings.cached_aggregates)
+            handler, payments = CommandHandler(events, repository), Simulator(rules_of(settings.payments))
+            time, automatic = StoreTime(events, clock), AutomaticStart(events)
+            facts = Facts(repository, time)
+            reconciler = Reconciler(
+                handler, repository, payments, _patience(settings), clock, facts=facts, automatic=automatic
             )
-    finally:
-        await events.close()
-        await client.close()
+            reservations = ReservationExpiry(handler, repository, time)
+            process = OrderProcess(
+                client,
+                events,
+                reconciler,
+                reservations,
+                clock,
+                automatic=automatic,
+                at_once=settings.orders_at_once,
+                sweep_every=settings.sweep_every,
+            )
+            payments.listen(LateAnswers(reconciler, partial(Sender, handler, clock, actor=PAYMENTS)).told)
+            services = CommandServices(
+                handler,
+                facts,
+                EmailClaims(events, repository, time),
+                timedelta(seconds=settings.place_within),
+                clock=clock,
+                services=process_routes.SERVICES,
+            )
 
+            async def probe() -> None:
+                await events.head()
+                if process.trouble:
+                    raise ConnectionError(process.trouble)
 
-async def _leader(settings: Settings) -> Client:
-    """The client of a role that writes."""
-    client = await connect(settings.eventstore_uri)
-    if client.writes:
-        return client
-    await client.close()
-    raise WrongSettingError(
-        "ORDERSTREAM_EVENTSTORE_URI: this role writes, so nodePreference must be leader;"
-        " ORDERSTREAM_EVENTSTORE_READ_URI is for followers"
-    )
+            async with LogIdentity(client).kept(), automatic.enabled(), snapshots.writing(), process.running():
+                yield Part(
+                    services=tuple(process_routes.SERVICES),
+                    register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
+                    needs=dict.fromkeys(process_routes.SERVICES, probe),
+                )
+        finally:
+            await events.close()
 
 
 def _patience(settings: Settings) -> Patience:

@@ -14,13 +14,14 @@ import asyncio
 import gc
 import inspect
 import random
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import grpc
 import structlog
 
+from server.config import WrongSettingError
 from server.eventstore.client import (
     AbortedByServer,
     AsyncESDBConnection,
@@ -323,6 +324,31 @@ async def connect(uri: str, leader: Client | None = None) -> Client:
         client = Client(uri, leader)
         await client.connect()
         return client
+
+
+@asynccontextmanager
+async def connected(uri: str, read_uri: str = "") -> AsyncIterator[Client]:
+    """The client of a role; its `leader` takes what is written. With `read_uri` it reads from the nodes named there.
+
+    Raises `WrongSettingError` if `uri` does not lead to the leader: every role writes, be it what operators do.
+    """
+    leader = await connect(uri)
+    try:
+        if not leader.writes:
+            raise WrongSettingError(
+                "ORDERSTREAM_EVENTSTORE_URI: nodePreference must be leader;"
+                " ORDERSTREAM_EVENTSTORE_READ_URI is for followers"
+            )
+        if not read_uri:
+            yield leader
+            return
+        reader = await connect(read_uri, leader)
+        try:
+            yield reader
+        finally:
+            await reader.close()
+    finally:
+        await leader.close()
 
 
 def _grpc_options(options: Any) -> tuple[tuple[str, int], ...]:

@@ -56,11 +56,13 @@ def test_a_payment_provider_that_there_is_not() -> None:
     assert "there is only 'simulator'" in said
 
 
-@pytest.mark.parametrize("role", ["commands", "processes"])
-def test_a_writer_that_is_sent_to_followers(role: str) -> None:
+@pytest.mark.parametrize(
+    "command", [("server", "commands"), ("server", "queries"), ("server", "processes"), ("projections",)]
+)
+def test_a_role_whose_leader_is_to_be_a_follower(command: tuple[str, ...]) -> None:
     followers = {"ORDERSTREAM_EVENTSTORE_URI": "esdb://127.0.0.1:9?Tls=false&NodePreference=follower"}
-    said = fails(sys.executable, "-m", "server", role, "--port", "0", environment=followers)
-    assert "ORDERSTREAM_EVENTSTORE_URI: this role writes, so nodePreference must be leader" in said
+    said = fails(sys.executable, "-m", *command, "--port", "0", environment=followers)
+    assert "ORDERSTREAM_EVENTSTORE_URI: nodePreference must be leader" in said
 
 
 @pytest.mark.parametrize(
