@@ -23,7 +23,7 @@ DEFAULT_PORTS = {"commands": 50051, "queries": 50052, "processes": 50054}
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m server", description="Run one role of the server.")
-    parser.add_argument("role", choices=sorted(ROLES))
+    parser.add_argument("role", choices=ROLES)
     parser.add_argument("--port", type=int, help="0 takes a free one")
     arguments = parser.parse_args()
     settings = Settings()

@@ -1,0 +1,50 @@
+"""The composition root of the command service: its clients and servers are constructed here."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from datetime import timedelta
+
+from server.commands.emails import EmailClaims
+from server.commands.facts import Facts
+from server.commands.former_claims import FormerClaims
+from server.commands.handler import CommandHandler
+from server.commands.services import SERVICES, CommandServices
+from server.config import Settings
+from server.eventstore import store
+from server.eventstore.connection import connected
+from server.eventstore.identity import LogIdentity
+from server.eventstore.repository import Repository
+from server.eventstore.snapshots import Snapshots
+from server.eventstore.store_time import StoreTime
+from server.eventstore.unchanged import UnchangedRequests
+from server.part import Clock, Part
+from server.processes.automatic_start import AutomaticStart
+
+
+@asynccontextmanager
+async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
+    async with connected(settings.eventstore_uri) as client:
+        events = store.EventStore(client)
+        snapshots = Snapshots(events, every=settings.snapshot_every)
+        try:
+            repository, time = Repository(events, snapshots, most=settings.cached_aggregates), StoreTime(events, clock)
+            unchanged = UnchangedRequests(events, most=settings.cached_aggregates)
+            emails = EmailClaims(events, repository, time)
+            services = CommandServices(
+                CommandHandler(events, repository, unchanged),
+                Facts(repository, time),
+                emails,
+                timedelta(seconds=settings.place_within),
+                clock=clock,
+            )
+            by_hand = nullcontext() if settings.run_by_hand else AutomaticStart(events).enabled(only_on_a_new_log=True)
+            former_claims = FormerClaims(events, repository, emails, clock)
+            identity = LogIdentity(client).kept()
+            async with identity, by_hand, snapshots.writing(), unchanged.following(), former_claims.running():
+                yield Part(
+                    services=tuple(SERVICES),
+                    register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
+                    needs=dict.fromkeys(SERVICES, events.head),
+                )
+        finally:
+            await events.close()

@@ -1,0 +1,29 @@
+"""What a role of the server is made of."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+
+import grpc
+
+from server.config import Settings
+from server.rpc.health import Probe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a role serves: its services by name, and how to register them.
+
+    `needs` has, by name for health, what raises if that which the name needs does not answer. `drain` ends the calls
+    that would not end by themselves.
+    """
+
+    services: tuple[str, ...]
+    register: Callable[[grpc.aio.Server], None]
+    needs: Mapping[str, Probe]
+    drain: Callable[[], None] = lambda: None
+
+
+Clock = Callable[[], datetime]  # the time in UTC
+Opened = Callable[[Settings, Clock], AbstractAsyncContextManager[Part]]  # constructs a role, and closes it in the end

@@ -1,0 +1,81 @@
+"""The composition root of the process service: its clients and servers are constructed here."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+
+from server.commands.emails import EmailClaims
+from server.commands.facts import Facts
+from server.commands.handler import CommandHandler
+from server.commands.services import CommandServices
+from server.config import Settings
+from server.eventstore import store
+from server.eventstore.connection import connected
+from server.eventstore.identity import LogIdentity
+from server.eventstore.repository import Repository
+from server.eventstore.snapshots import Snapshots
+from server.eventstore.store_time import StoreTime
+from server.part import Clock, Part
+from server.processes import routes as process_routes
+from server.processes.automatic_start import AutomaticStart
+from server.processes.late import LateAnswers
+from server.processes.payments.simulator import Simulator, rules_of
+from server.processes.process import OrderProcess
+from server.processes.reconciler import Patience, Reconciler
+from server.processes.reservations import ReservationExpiry
+from server.processes.sender import PAYMENTS, Sender
+
+
+@asynccontextmanager
+async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
+    async with connected(settings.eventstore_uri) as client:
+        events = store.EventStore(client)
+        snapshots = Snapshots(events, every=settings.snapshot_every)
+        try:
+            repository = Repository(events, snapshots, most=settings.cached_aggregates)
+            handler, payments = CommandHandler(events, repository), Simulator(rules_of(settings.payments))
+            time, automatic = StoreTime(events, clock), AutomaticStart(events)
+            facts = Facts(repository, time)
+            reconciler = Reconciler(
+                handler, repository, payments, _patience(settings), clock, facts=facts, automatic=automatic
+            )
+            reservations = ReservationExpiry(handler, repository, time)
+            process = OrderProcess(
+                client,
+                events,
+                reconciler,
+                reservations,
+                clock,
+                automatic=automatic,
+                at_once=settings.orders_at_once,
+                sweep_every=settings.sweep_every,
+            )
+            payments.listen(LateAnswers(reconciler, partial(Sender, handler, clock, actor=PAYMENTS)).told)
+            services = CommandServices(
+                handler,
+                facts,
+                EmailClaims(events, repository, time),
+                timedelta(seconds=settings.place_within),
+                clock=clock,
+                services=process_routes.SERVICES,
+            )
+
+            async def probe() -> None:
+                await events.head()
+                if process.trouble:
+                    raise ConnectionError(process.trouble)
+
+            async with LogIdentity(client).kept(), automatic.enabled(), snapshots.writing(), process.running():
+                yield Part(
+                    services=tuple(process_routes.SERVICES),
+                    register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
+                    needs=dict.fromkeys(process_routes.SERVICES, probe),
+                )
+        finally:
+            await events.close()
+
+
+def _patience(settings: Settings) -> Patience:
+    pauses = (min(settings.first_retry * 2**n, settings.longest_retry) for n in range(settings.step_attempts - 1))
+    return Patience(pauses=tuple(timedelta(seconds=pause) for pause in pauses), step_within=settings.step_within)

@@ -1,0 +1,55 @@
+"""The composition root of the query service: its clients and servers are constructed here."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import grpc
+from pymongo import AsyncMongoClient
+
+from server.config import Settings
+from server.eventstore.connection import connected
+from server.eventstore.identity import LogIdentity
+from server.eventstore.log import EventLog
+from server.failures import LogMismatch
+from server.part import Clock, Part
+from server.queries import fresh_views, of_another_log, query_services
+from server.queries.watching.hub import Hub, Limits
+from server.rpc.health import Probe
+
+LOG = "log"  # health of the query service: whether the event store answers, as time travel and watches need it
+
+
+@asynccontextmanager
+async def opened(settings: Settings, _: Clock) -> AsyncIterator[Part]:
+    async with connected(settings.eventstore_uri, settings.eventstore_read_uri) as client:
+        mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
+            settings.mongo_uri, serverSelectionTimeoutMS=3_000, tz_aware=True
+        )
+        try:
+            log = EventLog(client)
+            limits = Limits(settings.most_watches, settings.most_waiting_changes, settings.watch_heartbeat)
+            hub = Hub(log, limits)
+            fresh = fresh_views(mongo[settings.mongo_database], log)
+            services = query_services(mongo[settings.mongo_database], log, hub, fresh)
+
+            def drain() -> None:
+                hub.drain()
+                fresh.drain()
+
+            def register(server: grpc.aio.Server) -> None:
+                for _, add_to in services:
+                    add_to(server)
+
+            async def probe(service: str) -> None:
+                await mongo.admin.command("ping")
+                if service in of_another_log(fresh):
+                    raise LogMismatch
+
+            client.leader.when_replaced.append(fresh.check_soon)
+            async with LogIdentity(client, may_write=False).kept(), hub.open(), fresh.checked():
+                names = tuple(name for name, _ in services)
+                needs: dict[str, Probe] = {name: partial(probe, name) for name in names}
+                yield Part(services=names, register=register, needs={**needs, LOG: log.head}, drain=drain)
+        finally:
+            await mongo.close()
