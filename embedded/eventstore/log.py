@@ -40,7 +40,7 @@ GATHER_FROM = 16  # requests in a commit from which on the next one waits for mo
 GATHER_STEP = 0.001  # seconds
 GATHER_LEAST = 4  # requests; a step that brings fewer was the last
 GATHER_STEPS = 6
-RECENT = 8_192  # entries kept in memory for subscribers that keep up
+RECENT = 8_192  # entries kept in memory for subscribers that keep up, and for who asks for the last
 RECENT_BYTES = 64 * 1024 * 1024
 PAGE_BYTES = 4 * 1024 * 1024
 
@@ -304,10 +304,15 @@ class Log:
 
         Empty only if there is none. Raises `DamagedRecordError`.
         """
+        self._refuse_damage(DamagedRecordError)
         recent, position = self._recent, max(position, 0)
-        if forwards and recent and position >= recent[0].position - 1:
+        if recent and position >= recent[0].position - 1:
             start = position - recent[0].position + 1
-            return recent[start : start + count]
+            if forwards:
+                return recent[start : start + count]
+            before = min(start - 1, len(recent))
+            if before > 0:
+                return recent[max(before - count, 0) : before][::-1]
         order = "e.position > ? ORDER BY e.position" if forwards else "e.position < ? ORDER BY e.position DESC"
         page = self._page(f"WHERE {order} LIMIT ?", (min(position, TOMBSTONE), count))
         if page and (

@@ -20,6 +20,7 @@ from embedded.eventstore.shaping import Shape, is_hidden
 from embedded.eventstore.wire import MESSAGES
 
 PAGE = 500
+SMALL_PAGE = 4  # entries; the next page is twice as large, until one has enough that pass the filter
 DEFAULT_WINDOW = 32
 FIRST_PAGE = 32  # revisions; if none of them can be read, newer clients get the next readable revision
 DIRECTIONS = {0: "Forwards", 1: "Backwards"}
@@ -121,7 +122,8 @@ class Reading:
             raise _unexpected(_result_of_all(wanted), "InvalidPosition")
         at = place.number - 1 if forwards and place.number > 0 else place.number
         left = min(options.count, TOMBSTONE)
-        while left > 0 and (page := self._log.all_page(at, forwards=forwards, count=PAGE)):
+        size = min(max(left, SMALL_PAGE), PAGE)  # who asks for one event does not pay for a page of them
+        while left > 0 and (page := self._log.all_page(at, forwards=forwards, count=size)):
             for entry in page:
                 if not is_hidden(entry.stream) and (wanted is None or wanted(entry)):
                     yield shape(entry)
@@ -129,6 +131,7 @@ class Reading:
                     if not left:
                         return
             at = page[-1].position
+            size = min(2 * size, PAGE)
             await asyncio.sleep(0)
 
     # -------------------------------------------------------------- endless
