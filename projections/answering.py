@@ -10,8 +10,10 @@ from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from pymongo.errors import PyMongoError
 
-from server.failures import InvalidRequest, ServiceFailure, StoreUnavailable
+from server.failures import InvalidRequest, ServiceFailure
+from server.readmodel.mongo import failure_of
 from server.rpc import validation
+from server.rpc.errors import STATUS
 
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -21,6 +23,7 @@ else:
 log = structlog.get_logger()
 
 ACTOR = "x-orderstream-actor"
+LONGEST_LOGGED = 500  # characters of an error
 
 
 def actor_of(context: Context) -> str:
@@ -31,7 +34,7 @@ def actor_of(context: Context) -> str:
     return named
 
 
-CODES = {
+CODES = {  # of reasons that no other service has; those of all are in `server.rpc.errors`
     "VIEW_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "SUBSCRIPTION_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "REBUILD_RUNNING": grpc.StatusCode.FAILED_PRECONDITION,
@@ -43,10 +46,6 @@ CODES = {
     "EVENT_EXCLUDED": grpc.StatusCode.FAILED_PRECONDITION,
     "EVENT_MAY_BE_NEWER": grpc.StatusCode.FAILED_PRECONDITION,
     "PLAN_OUTDATED": grpc.StatusCode.ABORTED,
-    "FIELD_INVALID": grpc.StatusCode.INVALID_ARGUMENT,
-    "PAGE_TOKEN_INVALID": grpc.StatusCode.INVALID_ARGUMENT,
-    "LOG_MISMATCH": grpc.StatusCode.FAILED_PRECONDITION,
-    "STORE_UNAVAILABLE": grpc.StatusCode.UNAVAILABLE,
 }
 
 
@@ -58,12 +57,13 @@ async def answering(context: Context) -> AsyncIterator[None]:
     except ServiceFailure as failure:
         await refuse(context, failure)
     except PyMongoError as error:
-        log.warning("view store does not answer", error=str(error))
-        await refuse(context, StoreUnavailable("view"))
+        kind = failure_of(error)
+        log.warning("the view store fails", kind=kind.reason, error=str(error)[:LONGEST_LOGGED])
+        await refuse(context, kind)
 
 
 async def refuse(context: Context, failure: ServiceFailure) -> NoReturn:
-    code = CODES[failure.reason]
+    code = CODES.get(failure.reason) or STATUS[failure.reason]
     status = status_pb2.Status(code=code.value[0], message=str(failure))
     info = error_details_pb2.ErrorInfo(reason=failure.reason, domain="orderstream", metadata=dict(failure.metadata))
     details: list[Any] = [info]

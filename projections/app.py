@@ -12,7 +12,6 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pymongo import AsyncMongoClient
-from pymongo.errors import PyMongoError
 
 from projections import admin, exclusions, subscriptions
 from projections.acts import Acts
@@ -35,6 +34,7 @@ from server.eventstore.identity import LogIdentity
 from server.eventstore.log import EventLog
 from server.eventstore.persistent import Groups
 from server.failures import StoreUnavailable
+from server.readmodel.mongo import may_read, mongo_client, mongo_errors
 from server.readmodel.state import ViewState
 from server.rpc.health import telling
 from server.running import started
@@ -61,14 +61,13 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
     """
     server = grpc.aio.server(options=OPTIONS)
     bound = server.add_insecure_port(f"{settings.host}:{port}")  # first: a taken port is told before any waiting
-    async with connected(settings.eventstore_uri, settings.eventstore_read_uri) as client:
+    async with connected(settings, reads=True) as client:
         leader = client.leader
-        mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
-            settings.mongo_uri, serverSelectionTimeoutMS=3_000, connectTimeoutMS=3_000, socketTimeoutMS=20_000
-        )
+        mongo = mongo_client(settings, connectTimeoutMS=3_000, socketTimeoutMS=20_000)
         try:
             await _stores_answer(EventLog(leader), mongo, settings.start_within)
             database = mongo[settings.mongo_database]
+            await may_read(database)
             acts, state = Acts(leader), ViewState(database)
             supervisors = [Supervisor(view, client, database, settings) for view in _chosen(settings)]
             changes = Changes(database, EventLog(leader), acts, settings)
@@ -135,10 +134,8 @@ async def _stores_answer(events: EventLog, mongo: AsyncMongoClient[dict[str, obj
 
 async def _answer(events: EventLog, mongo: AsyncMongoClient[dict[str, object]]) -> None:
     await events.head()
-    try:
+    with mongo_errors():
         await mongo.admin.command("ping")
-    except PyMongoError as error:
-        raise StoreUnavailable("view") from error
 
 
 @asynccontextmanager

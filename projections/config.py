@@ -1,20 +1,14 @@
 """What can be set from outside. Every name carries the prefix ORDERSTREAM_."""
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from projections.views import VIEWS_BY_NAME
+from server.config import StoreSettings
 
 
-class Settings(BaseSettings):
+class Settings(StoreSettings):
     """Settings of the projection process. Durations are in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="ORDERSTREAM_", frozen=True, extra="ignore")
-
-    eventstore_uri: str = "esdb://127.0.0.1:2113?Tls=false"
-    eventstore_read_uri: str = Field(default="", description="followers, for the views' reads; none: eventstore_uri")
-    mongo_uri: str = "mongodb://127.0.0.1:27017/"
-    mongo_database: str = "orderstream"
     host: str = Field(default="127.0.0.1", description="the address to listen on; 0.0.0.0 in a container")
     log_level: str = "INFO"
     metrics_port: int | None = Field(default=None, description="serves Prometheus metrics if given")

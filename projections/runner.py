@@ -29,7 +29,7 @@ from server.eventstore.connection import Client
 from server.eventstore.identity import identity_of
 from server.eventstore.log import EventLog, LogPoint, point_of, streams
 from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
-from server.failures import ServiceFailure, StoreUnavailable
+from server.failures import ServiceFailure, StoreFailure
 from server.readmodel import state
 from server.readmodel.documents import INDEXES
 from server.readmodel.state import Fenced, Lease, ViewState, now_micros
@@ -365,7 +365,7 @@ class Runner:
         """
         try:
             event = await self._log.last_before(position)
-        except StoreUnavailable:  # it may have had to look through too much of its own records: the older point will do
+        except StoreFailure:  # it may have had to look through too much of its own records: the older point will do
             return LogPoint()
         return LogPoint() if event is None else point_of(event)
 

@@ -1,22 +1,76 @@
 """What can be set from outside. Every name carries the prefix ORDERSTREAM_, e.g. ORDERSTREAM_EVENTSTORE_URI."""
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+PREFIX = "ORDERSTREAM_"
+LONGEST_SHOWN = 60  # characters of a wrong value
 
 
 class WrongSettingError(ValueError):
-    """One line that names the variable and says what it should look like."""
+    """One line that names the variable and says what it should look like. It shows no secret."""
 
 
-class Settings(BaseSettings):
+class StoreSettings(BaseSettings):
+    """Where the stores are, and who we are to them. Credentials given here win over those in an address.
+
+    A password has every character that there is here; in an address it is percent-encoded.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
+
+    eventstore_uri: str = Field(default="esdb://127.0.0.1:2113?Tls=false", repr=False)
+    eventstore_read_uri: str = Field(
+        default="", repr=False, description="followers, for the reads of queries and views; none: eventstore_uri"
+    )
+    eventstore_username: str = Field(default="", description="a user of the event store")
+    eventstore_password: SecretStr = Field(default=SecretStr(""), description="or eventstore_password_file")
+    eventstore_password_file: Path | None = Field(default=None, description="a file that holds the password alone")
+    eventstore_ca_file: Path | None = Field(default=None, description="PEM; none: the authorities that gRPC brings")
+    mongo_uri: str = Field(default="mongodb://127.0.0.1:27017/", repr=False)
+    mongo_username: str = Field(default="", description="a user of MongoDB")
+    mongo_password: SecretStr = Field(default=SecretStr(""), description="or mongo_password_file")
+    mongo_password_file: Path | None = Field(default=None, description="a file that holds the password alone")
+    mongo_ca_file: Path | None = Field(default=None, description="PEM; none: the authorities of this machine")
+    mongo_database: str = "orderstream"
+
+    def credentials(self, store: str) -> tuple[str, str]:
+        """User name and password for "eventstore" or "mongo"; two empty texts if none is set.
+
+        Raises `WrongSettingError` for half of them, and for a file that cannot be read.
+        """
+        name = f"{PREFIX}{store.upper()}_"
+        user: str = getattr(self, f"{store}_username")
+        secret: SecretStr = getattr(self, f"{store}_password")
+        file: Path | None = getattr(self, f"{store}_password_file")
+        password = secret.get_secret_value()
+        if file is not None:
+            if password:
+                raise WrongSettingError(f"{name}PASSWORD and {name}PASSWORD_FILE: give one of them")
+            password = _content(f"{name}PASSWORD_FILE", file).decode(errors="surrogateescape").rstrip("\r\n")
+            if not password:
+                raise WrongSettingError(f"{name}PASSWORD_FILE: {file} is empty")
+        if bool(user) is not bool(password):
+            missing = f"{name}PASSWORD or {name}PASSWORD_FILE" if user else f"{name}USERNAME"
+            raise WrongSettingError(f"{missing}: is missing, its counterpart is set")
+        return user, password
+
+    def authorities(self, store: str) -> Path | None:
+        """The file with the certificates that are trusted for a store. Raises `WrongSettingError` if it is not one."""
+        file: Path | None = getattr(self, f"{store}_ca_file")
+        if file is not None:
+            checked_authorities(f"{PREFIX}{store.upper()}_CA_FILE", file)
+        return file
+
+
+class Settings(StoreSettings):
     """Settings of commands, queries and processes. Durations are in seconds, sizes in bytes."""
 
-    model_config = SettingsConfigDict(env_prefix="ORDERSTREAM_", frozen=True, extra="ignore")
-
-    eventstore_uri: str = "esdb://127.0.0.1:2113?Tls=false"
-    eventstore_read_uri: str = Field(default="", description="followers, for the queries' reads; none: eventstore_uri")
-    mongo_uri: str = "mongodb://127.0.0.1:27017/"
-    mongo_database: str = "orderstream"
     host: str = Field(default="127.0.0.1", description="the address to listen on; 0.0.0.0 in a container")
     log_level: str = "INFO"
     metrics_port: int | None = Field(default=None, description="serves Prometheus metrics if given")
@@ -51,3 +105,48 @@ class Settings(BaseSettings):
     step_attempts: int = Field(default=12, gt=1, description="then the step waits for an operator")
     first_retry: float = Field(default=0.5, gt=0, description="after a failure; each further pause is twice as long")
     longest_retry: float = Field(default=300.0, gt=0, description="no pause between two attempts is longer")
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def from_environment(kind: type[S]) -> S:
+    """The settings. Raises `WrongSettingError`."""
+    try:
+        return kind()
+    except ValidationError as error:
+        said = "; ".join(_complaint(kind, problem) for problem in error.errors(include_url=False))
+        raise WrongSettingError(said) from None
+    except SettingsError as error:  # a list or a mapping that is not JSON
+        field = str(error).partition('field "')[2].partition('"')[0]
+        raise WrongSettingError(f"{PREFIX}{field.upper()}: is not JSON") from None
+
+
+def _complaint(kind: type[BaseSettings], problem: Mapping[str, object]) -> str:
+    where = problem["loc"]
+    assert isinstance(where, tuple), "pydantic has it so"
+    field = str(where[0]) if where else ""
+    said = str(problem["msg"]).removeprefix("Value error, ")
+    told = kind.model_fields.get(field)
+    if told is None or not told.repr or told.annotation is SecretStr:
+        return f"{PREFIX}{field.upper()}: {said}"
+    value = str(problem["input"])
+    shown = value if len(value) <= LONGEST_SHOWN else value[:LONGEST_SHOWN] + "…"
+    return f"{PREFIX}{field.upper()}: {said}, not {shown!r}"
+
+
+def checked_authorities(variable: str, file: Path) -> bytes:
+    """The content of a file of certificates. Raises `WrongSettingError`."""
+    content = _content(variable, file)
+    try:
+        ssl.create_default_context(cadata=content.decode("ascii"))
+    except (ssl.SSLError, ValueError):
+        raise WrongSettingError(f"{variable}: {file} holds no certificate in PEM form") from None
+    return content
+
+
+def _content(variable: str, file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise WrongSettingError(f"{variable}: cannot read {file}: {error.strerror}") from None

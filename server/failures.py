@@ -18,7 +18,14 @@ ServiceFailure
 ├── Draining                SERVER_DRAINING                       this process stops; resume
 ├── DeadlinePassed          DEADLINE_EXCEEDED                     too late to start, or outcome unknown
 ├── LogMismatch             LOG_MISMATCH                          a position is of another log, or of one since restored
-└── StoreUnavailable        STORE_UNAVAILABLE                     a store does not answer; try again
+├── StreamGone              STREAM_DELETED, STREAM_TRUNCATED      the stream's events, or the first of them, are deleted
+└── StoreFailure                                                  a store does not do what it is asked
+    ├── StoreUnavailable    STORE_UNAVAILABLE                     it does not answer; try again
+    │   └── StoreNotLeader  STORE_NOT_LEADER                      the node is not the leader; the leader is looked for
+    └── StoreRefusal                                              waiting does not mend it: an operator has to
+        ├── StoreTlsFailed          STORE_TLS_FAILED              it cannot be spoken to over TLS, or without
+        ├── StoreUnauthenticated    STORE_UNAUTHENTICATED         it does not know us, or not by this password
+        └── StorePermissionDenied   STORE_PERMISSION_DENIED       we lack a right on a stream
 """
 
 from collections.abc import Mapping
@@ -207,9 +214,85 @@ class LogMismatch(ServiceFailure):
             )
 
 
-class StoreUnavailable(ServiceFailure):
+class StreamGone(ServiceFailure):
+    """Waiting does not mend it. `first` is the revision of the first event left, None if the stream is deleted."""
+
+    reason = "STREAM_DELETED"
+
+    def __init__(self, stream: str, first: int | None = None) -> None:
+        if first is None:
+            super().__init__(
+                f"{stream} was deleted from the event store for good: nothing can be done with it", stream=stream
+            )
+        else:
+            super().__init__(
+                f"{stream} was truncated: its events before revision {first} are deleted, so its state is not known",
+                stream=stream,
+                first=first,
+            )
+            self.reason = "STREAM_TRUNCATED"
+
+
+class StoreFailure(ServiceFailure):  # the leaves name what happened
+    """What was asked is not done, or its outcome is unknown. `store` is "event" or "view"."""
+
+
+class StoreUnavailable(StoreFailure):
     reason = "STORE_UNAVAILABLE"
     retry_after = 0.5
 
     def __init__(self, store: str) -> None:
         super().__init__(f"the {store} store does not answer; try again", store=store)
+
+
+class StoreNotLeader(StoreUnavailable):
+    reason = "STORE_NOT_LEADER"
+
+    def __init__(self) -> None:
+        StoreFailure.__init__(
+            self, "this node of the event store is not the leader, which is looked for; try again", store="event"
+        )
+
+
+class StoreRefusal(StoreFailure):  # the leaves name what is refused
+    """Waiting does not mend it. `remedy` is for the operator of this process: it may name files and users."""
+
+    def __init__(self, message: str, store: str, remedy: str, **metadata: object) -> None:
+        super().__init__(message, store=store, **metadata)
+        self.remedy = remedy
+
+    @property
+    def complaint(self) -> str:
+        """One line for the log and the terminal of an operator."""
+        return f"{self}; {self.remedy}" if self.remedy else str(self)
+
+
+def words_of(failure: BaseException) -> str:
+    """A failure in the words for operators."""
+    return failure.complaint if isinstance(failure, StoreRefusal) else str(failure)
+
+
+class StoreTlsFailed(StoreRefusal):
+    """`check` is what failed, in the words of the TLS library."""
+
+    reason = "STORE_TLS_FAILED"
+
+    def __init__(self, store: str, check: str, remedy: str) -> None:
+        super().__init__(f"the {store} store cannot be spoken to: {check}", store, remedy)
+
+
+class StoreUnauthenticated(StoreRefusal):
+    reason = "STORE_UNAUTHENTICATED"
+
+    def __init__(self, store: str, remedy: str) -> None:
+        super().__init__(f"the {store} store does not accept the credentials of this process", store, remedy)
+
+
+class StorePermissionDenied(StoreRefusal):
+    """`right` is a verb, like "read"; `on` is the stream, the group or the collection."""
+
+    reason = "STORE_PERMISSION_DENIED"
+
+    def __init__(self, store: str, right: str, on: str, remedy: str) -> None:
+        what = f"{right} {on}" if on else "do this"
+        super().__init__(f"the {store} store does not permit this process to {what}", store, remedy, right=right, on=on)

@@ -4,11 +4,18 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 import grpc
 import structlog
+from prometheus_client import start_http_server
+
+from server.config import WrongSettingError
+from server.failures import ServiceFailure, StoreRefusal, words_of
+
+WRONG_SETTING, NO_STORE = 2, 5  # exit codes
+WHERE = "ORDERSTREAM_EVENTSTORE_URI and ORDERSTREAM_MONGO_URI say where the stores are"
 
 
 async def until_stopped(serving: AbstractAsyncContextManager[str], ready: Callable[[str], None]) -> None:
@@ -51,6 +58,42 @@ async def started(server: grpc.aio.Server, grace: float) -> AsyncIterator[None]:
     finally:
         await starting
         await server.stop(grace)
+
+
+def ended_well(work: Callable[[], None]) -> int:
+    """Do it; the exit code. What keeps a process from running is one line on stderr, never a traceback."""
+    try:
+        work()
+    except WrongSettingError as error:
+        return complain(str(error), WRONG_SETTING)
+    except ServiceFailure as failure:
+        return complain(words_of(failure) if isinstance(failure, StoreRefusal) else f"{failure}; {WHERE}", NO_STORE)
+    return 0
+
+
+@contextmanager
+def port_taken(host: str, port: int) -> Iterator[None]:
+    """gRPC tells of a port that cannot be bound by a text. Raises `WrongSettingError` for it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "bind" not in str(error):
+            raise
+        raise WrongSettingError(f"port {port} on {host} is taken or not allowed; choose another with --port") from None
+
+
+def serve_metrics(host: str, port: int) -> None:
+    """Prometheus' over HTTP. Raises `WrongSettingError`."""
+    try:
+        start_http_server(port, addr=host)
+    except (OSError, OverflowError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        raise WrongSettingError(f"ORDERSTREAM_METRICS_PORT: cannot serve on port {port} of {host}: {said}") from None
+
+
+def complain(line: str, code: int) -> int:
+    sys.stderr.write(f"orderstream: {line}\n")
+    return code
 
 
 def configure_logging(level: str) -> None:

@@ -1,6 +1,6 @@
 """`python -m server.tail`: events of a stream, of a category or of all contexts as they are written, a JSON line each.
 
-Where the log is says ORDERSTREAM_EVENTSTORE_URI: an argument could be read by everybody on the machine.
+Where the log is, and who we are, say the settings of the stores: an argument could be read by everybody on the machine.
 
 It is a reader like any other. On a lost subscription it subscribes again behind the last event.
 """
@@ -8,7 +8,6 @@ It is a reader like any other. On a lost subscription it subscribes again behind
 import argparse
 import asyncio
 import json
-import os
 import re
 import signal
 import sys
@@ -16,17 +15,17 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
+from server.config import StoreSettings, from_environment
+from server.eventstore.address import Address, address_of
 from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, position_of
 from server.eventstore.connection import connect
 from server.eventstore.log import START, EventLog, Pending, streams
 from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
-from server.failures import ServiceFailure, StoreUnavailable
-from server.running import configure_logging
+from server.failures import StoreUnavailable
+from server.running import configure_logging, ended_well
 
 OURS = "(order|product|stock|user|useremail)-.*"
 SILENCE = 5.0  # seconds without a word, after which the log is asked whether there was anything to say
-URI = "ORDERSTREAM_EVENTSTORE_URI"
-NO_STORE = 5  # exit code
 PAUSE = 0.5  # seconds before another subscription
 
 
@@ -47,16 +46,16 @@ class What:
         return f"{re.escape(self.category)}-.*" if self.category else OURS
 
 
-async def tail(uri: str, what: What) -> None:
+async def tail(address: Address, what: What) -> None:
     """Write the events to standard output.
 
-    Raises `StoreUnavailable` if the store does not answer at the start, and `LogMismatch`.
+    Raises a `StoreFailure` if the store does not let us read at the start, and `LogMismatch`.
     """
     task = asyncio.current_task()
     assert task is not None, "it runs in a task"
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    client = await connect(uri)
+    client = await connect(address)
     try:
         with suppress(asyncio.CancelledError):
             async with aclosing(_events(EventLog(client), what)) as events:
@@ -113,12 +112,7 @@ def main() -> int:
     given = parser.parse_args()
     configure_logging("WARNING")
     what = What(stream=given.stream, category=given.category, from_start=given.from_start, limit=given.limit)
-    try:
-        asyncio.run(tail(os.environ[URI], what))
-    except ServiceFailure as error:
-        sys.stderr.write(f"orderstream: {error}\n")
-        return NO_STORE
-    return 0
+    return ended_well(lambda: asyncio.run(tail(address_of(from_environment(StoreSettings)), what)))
 
 
 if __name__ == "__main__":

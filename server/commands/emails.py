@@ -40,7 +40,7 @@ from server.eventstore.registry import DomainEvent
 from server.eventstore.repository import Aggregate, Repository
 from server.eventstore.store import EventStore, WrongRevision
 from server.eventstore.store_time import StoreTime
-from server.failures import Contention, StoreUnavailable
+from server.failures import Contention, StoreFailure
 
 log = structlog.get_logger()
 
@@ -203,7 +203,7 @@ def _may_fail(key: str) -> Iterator[None]:
         yield
     except WrongRevision:
         return
-    except StoreUnavailable as error:
+    except StoreFailure as error:
         log.warning("an e-mail address was not released", stream=EMAIL.stream(key), error=str(error))
 
 

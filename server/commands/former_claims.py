@@ -31,7 +31,7 @@ from server.eventstore.log import START
 from server.eventstore.repository import Repository
 from server.eventstore.store import EventStore
 from server.eventstore.upcasters import stored_names
-from server.failures import Contention, LogMismatch, StoreUnavailable
+from server.failures import Contention, LogMismatch, StoreFailure
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class FormerClaims:
         while True:
             try:
                 made = await self.complete()
-            except StoreUnavailable as error:
+            except StoreFailure as error:
                 log.warning("missing claims on e-mail addresses are made later", error=str(error))
                 await asyncio.sleep(PAUSE)
             else:
@@ -73,7 +73,7 @@ class FormerClaims:
                 return
 
     async def complete(self) -> int:
-        """Make the claims that are missing; how many. Raises `StoreUnavailable`."""
+        """Make the claims that are missing; how many. Raises a `StoreFailure`."""
         start = await self._done_until()
         try:
             unclaimed, position = await self._read(start)

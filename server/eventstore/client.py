@@ -17,6 +17,7 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from esdbclient.connection import AsyncESDBConnection
 from esdbclient.exceptions import (
     AbortedByServer,
+    AccessDeniedError,
     AlreadyExists,
     EventStoreDBClientException,
     GrpcDeadlineExceeded,
@@ -29,7 +30,15 @@ from esdbclient.exceptions import (
 )
 from esdbclient.protos.Grpc import gossip_pb2, gossip_pb2_grpc, persistent_pb2, shared_pb2
 
-from server.failures import LogMismatch, StoreUnavailable
+from server.failures import (
+    LogMismatch,
+    ServiceFailure,
+    StoreNotLeader,
+    StorePermissionDenied,
+    StoreUnauthenticated,
+    StoreUnavailable,
+    StreamGone,
+)
 
 __all__ = [
     "AbortedByServer",
@@ -53,10 +62,13 @@ __all__ = [
     "gossip_pb2",
     "gossip_pb2_grpc",
     "is_cancelling",
+    "is_denied",
+    "permission_denied",
     "persistent_pb2",
     "position_of",
     "shared_pb2",
     "store_errors",
+    "unauthenticated",
 ]
 
 # How EventStoreDB refuses a position at which its log has no record: 24.10 for reads, for reads far beyond the end
@@ -87,7 +99,7 @@ async def complete(reading: Any) -> AsyncGenerator[RecordedEvent, None]:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Failures of the event store's client as ours: `LogMismatch` for a refused position, else `StoreUnavailable`.
+    """Failures of the event store's client as ours, each kind by its own name; what is not known: `StoreUnavailable`.
 
     `NotFound` and `WrongCurrentVersion` pass.
     """
@@ -98,9 +110,7 @@ def store_errors() -> Iterator[None]:
     except (EventStoreDBClientException, grpc.aio.UsageError, grpc.RpcError) as error:
         if is_cancelling():
             raise asyncio.CancelledError from error  # esdbclient makes an error of its own of it
-        if _is_refused_position(error):
-            raise LogMismatch from error
-        raise StoreUnavailable("event") from error
+        raise _failure_of(error) from error
     except asyncio.CancelledError as error:
         if is_cancelling():
             raise
@@ -108,10 +118,42 @@ def store_errors() -> Iterator[None]:
         raise StoreUnavailable("event") from error
 
 
-def _is_refused_position(error: Exception) -> bool:
-    told = [error, *error.args]
-    details = (str(one.details()) for one in told if isinstance(one, grpc.aio.AioRpcError))
-    return any(refused in text for text in details for refused in REFUSED_POSITIONS)
+def _failure_of(error: Exception) -> ServiceFailure:
+    if isinstance(error, StreamIsDeleted):
+        return StreamGone(str(error) or "the stream")
+    if is_denied(error):
+        return permission_denied()
+    if _has_code(error, grpc.StatusCode.UNAUTHENTICATED):
+        return unauthenticated()
+    if isinstance(error, NodeIsNotLeader):
+        return StoreNotLeader()
+    if any(refused in str(one.details()) for one in _told(error) for refused in REFUSED_POSITIONS):
+        return LogMismatch()
+    return StoreUnavailable("event")
+
+
+def is_denied(error: Exception) -> bool:
+    """Whether the event store has refused a call because we lack a right."""
+    return isinstance(error, AccessDeniedError) or _has_code(error, grpc.StatusCode.PERMISSION_DENIED)
+
+
+def _has_code(error: Exception, code: grpc.StatusCode) -> bool:
+    return any(one.code() is code for one in _told(error))
+
+
+def _told(error: Exception) -> list[grpc.aio.AioRpcError]:
+    return [one for one in (error, *error.args) if isinstance(one, grpc.aio.AioRpcError)]
+
+
+def permission_denied(right: str = "", on: str = "") -> StorePermissionDenied:
+    """`right` is a verb."""
+    return StorePermissionDenied("event", right, on, "`orderstream store check` shows each right and who can grant it")
+
+
+def unauthenticated() -> StoreUnauthenticated:
+    return StoreUnauthenticated(
+        "event", "ORDERSTREAM_EVENTSTORE_USERNAME and ORDERSTREAM_EVENTSTORE_PASSWORD_FILE say who we are to it"
+    )
 
 
 def is_cancelling() -> bool:

@@ -21,29 +21,36 @@ from typing import Any
 import grpc
 import structlog
 
-from server.config import WrongSettingError
+from server.config import StoreSettings
+from server.eventstore import tls
+from server.eventstore.address import Address, address_of, checked, parsed, read_address_of
 from server.eventstore.client import (
     AbortedByServer,
     AsyncESDBConnection,
     AsyncEventStoreDBClient,
+    EventStoreDBClientException,
     NodeIsNotLeader,
     RecordedEvent,
     ServiceUnavailable,
+    StreamIsDeleted,
     complete,
     gossip_pb2,
     gossip_pb2_grpc,
     is_cancelling,
+    is_denied,
+    permission_denied,
     shared_pb2,
     store_errors,
+    unauthenticated,
 )
-from server.eventstore.discovery import LEADER, PREFERENCES, Discovery, Member, NoAnswer
-from server.failures import StoreUnavailable
+from server.eventstore.discovery import PREFERENCES, Discovery, Member, NoAnswer
+from server.failures import StoreRefusal, StoreTlsFailed, StoreUnauthenticated, StoreUnavailable
 
 log = structlog.get_logger()
 
-KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT = 10_000, 10_000  # milliseconds, as the other clients of EventStoreDB have them
 FIRST_BACKOFF, LONGEST_BACKOFF = 100, 1_000  # milliseconds between two attempts at a connection; gRPC goes to minutes
 CONNECT_WITHIN = 2_000  # milliseconds for one of them
+DIAGNOSE_EVERY = 5.0  # seconds between two looks whether TLS is why no node answers
 LOOK_EVERY = 2.0  # seconds between two questions to the node whether it still serves
 ANSWER_WITHIN = 2.0  # seconds for the answer, and for asking all nodes that are known
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two searches
@@ -54,54 +61,74 @@ REFUSED = "RST_STREAM with error code 7"  # HTTP/2: nothing of the call was look
 MOST_REFUSALS = 20
 AFTER_REFUSAL, LONGEST_AFTER_REFUSAL = 0.05, 0.25  # seconds, longer with each
 
-
+# what a call of esdbclient needs a right to: on the stream that it names first, or on the log of all
+STREAM_RIGHTS = {"append_to_stream": "write", "read_stream": "read", "set_stream_metadata": "write the metadata of"}
+RIGHTS_ON_ALL = {
+    "read_all": "read",
+    "subscribe_to_all": "read",
+    "read_subscription_to_all": "read",
+    "create_subscription_to_all": "create a persistent subscription on",
+}
 STATES = {number: name for name, number in gossip_pb2.MemberInfo.VNodeState.items()}
 
 
 class Client(AsyncEventStoreDBClient):
-    """Raises what esdbclient raises; `ServiceUnavailable` while no node serves.
+    """Raises what esdbclient raises; `ServiceUnavailable` while no node serves, and a `StoreRefusal` that says why none
+    will until an operator acts, or which right is lacking.
 
     `generation` rises with each new connection. `when_replaced` is called after that: new calls go over the new one.
     `leader` is asked what a follower may not know yet; it is this client itself unless another one was given.
     """
 
-    def __init__(self, uri: str, leader: "Client | None" = None) -> None:
-        super().__init__(uri)
+    def __init__(self, address: Address | str, leader: "Client | None" = None) -> None:
+        if isinstance(address, str):
+            address = checked(parsed(address))
+        super().__init__(address.without_secrets, **_certificates(address))
+        self.address = address
+        # TLS only: without it there are no users, and a password would be sent in clear
+        self._call_credentials = self.construct_call_credentials(address.username, address.password)
         self.leader = leader or self
-        self.grpc_options += _grpc_options(self.connection_spec.options)
+        self.grpc_options += _grpc_options(address)
         self.generation = 0
         self.when_replaced: list[Callable[[], None]] = []
         self.trouble = "not connected yet"  # why no node serves; "" while one does
-        self._known: Sequence[str] = self.connection_spec.targets
+        self._refusal: StoreRefusal | None = None  # the same, if waiting does not mend it
+        self._known: Sequence[str] = address.hosts
         self._doubted_leader = ""
-        self._is_ready = asyncio.Event()
+        self._serves = False
+        self._is_settled = asyncio.Event()  # set while a node serves, and while a refusal is known
         self._is_doubted = asyncio.Event()
         self._lost_at = 0.0
+        self._diagnosed_until = 0.0
+        self._diagnosis: StoreTlsFailed | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        spec = self.connection_spec
-        self._stays = spec.scheme == "esdb" and len(spec.targets) == 1
+        self._stays = not address.discover
         self._discovery = Discovery(
             self._opened,
             _closed,
             self._members,
-            PREFERENCES.get(spec.options.NodePreference, LEADER),
+            PREFERENCES[address.node_preference],
             stays=self._stays,
         )
 
     @property
     def writes(self) -> bool:
         """Whether this is a connection to the leader."""
-        return bool(self.connection_spec.options.NodePreference == "leader")
+        return self.address.node_preference == "leader"
 
     async def connect(self) -> None:
-        """Begin; the first node is waited for a short time only."""
+        """Begin; the first node is waited for a short time only. Raises a `StoreRefusal`: it will stay away."""
         self._lost_at = asyncio.get_running_loop().time()
         self._connection = self._opened(self._known[0])
         self._is_doubted.set()
         self._keeper = asyncio.create_task(self._keep())
-        with suppress(ServiceUnavailable):
-            await self.ready()
+        try:
+            with suppress(ServiceUnavailable):
+                await self.ready()
+        except BaseException:
+            await self.close()
+            raise
 
     async def reconnect(self, grpc_target: str | None = None) -> None:
         """For esdbclient's own methods that are not overridden here."""
@@ -123,7 +150,7 @@ class Client(AsyncEventStoreDBClient):
         try:
             with store_errors():
                 yield
-        except StoreUnavailable as failure:
+        except (StoreUnavailable, StoreUnauthenticated) as failure:
             self._look_into(generation, failure.__cause__)
             raise
 
@@ -167,6 +194,9 @@ class Client(AsyncEventStoreDBClient):
             except ServiceUnavailable as error:
                 refusals += 1
                 await _may_ask_again(error, refusals)
+            except EventStoreDBClientException as error:
+                _say_of_what(error, name, args)
+                raise
 
     # ------------------------------------------------------------ reads
 
@@ -191,21 +221,29 @@ class Client(AsyncEventStoreDBClient):
                 if has_begun:
                     raise
                 await _may_ask_again(error, refusals)
+            except EventStoreDBClientException as error:
+                _say_of_what(error, method, args)
+                raise
             else:
                 return
 
     # ------------------------------------------------------------ keeping the connection
 
     async def ready(self) -> None:
-        """Wait for a node, unless one has been missing for longer than `WAIT_WITHIN`: then it fails at once."""
-        if self._is_ready.is_set():
+        """Wait for a node, unless one has been missing for longer than `WAIT_WITHIN`: then it fails at once.
+
+        Raises `ServiceUnavailable`, and a `StoreRefusal` if no node is waited for in vain.
+        """
+        if self._serves:
             return
         left = self._lost_at + WAIT_WITHIN - asyncio.get_running_loop().time()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(max(left, 0.0)):
-                await self._is_ready.wait()
-        except TimeoutError:
-            raise ServiceUnavailable(self.trouble) from None
+                await self._is_settled.wait()
+        if self._refusal is not None:
+            raise self._refusal.with_traceback(None)
+        if not self._serves:
+            raise ServiceUnavailable(self.trouble)
 
     def _look_into(self, generation: int, cause: BaseException | None) -> None:
         if isinstance(cause, AbortedByServer):  # a leader that is one no longer, and does not know it
@@ -220,11 +258,15 @@ class Client(AsyncEventStoreDBClient):
             self._lose(why)
         self._is_doubted.set()
 
-    def _lose(self, why: str) -> None:
-        if self._is_ready.is_set():
+    def _lose(self, why: str, refusal: StoreRefusal | None = None) -> None:
+        if self._serves:
             self._lost_at = asyncio.get_running_loop().time()
-            self._is_ready.clear()
-        self.trouble = why
+            self._serves = False
+        self.trouble, self._refusal = why, refusal
+        if refusal is None:
+            self._is_settled.clear()
+        else:
+            self._is_settled.set()
 
     async def _keep(self) -> None:
         while True:
@@ -242,7 +284,8 @@ class Client(AsyncEventStoreDBClient):
                 self._is_doubted.set()
             else:
                 self._doubted_leader = self.trouble = ""
-                self._is_ready.set()
+                self._serves, self._refusal = True, None
+                self._is_settled.set()
 
     async def _still_serves(self) -> bool:
         target = self._connection.grpc_target
@@ -262,11 +305,14 @@ class Client(AsyncEventStoreDBClient):
                 found = await self._discovery.find(self._known, ANSWER_WITHIN, {self._doubted_leader})
                 break
             except NoAnswer as failure:
-                self._lose(str(failure))
+                refusal = failure.refusal or await self._tls_failure()
+                if refusal is not None and self._refusal is None:
+                    log.error("the event store refuses this process", error=refusal.complaint)
+                self._lose(refusal.complaint if refusal else str(failure), refusal)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
             pause = min(pause * 2, LONGEST_PAUSE)
         # what was given stays known, whatever a node lists
-        given = self.connection_spec.targets
+        given = self.address.hosts
         self._known = given if found.address in given and self._stays else tuple(dict.fromkeys((*given, *found.known)))
         old, self._connection = self._connection, found.channel
         self.generation += 1
@@ -278,6 +324,14 @@ class Client(AsyncEventStoreDBClient):
         seconds = round(asyncio.get_running_loop().time() - begun, 3)
         log.info("connected to the event store", node=found.address, generation=self.generation, seconds=seconds)
 
+    async def _tls_failure(self) -> StoreTlsFailed | None:
+        """Why no node answers, if it is for TLS. It is looked into now and then: each look is another handshake."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._diagnosed_until:
+            self._diagnosed_until = now + DIAGNOSE_EVERY
+            self._diagnosis = await tls.failure_of(self._known, self.address, ANSWER_WITHIN)
+        return self._diagnosis
+
     # ------------------------------------------------------------ channels
 
     def _opened(self, target: str) -> AsyncESDBConnection:
@@ -285,7 +339,7 @@ class Client(AsyncEventStoreDBClient):
 
     async def _members(self, connection: AsyncESDBConnection) -> list[Member]:
         stub = gossip_pb2_grpc.GossipStub(connection._grpc_channel)  # type: ignore[no-untyped-call]  # noqa: SLF001  # docs/adr/0006
-        within = min(ANSWER_WITHIN, self.connection_spec.options.GossipTimeout)
+        within = min(ANSWER_WITHIN, self.address.gossip_timeout / 1_000)
         try:
             async with asyncio.timeout(within):
                 answer = await stub.Read(
@@ -295,7 +349,8 @@ class Client(AsyncEventStoreDBClient):
                     credentials=self._call_credentials,
                 )
         except grpc.aio.AioRpcError as error:
-            raise NoAnswer(error.details() or error.code().name) from error
+            refusal = unauthenticated() if error.code() is grpc.StatusCode.UNAUTHENTICATED else None
+            raise NoAnswer(error.details() or error.code().name, refusal) from error
         except TimeoutError as error:
             raise NoAnswer(f"no answer within {within:g} s") from error
         except grpc.aio.UsageError as error:
@@ -314,35 +369,34 @@ class Client(AsyncEventStoreDBClient):
         ]
 
 
-async def connect(uri: str, leader: Client | None = None) -> Client:
-    """A client of the leader, or of the preferred node, behind an EventStoreDB connection string.
+async def connect(address: Address | str, leader: Client | None = None) -> Client:
+    """A client of the leader, or of the preferred node, at an address or behind a connection string.
 
     Whether a node serves yet is seen at the first call. A connection over which nothing comes is given up after
-    `keepAliveInterval` and `keepAliveTimeout`.
+    `keepAliveInterval` and `keepAliveTimeout`. Raises `WrongSettingError`, and a `StoreRefusal` if a node that answers
+    will not have us.
     """
     with store_errors():
-        client = Client(uri, leader)
+        client = Client(address, leader)
         await client.connect()
         return client
 
 
 @asynccontextmanager
-async def connected(uri: str, read_uri: str = "") -> AsyncIterator[Client]:
-    """The client of a role; its `leader` takes what is written. With `read_uri` it reads from the nodes named there.
+async def connected(settings: StoreSettings, *, reads: bool = False) -> AsyncIterator[Client]:
+    """The client of a role; its `leader` takes what is written. If the role `reads` only, it does so where
+    ORDERSTREAM_EVENTSTORE_READ_URI says.
 
-    Raises `WrongSettingError` if `uri` does not lead to the leader: every role writes, be it what operators do.
+    Raises `WrongSettingError`, and a `StoreRefusal` if the store answers and will not let us read the log.
     """
-    leader = await connect(uri)
+    address, read_address = address_of(settings), read_address_of(settings)
+    leader = await connect(address)
     try:
-        if not leader.writes:
-            raise WrongSettingError(
-                "ORDERSTREAM_EVENTSTORE_URI: nodePreference must be leader;"
-                " ORDERSTREAM_EVENTSTORE_READ_URI is for followers"
-            )
-        if not read_uri:
+        await _may_read(leader)
+        if not reads or read_address is None:
             yield leader
             return
-        reader = await connect(read_uri, leader)
+        reader = await connect(read_address, leader)
         try:
             yield reader
         finally:
@@ -351,14 +405,33 @@ async def connected(uri: str, read_uri: str = "") -> AsyncIterator[Client]:
         await leader.close()
 
 
-def _grpc_options(options: Any) -> tuple[tuple[str, int], ...]:
+async def _may_read(client: Client) -> None:
+    """Every role reads the log of all. A store that does not answer yet may say so later."""
+    with suppress(StoreUnavailable), client.calling():
+        async with aclosing(client.events_of_all(backwards=True, limit=1, timeout=ANSWER_WITHIN)) as events:
+            async for _ in events:
+                return
+
+
+def _say_of_what(error: EventStoreDBClientException, method: str, arguments: Sequence[Any]) -> None:
+    """Raise a refusal with the name of what it is about, which esdbclient leaves out."""
+    on = str(arguments[0]) if arguments and method in STREAM_RIGHTS else "$all"
+    if isinstance(error, StreamIsDeleted):
+        raise StreamIsDeleted(on) from error
+    if is_denied(error):
+        raise permission_denied(STREAM_RIGHTS.get(method) or RIGHTS_ON_ALL[method], on) from error
+
+
+def _certificates(address: Address) -> dict[str, bytes]:
+    return {} if address.ca_file is None else {"root_certificates": address.ca_file.read_bytes()}
+
+
+def _grpc_options(address: Address) -> tuple[tuple[str, int], ...]:
     """gRPC's options. esdbclient passes the interval of keep-alives under a name that gRPC does not know."""
-    interval = KEEPALIVE_INTERVAL if options.KeepAliveInterval is None else options.KeepAliveInterval
-    timeout = KEEPALIVE_TIMEOUT if options.KeepAliveTimeout is None else options.KeepAliveTimeout
     return (
-        ("grpc.keepalive_time_ms", interval),
-        ("grpc.keepalive_timeout_ms", timeout),
-        ("grpc.http2.ping_timeout_ms", timeout),
+        ("grpc.keepalive_time_ms", address.keep_alive_interval),
+        ("grpc.keepalive_timeout_ms", address.keep_alive_timeout),
+        ("grpc.http2.ping_timeout_ms", address.keep_alive_timeout),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", FIRST_BACKOFF),
         ("grpc.max_reconnect_backoff_ms", LONGEST_BACKOFF),

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
+from server.failures import StoreRefusal
+
 Channel = TypeVar("Channel")
 MOST_KNOWN = 16  # addresses
 
@@ -72,7 +74,14 @@ class Rank(Enum):
 
 
 class NoAnswer(Exception):  # it names what happened
-    """A node could not be asked, or did not answer in time."""
+    """A node could not be asked, or did not answer in time.
+
+    `refusal`: what keeps us out until somebody acts, if that is known.
+    """
+
+    def __init__(self, message: str, refusal: StoreRefusal | None = None) -> None:
+        super().__init__(message)
+        self.refusal = refusal
 
 
 Ask = Callable[[Channel], Awaitable[Sequence[Member]]]  # raises `NoAnswer`
@@ -123,11 +132,13 @@ class Discovery(Generic[Channel]):
         known = dict.fromkeys(addresses)
         second_best: list[Found[Channel]] = []
         said: list[str] = []
+        refusals: list[StoreRefusal] = []
         for address in random.sample(addresses, len(addresses)):
             around.ask(address)
         async for address, channel, answer in around.answers(within):
             if isinstance(answer, NoAnswer):
                 said.append(f"{address}: {answer}")
+                refusals += [answer.refusal] if answer.refusal else []
                 continue
             own = own_entry(answer, address)
             others = [member for member in answer if member is not own]
@@ -143,7 +154,8 @@ class Discovery(Generic[Channel]):
                 case _:
                     said.append(f"{address}: is {'not listed' if own is None else own.state}")
         if not second_best:
-            raise NoAnswer("; ".join(said) or f"no node has answered within {within:g} s")
+            said = said or [f"no node has answered within {within:g} s"]
+            raise NoAnswer("; ".join(said), refusals[0] if refusals else None)
         return second_best[0]
 
     def _rank(self, own: Member | None, *, is_doubted: bool) -> "Rank":

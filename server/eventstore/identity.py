@@ -17,7 +17,7 @@ from server.background import beside
 from server.eventstore.client import NewEvent, StreamState, WrongCurrentVersion
 from server.eventstore.connection import Client
 from server.eventstore.log import TIMEOUT, EventLog
-from server.failures import StoreUnavailable
+from server.failures import StoreFailure, StoreRefusal
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds
 
 
 async def identity_of(events: EventLog) -> str:
-    """A UUID; "" if no role has written one yet. Raises `StoreUnavailable`."""
+    """A UUID; "" if no role has written one yet. Raises a `StoreFailure`."""
     first = await events.stream(STREAM, 0, 1)
     return str(first[0].id) if first else ""
 
@@ -44,13 +44,16 @@ class LogIdentity:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """While this is open, it is looked at after each new connection. The block begins after the first attempt."""
-        is_known = await self._try()
+        """While this is open, it is looked at after each new connection. The block begins after the first attempt.
+
+        Raises a `StoreRefusal`.
+        """
+        is_known = await self._try(at_start=True)
         async with beside(self._keep(is_known=is_known)):
             yield
 
     async def ensure(self) -> str:
-        """The identity; it is written if there is none. Raises `StoreUnavailable`."""
+        """The identity; it is written if there is none. Raises a `StoreFailure`."""
         found = await identity_of(self._log)
         if found or not self._may_write:
             return found
@@ -74,12 +77,14 @@ class LogIdentity:
                 pause = min(pause * 2, MAX_PAUSE)
             is_known = await self._try()
 
-    async def _try(self) -> bool:
-        """Whether the event store has answered."""
+    async def _try(self, *, at_start: bool = False) -> bool:
+        """Whether the event store has answered. Raises a `StoreRefusal` `at_start`; later somebody may mend it."""
         self._is_doubted.clear()
         try:
             found = await self.ensure()
-        except StoreUnavailable as failure:
+        except StoreFailure as failure:
+            if at_start and isinstance(failure, StoreRefusal):
+                raise
             log.warning("the identity of the log is not known", error=str(failure))
             return False
         if self._known and found != self._known:

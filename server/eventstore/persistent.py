@@ -21,6 +21,7 @@ from server.eventstore.client import (
     ProgrammingError,
     RecordedEvent,
     StreamIsDeleted,
+    permission_denied,
     persistent_pb2,
     position_of,
     shared_pb2,
@@ -34,6 +35,13 @@ ALL = "$all"
 TIMEOUT = 5.0  # seconds
 STOP_WITHIN = 2.0  # seconds for a consumer to send what it has acknowledged
 MAX_COUNTED = 1_000  # events
+RIGHTS = {  # what a call needs a right to
+    "List": "list",
+    "GetInfo": "look at",
+    "ReplayParked": "replay the parked events of",
+    "RestartSubsystem": "restart",
+    "Delete": "delete",
+}
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -129,11 +137,14 @@ class Groups:
         return str(self._client.connection_spec.options.ConnectionName)
 
     async def create_on_all(self, name: str, start: int, **settings: Any) -> None:
-        """Make a group on `ALL` behind a received position. Nothing happens if it is there.
+        """Make a group on `ALL` behind a received position, unless it is there: to look needs no right of an operator.
 
         It has no filter, and delivers the event store's own events too. A group with a filter loses events: without a
         consumer, each event that the filter leaves out moves its checkpoint past those that wait (docs/adr/0026).
         """
+        with suppress(NotFound):
+            await self.info(ALL, name)
+            return
         place = {"commit_position": start} if start else {"from_end": False}
         with self._client.calling(), suppress(AlreadyExists):
             await self._client.create_subscription_to_all(name, **place, **EVERYTHING, **settings)
@@ -232,6 +243,8 @@ class Groups:
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 raise NotThere from error
+            if error.code() is grpc.StatusCode.PERMISSION_DENIED:
+                raise permission_denied(RIGHTS[method], _named(request)) from error
             raise
 
     async def _group(self, info: Any) -> Group:
@@ -274,6 +287,11 @@ def _gone(source: str, name: str) -> Iterator[None]:
         yield
     except NotThere as error:
         raise NotFound("SUBSCRIPTION_NOT_FOUND", source=source, group=name) from error
+
+
+def _named(request: Any) -> str:
+    options = getattr(request, "options", None)
+    return getattr(options, "group_name", "") or "persistent subscriptions"
 
 
 def _address(options: Any, source: str, name: str) -> None:

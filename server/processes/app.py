@@ -29,7 +29,7 @@ from server.processes.sender import PAYMENTS, Sender
 
 @asynccontextmanager
 async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
-    async with connected(settings.eventstore_uri) as client:
+    async with connected(settings) as client:
         events = store.EventStore(client)
         snapshots = Snapshots(events, every=settings.snapshot_every)
         try:

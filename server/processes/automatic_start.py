@@ -22,7 +22,7 @@ from server.domain.order.events import OrderPlaced
 from server.eventstore.client import NewEvent
 from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
 from server.eventstore.upcasters import stored_names
-from server.failures import StoreUnavailable
+from server.failures import StoreFailure, StoreRefusal
 from server.processes.sender import Cause
 
 log = structlog.get_logger()
@@ -34,7 +34,7 @@ PLACED = stored_names(OrderPlaced)
 
 
 class AutomaticStart:
-    """Raises a `StoreUnavailable` if the event store does not answer."""
+    """Raises a `StoreFailure` if the event store does not do what it is asked."""
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
@@ -62,9 +62,9 @@ class AutomaticStart:
     @asynccontextmanager
     async def enabled(self, *, only_on_a_new_log: bool = False) -> AsyncIterator[None]:
         """Write the marker (`only_on_a_new_log`: if there is no order yet). If the event store does not answer, it is
-        tried again meanwhile.
+        tried again meanwhile. Raises a `StoreRefusal`.
         """
-        if await self._try(only_on_a_new_log=only_on_a_new_log):
+        if await self._try(only_on_a_new_log=only_on_a_new_log, at_start=True):
             yield
             return
         async with beside(self._keep_trying(only_on_a_new_log=only_on_a_new_log)):
@@ -78,12 +78,14 @@ class AutomaticStart:
                 return
             pause = min(pause * 2, MAX_PAUSE)
 
-    async def _try(self, *, only_on_a_new_log: bool) -> bool:
-        """Whether the event store has answered."""
+    async def _try(self, *, only_on_a_new_log: bool, at_start: bool = False) -> bool:
+        """Whether the event store has answered. Raises a `StoreRefusal` `at_start`; later somebody may mend it."""
         try:
             if not only_on_a_new_log or not await self._store.has_any(ORDER.category):
                 await self.enable()
-        except StoreUnavailable as failure:
+        except StoreFailure as failure:
+            if at_start and isinstance(failure, StoreRefusal):
+                raise
             log.warning("the event store does not answer: processes do not start by themselves", error=str(failure))
             return False
         return True

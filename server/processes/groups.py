@@ -20,7 +20,14 @@ from server.eventstore.client import RecordedEvent
 from server.eventstore.connection import Client
 from server.eventstore.log import START
 from server.eventstore.persistent import ALL, Consumer, Groups
-from server.failures import EventTypeUnknown, NotFound, ServiceFailure, UnreadableEvent
+from server.failures import (
+    EventTypeUnknown,
+    NotFound,
+    ServiceFailure,
+    StoreRefusal,
+    UnreadableEvent,
+    words_of,
+)
 from server.turns import Turns
 
 log = structlog.get_logger()
@@ -118,15 +125,19 @@ class Group:
             if self._stopping.is_set():
                 return
             so_far = after
-            await self._replay_parked()
+            if not await self._replay_parked():
+                return
 
-    async def _replay_parked(self) -> None:
+    async def _replay_parked(self) -> bool:
+        """False: to try it again is of no use."""
         try:
             parked = await self._groups.parked_range(ALL, self.name)
             if len(parked):
                 await self._groups.replay(ALL, self.name, parked.end)
         except (NotFound, ServiceFailure) as failure:  # then they stay parked, where operators see them
-            log.warning("parked events are not replayed", group=self.name, error=str(failure))
+            log.warning("parked events are not replayed", group=self.name, error=words_of(failure))
+            return not isinstance(failure, StoreRefusal)
+        return True
 
     async def run(self) -> None:
         """Until it is stopped. Whatever breaks the subscription, it begins anew after a pause."""
@@ -166,7 +177,7 @@ class Group:
             return "the subscription ended"
         if not isinstance(failure, ServiceFailure):
             log.error("a defect has ended the subscription", group=self.name, exc_info=failure)
-        return f"{type(failure).__name__}: {failure}"
+        return f"{type(failure).__name__}: {words_of(failure)}"
 
     async def _give_up(self, following: asyncio.Task[None]) -> None:
         """Nobody waits long for an attempt that does not end, and it cannot do anything any more."""

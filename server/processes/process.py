@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
 from server.background import ended
@@ -12,6 +12,7 @@ from server.eventstore.client import RecordedEvent, position_of
 from server.eventstore.connection import Client
 from server.eventstore.log import EventLog
 from server.eventstore.store import EventStore
+from server.failures import StoreUnavailable
 from server.processes.automatic_start import AutomaticStart
 from server.processes.dues import reservation_of
 from server.processes.groups import Group
@@ -60,7 +61,11 @@ class OrderProcess:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """On leaving, what is at work is finished."""
+        """On leaving, what is at work is finished. Raises a `StoreRefusal` if there is no group and
+        we may not make it.
+        """
+        with suppress(StoreUnavailable):
+            await self.group.ensure()
         works = {"timers": self._timers.run(), "group": self.group.run(), "sweep": self._sweep.run()}
         self._tasks = [asyncio.create_task(work, name=name) for name, work in works.items()]
         try:

@@ -23,7 +23,7 @@ from server.eventstore.client import RecordedEvent, position_of
 from server.eventstore.log import EventFilter, EventLog, LogPoint, point_of
 from server.eventstore.store import EventStore
 from server.eventstore.swept import Found, SweepCheckpoint
-from server.failures import LogMismatch, ServiceFailure, StoreUnavailable
+from server.failures import LogMismatch, ServiceFailure, StoreFailure
 from server.processes.automatic_start import AutomaticStart
 from server.processes.ids import derived
 from server.processes.reconciler import Looked
@@ -173,7 +173,7 @@ class Sweep:
             except LogMismatch:
                 raise
             except Exception as failure:
-                if isinstance(failure, StoreUnavailable):
+                if isinstance(failure, StoreFailure):
                     await self._log.end()  # if that fails too, it is not for this order
                 self._found.failed.add(order_id)
                 ORDERS.labels("failed").inc()

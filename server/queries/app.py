@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import grpc
-from pymongo import AsyncMongoClient
 
 from server.config import Settings
 from server.eventstore.connection import connected
@@ -15,6 +14,7 @@ from server.failures import LogMismatch
 from server.part import Clock, Part
 from server.queries import fresh_views, of_another_log, query_services
 from server.queries.watching.hub import Hub, Limits
+from server.readmodel.mongo import may_read, mongo_client, mongo_errors
 from server.rpc.health import Probe
 
 LOG = "log"  # health of the query service: whether the event store answers, as time travel and watches need it
@@ -22,11 +22,10 @@ LOG = "log"  # health of the query service: whether the event store answers, as 
 
 @asynccontextmanager
 async def opened(settings: Settings, _: Clock) -> AsyncIterator[Part]:
-    async with connected(settings.eventstore_uri, settings.eventstore_read_uri) as client:
-        mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
-            settings.mongo_uri, serverSelectionTimeoutMS=3_000, tz_aware=True
-        )
+    async with connected(settings, reads=True) as client:
+        mongo = mongo_client(settings, tz_aware=True)
         try:
+            await may_read(mongo[settings.mongo_database])
             log = EventLog(client)
             limits = Limits(settings.most_watches, settings.most_waiting_changes, settings.watch_heartbeat)
             hub = Hub(log, limits)
@@ -42,7 +41,8 @@ async def opened(settings: Settings, _: Clock) -> AsyncIterator[Part]:
                     add_to(server)
 
             async def probe(service: str) -> None:
-                await mongo.admin.command("ping")
+                with mongo_errors():
+                    await mongo.admin.command("ping")
                 if service in of_another_log(fresh):
                     raise LogMismatch
 

@@ -19,7 +19,7 @@ import structlog
 from server.background import beside
 from server.eventstore.log import EventLog
 from server.eventstore.token import from_token
-from server.failures import Draining, LogMismatch, NotFreshEnough, StoreUnavailable
+from server.failures import Draining, LogMismatch, NotFreshEnough, StoreFailure
 from server.readmodel.pointer import Pointer
 from server.readmodel.state import Checkpoint, ViewState
 
@@ -207,7 +207,7 @@ class _Watcher:
             self._proving = _task(self._prove_further(self._known))
 
     async def _prove_further(self, known: Checkpoint) -> None:
-        with suppress(StoreUnavailable, LogMismatch):  # the view may come as far without this
+        with suppress(StoreFailure, LogMismatch):  # the view may come as far without this
             pending = await self._log.pending_after(known.position, self._pattern)
             now = self._known
             if (now.generation, now.epoch) != (known.generation, known.epoch):

@@ -3,14 +3,13 @@
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from pymongo.errors import PyMongoError
-
 from protos.common.v1.types_pb2 import Freshness
 from protos.orders.v1 import queries_pb2 as pb
 from server.eventstore.codec import MalformedEvent, UnknownEventType
-from server.failures import EventMalformed, EventTypeUnknown, StoreUnavailable, UnreadableEvent
+from server.failures import EventMalformed, EventTypeUnknown, UnreadableEvent
 from server.queries.freshness import FreshViews
 from server.readmodel.finders import Finders
+from server.readmodel.mongo import mongo_errors
 from server.readmodel.state import Checkpoint, now_micros
 
 T = TypeVar("T")
@@ -50,7 +49,7 @@ REASONS = {
 
 
 class Views:
-    """Finders behind freshness; MongoDB's failures end here as `StoreUnavailable`."""
+    """Finders behind freshness; MongoDB's failures end here as `StoreFailure`."""
 
     def __init__(self, finders: Finders, fresh: FreshViews) -> None:
         self.find = finders
@@ -79,10 +78,8 @@ class Views:
         return await self.answered(self._fresh.failed(view, generation, streams))
 
     async def answered(self, call: Awaitable[T]) -> T:
-        try:
+        with mongo_errors():
             return await call
-        except PyMongoError as error:
-            raise StoreUnavailable("view") from error
 
 
 def _told(checkpoint: Checkpoint) -> Freshness:

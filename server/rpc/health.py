@@ -12,6 +12,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2
 
 from server.background import beside
+from server.failures import words_of
 
 log = structlog.get_logger()
 
@@ -49,7 +50,7 @@ async def _tell(status: health.aio.HealthServicer, probe: Probe, names: list[str
             if failure is None:
                 log.info("serving", names=names)
             else:
-                log.warning("not serving", names=names, error=f"{type(failure).__name__}: {failure}")
+                log.warning("not serving", names=names, error=f"{type(failure).__name__}: {words_of(failure)}")
             for name in names:
                 await status.set(name, GREEN if told else RED)
         await asyncio.sleep(WHILE_GREEN if told else WHILE_RED)

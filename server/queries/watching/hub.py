@@ -16,7 +16,16 @@ from prometheus_client import Gauge
 from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, position_of
 from server.eventstore.log import START, EventLog, LogPoint, Pending, point_of, streams
 from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
-from server.failures import Draining, LogMismatch, ServiceFailure, StoreUnavailable, TooManyWatches, WatchTooSlow
+from server.failures import (
+    Draining,
+    LogMismatch,
+    ServiceFailure,
+    StoreFailure,
+    StoreRefusal,
+    StoreUnavailable,
+    TooManyWatches,
+    WatchTooSlow,
+)
 from server.queries.watching.changes import ORDER, Change, Folding
 
 log = structlog.get_logger()
@@ -115,7 +124,7 @@ class Hub:
     async def watch(self, wanted: Callable[[Change], bool], order_id: str = "") -> AsyncIterator[Watch]:
         """Join; with `order_id`, nothing but that order is wanted.
 
-        Raises `TooManyWatches`, `Draining`, `StoreUnavailable`.
+        Raises `TooManyWatches`, `Draining`, a `StoreFailure`.
         """
         async with self._joining:
             if self._draining:
@@ -145,6 +154,7 @@ class Hub:
 
     async def _run(self) -> None:
         folding, loop = Folding(self._log), asyncio.get_running_loop()
+        ends_with: StoreFailure = StoreUnavailable("event")
         alive, pause = loop.time(), FIRST_PAUSE
         try:
             while True:
@@ -160,7 +170,8 @@ class Hub:
                 except LogMismatch as error:  # the log was restored: each watch resumes by its own token, or cannot
                     log.error("the watches are ended", error=str(error), watches=len(self._watches))
                     return
-                except (SubscriptionLost, StoreUnavailable) as error:
+                except (SubscriptionLost, StoreFailure) as error:
+                    ends_with = error if isinstance(error, StoreRefusal) else StoreUnavailable("event")
                     log.warning(
                         "the subscription of the watches is broken", error=str(error), watches=len(self._watches)
                     )
@@ -172,7 +183,7 @@ class Hub:
             log.exception("the watches are ended by a defect", watches=len(self._watches))
         finally:
             if self._task is asyncio.current_task():  # nobody may wait for changes that nobody reads
-                self._end_all(StoreUnavailable("event"))
+                self._end_all(ends_with)
 
     async def _known_position(self) -> int:
         """Where to subscribe: at the last event that is known by its id. Raises `LogMismatch` if the log lacks it."""

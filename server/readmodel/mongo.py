@@ -1,0 +1,71 @@
+"""The client of MongoDB, out of the settings; and MongoDB's failures as ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import OperationFailure, PyMongoError
+
+from server.config import StoreSettings, WrongSettingError
+from server.failures import StoreFailure, StorePermissionDenied, StoreTlsFailed, StoreUnauthenticated, StoreUnavailable
+
+FOUND_WITHIN = 3_000  # milliseconds for a server that serves
+AUTHENTICATION_FAILED, UNAUTHORIZED = 18, 13  # codes of the server
+HANDSHAKE = "SSL handshake failed: "  # how pymongo tells it
+
+
+def mongo_client(settings: StoreSettings, **how: Any) -> AsyncMongoClient[dict[str, object]]:
+    """Credentials and authorities in the settings win over those in the address. Raises `WrongSettingError`."""
+    given: dict[str, Any] = {"serverSelectionTimeoutMS": FOUND_WITHIN} | how
+    username, password = settings.credentials("mongo")
+    if username:
+        given |= {"username": username, "password": password}
+    authorities = settings.authorities("mongo")
+    if authorities is not None:
+        given |= {"tls": True, "tlsCAFile": str(authorities)}
+    try:
+        return AsyncMongoClient(settings.mongo_uri, **given)
+    except (PyMongoError, ValueError, TypeError) as error:
+        # pymongo takes a piece of a badly encoded password for a port, and tells it
+        rule = (
+            "is no connection string: in it, user and password are percent-encoded; those in ORDERSTREAM_MONGO_USERNAME"
+            " and ORDERSTREAM_MONGO_PASSWORD are taken as they are"
+            if "@" in settings.mongo_uri
+            else str(error)
+        )
+        raise WrongSettingError(f"ORDERSTREAM_MONGO_URI: {rule}") from None
+
+
+async def may_read(database: AsyncDatabase[dict[str, object]]) -> None:
+    """Raises a `StoreRefusal`. A store that does not answer yet may say so later."""
+    with suppress(StoreUnavailable), mongo_errors():
+        await database["generations"].find_one({}, {"_id": 1})
+
+
+@contextmanager
+def mongo_errors() -> Iterator[None]:
+    """MongoDB's failures as a `StoreFailure`, each kind by its own name."""
+    try:
+        yield
+    except PyMongoError as error:
+        raise failure_of(error) from error
+
+
+def failure_of(error: PyMongoError) -> StoreFailure:
+    code = error.code if isinstance(error, OperationFailure) else None
+    if code == AUTHENTICATION_FAILED:
+        return StoreUnauthenticated(
+            "view", "ORDERSTREAM_MONGO_USERNAME and ORDERSTREAM_MONGO_PASSWORD_FILE say who we are to it"
+        )
+    if code == UNAUTHORIZED:
+        return StorePermissionDenied(
+            "view", "", "", "the role readWrite on the database ORDERSTREAM_MONGO_DATABASE is enough"
+        )
+    _, told, rest = str(error).partition(HANDSHAKE)
+    if told:
+        return StoreTlsFailed(
+            "view", rest.partition(" (configured timeouts")[0], "ORDERSTREAM_MONGO_CA_FILE names whom to trust"
+        )
+    return StoreUnavailable("view")
