@@ -944,6 +944,28 @@ class Subscriptions:
         reason: str = ...,
         deadline: float | None = ...,
     ) -> protos.operations.v1.subscriptions_pb2.ApplyReplayResponse: ...
+    async def PlanChange(
+        self,
+        *,
+        change: protos.operations.v1.subscriptions_pb2.GroupChange.ValueType | str = ...,
+        source: str = ...,
+        group: str = ...,
+        start: int = ...,
+        from_end: bool = ...,
+        deadline: float | None = ...,
+    ) -> protos.operations.v1.subscriptions_pb2.PlanChangeResponse: ...
+    async def ApplyChange(
+        self,
+        *,
+        plan_id: str = ...,
+        change: protos.operations.v1.subscriptions_pb2.GroupChange.ValueType | str = ...,
+        source: str = ...,
+        group: str = ...,
+        start: int = ...,
+        from_end: bool = ...,
+        reason: str = ...,
+        deadline: float | None = ...,
+    ) -> protos.operations.v1.subscriptions_pb2.ApplyChangeResponse: ...
     async def RestartSubscriptions(
         self, *, reason: str = ..., deadline: float | None = ...
     ) -> protos.operations.v1.subscriptions_pb2.RestartSubscriptionsResponse: ...

@@ -40,6 +40,7 @@ CODES = {  # of reasons that no other service has; those of all are in `server.r
     "REBUILD_RUNNING": grpc.StatusCode.FAILED_PRECONDITION,
     "GENERATION_UNAVAILABLE": grpc.StatusCode.FAILED_PRECONDITION,
     "ROLLBACK_STALE": grpc.StatusCode.FAILED_PRECONDITION,
+    "SUBSCRIPTION_EXISTS": grpc.StatusCode.ALREADY_EXISTS,
     "STREAM_NOT_PARKED": grpc.StatusCode.NOT_FOUND,
     "EVENT_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "EVENT_READABLE": grpc.StatusCode.FAILED_PRECONDITION,

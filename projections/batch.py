@@ -18,7 +18,7 @@ from projections.view import View
 from server.eventstore import codec
 from server.eventstore.client import RecordedEvent, position_of
 from server.eventstore.exclusions import NOTHING_EXCLUDED, Excluded, HasExclusions, is_excluded
-from server.eventstore.recorded import Recorded
+from server.eventstore.recorded import Recorded, StreamDeleted
 from server.eventstore.registry import DomainEvent
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ class Share:
         return self.parts == 1 or zlib.crc32(key.encode()) % self.parts == self.part
 
 
-def _beginnings(decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent] | None, str]]) -> set[str]:
+def _beginnings(decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]]) -> set[str]:
     """Documents of one stream each whose stream begins here: there is nothing to load, but in a replay.
 
     Then the insert meets a duplicate key, and all are loaded after all.
@@ -114,9 +114,9 @@ class Applier:
 
     async def _decode(
         self, events: Sequence[RecordedEvent]
-    ) -> tuple[list[tuple[RecordedEvent, Recorded[DomainEvent] | None, str]], dict[int, Exception]]:
+    ) -> tuple[list[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]], dict[int, Exception]]:
         """Events with the key they change, and what is wrong with those that cannot be read, by position."""
-        decoded: list[tuple[RecordedEvent, Recorded[DomainEvent] | None, str]] = []
+        decoded: list[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]] = []
         failed: dict[int, Exception] = {}
         excluded: dict[str, Excluded] = {}
         for number, event in enumerate(events, start=1):
@@ -169,7 +169,7 @@ class Applier:
 
     def _fold(
         self,
-        decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent] | None, str]],
+        decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]],
         held: dict[str, Held],
         failed: dict[int, Exception],
     ) -> list[Parked]:

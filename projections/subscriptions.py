@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf import timestamp_pb2
@@ -11,8 +12,9 @@ from projections.answering import Context, actor_of, answering
 from projections.plans import plan_id, still_holds
 from protos.operations.v1 import subscriptions_pb2 as pb
 from protos.operations.v1.subscriptions_pb2_grpc import SubscriptionServiceServicer
-from server.eventstore.persistent import Group, Groups, Parked, ParkedRange
-from server.failures import InvalidRequest, PageTokenInvalid
+from server.eventstore import checkout_group
+from server.eventstore.persistent import ALL, Group, Groups, Parked, ParkedRange
+from server.failures import InvalidRequest, PageTokenInvalid, ServiceFailure
 
 SERVICE = "operations.v1.SubscriptionService"
 PAGE, LARGEST_PAGE = 50, 1_000
@@ -87,6 +89,63 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
             group = await self._groups.one(request.source, request.group)
             return pb.ApplyReplayResponse(events=len(due), subscription=_told(group))
 
+    async def PlanChange(self, request: pb.PlanChangeRequest, context: Context) -> pb.PlanChangeResponse:
+        async with answering(context):
+            _check(request)
+            plan = await self._change(request)
+            return pb.PlanChangeResponse(
+                plan_id=plan.id,
+                subscription=None if plan.group is None else _told(plan.group),
+                start=plan.start,
+                events=plan.events,
+            )
+
+    async def ApplyChange(self, request: pb.ApplyChangeRequest, context: Context) -> pb.ApplyChangeResponse:
+        async with answering(context):
+            _check(request)
+            plan = await self._change(request)
+            still_holds(request.plan_id, plan.id)
+            act = Act(
+                act=f"{_name(request.change)}Subscription",
+                subject=f"{request.source}::{request.group}",
+                actor=actor_of(context),
+                reason=request.reason,
+                plan_id=plan.id,
+                details={"start": plan.start, "parked": plan.group.parked if plan.group else 0},
+            )
+            async with self._acts.acting(act):
+                if request.change != pb.GROUP_CHANGE_CREATE:
+                    await self._groups.delete(request.source, request.group)
+                if request.change != pb.GROUP_CHANGE_DELETE:
+                    await self._create(request.source, request.group, plan.start)
+            if request.change == pb.GROUP_CHANGE_DELETE:
+                return pb.ApplyChangeResponse()
+            group = await self._groups.one(request.source, request.group)
+            return pb.ApplyChangeResponse(subscription=_told(group))
+
+    async def _create(self, source: str, group: str, start: int) -> None:
+        if source == ALL:
+            await self._groups.create_on_all(group, start, **checkout_group.SETTINGS)
+        else:
+            await self._groups.create_on_stream(source, group, start, **checkout_group.SETTINGS)
+
+    async def _change(self, request: pb.PlanChangeRequest | pb.ApplyChangeRequest) -> "_Change":
+        """Raises `SubscriptionExists`, and `SUBSCRIPTION_NOT_FOUND`."""
+        group: Group | None = None
+        if request.change == pb.GROUP_CHANGE_CREATE:
+            if request.group in await self._groups.checkpoints(request.source):
+                raise SubscriptionExists(request.source, request.group)
+        else:
+            group = await self._groups.one(request.source, request.group)
+        start = events = 0
+        if request.change != pb.GROUP_CHANGE_DELETE:
+            start = await self._groups.resolved(request.source, request.start, from_end=request.from_end)
+            events = await self._groups.waiting_behind(request.source, start)
+        facts = {"source": request.source, "group": request.group, "parked": group.parked if group else 0}
+        # behind the end: the log grows between plan and act, and that is meant
+        facts["start"] = -1 if request.from_end else start
+        return _Change(plan_id(_name(request.change), **facts), group, start, events)
+
     async def RestartSubscriptions(
         self, request: pb.RestartSubscriptionsRequest, context: Context
     ) -> pb.RestartSubscriptionsResponse:
@@ -104,6 +163,27 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
         return sample, await self._groups.parked(request.source, request.group, due.end - 1, 1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A plan. `group` is what is there now; `start` and `events` as in the reply."""
+
+    id: str
+    group: Group | None
+    start: int
+    events: int
+
+
+class SubscriptionExists(ServiceFailure):
+    reason = "SUBSCRIPTION_EXISTS"
+
+    def __init__(self, source: str, group: str) -> None:
+        super().__init__(f"there is a group {group} on {source}", source=source, group=group)
+
+
+def _name(change: "pb.GroupChange.ValueType") -> str:
+    return pb.GroupChange.Name(change).removeprefix("GROUP_CHANGE_").capitalize()
+
+
 def _due(parked: ParkedRange, limit: int) -> ParkedRange:
     """What a replay takes: the oldest `limit`, or all."""
     return ParkedRange(first=parked.first, end=min(parked.end, parked.first + limit) if limit else parked.end)
@@ -115,7 +195,7 @@ def _plan(request: pb.PlanReplayRequest | pb.ApplyReplayRequest, parked: ParkedR
     )
 
 
-def _required(value: str) -> str | None:
+def _required(value: str | int) -> str | None:
     return None if value else "is required"
 
 
@@ -132,6 +212,8 @@ RULES: dict[str, Callable[[Any], str | None]] = {
     "group": _required,
     "limit": _not_negative,
     "page_size": _not_negative,
+    "start": _not_negative,
+    "change": _required,
     "reason": _reason,
 }
 

@@ -27,7 +27,7 @@ from server.eventstore.codec import CodecError
 from server.eventstore.connection import Client
 from server.eventstore.exclusions import Excluded, is_excluded
 from server.eventstore.log import EventLog
-from server.eventstore.recorded import Recorded
+from server.eventstore.recorded import Recorded, StreamDeleted
 from server.eventstore.registry import CATEGORIES, DomainEvent
 from server.readmodel.state import Checkpoint, ViewState
 
@@ -108,7 +108,7 @@ class _Fold:
     stuck: set[str] = field(default_factory=set)
     skipped: set[int] = field(default_factory=set)  # by an operator's word
 
-    def take(self, event: RecordedEvent, read: Recorded[DomainEvent] | CodecError) -> None:
+    def take(self, event: RecordedEvent, read: Recorded[DomainEvent | StreamDeleted] | CodecError) -> None:
         if event.stream_name in self.stuck or position_of(event) in self.skipped:
             return
         if self.view.own_streams and not self.share.has(event.stream_name.partition("-")[2]):
@@ -327,7 +327,7 @@ class _Reading:
                 fold.take(event, read)
         self.events += 1
 
-    async def _read(self, event: RecordedEvent) -> Recorded[DomainEvent] | CodecError | None:
+    async def _read(self, event: RecordedEvent) -> Recorded[DomainEvent | StreamDeleted] | CodecError | None:
         """None for an event that views leave out."""
         try:
             return codec.recorded(event)

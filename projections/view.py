@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from server.eventstore.recorded import Recorded
+from server.eventstore.recorded import Recorded, StreamDeleted
 from server.eventstore.registry import BY_EVENT, DomainEvent
 
 B = TypeVar("B")
@@ -57,8 +57,14 @@ class View(Generic[B]):
 
         return register
 
-    def handler(self, event: Recorded[DomainEvent]) -> tuple[str, Reduce] | None:
-        """The key and what to do, or None if the event changes nothing here."""
+    def handler(self, event: Recorded[DomainEvent | StreamDeleted]) -> tuple[str, Reduce] | None:
+        """The key and what to do, or None if the event changes nothing here.
+
+        With the first of its own streams a document goes. What documents of many streams hold of a stream stays.
+        """
+        if isinstance(event.data, StreamDeleted):
+            category, _, name = event.stream.partition("-")
+            return (name, _gone) if self.own_streams and category == self.categories[0] else None
         handler = self.handlers.get(type(event.data))
         key = None if handler is None else handler.key(event)
         return None if handler is None or key is None else (key, handler.reduce)
@@ -66,6 +72,10 @@ class View(Generic[B]):
     def stream_filter(self) -> str:
         """A regular expression for stream names, as esdbclient takes it (it puts ^ and $ around)."""
         return stream_filter(self.categories)
+
+
+def _gone(_body: Any, _event: Recorded[Any]) -> None:
+    return None
 
 
 def stream_filter(categories: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""`python -m server commands|queries|processes [--port N]`: one role in one process.
+"""`python -m server commands|queries|processes [--port N]`: one role in one process; `store …`: `server.store_command`.
 
 When it serves, one JSON line goes to stdout; the log goes to stderr. SIGTERM and SIGINT drain it.
 """
@@ -10,6 +10,7 @@ import json
 import os
 import sys
 
+from server import store_command
 from server.app import ROLES, serving
 from server.config import Settings, from_environment
 from server.running import configure_logging, ended_well, port_taken, serve_metrics, until_stopped
@@ -18,6 +19,8 @@ DEFAULT_PORTS = {"commands": 50051, "queries": 50052, "processes": 50054}
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["store"]:
+        return store_command.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m server", description="Run one role of the server.")
     parser.add_argument("role", choices=ROLES)
     parser.add_argument("--port", type=int, help="0 takes a free one")

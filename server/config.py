@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -52,9 +53,7 @@ class StoreSettings(BaseSettings):
         if file is not None:
             if password:
                 raise WrongSettingError(f"{name}PASSWORD and {name}PASSWORD_FILE: give one of them")
-            password = _content(f"{name}PASSWORD_FILE", file).decode(errors="surrogateescape").rstrip("\r\n")
-            if not password:
-                raise WrongSettingError(f"{name}PASSWORD_FILE: {file} is empty")
+            password = password_in(f"{name}PASSWORD_FILE", file)
         if bool(user) is not bool(password):
             missing = f"{name}PASSWORD or {name}PASSWORD_FILE" if user else f"{name}USERNAME"
             raise WrongSettingError(f"{missing}: is missing, its counterpart is set")
@@ -135,13 +134,25 @@ def _complaint(kind: type[BaseSettings], problem: Mapping[str, object]) -> str:
     return f"{PREFIX}{field.upper()}: {said}, not {shown!r}"
 
 
+def password_in(variable: str, file: Path) -> str:
+    """What a file holds, without the end of its line. Raises `WrongSettingError`."""
+    try:
+        password = _content(variable, file).decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise WrongSettingError(f"{variable}: {file} is not UTF-8") from None
+    if not password:
+        raise WrongSettingError(f"{variable}: {file} is empty")
+    return password
+
+
 def checked_authorities(variable: str, file: Path) -> bytes:
     """The content of a file of certificates. Raises `WrongSettingError`."""
     content = _content(variable, file)
-    try:
-        ssl.create_default_context(cadata=content.decode("ascii"))
-    except (ssl.SSLError, ValueError):
-        raise WrongSettingError(f"{variable}: {file} holds no certificate in PEM form") from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    with suppress(ssl.SSLError, ValueError):
+        context.load_verify_locations(cadata=content.decode("ascii"))
+    if not context.cert_store_stats()["x509"]:
+        raise WrongSettingError(f"{variable}: {file} holds no certificate in PEM form")
     return content
 
 

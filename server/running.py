@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import start_http_server
 
 from server.config import WrongSettingError
-from server.failures import ServiceFailure, StoreRefusal, words_of
+from server.failures import ServiceFailure, StoreUnavailable, words_of
 
 WRONG_SETTING, NO_STORE = 2, 5  # exit codes
 WHERE = "ORDERSTREAM_EVENTSTORE_URI and ORDERSTREAM_MONGO_URI say where the stores are"
@@ -67,7 +67,8 @@ def ended_well(work: Callable[[], None]) -> int:
     except WrongSettingError as error:
         return complain(str(error), WRONG_SETTING)
     except ServiceFailure as failure:
-        return complain(words_of(failure) if isinstance(failure, StoreRefusal) else f"{failure}; {WHERE}", NO_STORE)
+        where = f"; {WHERE}" if isinstance(failure, StoreUnavailable) else ""
+        return complain(words_of(failure) + where, NO_STORE)
     return 0
 
 

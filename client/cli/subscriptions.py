@@ -8,9 +8,11 @@ import typer
 from client.cli.connect import AsJson, call
 from client.cli.output import DECLINED, as_dict, complain, err, out, print_json, table, when
 from client.sdk import OrderstreamClient
+from protos.operations.v1 import subscriptions_pb2 as pb
 
 subscriptions = typer.Typer(no_args_is_help=True, help="Persistent subscription groups: lag, what is parked, replay.")
 
+MOST_COUNTED = 1_000  # events
 Source = Annotated[str, typer.Argument(help="The stream that the group follows, or $all.")]
 Group = Annotated[str, typer.Argument(help="The name of the group.")]
 Why = Annotated[str, typer.Option(help="Why, for the record.", show_default=False)]
@@ -94,6 +96,106 @@ def replay(
         )
     )
     _tell_done(applied.events, as_json=as_json)
+
+
+Start = Annotated[int, typer.Option(min=0, help="Begin behind this position, or with this revision of a stream.")]
+FromEnd = Annotated[bool, typer.Option("--from-end", help="Begin behind the last event.")]
+PlanId = Annotated[str, typer.Option("--plan", help="Apply this plan; refused if it no longer holds.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")]
+
+
+@subscriptions.command("create")
+def create(
+    source: Source,
+    group: Group,
+    start: Start = 0,
+    from_end: FromEnd = False,
+    why: Why = "",
+    plan_id: PlanId = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a group, with the settings of this release. The process service makes its own, `checkout`, if it may."""
+    place = {"source": source, "group": group, "start": start, "from_end": from_end}
+    _change(pb.GROUP_CHANGE_CREATE, place, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+@subscriptions.command("reset")
+def reset(
+    source: Source,
+    group: Group,
+    start: Start = 0,
+    from_end: FromEnd = False,
+    why: Why = "",
+    plan_id: PlanId = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let a group begin elsewhere. Consumers come back by themselves; what is parked is lost: replay it first."""
+    place = {"source": source, "group": group, "start": start, "from_end": from_end}
+    _change(pb.GROUP_CHANGE_RESET, place, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+@subscriptions.command("delete")
+def delete(
+    source: Source,
+    group: Group,
+    why: Why = "",
+    plan_id: PlanId = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a group, with its checkpoint and what it has parked. The process service makes `checkout` again."""
+    place = {"source": source, "group": group}
+    _change(pb.GROUP_CHANGE_DELETE, place, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+def _change(
+    change: "pb.GroupChange.ValueType",
+    place: dict[str, Any],
+    why: str,
+    plan_id: str,
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    if not plan_id:
+        plan = call(lambda shop: shop.subscriptions.PlanChange(change=change, **place))
+        if dry_run or not yes:
+            _tell_change(change, plan, as_json=as_json and dry_run)
+        if dry_run:
+            return
+        if not yes:
+            _ask("do this?")
+        plan_id = plan.plan_id
+    if not why:
+        complain("say why with --why; it is kept with the act", 2)
+    reply = call(lambda shop: shop.subscriptions.ApplyChange(plan_id=plan_id, change=change, reason=why, **place))
+    if as_json:
+        print_json(reply)
+    elif reply.HasField("subscription"):
+        _show([reply.subscription])
+    else:
+        out.print(f"{place['group']} on {place['source']} is deleted", highlight=False)
+
+
+def _tell_change(change: "pb.GroupChange.ValueType", plan: Any, *, as_json: bool) -> None:
+    if as_json:
+        print_json(plan)
+        return
+    if plan.HasField("subscription"):
+        _show([plan.subscription])
+        if plan.subscription.parked:
+            out.print(f"{plan.subscription.parked:,} parked events would be lost: replay them first", highlight=False)
+    if change != pb.GROUP_CHANGE_DELETE:
+        where = f"behind {plan.start}" if plan.start else "at the beginning"
+        more = "more than " if plan.events >= MOST_COUNTED else ""
+        out.print(f"it would begin {where}: {more}{plan.events:,} events to deliver", highlight=False)
+    out.print(f"plan {plan.plan_id}", highlight=False)
 
 
 @subscriptions.command("restart")

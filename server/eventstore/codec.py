@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from server.eventstore.client import RecordedEvent
-from server.eventstore.recorded import Recorded
+from server.eventstore.recorded import STREAM_DELETED, Recorded, StreamDeleted
 from server.eventstore.registry import BY_EVENT, BY_NAME, CATEGORIES, ROWS, DomainEvent
 from server.eventstore.upcasters import CHAINS, Upcaster
 
@@ -129,10 +129,13 @@ def schema_version(event_type: str) -> int:
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-def recorded(stored: RecordedEvent) -> Recorded[DomainEvent]:
-    """A stored event, decoded. Raises `CodecError`."""
+def recorded(stored: RecordedEvent) -> Recorded[DomainEvent | StreamDeleted]:
+    """A stored event, decoded; that of a deletion, which the event store writes, as `StreamDeleted`.
+
+    Raises `CodecError`.
+    """
     return Recorded(
-        data=decode_stored(stored),
+        data=StreamDeleted() if stored.type == STREAM_DELETED else decode_stored(stored),
         stream=stored.stream_name,
         revision=stored.stream_position,
         position=stored.commit_position or 0,

@@ -14,7 +14,8 @@ import asyncio
 import gc
 import inspect
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -62,13 +63,21 @@ MOST_REFUSALS = 20
 AFTER_REFUSAL, LONGEST_AFTER_REFUSAL = 0.05, 0.25  # seconds, longer with each
 
 # what a call of esdbclient needs a right to: on the stream that it names first, or on the log of all
-STREAM_RIGHTS = {"append_to_stream": "write", "read_stream": "read", "set_stream_metadata": "write the metadata of"}
-RIGHTS_ON_ALL = {
+STREAM_RIGHTS = {
+    "append_to_stream": "write",
+    "read_stream": "read",
+    "get_stream_metadata": "read the metadata of",
+    "set_stream_metadata": "write the metadata of",
+}
+OTHER_RIGHTS = {
     "read_all": "read",
     "subscribe_to_all": "read",
     "read_subscription_to_all": "read",
     "create_subscription_to_all": "create a persistent subscription on",
+    "create_subscription_to_stream": "create a persistent subscription on",
 }
+SERVER_FEATURES = "/event_store.client.server_features.ServerFeatures/GetSupportedMethods"
+VERSION = re.compile(rb"\d+(?:\.\d+){2,}")  # in a message of which esdbclient has no class
 STATES = {number: name for name, number in gossip_pb2.MemberInfo.VNodeState.items()}
 
 
@@ -165,11 +174,17 @@ class Client(AsyncEventStoreDBClient):
     async def read_stream(self, *args: Any, **how: Any) -> Any:
         return await self._plainly("read_stream", *args, **how)
 
+    async def get_stream_metadata(self, *args: Any, **how: Any) -> Any:
+        return await self._plainly("get_stream_metadata", *args, **how)
+
     async def set_stream_metadata(self, *args: Any, **how: Any) -> None:
         await self._plainly("set_stream_metadata", *args, **how)
 
     async def subscribe_to_all(self, **how: Any) -> Any:
         return await self._begun("subscribe_to_all", **how)
+
+    async def create_subscription_to_stream(self, *args: Any, **how: Any) -> None:
+        await self._plainly("create_subscription_to_stream", *args, **{"timeout": CONFIRMED_WITHIN} | how)
 
     async def create_subscription_to_all(self, *args: Any, **how: Any) -> None:
         await self._plainly("create_subscription_to_all", *args, **{"timeout": CONFIRMED_WITHIN} | how)
@@ -195,7 +210,7 @@ class Client(AsyncEventStoreDBClient):
                 refusals += 1
                 await _may_ask_again(error, refusals)
             except EventStoreDBClientException as error:
-                _say_of_what(error, name, args)
+                _say_of_what(error, name, args, how)
                 raise
 
     # ------------------------------------------------------------ reads
@@ -222,10 +237,34 @@ class Client(AsyncEventStoreDBClient):
                     raise
                 await _may_ask_again(error, refusals)
             except EventStoreDBClientException as error:
-                _say_of_what(error, method, args)
+                _say_of_what(error, method, args, how)
                 raise
             else:
                 return
+
+    # ------------------------------------------------------------ the node
+
+    async def members(self) -> Sequence[Member]:
+        """The nodes, as the one that is connected to lists them."""
+        await self.ready()
+        try:
+            return await self._members(self._connection)
+        except NoAnswer as failure:
+            raise ServiceUnavailable(str(failure)) from failure
+
+    async def version(self) -> str:
+        """Of the node, like "24.10.14"; "" if it does not tell."""
+        await self.ready()
+        channel = self._connection._grpc_channel  # noqa: SLF001  # docs/adr/0006
+        asking = channel.unary_unary(SERVER_FEATURES, request_serializer=bytes, response_deserializer=bytes)
+        try:
+            answer = await asking(
+                b"", timeout=ANSWER_WITHIN, metadata=self._call_metadata, credentials=self._call_credentials
+            )
+        except grpc.aio.AioRpcError:
+            return ""
+        found = VERSION.search(answer)
+        return found[0].decode() if found else ""
 
     # ------------------------------------------------------------ keeping the connection
 
@@ -413,13 +452,15 @@ async def _may_read(client: Client) -> None:
                 return
 
 
-def _say_of_what(error: EventStoreDBClientException, method: str, arguments: Sequence[Any]) -> None:
+def _say_of_what(
+    error: EventStoreDBClientException, method: str, arguments: Sequence[Any], named: Mapping[str, Any]
+) -> None:
     """Raise a refusal with the name of what it is about, which esdbclient leaves out."""
-    on = str(arguments[0]) if arguments and method in STREAM_RIGHTS else "$all"
+    on = str(arguments[0]) if arguments and method in STREAM_RIGHTS else str(named.get("stream_name", "$all"))
     if isinstance(error, StreamIsDeleted):
         raise StreamIsDeleted(on) from error
     if is_denied(error):
-        raise permission_denied(STREAM_RIGHTS.get(method) or RIGHTS_ON_ALL[method], on) from error
+        raise permission_denied(STREAM_RIGHTS.get(method) or OTHER_RIGHTS[method], on) from error
 
 
 def _certificates(address: Address) -> dict[str, bytes]:

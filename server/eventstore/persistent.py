@@ -149,6 +149,12 @@ class Groups:
         with self._client.calling(), suppress(AlreadyExists):
             await self._client.create_subscription_to_all(name, **place, **EVERYTHING, **settings)
 
+    async def create_on_stream(self, stream: str, name: str, revision: int | None, **settings: Any) -> None:
+        """Make a group on a stream that begins with a revision (None: behind the last event)."""
+        place = {"from_end": True} if revision is None else {"stream_position": revision}
+        with self._client.calling():
+            await self._client.create_subscription_to_stream(name, stream_name=stream, **place, **settings)
+
     async def consumer_of_all(self, name: str) -> "Consumer":
         generation = self._client.generation
         with _gone(ALL, name), self._client.calling():
@@ -157,6 +163,21 @@ class Groups:
     async def answer(self) -> None:
         """Whether the event store answers: returns if it does."""
         await self._log.end()
+
+    async def waiting_behind(self, source: str, start: int) -> int:
+        """How many events a group finds that begins behind a received position, or with a revision; up to 1,000."""
+        if source == ALL:
+            return await self._log.count_after(start, "", MAX_COUNTED)
+        return min(max(0, await self._last_revision(source) + 1 - start), MAX_COUNTED)
+
+    async def resolved(self, source: str, start: int, *, from_end: bool) -> int:
+        """Where a group can begin: behind the event at or before any position, or with a revision."""
+        if source != ALL:
+            return await self._last_revision(source) + 1 if from_end else start
+        if from_end:
+            return await self._log.end()
+        event = await self._log.last(at_or_before=start) if start else None
+        return START if event is None else position_of(event)
 
     async def every(self) -> list[Group]:
         """By source and name."""
@@ -192,6 +213,10 @@ class Groups:
         await self.info(source, name)
         return await self._parked_range(source, name)
 
+    async def may_read_parked(self, source: str, name: str) -> None:
+        """Raises `StorePermissionDenied`; the group need not be there."""
+        await self._parked_range(source, name)
+
     async def _parked_range(self, source: str, name: str) -> ParkedRange:
         first = [link.stream_position async for link in self._links(source, name, limit=1)]
         last = [link.stream_position async for link in self._links(source, name, limit=1, backwards=True)]
@@ -222,6 +247,12 @@ class Groups:
         _address(request.options, source, name)
         request.options.stop_at = end
         await self._call_on(source, name, "ReplayParked", request)
+
+    async def delete(self, source: str, name: str) -> None:
+        """Its checkpoint is gone with it, and what it has parked cannot be replayed any more."""
+        request = persistent_pb2.DeleteReq()
+        _address(request.options, source, name)
+        await self._call_on(source, name, "Delete", request)
 
     async def restart(self) -> None:
         """Drop the consumers of all groups; each goes on after its checkpoint."""
@@ -268,7 +299,7 @@ class Groups:
         return last[0] if last else -1
 
     def _links(self, source: str, name: str, **how: Any) -> AsyncIterator[RecordedEvent]:
-        return self._read(f"$persistentsubscription-{source}::{name}-parked", **how)
+        return self._read(parked_stream(source, name), **how)
 
     async def _read(self, stream: str, **how: Any) -> AsyncIterator[RecordedEvent]:
         """No event if the stream does not exist."""
@@ -279,6 +310,11 @@ class Groups:
                         yield event
             except (NotThere, StreamIsDeleted):
                 return
+
+
+def parked_stream(source: str, name: str) -> str:
+    """Where the event store keeps links to what a group has parked."""
+    return f"$persistentsubscription-{source}::{name}-parked"
 
 
 @contextmanager

@@ -5,6 +5,14 @@ from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
+STREAM_DELETED = "$streamDeleted"  # the type of the last event of a stream that was deleted for good
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDeleted:
+    """Somebody deleted the stream in the event store for good: nothing comes behind it."""
+
+
 E_co = TypeVar("E_co", covariant=True)
 
 

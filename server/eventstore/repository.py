@@ -26,7 +26,7 @@ from server.eventstore.receipts import Receipt, Receipts
 from server.eventstore.registry import DomainEvent
 from server.eventstore.snapshots import Snapshot, Snapshots
 from server.eventstore.store import NO_EVENTS, EventStore
-from server.failures import LogMismatch, StoreUnavailable
+from server.failures import LogMismatch, StoreUnavailable, StreamGone
 
 log = structlog.get_logger()
 
@@ -216,10 +216,14 @@ class Repository:
     async def _catch_up(
         self, decider: Decider[S, C, E], stream: str, base: Aggregate[S], read_at: float
     ) -> Aggregate[S]:
-        """The aggregate with what comes after `base`. Raises `_OtherHistory` if `base` is not of this stream."""
+        """The aggregate with what comes after `base`. Raises `_OtherHistory` if `base` is not of this stream, and
+        `StreamGone` if its first events are deleted.
+        """
         page: list[RecordedEvent] = []
         aggregate, has_base = base, base.revision == NO_EVENTS
         async for stored in self._store.read(stream, max(base.revision, 0)):
+            if aggregate.revision == NO_EVENTS and not page and stored.stream_position > 0:
+                raise StreamGone(stream, stored.stream_position)
             if not has_base:
                 has_base = _ends_with(base, stored)
                 if not has_base:

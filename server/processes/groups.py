@@ -8,17 +8,16 @@ after a pause; the store parks what has come too often.
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
-from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge
 
 from server.background import beside, ended
+from server.eventstore.checkout_group import NONE, create_missing
 from server.eventstore.client import RecordedEvent
 from server.eventstore.connection import Client
-from server.eventstore.log import START
 from server.eventstore.persistent import ALL, Consumer, Groups
 from server.failures import (
     EventTypeUnknown,
@@ -39,8 +38,6 @@ AT_WORK = Gauge("orderstream_group_at_work", "Keys that are worked on or wait fo
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two subscriptions
 BEFORE_SENDING_BACK = 0.5  # seconds, times the deliveries so far
 LONGEST_BEFORE_SENDING_BACK = 10.0
-MESSAGE_TIMEOUT = 60.0  # seconds; then the store gives an event to somebody else
-MOST_DELIVERIES = 20  # then it is parked
 UNREAD_DELIVERIES = 3  # to consumers that may be of a newer release, of an event whose order this one cannot read
 REPLAY_AFTER = (0.0, 5.0, 15.0, 60.0, 300.0, 1800.0)  # seconds after it began; consumers of older releases may go on
 ASK_AFTER = 10.0  # seconds of silence after which the store is asked whether it has something for us
@@ -48,13 +45,6 @@ STOP_WITHIN = 10.0  # seconds
 RENEW_AFTER = 10.0  # seconds without a subscription, while the store answers, after which an attempt is given up
 LOOKS = 10  # at whether there is one, within that time
 END_WITHIN = 1.0  # seconds for an attempt that is given up; then it ends in the background
-SETTINGS: dict[str, Any] = {
-    "consumer_strategy": "RoundRobin",
-    "message_timeout": MESSAGE_TIMEOUT,
-    "max_retry_count": MOST_DELIVERIES,
-    "max_subscriber_count": 100,
-}
-NONE = re.compile(r"(?!)")  # matches no name
 
 Work = Callable[[str, RecordedEvent, int], Awaitable[None]]  # key, its newest event, how often it was delivered before
 
@@ -102,16 +92,8 @@ class Group:
         self._began = asyncio.Event()
 
     async def ensure(self) -> None:
-        """Make the group if there is none: where the group of a former release stands, or from the start of the log."""
-        checkpoints = await self._groups.checkpoints(ALL)
-        if self.name in checkpoints:
-            return
-        former = {name: place for name, place in checkpoints.items() if self._former.fullmatch(name)}
-        await self._groups.create_on_all(
-            self.name,
-            await _start(self._groups, former),
-            **SETTINGS,
-        )
+        """Make the group if there is none. Raises `StorePermissionDenied` if we may not."""
+        await create_missing(self._groups, self.name, self._former)
 
     async def _replay(self) -> None:
         """Have what is parked delivered again some times: this process may be able to read what another one could not.
@@ -341,12 +323,3 @@ class Group:
         if not ours:
             return "the store does not have it among its consumers"
         return "what the store has sent did not come" if sum(ours) else ""
-
-
-async def _start(groups: Groups, former: Mapping[str, int]) -> int:
-    """The furthest place of a former group; what former groups have parked is to be delivered again."""
-    if not former:
-        return START
-    parked = [await groups.position_before_parked(ALL, name) for name in former]
-    place = min([max(former.values()), *(one for one in parked if one is not None)])
-    return max(place, START)

@@ -1,13 +1,13 @@
 """The process of orders, running: a group, timers and a sweep that wake it."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
 from server.background import ended
 from server.domain.checkout.steps import Wait
+from server.eventstore.checkout_group import FORMER, NAME
 from server.eventstore.client import RecordedEvent, position_of
 from server.eventstore.connection import Client
 from server.eventstore.log import EventLog
@@ -23,9 +23,7 @@ from server.processes.sweep import READ_WITHIN, Seen, Sweep
 from server.processes.timers import Timers
 from server.processes.triggers import cause_of, key_of
 
-NAME = "checkout"
 SHARE_OF_SWEEP = 4  # of the orders at once that the group may work on, one for the sweep for so many
-FORMER = re.compile(r"checkout-[0-9a-f]{8}")  # of releases whose groups had a filter, which the store cannot change
 
 
 class OrderProcess:

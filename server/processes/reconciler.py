@@ -23,7 +23,7 @@ from server.domain.order import ORDER
 from server.domain.order.state import Order, Placed
 from server.domain.rejection import Rejected
 from server.eventstore.repository import Repository
-from server.failures import RequestIdReused, ServiceFailure, UnreadableEvent
+from server.failures import RequestIdReused, ServiceFailure, StreamGone, UnreadableEvent
 from server.processes.automatic_start import AutomaticStart
 from server.processes.payments.port import PaymentProvider, ProviderUnavailable
 from server.processes.sender import Cause, Sender
@@ -116,7 +116,11 @@ class Reconciler:
     async def look(self, order_id: str, cause: Cause, *, delivered_before: int = 0) -> Looked:
         """The same, and what was tried."""
         async with self._turns.of(order_id):
-            return await self._bring_on(order_id, cause, interrupted=delivered_before >= WORTH_NOTING)
+            try:
+                return await self._bring_on(order_id, cause, interrupted=delivered_before >= WORTH_NOTING)
+            except StreamGone as gone:  # nothing can be written to it any more, so nothing is begun either
+                log.error("nothing is done for an order without its history", order_id=order_id, error=str(gone))
+                return Looked(tried=(), waits=Wait(what="nobody: its events were deleted"))
 
     async def _bring_on(self, order_id: str, cause: Cause, *, interrupted: bool) -> Looked:
         tried: list[StepName] = []

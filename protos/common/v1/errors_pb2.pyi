@@ -77,6 +77,20 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     another one. Start without the position. With metadata view, that view was made from another log, and honours no
     consistency_token until an operator has rebuilt it.
     """
+    ERROR_REASON_STREAM_DELETED: _ErrorReason.ValueType  # 22
+    """FAILED_PRECONDITION: somebody deleted the stream in the event store for good. Metadata: stream."""
+    ERROR_REASON_STREAM_TRUNCATED: _ErrorReason.ValueType  # 23
+    """FAILED_PRECONDITION: somebody deleted the first events of the stream in the event store, and no snapshot stands for
+    them. Metadata: stream, first (the revision of the first event that is left).
+    """
+    ERROR_REASON_STORE_NOT_LEADER: _ErrorReason.ValueType  # 24
+    """UNAVAILABLE with RetryInfo: the node of the event store is not the leader, which is looked for. Metadata: store."""
+    ERROR_REASON_STORE_TLS_FAILED: _ErrorReason.ValueType  # 25
+    """FAILED_PRECONDITION: a store cannot be spoken to over TLS, or without; an operator has to act. Metadata: store."""
+    ERROR_REASON_STORE_UNAUTHENTICATED: _ErrorReason.ValueType  # 26
+    """FAILED_PRECONDITION: a store does not accept the credentials of the server; an operator has to act. Metadata: store."""
+    ERROR_REASON_STORE_PERMISSION_DENIED: _ErrorReason.ValueType  # 27
+    """FAILED_PRECONDITION: the server lacks a right in a store; an operator has to act. Metadata: store, right, on."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -136,4 +150,18 @@ ERROR_REASON_LOG_MISMATCH: ErrorReason.ValueType  # 21
 another one. Start without the position. With metadata view, that view was made from another log, and honours no
 consistency_token until an operator has rebuilt it.
 """
+ERROR_REASON_STREAM_DELETED: ErrorReason.ValueType  # 22
+"""FAILED_PRECONDITION: somebody deleted the stream in the event store for good. Metadata: stream."""
+ERROR_REASON_STREAM_TRUNCATED: ErrorReason.ValueType  # 23
+"""FAILED_PRECONDITION: somebody deleted the first events of the stream in the event store, and no snapshot stands for
+them. Metadata: stream, first (the revision of the first event that is left).
+"""
+ERROR_REASON_STORE_NOT_LEADER: ErrorReason.ValueType  # 24
+"""UNAVAILABLE with RetryInfo: the node of the event store is not the leader, which is looked for. Metadata: store."""
+ERROR_REASON_STORE_TLS_FAILED: ErrorReason.ValueType  # 25
+"""FAILED_PRECONDITION: a store cannot be spoken to over TLS, or without; an operator has to act. Metadata: store."""
+ERROR_REASON_STORE_UNAUTHENTICATED: ErrorReason.ValueType  # 26
+"""FAILED_PRECONDITION: a store does not accept the credentials of the server; an operator has to act. Metadata: store."""
+ERROR_REASON_STORE_PERMISSION_DENIED: ErrorReason.ValueType  # 27
+"""FAILED_PRECONDITION: the server lacks a right in a store; an operator has to act. Metadata: store, right, on."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/operations/v1/errors.proto\x12\roperations.v1*\xae\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_VIEW_NOT_FOUND\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_PLAN_OUTDATED\x10\x02\x12\'\n#ERROR_REASON_SUBSCRIPTION_NOT_FOUND\x10\x03\x12 \n\x1c\x45RROR_REASON_REBUILD_RUNNING\x10\x04\x12\'\n#ERROR_REASON_GENERATION_UNAVAILABLE\x10\x05\x12\x1f\n\x1b\x45RROR_REASON_ROLLBACK_STALE\x10\x06\x12\"\n\x1e\x45RROR_REASON_STREAM_NOT_PARKED\x10\x07\x12 \n\x1c\x45RROR_REASON_EVENT_NOT_FOUND\x10\x08\x12\x1f\n\x1b\x45RROR_REASON_EVENT_READABLE\x10\t\x12\x1f\n\x1b\x45RROR_REASON_EVENT_EXCLUDED\x10\n\x12#\n\x1f\x45RROR_REASON_EVENT_MAY_BE_NEWER\x10\x0b\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/operations/v1/errors.proto\x12\roperations.v1*\xd4\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_VIEW_NOT_FOUND\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_PLAN_OUTDATED\x10\x02\x12\'\n#ERROR_REASON_SUBSCRIPTION_NOT_FOUND\x10\x03\x12 \n\x1c\x45RROR_REASON_REBUILD_RUNNING\x10\x04\x12\'\n#ERROR_REASON_GENERATION_UNAVAILABLE\x10\x05\x12\x1f\n\x1b\x45RROR_REASON_ROLLBACK_STALE\x10\x06\x12\"\n\x1e\x45RROR_REASON_STREAM_NOT_PARKED\x10\x07\x12 \n\x1c\x45RROR_REASON_EVENT_NOT_FOUND\x10\x08\x12\x1f\n\x1b\x45RROR_REASON_EVENT_READABLE\x10\t\x12\x1f\n\x1b\x45RROR_REASON_EVENT_EXCLUDED\x10\n\x12#\n\x1f\x45RROR_REASON_EVENT_MAY_BE_NEWER\x10\x0b\x12$\n ERROR_REASON_SUBSCRIPTION_EXISTS\x10\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.operations.v1.errors
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=53
-  _globals['_ERRORREASON']._serialized_end=483
+  _globals['_ERRORREASON']._serialized_end=521
 # @@protoc_insertion_point(module_scope)

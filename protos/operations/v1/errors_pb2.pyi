@@ -50,6 +50,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: the event's type is not known to this server; a newer one may know it, so unknown_type must say
     that it is meant. Metadata: stream, revision, event_type.
     """
+    ERROR_REASON_SUBSCRIPTION_EXISTS: _ErrorReason.ValueType  # 12
+    """ALREADY_EXISTS: there is such a group. Metadata: source, group."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -82,4 +84,6 @@ ERROR_REASON_EVENT_MAY_BE_NEWER: ErrorReason.ValueType  # 11
 """FAILED_PRECONDITION: the event's type is not known to this server; a newer one may know it, so unknown_type must say
 that it is meant. Metadata: stream, revision, event_type.
 """
+ERROR_REASON_SUBSCRIPTION_EXISTS: ErrorReason.ValueType  # 12
+"""ALREADY_EXISTS: there is such a group. Metadata: source, group."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

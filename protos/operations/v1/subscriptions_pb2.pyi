@@ -7,6 +7,7 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import sys
@@ -18,6 +19,34 @@ else:
     import typing_extensions
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _GroupChange:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _GroupChangeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_GroupChange.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    GROUP_CHANGE_UNSPECIFIED: _GroupChange.ValueType  # 0
+    """GROUP_CHANGE_UNSPECIFIED is refused."""
+    GROUP_CHANGE_CREATE: _GroupChange.ValueType  # 1
+    """GROUP_CHANGE_CREATE makes one that is not there, with the settings that this release gives its own group."""
+    GROUP_CHANGE_RESET: _GroupChange.ValueType  # 2
+    """GROUP_CHANGE_RESET lets one begin elsewhere: it is deleted and made again. Its consumers come back by themselves."""
+    GROUP_CHANGE_DELETE: _GroupChange.ValueType  # 3
+    """GROUP_CHANGE_DELETE removes one, with its checkpoint and with what it has parked."""
+
+class GroupChange(_GroupChange, metaclass=_GroupChangeEnumTypeWrapper):
+    """GroupChange is what is to become of a group."""
+
+GROUP_CHANGE_UNSPECIFIED: GroupChange.ValueType  # 0
+"""GROUP_CHANGE_UNSPECIFIED is refused."""
+GROUP_CHANGE_CREATE: GroupChange.ValueType  # 1
+"""GROUP_CHANGE_CREATE makes one that is not there, with the settings that this release gives its own group."""
+GROUP_CHANGE_RESET: GroupChange.ValueType  # 2
+"""GROUP_CHANGE_RESET lets one begin elsewhere: it is deleted and made again. Its consumers come back by themselves."""
+GROUP_CHANGE_DELETE: GroupChange.ValueType  # 3
+"""GROUP_CHANGE_DELETE removes one, with its checkpoint and with what it has parked."""
+Global___GroupChange: typing_extensions.TypeAlias = GroupChange
 
 @typing.final
 class Subscription(google.protobuf.message.Message):
@@ -386,6 +415,140 @@ class ApplyReplayResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["events", b"events", "subscription", b"subscription"]) -> None: ...
 
 Global___ApplyReplayResponse: typing_extensions.TypeAlias = ApplyReplayResponse
+
+@typing.final
+class PlanChangeRequest(google.protobuf.message.Message):
+    """PlanChangeRequest says what is to become of a group."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHANGE_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
+    GROUP_FIELD_NUMBER: builtins.int
+    START_FIELD_NUMBER: builtins.int
+    FROM_END_FIELD_NUMBER: builtins.int
+    change: Global___GroupChange.ValueType
+    """change is what to do."""
+    source: builtins.str
+    """source is the stream it follows, or "$all"."""
+    group: builtins.str
+    """group is its name."""
+    start: builtins.int
+    """start is where it is to begin, for CREATE and RESET: behind the event of the log at or before this position, or with
+    the event of the stream that has this revision; 0: at the beginning.
+    """
+    from_end: builtins.bool
+    """from_end lets it begin behind the last event; start is 0 then."""
+    def __init__(
+        self,
+        *,
+        change: Global___GroupChange.ValueType = ...,
+        source: builtins.str = ...,
+        group: builtins.str = ...,
+        start: builtins.int = ...,
+        from_end: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["change", b"change", "from_end", b"from_end", "group", b"group", "source", b"source", "start", b"start"]) -> None: ...
+
+Global___PlanChangeRequest: typing_extensions.TypeAlias = PlanChangeRequest
+
+@typing.final
+class PlanChangeResponse(google.protobuf.message.Message):
+    """PlanChangeResponse is what would happen."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLAN_ID_FIELD_NUMBER: builtins.int
+    SUBSCRIPTION_FIELD_NUMBER: builtins.int
+    START_FIELD_NUMBER: builtins.int
+    EVENTS_FIELD_NUMBER: builtins.int
+    plan_id: builtins.str
+    """plan_id is what ApplyChange asks for."""
+    start: builtins.int
+    """start is where the group would begin: behind the event of the log at this position, or with this revision of the
+    stream; 0: at the beginning.
+    """
+    events: builtins.int
+    """events is how many of the source the group would deliver at once, counted up to 1,000."""
+    @property
+    def subscription(self) -> Global___Subscription:
+        """subscription is the state of the group now; absent for CREATE. What it has parked would be lost."""
+
+    def __init__(
+        self,
+        *,
+        plan_id: builtins.str = ...,
+        subscription: Global___Subscription | None = ...,
+        start: builtins.int = ...,
+        events: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["subscription", b"subscription"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["events", b"events", "plan_id", b"plan_id", "start", b"start", "subscription", b"subscription"]) -> None: ...
+
+Global___PlanChangeResponse: typing_extensions.TypeAlias = PlanChangeResponse
+
+@typing.final
+class ApplyChangeRequest(google.protobuf.message.Message):
+    """ApplyChangeRequest repeats what was planned."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLAN_ID_FIELD_NUMBER: builtins.int
+    CHANGE_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
+    GROUP_FIELD_NUMBER: builtins.int
+    START_FIELD_NUMBER: builtins.int
+    FROM_END_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    plan_id: builtins.str
+    """plan_id is that of PlanChange."""
+    change: Global___GroupChange.ValueType
+    """change is that of PlanChange."""
+    source: builtins.str
+    """source is the stream it follows, or "$all"."""
+    group: builtins.str
+    """group is its name."""
+    start: builtins.int
+    """start is that of PlanChange."""
+    from_end: builtins.bool
+    """from_end is that of PlanChange."""
+    reason: builtins.str
+    """reason says why, for the record: 1 to 500 characters."""
+    def __init__(
+        self,
+        *,
+        plan_id: builtins.str = ...,
+        change: Global___GroupChange.ValueType = ...,
+        source: builtins.str = ...,
+        group: builtins.str = ...,
+        start: builtins.int = ...,
+        from_end: builtins.bool = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["change", b"change", "from_end", b"from_end", "group", b"group", "plan_id", b"plan_id", "reason", b"reason", "source", b"source", "start", b"start"]) -> None: ...
+
+Global___ApplyChangeRequest: typing_extensions.TypeAlias = ApplyChangeRequest
+
+@typing.final
+class ApplyChangeResponse(google.protobuf.message.Message):
+    """ApplyChangeResponse is what was done."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SUBSCRIPTION_FIELD_NUMBER: builtins.int
+    @property
+    def subscription(self) -> Global___Subscription:
+        """subscription is the state of the group afterwards; absent for DELETE."""
+
+    def __init__(
+        self,
+        *,
+        subscription: Global___Subscription | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["subscription", b"subscription"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["subscription", b"subscription"]) -> None: ...
+
+Global___ApplyChangeResponse: typing_extensions.TypeAlias = ApplyChangeResponse
 
 @typing.final
 class RestartSubscriptionsRequest(google.protobuf.message.Message):

@@ -60,6 +60,16 @@ class SubscriptionServiceStub(object):
                 request_serializer=protos_dot_operations_dot_v1_dot_subscriptions__pb2.ApplyReplayRequest.SerializeToString,
                 response_deserializer=protos_dot_operations_dot_v1_dot_subscriptions__pb2.ApplyReplayResponse.FromString,
                 _registered_method=True)
+        self.PlanChange = channel.unary_unary(
+                '/operations.v1.SubscriptionService/PlanChange',
+                request_serializer=protos_dot_operations_dot_v1_dot_subscriptions__pb2.PlanChangeRequest.SerializeToString,
+                response_deserializer=protos_dot_operations_dot_v1_dot_subscriptions__pb2.PlanChangeResponse.FromString,
+                _registered_method=True)
+        self.ApplyChange = channel.unary_unary(
+                '/operations.v1.SubscriptionService/ApplyChange',
+                request_serializer=protos_dot_operations_dot_v1_dot_subscriptions__pb2.ApplyChangeRequest.SerializeToString,
+                response_deserializer=protos_dot_operations_dot_v1_dot_subscriptions__pb2.ApplyChangeResponse.FromString,
+                _registered_method=True)
         self.RestartSubscriptions = channel.unary_unary(
                 '/operations.v1.SubscriptionService/RestartSubscriptions',
                 request_serializer=protos_dot_operations_dot_v1_dot_subscriptions__pb2.RestartSubscriptionsRequest.SerializeToString,
@@ -106,6 +116,20 @@ class SubscriptionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PlanChange(self, request, context):
+        """PlanChange tells what creating, resetting or deleting a group would do, and changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApplyChange(self, request, context):
+        """ApplyChange does what was planned; refused with PLAN_OUTDATED if the plan would not be the same now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RestartSubscriptions(self, request, context):
         """RestartSubscriptions drops the consumers of all groups; each goes on after its checkpoint, so that events in flight
         are delivered again.
@@ -141,6 +165,16 @@ def add_SubscriptionServiceServicer_to_server(servicer, server):
                     servicer.ApplyReplay,
                     request_deserializer=protos_dot_operations_dot_v1_dot_subscriptions__pb2.ApplyReplayRequest.FromString,
                     response_serializer=protos_dot_operations_dot_v1_dot_subscriptions__pb2.ApplyReplayResponse.SerializeToString,
+            ),
+            'PlanChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanChange,
+                    request_deserializer=protos_dot_operations_dot_v1_dot_subscriptions__pb2.PlanChangeRequest.FromString,
+                    response_serializer=protos_dot_operations_dot_v1_dot_subscriptions__pb2.PlanChangeResponse.SerializeToString,
+            ),
+            'ApplyChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyChange,
+                    request_deserializer=protos_dot_operations_dot_v1_dot_subscriptions__pb2.ApplyChangeRequest.FromString,
+                    response_serializer=protos_dot_operations_dot_v1_dot_subscriptions__pb2.ApplyChangeResponse.SerializeToString,
             ),
             'RestartSubscriptions': grpc.unary_unary_rpc_method_handler(
                     servicer.RestartSubscriptions,
@@ -284,6 +318,60 @@ class SubscriptionService(object):
             '/operations.v1.SubscriptionService/ApplyReplay',
             protos_dot_operations_dot_v1_dot_subscriptions__pb2.ApplyReplayRequest.SerializeToString,
             protos_dot_operations_dot_v1_dot_subscriptions__pb2.ApplyReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/operations.v1.SubscriptionService/PlanChange',
+            protos_dot_operations_dot_v1_dot_subscriptions__pb2.PlanChangeRequest.SerializeToString,
+            protos_dot_operations_dot_v1_dot_subscriptions__pb2.PlanChangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/operations.v1.SubscriptionService/ApplyChange',
+            protos_dot_operations_dot_v1_dot_subscriptions__pb2.ApplyChangeRequest.SerializeToString,
+            protos_dot_operations_dot_v1_dot_subscriptions__pb2.ApplyChangeResponse.FromString,
             options,
             channel_credentials,
             insecure,

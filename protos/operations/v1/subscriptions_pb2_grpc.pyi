@@ -105,6 +105,38 @@ _SubscriptionServiceApplyReplayType = typing_extensions.TypeVar(
     ],
 )
 
+_SubscriptionServicePlanChangeType = typing_extensions.TypeVar(
+    '_SubscriptionServicePlanChangeType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.subscriptions_pb2.PlanChangeRequest,
+        protos.operations.v1.subscriptions_pb2.PlanChangeResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.subscriptions_pb2.PlanChangeRequest,
+        protos.operations.v1.subscriptions_pb2.PlanChangeResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.subscriptions_pb2.PlanChangeRequest,
+        protos.operations.v1.subscriptions_pb2.PlanChangeResponse,
+    ],
+)
+
+_SubscriptionServiceApplyChangeType = typing_extensions.TypeVar(
+    '_SubscriptionServiceApplyChangeType',
+    grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.subscriptions_pb2.ApplyChangeRequest,
+        protos.operations.v1.subscriptions_pb2.ApplyChangeResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.subscriptions_pb2.ApplyChangeRequest,
+        protos.operations.v1.subscriptions_pb2.ApplyChangeResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        protos.operations.v1.subscriptions_pb2.ApplyChangeRequest,
+        protos.operations.v1.subscriptions_pb2.ApplyChangeResponse,
+    ],
+)
+
 _SubscriptionServiceRestartSubscriptionsType = typing_extensions.TypeVar(
     '_SubscriptionServiceRestartSubscriptionsType',
     grpc.UnaryUnaryMultiCallable[
@@ -121,7 +153,7 @@ _SubscriptionServiceRestartSubscriptionsType = typing_extensions.TypeVar(
     ],
 )
 
-class SubscriptionServiceStub(typing.Generic[_SubscriptionServiceListSubscriptionsType, _SubscriptionServiceGetSubscriptionType, _SubscriptionServiceListParkedEventsType, _SubscriptionServicePlanReplayType, _SubscriptionServiceApplyReplayType, _SubscriptionServiceRestartSubscriptionsType]):
+class SubscriptionServiceStub(typing.Generic[_SubscriptionServiceListSubscriptionsType, _SubscriptionServiceGetSubscriptionType, _SubscriptionServiceListParkedEventsType, _SubscriptionServicePlanReplayType, _SubscriptionServiceApplyReplayType, _SubscriptionServicePlanChangeType, _SubscriptionServiceApplyChangeType, _SubscriptionServiceRestartSubscriptionsType]):
     """SubscriptionService is served by the projection process, beside ProjectionService."""
 
     @typing.overload
@@ -145,6 +177,14 @@ class SubscriptionServiceStub(typing.Generic[_SubscriptionServiceListSubscriptio
         grpc.UnaryUnaryMultiCallable[
             protos.operations.v1.subscriptions_pb2.ApplyReplayRequest,
             protos.operations.v1.subscriptions_pb2.ApplyReplayResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.operations.v1.subscriptions_pb2.PlanChangeRequest,
+            protos.operations.v1.subscriptions_pb2.PlanChangeResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            protos.operations.v1.subscriptions_pb2.ApplyChangeRequest,
+            protos.operations.v1.subscriptions_pb2.ApplyChangeResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             protos.operations.v1.subscriptions_pb2.RestartSubscriptionsRequest,
@@ -175,6 +215,14 @@ class SubscriptionServiceStub(typing.Generic[_SubscriptionServiceListSubscriptio
             protos.operations.v1.subscriptions_pb2.ApplyReplayResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            protos.operations.v1.subscriptions_pb2.PlanChangeRequest,
+            protos.operations.v1.subscriptions_pb2.PlanChangeResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            protos.operations.v1.subscriptions_pb2.ApplyChangeRequest,
+            protos.operations.v1.subscriptions_pb2.ApplyChangeResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             protos.operations.v1.subscriptions_pb2.RestartSubscriptionsRequest,
             protos.operations.v1.subscriptions_pb2.RestartSubscriptionsResponse,
         ],
@@ -194,6 +242,12 @@ class SubscriptionServiceStub(typing.Generic[_SubscriptionServiceListSubscriptio
 
     ApplyReplay: _SubscriptionServiceApplyReplayType
     """ApplyReplay delivers the planned events again; refused with PLAN_OUTDATED if the plan would not be the same now."""
+
+    PlanChange: _SubscriptionServicePlanChangeType
+    """PlanChange tells what creating, resetting or deleting a group would do, and changes nothing."""
+
+    ApplyChange: _SubscriptionServiceApplyChangeType
+    """ApplyChange does what was planned; refused with PLAN_OUTDATED if the plan would not be the same now."""
 
     RestartSubscriptions: _SubscriptionServiceRestartSubscriptionsType
     """RestartSubscriptions drops the consumers of all groups; each goes on after its checkpoint, so that events in flight
@@ -220,6 +274,14 @@ SubscriptionServiceAsyncStub: typing_extensions.TypeAlias = SubscriptionServiceS
     grpc.aio.UnaryUnaryMultiCallable[
         protos.operations.v1.subscriptions_pb2.ApplyReplayRequest,
         protos.operations.v1.subscriptions_pb2.ApplyReplayResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.subscriptions_pb2.PlanChangeRequest,
+        protos.operations.v1.subscriptions_pb2.PlanChangeResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        protos.operations.v1.subscriptions_pb2.ApplyChangeRequest,
+        protos.operations.v1.subscriptions_pb2.ApplyChangeResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         protos.operations.v1.subscriptions_pb2.RestartSubscriptionsRequest,
@@ -269,6 +331,22 @@ class SubscriptionServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.operations.v1.subscriptions_pb2.ApplyReplayResponse, collections.abc.Awaitable[protos.operations.v1.subscriptions_pb2.ApplyReplayResponse]]:
         """ApplyReplay delivers the planned events again; refused with PLAN_OUTDATED if the plan would not be the same now."""
+
+    @abc.abstractmethod
+    def PlanChange(
+        self,
+        request: protos.operations.v1.subscriptions_pb2.PlanChangeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.operations.v1.subscriptions_pb2.PlanChangeResponse, collections.abc.Awaitable[protos.operations.v1.subscriptions_pb2.PlanChangeResponse]]:
+        """PlanChange tells what creating, resetting or deleting a group would do, and changes nothing."""
+
+    @abc.abstractmethod
+    def ApplyChange(
+        self,
+        request: protos.operations.v1.subscriptions_pb2.ApplyChangeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[protos.operations.v1.subscriptions_pb2.ApplyChangeResponse, collections.abc.Awaitable[protos.operations.v1.subscriptions_pb2.ApplyChangeResponse]]:
+        """ApplyChange does what was planned; refused with PLAN_OUTDATED if the plan would not be the same now."""
 
     @abc.abstractmethod
     def RestartSubscriptions(

@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY
 from embedded.eventstore.node import node
 from server import failures
 from server.eventstore import persistent
+from server.eventstore.checkout_group import SETTINGS
 from server.eventstore.connection import Client, connect
 from server.eventstore.log import EventLog
 from server.eventstore.persistent import ALL, Groups
@@ -40,7 +41,7 @@ async def following(
 
     name, former = f"g-{kind}-{release}", re.compile(f"g-{kind}-.")
     if release == "1":  # the log may be long, and nothing in it is of this kind yet
-        await Groups(client).create_on_all(name, await EventLog(client).end(), **groups.SETTINGS)
+        await Groups(client).create_on_all(name, await EventLog(client).end(), **SETTINGS)
     group = Group(client, name, key_of, work, at_once=4, former=former, **settings)
     task = asyncio.create_task(group.run())
     try:
@@ -409,7 +410,7 @@ async def test_a_consumer_whose_acknowledgements_do_not_leave_stops_all_the_same
     eventstore_uri: str, client: Client
 ) -> None:
     kind, stream = names()
-    await Groups(client).create_on_all(f"g-{kind}", await EventLog(client).end(), **groups.SETTINGS)
+    await Groups(client).create_on_all(f"g-{kind}", await EventLog(client).end(), **SETTINGS)
     await write(client, kind, stream)
     async with wire(eventstore_uri.removeprefix("esdb://").partition("?")[0]) as between:
         through = await connect(f"esdb://127.0.0.1:{between.port}?Tls=false")

@@ -12,14 +12,13 @@ from embedded.eventstore.node import node
 from projections.processes import YOUNG, ProcessVerifier
 from server.app import serving
 from server.config import Settings
+from server.eventstore.checkout_group import NAME, SETTINGS
 from server.eventstore.connection import Client, connect
 from server.eventstore.log import EventLog, point_of
 from server.eventstore.persistent import ALL, Groups
 from server.eventstore.store import EventStore
 from server.eventstore.swept import STREAM, Swept
 from server.eventstore.swept import swept as swept_of
-from server.processes.groups import SETTINGS
-from server.processes.process import NAME
 from tests.integration.processes.conftest import world_of
 from tests.support.calling import shop_at
 from tests.support.eventually import eventually

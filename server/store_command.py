@@ -1,0 +1,123 @@
+"""`python -m server store check|grant`: what the event store is to a role, and the rights that it needs.
+
+The settings of the stores say where it is and who asks; `orderstream store` calls this. Exit codes: 0 all is well · 1
+not agreed to · 2 a wrong setting or argument · 5 the store, or a right, is lacking.
+"""
+
+import argparse
+import asyncio
+import getpass
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from server.config import PREFIX, StoreSettings, WrongSettingError, from_environment, password_in
+from server.eventstore.address import Address, address_of
+from server.eventstore.checkout_group import NAME
+from server.eventstore.connection import connect
+from server.eventstore.grants import planned
+from server.eventstore.rights import GRANT, NEEDED, Report, report
+from server.running import NO_STORE, configure_logging, ended_well
+
+DECLINED = 1  # exit code
+LARGEST_DIFFERENCE = 1.0  # seconds between two clocks, above which it is pointed out
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m server store", description="The event store, as a role finds it.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    checking = commands.add_parser("check", help="who we are to it, and what we may do")
+    checking.add_argument("--role", choices=sorted(NEEDED), help="of this role; without it, of all")
+    checking.add_argument("--json", action="store_true", help="one JSON object")
+    granting = commands.add_parser("grant", help="add what our user lacks to the access control lists")
+    granting.add_argument("--as", dest="admin", required=True, metavar="ADMIN", help="a user in $admins")
+    granting.add_argument("--password-file", type=Path, help="ADMIN's; without it, it is asked for")
+    granting.add_argument("--to", default="", metavar="NAME", help="a user or a group of users (our user)")
+    granting.add_argument("--dry-run", action="store_true", help="only show the plan")
+    granting.add_argument("--yes", action="store_true", help="do not ask")
+    given = parser.parse_args(arguments)
+    configure_logging("ERROR")
+    codes: list[int] = []
+    work = _check if given.command == "check" else _grant
+    return ended_well(lambda: codes.append(asyncio.run(work(given)))) or codes[0]
+
+
+async def _check(given: argparse.Namespace) -> int:
+    address = address_of(from_environment(StoreSettings))
+    client = await connect(address)
+    try:
+        roles = [given.role] if given.role else list(NEEDED)
+        reports = [await report(client, role) for role in roles]
+    finally:
+        await client.close()
+    if given.json:
+        told = [asdict(one) | {"is_enough": one.is_enough} for one in reports]
+        print(json.dumps({"address": str(address), "roles": told}))  # noqa: T201  # the result
+    else:
+        _show(address, reports)
+    return 0 if all(one.is_enough for one in reports) else NO_STORE
+
+
+def _show(address: Address, reports: Sequence[Report]) -> None:
+    first = reports[0]
+    over = "TLS" if address.tls else "no TLS"
+    lines = [
+        f"event store  {address}, {over}, as {first.user or 'nobody'}",
+        f"node         {first.node}, version {first.version or 'unknown'}",
+        *(f"member       {one.address} {one.state}{'' if one.is_alive else ', not alive'}" for one in first.members),
+    ]
+    behind = next((one.behind for one in reports if one.behind is not None), None)
+    if behind is not None:
+        noted = "" if abs(behind) <= LARGEST_DIFFERENCE else "; set the clocks"
+        lines.append(f"clock        {abs(behind):.3f} s {'behind' if behind > 0 else 'before'} this machine{noted}")
+    for one in reports:
+        lines.append(f"{one.role}{'' if one.is_enough else ': does not run like this'}")
+        for right in one.rights:
+            how = "" if right.is_granted else f"{'' if right.is_needed else ' (it runs without)'}: {right.how}"
+            lines.append(f"  {'yes' if right.is_granted else 'no '}  {right.name}{how}")
+        if one.has_group is not None:
+            missing = f": `{GRANT}` makes it, and so does the first start of one who may"
+            lines.append(
+                f"  {'yes' if one.has_group else 'no '}  the group {NAME} on $all{'' if one.has_group else missing}"
+            )
+    print("\n".join(lines))  # noqa: T201  # the result
+
+
+async def _grant(given: argparse.Namespace) -> int:
+    ours = address_of(from_environment(StoreSettings))
+    user = given.to or ours.username
+    if not user:
+        raise WrongSettingError(f"{PREFIX}EVENTSTORE_USERNAME: is not set, so say --to whom")
+    password = password_in("--password-file", given.password_file) if given.password_file else _asked(given.admin)
+    client = await connect(replace(ours, username=given.admin, password=password))
+    try:
+        steps = await planned(client, user)
+        for step in steps:
+            print(step.what)  # noqa: T201  # the result
+        if not steps:
+            print(f"{user} has all that it needs")  # noqa: T201  # the result
+        if not steps or given.dry_run:
+            return 0
+        if not given.yes and not _agreed():
+            sys.stderr.write("nothing was done\n")
+            return DECLINED
+        for step in steps:
+            await step.apply()
+        print(f"done: {len(steps)} changes")  # noqa: T201  # the result
+    finally:
+        await client.close()
+    return 0
+
+
+def _asked(admin: str) -> str:
+    if not sys.stdin.isatty():
+        raise WrongSettingError("--password-file: is needed where nobody can be asked for the password")
+    return getpass.getpass(f"password of {admin}: ")
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        raise WrongSettingError("--yes: is needed where nobody can be asked")
+    return input("write this? [y/N] ").strip().lower() in ("y", "yes")
