@@ -117,13 +117,13 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
                 if request.change != pb.GROUP_CHANGE_CREATE:
                     await self._groups.delete(request.source, request.group)
                 if request.change != pb.GROUP_CHANGE_DELETE:
-                    await self._create(request.source, request.group, plan.start)
+                    await self._create(request.source, request.group, None if request.from_end else plan.start)
             if request.change == pb.GROUP_CHANGE_DELETE:
                 return pb.ApplyChangeResponse()
             group = await self._groups.one(request.source, request.group)
             return pb.ApplyChangeResponse(subscription=_told(group))
 
-    async def _create(self, source: str, group: str, start: int) -> None:
+    async def _create(self, source: str, group: str, start: int | None) -> None:
         if source == ALL:
             await self._groups.create_on_all(group, start, **checkout_group.SETTINGS)
         else:
@@ -140,7 +140,7 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
         start = events = 0
         if request.change != pb.GROUP_CHANGE_DELETE:
             start = await self._groups.resolved(request.source, request.start, from_end=request.from_end)
-            events = await self._groups.waiting_behind(request.source, start)
+            events = 0 if request.from_end else await self._groups.waiting_from(request.source, start)
         facts = {"source": request.source, "group": request.group, "parked": group.parked if group else 0}
         # behind the end: the log grows between plan and act, and that is meant
         facts["start"] = -1 if request.from_end else start

@@ -21,11 +21,12 @@ from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, positi
 from server.eventstore.connection import connect
 from server.eventstore.log import START, EventLog, Pending, streams
 from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
-from server.failures import StoreUnavailable
+from server.failures import StoreUnavailable, StreamGone
 from server.running import configure_logging, ended_well
 
 OURS = "(order|product|stock|user|useremail)-.*"
 SILENCE = 5.0  # seconds without a word, after which the log is asked whether there was anything to say
+LINK = "$>"  # the type of an event that leads to another one: its data is revision@stream
 PAUSE = 0.5  # seconds before another subscription
 
 
@@ -56,12 +57,13 @@ async def tail(address: Address, what: What) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     client = await connect(address)
+    log = EventLog(client)
     try:
         with suppress(asyncio.CancelledError):
-            async with aclosing(_events(EventLog(client), what)) as events:
+            async with aclosing(_events(log, what)) as events:
                 shown = 0
                 async for event in events:
-                    sys.stdout.write(json.dumps(_shown(event)) + "\n")
+                    sys.stdout.write(json.dumps(await _shown(event, log)) + "\n")
                     sys.stdout.flush()
                     shown += 1
                     if shown == what.limit:
@@ -90,7 +92,26 @@ async def _events(log: EventLog, what: What) -> AsyncGenerator[RecordedEvent, No
             await asyncio.sleep(PAUSE)
 
 
-def _shown(event: RecordedEvent) -> dict[str, object]:
+async def _shown(event: RecordedEvent, log: EventLog) -> dict[str, object]:
+    """Of a link, what it leads to; `link` says where it lies. One that leads nowhere any more is shown itself."""
+    if event.type != LINK:
+        return _told(event)
+    target = await _target(event, log)
+    place = {"position": event.commit_position, "stream": event.stream_name, "revision": event.stream_position}
+    return _told(event if target is None else target) | {"link": place}
+
+
+async def _target(link: RecordedEvent, log: EventLog) -> RecordedEvent | None:
+    revision, _, stream = link.data.decode(errors="replace").partition("@")
+    if not revision.isdecimal():
+        return None
+    with suppress(StreamGone):
+        async for event in log.events(stream, int(revision), 1):
+            return event if event.stream_position == int(revision) else None
+    return None
+
+
+def _told(event: RecordedEvent) -> dict[str, object]:
     return {
         "position": event.commit_position,
         "stream": event.stream_name,

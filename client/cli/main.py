@@ -11,6 +11,7 @@ from client.cli.payments import payments
 from client.cli.processes import processes
 from client.cli.projections import projections as projections_
 from client.cli.returns import returns
+from client.cli.store import store
 from client.cli.subscriptions import subscriptions
 from client.cli.watch import watch
 from client.sdk import Addresses
@@ -60,6 +61,7 @@ app.add_typer(processes, name="processes")
 app.add_typer(projections_, name="projections")
 app.add_typer(subscriptions, name="subscriptions")
 app.add_typer(events, name="events")
+app.add_typer(store, name="store")
 
 
 def main() -> None:

@@ -98,7 +98,7 @@ def replay(
     _tell_done(applied.events, as_json=as_json)
 
 
-Start = Annotated[int, typer.Option(min=0, help="Begin behind this position, or with this revision of a stream.")]
+Start = Annotated[int, typer.Option(min=0, help="Begin at this position, or with this revision of a stream.")]
 FromEnd = Annotated[bool, typer.Option("--from-end", help="Begin behind the last event.")]
 PlanId = Annotated[str, typer.Option("--plan", help="Apply this plan; refused if it no longer holds.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")]
@@ -192,7 +192,7 @@ def _tell_change(change: "pb.GroupChange.ValueType", plan: Any, *, as_json: bool
         if plan.subscription.parked:
             out.print(f"{plan.subscription.parked:,} parked events would be lost: replay them first", highlight=False)
     if change != pb.GROUP_CHANGE_DELETE:
-        where = f"behind {plan.start}" if plan.start else "at the beginning"
+        where = f"at {plan.start}" if plan.start else "at the beginning"
         more = "more than " if plan.events >= MOST_COUNTED else ""
         out.print(f"it would begin {where}: {more}{plan.events:,} events to deliver", highlight=False)
     out.print(f"plan {plan.plan_id}", highlight=False)

@@ -136,16 +136,14 @@ class Groups:
         """The name by which the event store lists consumers of this client."""
         return str(self._client.connection_spec.options.ConnectionName)
 
-    async def create_on_all(self, name: str, start: int, **settings: Any) -> None:
-        """Make a group on `ALL` behind a received position, unless it is there: to look needs no right of an operator.
+    async def create_on_all(self, name: str, start: int | None, **settings: Any) -> None:
+        """Make a group on `ALL` that begins with the event at a received position (None: behind the end).
 
+        Nothing happens if it is there.
         It has no filter, and delivers the event store's own events too. A group with a filter loses events: without a
         consumer, each event that the filter leaves out moves its checkpoint past those that wait (docs/adr/0026).
         """
-        with suppress(NotFound):
-            await self.info(ALL, name)
-            return
-        place = {"commit_position": start} if start else {"from_end": False}
+        place: dict[str, Any] = {"commit_position": start} if start else {"from_end": start is None}
         with self._client.calling(), suppress(AlreadyExists):
             await self._client.create_subscription_to_all(name, **place, **EVERYTHING, **settings)
 
@@ -164,14 +162,14 @@ class Groups:
         """Whether the event store answers: returns if it does."""
         await self._log.end()
 
-    async def waiting_behind(self, source: str, start: int) -> int:
-        """How many events a group finds that begins behind a received position, or with a revision; up to 1,000."""
+    async def waiting_from(self, source: str, start: int) -> int:
+        """How many events a group finds that begins with one at a received position, or a revision; up to 1,000."""
         if source == ALL:
-            return await self._log.count_after(start, "", MAX_COUNTED)
+            return min(await self._log.count_after(start, "", MAX_COUNTED) + bool(start), MAX_COUNTED)
         return min(max(0, await self._last_revision(source) + 1 - start), MAX_COUNTED)
 
     async def resolved(self, source: str, start: int, *, from_end: bool) -> int:
-        """Where a group can begin: behind the event at or before any position, or with a revision."""
+        """Where a group can begin: with the event at or before any position, or with a revision."""
         if source != ALL:
             return await self._last_revision(source) + 1 if from_end else start
         if from_end:

@@ -434,7 +434,7 @@ class PlanChangeRequest(google.protobuf.message.Message):
     group: builtins.str
     """group is its name."""
     start: builtins.int
-    """start is where it is to begin, for CREATE and RESET: behind the event of the log at or before this position, or with
+    """start is where it is to begin, for CREATE and RESET: with the event of the log at or before this position, or with
     the event of the stream that has this revision; 0: at the beginning.
     """
     from_end: builtins.bool
@@ -465,8 +465,8 @@ class PlanChangeResponse(google.protobuf.message.Message):
     plan_id: builtins.str
     """plan_id is what ApplyChange asks for."""
     start: builtins.int
-    """start is where the group would begin: behind the event of the log at this position, or with this revision of the
-    stream; 0: at the beginning.
+    """start is where the group would begin: with the event of the log at this position, or with this revision of the
+    stream; 0: at the beginning. With from_end it is where the end is now.
     """
     events: builtins.int
     """events is how many of the source the group would deliver at once, counted up to 1,000."""

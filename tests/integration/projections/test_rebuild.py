@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from esdbclient import StreamState
 from pymongo.asynchronous.database import AsyncDatabase
 
 from projections.changes import GenerationUnavailable, RebuildRunning, RollbackStale
@@ -123,6 +124,18 @@ async def test_a_rebuild_that_differs_from_the_fold_is_not_switched_to(client: C
         assert (allowed.switched, allowed.to_generation) == (True, 3), "numbers are not given twice"
         await eventually(operator.pointer, lambda now: now.dropping == ())
         assert await operator.state.documents("order_list", 2).estimated_document_count() == 0
+
+
+async def test_a_rebuild_switches_though_a_stream_was_deleted(client: Client, mongo: Mongo) -> None:
+    await orders(client, 3)
+    deleted = new_order()
+    await append(client, deleted)
+    await client.tombstone_stream(f"order-{deleted[0].order_id}", current_version=StreamState.ANY)
+    await orders(client, 1)
+    async with supervised(order_list, client, mongo):
+        outcome = await Operator(order_list, client, mongo).rebuilt()
+    assert (outcome.switched, outcome.differences) == (True, 0)
+    assert deleted[0].order_id not in await documents(mongo, order_list, outcome.to_generation)
 
 
 async def test_the_generation_kept_so_far_goes_after_the_next_switch(client: Client, mongo: Mongo) -> None:

@@ -16,6 +16,7 @@ from protos.operations.v1.subscriptions_pb2_grpc import (
     SubscriptionServiceStub,
     add_SubscriptionServiceServicer_to_server,
 )
+from server.eventstore.checkout_group import SETTINGS
 from server.eventstore.connection import Client
 from server.eventstore.persistent import ALL, Groups
 from tests.support.calling import refusal
@@ -58,6 +59,74 @@ async def parked(client: Client, stream: str, count: int, group: str = "g") -> N
         return bool((await Groups(client).one(stream, group)).info.parked_message_count == count)
 
     await eventually(so_many, within=DEADLINE)
+
+
+CREATE, RESET, DELETE = pb.GROUP_CHANGE_CREATE, pb.GROUP_CHANGE_RESET, pb.GROUP_CHANGE_DELETE
+
+
+async def changed(operators: Any, change: Any, **place: Any) -> Any:
+    """Plan it and do it; the plan and the reply."""
+    plan = await operators.PlanChange(pb.PlanChangeRequest(change=change, **place), timeout=DEADLINE)
+    request = pb.ApplyChangeRequest(plan_id=plan.plan_id, change=change, reason="a test", **place)
+    return plan, await operators.ApplyChange(request, timeout=DEADLINE)
+
+
+async def test_a_group_is_created_reset_and_deleted_and_each_is_recorded(
+    operators: Any, client: Client, stream: str
+) -> None:
+    await add(client, stream, 5)
+    place: dict[str, Any] = {"source": stream, "group": "made"}
+    plan, reply = await changed(operators, CREATE, **place)
+    assert (plan.start, plan.events, plan.HasField("subscription")) == (0, 5, False)
+    assert reply.subscription.max_retry_count == SETTINGS["max_retry_count"]
+    again = pb.PlanChangeRequest(change=CREATE, **place)
+    refused = await refusal(operators.PlanChange(again, timeout=DEADLINE))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.ALREADY_EXISTS, "SUBSCRIPTION_EXISTS")
+
+    await park(client, stream, 2, "made")
+    plan, reply = await changed(operators, RESET, **place, start=3)
+    assert (plan.subscription.parked, plan.start, plan.events) == (2, 3, 2)
+    async with await client.read_subscription_to_stream("made", stream) as consumer:
+        assert (await anext(consumer)).stream_position == 3
+
+    plan, reply = await changed(operators, DELETE, **place)
+    assert not reply.HasField("subscription")
+    asked = pb.GetSubscriptionRequest(source=stream, group="made")
+    gone = await refusal(operators.GetSubscription(asked, timeout=DEADLINE))
+    assert gone.reason == "SUBSCRIPTION_NOT_FOUND"
+    acts = [act.act for _, act in await Acts(client).latest(3)]
+    assert acts == ["DeleteSubscription", "ResetSubscription", "CreateSubscription"]
+
+
+async def test_a_group_on_all_begins_with_the_event_at_or_before_any_position(
+    operators: Any, client: Client, stream: str
+) -> None:
+    await add(client, stream, 3)
+    second = [event async for event in client.events_of_stream(stream)][1]
+    assert second.commit_position is not None
+    typed = second.commit_position + 1  # no event lies there
+    place = {"source": ALL, "group": f"all-{uuid4()}"}
+    plan, _ = await changed(operators, CREATE, **place, start=typed)
+    assert plan.start == second.commit_position
+    async with await client.read_subscription_to_all(place["group"]) as consumer:
+        assert (await anext(consumer)).id == second.id
+    plan, _ = await changed(operators, RESET, **place, from_end=True)
+    assert plan.events == 0
+    await changed(operators, DELETE, **place)
+
+
+async def test_a_plan_for_a_group_is_refused_when_more_is_parked(operators: Any, client: Client, given_up: str) -> None:
+    plan = await operators.PlanChange(pb.PlanChangeRequest(change=DELETE, source=given_up, group="g"), timeout=DEADLINE)
+    await add(client, given_up, 1)
+    await park_more(client, given_up)
+    request = pb.ApplyChangeRequest(plan_id=plan.plan_id, change=DELETE, source=given_up, group="g", reason="a test")
+    assert (await refusal(operators.ApplyChange(request, timeout=DEADLINE))).reason == "PLAN_OUTDATED"
+
+
+async def park_more(client: Client, stream: str) -> None:
+    async with await client.read_subscription_to_stream("g", stream) as consumer:
+        await consumer.nack(await anext(consumer), "park")
+        await parked(client, stream, 6)
 
 
 @pytest.fixture

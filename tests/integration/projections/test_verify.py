@@ -108,17 +108,26 @@ async def test_a_checkpoint_ahead_of_the_log_is_told(client: Client, mongo: Mong
     assert [x.key for x in result.listed] == ["checkpoint"]
 
 
-async def test_a_stream_with_a_tombstone_is_no_difference(client: Client, mongo: Mongo, followed: None) -> None:
+async def test_an_order_whose_stream_was_deleted_leaves_its_views_and_stays_in_the_sums(
+    client: Client, mongo: Mongo, followed: None
+) -> None:
     """The event store ends the stream with an event of its own, which a filter on stream names lets through."""
     order = new_order()
     await append(client, order)
-    await client.tombstone_stream(f"order-{order[0].order_id}", current_version=StreamState.ANY)
-    last = await append(client, new_order())
-    async with run(order_list, client, mongo):
+    async with run(order_list, client, mongo), run(order_timeline, client, mongo):
+        await reached(mongo, order_list, last := await append(client, new_order()))
+        await reached(mongo, order_timeline, last)
+        before = await documents(mongo, order_list)
+        timeline = await documents(mongo, order_timeline)
+        await client.tombstone_stream(f"order-{order[0].order_id}", current_version=StreamState.ANY)
+        last = await append(client, new_order())
         await reached(mongo, order_list, last)
-    result = (await verdicts(client, mongo, order_list))["order_list"]
-    assert result.listed == []
-    assert order[0].order_id in await documents(mongo, order_list)
+        await reached(mongo, order_timeline, last)
+    after = await documents(mongo, order_list)
+    assert before.keys() - after.keys() == {order[0].order_id}
+    assert timeline.items() <= (await documents(mongo, order_timeline)).items()
+    found = await verdicts(client, mongo, order_list, order_timeline)
+    assert [result.listed for result in found.values()] == [[], []]
 
 
 async def test_more_documents_than_are_folded_at_once_take_several_passes_with_the_same_verdict(

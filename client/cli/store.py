@@ -1,0 +1,45 @@
+"""`orderstream store …`: what the event store is to a role, and the rights that it needs.
+
+It runs beside a role, with the settings of that role; nothing of it goes over the services.
+"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+store = typer.Typer(
+    no_args_is_help=True, help="The event store: who we are to it, what we may do, and how to grant it."
+)
+
+
+@store.command("check")
+def check(
+    role: Annotated[str, typer.Option(help="Of commands, queries, processes or projections; without it, of all.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Connect as a role does, and show its rights. Exit code 0: the role runs; 5: it does not; 2: a wrong setting."""
+    _run("check", *(["--role", role] if role else []), *(["--json"] if as_json else []))
+
+
+@store.command("grant")
+def grant(
+    admin: Annotated[str, typer.Option("--as", metavar="ADMIN", help="A user of the event store in $admins.")],
+    password_file: Annotated[str, typer.Option(help="Holds ADMIN's password; without it, you are asked.")] = "",
+    to: Annotated[str, typer.Option(metavar="NAME", help="A user or a group of users; without it, our user.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Add what our user lacks to the access control lists, and make the group of this release if it is missing.
+
+    Nothing is removed from a list. The plan is shown first.
+    """
+    given = {"--as": admin, "--password-file": password_file, "--to": to}
+    options = [part for name, value in given.items() if value for part in (name, value)]
+    _run("grant", *options, *(["--dry-run"] if dry_run else []), *(["--yes"] if yes else []))
+
+
+def _run(*arguments: str) -> None:
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "server", "store", *arguments])  # noqa: S606  # no shell
