@@ -9,9 +9,7 @@ from typing import Annotated
 
 import typer
 
-store = typer.Typer(
-    no_args_is_help=True, help="The event store: who we are to it, what we may do, and how to grant it."
-)
+store = typer.Typer(no_args_is_help=True, help="The event store: who we are to it, and what we may do.")
 
 
 @store.command("check")
