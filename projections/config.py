@@ -3,16 +3,11 @@
 from pydantic import Field, field_validator
 
 from projections.views import VIEWS_BY_NAME
-from server.config import StoreSettings
+from server.config import ProcessSettings
 
 
-class Settings(StoreSettings):
+class Settings(ProcessSettings):
     """Settings of the projection process. Durations are in seconds."""
-
-    host: str = Field(default="127.0.0.1", description="the address to listen on; 0.0.0.0 in a container")
-    log_level: str = "INFO"
-    metrics_port: int | None = Field(default=None, description="serves Prometheus metrics if given")
-    grace: float = Field(default=10.0, ge=0, description="for calls in flight when stopping")
 
     most_behind: int = Field(default=4_000, gt=0, description="events in a batch while reading history")
     most_live: int = Field(default=100, gt=0, description="events in a batch while following")

@@ -4,9 +4,9 @@ import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 PREFIX = "ORDERSTREAM_"
@@ -67,12 +67,23 @@ class StoreSettings(BaseSettings):
         return file
 
 
-class Settings(StoreSettings):
-    """Settings of commands, queries and processes. Durations are in seconds, sizes in bytes."""
+class ProcessSettings(StoreSettings):
+    """What every process that serves has. Durations are in seconds."""
 
     host: str = Field(default="127.0.0.1", description="the address to listen on; 0.0.0.0 in a container")
-    log_level: str = "INFO"
-    metrics_port: int | None = Field(default=None, description="serves Prometheus metrics if given")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    metrics_port: int | None = Field(default=None, ge=0, le=65_535, description="serves Prometheus metrics if given")
+    grace: float = Field(default=10.0, ge=0, description="for calls in flight when stopping")
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_capitals(cls, level: object) -> object:
+        return level.upper() if isinstance(level, str) else level
+
+
+class Settings(ProcessSettings):
+    """Settings of commands, queries and processes. Durations are in seconds, sizes in bytes."""
+
     reflection: bool = True
 
     default_deadline: float = Field(default=10.0, gt=0, description="for calls that bring none")
@@ -83,7 +94,6 @@ class Settings(StoreSettings):
     drain_delay: float = Field(
         default=5.0, ge=0, description="between NOT_SERVING and the end of new calls: a load balancer takes a while"
     )
-    grace: float = Field(default=10.0, ge=0, description="for calls in flight when stopping")
 
     cached_aggregates: int = Field(default=10_000, gt=0, description="folded aggregates kept in memory")
     watch_heartbeat: float = Field(default=10.0, gt=0, description="without a change, a watch says so this often")
