@@ -15,6 +15,7 @@ from server.config import WrongSettingError
 from server.failures import ServiceFailure, StoreUnavailable, words_of
 
 WRONG_SETTING, NO_STORE = 2, 5  # exit codes
+LONGEST_CAUSE = 300  # characters
 WHERE = "ORDERSTREAM_EVENTSTORE_URI and ORDERSTREAM_MONGO_URI say where the stores are"
 
 
@@ -67,9 +68,13 @@ def ended_well(work: Callable[[], None]) -> int:
     except WrongSettingError as error:
         return complain(str(error), WRONG_SETTING)
     except ServiceFailure as failure:
-        where = f"; {WHERE}" if isinstance(failure, StoreUnavailable) else ""
+        where = f" ({_cause(failure)}); {WHERE}" if isinstance(failure, StoreUnavailable) else ""
         return complain(words_of(failure) + where, NO_STORE)
     return 0
+
+
+def _cause(failure: BaseException) -> str:
+    return str(failure.__cause__ or "no answer").splitlines()[0][:LONGEST_CAUSE]
 
 
 @contextmanager
