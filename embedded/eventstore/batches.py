@@ -28,6 +28,7 @@ MOST_IN_FLIGHT = 2_048  # appends of one call that wait for the disk, or for the
 MOST_OPEN = 1_024  # appends of one call whose last chunk has not come
 CHUNKS_WITHIN = 2.0  # seconds, from the options to the last chunk, unless the client asks for less
 TIMEOUT = (4, "Timeout", shared_pb2.Timeout())
+ACCESS_DENIED = (7, "AccessDenied", shared_pb2.AccessDenied())
 NO_GUID = "Unrecognized Guid format."
 OUT_OF_RANGE = "Specified argument was out of the range of valid values. (Parameter 'eventStreamId')"
 _USUAL_ID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch  # and the fast way
@@ -35,13 +36,13 @@ PREFIX = "type.googleapis.com/event_store.client."
 
 
 class Batches:
-    """The handler of the RPC."""
+    """The handler of the RPC. `may_append` says of each stream whether the caller may append to it; None: all may."""
 
-    def __init__(self, log: Log) -> None:
-        self._log = log
+    def __init__(self, log: Log, may_append: Callable[[str], bool] | None = None) -> None:
+        self._log, self._may_append = log, may_append
 
     async def append(self, requests: AsyncIterator[Any], _: Any) -> AsyncGenerator[bytes, None]:
-        call = _Call(self._log)
+        call = _Call(self._log, self._may_append)
         reading = asyncio.create_task(call.read(requests))
         try:
             while (answer := await call.next_answer()) is not None:
@@ -52,8 +53,8 @@ class Batches:
 
 
 class _Call:
-    def __init__(self, log: Log) -> None:
-        self._log = log
+    def __init__(self, log: Log, may_append: Callable[[str], bool] | None) -> None:
+        self._log, self._may_append = log, may_append
         self._open: dict[bytes, _Batch] = {}
         self._answers: asyncio.Queue[bytes | RefusalError | None] = asyncio.Queue()
         self._in_flight = 0
@@ -93,6 +94,8 @@ class _Call:
                 return  # a late chunk of an append that was answered already
             batch = _Batch(request)
         refused = batch.take(request) if problem is None else _bad_request(problem)
+        if refused is None and self._may_append is not None and not self._may_append(batch.stream):
+            refused = ACCESS_DENIED
         if refused is not None:
             self._in_flight += 1
             self._answers.put_nowait(batch.error(*refused))

@@ -23,6 +23,7 @@ NOT_READY = "Server Is Not Ready"
 
 Answering = Callable[[Any, Any], Awaitable[Any]]
 Streaming = Callable[[Any, Any], AsyncGenerator[Any, None]]
+Admitting = Callable[[Any], Awaitable[Any]]  # of the context of a call
 Taking = Callable[[AsyncIterator[Any]], Awaitable[Any]]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -119,9 +120,13 @@ class Calls:
 
 
 class Routes(grpc.GenericRpcHandler):
-    """Finds the handler of a call, whatever the case of its name."""
+    """Finds the handler of a call, whatever the case of its name.
 
-    def __init__(self, services: dict[str, dict[str, Handler]]) -> None:
+    `admit` is awaited before a call without a handler is answered; it raises what its caller is answered instead.
+    """
+
+    def __init__(self, services: dict[str, dict[str, Handler]], admit: Admitting | None = None) -> None:
+        self._unimplemented = {what: _unimplemented(what, admit) for what in ("Method", "Service")}
         self._methods = {
             f"/{service}/{name}".lower(): handler
             for service, methods in services.items()
@@ -135,17 +140,19 @@ class Routes(grpc.GenericRpcHandler):
         if found is not None:
             return found
         known = method.strip("/").partition("/")[0] in self._services
-        return _UNIMPLEMENTED["Method" if known else "Service"]
+        return self._unimplemented["Method" if known else "Service"]
 
 
-def _unimplemented(what: str) -> Handler:
+def _unimplemented(what: str, admit: Admitting | None) -> Handler:
     async def call(_requests: AsyncIterator[Any], context: Any) -> Any:
+        if admit is not None:
+            try:
+                await admit(context)
+            except Exception as error:  # noqa: BLE001  # every failure leaves as the protocol's
+                await _abort(context, error)
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{what} is unimplemented.")
 
     return grpc.stream_unary_rpc_method_handler(call)
-
-
-_UNIMPLEMENTED = {what: _unimplemented(what) for what in ("Method", "Service")}
 
 
 def one_to_one(handler: Answering, request: Any = None) -> Rpc:

@@ -37,7 +37,8 @@ from embedded.eventstore.members.front import Front
 from embedded.eventstore.members.member import LEADER, MAJORITY, SIZE, Entry, Member
 from embedded.eventstore.members.timelines import ROLES, Role, Says, Step, Timeline
 from embedded.eventstore.operations import MESSAGES
-from embedded.eventstore.serving import Server, Store, followed_log, stop
+from embedded.eventstore.security.settings import Security
+from embedded.eventstore.serving import Server, Store, followed_log, guard_of, stop
 
 DEAD, AS_BEFORE = "(dead)", "="
 Cast = dict[Role, int]  # which member has which role
@@ -48,8 +49,10 @@ Sleep = Callable[[float], Awaitable[None]]
 class Cluster:
     """See the module. `fronts` are the ports of its members, `host` what gossip calls them."""
 
-    def __init__(self, store: Store, fronts: Sequence[Front], host: str, pace: float, sleep: Sleep | None) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, fronts: Sequence[Front], host: str, pace: float, sleep: Sleep | None, *, tls: bool = False
+    ) -> None:
+        self._store, self._tls = store, tls
         self._sleep = sleep or (lambda seconds: asyncio.sleep(seconds * pace))
         self._elected: int | None = 0
         self._members: list[Member] = []
@@ -69,7 +72,7 @@ class Cluster:
 
     @property
     def uri(self) -> str:
-        return f"esdb://{','.join(self.addresses)}?Tls=false"
+        return f"esdb://{','.join(self.addresses)}?Tls={str(self._tls).lower()}"
 
     @property
     def leader(self) -> int | None:
@@ -363,6 +366,7 @@ async def cluster(
     sleep: Sleep | None = None,
     system_projections: bool = False,
     like_24_10: bool = False,
+    security: Security | None = None,
 ) -> AsyncIterator[Cluster]:
     """Three members over the log in `directory` (None: one that goes with them); the first one leads.
 
@@ -370,8 +374,10 @@ async def cluster(
     they listen on. `pace` multiplies the times in which members notice and agree; `sleep` waits for them in another
     way, for tests that look at each moment. The rest is as for a node.
 
-    Raises `LogError` for an unusable directory and `PortError` for a taken port.
+    Raises `LogError` for an unusable directory, `CertificateError` for an unusable certificate and `PortError` for a
+    taken port.
     """
+    credentials = None if security is None else security.credentials()
     async with AsyncExitStack() as stack:
         log, feed = await stack.enter_async_context(followed_log(directory))
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orderstream-")))
@@ -380,11 +386,12 @@ async def cluster(
         for port, path in zip(ports, behind, strict=True):
             fronts.append(front := Front(host, port, path))
             stack.push_async_callback(front.close)
-        store = Store(log, feed, system_projections=system_projections, like_24_10=like_24_10)
-        servers = [Server() for _ in behind]
+        guard = await guard_of(log, security)
+        store = Store(log, feed, system_projections=system_projections, like_24_10=like_24_10, guard=guard)
+        servers = [Server(guard, credentials) for _ in behind]
         stack.push_async_callback(stop, store, servers)
         name = advertise or (host if host == "127.0.0.1" else advertised(host))
-        made = Cluster(store, fronts, name, pace, sleep)
+        made = Cluster(store, fronts, name, pace, sleep, tls=credentials is not None)
         for n, (server, path) in enumerate(zip(servers, behind, strict=True)):
             server.bind(f"unix:{path}")
             await server.start(made.services_of(n))

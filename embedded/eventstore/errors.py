@@ -2,6 +2,7 @@
 
 LogError             the data directory cannot be used; the text says what to do
 PortError            a port is taken
+CertificateError     the certificate of a node cannot be used
 ActError             what was asked of a cluster cannot be done to it now
 DamagedRecordError   a stored record is not what was written; it is never served
 HandlerError         what the real server answers with "Exception was thrown by handler."
@@ -17,6 +18,10 @@ class LogError(Exception):
 
 class PortError(Exception):
     """One line that says which port is taken, and what to do."""
+
+
+class CertificateError(Exception):
+    """One line that says what is wrong with a certificate or its private key."""
 
 
 class ActError(Exception):
@@ -50,6 +55,10 @@ def printable(text: str) -> str:
 
 def invalid(detail: str) -> RefusalError:
     return RefusalError(grpc.StatusCode.INVALID_ARGUMENT, detail)
+
+
+def access_denied() -> RefusalError:
+    return RefusalError(grpc.StatusCode.PERMISSION_DENIED, "Access Denied", exception="access-denied")
 
 
 def stream_deleted(stream: str) -> RefusalError:

@@ -20,6 +20,9 @@ from embedded.eventstore.persistent.service import PersistentSubscriptions
 from embedded.eventstore.position_audit import audited
 from embedded.eventstore.projections.service import Projections
 from embedded.eventstore.reading import Reading
+from embedded.eventstore.security.guard import Guard
+from embedded.eventstore.security.settings import Security
+from embedded.eventstore.security.user_service import UserService
 from embedded.eventstore.writer import Writer
 from embedded.eventstore.writing import Writing
 
@@ -36,6 +39,7 @@ OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
 STOP_GRACE = 0.5  # seconds
+USERS = "event_store.client.users.Users"
 ANSWERS_WITHIN = 0.25  # seconds, of what is on its way when the node stops; then calls that would go on are ended
 
 
@@ -59,21 +63,37 @@ async def followed_log(
             await asyncio.to_thread(log.close)
 
 
-class Store:
-    """The services on a log."""
+async def guard_of(log: Log, security: Security | None) -> Guard | None:
+    """The guard of a secure node, with the first users in the log. None for an open node."""
+    if security is None:
+        return None
+    guard = Guard(log)
+    await guard.users.create_default(security)
+    return guard
 
-    def __init__(self, log: Log, feed: Feed, *, system_projections: bool, like_24_10: bool) -> None:
+
+class Store:
+    """The services on a log. With `guard` there are users, and each batch of a BatchAppend is checked."""
+
+    def __init__(
+        self, log: Log, feed: Feed, *, system_projections: bool, like_24_10: bool, guard: Guard | None = None
+    ) -> None:
         self._log, self._feed = log, feed
+        self._guard = guard
+        self._user_service = None if guard is None else UserService(guard.users)
         self.persistent = PersistentSubscriptions(log, feed, like_24_10=like_24_10)
         self.projections = Projections(log, start_system=system_projections)
 
     async def close(self) -> None:
+        if self._user_service is not None:
+            await self._user_service.close()
         await self.projections.close()
         await self.persistent.close()
 
     def services(self, gossip: Callable[[], Any]) -> Services:
         """Their methods; `gossip` gives the answer of Gossip.Read."""
-        writing, reading, batches = Writing(self._log), Reading(self._log, self._feed), Batches(self._log)
+        writing, reading = Writing(self._log), Reading(self._log, self._feed)
+        batches = Batches(self._log, None if self._guard is None else self._guard.may_append)
         operations = Operations(self._log, self.persistent)
 
         async def read_gossip(_request: object, _context: object) -> Any:
@@ -83,7 +103,8 @@ class Store:
             return supported_methods()
 
         s, p, j = streams_pb2, persistent_pb2, projections_pb2
-        return {
+        users = {} if self._user_service is None else {USERS: self._user_service.methods()}
+        return users | {
             "event_store.client.streams.Streams": {
                 "Read": one_to_many(reading.read, s.ReadReq),
                 "Append": many_to_one(writing.append, s.AppendReq),
@@ -125,20 +146,25 @@ class Store:
 
 
 class Server:
-    """A gRPC server, and the calls that are open on it."""
+    """A gRPC server, and the calls that are open on it. `guard` decides about its callers; None admits all."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Guard | None = None, credentials: grpc.ServerCredentials | None = None) -> None:
+        self._guard, self._credentials = guard, credentials
         self._calls = Calls()
         self._server = grpc.aio.server(options=OPTIONS)
         self._audit = ExitStack()
 
     def bind(self, address: str) -> int:
         """The port. Raises `RuntimeError` if it is taken."""
+        if self._credentials is not None:
+            return int(self._server.add_secure_port(address, self._credentials))
         return int(self._server.add_insecure_port(address))
 
     async def start(self, services: Services) -> None:
-        handlers = audited(self._calls.handlers(services), self._audit)
-        self._server.add_generic_rpc_handlers((Routes(handlers),))
+        guard = self._guard
+        guarded = services if guard is None else guard.guarded(services)
+        handlers = audited(self._calls.handlers(guarded), self._audit)
+        self._server.add_generic_rpc_handlers((Routes(handlers, None if guard is None else guard.authenticate),))
         await self._server.start()
 
     def refuse(self) -> None:

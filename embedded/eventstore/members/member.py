@@ -36,6 +36,7 @@ BY_SERVICE = {
     "Streams": Asks.WRITE,
     "PersistentSubscriptions": Asks.GROUP,
     "Projections": Asks.LEADERS_STATE,
+    "Users": Asks.WRITE,
     "Operations": Asks.MEMBERS_STATE,
     "Monitoring": Asks.MEMBERS_STATE,
     "Gossip": Asks.MEMBERS_STATE,
@@ -58,6 +59,7 @@ MANY = {
 }
 BY_METHOD = {
     "Streams/Read": Asks.READ,
+    "Users/Details": Asks.SUBSCRIPTION,
     "PersistentSubscriptions/GetInfo": Asks.LEADERS_STATE,
     "PersistentSubscriptions/List": Asks.LEADERS_STATE,
 }

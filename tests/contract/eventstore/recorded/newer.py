@@ -30,8 +30,30 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "StatsReq": {"use_metadata": (1, "bool"), "refresh_time_period_in_ms": (4, "uint64")},
     "Stat": {"key": (1, "string"), "value": (2, "string")},
     "StatsResp": {"stats": (1, "repeated Stat")},  # on the wire a map is a list of pairs
-    "UserOptions": {"login_name": (1, "string"), "password": (2, "string"), "full_name": (3, "string")},
+    "UserOptions": {
+        "login_name": (1, "string"),
+        "password": (2, "string"),
+        "full_name": (3, "string"),
+        "groups": (4, "repeated string"),
+    },
     "UserReq": {"options": (1, "UserOptions")},
+    "ChangePasswordOptions": {
+        "login_name": (1, "string"),
+        "current_password": (2, "string"),
+        "new_password": (3, "string"),
+    },
+    "ChangePasswordReq": {"options": (1, "ChangePasswordOptions")},
+    "ResetPasswordOptions": {"login_name": (1, "string"), "new_password": (2, "string")},
+    "ResetPasswordReq": {"options": (1, "ResetPasswordOptions")},
+    "DateTime": {"ticks_since_epoch": (1, "int64")},
+    "UserDetails": {
+        "login_name": (1, "string"),
+        "full_name": (2, "string"),
+        "groups": (3, "repeated string"),
+        "last_updated": (4, "DateTime"),
+        "disabled": (5, "bool"),
+    },
+    "DetailsResp": {"user_details": (1, "UserDetails")},
 }
 
 

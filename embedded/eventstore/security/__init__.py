@@ -1,0 +1,1 @@
+"""What a secure node adds to an open one: TLS, users and access rights."""
