@@ -78,6 +78,7 @@ OTHER_RIGHTS = {
 }
 SERVER_FEATURES = "/event_store.client.server_features.ServerFeatures/GetSupportedMethods"
 VERSION = re.compile(rb"\d+(?:\.\d+){2,}")  # in a message of which esdbclient has no class
+METADATA_OF = "$$"  # begins the name of the stream with the metadata of another one
 STATES = {number: name for name, number in gossip_pb2.MemberInfo.VNodeState.items()}
 
 
@@ -460,7 +461,10 @@ def _say_of_what(
     if isinstance(error, StreamIsDeleted):
         raise StreamIsDeleted(on) from error
     if is_denied(error):
-        raise permission_denied(STREAM_RIGHTS.get(method) or OTHER_RIGHTS[method], on) from error
+        right = STREAM_RIGHTS.get(method) or OTHER_RIGHTS[method]
+        if on.startswith(METADATA_OF):
+            right, on = f"{right} the metadata of", on.removeprefix(METADATA_OF)
+        raise permission_denied(right, on) from error
 
 
 def _certificates(address: Address) -> dict[str, bytes]:

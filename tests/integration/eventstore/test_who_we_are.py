@@ -284,6 +284,7 @@ async def test_a_right_that_is_lacking_names_itself_and_the_stream(ours: Client)
     for call, right, on in (
         (lambda: ours.append_to_stream("$mine", current_version=StreamState.ANY, events=[event]), "write", "$mine"),
         (lambda: ours.set_stream_metadata(ALL, metadata={}), "write the metadata of", ALL),
+        (lambda: ours.get_stream_metadata("$users"), "read the metadata of", "$users"),
         (lambda: Groups(ours).create_on_all("g", 0), "create a persistent subscription on", ALL),
         (lambda: Groups(ours).restart(), "restart", "persistent subscriptions"),
     ):
