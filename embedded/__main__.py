@@ -1,7 +1,7 @@
 """`python -m embedded eventstore|cluster|mongo|stack|backup|restore|check|repair`: the stores, and their files.
 
 A store prints one JSON line on stdout when it serves; SIGTERM and SIGINT stop it. The rest prints one JSON line when
-it is done. Whatever goes wrong is one line on stderr, and the exit code is 1.
+it is done. Whatever goes wrong is one line on stderr, and the exit code is 1; 2 for a certificate that cannot be used.
 """
 
 import argparse
@@ -15,13 +15,14 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 from embedded.eventstore.cluster import cluster
-from embedded.eventstore.errors import DamagedRecordError, LogError, PortError
+from embedded.eventstore.errors import CertificateError, DamagedRecordError, LogError, PortError
 from embedded.eventstore.files import back_up, check_log, repair, restore
 from embedded.eventstore.health import health
 from embedded.eventstore.members.control import control
 from embedded.eventstore.members.member import SIZE
 from embedded.eventstore.node import node
 from embedded.eventstore.positions import offset
+from embedded.eventstore.security.settings import Security
 from embedded.mongo import MongoError, mongo, uri_of
 from embedded.stack import NotStartedError, embedded_stack
 
@@ -35,6 +36,8 @@ def main() -> int:
         arguments.run(arguments)
     except (LogError, PortError, MongoError, NotStartedError, DamagedRecordError) as error:
         return complain(str(error))
+    except CertificateError as error:
+        return complain(str(error), code=2)
     except RuntimeError as error:
         if "bind" not in str(error):
             raise
@@ -69,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
                 "--pace", type=float, default=1.0, help="multiplies the times in which members notice and agree (1.0)"
             )
         if store != "mongo":
+            _add_certificate(one)
             one.add_argument("--advertise", default="", metavar="HOST", help="the host named in gossip")
             one.add_argument(
                 "--projections", choices=["off", "system"], default="off", help="system: run the five that make links"
@@ -102,11 +106,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_certificate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--certificate-file", type=Path, metavar="FILE", help="serve TLS with this certificate (PEM), and with users"
+    )
+    parser.add_argument(
+        "--certificate-private-key-file", type=Path, metavar="FILE", help="the private key of the certificate (PEM)"
+    )
+
+
+def _security(arguments: argparse.Namespace) -> Security | None:
+    """What the options ask for; None for an open node. Raises `CertificateError`."""
+    files = arguments.certificate_file, arguments.certificate_private_key_file
+    return None if files == (None, None) else Security.from_files(*files, os.environ)
+
+
 async def serve(arguments: argparse.Namespace) -> None:
     stop = _stopping(with_parent=arguments.with_parent)
     store, host = arguments.store, arguments.host
     directory = None if arguments.memory else arguments.data
     port = PORTS[store] if arguments.port is None else arguments.port
+    security = _security(arguments) if store == "eventstore" else None
     serving: AbstractAsyncContextManager[str] = (
         node(
             directory,
@@ -115,17 +135,20 @@ async def serve(arguments: argparse.Namespace) -> None:
             advertise=arguments.advertise,
             system_projections=arguments.projections == "system",
             like_24_10=arguments.like_24_10,
+            security=security,
         )
         if store == "eventstore"
         else mongo(directory, host=host, port=port)
     )
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(serving)
-        uri = f"esdb://{address}?Tls=false" if store == "eventstore" else uri_of(address)
+        tls = "true" if security is not None else "false"
+        uri = f"esdb://{address}?Tls={tls}" if store == "eventstore" else uri_of(address)
         ready: dict[str, object] = {"ready": store, "uri": uri, "address": address, "pid": os.getpid()}
         if store == "eventstore" and arguments.http_port is not None:
             system = arguments.projections == "system"
-            ready["http"] = await stack.enter_async_context(health(host, arguments.http_port, projections=system))
+            checks = health(host, arguments.http_port, projections=system, users=security is not None)
+            ready["http"] = await stack.enter_async_context(checks)
         _say(ready)
         await stop.wait()
 
@@ -142,6 +165,7 @@ async def serve_cluster(arguments: argparse.Namespace) -> None:
             pace=arguments.pace,
             system_projections=arguments.projections == "system",
             like_24_10=arguments.like_24_10,
+            security=_security(arguments),
         ) as members,
         control(members, arguments.host, arguments.control_port) as address,
     ):
@@ -190,9 +214,9 @@ def _say(line: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
-def complain(line: str) -> int:
+def complain(line: str, *, code: int = 1) -> int:
     sys.stderr.write(f"orderstream: {line}\n")
-    return 1
+    return code
 
 
 if __name__ == "__main__":

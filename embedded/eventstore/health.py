@@ -9,11 +9,11 @@ from embedded.eventstore.http import READING, Answer, Route, http
 from embedded.eventstore.info import VERSION
 
 
-def health(host: str, port: int, *, projections: bool) -> AbstractAsyncContextManager[str]:
+def health(host: str, port: int, *, projections: bool, users: bool = False) -> AbstractAsyncContextManager[str]:
     """Answer health checks until this is left; yields the bound `host:port`. Raises `PortError` for a taken port."""
 
     async def info(_: str) -> Answer:
-        return Answer(HTTPStatus.OK, _info(projections=projections))
+        return Answer(HTTPStatus.OK, _info(projections=projections, users=users))
 
     routes = {"/health/live": Route(READING, _live), "/info": Route(READING, info)}
     return http(host, port, routes, option="--http-port")
@@ -26,12 +26,12 @@ async def _live(query: str) -> Answer:
     return Answer(int(named) if is_code else HTTPStatus.NO_CONTENT)
 
 
-def _info(*, projections: bool) -> bytes:
+def _info(*, projections: bool, users: bool) -> bytes:
     return json.dumps(
         {
             "esVersion": VERSION,
             "state": "leader",
-            "features": {"projections": projections, "userManagement": False, "atomPub": False},
-            "authentication": {"type": "insecure", "properties": {}},
+            "features": {"projections": projections, "userManagement": users, "atomPub": False},
+            "authentication": {"type": "internal" if users else "insecure", "properties": {}},
         }
     ).encode()

@@ -1,5 +1,6 @@
 """Health checks over HTTP/1.1, as those of a real server are written."""
 
+import asyncio
 import http.client
 import json
 import socket
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from embedded.eventstore.health import health
 from tests.support.processes import ROOT, Running, running
 
 
@@ -51,6 +53,18 @@ def test_info_says_what_runs(node: Running) -> None:
     assert (status, info["state"], info["authentication"]["type"]) == (200, "leader", "insecure")
     assert info["esVersion"].startswith("24.10.")
     assert info["features"] == {"projections": False, "userManagement": False, "atomPub": False}
+
+
+async def test_info_says_that_a_secure_node_has_users() -> None:
+    async with health("127.0.0.1", 0, projections=False, users=True) as address:
+        host, _, port = address.partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /info HTTP/1.1\r\n\r\n")
+        body = (await reader.read()).partition(b"\r\n\r\n")[2]
+        writer.close()
+
+    info = json.loads(body)
+    assert (info["authentication"]["type"], info["features"]["userManagement"]) == ("internal", True)
 
 
 @pytest.mark.parametrize("sent", [b"nonsense\r\n\r\n", b"GET http://[ HTTP/1.1\r\n\r\n", b"x" * 100_000, b""])

@@ -1,16 +1,19 @@
 """TLS of a secure node and of a cluster."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from esdbclient import NewEvent, StreamState
+from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
+from esdbclient.exceptions import AccessDeniedError, GrpcError
 from esdbclient.protos.Grpc import gossip_pb2, shared_pb2
 
 from embedded.eventstore.cluster import cluster
 from embedded.eventstore.node import node
 from embedded.eventstore.security.settings import Security
+from embedded.stack import started
 from tests.support.certificates import Certificate, certificate_in
 from tests.support.secure_node import DENIED, GOSSIP, OK, UNAUTHENTICATED, calling
 
@@ -90,3 +93,25 @@ async def test_members_of_a_cluster_serve_tls_and_share_their_users(
                 assert len(await admin.details()) == 3 + n
                 [gossip] = await nobody.ask(GOSSIP, gossip_pb2.ClusterInfo, shared_pb2.Empty())
                 assert len(gossip.members) == 3
+
+
+async def test_a_started_node_says_that_it_has_tls_and_takes_passwords_from_the_environment(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTSTORE_DEFAULT_ADMIN_PASSWORD", "secret")
+
+    def append(uri: str, login: str) -> None:
+        scheme, _, rest = uri.partition("://")
+        with EventStoreDBClient(f"{scheme}://{login}@{rest}&TlsCaFile={certificate.authority}") as client:
+            client.append_to_stream("$mine", current_version=StreamState.ANY, events=[EVENT])
+
+    def start_and_append() -> str:
+        with started("eventstore", options=certificate.options) as uri:
+            append(uri, "admin:secret")
+            with pytest.raises(GrpcError):
+                append(uri, "admin:changeit")
+            with pytest.raises(AccessDeniedError):
+                append(uri, "ops:changeit")
+        return uri
+
+    assert (await asyncio.to_thread(start_and_append)).endswith("?Tls=true")

@@ -53,7 +53,7 @@ EXCEPTIONS: dict[str, Exceptional] = {
         "an action of 7, and an acknowledgement after it",
     ),
     "fault_users_without_authentication": but(
-        "there is no Users service",
+        "an open node has no Users service",
         "Create without options",
         "Update without options",
         "Delete without options",
