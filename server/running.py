@@ -61,16 +61,15 @@ async def started(server: grpc.aio.Server, grace: float) -> AsyncIterator[None]:
         await server.stop(grace)
 
 
-def ended_well(work: Callable[[], None]) -> int:
+def ended_well(work: Callable[[], int | None]) -> int:
     """Do it; the exit code. What keeps a process from running is one line on stderr, never a traceback."""
     try:
-        work()
+        return work() or 0
     except WrongSettingError as error:
         return complain(str(error), WRONG_SETTING)
     except ServiceFailure as failure:
         where = f" ({_cause(failure)}); {WHERE}" if isinstance(failure, StoreUnavailable) else ""
         return complain(words_of(failure) + where, NO_STORE)
-    return 0
 
 
 def _cause(failure: BaseException) -> str:

@@ -26,6 +26,12 @@ LARGEST_DIFFERENCE = 1.0  # seconds between two clocks, above which it is pointe
 
 
 def main(arguments: Sequence[str]) -> int:
+    configure_logging("CRITICAL")  # what is to be told is on one line, or in the report
+    return ended_well(lambda: asyncio.run(run(arguments)))
+
+
+async def run(arguments: Sequence[str]) -> int:
+    """The exit code. Raises `WrongSettingError` and a `StoreFailure`."""
     parser = argparse.ArgumentParser(prog="python -m server store", description="The event store, as a role finds it.")
     commands = parser.add_subparsers(dest="command", required=True)
     checking = commands.add_parser("check", help="who we are to it, and what we may do")
@@ -38,10 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     granting.add_argument("--dry-run", action="store_true", help="only show the plan")
     granting.add_argument("--yes", action="store_true", help="do not ask")
     given = parser.parse_args(arguments)
-    configure_logging("ERROR")
-    codes: list[int] = []
-    work = _check if given.command == "check" else _grant
-    return ended_well(lambda: codes.append(asyncio.run(work(given)))) or codes[0]
+    return await (_check if given.command == "check" else _grant)(given)
 
 
 async def _check(given: argparse.Namespace) -> int:

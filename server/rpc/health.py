@@ -42,18 +42,18 @@ async def _tell_all(status: health.aio.HealthServicer, names: Mapping[Probe, lis
 
 
 async def _tell(status: health.aio.HealthServicer, probe: Probe, names: list[str]) -> None:
-    told: bool | None = None
+    before: type | None = None  # the kind of what failed; that of None while nothing does
     while True:
         failure = await _failure(probe)
-        if (failure is None) is not told:
-            told = failure is None
+        if type(failure) is not before:
+            before = type(failure)
             if failure is None:
                 log.info("serving", names=names)
             else:
-                log.warning("not serving", names=names, error=f"{type(failure).__name__}: {words_of(failure)}")
+                log.warning("not serving", names=names, error=f"{before.__name__}: {words_of(failure)}")
             for name in names:
-                await status.set(name, GREEN if told else RED)
-        await asyncio.sleep(WHILE_GREEN if told else WHILE_RED)
+                await status.set(name, GREEN if failure is None else RED)
+        await asyncio.sleep(WHILE_GREEN if failure is None else WHILE_RED)
 
 
 async def _failure(probe: Probe) -> Exception | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from pydantic import SecretStr
 from embedded.eventstore.node import node
 from embedded.eventstore.security.settings import Security
 from projections.acts import Act, Acts
+from projections.app import serving as projections
+from projections.config import Settings as ProjectionSettings
 from server.app import serving
 from server.config import Settings
 from server.eventstore import checkout_group
@@ -31,17 +33,24 @@ from server.failures import (
     StoreRefusal,
     StoreTlsFailed,
     StoreUnauthenticated,
-    StoreUnavailable,
 )
 from server.rpc.errors import STATUS
 from tests.support.certificates import Certificate, certificate_in
 from tests.support.eventually import eventually
+from tests.support.processes import free_port
 from tests.support.secure_node import OK, calling
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ADMIN_PASSWORD = "the @dmin's: p/ss#w?rd%"
 PASSWORD = "s3cr3t/of:our@own"
-Secure = Callable[..., Settings]
+ROLES = ("commands", "queries", "processes", "projections")
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_printed(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
+    yield
+    told = capsys.readouterr()
+    assert not [secret for secret in (PASSWORD, ADMIN_PASSWORD) if secret in told.out + told.err]
 
 
 @pytest.fixture(scope="module")
@@ -176,22 +185,27 @@ async def set_metadata(admin: Client, stream: str, metadata: dict[str, Any]) -> 
 
 
 async def refused(settings: Settings, role: str) -> StoreRefusal:
+    served = (
+        projections(ProjectionSettings.model_validate(settings.model_dump()), port=0)
+        if role == "projections"
+        else serving(role, settings, port=0)
+    )
     with pytest.raises(StoreRefusal) as refusal:
-        async with asyncio.timeout(20), serving(role, settings, port=0):
+        async with asyncio.timeout(20), served:
             pass
     assert PASSWORD not in refusal.value.complaint
     assert refusal.value.retry_after is None
     return refusal.value
 
 
-@pytest.mark.parametrize("role", ["commands", "queries", "processes"])
+@pytest.mark.parametrize("role", ROLES)
 async def test_a_role_does_not_start_with_a_wrong_password(address: str, certificate: Certificate, role: str) -> None:
     found = await refused(settings_of(address, certificate, "admin"), role)
     assert isinstance(found, StoreUnauthenticated)
     assert "ORDERSTREAM_EVENTSTORE_PASSWORD_FILE" in found.complaint
 
 
-@pytest.mark.parametrize("role", ["commands", "queries", "processes"])
+@pytest.mark.parametrize("role", ROLES)
 async def test_a_role_does_not_start_without_the_right_to_read_the_log(
     admin: Client, address: str, certificate: Certificate, user: str, role: str
 ) -> None:
@@ -321,19 +335,24 @@ async def test_an_act_that_is_refused_is_recorded_once_and_is_not_worth_a_retry(
     assert "does not permit this process to restart persistent subscriptions" in recorded[0].failure
 
 
-async def test_a_store_that_comes_late_and_refuses_turns_health_red_with_its_words(
-    address: str, certificate: Certificate, user: str, admin: Client
+async def test_a_store_that_comes_late_and_refuses_is_told_by_health_in_its_own_words(
+    certificate: Certificate, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await set_metadata(admin, ALL, {})
-    client = await connect(address_for(address, certificate, user, PASSWORD))
-    try:
-        with pytest.raises(StorePermissionDenied) as refused, client.calling():
-            async for _ in client.events_of_all(limit=1):
-                pass
-        assert "does not permit this process to read $all" in str(refused.value)
-        assert not isinstance(refused.value, StoreUnavailable)
-    finally:
-        await client.close()
+    port, said = free_port(), ""
+    late = Security(certificate=certificate.certificate, key=certificate.key)
+
+    async def output() -> str:
+        nonlocal said
+        said += capsys.readouterr().out
+        return said
+
+    async with serving("commands", settings_of(f"127.0.0.1:{port}", certificate, "admin"), port=0):
+        await eventually(output, lambda now: "not serving" in now and "does not answer" in now)
+        async with node(None, security=late, port=port):
+            await eventually(
+                output, lambda now: "StoreUnauthenticated: the event store does not accept the credentials" in now
+            )
+    assert PASSWORD not in said
 
 
 async def test_no_refusal_is_worth_a_retry_of_a_client() -> None:
