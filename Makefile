@@ -6,7 +6,7 @@ ORDERS ?= 300
 WORKERS ?= auto
 PROTOS  = $(shell find protos -name '*.proto' | sort)
 
-.PHONY: demo up test test-long lint format proto baseline proto-check bench clean help
+.PHONY: demo up test test-long lint format proto generated contract-break baseline proto-check bench clean help
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | sort
@@ -31,6 +31,7 @@ test-long: $(VENV)/.installed   ## the long forms of the reliability tests
 lint: $(VENV)/.installed   ## ruff, mypy --strict, import-linter, buf, and that the stubs are current
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/buf lint && $(BIN)/buf breaking --against protos/baseline.binpb
 	@$(MAKE) --no-print-directory proto-check
+	@$(BIN)/buf build --exclude-source-info -o $(VENV)/main.binpb && cmp $(VENV)/main.binpb protos/main.binpb || { echo 'protos/main.binpb is not current: run `make proto`'; exit 1; }
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
@@ -41,7 +42,17 @@ CATALOGUE = $(BIN)/python -m grpc_tools.protoc -I. --include_source_info --descr
 CURRENCIES = $(BIN)/python -m server.currencies
 SDK = $(BIN)/python -m client.stubgen | $(BIN)/ruff format --stdin-filename contexts.pyi -
 
-proto: $(VENV)/.installed  ## generate the stubs again, the signatures and currencies of the Python client, and docs/events.md
+proto: $(VENV)/.installed  ## check that no caller breaks, then generate all that is made of the contract
+	$(BIN)/buf breaking --against protos/main.binpb || { echo 'the contract breaks its callers; if that is wanted: `make contract-break`'; exit 1; }
+	@$(MAKE) --no-print-directory generated
+	$(BIN)/buf build --exclude-source-info -o protos/main.binpb
+
+contract-break: $(VENV)/.installed   ## take over a change that breaks callers, once CHANGELOG.md names it under **Breaking**
+	@git diff HEAD --unified=0 -- CHANGELOG.md | grep -q '^+.*\*\*Breaking\*\*' || { echo 'write a line with **Breaking** into CHANGELOG.md first'; exit 1; }
+	@$(MAKE) --no-print-directory generated
+	$(BIN)/buf build --exclude-source-info -o protos/main.binpb
+
+generated: $(VENV)/.installed
 	$(PROTOC) --python_out=. --mypy_out=quiet:. --grpc_python_out=. --mypy_grpc_out=quiet:. $(PROTOS)
 	$(SDK) > $(VENV)/contexts.pyi && mv $(VENV)/contexts.pyi client/contexts.pyi
 	$(CATALOGUE) > docs/events.md

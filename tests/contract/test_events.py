@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from protos.orders.v1 import events_pb2 as orders_pb
@@ -27,6 +28,7 @@ CONTRACTS = {
     "checkout": processes_pb,
 }
 GOLDEN = Path(__file__).parent / "golden"
+NUMBERS = Path(__file__).with_name("golden_numbers.json")
 # every event type that streams may hold → the category of its streams
 CATEGORY = {row.name: row.category for row in ROWS} | {
     name: BY_NAME[chain[-1].into].category for name, chain in CHAINS.items()
@@ -91,6 +93,38 @@ def test_a_former_shape_is_read_as_the_current_one_for_ever(name: str) -> None:
     assert codec.decode(event_type, released) == LIFTED[name]
 
 
+def fields_of(message: Descriptor, seen: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """The numbers of the fields of a message and of those that it holds, by full name."""
+    if message.full_name.startswith("google.") or message.full_name in seen:
+        return seen
+    seen[message.full_name] = {field.name: field.number for field in message.fields}
+    for field in message.fields:
+        if field.message_type is not None:
+            fields_of(field.message_type, seen)
+    return seen
+
+
+def numbers() -> dict[str, dict[str, int]]:
+    seen: dict[str, dict[str, int]] = {}
+    for event_type in CATEGORY:
+        fields_of(message_for(event_type).DESCRIPTOR, seen)
+    return seen
+
+
+def test_no_field_of_an_event_has_another_number_than_when_it_was_recorded() -> None:
+    """A new event or field is recorded with `python -m tests.contract.test_events`."""
+    recorded = json.loads(NUMBERS.read_text())
+    now = numbers()
+    changed = {
+        f"{message}.{name}": (number, now.get(message, {}).get(name))
+        for message, fields in recorded.items()
+        for name, number in fields.items()
+        if now.get(message, {}).get(name) != number
+    }
+    assert changed == {}, "readers of the binary form take one field for another"
+    assert now == recorded, "a new field is not recorded yet"
+
+
 def test_every_shape_ever_released_has_its_golden_file() -> None:
     former = {f"{name}.v{chain[0].version}" for name, chain in CHAINS.items()}
     assert former == set(LIFTED)
@@ -101,3 +135,7 @@ def test_every_shape_ever_released_has_its_golden_file() -> None:
 def test_history_has_a_place_for_every_order_event() -> None:
     offered = {field.message_type.name for field in queries_pb2.OrderEvent.DESCRIPTOR.fields if field.message_type}
     assert offered == {name for name, category in CATEGORY.items() if category == "order"}
+
+
+if __name__ == "__main__":
+    NUMBERS.write_text(json.dumps(numbers(), indent=1, sort_keys=True) + "\n")
