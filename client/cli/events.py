@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from client.cli.connect import AsJson, call
-from client.cli.output import DECLINED, UNAVAILABLE, complain, err, out, print_json, table, when
+from client.cli.output import DECLINED, UNAVAILABLE, clean, complain, err, out, print_json, table, when
 
 events = typer.Typer(no_args_is_help=True, help="The log: what has happened, as it happens.")
 
@@ -61,7 +61,7 @@ def _print(line: str, as_json: bool) -> None:
         event = json.loads(line)
         place = f"{event['position']} {event['revision']}@{event['stream']}"
         line = f"{place} {event['type']} {event['data']}\n"
-    sys.stdout.write(line)
+    sys.stdout.write(line if as_json else clean(line))
     sys.stdout.flush()
 
 

@@ -33,6 +33,9 @@ def options(
     ] = DEFAULTS.processes,
     actor: Annotated[str, typer.Option(envvar="ORDERSTREAM_ACTOR", help="Who asks; kept beside each event.")] = "",
     deadline: Annotated[float, typer.Option(help="Seconds for one call, over all tries.")] = 10.0,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=output.tell_version, is_eager=True, help="The version, and no more.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="After a change, wait until the views show it.")] = False,
 ) -> None:
     """An order management system, event sourced."""

@@ -11,13 +11,16 @@ import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from importlib import metadata
 from typing import Any, NoReturn, TypeVar
+from unicodedata import category
 
 import typer
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from client import errors
 from client.currencies import MINOR_DIGITS
@@ -27,12 +30,28 @@ from protos.common.v1.types_pb2 import Money
 T = TypeVar("T")
 
 ON_NO_TERMINAL = 160  # columns, in a file or a pipe
+UNSHOWN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # controls, formats, and what is no character
 DECLINED = 1  # the exit code when a plan was not agreed to
 
 
+def clean(text: str) -> str:
+    """Text as a terminal may have it: what it would obey, or what would turn the rest around, is shown by its number.
+
+    Line feeds stay. Data may hold anything: a name with an escape sequence must not reach the terminal as one.
+    """
+    return "".join(x if x == "\n" or category(x) not in UNSHOWN else f"<{ord(x):04X}>" for x in text)
+
+
+class PlainConsole(Console):
+    """A console that takes every text as it is: no markup, no colours for numbers, nothing that a terminal obeys."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(clean(text), **{**how, "markup": False, "emoji": False, "highlight": False})
+
+
 def _console(*, stderr: bool) -> Console:
-    made = Console(stderr=stderr)
-    return made if made.is_terminal or "COLUMNS" in os.environ else Console(stderr=stderr, width=ON_NO_TERMINAL)
+    made = PlainConsole(stderr=stderr)
+    return made if made.is_terminal or "COLUMNS" in os.environ else PlainConsole(stderr=stderr, width=ON_NO_TERMINAL)
 
 
 out = _console(stderr=False)
@@ -46,8 +65,14 @@ EXIT_CODES: dict[type[OrderstreamError], int] = {
 }
 
 
+def tell_version(wanted: bool) -> None:  # as typer calls it
+    if wanted:
+        sys.stdout.write(f"orderstream {metadata.version('orderstream')}\n")
+        raise typer.Exit
+
+
 def complain(line: str, code: int) -> NoReturn:
-    sys.stderr.write(f"orderstream: {line}\n")
+    sys.stderr.write(f"orderstream: {clean(line)}\n")
     raise typer.Exit(code)
 
 

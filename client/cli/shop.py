@@ -1077,4 +1077,4 @@ def _print_more(reply: Any) -> None:
 
 
 def _print_freshness(reply: Any) -> None:
-    out.print(f"[dim]as of position {reply.freshness.position}, {reply.freshness.age_ms} ms ago[/dim]", highlight=False)
+    out.print(f"as of position {reply.freshness.position}, {reply.freshness.age_ms} ms ago", style="dim")

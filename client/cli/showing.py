@@ -34,7 +34,7 @@ def show_order(order: Order) -> None:
     if order.returns:
         derived.append("returns " + enum_name(ReturnStatus, order.return_status, "RETURN_STATUS_"))
     told = ", ".join(derived).replace("_", " ")
-    out.print(f"{order.order_id}  [bold]{status}[/bold], {told}, {money(order.total)}")
+    out.print(f"{order.order_id}  {status}, {told}, {money(order.total)}", style="bold")
     if order.hold_reason:
         out.print(f"on hold: {order.hold_reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     lines = table("line", "product", "name", "quantity", "price", "total")

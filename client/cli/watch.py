@@ -9,7 +9,7 @@ import typer
 from google.protobuf import json_format
 
 from client.cli.connect import AsJson, Token, call
-from client.cli.output import enum_name, money, when
+from client.cli.output import clean, enum_name, money, when
 from client.cli.shop import status_number
 from client.sdk import OrderstreamClient
 from protos.orders.v1.types_pb2 import OrderStatus
@@ -55,13 +55,13 @@ def watch(
 def _print(message: Any, as_json: bool) -> None:  # a flag of the command line
     if as_json:
         told = json_format.MessageToDict(message, preserving_proto_field_name=True)
-        sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(told) + "\n")
     elif message.HasField("change"):
         entry = message.change.entry
         left = " (matches no more)" if getattr(message.change, "left", False) else ""
         unread = " (cannot be read)" if entry.unread else ""
         what = f"{when(entry.occurred_at)} {entry.event_type} by {entry.actor}{unread}"
-        sys.stdout.write(f"{_line(message.change.order)}  {what}{left}\n")
+        sys.stdout.write(clean(f"{_line(message.change.order)}  {what}{left}") + "\n")
     elif message.HasField("snapshot"):
         orders = getattr(message.snapshot, "orders", None)
         sys.stdout.writelines(f"{_line(order)}\n" for order in ([message.snapshot] if orders is None else orders))
