@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ORDERS ?= 300
-WORKERS ?= auto
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)# tests wait for processes half the time
 PROTOS  = $(shell find protos -name '*.proto' | sort)
 
 .PHONY: demo up test test-long lint format proto generated contract-break baseline proto-check bench clean help
@@ -22,7 +22,7 @@ demo: $(VENV)/.installed   ## real baskets through the real services, then a pro
 up: $(VENV)/.installed     ## the whole stack in this terminal, until Ctrl-C
 	$(BIN)/orderstream up
 
-test: $(VENV)/.installed   ## everything that fits in a few minutes (WORKERS=auto)
+test: $(VENV)/.installed   ## everything that fits in a few minutes (WORKERS: one more than there are cores, at most 4)
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal --durations=25
 
 test-long: $(VENV)/.installed   ## the long forms of the reliability tests

@@ -153,12 +153,18 @@ class Stack:
 
 @asynccontextmanager
 async def stack(
-    data: Path, ports: Mapping[str, int] = ANY_PORTS, *, processes: bool = True, payments: str = ""
+    data: Path,
+    ports: Mapping[str, int] = ANY_PORTS,
+    *,
+    processes: bool = True,
+    payments: str = "",
+    metrics: bool = False,
 ) -> AsyncIterator[Stack]:
     """Run everything on a data directory; embedded stores unless connection strings are configured.
 
     Without `processes` nothing happens to an order by itself. `payments` is the setting for the payment provider;
-    without it, that of the environment.
+    without it, that of the environment. With `metrics` each service serves its own, on a free port or
+    from ORDERSTREAM_METRICS_PORT on.
 
     Raises `StackError` if something does not start.
     """
@@ -197,6 +203,11 @@ async def stack(
         if processes:
             provider = {"ORDERSTREAM_PAYMENTS": payments} if payments else {}
             services.append(member("processes", "server", "processes", environment={**uris, **provider}))
+        if metrics:
+            first = int(os.environ.get("ORDERSTREAM_METRICS_PORT") or 0)
+            for number, service in enumerate(services):
+                port = str(first + number if first else 0)
+                service.environment = {**service.environment, "ORDERSTREAM_METRICS_PORT": port}
         await _start(running, services)
         yield Stack(members)
 

@@ -6,14 +6,12 @@ work.
 
 import argparse
 import asyncio
-import json
-import os
 import sys
 
 from projections.app import serving
 from projections.config import Settings
 from server.config import from_environment
-from server.running import configure_logging, ended_well, port_taken, serve_metrics, until_stopped
+from server.running import configure_logging, ended_well, port_taken, say_ready, until_stopped
 
 DEFAULT_PORT = 50053
 
@@ -27,17 +25,14 @@ def main() -> int:
 
 def _run(port: int) -> None:
     settings = from_environment(Settings)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     with port_taken(settings.host, port):
         asyncio.run(run(settings, port))
 
 
 async def run(settings: Settings, port: int) -> None:
     def ready(address: str) -> None:
-        if settings.metrics_port is not None:
-            serve_metrics(settings.host, settings.metrics_port)
-        sys.stdout.write(json.dumps({"ready": "projections", "address": address, "pid": os.getpid()}) + "\n")
-        sys.stdout.flush()
+        say_ready(settings, "projections", address)
 
     await until_stopped(serving(settings, port), ready)
 

@@ -46,7 +46,7 @@ class Acts:
     async def acting(self, act: Act) -> AsyncIterator[None]:
         """Record it, then do what the block does. Raises `StoreUnavailable`, before the block, if it has no record."""
         await self._record(act)
-        log.warning("operator acts", act=act.act, subject=act.subject, actor=act.actor, reason=act.reason)
+        log.info("operator acts", act=act.act, subject=act.subject, actor=act.actor, reason=act.reason)
         try:
             yield
         except Exception as error:

@@ -6,14 +6,12 @@ When it serves, one JSON line goes to stdout; the log goes to stderr. SIGTERM an
 import argparse
 import asyncio
 import gc
-import json
-import os
 import sys
 
 from server import store_command
 from server.app import ROLES, serving
 from server.config import Settings, from_environment
-from server.running import configure_logging, ended_well, port_taken, serve_metrics, until_stopped
+from server.running import configure_logging, ended_well, port_taken, say_ready, until_stopped
 
 DEFAULT_PORTS = {"commands": 50051, "queries": 50052, "processes": 50054}
 
@@ -31,7 +29,7 @@ def main() -> int:
 
 def _run(role: str, port: int) -> None:
     settings = from_environment(Settings)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     with port_taken(settings.host, port):
         asyncio.run(run(role, settings, port))
 
@@ -39,10 +37,7 @@ def _run(role: str, port: int) -> None:
 async def run(role: str, settings: Settings, port: int) -> None:
     def ready(address: str) -> None:
         calm_the_collector()
-        if settings.metrics_port is not None:
-            serve_metrics(settings.host, settings.metrics_port)
-        sys.stdout.write(json.dumps({"ready": role, "address": address, "pid": os.getpid()}) + "\n")
-        sys.stdout.flush()
+        say_ready(settings, role, address)
 
     await until_stopped(serving(role, settings, port), ready)
 

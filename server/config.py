@@ -72,7 +72,10 @@ class ProcessSettings(StoreSettings):
 
     host: str = Field(default="127.0.0.1", description="the address to listen on; 0.0.0.0 in a container")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
-    metrics_port: int | None = Field(default=None, ge=0, le=65_535, description="serves Prometheus metrics if given")
+    log_format: Literal["json", "console"] = Field(default="json", description="console: for people")
+    metrics_port: int | None = Field(
+        default=None, ge=0, le=65_535, description="serves Prometheus metrics if given; 0 takes a free one"
+    )
     grace: float = Field(default=10.0, ge=0, description="for calls in flight when stopping")
 
     @field_validator("log_level", mode="before")

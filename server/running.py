@@ -1,7 +1,9 @@
 """A process that serves until it is told to stop."""
 
 import asyncio
+import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,8 +13,10 @@ import grpc
 import structlog
 from prometheus_client import start_http_server
 
-from server.config import WrongSettingError
+from server.config import ProcessSettings, WrongSettingError
 from server.failures import ServiceFailure, StoreUnavailable, words_of
+
+log = structlog.get_logger()
 
 WRONG_SETTING, NO_STORE = 2, 5  # exit codes
 LONGEST_CAUSE = 300  # characters
@@ -41,6 +45,8 @@ async def until_stopped(serving: AbstractAsyncContextManager[str], ready: Callab
             serves = True
             ready(address)
             await stop.wait()
+            log.info("stopping")
+        log.info("stopped")
     except asyncio.CancelledError:
         if serves or not stop.is_set():
             raise
@@ -87,13 +93,24 @@ def port_taken(host: str, port: int) -> Iterator[None]:
         raise WrongSettingError(f"port {port} on {host} is taken or not allowed; choose another with --port") from None
 
 
-def serve_metrics(host: str, port: int) -> None:
-    """Prometheus' over HTTP. Raises `WrongSettingError`."""
+def say_ready(settings: ProcessSettings, role: str, address: str) -> None:
+    """The one line on standard output that says that the role serves, and where. Raises `WrongSettingError`."""
+    ready: dict[str, object] = {"ready": role, "address": address, "pid": os.getpid()}
+    if settings.metrics_port is not None:
+        ready["metrics"] = _serve_metrics(settings.host, settings.metrics_port)
+    log.info("ready", role=role, address=address)
+    sys.stdout.write(json.dumps(ready) + "\n")
+    sys.stdout.flush()
+
+
+def _serve_metrics(host: str, port: int) -> str:
+    """Prometheus' over HTTP; the address."""
     try:
-        start_http_server(port, addr=host)
+        server, _ = start_http_server(port, addr=host)
     except (OSError, OverflowError) as error:
         said = error.strerror if isinstance(error, OSError) else str(error)
         raise WrongSettingError(f"ORDERSTREAM_METRICS_PORT: cannot serve on port {port} of {host}: {said}") from None
+    return f"{host}:{server.server_port}"
 
 
 def complain(line: str, code: int) -> int:
@@ -101,15 +118,19 @@ def complain(line: str, code: int) -> int:
     return code
 
 
-def configure_logging(level: str) -> None:
-    """JSON lines on stderr."""
+def configure_logging(level: str, shape: str = "json") -> None:
+    """Lines on stderr: JSON, or for people (`shape` "console")."""
+    ending = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if shape == "console"
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            *ending,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

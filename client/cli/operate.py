@@ -82,12 +82,14 @@ async def _up(data: Path, ports: dict[str, int], *, processes: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     err.print(f"starting, with data in {data} …")
-    async with stack(data, ports, processes=processes) as running:
-        rows = table("part", "address", "process")
+    async with stack(data, ports, processes=processes, metrics=True) as running:
+        rows = table("part", "address", "process", "metrics")
         for name, member in running.members.items():
-            rows.add_row(name, str(member.ready["address"]), str(member.pid))
+            metrics = f"http://{member.ready['metrics']}/metrics" if "metrics" in member.ready else "-"
+            rows.add_row(name, str(member.ready["address"]), str(member.pid), metrics)
         out.print(rows)
-        out.print("ready; Ctrl-C stops it")
+        out.print(f"data in {data}, logs in {data / 'logs'}", soft_wrap=True)
+        out.print("ready; Ctrl-C stops it. In another terminal: orderstream orders list")
         sys.stdout.flush()
         stopping, ending = asyncio.create_task(stop.wait()), asyncio.create_task(running.first_to_end())
         await asyncio.wait((stopping, ending), return_when=asyncio.FIRST_COMPLETED)

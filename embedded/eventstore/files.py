@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -236,7 +237,8 @@ def back_up(directory: Path, target: Path) -> tuple[int, int]:
     except sqlite3.Error as error:
         raise LogError(f"cannot copy {source} to {target}: {error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, nothing was
+            partial.unlink(missing_ok=True)
     return found
 
 

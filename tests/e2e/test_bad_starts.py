@@ -140,3 +140,12 @@ def test_a_ready_line_says_where(tmp_path: Path) -> None:
     with running("embedded", "eventstore", "--port", "0", "--data", str(tmp_path)) as node:
         assert json.loads(json.dumps(node.ready))["uri"].startswith("esdb://127.0.0.1:")
         assert node.stop() == 0
+
+
+def test_a_backup_beneath_a_file(tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "file"
+    with running("embedded", "eventstore", "--port", "0", "--data", str(data)):
+        pass
+    file.write_text("not a directory")
+    said = fails(sys.executable, "-m", "embedded", "backup", "--data", str(data), "--to", str(file / "copy"))
+    assert "choose another place" in said
