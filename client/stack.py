@@ -8,6 +8,7 @@ pipe that closes with us.
 import asyncio
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -21,6 +22,7 @@ from client.sdk import Addresses
 
 READY_WITHIN = 90.0  # seconds; projections wait for stores that start slowly
 STOP_WITHIN = 20.0  # seconds
+ENDS_WITHIN = 1.0  # seconds, after its standard output has ended
 LAST_LINES = 15
 DEFAULT_PORTS = {
     "eventstore": 2113,
@@ -30,6 +32,7 @@ DEFAULT_PORTS = {
     "projections": 50053,
     "processes": 50054,
 }
+FIRST_PORT, PORTS = 20_000, 12_000  # below those that Linux and macOS give to outgoing connections
 ANY_PORTS = dict.fromkeys(DEFAULT_PORTS, 0)
 
 
@@ -56,6 +59,9 @@ class Member:
 
     async def start(self) -> None:
         """Run it and wait for its ready line. A second start takes the port of the first."""
+        place = self.arguments.index("--port") + 1
+        if self.arguments[place] == "0":
+            self.arguments[place] = str(unused_port())
         read_end, self._pipe = os.pipe()
         log = self.log.open("ab")
         try:
@@ -82,11 +88,13 @@ class Member:
         except TimeoutError:
             line = b""
         if not line:
+            with suppress(
+                TimeoutError
+            ):  # a signal to one that is just ending takes its exit code from who waits for it
+                await asyncio.wait_for(self.process.wait(), ENDS_WITHIN)
             await self.stop()
             raise StackError(f"{self.name} did not start: {self.last_words()}")
         self.ready = json.loads(line)
-        port = self.ready["address"].rpartition(":")[2]
-        self.arguments[self.arguments.index("--port") + 1] = port
 
     async def stop(self) -> None:
         if self.process is None:
@@ -223,6 +231,17 @@ async def _start(running: AsyncExitStack, members: Iterable[Member]) -> None:
     for outcome in await asyncio.gather(*(member.start() for member in members), return_exceptions=True):
         if outcome is not None:
             raise outcome
+
+
+def unused_port() -> int:
+    """A port on which nothing listens, and which the system gives to nobody who asks for any.
+
+    So it is free again when a process that was killed comes back for it.
+    """
+    while True:
+        port = FIRST_PORT + secrets.randbelow(PORTS)  # no seed: stacks that start side by side choose others
+        if not _taken(port):
+            return port
 
 
 def _taken(port: int) -> bool:

@@ -6,7 +6,6 @@ They end with the run of the tests, however that ends: a test that hangs takes t
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,14 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from client.stack import unused_port as free_port
+
+__all__ = ["ROOT", "Running", "free_port", "running"]
 ROOT = Path(__file__).parents[2]
 READY_WITHIN = 60.0  # seconds
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Running:
