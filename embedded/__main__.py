@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from ipaddress import ip_address
 from pathlib import Path
 
 from embedded.eventstore.cluster import cluster
@@ -113,12 +114,29 @@ def _add_certificate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--certificate-private-key-file", type=Path, metavar="FILE", help="the private key of the certificate (PEM)"
     )
+    parser.add_argument(
+        "--insecure", action="store_true", help="with another --host than loopback: whoever reaches the port may do all"
+    )
 
 
 def _security(arguments: argparse.Namespace) -> Security | None:
     """What the options ask for; None for an open node. Raises `CertificateError`."""
     files = arguments.certificate_file, arguments.certificate_private_key_file
-    return None if files == (None, None) else Security.from_files(*files, os.environ)
+    if files != (None, None):
+        return Security.from_files(*files, os.environ)
+    if not arguments.insecure and not _is_loopback(arguments.host):
+        raise CertificateError(
+            f"a node without users listens on loopback only, not on {arguments.host}: give it --certificate-file and"
+            " --certificate-private-key-file, or say --insecure"
+        )
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:  # a name that may lead anywhere
+        return False
 
 
 async def serve(arguments: argparse.Namespace) -> None:

@@ -68,6 +68,15 @@ def test_files_that_make_no_certificate_are_one_line_and_exit_code_2(
     assert [says in line for line in lines] == [True]
 
 
+@pytest.mark.parametrize("store", ["eventstore", "cluster"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "10.1.2.3", "shop.example"])  # to be refused
+def test_a_node_without_users_listens_on_loopback_only(run: Run, store: str, host: str) -> None:
+    code, lines = run(store, "--memory", "--port", "0", "--host", host)
+
+    assert code == 2
+    assert ["or say --insecure" in line for line in lines] == [True]
+
+
 def test_a_certificate_needs_a_key(certificate: Certificate) -> None:
     with pytest.raises(CertificateError):
         Security(certificate=certificate.certificate)
