@@ -11,6 +11,7 @@ from client.cli.payments import payments
 from client.cli.processes import processes
 from client.cli.projections import projections as projections_
 from client.cli.returns import returns
+from client.cli.status import status
 from client.cli.store import store
 from client.cli.subscriptions import subscriptions
 from client.cli.watch import watch
@@ -50,6 +51,7 @@ app.command()(operate.demo)
 app.command()(operate.verify)
 app.command()(shop.sales)
 app.command()(operate.health)
+app.command()(status)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(
     operate.embedded
 )

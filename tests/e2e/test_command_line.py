@@ -453,3 +453,14 @@ def watching(up: dict[str, int], order_id: str) -> Iterator[IO[str]]:
             yield process.stdout
         finally:
             process.kill()
+
+
+def test_one_page_says_what_is_well_and_what_is_not(line: Line) -> None:
+    told = line("status", "--json", code=1)
+    health = {one["role"]: one["health"] for one in told["services"]}
+    assert {role for role, said in health.items() if said == "serving"} == {"commands", "projections", "queries"}
+    assert [red for red in told["red"] if not red.startswith("processes at ")] == []
+    assert "is it running, and is ORDERSTREAM_PROCESSES right?" in health["processes"]
+    assert {view["status"] for view in told["views"]} <= {"live", "catching up"}
+    assert len(told["views"]) == 9
+    assert not told["well"]
