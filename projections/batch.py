@@ -2,7 +2,7 @@
 
 import zlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,10 @@ from pymongo import DeleteOne, InsertOne, ReplaceOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
-from projections.failure import Parked, ParkingLot, parked
+from projections.failure import Parked, ParkingLot, parked, told
 from projections.hanging import called
 from projections.pace import Pace
+from projections.storable import NotStorable, storable
 from projections.view import View
 from server.eventstore import codec
 from server.eventstore.client import RecordedEvent, position_of
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 
 Document = dict[str, Any]
 Write = InsertOne[Document] | ReplaceOne[Document] | DeleteOne
+Encoded = Any  # a document as it is stored; what pymongo takes in place of a dict is not in its types
 MOST_TRIES = 5
 DUPLICATE_KEY = 11000
 NEVER = 2**63
@@ -101,11 +103,12 @@ class Applier:
         hoped_new = _beginnings(decoded)
         for _ in range(MOST_TRIES):
             held = await self._hold({key for _, _, key in decoded}, hoped_new)
-            parking = self._fold(decoded, held, dict(failed))
+            held, encoded, parking = self._folded(decoded, held, failed)
+            self._tell(parking)
             # parked before the documents are written: a document that several streams share moves past the failed
             # event in the same batch, and a replay after a crash between the two would take it for applied
             await self._lot.add(parking)
-            if await self._write(held):
+            if await self._write(held, encoded):
                 self._remember(held)
                 return
             self._cache.clear()
@@ -167,11 +170,38 @@ class Applier:
                 held[key] = Held(position, position, document)
         return held
 
+    def _folded(
+        self,
+        decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]],
+        held: Mapping[str, Held],
+        failed: Mapping[int, Exception],
+    ) -> tuple[dict[str, Held], dict[str, Encoded], list[Parked]]:
+        """The documents after the batch, those of them to be stored, and what is parked.
+
+        A document that cannot be stored is folded again, with a look at it after each event: the stream of the first
+        event after which it cannot is parked.
+        """
+        suspects: set[str] = set()
+        while True:
+            after = dict(held)
+            parking = self._fold(decoded, after, failed, suspects)
+            encoded: dict[str, Encoded] = {}
+            found = len(suspects)
+            for key, document in after.items():
+                if document.position != document.stored and document.body is not None:
+                    try:
+                        encoded[key] = storable(key, document.position, document.body)
+                    except NotStorable:
+                        suspects.add(key)
+            if len(suspects) == found:
+                return after, encoded, parking
+
     def _fold(
         self,
         decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]],
         held: dict[str, Held],
-        failed: dict[int, Exception],
+        failed: Mapping[int, Exception],
+        suspects: Set[str],
     ) -> list[Parked]:
         parking: list[Parked] = []
         waiting = dict(self._lot.first)
@@ -180,7 +210,8 @@ class Applier:
                 parking.append(parked(event, None))
                 continue
             if recorded is None:
-                self._park(event, failed[position_of(event)], waiting, parking)
+                waiting[event.stream_name] = position_of(event)
+                parking.append(parked(event, failed[position_of(event)]))
                 continue
             document = held.get(key)
             if document is not None and recorded.position <= document.position:
@@ -189,23 +220,26 @@ class Applier:
             assert handled is not None, "it was decoded because it is handled"
             try:
                 body = called(handled[1], None if document is None else document.body, recorded)
+                if key in suspects and body is not None:
+                    storable(key, recorded.position, body)
             except Exception as error:  # noqa: BLE001  # whatever it is, it parks this stream only
-                self._park(event, error, waiting, parking)
+                waiting[event.stream_name] = position_of(event)
+                parking.append(parked(event, error))
                 continue
             stored = None if document is None else document.stored
             held[key] = Held(stored, recorded.position, body)
         return parking
 
-    def _park(self, event: RecordedEvent, error: Exception, waiting: dict[str, int], parking: list[Parked]) -> None:
-        waiting[event.stream_name] = position_of(event)
-        entry = parked(event, error)
-        parking.append(entry)
-        self.last_error = f"{entry.event_type} {entry.revision}@{entry.stream}: {entry.error}"
-        log.error(
-            "stream parked", view=self._view.name, stream=entry.stream, revision=entry.revision, error=entry.error
-        )
+    def _tell(self, parking: Iterable[Parked]) -> None:
+        for entry in parking:
+            if entry.error is None:
+                continue
+            self.last_error = told(entry.event_type, entry.revision, entry.stream, entry.error)
+            log.error(
+                "stream parked", view=self._view.name, stream=entry.stream, revision=entry.revision, error=entry.error
+            )
 
-    async def _write(self, held: dict[str, Held]) -> bool:
+    async def _write(self, held: Mapping[str, Held], encoded: Mapping[str, Encoded]) -> bool:
         """All changed documents in one go; False if one of them is not as it was held."""
         writes: list[Write] = []
         guarded = 0
@@ -214,14 +248,14 @@ class Applier:
                 continue
             if document.stored is None:
                 if document.body is not None:
-                    writes.append(InsertOne({"_id": key, "position": document.position, **document.body}))
+                    writes.append(InsertOne(encoded[key]))
                 continue
             guarded += 1
             guard = {"_id": key, "position": document.stored}
             if document.body is None:
                 writes.append(DeleteOne(guard))
             else:
-                writes.append(ReplaceOne(guard, {"_id": key, "position": document.position, **document.body}))
+                writes.append(ReplaceOne(guard, encoded[key]))
         try:
             return await self._write_all(writes) == guarded
         except BulkWriteError as error:

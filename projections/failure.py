@@ -7,6 +7,7 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
+from server.error_text import bounded, error_text
 from server.eventstore.client import RecordedEvent
 from server.eventstore.codec import MalformedEvent, UnknownEventType
 from server.readmodel.durable import durable
@@ -46,12 +47,12 @@ class ParkedStream:
 
 
 def parked(event: RecordedEvent, error: Exception | None) -> Parked:
-    text = None if error is None else f"{type(error).__name__}: {error}"
+    text = None if error is None else error_text(error)
     return Parked(event.stream_name, event.stream_position, event.commit_position or 0, event.type, text)
 
 
 def told(event_type: str, revision: int, stream: str, error: str) -> str:
-    return f"{event_type} {revision}@{stream}: {error}"
+    return bounded(f"{event_type} {revision}@{stream}: {error}")
 
 
 class Skips:

@@ -42,16 +42,17 @@ class Mender:
     async def mend(self, runner: Runner, request: Request) -> tuple[str, str]:
         """The state of the request afterwards, and what to tell. Raises `Fenced` if the view was lost meanwhile."""
         told, state = [], DONE
-        for start in range(0, len(request.streams), STREAMS_AT_ONCE):
-            for stream, left in (await self._retry(runner, request.streams[start : start + STREAMS_AT_ONCE])).items():
-                told.append(f"{stream}: {left or 'taken in'}")
-                state = FAILED if left else state
-        if request.keys:
-            try:
+        try:
+            for start in range(0, len(request.streams), STREAMS_AT_ONCE):
+                streams = request.streams[start : start + STREAMS_AT_ONCE]
+                for stream, left in (await self._retry(runner, streams)).items():
+                    told.append(f"{stream}: {left or 'taken in'}")
+                    state = FAILED if left else state
+            if request.keys:
                 await self._anew(runner, _Documents(self._view, self._log, runner.share, keys=request.keys), {})
-            except Unfoldable as failure:
-                return FAILED, str(failure)
-            told.append(f"{len(request.keys)} made anew")
+                told.append(f"{len(request.keys)} made anew")
+        except Unfoldable as failure:  # of a stream that nobody asked for: what was asked for stays as it is
+            return FAILED, "; ".join([*told, str(failure)])
         return state, "; ".join(told)
 
     async def _retry(self, runner: Runner, streams: Sequence[str]) -> dict[str, str]:

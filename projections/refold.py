@@ -6,7 +6,9 @@ from contextlib import aclosing
 from typing import Any
 
 from projections.hanging import called
+from projections.storable import storable
 from projections.view import View
+from server.error_text import error_text
 from server.eventstore import codec
 from server.eventstore.client import RecordedEvent, position_of
 from server.eventstore.exclusions import Excluded, is_excluded
@@ -17,14 +19,14 @@ NEVER = 2**63
 
 
 class Unfoldable(Exception):  # it names what was met
-    """An event that its handler refuses, or that cannot be read."""
+    """An event that its handler refuses, that cannot be read, or whose document MongoDB cannot store."""
 
     def __init__(self, event: RecordedEvent, error: Exception) -> None:
         what = f"{event.type} {event.stream_position}@{event.stream_name}"
-        super().__init__(f"{what}: {type(error).__name__}: {error}")
+        self.error = error_text(error)
+        super().__init__(f"{what}: {self.error}")
         self.stream = event.stream_name
         self.position = position_of(event)
-        self.error = f"{type(error).__name__}: {error}"
 
 
 class Refold:
@@ -94,14 +96,16 @@ class Refold:
             if handled is None or handled[0] not in self._keys:
                 return
             key, reduce = handled
-            self.bodies[key] = called(reduce, self.bodies.get(key), recorded)
+            body = called(reduce, self.bodies.get(key), recorded)
+            if body is not None:
+                storable(key, position, body)
         except codec.CodecError as error:
             if await self._is_left_out(event):
                 return
             raise Unfoldable(event, error) from error
         except Exception as error:
             raise Unfoldable(event, error) from error
-        self.positions[key] = position
+        self.bodies[key], self.positions[key] = body, position
         self.events += 1
 
     async def _is_left_out(self, event: RecordedEvent) -> bool:

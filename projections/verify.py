@@ -20,7 +20,9 @@ from projections.batch import Share
 from projections.failure import Skips, held_back
 from projections.hanging import called
 from projections.pace import Pace
+from projections.storable import storable
 from projections.view import View, stream_filter
+from server.error_text import LONGEST, bounded, error_text
 from server.eventstore import codec
 from server.eventstore.client import RecordedEvent, position_of
 from server.eventstore.codec import CodecError
@@ -95,6 +97,7 @@ class _Fold:
 
     A stream with an event that cannot be folded is `stuck` from there on, as it is parked in the view. Whether it is
     stuck at an event of another share, only the view can tell: it has such streams `held_back` from a position on.
+    There it is also looked at whether the document can be stored.
     """
 
     view: View[Any]
@@ -125,6 +128,8 @@ class _Fold:
                 self._leave_out(event)
                 return
             body = called(reduce, self.bodies.get(key), read)
+            if body is not None and position_of(event) == self.held_back.get(event.stream_name):
+                storable(key, read.position, body)
         except Exception as error:  # noqa: BLE001  # what fails here is parked in the view: one difference a stream
             self._park(event, error)
             return
@@ -137,7 +142,7 @@ class _Fold:
 
     def _park(self, event: RecordedEvent, error: Exception) -> None:
         self.stuck.add(event.stream_name)
-        self.result.park(event, f"{type(error).__name__}: {error}", self.most)
+        self.result.park(event, error_text(error), self.most)
 
     def _leave_out(self, event: RecordedEvent) -> None:
         if position_of(event) >= self.held_back.get(event.stream_name, NEVER):
@@ -355,4 +360,6 @@ class _Reading:
 
 
 def to_json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
+    """JSON of a value; if that is too long, a string with its beginning."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return text if len(text) <= LONGEST else json.dumps(bounded(text))
