@@ -559,6 +559,7 @@ def customer_orders(user_id: UserId, token: Token = "", as_json: AsJson = False)
     for amount in reply.returned:
         out.print(f"came back: {money(amount)}")
     _print_unread(reply.recent)
+    _print_not_shown(reply)
     _print_freshness(reply)
 
 
@@ -1073,7 +1074,14 @@ def status_number(enum: Any, prefix: str, name: str) -> int:
 def _print_more(reply: Any) -> None:
     if getattr(reply, "next_page_token", ""):
         out.print(f"more: --page-token {reply.next_page_token}", soft_wrap=True)
+    _print_not_shown(reply)
     _print_freshness(reply)
+
+
+def _print_not_shown(reply: Any) -> None:
+    if reply.not_shown:
+        keys = ", ".join(reply.not_shown)
+        out.print(f"{len(reply.not_shown)} left out, they cannot be shown: {keys}", highlight=False, soft_wrap=True)
 
 
 def _print_freshness(reply: Any) -> None:

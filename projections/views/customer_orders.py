@@ -11,11 +11,11 @@ from server.domain.order.events import (
     ReturnReceived,
 )
 from server.eventstore.recorded import Recorded
-from server.readmodel.documents import CustomerOrders
+from server.readmodel.documents import CurrencySum, CustomerOrders, currency_sums
 
 customer_orders: View[CustomerOrders] = View("customer_orders", key=lambda e: e.data.customer_id, categories=("order",))
 
-NOTHING_YET: CustomerOrders = {"created": 0, "placed": 0, "cancelled": 0, "totals": {}}
+NOTHING_YET: CustomerOrders = {"created": 0, "placed": 0, "cancelled": 0, "totals": []}
 
 
 @customer_orders.on(OrderCreated)
@@ -35,7 +35,7 @@ def placed(doc: CustomerOrders | None, e: Recorded[OrderPlaced]) -> CustomerOrde
 def cancelled(doc: CustomerOrders | None, e: Recorded[OrderCancelled]) -> CustomerOrders:
     before = doc or NOTHING_YET
     undone = 0 if e.data.placed_at is None else e.data.total.amount_minor
-    totals = plus(before["totals"], e.data.total.currency, -undone) if undone else before["totals"]
+    totals = plus(before["totals"], e.data.total.currency, -undone) if undone else currency_sums(before["totals"])
     return {**before, "cancelled": before["cancelled"] + 1, "totals": totals}
 
 
@@ -62,8 +62,11 @@ def quantity_cancelled(doc: CustomerOrders | None, e: Recorded[LineQuantityCance
 @customer_orders.on(ReturnReceived)
 def returned(doc: CustomerOrders | None, e: Recorded[ReturnReceived]) -> CustomerOrders:
     before = doc or NOTHING_YET
-    return {**before, "returned": plus(before.get("returned", {}), e.data.amount.currency, e.data.amount.amount_minor)}
+    return {**before, "returned": plus(before.get("returned", []), e.data.amount.currency, e.data.amount.amount_minor)}
 
 
-def plus(totals: dict[str, int], currency: str, amount: int) -> dict[str, int]:
-    return {**totals, currency: totals.get(currency, 0) + amount}
+def plus(sums: list[CurrencySum], currency: str, amount: int) -> list[CurrencySum]:
+    """By currency, so that the order of the events does not show."""
+    now = {x["currency"]: x["amount_minor"] for x in currency_sums(sums)}
+    now[currency] = now.get(currency, 0) + amount
+    return [{"currency": name, "amount_minor": now[name]} for name in sorted(now)]

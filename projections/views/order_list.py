@@ -43,8 +43,10 @@ from server.readmodel.documents import (
     PaymentSums,
     RowLine,
     RowParcel,
+    RowReturn,
     discount_row,
     fixed_discounts,
+    row_returns,
     to_micros,
 )
 
@@ -253,8 +255,13 @@ def plus(row: OrderRow | None, **more: int) -> PaymentSums:
     return {**before, **{name: before.get(name, 0) + n for name, n in more.items()}}  # type: ignore[typeddict-item, operator]  # names of its fields
 
 
-def with_stage(row: OrderRow | None, return_id: str, stage: str) -> dict[str, str]:
-    return {**(row.get("returns", {}) if row else {}), return_id: stage}
+def with_stage(row: OrderRow | None, return_id: str, stage: str) -> list[RowReturn]:
+    """In the place of what was known under its id, or as a new one."""
+    new: RowReturn = {"return_id": return_id, "stage": stage}
+    before = row_returns(row) if row else []
+    if all(x["return_id"] != return_id for x in before):
+        return [*before, new]
+    return [new if x["return_id"] == return_id else x for x in before]
 
 
 def with_status(row: OrderRow | None, shipment_id: str, status: str) -> list[RowParcel]:

@@ -16,9 +16,10 @@ from server.failures import InvalidRequest, NotFound
 from server.queries import causation, past, replies
 from server.queries.history import to_entries
 from server.queries.paging import from_page_token, page_size, to_page_token
+from server.queries.rows import shown
 from server.queries.views import Views
 from server.queries.watching.orders import Watching
-from server.readmodel.documents import timeline_key, to_micros
+from server.readmodel.documents import currency_sums, timeline_key, timeline_revision, to_micros
 from server.rpc.typing import Context
 from server.rpc.validation import Rule, check, known_enum, optional, time, uuid
 
@@ -104,17 +105,25 @@ class OrderQueries(OrderQueryServiceServicer):
             )
         )
         page, more = rows[:most], len(rows) > most
+        orders, not_shown = await self._summaries(generation, page)
+        last = [[int(row["created_at"]), row["_id"]] for row in page if isinstance(row.get("created_at"), int)][-1:]
         return pb.ListOrdersResponse(
-            orders=await self._summaries(generation, page),
-            next_page_token=to_page_token(request, [int(page[-1]["created_at"]), page[-1]["_id"]]) if more else "",
+            orders=orders,
+            next_page_token=to_page_token(request, last[0]) if more and last else "",
             freshness=freshness,
+            not_shown=not_shown,
         )
 
-    async def _summaries(self, generation: int, rows: Sequence[replies.Document]) -> list[types.OrderSummary]:
-        """As `order_list` has them; of orders whose streams it holds back, at which event and why."""
+    async def _summaries(
+        self, generation: int, rows: Sequence[replies.Document]
+    ) -> tuple[list[types.OrderSummary], list[str]]:
+        """As `order_list` has them; of orders whose streams it holds back, at which event and why.
+
+        With the ids of those that cannot be shown.
+        """
         streams = {row["_id"]: f"order-{row['_id']}" for row in rows}
         unread = await self._views.failed("order_list", generation, list(streams.values()))
-        return [replies.order_summary(row, unread.get(streams[row["_id"]], "")) for row in rows]
+        return shown("order_list", rows, lambda row: replies.order_summary(row, unread.get(streams[row["_id"]], "")))
 
     async def GetCustomerOrders(
         self, request: pb.GetCustomerOrdersRequest, context: Context
@@ -128,7 +137,8 @@ class OrderQueries(OrderQueryServiceServicer):
         rows = await self._views.answered(
             self._views.find.orders(rows_generation, {"customer_id": customer_id}, None, newest_first=True, most=RECENT)
         )
-        counted = sums or {"created": 0, "placed": 0, "cancelled": 0, "totals": {}}
+        recent, not_shown = await self._summaries(rows_generation, rows)
+        counted = sums or {"created": 0, "placed": 0, "cancelled": 0, "totals": []}
         return pb.GetCustomerOrdersResponse(
             customer_id=customer_id,
             orders_created=counted["created"],
@@ -136,9 +146,10 @@ class OrderQueries(OrderQueryServiceServicer):
             orders_cancelled=counted["cancelled"],
             orders_rejected=counted.get("rejected", 0),
             orders_expired=counted.get("expired", 0),
-            totals=[Money(amount_minor=n, currency=c) for c, n in sorted(counted["totals"].items())],
-            returned=[Money(amount_minor=n, currency=c) for c, n in sorted(counted.get("returned", {}).items())],
-            recent=await self._summaries(rows_generation, rows),
+            totals=_money(counted["totals"]),
+            returned=_money(counted.get("returned", ())),
+            recent=recent,
+            not_shown=not_shown,
             freshness=min(sums_fresh, rows_fresh, key=lambda fresh: (not fresh.log_mismatch, fresh.position)),
         )
 
@@ -185,10 +196,12 @@ class OrderQueries(OrderQueryServiceServicer):
         if not rows and after is None:
             raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
         page, more = rows[:most], len(rows) > most
+        entries, not_shown = shown("order_timeline", page, replies.timeline_entry)
         return pb.GetOrderTimelineResponse(
-            entries=[replies.timeline_entry(row) for row in page],
-            next_page_token=to_page_token(request, [page[-1]["revision"]]) if more else "",
+            entries=entries,
+            next_page_token=to_page_token(request, [timeline_revision(page[-1]["_id"])]) if more else "",
             freshness=freshness,
+            not_shown=not_shown,
         )
 
     async def GetSalesDaily(self, request: pb.GetSalesDailyRequest, context: Context) -> pb.GetSalesDailyResponse:
@@ -202,11 +215,17 @@ class OrderQueries(OrderQueryServiceServicer):
             keys = {name: bound for name, bound in keys.items() if name == "$lt"} | {"$gt": after[0]}
         rows = await self._views.answered(self._views.find.by_key("sales_daily", generation, {}, keys, most + 1))
         page, more = rows[:most], len(rows) > most
+        days, not_shown = shown("sales_daily", page, replies.sales_day)
         return pb.GetSalesDailyResponse(
-            days=[replies.sales_day(row) for row in page],
+            days=days,
             next_page_token=to_page_token(request, [page[-1]["_id"]]) if more else "",
             freshness=freshness,
+            not_shown=not_shown,
         )
+
+
+def _money(sums: Any) -> list[Money]:
+    return [Money(**x) for x in sorted(currency_sums(sums), key=lambda x: x["currency"])]
 
 
 def _where(request: pb.ListOrdersRequest) -> dict[str, Any]:

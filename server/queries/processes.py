@@ -1,6 +1,6 @@
 """ProcessQueryService."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from server.eventstore.log import EventLog
 from server.failures import NotFound
 from server.queries import replies
 from server.queries.paging import from_page_token, page_size, to_page_token
+from server.queries.rows import Row, shown
 from server.queries.views import Views
 from server.rpc.typing import Context
 from server.rpc.validation import check, known_enum, text, time, uuid
@@ -39,8 +40,8 @@ class ProcessQueries(ProcessQueryServiceServicer):
         found = await self._views.answered(self._views.find.one(VIEW, generation, request.order_id))
         if found is None:
             raise NotFound("PROCESS_NOT_FOUND", order_id=request.order_id)
-        [process] = await self._processes(generation, [found])
-        return pb.GetProcessResponse(process=process, freshness=freshness)
+        unread = await self._unread(generation, [found])
+        return pb.GetProcessResponse(process=replies.process(found, unread(found)), freshness=freshness)
 
     async def ListProcesses(self, request: pb.ListProcessesRequest, context: Context) -> pb.ListProcessesResponse:
         check(request, {"status": known_enum(types.ProcessStatus.DESCRIPTOR)})
@@ -51,17 +52,23 @@ class ProcessQueries(ProcessQueryServiceServicer):
         keys = {} if after is None else {"$gt": after[0]}
         rows = await self._views.answered(self._views.find.by_key(VIEW, generation, where, keys, most + 1))
         page, more = rows[:most], len(rows) > most
+        processes, not_shown = await self._processes(generation, page)
         return pb.ListProcessesResponse(
-            processes=await self._processes(generation, page),
+            processes=processes,
+            not_shown=not_shown,
             next_page_token=to_page_token(request, [page[-1]["_id"]]) if more else "",
             freshness=freshness,
         )
 
-    async def _processes(self, generation: int, rows: Sequence[dict[str, Any]]) -> list[types.Process]:
-        """With what cannot be read of the orders or of their processes."""
+    async def _processes(self, generation: int, rows: Sequence[Row]) -> tuple[list[types.Process], list[str]]:
+        """With the ids of those that cannot be shown."""
+        unread = await self._unread(generation, rows)
+        return shown(VIEW, rows, lambda row: replies.process(row, unread(row)))
+
+    async def _unread(self, generation: int, rows: Sequence[Row]) -> Callable[[Row], str]:
+        """What cannot be read of the orders or of their processes."""
         unread = await self._views.failed(VIEW, generation, [stream for row in rows for stream in _streams(row)])
-        texts = [next((unread[stream] for stream in _streams(row) if stream in unread), "") for row in rows]
-        return [replies.process(row, text) for row, text in zip(rows, texts, strict=True)]
+        return lambda row: next((unread[stream] for stream in _streams(row) if stream in unread), "")
 
     async def PlanProcess(self, request: pb.PlanProcessRequest, context: Context) -> pb.PlanProcessResponse:
         check(request, {"order_id": uuid, "drawn[].line_id": text(1, 64), "expires_at": time})

@@ -6,6 +6,7 @@ from protos.products.v1.queries_pb2_grpc import ProductQueryServiceServicer
 from server.failures import NotFound
 from server.queries import replies
 from server.queries.paging import from_page_token, page_size, to_page_token
+from server.queries.rows import shown
 from server.queries.views import Views
 from server.rpc.typing import Context
 from server.rpc.validation import check, known_enum, sku
@@ -34,8 +35,10 @@ class ProductQueries(ProductQueryServiceServicer):
         keys = {} if after is None else {"$gt": after[0]}
         rows = await self._views.answered(self._views.find.by_key("product_list", generation, where, keys, most + 1))
         page, more = rows[:most], len(rows) > most
+        products, not_shown = shown("product_list", page, replies.product)
         return pb.ListProductsResponse(
-            products=[replies.product(row) for row in page],
+            products=products,
+            not_shown=not_shown,
             next_page_token=to_page_token(request, [page[-1]["_id"]]) if more else "",
             freshness=freshness,
         )

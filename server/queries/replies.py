@@ -12,7 +12,7 @@ from protos.processes.v1 import types_pb2 as processes
 from protos.products.v1 import types_pb2 as products
 from protos.users.v1 import queries_pb2 as users_queries
 from protos.users.v1 import types_pb2 as users
-from server.readmodel.documents import PaymentSums, fulfilment, payment, returned, taken_off, to_micros
+from server.readmodel.documents import PaymentSums, fulfilment, payment, returned, row_returns, taken_off, to_micros
 from server.readmodel.email_holders import Holder
 from server.readmodel.order_owed import owed_minor
 
@@ -96,7 +96,7 @@ def order_summary(row: Document, unread: str = "") -> orders.OrderSummary:
         placed_at=timestamp(row["placed_at"]),
         fulfilment=_fulfilment(units, [(parcel["units"], parcel["status"]) for parcel in row["parcels"]]),
         payment=_payment(total, row.get("payments"), row["placed_at"]),
-        return_status=_return_status(units, row.get("returned_units", 0), row.get("returns", {}).values()),
+        return_status=_return_status(units, row.get("returned_units", 0), [x["stage"] for x in row_returns(row)]),
         unread=unread,
     )
 

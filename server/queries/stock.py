@@ -5,6 +5,7 @@ from protos.products.v1.queries_pb2_grpc import StockQueryServiceServicer
 from server.failures import NotFound
 from server.queries import replies
 from server.queries.paging import from_page_token, page_size, to_page_token
+from server.queries.rows import shown
 from server.queries.views import Views
 from server.rpc.typing import Context
 from server.rpc.validation import check, sku
@@ -32,8 +33,10 @@ class StockQueries(StockQueryServiceServicer):
         keys = {} if after is None else {"$gt": after[0]}
         rows = await self._views.answered(self._views.find.by_key("stock_levels", generation, where, keys, most + 1))
         page, more = rows[:most], len(rows) > most
+        stock, not_shown = shown("stock_levels", page, replies.stock)
         return pb.ListStockResponse(
-            stock=[replies.stock(row) for row in page],
+            stock=stock,
+            not_shown=not_shown,
             next_page_token=to_page_token(request, [page[-1]["_id"]]) if more else "",
             freshness=freshness,
         )

@@ -6,7 +6,7 @@ Times are integers, microseconds since the Unix epoch (UTC): exact, and in order
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from server.domain.order.events import DiscountApplied, OrderPlaced
 from server.domain.order.pricing import Discount, amounts_off
@@ -165,6 +165,11 @@ class PaymentSums(TypedDict):
     lapsed: NotRequired[int]  # from the first on
 
 
+class RowReturn(TypedDict):
+    return_id: str
+    stage: str
+
+
 class OrderRow(TypedDict):
     customer_id: str
     status: str
@@ -178,7 +183,7 @@ class OrderRow(TypedDict):
     shipping_minor: NotRequired[int]  # once it was said
     cancelled_minor: NotRequired[int]  # from the first cancelled part on, like the units
     cancelled_units: NotRequired[int]
-    returns: NotRequired[dict[str, str]]  # return id → stage, from the first on
+    returns: NotRequired[list[RowReturn]]  # from the first on
     returned_units: NotRequired[int]
 
 
@@ -195,14 +200,19 @@ class TimelineRow(TypedDict):
     text: str
 
 
+class CurrencySum(TypedDict):
+    currency: str
+    amount_minor: int
+
+
 class CustomerOrders(TypedDict):
     created: int
     placed: int
     cancelled: int
     rejected: NotRequired[int]  # from the first on, like `expired`
     expired: NotRequired[int]
-    returned: NotRequired[dict[str, int]]  # currency → sum of what came back, from the first on
-    totals: dict[str, int]  # currency → sum of orders placed and neither cancelled, rejected nor expired
+    returned: NotRequired[list[CurrencySum]]  # of what came back, from the first on
+    totals: list[CurrencySum]  # of orders placed and neither cancelled, rejected nor expired
 
 
 class ProductRow(TypedDict):
@@ -303,6 +313,22 @@ def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
+def entries(stored: Any, key: str, value: str) -> list[Any]:
+    """A list of entries as it is stored; or as former releases stored it: a mapping from `key` to `value`.
+
+    What callers name is never a key of a document: MongoDB gives some keys a meaning of its own.
+    """
+    return [{key: name, value: what} for name, what in stored.items()] if isinstance(stored, dict) else list(stored)
+
+
+def row_returns(row: Mapping[str, Any]) -> list[RowReturn]:
+    return entries(row.get("returns", ()), "return_id", "stage")
+
+
+def currency_sums(stored: Any) -> list[CurrencySum]:
+    return entries(stored, "currency", "amount_minor")
+
+
 def fulfilment(units: int, dispatched: int, delivered: int) -> str:
     """The derived status; the names are those of FulfilmentStatus without its prefix."""
     if not units or not dispatched:
@@ -330,6 +356,11 @@ def payment(total: int, sums: PaymentSums | None, *, placed: bool) -> str:
 def timeline_key(order_id: str, revision: int) -> str:
     """In the order of the revisions, of which there are fewer than 10^12."""
     return f"{order_id}:{revision:012d}"
+
+
+def timeline_revision(key: str) -> int:
+    """Which `timeline_key` was given."""
+    return int(key.rpartition(":")[2])
 
 
 def discount_row(e: DiscountApplied) -> DiscountRow:

@@ -48,7 +48,8 @@ class Finders:
             rows += await found.limit(most - len(rows)).to_list()
             if len(rows) == most:
                 if span is not None:
-                    span.held([row["created_at"] for row in rows], from_the_end=after is None and not bounds)
+                    times = [row["created_at"] for row in rows if isinstance(row.get("created_at"), int)]
+                    span.held(times, from_the_end=after is None and not bounds)
                 break
         return rows
 

@@ -42,6 +42,8 @@ class Span:
 
     def held(self, times: Sequence[int], *, from_the_end: bool) -> None:
         """A whole page had these times, in the order of reading."""
+        if not times:
+            return
         self._width = abs(times[-1] - times[0]) + 1
         if from_the_end:
             self._end = times[0]

@@ -328,6 +328,7 @@ class ListOrdersResponse(google.protobuf.message.Message):
     ORDERS_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     FRESHNESS_FIELD_NUMBER: builtins.int
+    NOT_SHOWN_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
     """next_page_token asks for the next page; empty: this was the last."""
     @property
@@ -338,15 +339,20 @@ class ListOrdersResponse(google.protobuf.message.Message):
     def freshness(self) -> protos.common.v1.types_pb2.Freshness:
         """freshness says how current the answer is."""
 
+    @property
+    def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """not_shown are the keys of rows that are left out because they cannot be shown."""
+
     def __init__(
         self,
         *,
         orders: collections.abc.Iterable[protos.orders.v1.types_pb2.OrderSummary] | None = ...,
         next_page_token: builtins.str = ...,
         freshness: protos.common.v1.types_pb2.Freshness | None = ...,
+        not_shown: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "next_page_token", b"next_page_token", "orders", b"orders"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "next_page_token", b"next_page_token", "not_shown", b"not_shown", "orders", b"orders"]) -> None: ...
 
 Global___ListOrdersResponse: typing_extensions.TypeAlias = ListOrdersResponse
 
@@ -388,6 +394,7 @@ class GetCustomerOrdersResponse(google.protobuf.message.Message):
     ORDERS_REJECTED_FIELD_NUMBER: builtins.int
     ORDERS_EXPIRED_FIELD_NUMBER: builtins.int
     RETURNED_FIELD_NUMBER: builtins.int
+    NOT_SHOWN_FIELD_NUMBER: builtins.int
     customer_id: builtins.str
     """customer_id is the user's id."""
     orders_created: builtins.int
@@ -416,6 +423,10 @@ class GetCustomerOrdersResponse(google.protobuf.message.Message):
     def returned(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.common.v1.types_pb2.Money]:
         """returned are the sums of what has come back, one per currency, by currency; totals still count it."""
 
+    @property
+    def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """not_shown are the ids of orders that `recent` leaves out because they cannot be shown."""
+
     def __init__(
         self,
         *,
@@ -429,9 +440,10 @@ class GetCustomerOrdersResponse(google.protobuf.message.Message):
         orders_rejected: builtins.int = ...,
         orders_expired: builtins.int = ...,
         returned: collections.abc.Iterable[protos.common.v1.types_pb2.Money] | None = ...,
+        not_shown: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["customer_id", b"customer_id", "freshness", b"freshness", "orders_cancelled", b"orders_cancelled", "orders_created", b"orders_created", "orders_expired", b"orders_expired", "orders_placed", b"orders_placed", "orders_rejected", b"orders_rejected", "recent", b"recent", "returned", b"returned", "totals", b"totals"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["customer_id", b"customer_id", "freshness", b"freshness", "not_shown", b"not_shown", "orders_cancelled", b"orders_cancelled", "orders_created", b"orders_created", "orders_expired", b"orders_expired", "orders_placed", b"orders_placed", "orders_rejected", b"orders_rejected", "recent", b"recent", "returned", b"returned", "totals", b"totals"]) -> None: ...
 
 Global___GetCustomerOrdersResponse: typing_extensions.TypeAlias = GetCustomerOrdersResponse
 
@@ -643,6 +655,7 @@ class GetOrderTimelineResponse(google.protobuf.message.Message):
     ENTRIES_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     FRESHNESS_FIELD_NUMBER: builtins.int
+    NOT_SHOWN_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
     """next_page_token asks for the next page; empty: this was the last."""
     @property
@@ -653,15 +666,20 @@ class GetOrderTimelineResponse(google.protobuf.message.Message):
     def freshness(self) -> protos.common.v1.types_pb2.Freshness:
         """freshness says how current the answer is."""
 
+    @property
+    def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """not_shown are the keys of rows that are left out because they cannot be shown."""
+
     def __init__(
         self,
         *,
         entries: collections.abc.Iterable[Global___TimelineEntry] | None = ...,
         next_page_token: builtins.str = ...,
         freshness: protos.common.v1.types_pb2.Freshness | None = ...,
+        not_shown: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["entries", b"entries", "freshness", b"freshness", "next_page_token", b"next_page_token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["entries", b"entries", "freshness", b"freshness", "next_page_token", b"next_page_token", "not_shown", b"not_shown"]) -> None: ...
 
 Global___GetOrderTimelineResponse: typing_extensions.TypeAlias = GetOrderTimelineResponse
 
@@ -1084,6 +1102,7 @@ class GetSalesDailyResponse(google.protobuf.message.Message):
     DAYS_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     FRESHNESS_FIELD_NUMBER: builtins.int
+    NOT_SHOWN_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
     """next_page_token asks for the next page; empty: this was the last."""
     @property
@@ -1094,15 +1113,20 @@ class GetSalesDailyResponse(google.protobuf.message.Message):
     def freshness(self) -> protos.common.v1.types_pb2.Freshness:
         """freshness says how current the answer is."""
 
+    @property
+    def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """not_shown are the keys of rows that are left out because they cannot be shown."""
+
     def __init__(
         self,
         *,
         days: collections.abc.Iterable[Global___SalesDay] | None = ...,
         next_page_token: builtins.str = ...,
         freshness: protos.common.v1.types_pb2.Freshness | None = ...,
+        not_shown: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["days", b"days", "freshness", b"freshness", "next_page_token", b"next_page_token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["days", b"days", "freshness", b"freshness", "next_page_token", b"next_page_token", "not_shown", b"not_shown"]) -> None: ...
 
 Global___GetSalesDailyResponse: typing_extensions.TypeAlias = GetSalesDailyResponse
 
@@ -1368,6 +1392,7 @@ class OrdersSnapshot(google.protobuf.message.Message):
     ORDERS_FIELD_NUMBER: builtins.int
     COMPLETE_FIELD_NUMBER: builtins.int
     LOG_MISMATCH_FIELD_NUMBER: builtins.int
+    NOT_SHOWN_FIELD_NUMBER: builtins.int
     begins: builtins.bool
     """begins: this is the first part; whatever the client held before is void."""
     complete: builtins.bool
@@ -1380,6 +1405,10 @@ class OrdersSnapshot(google.protobuf.message.Message):
     def orders(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.OrderSummary]:
         """orders are some of those that match."""
 
+    @property
+    def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """not_shown are the ids of orders that are left out because they cannot be shown."""
+
     def __init__(
         self,
         *,
@@ -1387,8 +1416,9 @@ class OrdersSnapshot(google.protobuf.message.Message):
         orders: collections.abc.Iterable[protos.orders.v1.types_pb2.OrderSummary] | None = ...,
         complete: builtins.bool = ...,
         log_mismatch: builtins.bool = ...,
+        not_shown: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["begins", b"begins", "complete", b"complete", "log_mismatch", b"log_mismatch", "orders", b"orders"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["begins", b"begins", "complete", b"complete", "log_mismatch", b"log_mismatch", "not_shown", b"not_shown", "orders", b"orders"]) -> None: ...
 
 Global___OrdersSnapshot: typing_extensions.TypeAlias = OrdersSnapshot
 

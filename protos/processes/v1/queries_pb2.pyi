@@ -168,6 +168,7 @@ class ListProcessesResponse(google.protobuf.message.Message):
     PROCESSES_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     FRESHNESS_FIELD_NUMBER: builtins.int
+    NOT_SHOWN_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
     """next_page_token asks for the next page; empty: this was the last."""
     @property
@@ -178,14 +179,19 @@ class ListProcessesResponse(google.protobuf.message.Message):
     def freshness(self) -> protos.common.v1.types_pb2.Freshness:
         """freshness says how current the answer is."""
 
+    @property
+    def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """not_shown are the keys of rows that are left out because they cannot be shown."""
+
     def __init__(
         self,
         *,
         processes: collections.abc.Iterable[protos.processes.v1.types_pb2.Process] | None = ...,
         next_page_token: builtins.str = ...,
         freshness: protos.common.v1.types_pb2.Freshness | None = ...,
+        not_shown: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "next_page_token", b"next_page_token", "processes", b"processes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "next_page_token", b"next_page_token", "not_shown", b"not_shown", "processes", b"processes"]) -> None: ...
 
 Global___ListProcessesResponse: typing_extensions.TypeAlias = ListProcessesResponse

@@ -26,7 +26,7 @@ from protos.common.v1 import types_pb2 as protos_dot_common_dot_v1_dot_types__pb
 from protos.products.v1 import types_pb2 as protos_dot_products_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/products/v1/queries.proto\x12\x0bproducts.v1\x1a\x1cprotos/common/v1/types.proto\x1a\x1eprotos/products/v1/types.proto\";\n\x11GetProductRequest\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"d\n\x12GetProductResponse\x12%\n\x07product\x18\x01 \x01(\x0b\x32\x14.products.v1.Product\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\"\x83\x01\n\x13ListProductsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06status\x18\x03 \x01(\x0e\x32\x1a.products.v1.ProductStatus\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\t\"\x80\x01\n\x14ListProductsResponse\x12&\n\x08products\x18\x01 \x03(\x0b\x32\x14.products.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness\"9\n\x0fGetStockRequest\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"^\n\x10GetStockResponse\x12!\n\x05stock\x18\x01 \x01(\x0b\x32\x12.products.v1.Stock\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\"\x8a\x01\n\x10ListStockRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x1e\n\x11\x61vailable_at_most\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\tB\x14\n\x12_available_at_most\"x\n\x11ListStockResponse\x12!\n\x05stock\x18\x01 \x03(\x0b\x32\x12.products.v1.Stock\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness2\xb9\x01\n\x13ProductQueryService\x12M\n\nGetProduct\x12\x1e.products.v1.GetProductRequest\x1a\x1f.products.v1.GetProductResponse\x12S\n\x0cListProducts\x12 .products.v1.ListProductsRequest\x1a!.products.v1.ListProductsResponse2\xa8\x01\n\x11StockQueryService\x12G\n\x08GetStock\x12\x1c.products.v1.GetStockRequest\x1a\x1d.products.v1.GetStockResponse\x12J\n\tListStock\x12\x1d.products.v1.ListStockRequest\x1a\x1e.products.v1.ListStockResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/products/v1/queries.proto\x12\x0bproducts.v1\x1a\x1cprotos/common/v1/types.proto\x1a\x1eprotos/products/v1/types.proto\";\n\x11GetProductRequest\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"d\n\x12GetProductResponse\x12%\n\x07product\x18\x01 \x01(\x0b\x32\x14.products.v1.Product\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\"\x83\x01\n\x13ListProductsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06status\x18\x03 \x01(\x0e\x32\x1a.products.v1.ProductStatus\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\t\"\x93\x01\n\x14ListProductsResponse\x12&\n\x08products\x18\x01 \x03(\x0b\x32\x14.products.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness\x12\x11\n\tnot_shown\x18\x04 \x03(\t\"9\n\x0fGetStockRequest\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"^\n\x10GetStockResponse\x12!\n\x05stock\x18\x01 \x01(\x0b\x32\x12.products.v1.Stock\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\"\x8a\x01\n\x10ListStockRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x1e\n\x11\x61vailable_at_most\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\tB\x14\n\x12_available_at_most\"\x8b\x01\n\x11ListStockResponse\x12!\n\x05stock\x18\x01 \x03(\x0b\x32\x12.products.v1.Stock\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness\x12\x11\n\tnot_shown\x18\x04 \x03(\t2\xb9\x01\n\x13ProductQueryService\x12M\n\nGetProduct\x12\x1e.products.v1.GetProductRequest\x1a\x1f.products.v1.GetProductResponse\x12S\n\x0cListProducts\x12 .products.v1.ListProductsRequest\x1a!.products.v1.ListProductsResponse2\xa8\x01\n\x11StockQueryService\x12G\n\x08GetStock\x12\x1c.products.v1.GetStockRequest\x1a\x1d.products.v1.GetStockResponse\x12J\n\tListStock\x12\x1d.products.v1.ListStockRequest\x1a\x1e.products.v1.ListStockResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,17 +40,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPRODUCTSREQUEST']._serialized_start=275
   _globals['_LISTPRODUCTSREQUEST']._serialized_end=406
   _globals['_LISTPRODUCTSRESPONSE']._serialized_start=409
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=537
-  _globals['_GETSTOCKREQUEST']._serialized_start=539
-  _globals['_GETSTOCKREQUEST']._serialized_end=596
-  _globals['_GETSTOCKRESPONSE']._serialized_start=598
-  _globals['_GETSTOCKRESPONSE']._serialized_end=692
-  _globals['_LISTSTOCKREQUEST']._serialized_start=695
-  _globals['_LISTSTOCKREQUEST']._serialized_end=833
-  _globals['_LISTSTOCKRESPONSE']._serialized_start=835
-  _globals['_LISTSTOCKRESPONSE']._serialized_end=955
-  _globals['_PRODUCTQUERYSERVICE']._serialized_start=958
-  _globals['_PRODUCTQUERYSERVICE']._serialized_end=1143
-  _globals['_STOCKQUERYSERVICE']._serialized_start=1146
-  _globals['_STOCKQUERYSERVICE']._serialized_end=1314
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=556
+  _globals['_GETSTOCKREQUEST']._serialized_start=558
+  _globals['_GETSTOCKREQUEST']._serialized_end=615
+  _globals['_GETSTOCKRESPONSE']._serialized_start=617
+  _globals['_GETSTOCKRESPONSE']._serialized_end=711
+  _globals['_LISTSTOCKREQUEST']._serialized_start=714
+  _globals['_LISTSTOCKREQUEST']._serialized_end=852
+  _globals['_LISTSTOCKRESPONSE']._serialized_start=855
+  _globals['_LISTSTOCKRESPONSE']._serialized_end=994
+  _globals['_PRODUCTQUERYSERVICE']._serialized_start=997
+  _globals['_PRODUCTQUERYSERVICE']._serialized_end=1182
+  _globals['_STOCKQUERYSERVICE']._serialized_start=1185
+  _globals['_STOCKQUERYSERVICE']._serialized_end=1353
 # @@protoc_insertion_point(module_scope)

@@ -108,6 +108,7 @@ class ListProductsResponse(google.protobuf.message.Message):
     PRODUCTS_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     FRESHNESS_FIELD_NUMBER: builtins.int
+    NOT_SHOWN_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
     """next_page_token asks for the next page; empty: this was the last."""
     @property
@@ -118,15 +119,20 @@ class ListProductsResponse(google.protobuf.message.Message):
     def freshness(self) -> protos.common.v1.types_pb2.Freshness:
         """freshness says how current the answer is."""
 
+    @property
+    def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """not_shown are the keys of rows that are left out because they cannot be shown."""
+
     def __init__(
         self,
         *,
         products: collections.abc.Iterable[protos.products.v1.types_pb2.Product] | None = ...,
         next_page_token: builtins.str = ...,
         freshness: protos.common.v1.types_pb2.Freshness | None = ...,
+        not_shown: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "next_page_token", b"next_page_token", "products", b"products"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "next_page_token", b"next_page_token", "not_shown", b"not_shown", "products", b"products"]) -> None: ...
 
 Global___ListProductsResponse: typing_extensions.TypeAlias = ListProductsResponse
 
@@ -220,6 +226,7 @@ class ListStockResponse(google.protobuf.message.Message):
     STOCK_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     FRESHNESS_FIELD_NUMBER: builtins.int
+    NOT_SHOWN_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
     """next_page_token asks for the next page; empty: this was the last."""
     @property
@@ -230,14 +237,19 @@ class ListStockResponse(google.protobuf.message.Message):
     def freshness(self) -> protos.common.v1.types_pb2.Freshness:
         """freshness says how current the answer is."""
 
+    @property
+    def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """not_shown are the keys of rows that are left out because they cannot be shown."""
+
     def __init__(
         self,
         *,
         stock: collections.abc.Iterable[protos.products.v1.types_pb2.Stock] | None = ...,
         next_page_token: builtins.str = ...,
         freshness: protos.common.v1.types_pb2.Freshness | None = ...,
+        not_shown: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["freshness", b"freshness"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "next_page_token", b"next_page_token", "stock", b"stock"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["freshness", b"freshness", "next_page_token", b"next_page_token", "not_shown", b"not_shown", "stock", b"stock"]) -> None: ...
 
 Global___ListStockResponse: typing_extensions.TypeAlias = ListStockResponse

@@ -13,6 +13,7 @@ from server.eventstore.log import EventLog, LogPoint, point_of
 from server.failures import NotFound, ResumeTokenInvalid
 from server.queries import past, replies
 from server.queries.paging import from_resume_token, to_resume_token
+from server.queries.rows import shown
 from server.queries.views import Views
 from server.queries.watching.changes import Change, Folding
 from server.queries.watching.hub import PATTERN, Hub, Watch
@@ -102,9 +103,8 @@ class Watching:
             )
             ahead |= {row["_id"]: row["position"] for row in rows if row["position"] > point.position}
             complete = len(rows) < PART
-            part = pb.OrdersSnapshot(
-                begins=begins, orders=[replies.order_summary(row) for row in rows], complete=complete
-            )
+            orders, not_shown = shown("order_list", rows, replies.order_summary)
+            part = pb.OrdersSnapshot(begins=begins, orders=orders, complete=complete, not_shown=not_shown)
             token = to_resume_token(request, point) if complete and not ahead else ""
             yield pb.WatchOrdersResponse(snapshot=part, resume_token=token)
             if complete:

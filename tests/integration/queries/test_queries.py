@@ -8,6 +8,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from pymongo import AsyncMongoClient
 
 from client import errors
 from client.sdk import OrderstreamClient
@@ -73,6 +74,31 @@ async def test_a_list_is_filtered_by_status_and_time(client: OrderstreamClient) 
     earlier = await client.orders.ListOrders(**mine, created_to=rows[1].created_at)
     assert [row.order_id for row in later.orders] == ids[1:]
     assert [row.order_id for row in earlier.orders] == ids[:1]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"$unset": {"lines": ""}}, {"$set": {"returns": {"$ref": "REQUESTED", "$id": "APPROVED"}}}],
+    ids=["a field is missing", "returns that a former release kept under their own names"],
+)
+async def test_a_row_that_cannot_be_shown_is_left_out_of_its_page_and_named(
+    client: OrderstreamClient, environment: dict[str, str], damage: dict[str, Any]
+) -> None:
+    customer, ids, token = await orders(client, 3)
+    await client.orders.ListOrders(customer_id=customer, consistency_token=token)
+    async with AsyncMongoClient[dict[str, Any]](environment["ORDERSTREAM_MONGO_URI"]) as store:
+        rows = store[environment["ORDERSTREAM_MONGO_DATABASE"]]["order_list.g1"]
+        assert (await rows.update_one({"_id": ids[1]}, damage)).modified_count == 1
+        try:
+            listed = await client.orders.ListOrders(customer_id=customer)
+            of_customer = await client.orders.GetCustomerOrders(customer_id=customer)
+            snapshot = (await anext(aiter(client.orders.WatchOrders(customer_id=customer)))).snapshot
+        finally:
+            await rows.delete_one({"_id": ids[1]})
+    for shown in (listed.orders, of_customer.recent, reversed(snapshot.orders)):
+        assert [row.order_id for row in shown] == [ids[2], ids[0]]
+    for reply in (listed, of_customer, snapshot):
+        assert list(reply.not_shown) == [ids[1]]
 
 
 async def test_products_are_paged_by_sku(client: OrderstreamClient) -> None:

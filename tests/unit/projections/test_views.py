@@ -1,6 +1,7 @@
 """What each view makes of what has happened."""
 
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
 import pytest
@@ -103,9 +104,15 @@ from tests.support.orders import (
     unpacked,
     voided,
 )
-from tests.support.viewing import fold, given
+from tests.support.viewing import fold, given, recorded
 
 AT = to_micros(NOON)
+
+
+def euros_in_all(amount_minor: int) -> list[dict[str, Any]]:
+    return [{"currency": "EUR", "amount_minor": amount_minor}]
+
+
 DRAFT = (created(), line_added(), address_changed())
 PLACED = (*DRAFT, placed())
 SHIPPED = (*PLACED, confirmed(), shipment_created("s1", ("tea", 1)), dispatched("s1"))
@@ -399,11 +406,11 @@ class TestParts:
 
     def test_counters_tell_what_came_back(self) -> None:
         history = (*PLACED, returned("r1", received_line(quantity=1, amount=350)))
-        given(*history).view(customer_orders).has(totals={"EUR": 700}, returned={"EUR": 350})
+        given(*history).view(customer_orders).has(totals=euros_in_all(700), returned=euros_in_all(350))
         given(*history).view(sales_daily).has(units=2, returned_units=1, returned_minor=350, placed_minor=700)
 
     def test_counters_lose_what_was_taken_off(self) -> None:
-        given(*PLACED, quantity_cancelled()).view(customer_orders).has(placed=1, cancelled=0, totals={"EUR": 350})
+        given(*PLACED, quantity_cancelled()).view(customer_orders).has(placed=1, cancelled=0, totals=euros_in_all(350))
         given(*PLACED, quantity_cancelled()).view(sales_daily).has(orders_cancelled=0, units=1, cancelled_minor=350)
 
 
@@ -486,17 +493,19 @@ class TestOrderTimeline:
 
 class TestCustomerOrders:
     def test_everything_a_customer_did_is_counted(self) -> None:
-        given(*PLACED).view(customer_orders).equals({"created": 1, "placed": 1, "cancelled": 0, "totals": {"EUR": 700}})
+        given(*PLACED).view(customer_orders).equals(
+            {"created": 1, "placed": 1, "cancelled": 0, "totals": euros_in_all(700)}
+        )
 
     def test_a_cancelled_order_is_taken_off_the_total(self) -> None:
-        given(*PLACED, cancelled()).view(customer_orders).has(placed=1, cancelled=1, totals={"EUR": 0})
+        given(*PLACED, cancelled()).view(customer_orders).has(placed=1, cancelled=1, totals=euros_in_all(0))
 
     def test_a_cancelled_draft_was_never_in_it(self) -> None:
-        given(*DRAFT, cancelled(placed_at=None)).view(customer_orders).has(placed=0, cancelled=1, totals={})
+        given(*DRAFT, cancelled(placed_at=None)).view(customer_orders).has(placed=0, cancelled=1, totals=[])
 
     @pytest.mark.parametrize(("end", "counter"), [(rejected(), "rejected"), (expired(), "expired")])
     def test_an_order_that_came_to_nothing_is_taken_off_the_total(self, end: Any, counter: str) -> None:
-        given(*PLACED, end).view(customer_orders).has(placed=1, **{counter: 1}, totals={"EUR": 0})
+        given(*PLACED, end).view(customer_orders).has(placed=1, **{counter: 1}, totals=euros_in_all(0))
 
 
 class TestSalesDaily:
@@ -644,3 +653,49 @@ class TestDeclarations:
     def test_an_address_is_kept_whole(self) -> None:
         shown = order({"_id": ORDER_ID, **fold(order_detail, PLACED)[ORDER_ID]})
         assert shown.shipping_address.line1 == HOME.line1
+
+
+# ------------------------------------------------------------------ what callers name
+
+
+def named_oddly(event: Any) -> Any:
+    """The event with every text that a caller gives replaced by a name that means something to MongoDB."""
+    if type(event) is str:
+        return "$ref"
+    if isinstance(event, tuple):
+        return tuple(map(named_oddly, event))
+    if is_dataclass(event) and not isinstance(event, type):
+        return replace(event, **{field.name: named_oddly(getattr(event, field.name)) for field in fields(event)})
+    return event
+
+
+def keys_of(body: Any) -> set[str]:
+    if isinstance(body, dict):
+        return set(body).union(*map(keys_of, body.values()))
+    return set().union(*map(keys_of, body)) if isinstance(body, list) else set()
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+def test_what_callers_name_is_never_a_key_of_a_document(view: View[Any]) -> None:
+    """MongoDB gives keys such as `$ref` a meaning of their own: a document with them may not come back as it was."""
+    bodies: dict[str, Any] = {}
+    for event in recorded([named_oddly(event) for event in EXAMPLES]):
+        handled = view.handler(event)
+        if handled is not None:
+            with suppress(AssertionError, KeyError, StopIteration):  # the examples are no history of one order
+                bodies[handled[0]] = handled[1](bodies.get(handled[0]), event)
+            assert {key for key in keys_of(bodies.get(handled[0])) if not key.isidentifier()} == set()
+
+
+def test_a_row_of_a_former_release_is_taken_on() -> None:
+    """It has the stages of its returns, and sums by currency, in mappings."""
+    [asked, approved] = recorded([return_requested("r1", ("tea", 1)), return_approved("r1")])
+    before = fold(order_list, PLACED)[ORDER_ID]
+    once = order_list.handlers[type(asked.data)].reduce({**before, "returns": {"r0": "REJECTED"}}, asked)
+    now = order_list.handlers[type(approved.data)].reduce(once, approved)
+    stages = [{"return_id": "r0", "stage": "REJECTED"}, {"return_id": "r1", "stage": "APPROVED"}]
+    assert now["returns"] == stages
+    [again] = recorded([placed()])
+    customer = {"created": 1, "placed": 1, "cancelled": 0, "totals": {"USD": 1, "EUR": 2}}
+    then = customer_orders.handlers[type(again.data)].reduce(customer, again)
+    assert then["totals"] == [{"currency": "EUR", "amount_minor": 702}, {"currency": "USD", "amount_minor": 1}]
