@@ -10,8 +10,8 @@ import structlog
 from google.protobuf import timestamp_pb2
 
 from projections.acts import Act, Acts
-from projections.answering import Context, actor_of, answering, refuse
-from projections.changes import MOST_REASON, Changes, GenerationUnavailable
+from projections.answering import Context, answering, refuse, require_reason
+from projections.changes import Changes, GenerationUnavailable
 from projections.emails import EmailVerdict, EmailVerifier
 from projections.failure import ParkedStream
 from projections.lag import is_stalled, lag_of
@@ -30,6 +30,7 @@ from server.failures import InvalidRequest, NotFound
 from server.readmodel.documents import to_micros
 from server.readmodel.pointer import Outcome, Pointer
 from server.readmodel.state import Checkpoint, ViewState, now_micros
+from server.rpc.headers import actor_of
 
 logger = structlog.get_logger()
 
@@ -96,12 +97,9 @@ class ProjectionAdmin(ProjectionServiceServicer):
     def _acting(
         self, act: str, request: pb.PauseProjectionRequest | pb.ResumeProjectionRequest, context: Context
     ) -> AbstractAsyncContextManager[None]:
-        """On the record. Raises `InvalidRequest` for a reason that is too long."""
-        if len(request.reason) > MOST_REASON:
-            raise InvalidRequest({"reason": f"must be at most {MOST_REASON} characters"})
-        return self._acts.acting(
-            Act(act=act, subject=request.view, actor=actor_of(context), reason=request.reason.strip())
-        )
+        """On the record. A reason may be given. Raises `InvalidRequest`."""
+        reason = require_reason(request.reason) if request.reason else ""
+        return self._acts.acting(Act(act=act, subject=request.view, actor=actor_of(context), reason=reason))
 
     async def PlanProjection(self, request: pb.PlanProjectionRequest, context: Context) -> pb.PlanProjectionResponse:
         view = await self._named(request.change.view, context)

@@ -1,4 +1,4 @@
-"""How the services of operators answer: failures by one table, and who is asking."""
+"""How the services of operators answer: failures by one table, and the reasons that they ask for."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import structlog
-from google.protobuf import duration_pb2
-from google.rpc import error_details_pb2, status_pb2
 from pymongo.errors import PyMongoError
 
+from server.domain.text import as_stored
 from server.failures import InvalidRequest, ServiceFailure
 from server.readmodel.mongo import failure_of
 from server.rpc import validation
-from server.rpc.errors import STATUS
+from server.rpc.errors import STATUS, status_of
 
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -22,16 +21,14 @@ else:
 
 log = structlog.get_logger()
 
-ACTOR = "x-orderstream-actor"
 LONGEST_LOGGED = 500  # characters of an error
 
 
-def actor_of(context: Context) -> str:
-    """Who calls, as the call itself says. Raises `InvalidRequest` for one who would pass for a process or service."""
-    named = str(dict(context.invocation_metadata() or ()).get(ACTOR, "anonymous"))[:200]
-    if problem := validation.actor(named):
-        raise InvalidRequest({ACTOR: problem})
-    return named
+def require_reason(reason: str) -> str:
+    """The reason as it is stored. Raises `InvalidRequest`."""
+    if problem := validation.REASON(reason):
+        raise InvalidRequest({"reason": problem})
+    return as_stored(reason)
 
 
 CODES = {  # of reasons that no other service has; those of all are in `server.rpc.errors`
@@ -48,6 +45,7 @@ CODES = {  # of reasons that no other service has; those of all are in `server.r
     "EVENT_MAY_BE_NEWER": grpc.StatusCode.FAILED_PRECONDITION,
     "PLAN_OUTDATED": grpc.StatusCode.ABORTED,
 }
+ALL_CODES = {**STATUS, **CODES}
 
 
 @asynccontextmanager
@@ -64,22 +62,7 @@ async def answering(context: Context) -> AsyncIterator[None]:
 
 
 async def refuse(context: Context, failure: ServiceFailure) -> NoReturn:
-    code = CODES.get(failure.reason) or STATUS[failure.reason]
-    status = status_pb2.Status(code=code.value[0], message=str(failure))
-    info = error_details_pb2.ErrorInfo(reason=failure.reason, domain="orderstream", metadata=dict(failure.metadata))
-    details: list[Any] = [info]
-    if isinstance(failure, InvalidRequest):
-        violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=field, description=text)
-            for field, text in failure.violations.items()
-        ]
-        details.append(error_details_pb2.BadRequest(field_violations=violations))
-    if failure.retry_after is not None:
-        delay = duration_pb2.Duration()
-        delay.FromMilliseconds(int(failure.retry_after * 1000))
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    for detail in details:
-        status.details.add().Pack(detail)
-    trailers = (("grpc-status-details-bin", status.SerializeToString()),)
-    await context.abort(code, status.message, trailers)
+    status = status_of(failure, ALL_CODES)
+    code = ALL_CODES[failure.reason]
+    await context.abort(code, status.message, (("grpc-status-details-bin", status.SerializeToString()),))
     raise AssertionError("abort returned")

@@ -12,6 +12,7 @@ from typing import Any
 from pymongo.asynchronous.database import AsyncDatabase
 
 from projections.acts import Act, Acts
+from projections.answering import require_reason
 from projections.batch import Share
 from projections.code import stamp
 from projections.config import Settings
@@ -29,7 +30,6 @@ from server.readmodel.state import ViewState, now_micros
 MOST_COUNTED = 1_000  # events that a view lacks
 FRESH_WITHIN = 5.0  # seconds that a kept generation has to come as far as the live one
 LOOK_EVERY = 0.05  # seconds
-MOST_REASON = 500
 MOST_TOLD = 10  # parked streams in a plan
 MOST_HEALED = 500  # documents in one go
 HEALED_WITHIN = 60.0  # seconds
@@ -167,10 +167,10 @@ class Changes:
         self, view: View[Any], change: pb.ProjectionChange, wanted: str, actor: str, reason: str
     ) -> Outcome:
         """Do it. Raises `PlanOutdated` if the plan would not be the same now; a rebuild goes on after it returns."""
-        said_why(reason)
+        reason = require_reason(reason)
         plan = await self.plan(view, change)
         still_holds(wanted, plan.id)
-        return await self.carry_out(plan, By(actor, reason.strip(), plan.id))
+        return await self.carry_out(plan, By(actor, reason, plan.id))
 
     async def carry_out(self, plan: Plan, by: By) -> Outcome:
         """Do what was planned, and record it. Raises `PlanOutdated`."""
@@ -457,9 +457,3 @@ class Changes:
             return live.events, await self._log.count_after(live.position, view.stream_filter(), MOST_COUNTED)
         except LogMismatch:  # a paused view is not told that its log is another one
             return 0, await self._log.count_after(START, view.stream_filter(), MOST_COUNTED)
-
-
-def said_why(reason: str) -> None:
-    """Raises `InvalidRequest` unless there is a reason for the record."""
-    if not 1 <= len(reason.strip()) <= MOST_REASON:
-        raise InvalidRequest({"reason": f"must say why, in 1 to {MOST_REASON} characters"})

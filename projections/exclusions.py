@@ -10,8 +10,7 @@ from google.protobuf import json_format
 
 from projections.acts import Act, Acts
 from projections.admin import asked_for
-from projections.answering import Context, actor_of, answering
-from projections.changes import said_why
+from projections.answering import Context, answering, require_reason
 from projections.plans import plan_id, still_holds
 from protos.operations.v1 import exclusions_pb2 as pb
 from protos.operations.v1.events_pb2 import EventExcluded
@@ -24,6 +23,7 @@ from server.eventstore.exclusions import EVENT_EXCLUDED, PATTERN, exclusion_of, 
 from server.eventstore.log import START, EventLog
 from server.eventstore.registry import CATEGORIES
 from server.failures import InvalidRequest, NotFound, ServiceFailure
+from server.rpc.headers import actor_of
 
 SERVICE = "operations.v1.ExclusionService"
 TIMEOUT = 5.0  # seconds
@@ -100,10 +100,10 @@ class ExclusionAdmin(ExclusionServiceServicer):
 
     async def ApplyExclusion(self, request: pb.ApplyExclusionRequest, context: Context) -> pb.ApplyExclusionResponse:
         async with answering(context):
-            said_why(request.reason)
+            reason = require_reason(request.reason)
             plan = await self._plan(request)
             still_holds(request.plan_id, plan.id)
-            excluded = _exclusion(plan, actor_of(context), request.reason.strip())
+            excluded = _exclusion(plan, actor_of(context), reason)
             act = Act(
                 act="ApplyExclusion",
                 subject=request.stream,

@@ -7,7 +7,8 @@ asks again with the same plan finds what was begun.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from projections.changes import By, Changes, Plan, said_why
+from projections.answering import require_reason
+from projections.changes import By, Changes, Plan
 from projections.lag import is_stalled, lag_of
 from projections.plans import plan_id, still_holds
 from projections.progress import Superseded, until_all_end
@@ -93,21 +94,21 @@ class Rebuilder:
         self, request: pb.RebuildAllRequest, actor: str
     ) -> AsyncIterator[tuple[str, pb.RebuildProgress | Outcome | Superseded]]:
         """Begin what is not begun yet, then tell how far each view is. Raises `PlanOutdated`."""
-        said_why(request.reason)
+        reason = require_reason(request.reason)
         begun = [name for name in sorted(self._supervisors) if await self._is_begun(name, request.plan_id)]
         if not begun or not set(request.views) <= set(begun):
-            begun += await self._begin(request, actor, begun)
+            begun += await self._begin(request, By(actor, reason, request.plan_id), begun)
         async for message in until_all_end(self._state, begun, request.plan_id):
             yield message
 
-    async def _begin(self, request: pb.RebuildAllRequest, actor: str, begun: Sequence[str]) -> list[str]:
+    async def _begin(self, request: pb.RebuildAllRequest, by: By, begun: Sequence[str]) -> list[str]:
         """Begin the views of the plan that are not; their names."""
         rebuilds = await self.plan(allow_parked=request.allow_parked)
         if not begun:
             still_holds(request.plan_id, rebuilds.id)
         plans = [plan for _, plan in rebuilds.plans if plan.view in request.views]
         for plan in plans:
-            await self._changes.carry_out(plan, By(actor, request.reason.strip(), request.plan_id))
+            await self._changes.carry_out(plan, by)
             self._supervisors[plan.view].nudge()
         return [plan.view for plan in plans]
 

@@ -1,24 +1,29 @@
 """SubscriptionService: how operators see and mend persistent subscription groups."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from google.protobuf import timestamp_pb2
+from google.protobuf.message import Message
 
 from projections.acts import Act, Acts
-from projections.answering import Context, actor_of, answering
+from projections.answering import Context, answering
 from projections.plans import plan_id, still_holds
 from protos.operations.v1 import subscriptions_pb2 as pb
 from protos.operations.v1.subscriptions_pb2_grpc import SubscriptionServiceServicer
 from server.eventstore import checkout_group
 from server.eventstore.persistent import ALL, Group, Groups, Parked, ParkedRange
-from server.failures import InvalidRequest, PageTokenInvalid, ServiceFailure
+from server.failures import PageTokenInvalid, ServiceFailure
+from server.rpc.headers import actor_of
+from server.rpc.validation import REASON, Rules, check, chosen, known_id, store_texts
 
 SERVICE = "operations.v1.SubscriptionService"
 PAGE, LARGEST_PAGE = 50, 1_000
+LONGEST_NAME = 500  # characters of a stream or a group
 IN_A_SAMPLE = 10
+NUMBER = re.compile("[0-9]{1,18}")  # below 2^63
 
 
 class SubscriptionAdmin(SubscriptionServiceServicer):
@@ -195,35 +200,26 @@ def _plan(request: pb.PlanReplayRequest | pb.ApplyReplayRequest, parked: ParkedR
     )
 
 
-def _required(value: str | int) -> str | None:
-    return None if value else "is required"
+def _not_negative(value: object) -> str | None:
+    return None if int(value) >= 0 else "must not be negative"  # type: ignore[call-overload]  # a rule for numbers only
 
 
-def _not_negative(value: int) -> str | None:
-    return None if value >= 0 else "must not be negative"
-
-
-def _reason(value: str) -> str | None:
-    return None if value.strip() and len(value) <= 500 else "must have 1 to 500 characters"
-
-
-RULES: dict[str, Callable[[Any], str | None]] = {
-    "source": _required,
-    "group": _required,
+RULES: Rules = {
+    "source": known_id(LONGEST_NAME),
+    "group": known_id(LONGEST_NAME),
     "limit": _not_negative,
     "page_size": _not_negative,
     "start": _not_negative,
-    "change": _required,
-    "reason": _reason,
+    "change": chosen(pb.GroupChange.DESCRIPTOR),
+    "reason": REASON,
 }
 
 
-def _check(request: Any) -> None:
-    """Every field by its name. Raises `InvalidRequest` with all that is wrong."""
-    fields = [field.name for field in request.DESCRIPTOR.fields if field.name in RULES]
-    violations = {name: problem for name in fields if (problem := RULES[name](getattr(request, name)))}
-    if violations:
-        raise InvalidRequest(violations)
+def _check(request: Message) -> None:
+    """Every field by its name, and the texts as they are stored. Raises `InvalidRequest` with all that is wrong."""
+    rules = {field.name: RULES[field.name] for field in request.DESCRIPTOR.fields if field.name in RULES}
+    check(request, rules)
+    store_texts(request, rules)
 
 
 def _digest(request: pb.ListParkedEventsRequest) -> str:
@@ -236,7 +232,7 @@ def _token(request: pb.ListParkedEventsRequest, number: int) -> str:
 
 def _from_token(request: pb.ListParkedEventsRequest) -> int:
     number, _, digest = request.page_token.partition(".")
-    if digest != _digest(request) or not number.isdecimal() or len(number) > 18:
+    if digest != _digest(request) or not NUMBER.fullmatch(number):
         raise PageTokenInvalid
     return int(number)
 

@@ -29,6 +29,9 @@ ServiceFailure
 """
 
 from collections.abc import Mapping
+from itertools import islice
+
+MAX_VIOLATIONS = 10
 
 
 class ServiceFailure(Exception):  # the leaves name what happened
@@ -43,15 +46,18 @@ class ServiceFailure(Exception):  # the leaves name what happened
 
 
 class InvalidRequest(ServiceFailure):
-    """`violations` maps a field's path to what is wrong with it."""
+    """`violations` maps a field's path to what is wrong with it: the first `MAX_VIOLATIONS`. The rest is counted."""
 
     reason = "FIELD_INVALID"
 
     def __init__(self, violations: Mapping[str, str], reason: str = "FIELD_INVALID") -> None:
+        self.violations = dict(islice(violations.items(), MAX_VIOLATIONS))
+        further = len(violations) - len(self.violations)
+        text = "; ".join(f"{field}: {problem}" for field, problem in self.violations.items())
+        counted = {"further_violations": further} if further else {}
         super().__init__(
-            "; ".join(f"{field}: {text}" for field, text in violations.items()), fields=", ".join(violations)
+            f"{text}; and {further} more" if further else text, fields=", ".join(self.violations), **counted
         )
-        self.violations = violations
         self.reason = reason
 
 

@@ -2,14 +2,15 @@
 
 from protos.common.v1 import types_pb2 as common
 from server.domain.address import Address
+from server.domain.text import as_stored
 
 
 def to_address(address: common.Address) -> Address:
     return Address(
-        name=address.name,
-        line1=address.line1,
-        line2=address.line2,
-        city=address.city,
-        postal_code=address.postal_code,
-        country=address.country,
+        name=as_stored(address.name),
+        line1=as_stored(address.line1),
+        line2=as_stored(address.line2),
+        city=as_stored(address.city),
+        postal_code=as_stored(address.postal_code),
+        country=as_stored(address.country),
     )

@@ -32,6 +32,7 @@ LONGEST_PAUSE = 0.1  # seconds between two attempts
 class Envelope:
     """Everything about a request but what it asks for. `at` is when it came in, UTC.
 
+    `correlation_text` is what the caller calls the conversation, if that is not its id.
     `causation_id` is the event that a process answers with this; "" where the request itself is the cause.
     `is_step` of a process: one that changed nothing is not remembered, since the process derives each step from what is
     then, and the same step may have to act later. `is_retry`: the caller says that it was sent before.
@@ -44,6 +45,7 @@ class Envelope:
     correlation_id: str
     traceparent: str
     at: datetime
+    correlation_text: str = ""
     causation_id: str = ""
     is_step: bool = False
     is_retry: bool = False
@@ -211,6 +213,7 @@ def new_events(stream: str, envelope: Envelope, events: Sequence[DomainEvent], s
         event_type, data = codec.encode(event)
         metadata = codec.Metadata(
             correlation_id=envelope.correlation_id,
+            correlation_text=envelope.correlation_text,
             causation_id=envelope.causation_id or envelope.request_id,
             request_id=envelope.request_id,
             payload_hash=envelope.payload_hash,

@@ -13,13 +13,24 @@ from server.domain.money import Money
 from server.domain.order import ORDER, commands
 from server.domain.order.commands import NO_CUSTOMER, Customer, Listing, NewLine
 from server.domain.order.events import Condition, LineQuantity
-from server.domain.order.limits import require_line_count
+from server.domain.order.limits import MAX_LINES, require_line_count
 from server.domain.order.state import Draft, Order, Placed
-from server.rpc.validation import chosen, lines_of_text, not_of_a_process, optional, sku, text, uuid
+from server.rpc.validation import (
+    LINES_OF_TEXT,
+    REASON,
+    chosen,
+    count,
+    known_id,
+    new_id,
+    not_of_a_process,
+    optional,
+    sku,
+    text,
+    uuid,
+)
 
 
 async def create(request: pb.CreateOrderRequest, order_id: str, _: Order, world: World) -> commands.CreateOrder:
-    require_line_count(order_id, len(request.lines))
     customer = await world.facts.customer(request.customer_id)
     listings = await world.facts.listings(line.sku for line in request.lines)
     return commands.CreateOrder(
@@ -363,9 +374,10 @@ def _route(request: type[Any], response: type[Any], to_command: Any, **fields: A
     )
 
 
-_ID = text(1, 64)
-_EXISTING_REFUND = text(1, 80)  # the process numbers its refunds: the id of a return, and `~2`
-_REASON = text(1, 500)
+_LINES = count(0, MAX_LINES)
+_RECEIVED = count(0, MAX_LINES * len(Condition))  # a line may come back in each condition
+_EXISTING = known_id()
+_EXISTING_REFUND = known_id(80)  # the process numbers its refunds: the id of a return, and `~2`
 ROUTES = {
     "CreateOrder": _route(
         pb.CreateOrderRequest,
@@ -373,19 +385,20 @@ ROUTES = {
         create,
         id_may_be_empty=True,
         opens=True,
-        rules={"customer_id": uuid, "lines[].sku": sku, "lines[].line_id": optional(_ID)},
+        require_size=lambda request, order_id: require_line_count(order_id, len(request.lines)),
+        rules={"customer_id": uuid, "lines[].sku": sku, "lines[].line_id": optional(new_id)},
     ),
     "AddLine": _route(
         pb.AddLineRequest,
         pb.AddLineResponse,
         add_line,
         required=("line",),
-        rules={"line.sku": sku, "line.line_id": optional(_ID)},
+        rules={"line.sku": sku, "line.line_id": optional(new_id)},
     ),
     "ChangeLineQuantity": _route(
-        pb.ChangeLineQuantityRequest, pb.ChangeLineQuantityResponse, change_line_quantity, rules={"line_id": _ID}
+        pb.ChangeLineQuantityRequest, pb.ChangeLineQuantityResponse, change_line_quantity, rules={"line_id": _EXISTING}
     ),
-    "RemoveLine": _route(pb.RemoveLineRequest, pb.RemoveLineResponse, remove_line, rules={"line_id": _ID}),
+    "RemoveLine": _route(pb.RemoveLineRequest, pb.RemoveLineResponse, remove_line, rules={"line_id": _EXISTING}),
     "RefreshPrices": _route(pb.RefreshPricesRequest, pb.RefreshPricesResponse, refresh_prices),
     "ChangeShippingAddress": _route(
         pb.ChangeShippingAddressRequest,
@@ -398,65 +411,66 @@ ROUTES = {
         pb.SetShippingMethodResponse,
         set_shipping_method,
         required=("price",),
-        rules={"method": _ID},
+        rules={"method": text(1, 64)},
     ),
     "ApplyDiscount": _route(
         pb.ApplyDiscountRequest,
         pb.ApplyDiscountResponse,
         apply_discount,
-        rules={"discount_id": _ID, "name": text(1, 100)},
+        rules={"discount_id": new_id, "name": text(1, 100)},
     ),
     "RemoveDiscount": _route(
-        pb.RemoveDiscountRequest, pb.RemoveDiscountResponse, remove_discount, rules={"discount_id": _ID}
+        pb.RemoveDiscountRequest, pb.RemoveDiscountResponse, remove_discount, rules={"discount_id": _EXISTING}
     ),
     "PlaceOrder": _route(pb.PlaceOrderRequest, pb.PlaceOrderResponse, place),
     "ConfirmOrder": _route(pb.ConfirmOrderRequest, pb.ConfirmOrderResponse, confirm),
-    "CancelOrder": _route(pb.CancelOrderRequest, pb.CancelOrderResponse, cancel, rules={"reason": _REASON}),
-    "HoldOrder": _route(pb.HoldOrderRequest, pb.HoldOrderResponse, hold, rules={"reason": _REASON}),
+    "CancelOrder": _route(pb.CancelOrderRequest, pb.CancelOrderResponse, cancel, rules={"reason": REASON}),
+    "HoldOrder": _route(pb.HoldOrderRequest, pb.HoldOrderResponse, hold, rules={"reason": REASON}),
     "ReleaseHold": _route(pb.ReleaseHoldRequest, pb.ReleaseHoldResponse, release),
     "CreateShipment": _route(
         pb.CreateShipmentRequest,
         pb.CreateShipmentResponse,
         create_shipment,
-        rules={"shipment_id": _ID, "lines[].line_id": _ID},
+        rules={"shipment_id": new_id, "lines": _LINES, "lines[].line_id": _EXISTING},
     ),
     "DispatchShipment": _route(
         pb.DispatchShipmentRequest,
         pb.DispatchShipmentResponse,
         dispatch_shipment,
-        rules={"shipment_id": _ID, "carrier": text(1, 100), "tracking_number": text(0, 100)},
+        rules={"shipment_id": _EXISTING, "carrier": text(1, 100), "tracking_number": text(0, 100)},
     ),
     "ConfirmDelivery": _route(
-        pb.ConfirmDeliveryRequest, pb.ConfirmDeliveryResponse, confirm_delivery, rules={"shipment_id": _ID}
+        pb.ConfirmDeliveryRequest, pb.ConfirmDeliveryResponse, confirm_delivery, rules={"shipment_id": _EXISTING}
     ),
     "CancelLineQuantity": _route(
         pb.CancelLineQuantityRequest,
         pb.CancelLineQuantityResponse,
         cancel_line_quantity,
-        rules={"cancellation_id": _ID, "line_id": _ID, "reason": _REASON},
+        rules={"cancellation_id": new_id, "line_id": _EXISTING, "reason": REASON},
     ),
     "CancelShipment": _route(
-        pb.CancelShipmentRequest, pb.CancelShipmentResponse, cancel_shipment, rules={"shipment_id": _ID}
+        pb.CancelShipmentRequest, pb.CancelShipmentResponse, cancel_shipment, rules={"shipment_id": _EXISTING}
     ),
     "RecordShipmentLoss": _route(
         pb.RecordShipmentLossRequest,
         pb.RecordShipmentLossResponse,
         record_shipment_loss,
-        rules={"shipment_id": _ID, "reason": _REASON},
+        rules={"shipment_id": _EXISTING, "reason": REASON},
     ),
     "RecordDeliveryRefusal": _route(
         pb.RecordDeliveryRefusalRequest,
         pb.RecordDeliveryRefusalResponse,
         record_delivery_refusal,
-        rules={"shipment_id": _ID, "reason": _REASON},
+        rules={"shipment_id": _EXISTING, "reason": REASON},
     ),
     "ReceiveReturnedShipment": _route(
         pb.ReceiveReturnedShipmentRequest,
         pb.ReceiveReturnedShipmentResponse,
         receive_returned_shipment,
         rules={
-            "shipment_id": _ID,
-            "lines[].line_id": _ID,
+            "shipment_id": _EXISTING,
+            "lines": _RECEIVED,
+            "lines[].line_id": _EXISTING,
             "lines[].condition": chosen(types.ReturnCondition.DESCRIPTOR),
         },
     ),
@@ -464,29 +478,32 @@ ROUTES = {
         pb.RequestReturnRequest,
         pb.RequestReturnResponse,
         request_return,
-        rules={"return_id": _ID, "lines[].line_id": _ID, "reason": _REASON},
+        rules={"return_id": new_id, "lines": _LINES, "lines[].line_id": _EXISTING, "reason": REASON},
     ),
     "ApproveReturn": _route(
-        pb.ApproveReturnRequest, pb.ApproveReturnResponse, approve_return, rules={"return_id": _ID}
+        pb.ApproveReturnRequest, pb.ApproveReturnResponse, approve_return, rules={"return_id": _EXISTING}
     ),
     "RejectReturn": _route(
         pb.RejectReturnRequest,
         pb.RejectReturnResponse,
         reject_return,
-        rules={"return_id": _ID, "reason": _REASON},
+        rules={"return_id": _EXISTING, "reason": REASON},
     ),
     "ReceiveReturn": _route(
         pb.ReceiveReturnRequest,
         pb.ReceiveReturnResponse,
         receive_return,
         rules={
-            "return_id": _ID,
-            "lines[].line_id": _ID,
+            "return_id": _EXISTING,
+            "lines": _RECEIVED,
+            "lines[].line_id": _EXISTING,
             "lines[].condition": chosen(types.ReturnCondition.DESCRIPTOR),
         },
     ),
-    "AddNote": _route(pb.AddNoteRequest, pb.AddNoteResponse, add_note, rules={"note_id": _ID, "text": lines_of_text}),
-    "RejectOrder": _route(pb.RejectOrderRequest, pb.RejectOrderResponse, reject, rules={"reason": _REASON}),
+    "AddNote": _route(
+        pb.AddNoteRequest, pb.AddNoteResponse, add_note, rules={"note_id": new_id, "text": LINES_OF_TEXT}
+    ),
+    "RejectOrder": _route(pb.RejectOrderRequest, pb.RejectOrderResponse, reject, rules={"reason": REASON}),
     "ExpireOrder": _route(pb.ExpireOrderRequest, pb.ExpireOrderResponse, expire),
     "CompleteOrder": _route(pb.CompleteOrderRequest, pb.CompleteOrderResponse, complete),
     "RecordAuthorisation": _route(
@@ -500,33 +517,33 @@ ROUTES = {
         pb.RecordPaymentFailureRequest,
         pb.RecordPaymentFailureResponse,
         record_payment_failure,
-        rules={"authorisation_id": not_of_a_process, "reason": _REASON},
+        rules={"authorisation_id": not_of_a_process, "reason": REASON},
     ),
     "VoidAuthorisation": _route(
         pb.VoidAuthorisationRequest,
         pb.VoidAuthorisationResponse,
         void_authorisation,
-        rules={"authorisation_id": _ID},
+        rules={"authorisation_id": _EXISTING},
     ),
     "RecordAuthorisationLapse": _route(
         pb.RecordAuthorisationLapseRequest,
         pb.RecordAuthorisationLapseResponse,
         record_authorisation_lapse,
-        rules={"authorisation_id": _ID, "reason": _REASON},
+        rules={"authorisation_id": _EXISTING, "reason": REASON},
     ),
     "CapturePayment": _route(
         pb.CapturePaymentRequest,
         pb.CapturePaymentResponse,
         capture_payment,
         required=("amount",),
-        rules={"capture_id": _ID, "authorisation_id": _ID},
+        rules={"capture_id": new_id, "authorisation_id": _EXISTING},
     ),
     "RefundPayment": _route(
         pb.RefundPaymentRequest,
         pb.RefundPaymentResponse,
         refund_payment,
         required=("amount",),
-        rules={"refund_id": _ID, "reason": _REASON, "return_id": optional(_ID)},
+        rules={"refund_id": new_id, "reason": REASON, "return_id": optional(_EXISTING)},
     ),
     "SettleRefund": _route(
         pb.SettleRefundRequest, pb.SettleRefundResponse, settle_refund, rules={"refund_id": _EXISTING_REFUND}
@@ -535,6 +552,6 @@ ROUTES = {
         pb.RecordRefundFailureRequest,
         pb.RecordRefundFailureResponse,
         record_refund_failure,
-        rules={"refund_id": _EXISTING_REFUND, "reason": _REASON},
+        rules={"refund_id": _EXISTING_REFUND, "reason": REASON},
     ),
 }

@@ -31,7 +31,8 @@ class World:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """`id_field` names the aggregate; where it may be left empty (`id_may_be_empty`), the request_id takes its place.
-    `opens` is for commands that are the first of their stream.
+    `opens` is for commands that are the first of their stream. `require_size(request, aggregate_id)` comes before all
+    rules, where too many elements have a reason of their own.
 
     `to_command(request, aggregate_id, state, world)` builds the domain's command. After it,
     `follow_up(request, handler, envelope)` writes to other streams, also for a repeat, and returns the receipts.
@@ -45,6 +46,7 @@ class Route:
     required: tuple[str, ...] = ()
     id_may_be_empty: bool = False
     opens: bool = False
+    require_size: Callable[[Any, str], None] | None = None
     to_command: Callable[[Any, str, Any, World], Awaitable[object]]
     follow_up: Callable[[Any, CommandHandler, Envelope], Awaitable[Sequence[Receipt]]] | None = None
 

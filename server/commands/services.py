@@ -16,8 +16,9 @@ from server.commands.routes import Route, World
 from server.domain.rejection import Rejected
 from server.eventstore.receipts import Receipt
 from server.eventstore.token import to_token
-from server.failures import InvalidRequest, RevisionConflict
+from server.failures import RevisionConflict
 from server.rpc import validation
+from server.rpc.headers import actor_of, correlation_of, headers_of, traceparent_of
 from server.rpc.typing import Context, Handler
 
 # a call with one of them was sent before: gRPC sets the first where it retries by itself, our client sets the second
@@ -75,10 +76,13 @@ class CommandServices:
         names_its_id = route.id_field in route.response.DESCRIPTOR.fields_by_name
 
         async def call(request: Any, context: Context) -> Message:
+            aggregate_id = getattr(request, route.id_field) or request.request_id
+            if route.require_size is not None:
+                route.require_size(request, aggregate_id)
             validation.check(request, rules)
             validation.require_message(request, *route.required)
             envelope = self._envelope(path, request, context)
-            aggregate_id = getattr(request, route.id_field) or request.request_id
+            validation.store_texts(request, rules)  # after the hash: a repeat is known by what was sent
             claims = self._emails.of(envelope)
             expires_at = envelope.at + self._place_within
             world = World(at=envelope.at, expires_at=expires_at, facts=self._facts, claims=claims)
@@ -99,13 +103,7 @@ class CommandServices:
         return call
 
     def _envelope(self, path: str, request: Any, context: Context) -> Envelope:
-        headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        correlation_id = headers.get("x-correlation-id", request.request_id)
-        if problem := validation.uuid(correlation_id):
-            raise InvalidRequest({"x-correlation-id": problem})
-        actor = headers.get("x-orderstream-actor", "anonymous")[:200]
-        if problem := validation.actor(actor):
-            raise InvalidRequest({"x-orderstream-actor": problem})
+        correlation = correlation_of(context, request.request_id)
         expects = "expected_revision" in request.DESCRIPTOR.fields_by_name and request.HasField("expected_revision")
         return Envelope(
             request_id=request.request_id,
@@ -113,11 +111,12 @@ class CommandServices:
                 path.encode() + b"\0" + request.SerializeToString(deterministic=True)
             ).hexdigest(),
             expected_revision=request.expected_revision if expects else None,
-            actor=actor,
-            correlation_id=correlation_id,
-            traceparent=headers.get("traceparent", "")[:128],
+            actor=actor_of(context),
+            correlation_id=correlation.id,
+            correlation_text=correlation.text,
+            traceparent=traceparent_of(context),
             at=self._clock(),
-            is_retry=any(name in headers for name in RETRY_HEADERS),
+            is_retry=not headers_of(context).keys().isdisjoint(RETRY_HEADERS),
         )
 
 

@@ -8,7 +8,7 @@ from server.commands.routes import Route, World
 from server.domain.product.state import Discontinued, NoProduct
 from server.domain.stock import STOCK, commands
 from server.domain.stock.state import Stock
-from server.rpc.validation import Rule, callers_uuid, sku, text, time
+from server.rpc.validation import REASON, Rule, callers_uuid, sku, time
 
 
 async def receive(request: pb.ReceiveStockRequest, sku_: str, _: Stock, world: World) -> commands.ReceiveStock:
@@ -73,7 +73,7 @@ def _route(request: type[Any], response: type[Any], to_command: Any, **rules: Ru
 
 ROUTES = {
     "ReceiveStock": _route(pb.ReceiveStockRequest, pb.ReceiveStockResponse, receive),
-    "AdjustStock": _route(pb.AdjustStockRequest, pb.AdjustStockResponse, adjust, reason=text(1, 500)),
+    "AdjustStock": _route(pb.AdjustStockRequest, pb.AdjustStockResponse, adjust, reason=REASON),
     "ReserveStock": _route(
         pb.ReserveStockRequest, pb.ReserveStockResponse, reserve, reservation_id=callers_uuid, expires_at=time
     ),

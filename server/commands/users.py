@@ -15,7 +15,7 @@ from server.domain.user.email import is_changed
 from server.domain.user.state import User, UserState
 from server.eventstore.receipts import Receipt
 from server.failures import InvalidRequest
-from server.rpc.validation import each, email, sha256, sku, text, uuid
+from server.rpc.validation import NEW_EMAIL, REASON, count, sha256, sku, text, uuid
 
 
 async def register(request: pb.RegisterUserRequest, user_id: str, _: UserState, world: World) -> commands.RegisterUser:
@@ -121,7 +121,7 @@ ROUTES = {
         opens=True,
         request=pb.RegisterUserRequest,
         response=pb.RegisterUserResponse,
-        rules={"email": email, "name": text(1, 200)},
+        rules={"email": NEW_EMAIL, "name": text(1, 200)},
         to_command=register,
     ),
     "ChangeEmail": Route(
@@ -129,7 +129,7 @@ ROUTES = {
         id_field="user_id",
         request=pb.ChangeEmailRequest,
         response=pb.ChangeEmailResponse,
-        rules={"email": email},
+        rules={"email": NEW_EMAIL},
         to_command=change_email,
     ),
     "ResolveEmail": Route(
@@ -140,8 +140,9 @@ ROUTES = {
         rules={
             "email_hash": sha256,
             "keep_user_id": uuid,
-            "other_user_ids": each(uuid, 1, 100),
-            "reason": text(1, 500),
+            "other_user_ids": count(1, 100),
+            "other_user_ids[]": uuid,
+            "reason": REASON,
         },
         to_command=resolve_email,
         follow_up=require_changes,
@@ -159,7 +160,7 @@ ROUTES = {
         id_field="user_id",
         request=pb.BlockUserRequest,
         response=pb.BlockUserResponse,
-        rules={"reason": text(1, 500)},
+        rules={"reason": REASON},
         to_command=block,
     ),
     "UnblockUser": Route(

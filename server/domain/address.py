@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from server.domain.rejection import Reason, Rejected
+from server.domain.text import fault_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +28,13 @@ LENGTHS = {
 
 
 def require_address(address: Address, name: str) -> None:
-    """Every field within its length, the country two upper-case letters (ISO 3166-1 alpha-2).
+    """Every field a text of its length, the country two upper-case letters (ISO 3166-1 alpha-2).
 
-    `name` is what the one who asked calls the address.
+    `name` is the field of the command that holds the address.
     """
-    for field, (fewest, most) in LENGTHS.items():
-        if not fewest <= len(getattr(address, field).strip()) <= most:
-            raise Rejected(Reason.ADDRESS_INVALID, field=field, address=name)
+    for field, (shortest, longest) in LENGTHS.items():
+        if fault := fault_of(getattr(address, field), shortest, longest):
+            raise Rejected(Reason.ADDRESS_INVALID, field=field, address=name, problem=fault)
     if not (address.country.isascii() and address.country.isalpha() and address.country.isupper()):
-        raise Rejected(Reason.ADDRESS_INVALID, field="country", address=name)
+        problem = "must be two letters, upper case"
+        raise Rejected(Reason.ADDRESS_INVALID, field="country", address=name, problem=problem)

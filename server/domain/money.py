@@ -46,34 +46,34 @@ def total_of(amounts: Iterable[Money], currency: str) -> Money:
     return Money(amount_minor=sum(amount.amount_minor for amount in amounts), currency=currency)
 
 
-def require_currency(currency: str) -> None:
-    """For a new order and a new price."""
+def require_currency(currency: str, field: str = "currency") -> None:
+    """For a new order and a new price. `field` is that of the command which holds the currency."""
     if currency in ENDED_CURRENCIES:
-        raise Rejected(Reason.CURRENCY_ENDED, currency=currency)
-    _require_known(currency)
+        raise Rejected(Reason.CURRENCY_ENDED, currency=currency, field=field)
+    _require_known(currency, field)
 
 
 def require_price(price: Money) -> None:
     """A new price is 0 or more, and exact in every JSON reader."""
-    require_currency(price.currency)
+    require_currency(price.currency, "price.currency")
     _require_within(price, "price", least=0)
 
 
 def require_cost(price: Money) -> None:
     """What something costs in an existing order: as a price, and its currency may have ended."""
-    _require_known(price.currency)
+    _require_known(price.currency, "price.currency")
     _require_within(price, "price", least=0)
 
 
 def require_amount(amount: Money) -> None:
     """What is paid, given back or taken off in an existing order: 1 or more, and its currency may have ended."""
-    _require_known(amount.currency)
+    _require_known(amount.currency, "amount.currency")
     _require_within(amount, "amount", least=1)
 
 
-def _require_known(currency: str) -> None:
+def _require_known(currency: str, field: str) -> None:
     if currency not in CURRENCIES and currency not in ENDED_CURRENCIES:
-        raise Rejected(Reason.CURRENCY_UNKNOWN, currency=currency)
+        raise Rejected(Reason.CURRENCY_UNKNOWN, currency=currency, field=field)
 
 
 def _require_within(money: Money, field: str, *, least: int) -> None:

@@ -32,7 +32,10 @@ class MalformedEvent(CodecError):  # it names what was met
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who, when and why, beside each event. `$` names are EventStoreDB's own, so its tools follow them."""
+    """Who, when and why, beside each event. `$` names are EventStoreDB's own, so its tools follow them.
+
+    `correlation_text` is what the caller calls the conversation; the id is made of it then.
+    """
 
     correlation_id: str = msgspec.field(name="$correlationId")
     causation_id: str = msgspec.field(name="$causationId")
@@ -42,6 +45,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     actor: str
     occurred_at: datetime = msgspec.field(name="occurredAt")
     traceparent: str = ""
+    correlation_text: str = msgspec.field(name="correlationText", default="")
 
 
 Decode = Callable[[bytes], Any]

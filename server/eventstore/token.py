@@ -11,6 +11,7 @@ import zlib
 
 from server.failures import TokenInvalid
 
+MAX_POSITION = 2**63 - 1  # of the log, and of any number that a token of ours holds: stores have signed 64 bits
 _FORMAT = 1
 _LAYOUT = struct.Struct(">BQ")
 _SEAL = struct.Struct(">I")
@@ -30,6 +31,6 @@ def from_token(token: str) -> int:
         (checksum,) = _SEAL.unpack(seal)
     except (binascii.Error, struct.error, ValueError) as error:
         raise TokenInvalid from error
-    if number != _FORMAT or checksum != zlib.crc32(b"orderstream" + body):
+    if number != _FORMAT or position > MAX_POSITION or checksum != zlib.crc32(b"orderstream" + body):
         raise TokenInvalid
     return int(position)

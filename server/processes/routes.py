@@ -8,8 +8,9 @@ from server.commands.routes import Route, World
 from server.domain.checkout import CHECKOUT, commands
 from server.domain.checkout.plan import plan
 from server.domain.checkout.state import Checkout, NotStarted, StepName
+from server.domain.order.limits import MAX_LINES
 from server.domain.rejection import Reason, Rejected
-from server.rpc.validation import Rule, text, time
+from server.rpc.validation import REASON, count, known_id, time
 
 
 async def start(
@@ -53,14 +54,13 @@ def step(value: object) -> str | None:
     return None if value in list(StepName) else f"must be one of {', '.join(StepName)}"
 
 
-REASON: Rule = text(1, 500)
 ROUTES: Mapping[str, Route] = {
     "StartProcess": Route(
         decider=CHECKOUT,
         id_field="order_id",
         request=pb.StartProcessRequest,
         response=pb.StartProcessResponse,
-        rules={"plan_id": text(1, 64), "drawn[].line_id": text(1, 64), "expires_at": time},
+        rules={"plan_id": known_id(), "drawn": count(0, MAX_LINES), "drawn[].line_id": known_id(), "expires_at": time},
         to_command=start,
     ),
     "RetryProcess": Route(

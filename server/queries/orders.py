@@ -1,6 +1,5 @@
 """OrderQueryService."""
 
-import re
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC
 from typing import Any
@@ -21,21 +20,16 @@ from server.queries.views import Views
 from server.queries.watching.orders import Watching
 from server.readmodel.documents import currency_sums, timeline_key, timeline_revision, to_micros
 from server.rpc.typing import Context
-from server.rpc.validation import Rule, check, known_enum, optional, time, uuid
+from server.rpc.validation import Rule, check, day, known_enum, optional, time, uuid
 
 RECENT = 20
 ORDERS = {"": True, "created_at desc": True, "created_at asc": False}  # order_by → newest first
-DAY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 AFTER_ANY_CURRENCY = "~"
 LAST_REVISION = 10**12 - 1
 
 
 def order_by(value: object) -> str | None:
     return None if value in ORDERS else 'must be "created_at desc" or "created_at asc"'
-
-
-def day(value: object) -> str | None:
-    return None if DAY.fullmatch(str(value)) else "must be a day as YYYY-MM-DD"
 
 
 LIST_RULES: dict[str, Rule] = {

@@ -8,6 +8,7 @@ import msgspec
 from google.protobuf.message import Message
 
 from server.eventstore.log import LogPoint
+from server.eventstore.token import MAX_POSITION
 from server.failures import InvalidRequest, PageTokenInvalid, ResumeTokenInvalid
 
 DEFAULT_SIZE = 50
@@ -57,9 +58,11 @@ def _read(token: str, request: Message, *shape: type) -> list[Any]:
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         found = msgspec.json.decode(raw, type=_Token)
-    except (ValueError, msgspec.DecodeError) as error:
+    except (ValueError, RecursionError, msgspec.DecodeError) as error:
         raise PageTokenInvalid from error
     if found.query != _fingerprint(request) or [type(value) for value in found.last] != list(shape):
+        raise PageTokenInvalid
+    if not all(0 <= value <= MAX_POSITION for value in found.last if isinstance(value, int)):
         raise PageTokenInvalid
     return list(found.last)
 

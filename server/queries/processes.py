@@ -12,6 +12,7 @@ from server.domain.checkout import CHECKOUT
 from server.domain.checkout.plan import Plan, plan
 from server.domain.decider import Decider
 from server.domain.order import ORDER
+from server.domain.order.limits import MAX_LINES
 from server.domain.order.state import Draft, NoOrder
 from server.eventstore.exclusions import readable
 from server.eventstore.log import EventLog
@@ -21,9 +22,15 @@ from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.rows import Row, shown
 from server.queries.views import Views
 from server.rpc.typing import Context
-from server.rpc.validation import check, known_enum, text, time, uuid
+from server.rpc.validation import Rules, check, count, known_enum, known_id, time, uuid
 
 VIEW = "process_status"
+PLAN_RULES: Rules = {
+    "order_id": uuid,
+    "drawn": count(0, MAX_LINES),
+    "drawn[].line_id": known_id(),
+    "expires_at": time,
+}
 S = TypeVar("S")
 
 
@@ -71,7 +78,7 @@ class ProcessQueries(ProcessQueryServiceServicer):
         return lambda row: next((unread[stream] for stream in _streams(row) if stream in unread), "")
 
     async def PlanProcess(self, request: pb.PlanProcessRequest, context: Context) -> pb.PlanProcessResponse:
-        check(request, {"order_id": uuid, "drawn[].line_id": text(1, 64), "expires_at": time})
+        check(request, PLAN_RULES)
         order = await self._folded(ORDER, request.order_id)
         if isinstance(order, NoOrder | Draft):
             raise NotFound("PROCESS_NOT_FOUND", order_id=request.order_id)

@@ -122,11 +122,15 @@ STATUS: Mapping[str, grpc.StatusCode] = {
 # the field to blame where the domain refuses a single value; braces take it from the metadata
 FIELDS: Mapping[str, str] = {
     Reason.AMOUNT_INVALID: "{field}.amount_minor",
-    Reason.CURRENCY_UNKNOWN: "currency",
-    Reason.CURRENCY_ENDED: "currency",
-    Reason.QUANTITY_INVALID: "quantity",
-    Reason.ADDRESS_INVALID: "{address}",
+    Reason.CURRENCY_UNKNOWN: "{field}",
+    Reason.CURRENCY_ENDED: "{field}",
+    Reason.QUANTITY_INVALID: "{field}",
+    Reason.DISCOUNT_INVALID: "{field}",
+    Reason.ADDRESS_INVALID: "{address}.{field}",
     Reason.NOTE_TOO_LONG: "text",
+    "CONSISTENCY_TOKEN_INVALID": "consistency_token",
+    "PAGE_TOKEN_INVALID": "page_token",
+    "RESUME_TOKEN_INVALID": "resume_token",
 }
 
 
@@ -142,20 +146,26 @@ REMEDIES: Mapping[str, str] = {
 }
 
 
-def status_of(failure: Rejected | ServiceFailure) -> status_pb2.Status:
-    """The whole answer: code, prose, and the machine-readable details."""
+# Trailers over the limit of the caller's HTTP/2 (8 KB, often) would hide the answer. With these bounds, in bytes of
+# UTF-8, every status stays under 4 KB.
+MAX_TEXT, MAX_VALUE, MAX_FIELD, MAX_PROBLEM = 600, 250, 60, 200
+
+
+def status_of(failure: Rejected | ServiceFailure, codes: Mapping[str, grpc.StatusCode] = STATUS) -> status_pb2.Status:
+    """The whole answer: code, prose, and the machine-readable details. What is too long is cut, and ends in "…"."""
     reason = str(failure.reason)
-    code = STATUS[reason]
-    remedy = _remedy(reason, failure.metadata)
-    text = f"{failure}; remedy: {remedy['remedy']}" if remedy else str(failure)
+    code = codes[reason]
+    known = {name: _cut(value, MAX_VALUE) for name, value in failure.metadata.items()}
+    remedy = _remedy(reason, known)
+    text = _cut(f"{failure}; remedy: {remedy['remedy']}" if remedy else str(failure), MAX_TEXT)
     status = status_pb2.Status(code=code.value[0], message=text)
-    metadata = {**failure.metadata, **remedy}
+    metadata = {**known, **remedy}
     _attach(status, error_details_pb2.ErrorInfo(reason=reason, domain="orderstream", metadata=metadata))
     if code is Code.INVALID_ARGUMENT:
-        _attach(status, _bad_request(failure, reason))
+        _attach(status, _bad_request(failure, reason, text))
     if code is Code.FAILED_PRECONDITION:
         violation = error_details_pb2.PreconditionFailure.Violation(
-            type=reason, subject=next(iter(failure.metadata.values()), ""), description=text
+            type=reason, subject=next(iter(known.values()), ""), description=text
         )
         _attach(status, error_details_pb2.PreconditionFailure(violations=[violation]))
     if isinstance(failure, ServiceFailure) and failure.retry_after is not None:
@@ -182,18 +192,24 @@ def _remedy(reason: str, metadata: Mapping[str, str]) -> dict[str, str]:
         return {}
 
 
-def _bad_request(failure: Rejected | ServiceFailure, reason: str) -> error_details_pb2.BadRequest:
+def _bad_request(failure: Rejected | ServiceFailure, reason: str, text: str) -> error_details_pb2.BadRequest:
     violations = (
-        failure.violations
+        {_cut(field, MAX_FIELD): _cut(problem, MAX_PROBLEM) for field, problem in failure.violations.items()}
         if isinstance(failure, InvalidRequest)
-        else {FIELDS.get(reason, reason.lower()).format(**failure.metadata): str(failure)}
+        else {_cut(FIELDS[reason].format(**failure.metadata), MAX_FIELD): text}
     )
     return error_details_pb2.BadRequest(
         field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(field=field, description=text)
-            for field, text in violations.items()
+            error_details_pb2.BadRequest.FieldViolation(field=field, description=problem)
+            for field, problem in violations.items()
         ]
     )
+
+
+def _cut(text: str, longest: int) -> str:
+    """At most so many bytes of it."""
+    raw = text.encode()
+    return text if len(raw) <= longest else raw[: longest - 3].decode(errors="ignore") + "…"
 
 
 def _attach(status: status_pb2.Status, detail: error_details_pb2.ErrorInfo | object) -> None:

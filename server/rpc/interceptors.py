@@ -16,7 +16,9 @@ from uuid_utils import uuid7
 from server.domain.rejection import Rejected
 from server.failures import DeadlinePassed, ServiceFailure
 from server.rpc.errors import internal, status_of
+from server.rpc.headers import CORRELATION_ID, headers_of
 from server.rpc.typing import Context, Handler
+from server.rpc.validation import LONGEST_CORRELATION_ID
 
 log = structlog.get_logger()
 
@@ -129,8 +131,8 @@ class Edge(grpc.aio.ServerInterceptor):
 
 def _correlation_id(request: Message, context: Context) -> str:
     """The caller's, or the request's own id."""
-    headers = dict(context.invocation_metadata() or ())
-    return str(headers.get("x-correlation-id") or getattr(request, "request_id", ""))
+    named = headers_of(context).get(CORRELATION_ID) or str(getattr(request, "request_id", ""))
+    return named[:LONGEST_CORRELATION_ID]  # nothing of it has been checked yet
 
 
 async def abort(context: Context, method: str, status: status_pb2.Status) -> NoReturn:

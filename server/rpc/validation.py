@@ -1,13 +1,19 @@
-"""Requests checked by a table: which field, which rule. All violations are told at once."""
+"""Requests checked by a table: which field, which rule. All violations are told at once.
+
+How many values a repeated field has is checked before any of them. What a text may be: `server/domain/text.py`.
+"""
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
 from uuid import UUID
 
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import Message
 
+from server.domain.text import as_stored, fault_of
 from server.failures import InvalidRequest
 
 Rule = Callable[[object], str | None]  # what is wrong with a value, or None
@@ -19,6 +25,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PROCESS_NAME = re.compile(r"checkout(~[0-9]+)?")
 PROCESS_UUID = 8  # the version
 OUR_ACTORS = ("process:", "orderstream")
+LONGEST_ID, LONGEST_CORRELATION_ID = 64, 128  # characters
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 
 
@@ -43,36 +51,70 @@ def callers_uuid(value: object) -> str | None:
 
 def not_of_a_process(value: object) -> str | None:
     """The name of an authorisation that a caller gives: `checkout`, `checkout~2` … are those of processes."""
-    return "is kept for processes" if _PROCESS_NAME.fullmatch(str(value)) else text(1, 64)(value)
+    return "is kept for processes" if _PROCESS_NAME.fullmatch(str(value)) else new_id(value)
 
 
-def actor(value: str) -> str | None:
+def actor(value: object) -> str | None:
     """Who asks, as the caller says: it may not pass for one of ours."""
-    return "must not begin as those of processes and services do" if value.lower().startswith(OUR_ACTORS) else None
+    if str(value).lower().startswith(OUR_ACTORS):
+        return "must not begin as those of processes and services do"
+    return text(1, 200)(value)
+
+
+def correlation_id(value: object) -> str | None:
+    """Any text that can be shown; it is kept as it is."""
+    if not 1 <= len(str(value)) <= LONGEST_CORRELATION_ID:
+        return f"must have 1 to {LONGEST_CORRELATION_ID} characters"
+    return None if str(value).isprintable() else "must be printable"
 
 
 def optional(rule: Rule) -> Rule:
     return lambda value: rule(value) if value else None
 
 
-def text(fewest: int, most: int) -> Rule:
-    def check(value: object) -> str | None:
-        if not fewest <= len(str(value).strip()) or len(str(value)) > most:
-            return f"must have {fewest} to {most} characters"
-        if any(unicodedata.category(character) == "Cc" for character in str(value)):
-            return "must not contain control characters"
-        return None
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A field that holds text. Without `longest`, the domain bounds it. See `store_texts`."""
 
-    return check
+    shortest: int
+    longest: int | None
+    several_lines: bool = False
+
+    def __call__(self, value: object) -> str | None:
+        return fault_of(str(value), self.shortest, self.longest, several_lines=self.several_lines)
 
 
-def lines_of_text(value: object) -> str | None:
-    """Free text of any length, which the domain bounds, with line breaks and tabs but no other control characters."""
-    if not str(value).strip():
-        return "must not be empty"
-    if any(unicodedata.category(character) == "Cc" for character in str(value) if character not in "\n\r\t"):
-        return "must not contain control characters but line breaks and tabs"
-    return None
+def text(shortest: int, longest: int) -> Text:
+    return Text(shortest, longest)
+
+
+REASON = text(1, 500)  # why something is asked for
+LINES_OF_TEXT = Text(1, None, several_lines=True)
+
+
+def new_id(value: object) -> str | None:
+    """A name that a caller gives to a part of an aggregate. It is stored as it is, so that it can be named again."""
+    if problem := fault_of(str(value), 1, LONGEST_ID):
+        return problem
+    return None if as_stored(str(value)) == value else "must be in Unicode's form NFC, without spaces at its ends"
+
+
+def known_id(longest: int = LONGEST_ID) -> Rule:
+    """The name of a part that is there: it is only compared, also with names that an earlier rule let in."""
+
+    def check_length(value: object) -> str | None:
+        return None if 1 <= len(str(value)) <= longest else f"must have 1 to {longest} characters"
+
+    return check_length
+
+
+def day(value: object) -> str | None:
+    """A date of the calendar as YYYY-MM-DD, in ASCII digits."""
+    try:
+        known = _DAY.fullmatch(str(value)) and date.fromisoformat(str(value))
+    except ValueError:  # there is no such day
+        known = None
+    return None if known else "must be a day as YYYY-MM-DD"
 
 
 def sku(value: object) -> str | None:
@@ -83,20 +125,28 @@ def sha256(value: object) -> str | None:
     return None if _SHA256.fullmatch(str(value)) else "must be 64 hexadecimal digits, lower case"
 
 
-def each(rule: Rule, fewest: int, most: int) -> Rule:
-    """For a repeated field: how many values it has, and what each has to be."""
+def count(fewest: int, most: int) -> Rule:
+    """For a repeated field. Its row stands before those of its elements, which are looked at only if this holds."""
 
-    def check(values: object) -> str | None:
-        found = list(values)  # type: ignore[call-overload]  # a rule for repeated fields only
-        if not fewest <= len(found) <= most:
-            return f"must have {fewest} to {most} values"
-        return next((problem for value in found if (problem := rule(value))), None)
+    def check_count(values: object) -> str | None:
+        return None if fewest <= len(values) <= most else f"must have {fewest} to {most} values"  # type: ignore[arg-type]  # a rule for repeated fields only
 
-    return check
+    return check_count
 
 
 def email(value: object) -> str | None:
+    """An address to look for, also one that an earlier rule let in."""
     return None if _EMAIL.fullmatch(str(value)) else "must be an e-mail address of 3 to 254 characters"
+
+
+class Email(Text):
+    """A new e-mail address."""
+
+    def __call__(self, value: object) -> str | None:
+        return email(as_stored(str(value))) or fault_of(str(value), self.shortest, self.longest)
+
+
+NEW_EMAIL = Email(3, 254)
 
 
 def time(value: object) -> str | None:
@@ -125,14 +175,23 @@ def chosen(enum: EnumDescriptor) -> Rule:
 
 def check(request: Message, rules: Rules) -> None:
     """Raise `InvalidRequest` with every violation; a bad request_id has a reason of its own."""
-    violations = {
-        path: problem
-        for field, rule in rules.items()
-        for path, value in _values(request, field)
-        if (problem := rule(value))
-    }
+    violations: dict[str, str] = {}
+    for field, rule in rules.items():
+        if field.partition("[]")[0] in violations:
+            continue  # there are too many of them
+        for _, _, path, value in _values(request, field):
+            if problem := rule(value):
+                violations[path] = problem
     if violations:
         raise InvalidRequest(violations, "REQUEST_ID_INVALID" if "request_id" in violations else "FIELD_INVALID")
+
+
+def store_texts(request: Message, rules: Rules) -> None:
+    """Put what is stored of each text in its place, in a request that has been checked."""
+    for field, rule in rules.items():
+        if isinstance(rule, Text):
+            for holder, name, _, value in _values(request, field):
+                setattr(holder, name, as_stored(str(value)))
 
 
 def require_message(request: Message, *fields: str) -> None:
@@ -142,15 +201,16 @@ def require_message(request: Message, *fields: str) -> None:
         raise InvalidRequest(missing)
 
 
-def _values(message: Message, path: str, prefix: str = "") -> list[tuple[str, object]]:
+def _values(message: Any, path: str, prefix: str = "") -> list[tuple[Any, str, str, object]]:
+    """Of every value at a path: the message that holds it, the field's name there, its path, and the value."""
     head, _, rest = path.partition(".")
-    if head.endswith("[]"):
-        name = head[:-2]
-        return [
-            pair
-            for index, element in enumerate(getattr(message, name))
-            for pair in _values(element, rest, f"{prefix}{name}[{index}].")
-        ]
-    if rest:
-        return _values(getattr(message, head), rest, f"{prefix}{head}.")
-    return [(prefix + head, getattr(message, head))]
+    name = head.removesuffix("[]")
+    if name == head:
+        if rest:
+            return _values(getattr(message, head), rest, f"{prefix}{head}.") if message.HasField(head) else []
+        return [(message, head, prefix + head, getattr(message, head))]
+    found: list[tuple[Any, str, str, object]] = []
+    for index, element in enumerate(getattr(message, name)):
+        where = f"{prefix}{name}[{index}]"
+        found += _values(element, rest, f"{where}.") if rest else [(message, name, where, element)]
+    return found

@@ -25,7 +25,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Never sent."""
     ERROR_REASON_FIELD_INVALID: _ErrorReason.ValueType  # 1
-    """INVALID_ARGUMENT: a field breaks a rule; google.rpc.BadRequest names it."""
+    """INVALID_ARGUMENT: fields break a rule; google.rpc.BadRequest names at most ten of them. Metadata: fields (those that are
+    named), further_violations (how many are not; missing if none).
+    """
     ERROR_REASON_REQUEST_ID_INVALID: _ErrorReason.ValueType  # 2
     """INVALID_ARGUMENT: request_id is missing or not a UUID."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 3
@@ -45,7 +47,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 10
     """INTERNAL: a defect; metadata error_id is in the server's log."""
     ERROR_REASON_CURRENCY_UNKNOWN: _ErrorReason.ValueType  # 11
-    """INVALID_ARGUMENT: currency is not the ISO 4217 code of a currency in circulation. Metadata: currency."""
+    """INVALID_ARGUMENT: currency is not the ISO 4217 code of a currency in circulation. Metadata: currency, field."""
     ERROR_REASON_AMOUNT_INVALID: _ErrorReason.ValueType  # 12
     """INVALID_ARGUMENT: a price is negative, another amount is less than 1, or either is above 2^53-1. Metadata: field,
     amount_minor.
@@ -62,7 +64,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """UNAVAILABLE with RetryInfo: the server stops; resume, at another one or at this one again."""
     ERROR_REASON_CURRENCY_ENDED: _ErrorReason.ValueType  # 18
     """INVALID_ARGUMENT: the currency is not in circulation any more: existing orders are completed in it, new orders and
-    prices are not taken. Metadata: currency.
+    prices are not taken. Metadata: currency, field.
     """
     ERROR_REASON_EVENT_TYPE_UNKNOWN: _ErrorReason.ValueType  # 19
     """UNAVAILABLE with RetryInfo: a newer release wrote an event that this server does not know; ask a newer server.
@@ -98,7 +100,9 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_FIELD_INVALID: ErrorReason.ValueType  # 1
-"""INVALID_ARGUMENT: a field breaks a rule; google.rpc.BadRequest names it."""
+"""INVALID_ARGUMENT: fields break a rule; google.rpc.BadRequest names at most ten of them. Metadata: fields (those that are
+named), further_violations (how many are not; missing if none).
+"""
 ERROR_REASON_REQUEST_ID_INVALID: ErrorReason.ValueType  # 2
 """INVALID_ARGUMENT: request_id is missing or not a UUID."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 3
@@ -118,7 +122,7 @@ ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 9
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 10
 """INTERNAL: a defect; metadata error_id is in the server's log."""
 ERROR_REASON_CURRENCY_UNKNOWN: ErrorReason.ValueType  # 11
-"""INVALID_ARGUMENT: currency is not the ISO 4217 code of a currency in circulation. Metadata: currency."""
+"""INVALID_ARGUMENT: currency is not the ISO 4217 code of a currency in circulation. Metadata: currency, field."""
 ERROR_REASON_AMOUNT_INVALID: ErrorReason.ValueType  # 12
 """INVALID_ARGUMENT: a price is negative, another amount is less than 1, or either is above 2^53-1. Metadata: field,
 amount_minor.
@@ -135,7 +139,7 @@ ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 17
 """UNAVAILABLE with RetryInfo: the server stops; resume, at another one or at this one again."""
 ERROR_REASON_CURRENCY_ENDED: ErrorReason.ValueType  # 18
 """INVALID_ARGUMENT: the currency is not in circulation any more: existing orders are completed in it, new orders and
-prices are not taken. Metadata: currency.
+prices are not taken. Metadata: currency, field.
 """
 ERROR_REASON_EVENT_TYPE_UNKNOWN: ErrorReason.ValueType  # 19
 """UNAVAILABLE with RetryInfo: a newer release wrote an event that this server does not know; ask a newer server.

@@ -29,6 +29,7 @@ class OrderCommandServiceStub(object):
     """OrderCommandService changes orders. Every call may be repeated with the same request_id.
     The scope of a request_id is one order: the same id sent to another order is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     def __init__(self, channel):
@@ -233,6 +234,7 @@ class OrderCommandServiceServicer(object):
     """OrderCommandService changes orders. Every call may be repeated with the same request_id.
     The scope of a request_id is one order: the same id sent to another order is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     def CreateOrder(self, request, context):
@@ -723,6 +725,7 @@ class OrderCommandService(object):
     """OrderCommandService changes orders. Every call may be repeated with the same request_id.
     The scope of a request_id is one order: the same id sent to another order is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     @staticmethod

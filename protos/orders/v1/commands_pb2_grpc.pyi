@@ -637,6 +637,7 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
     """OrderCommandService changes orders. Every call may be repeated with the same request_id.
     The scope of a request_id is one order: the same id sent to another order is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     @typing.overload
@@ -1255,6 +1256,7 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
     """OrderCommandService changes orders. Every call may be repeated with the same request_id.
     The scope of a request_id is one order: the same id sent to another order is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     @abc.abstractmethod

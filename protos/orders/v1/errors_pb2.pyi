@@ -37,9 +37,11 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_ADDRESS_MISSING: _ErrorReason.ValueType  # 6
     """FAILED_PRECONDITION: an order without an address cannot be placed. Metadata: order_id."""
     ERROR_REASON_ADDRESS_INVALID: _ErrorReason.ValueType  # 7
-    """INVALID_ARGUMENT: an address field breaks a rule. Metadata: address (the field of the request), field (of the address)."""
+    """INVALID_ARGUMENT: an address field breaks a rule. Metadata: address (the field of the request), field (of the
+    address), problem.
+    """
     ERROR_REASON_QUANTITY_INVALID: _ErrorReason.ValueType  # 8
-    """INVALID_ARGUMENT: quantity must be 1 to 9999. Metadata: quantity."""
+    """INVALID_ARGUMENT: quantity must be 1 to 9999. Metadata: quantity, field."""
     ERROR_REASON_TOO_MANY_LINES: _ErrorReason.ValueType  # 9
     """RESOURCE_EXHAUSTED: at most 200 lines. Metadata: order_id, lines."""
     ERROR_REASON_LINE_NOT_FOUND: _ErrorReason.ValueType  # 10
@@ -113,7 +115,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     open_returns, unpaid_minor, overpaid_minor, refunding_minor, owed_minor.
     """
     ERROR_REASON_DISCOUNT_INVALID: _ErrorReason.ValueType  # 36
-    """INVALID_ARGUMENT: a discount is an amount, or 1 to 10000 basis points. Metadata: discount_id, basis_points."""
+    """INVALID_ARGUMENT: a discount is an amount, or 1 to 10000 basis points. Metadata: discount_id, basis_points,
+    field.
+    """
     ERROR_REASON_DISCOUNT_EXISTS: _ErrorReason.ValueType  # 37
     """FAILED_PRECONDITION: the discount id stands for another discount. Metadata: order_id, discount_id."""
     ERROR_REASON_DISCOUNT_EXCEEDS_TOTAL: _ErrorReason.ValueType  # 38
@@ -167,9 +171,11 @@ ERROR_REASON_ORDER_EMPTY: ErrorReason.ValueType  # 5
 ERROR_REASON_ADDRESS_MISSING: ErrorReason.ValueType  # 6
 """FAILED_PRECONDITION: an order without an address cannot be placed. Metadata: order_id."""
 ERROR_REASON_ADDRESS_INVALID: ErrorReason.ValueType  # 7
-"""INVALID_ARGUMENT: an address field breaks a rule. Metadata: address (the field of the request), field (of the address)."""
+"""INVALID_ARGUMENT: an address field breaks a rule. Metadata: address (the field of the request), field (of the
+address), problem.
+"""
 ERROR_REASON_QUANTITY_INVALID: ErrorReason.ValueType  # 8
-"""INVALID_ARGUMENT: quantity must be 1 to 9999. Metadata: quantity."""
+"""INVALID_ARGUMENT: quantity must be 1 to 9999. Metadata: quantity, field."""
 ERROR_REASON_TOO_MANY_LINES: ErrorReason.ValueType  # 9
 """RESOURCE_EXHAUSTED: at most 200 lines. Metadata: order_id, lines."""
 ERROR_REASON_LINE_NOT_FOUND: ErrorReason.ValueType  # 10
@@ -243,7 +249,9 @@ ERROR_REASON_ORDER_OPEN_ITEMS: ErrorReason.ValueType  # 35
 open_returns, unpaid_minor, overpaid_minor, refunding_minor, owed_minor.
 """
 ERROR_REASON_DISCOUNT_INVALID: ErrorReason.ValueType  # 36
-"""INVALID_ARGUMENT: a discount is an amount, or 1 to 10000 basis points. Metadata: discount_id, basis_points."""
+"""INVALID_ARGUMENT: a discount is an amount, or 1 to 10000 basis points. Metadata: discount_id, basis_points,
+field.
+"""
 ERROR_REASON_DISCOUNT_EXISTS: ErrorReason.ValueType  # 37
 """FAILED_PRECONDITION: the discount id stands for another discount. Metadata: order_id, discount_id."""
 ERROR_REASON_DISCOUNT_EXCEEDS_TOTAL: ErrorReason.ValueType  # 38

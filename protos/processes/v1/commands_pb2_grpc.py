@@ -29,6 +29,7 @@ class ProcessCommandServiceStub(object):
     """ProcessCommandService is served by the processes on a port of their own.
     The scope of a request_id is one order's process: the same id sent to another order is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     def __init__(self, channel):
@@ -63,6 +64,7 @@ class ProcessCommandServiceServicer(object):
     """ProcessCommandService is served by the processes on a port of their own.
     The scope of a request_id is one order's process: the same id sent to another order is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     def StartProcess(self, request, context):
@@ -130,6 +132,7 @@ class ProcessCommandService(object):
     """ProcessCommandService is served by the processes on a port of their own.
     The scope of a request_id is one order's process: the same id sent to another order is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     @staticmethod

@@ -93,6 +93,7 @@ class ProcessCommandServiceStub(typing.Generic[_ProcessCommandServiceStartProces
     """ProcessCommandService is served by the processes on a port of their own.
     The scope of a request_id is one order's process: the same id sent to another order is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     @typing.overload
@@ -174,6 +175,7 @@ class ProcessCommandServiceServicer(metaclass=abc.ABCMeta):
     """ProcessCommandService is served by the processes on a port of their own.
     The scope of a request_id is one order's process: the same id sent to another order is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     @abc.abstractmethod

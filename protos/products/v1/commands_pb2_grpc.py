@@ -29,6 +29,7 @@ class ProductCommandServiceStub(object):
     """ProductCommandService changes products. Every call may be repeated with the same request_id.
     The scope of a request_id is one product: the same id sent to another SKU is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     def __init__(self, channel):
@@ -68,6 +69,7 @@ class ProductCommandServiceServicer(object):
     """ProductCommandService changes products. Every call may be repeated with the same request_id.
     The scope of a request_id is one product: the same id sent to another SKU is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     def RegisterProduct(self, request, context):
@@ -147,6 +149,7 @@ class ProductCommandService(object):
     """ProductCommandService changes products. Every call may be repeated with the same request_id.
     The scope of a request_id is one product: the same id sent to another SKU is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     @staticmethod
@@ -289,6 +292,7 @@ class StockCommandServiceStub(object):
     """StockCommandService changes the stock of products. Every call may be repeated with the same request_id.
     The scope of a request_id is the stock of one SKU: the same id sent to another SKU, or to its product, is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     def __init__(self, channel):
@@ -338,6 +342,7 @@ class StockCommandServiceServicer(object):
     """StockCommandService changes the stock of products. Every call may be repeated with the same request_id.
     The scope of a request_id is the stock of one SKU: the same id sent to another SKU, or to its product, is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     def ReceiveStock(self, request, context):
@@ -439,6 +444,7 @@ class StockCommandService(object):
     """StockCommandService changes the stock of products. Every call may be repeated with the same request_id.
     The scope of a request_id is the stock of one SKU: the same id sent to another SKU, or to its product, is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     @staticmethod

@@ -109,6 +109,7 @@ class ProductCommandServiceStub(typing.Generic[_ProductCommandServiceRegisterPro
     """ProductCommandService changes products. Every call may be repeated with the same request_id.
     The scope of a request_id is one product: the same id sent to another SKU is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     @typing.overload
@@ -205,6 +206,7 @@ class ProductCommandServiceServicer(metaclass=abc.ABCMeta):
     """ProductCommandService changes products. Every call may be repeated with the same request_id.
     The scope of a request_id is one product: the same id sent to another SKU is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     @abc.abstractmethod
@@ -369,6 +371,7 @@ class StockCommandServiceStub(typing.Generic[_StockCommandServiceReceiveStockTyp
     """StockCommandService changes the stock of products. Every call may be repeated with the same request_id.
     The scope of a request_id is the stock of one SKU: the same id sent to another SKU, or to its product, is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     @typing.overload
@@ -491,6 +494,7 @@ class StockCommandServiceServicer(metaclass=abc.ABCMeta):
     """StockCommandService changes the stock of products. Every call may be repeated with the same request_id.
     The scope of a request_id is the stock of one SKU: the same id sent to another SKU, or to its product, is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     @abc.abstractmethod

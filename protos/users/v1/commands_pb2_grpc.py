@@ -29,6 +29,7 @@ class UserCommandServiceStub(object):
     """UserCommandService changes users. Every call may be repeated with the same request_id.
     The scope of a request_id is one user (of ResolveEmail: one e-mail address): the same id sent to another user is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     def __init__(self, channel):
@@ -93,6 +94,7 @@ class UserCommandServiceServicer(object):
     """UserCommandService changes users. Every call may be repeated with the same request_id.
     The scope of a request_id is one user (of ResolveEmail: one e-mail address): the same id sent to another user is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     def RegisterUser(self, request, context):
@@ -232,6 +234,7 @@ class UserCommandService(object):
     """UserCommandService changes users. Every call may be repeated with the same request_id.
     The scope of a request_id is one user (of ResolveEmail: one e-mail address): the same id sent to another user is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     @staticmethod

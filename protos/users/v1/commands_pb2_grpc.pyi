@@ -189,6 +189,7 @@ class UserCommandServiceStub(typing.Generic[_UserCommandServiceRegisterUserType,
     """UserCommandService changes users. Every call may be repeated with the same request_id.
     The scope of a request_id is one user (of ResolveEmail: one e-mail address): the same id sent to another user is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     @typing.overload
@@ -359,6 +360,7 @@ class UserCommandServiceServicer(metaclass=abc.ABCMeta):
     """UserCommandService changes users. Every call may be repeated with the same request_id.
     The scope of a request_id is one user (of ResolveEmail: one e-mail address): the same id sent to another user is another request, and acts. Use a new
     id for each. A call that repeats another may say so with the header x-orderstream-retry; retries of gRPC itself do.
+    What texts may be: common/v1/types.proto.
     """
 
     @abc.abstractmethod

@@ -41,7 +41,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_TOO_MANY_ADDRESSES: _ErrorReason.ValueType  # 7
     """RESOURCE_EXHAUSTED: a user has at most 50 addresses. Metadata: user_id, most."""
     ERROR_REASON_ADDRESS_INVALID: _ErrorReason.ValueType  # 8
-    """INVALID_ARGUMENT. Metadata: field, and address, the field of the request that it is in."""
+    """INVALID_ARGUMENT. Metadata: field, problem, and address, the field of the request that it is in."""
     ERROR_REASON_EMAIL_NOT_HELD: _ErrorReason.ValueType  # 9
     """FAILED_PRECONDITION: the user does not have this e-mail address, or has to change it already. Metadata: user_id,
     email_hash.
@@ -69,7 +69,7 @@ ERROR_REASON_ADDRESS_EXISTS: ErrorReason.ValueType  # 6
 ERROR_REASON_TOO_MANY_ADDRESSES: ErrorReason.ValueType  # 7
 """RESOURCE_EXHAUSTED: a user has at most 50 addresses. Metadata: user_id, most."""
 ERROR_REASON_ADDRESS_INVALID: ErrorReason.ValueType  # 8
-"""INVALID_ARGUMENT. Metadata: field, and address, the field of the request that it is in."""
+"""INVALID_ARGUMENT. Metadata: field, problem, and address, the field of the request that it is in."""
 ERROR_REASON_EMAIL_NOT_HELD: ErrorReason.ValueType  # 9
 """FAILED_PRECONDITION: the user does not have this e-mail address, or has to change it already. Metadata: user_id,
 email_hash.

@@ -108,7 +108,7 @@ def _adjusted(step: Start, order: Order, drawn: Mapping[str, int], deadline: dat
         if line_id not in lines:
             raise Rejected(Reason.LINE_NOT_FOUND, order_id=getattr(order, "order_id", ""), line_id=line_id)
         if not 0 <= units <= lines[line_id].quantity:
-            raise Rejected(Reason.QUANTITY_INVALID, quantity=units)
+            raise Rejected(Reason.QUANTITY_INVALID, quantity=units, field="drawn")
         lines[line_id] = replace(lines[line_id], quantity=lines[line_id].quantity - units)
     return replace(step, lines=tuple(lines.values()), deadline=deadline or step.deadline)
 

@@ -69,7 +69,8 @@ def require_fitting_discounts(draft: Draft, *more: Discount) -> None:
 def _valid(draft: Draft, command: ApplyDiscount) -> Discount:
     amount, share = command.amount, command.basis_points
     if (amount is None) == (share == 0) or not 0 <= share <= WHOLE:
-        raise Rejected(Reason.DISCOUNT_INVALID, discount_id=command.discount_id, basis_points=share)
+        field = "amount" if share == 0 else "basis_points"
+        raise Rejected(Reason.DISCOUNT_INVALID, discount_id=command.discount_id, basis_points=share, field=field)
     if amount is not None:
         require_amount(amount)
         _require_currency_of(draft, amount)

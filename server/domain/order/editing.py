@@ -24,7 +24,7 @@ from server.domain.order.events import (
     OrderEvent,
     ShippingAddressChanged,
 )
-from server.domain.order.limits import require_line_count, require_quantity
+from server.domain.order.limits import require_line_count, require_quantities, require_quantity
 from server.domain.order.listings import current_prices, price_in
 from server.domain.order.state import Confirmed, Draft, Placed, ShipmentStage, live_shipments
 from server.domain.rejection import Reason, Rejected
@@ -33,8 +33,7 @@ from server.domain.rejection import Reason, Rejected
 def create(command: CreateOrder) -> Sequence[OrderEvent]:
     require_currency(command.currency)
     require_line_count(command.order_id, len(command.lines))
-    for line in command.lines:
-        require_quantity(line.quantity)
+    require_quantities(command.lines)
     require_customer(command.customer)
     draft = Draft(order_id=command.order_id, customer_id=command.customer.user_id, currency=command.currency)
     events: list[OrderEvent] = [
@@ -61,11 +60,11 @@ def add_line(draft: Draft, command: AddLine) -> Sequence[OrderEvent]:
             raise Rejected(Reason.LINE_EXISTS, order_id=draft.order_id, line_id=new.line_id)
     require_not_blocked(command.customer)
     require_line_count(draft.order_id, len(draft.lines) + 1)
+    require_quantity(new.quantity, "line.quantity")
     return [_line_added(draft, new, command)]
 
 
 def _line_added(draft: Draft, line: NewLine, command: CreateOrder | AddLine) -> LineAdded:
-    require_quantity(line.quantity)
     listing = line.listing
     return LineAdded(
         order_id=draft.order_id,

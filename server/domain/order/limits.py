@@ -1,11 +1,14 @@
 """How much of anything an order takes."""
 
+from collections.abc import Sequence
+from typing import Protocol
+
 from server.domain.rejection import Reason, Rejected
 
-MOST_UNITS = 9_999  # in one line
-MOST_LINES = 200
+MAX_UNITS = 9_999  # in one line
+MAX_LINES = 200
 # what else an order may hold, so that no order grows without end
-MOST = {
+MAX_ENTRIES = {
     "discounts": 20,
     "notes": 100,
     "cancellations": 1_000,
@@ -17,17 +20,36 @@ MOST = {
 }
 
 
-def require_quantity(quantity: int) -> None:
-    if not 1 <= quantity <= MOST_UNITS:
-        raise Rejected(Reason.QUANTITY_INVALID, quantity=quantity)
+class HasQuantity(Protocol):
+    @property
+    def quantity(self) -> int: ...
+
+
+def require_quantity(quantity: int, field: str = "quantity") -> None:
+    """`field` is that of the command which holds the quantity."""
+    if not 1 <= quantity <= MAX_UNITS:
+        raise Rejected(Reason.QUANTITY_INVALID, quantity=quantity, field=field)
+
+
+def require_quantities(lines: Sequence[HasQuantity]) -> None:
+    """Of a command's `lines`."""
+    for index, line in enumerate(lines):
+        require_quantity(line.quantity, f"lines[{index}].quantity")
+
+
+def require_lines(lines: Sequence[HasQuantity]) -> None:
+    """At least one."""
+    if not lines:
+        raise Rejected(Reason.QUANTITY_INVALID, quantity=0, field="lines")
+    require_quantities(lines)
 
 
 def require_line_count(order_id: str, lines: int) -> None:
-    if lines > MOST_LINES:
+    if lines > MAX_LINES:
         raise Rejected(Reason.TOO_MANY_LINES, order_id=order_id, lines=lines)
 
 
 def require_room(order_id: str, what: str, there_are: int) -> None:
     """Whether one more fits."""
-    if there_are >= MOST[what]:
-        raise Rejected(Reason.TOO_MANY_ENTRIES, order_id=order_id, what=what, most=MOST[what])
+    if there_are >= MAX_ENTRIES[what]:
+        raise Rejected(Reason.TOO_MANY_ENTRIES, order_id=order_id, what=what, most=MAX_ENTRIES[what])

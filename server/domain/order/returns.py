@@ -26,7 +26,7 @@ from server.domain.order.events import (
     ReturnRejected,
     ReturnRequested,
 )
-from server.domain.order.limits import require_quantity, require_room
+from server.domain.order.limits import require_lines, require_quantities, require_room
 from server.domain.order.state import (
     Completed,
     Confirmed,
@@ -55,9 +55,9 @@ def decide(order: Returning, command: ReturnCommand) -> Sequence[OrderEvent]:
 
 
 def _request(order: Returning, command: RequestReturn) -> Sequence[OrderEvent]:
+    require_quantities(command.lines)
     wanted: Counter[str] = Counter()
     for part in command.lines:
-        require_quantity(part.quantity)
         wanted[part.line_id] += part.quantity
 
     existing = next((x for x in order.returns if x.return_id == command.return_id), None)
@@ -120,11 +120,9 @@ def _reject(order: Returning, command: RejectReturn) -> Sequence[OrderEvent]:
 
 def _receive(order: Returning, command: ReceiveReturn) -> Sequence[OrderEvent]:
     asked = _return(order, command)
-    if not command.lines:
-        raise Rejected(Reason.QUANTITY_INVALID, quantity=0)
+    require_lines(command.lines)
     received: Counter[str] = Counter()
     for part in command.lines:
-        require_quantity(part.quantity)
         received[part.line_id] += part.quantity
     if asked.stage == ReturnStage.RECEIVED and _same(command, asked):
         return []

@@ -29,7 +29,7 @@ from server.domain.order.events import (
     ShipmentLost,
     ShipmentReturned,
 )
-from server.domain.order.limits import require_quantity, require_room
+from server.domain.order.limits import require_lines, require_quantities, require_room
 from server.domain.order.state import Cancelled, Completed, Confirmed, Shipment, ShipmentStage, open_quantities
 from server.domain.rejection import Reason, Rejected
 
@@ -40,9 +40,9 @@ Afterwards = Confirmed | Completed | Cancelled
 
 
 def create_shipment(order: Shipping, command: CreateShipment) -> Sequence[OrderEvent]:
+    require_quantities(command.lines)
     wanted: Counter[str] = Counter()
     for part in command.lines:
-        require_quantity(part.quantity)
         wanted[part.line_id] += part.quantity
 
     existing = _find(order, command.shipment_id)
@@ -120,11 +120,9 @@ def refuse(order: Afterwards, command: RecordDeliveryRefusal) -> Sequence[OrderE
 
 def take_back(order: Afterwards, command: ReceiveReturnedShipment) -> Sequence[OrderEvent]:
     shipment = _require_sent(order, command.shipment_id)
-    if not command.lines:
-        raise Rejected(Reason.QUANTITY_INVALID, quantity=0)
+    require_lines(command.lines)
     received: Counter[str] = Counter()
     for part in command.lines:
-        require_quantity(part.quantity)
         received[part.line_id] += part.quantity
     if shipment.stage == ShipmentStage.RETURNED and _by_condition(command.lines) == _by_condition(shipment.returned):
         return []

@@ -27,9 +27,9 @@ from server.domain.stock.events import (
 )
 from server.domain.stock.state import Ended, Ending, Reservation, Stock
 
-MOST_ON_HAND = 1_000_000_000
-MOST_AT_ONCE = 1_000_000  # units in one command
-MOST_OPEN = 10_000  # reservations at one time
+MAX_ON_HAND = 1_000_000_000
+MAX_AT_ONCE = 1_000_000  # units in one command
+MAX_OPEN = 10_000  # reservations at one time
 
 
 def decide(state: Stock, command: StockCommand) -> Sequence[StockEvent]:
@@ -67,7 +67,7 @@ def _receive(state: Stock, command: ReceiveStock) -> Sequence[StockEvent]:
 def _adjust(state: Stock, command: AdjustStock) -> Sequence[StockEvent]:
     if command.change == 0:
         return []
-    _valid(abs(command.change))
+    _valid(abs(command.change), "change")
     if command.change > 0:
         _require_room(state, command.sku, command.change)
     elif state.on_hand + command.change < state.reserved:
@@ -90,8 +90,8 @@ def _reserve(state: Stock, command: ReserveStock) -> Sequence[StockEvent]:
         raise Rejected(Reason.RESERVATION_EXISTS, sku=command.sku, reservation_id=command.reservation_id)
     if command.reservation_id in state.ended:
         raise _has_ended(command, state.ended[command.reservation_id])
-    if len(state.open) >= MOST_OPEN:
-        raise Rejected(Reason.TOO_MANY_RESERVATIONS, sku=command.sku, most=MOST_OPEN)
+    if len(state.open) >= MAX_OPEN:
+        raise Rejected(Reason.TOO_MANY_RESERVATIONS, sku=command.sku, most=MAX_OPEN)
     if command.quantity > state.available:
         raise Rejected(Reason.OUT_OF_STOCK, sku=command.sku, available=state.available, wanted=command.quantity)
     return [
@@ -127,7 +127,7 @@ def _commit(state: Stock, command: CommitReservation) -> Sequence[StockEvent]:
 
 def _release(state: Stock, command: ReleaseReservation) -> Sequence[StockEvent]:
     if command.keep < 0:
-        raise Rejected(Reason.QUANTITY_INVALID, quantity=command.keep)
+        raise Rejected(Reason.QUANTITY_INVALID, quantity=command.keep, field="keep")
     if command.reservation_id not in state.open and command.reservation_id not in state.ended:
         # it is written down all the same, so that a reservation still on its way comes too late
         return [_moved(ReservationReleased, command, 0)]
@@ -198,12 +198,12 @@ def _moved(
     return event(sku=command.sku, reservation_id=command.reservation_id, quantity=quantity, at=command.at)
 
 
-def _valid(quantity: int) -> int:
-    if not 1 <= quantity <= MOST_AT_ONCE:
-        raise Rejected(Reason.QUANTITY_INVALID, quantity=quantity)
+def _valid(quantity: int, field: str = "quantity") -> int:
+    if not 1 <= quantity <= MAX_AT_ONCE:
+        raise Rejected(Reason.QUANTITY_INVALID, quantity=quantity, field=field)
     return quantity
 
 
 def _require_room(state: Stock, sku: str, quantity: int) -> None:
-    if state.on_hand + quantity > MOST_ON_HAND:
-        raise Rejected(Reason.STOCK_TOO_LARGE, sku=sku, on_hand=state.on_hand, most=MOST_ON_HAND)
+    if state.on_hand + quantity > MAX_ON_HAND:
+        raise Rejected(Reason.STOCK_TOO_LARGE, sku=sku, on_hand=state.on_hand, most=MAX_ON_HAND)

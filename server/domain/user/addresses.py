@@ -8,7 +8,7 @@ from server.domain.user.commands import AddAddress, AddressCommand, ChangeAddres
 from server.domain.user.events import AddressAdded, AddressChanged, AddressRemoved, DefaultAddressSet, UserEvent
 from server.domain.user.state import User
 
-MOST_ADDRESSES = 50
+MAX_ADDRESSES = 50
 
 
 def decide_address(user: User, command: AddressCommand) -> Sequence[UserEvent]:
@@ -33,8 +33,8 @@ def _add(user: User, command: AddAddress) -> Sequence[UserEvent]:
     before = user.addresses.get(command.address_id)
     if before is not None and before != command.address:
         raise Rejected(Reason.ADDRESS_EXISTS, user_id=user.user_id, address_id=command.address_id)
-    if before is None and len(user.addresses) >= MOST_ADDRESSES:
-        raise Rejected(Reason.TOO_MANY_ADDRESSES, user_id=user.user_id, most=MOST_ADDRESSES)
+    if before is None and len(user.addresses) >= MAX_ADDRESSES:
+        raise Rejected(Reason.TOO_MANY_ADDRESSES, user_id=user.user_id, most=MAX_ADDRESSES)
     events: list[UserEvent] = []
     if before is None:
         events.append(

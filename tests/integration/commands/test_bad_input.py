@@ -1,5 +1,6 @@
 """Whatever comes in, the answer is a documented code and reason, and no event is left behind."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,13 +10,13 @@ import pytest
 
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1 import commands_pb2 as pb
-from protos.orders.v1.types_pb2 import ReceivedQuantity
+from protos.orders.v1.types_pb2 import LineQuantity, ReceivedQuantity
 from protos.products.v1 import commands_pb2 as products_pb
 from protos.users.v1 import commands_pb2 as users_pb
 from server.app import serving
 from server.config import Settings
 from server.eventstore.store import EventStore
-from tests.support.calling import DEADLINE, HOME, Shop, euros, fresh_email, fresh_id, refusal, shop_at
+from tests.support.calling import DEADLINE, HOME, Shop, done_before, euros, fresh_email, fresh_id, refusal, shop_at
 
 Code = grpc.StatusCode
 
@@ -73,6 +74,16 @@ def step(shop: Shop, known: Known, rpc: str, **fields: Any) -> Any:
     return getattr(shop.orders, rpc)(request, timeout=DEADLINE)
 
 
+def headed(name: str, value: str) -> Callable[[Shop, Known], Any]:
+    """A call with a header."""
+
+    def place(shop: Shop, known: Known) -> Any:
+        request = pb.PlaceOrderRequest(request_id=fresh_id(), order_id=known.order_id)
+        return shop.orders.PlaceOrder(request, timeout=DEADLINE, metadata=((name, value),))
+
+    return place
+
+
 INVALID = Code.INVALID_ARGUMENT
 CASES = [
     Case("no request id", lambda s, k: add(s, k, request_id=""), INVALID, "REQUEST_ID_INVALID", ("request_id",)),
@@ -88,9 +99,9 @@ CASES = [
     Case("currency unknown", lambda s, k: create(s, k, currency="ZZZ"), INVALID, "CURRENCY_UNKNOWN", ("currency",)),
     Case("currency ended", lambda s, k: create(s, k, currency="BGN"), INVALID, "CURRENCY_ENDED", ("currency",)),
     Case("currency empty", lambda s, k: create(s, k, currency=""), INVALID, "CURRENCY_UNKNOWN", ("currency",)),
-    Case("quantity 0", lambda s, k: add(s, k, quantity=0), INVALID, "QUANTITY_INVALID", ("quantity",)),
-    Case("quantity 10,000", lambda s, k: add(s, k, quantity=10_000), INVALID, "QUANTITY_INVALID", ("quantity",)),
-    Case("quantity negative", lambda s, k: add(s, k, quantity=-1), INVALID, "QUANTITY_INVALID", ("quantity",)),
+    Case("quantity 0", lambda s, k: add(s, k, quantity=0), INVALID, "QUANTITY_INVALID", ("line.quantity",)),
+    Case("quantity 10,000", lambda s, k: add(s, k, quantity=10_000), INVALID, "QUANTITY_INVALID", ("line.quantity",)),
+    Case("quantity negative", lambda s, k: add(s, k, quantity=-1), INVALID, "QUANTITY_INVALID", ("line.quantity",)),
     Case("sku empty", lambda s, k: add(s, k, sku=""), INVALID, "FIELD_INVALID", ("line.sku",)),
     Case("sku odd", lambda s, k: add(s, k, sku="a b"), INVALID, "FIELD_INVALID", ("line.sku",)),
     Case("sku unknown", lambda s, k: add(s, k, sku="nowhere"), Code.FAILED_PRECONDITION, "PRODUCT_NOT_SELLABLE"),
@@ -100,6 +111,7 @@ CASES = [
         lambda s, k: s.orders.AddLine(pb.AddLineRequest(request_id=fresh_id(), order_id=k.order_id), timeout=DEADLINE),
         INVALID,
         "FIELD_INVALID",
+        ("line",),
     ),
     Case("201 lines", lambda s, k: create(s, k, lines=lines(k, 201)), Code.RESOURCE_EXHAUSTED, "TOO_MANY_LINES"),
     Case(
@@ -114,7 +126,7 @@ CASES = [
         lambda s, k: create(s, k, shipping_address=Address(name="Ann")),
         INVALID,
         "ADDRESS_INVALID",
-        ("shipping_address",),
+        ("shipping_address.line1",),
     ),
     Case("amount negative", lambda s, k: price(s, k, euros(-1)), INVALID, "AMOUNT_INVALID"),
     Case("amount huge", lambda s, k: price(s, k, euros(2**53)), INVALID, "AMOUNT_INVALID"),
@@ -139,6 +151,7 @@ CASES = [
         lambda s, k: step(s, k, "ApplyDiscount", discount_id="d1", name="sale"),
         INVALID,
         "DISCOUNT_INVALID",
+        ("amount",),
     ),
     Case(
         "price of shipping negative",
@@ -211,15 +224,68 @@ CASES = [
         "REVISION_CONFLICT",
     ),
     Case(
-        "correlation id no UUID",
-        lambda s, k: s.orders.PlaceOrder(
-            pb.PlaceOrderRequest(request_id=fresh_id(), order_id=k.order_id),
-            timeout=DEADLINE,
-            metadata=(("x-correlation-id", "here"),),
-        ),
+        "second line of no unit",
+        lambda s, k: create(s, k, lines=[*lines(k, 1), pb.NewLine(line_id="l2", sku=k.sku)]),
+        INVALID,
+        "QUANTITY_INVALID",
+        ("lines[1].quantity",),
+    ),
+    Case(
+        "201 lines, all of them bad",
+        lambda s, k: create(s, k, lines=[pb.NewLine(sku="?")] * 201),
+        Code.RESOURCE_EXHAUSTED,
+        "TOO_MANY_LINES",
+    ),
+    Case(
+        "a parcel of 201 lines, all of them bad",
+        lambda s, k: step(s, k, "CreateShipment", shipment_id="s1", lines=[LineQuantity()] * 201),
         INVALID,
         "FIELD_INVALID",
-        ("x-correlation-id",),
+        ("lines",),
+    ),
+    Case(
+        "200 lines, all of them bad",
+        lambda s, k: create(s, k, lines=[pb.NewLine(sku="?")] * 200),
+        INVALID,
+        "FIELD_INVALID",
+        tuple(f"lines[{n}].sku" for n in range(10)),
+    ),
+    Case(
+        "currency of a price",
+        lambda s, k: price(s, k, Money(currency="X")),
+        INVALID,
+        "CURRENCY_UNKNOWN",
+        ("price.currency",),
+    ),
+    Case(
+        "currency of 100 kB",
+        lambda s, k: create(s, k, currency="X" * 100_000),
+        INVALID,
+        "CURRENCY_UNKNOWN",
+        ("currency",),
+    ),
+    Case("name turned round", lambda s, _: register(s, name="A\u202e"), INVALID, "FIELD_INVALID", ("name",)),
+    Case(
+        "email with a hidden mark",
+        lambda s, _: register(s, email="a\u200bb@example.org"),
+        INVALID,
+        "FIELD_INVALID",
+        ("email",),
+    ),
+    Case(
+        "city too long",
+        lambda s, k: create(s, k, shipping_address=Address(name="A", line1="1", city="x" * 101, country="BE")),
+        INVALID,
+        "ADDRESS_INVALID",
+        ("shipping_address.city",),
+    ),
+    *(
+        Case(f"header {name}: {problem}", headed(name, value), INVALID, "FIELD_INVALID", (name,))
+        for name, problem, value in (
+            ("x-correlation-id", "129 characters", "x" * 129),
+            ("x-correlation-id", "none", ""),
+            ("x-orderstream-actor", "201 characters", "x" * 201),
+        )
     ),
 ]
 
@@ -279,3 +345,18 @@ async def test_nobody_passes_for_a_process(actor: str, shop: Shop) -> None:
     call = shop.orders.AddNote(request, timeout=DEADLINE, metadata=(("x-orderstream-actor", actor),))
     refused = await refusal(call)
     assert refused.fields == ("x-orderstream-actor",)
+
+
+async def test_texts_are_stored_in_one_form(shop: Shop, log: EventStore) -> None:
+    request = users_pb.RegisterUserRequest(request_id=fresh_id(), name="  Zoe\u0308 ", email=f"\u00e9{fresh_email()}")
+    registered = await shop.users.RegisterUser(request, timeout=DEADLINE)
+    [event] = [event async for event in log.read(f"user-{registered.user_id}")]
+    assert json.loads(event.data)["name"] == "Zo\u00eb"
+    assert await shop.users.RegisterUser(request, timeout=DEADLINE) == done_before(registered)
+
+
+async def test_an_address_is_as_long_as_what_is_stored_of_it(shop: Shop) -> None:
+    order_id = await shop.draft()
+    address = Address(name="n" * 200 + " " * 900, line1="e\u0301" * 200, city="x", country="BE")
+    request = pb.ChangeShippingAddressRequest(request_id=fresh_id(), order_id=order_id, shipping_address=address)
+    assert (await shop.orders.ChangeShippingAddress(request, timeout=DEADLINE)).consistency_token

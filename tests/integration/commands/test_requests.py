@@ -3,6 +3,7 @@
 import asyncio
 import json
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import grpc
 import pytest
@@ -196,6 +197,26 @@ async def test_who_when_and_why_stand_beside_each_event(shop: Shop, log: EventSt
         "actor": "ann",
         "traceparent": trace,
     }
+
+
+@pytest.mark.parametrize("named", ["basket 7/2026", "x" * 128])
+async def test_a_conversation_may_have_any_name_and_its_id_is_made_of_it(
+    named: str, shop: Shop, log: EventStore
+) -> None:
+    order_id = await shop.placed()
+    request = pb.ConfirmOrderRequest(request_id=fresh_id(), order_id=order_id)
+    await shop.orders.ConfirmOrder(request, timeout=DEADLINE, metadata=(("x-correlation-id", named),))
+    metadata = json.loads((await events(log, order_id))[-1].metadata)
+    assert metadata["correlationText"] == named
+    assert metadata["$correlationId"] == str(uuid5(NAMESPACE_URL, f"x-correlation-id:{named}"))
+
+
+@pytest.mark.parametrize("trace", ["x", "00-" + "A" * 32])
+async def test_a_trace_of_another_form_is_left_out(trace: str, shop: Shop, log: EventStore) -> None:
+    order_id = await shop.placed()
+    request = pb.ConfirmOrderRequest(request_id=fresh_id(), order_id=order_id)
+    await shop.orders.ConfirmOrder(request, timeout=DEADLINE, metadata=(("traceparent", trace),))
+    assert "traceparent" not in json.loads((await events(log, order_id))[-1].metadata)
 
 
 async def test_a_price_that_moved_is_found_when_placing(shop: Shop) -> None:

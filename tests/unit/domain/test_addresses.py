@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from server.domain.address import Address
 from server.domain.rejection import Reason, Rejected
 from server.domain.user import USER
-from server.domain.user.addresses import MOST_ADDRESSES
+from server.domain.user.addresses import MAX_ADDRESSES
 from server.domain.user.commands import AddAddress, ChangeAddress, RemoveAddress, SetDefaultAddress, UserCommand
 from server.domain.user.events import AddressAdded, AddressChanged, AddressRemoved, DefaultAddressSet, UserRegistered
 from server.domain.user.state import User
@@ -97,8 +97,8 @@ def test_an_address_has_to_be_whole(command: UserCommand) -> None:
 
 
 def test_a_user_has_a_bounded_number_of_addresses() -> None:
-    full = [added(str(n)) for n in range(MOST_ADDRESSES)]
-    given(*full).when(add("another")).rejected(Reason.TOO_MANY_ADDRESSES, most=MOST_ADDRESSES)
+    full = [added(str(n)) for n in range(MAX_ADDRESSES)]
+    given(*full).when(add("another")).rejected(Reason.TOO_MANY_ADDRESSES, most=MAX_ADDRESSES)
     given(*full).when(add("0", default=True)).then(default("0"))
 
 

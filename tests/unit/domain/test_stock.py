@@ -19,7 +19,7 @@ from server.domain.stock.commands import (
     ReserveStock,
     RestockReturn,
 )
-from server.domain.stock.decide import MOST_AT_ONCE, MOST_ON_HAND, MOST_OPEN
+from server.domain.stock.decide import MAX_AT_ONCE, MAX_ON_HAND, MAX_OPEN
 from server.domain.stock.events import (
     ReservationCommitted,
     ReservationExpired,
@@ -95,16 +95,16 @@ def test_where_nothing_was_ever_received_there_is_no_stock(command: Any) -> None
     given().when(command).rejected(Reason.STOCK_NOT_FOUND, sku="tea")
 
 
-@pytest.mark.parametrize("quantity", [0, -1, MOST_AT_ONCE + 1])
+@pytest.mark.parametrize("quantity", [0, -1, MAX_AT_ONCE + 1])
 def test_a_quantity_is_at_least_one_and_not_absurd(quantity: int) -> None:
     for command in (receive(quantity), reserve(quantity), restock(quantity)):
         given(received()).when(command).rejected(Reason.QUANTITY_INVALID, quantity=quantity)
 
 
 def test_a_stock_has_a_largest_size() -> None:
-    full = received(MOST_ON_HAND)
+    full = received(MAX_ON_HAND)
     for command in (receive(1), adjust(1), restock(1)):
-        given(full).when(command).rejected(Reason.STOCK_TOO_LARGE, on_hand=MOST_ON_HAND)
+        given(full).when(command).rejected(Reason.STOCK_TOO_LARGE, on_hand=MAX_ON_HAND)
 
 
 def test_what_is_available_can_be_reserved_and_no_more() -> None:
@@ -211,8 +211,8 @@ def test_what_comes_back_is_taken_in_once() -> None:
 
 
 def test_a_stock_keeps_so_many_reservations_at_one_time() -> None:
-    history: list[Any] = [received(MOST_OPEN + 1), *(reserved(1, f"r{n}") for n in range(MOST_OPEN))]
-    given(*history).when(reserve(1, "one more")).rejected(Reason.TOO_MANY_RESERVATIONS, most=MOST_OPEN)
+    history: list[Any] = [received(MAX_OPEN + 1), *(reserved(1, f"r{n}") for n in range(MAX_OPEN))]
+    given(*history).when(reserve(1, "one more")).rejected(Reason.TOO_MANY_RESERVATIONS, most=MAX_OPEN)
 
 
 def test_a_stock_that_sells_for_years_stays_small() -> None:
