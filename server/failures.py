@@ -237,6 +237,7 @@ class StreamGone(ServiceFailure):
                 first=first,
             )
             self.reason = "STREAM_TRUNCATED"
+        self.stream = stream
 
 
 class StoreFailure(ServiceFailure):  # the leaves name what happened

@@ -79,7 +79,9 @@ def ended_well(work: Callable[[], int | None]) -> int:
 
 
 def _cause(failure: BaseException) -> str:
-    return str(failure.__cause__ or "no answer").splitlines()[0][:LONGEST_CAUSE]
+    cause = failure.__cause__
+    said = next(iter(str(cause or "").splitlines()), "") or (type(cause).__name__ if cause else "no answer")
+    return said[:LONGEST_CAUSE]
 
 
 @contextmanager
@@ -121,7 +123,10 @@ def complain(line: str, code: int) -> int:
 def configure_logging(level: str, shape: str = "json") -> None:
     """Lines on stderr: JSON, or for people (`shape` "console")."""
     ending = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [
+            # without the values of variables, which may be secrets
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
         if shape == "console"
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

@@ -40,7 +40,7 @@ from server.eventstore.registry import DomainEvent
 from server.eventstore.repository import Aggregate, Repository
 from server.eventstore.store import EventStore, WrongRevision
 from server.eventstore.store_time import StoreTime
-from server.failures import Contention, StoreFailure
+from server.failures import Contention, StoreFailure, StreamGone
 
 log = structlog.get_logger()
 
@@ -134,8 +134,12 @@ class EmailClaims:
         command = ReleaseEmail(email_hash=key, user_id=user_id, at=envelope.at)
         await self._append(EMAIL, EMAIL.stream(key), address, envelope, EMAIL.decide(address.state, command))
 
-    async def _holder(self, claim: Claimed) -> Aggregate[UserState]:
-        return await self._repository.load(USER, USER.stream(claim.user_id), max_age=NOW)
+    async def _holder(self, claim: Claimed) -> Aggregate[UserState] | None:
+        """None if the events of the user were deleted: nobody uses the address by that claim any more."""
+        try:
+            return await self._repository.load(USER, USER.stream(claim.user_id), max_age=NOW)
+        except StreamGone:
+            return None
 
     async def _make_void(self, address: Aggregate[EmailState], user_id: str, key: str, envelope: Envelope) -> bool:
         """Whether the claim of another user is void, or has just been made so. Raises `WrongRevision`.
@@ -146,7 +150,7 @@ class EmailClaims:
         if not isinstance(claim, Claimed) or claim.user_id == user_id:
             return False
         holder = await self._holder(claim)
-        if _is_void(address, holder, key):
+        if holder is None or _is_void(address, holder, key):
             return True
         if has_email(holder.state, key) or not await self._is_abandoned(EMAIL.stream(key), address.revision):
             return False
@@ -188,11 +192,13 @@ class EmailClaims:
         )
 
 
-def _is_void(address: Aggregate[EmailState], holder: Aggregate[UserState], key: str) -> bool:
+def _is_void(address: Aggregate[EmailState], holder: Aggregate[UserState] | None, key: str) -> bool:
     """Whether the newest claim can no longer be used. Its user, `holder`, was read after `address`.
 
     A position of 0 is one that the store did not give, and proves nothing.
     """
+    if holder is None:
+        return True
     return not has_email(holder.state, key) and 0 < address.position < holder.position
 
 
@@ -203,7 +209,7 @@ def _may_fail(key: str) -> Iterator[None]:
         yield
     except WrongRevision:
         return
-    except StoreFailure as error:
+    except (StoreFailure, StreamGone) as error:
         log.warning("an e-mail address was not released", stream=EMAIL.stream(key), error=str(error))
 
 

@@ -31,7 +31,7 @@ from server.eventstore.log import START
 from server.eventstore.repository import Repository
 from server.eventstore.store import EventStore
 from server.eventstore.upcasters import stored_names
-from server.failures import Contention, LogMismatch, StoreFailure
+from server.failures import Contention, LogMismatch, StoreFailure, StreamGone
 
 log = structlog.get_logger()
 
@@ -97,7 +97,10 @@ class FormerClaims:
 
     async def _claim(self, user_id: str) -> int:
         """Of a user who has an address now."""
-        user = (await self._repository.load(USER, USER.stream(user_id), max_age=0)).state
+        try:
+            user = (await self._repository.load(USER, USER.stream(user_id), max_age=0)).state
+        except StreamGone:
+            return 0
         made = 0
         for key in claim_keys(getattr(user, "email", "")):
             if has_email(user, key) and await self._emails.is_unclaimed_by(key, user_id):

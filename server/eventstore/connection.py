@@ -93,7 +93,10 @@ class Client(AsyncEventStoreDBClient):
     def __init__(self, address: Address | str, leader: "Client | None" = None) -> None:
         if isinstance(address, str):
             address = checked(parsed(address))
-        super().__init__(address.without_secrets, **_certificates(address))
+        super().__init__(address.without_secrets, **_authorities(address))
+        if address.user_cert_file and address.user_key_file:  # esdbclient takes them out of its own address only
+            self.certificate_chain = address.user_cert_file.read_bytes()
+            self.private_key = address.user_key_file.read_bytes()
         self.address = address
         # TLS only: without it there are no users, and a password would be sent in clear
         self._call_credentials = self.construct_call_credentials(address.username, address.password)
@@ -110,7 +113,7 @@ class Client(AsyncEventStoreDBClient):
         self._is_doubted = asyncio.Event()
         self._lost_at = 0.0
         self._diagnosed_until = 0.0
-        self._diagnosis: StoreTlsFailed | None = None
+        self._diagnosing: asyncio.Task[StoreTlsFailed | None] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._stays = not address.discover
@@ -149,8 +152,10 @@ class Client(AsyncEventStoreDBClient):
         if self._keeper is None or self.is_closed:
             return
         self._is_closed = True
-        self._keeper.cancel()
-        await asyncio.gather(self._keeper, return_exceptions=True)
+        ending = [task for task in (self._keeper, self._diagnosing) if task is not None]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
         await asyncio.gather(_closed(self._connection), *self._closing)
 
     @contextmanager
@@ -246,16 +251,18 @@ class Client(AsyncEventStoreDBClient):
     # ------------------------------------------------------------ the node
 
     async def members(self) -> Sequence[Member]:
-        """The nodes, as the one that is connected to lists them."""
-        await self.ready()
-        try:
-            return await self._members(self._connection)
-        except NoAnswer as failure:
-            raise ServiceUnavailable(str(failure)) from failure
+        """The nodes, as the one that is connected to lists them. Raises a `StoreFailure`."""
+        with self.calling():
+            await self.ready()
+            try:
+                return await self._members(self._connection)
+            except NoAnswer as failure:
+                raise ServiceUnavailable(str(failure)) from failure
 
     async def version(self) -> str:
-        """Of the node, like "24.10.14"; "" if it does not tell."""
-        await self.ready()
+        """Of the node, like "24.10.14"; "" if it does not tell. Raises a `StoreFailure`."""
+        with self.calling():
+            await self.ready()
         channel = self._connection._grpc_channel  # noqa: SLF001  # docs/adr/0006
         asking = channel.unary_unary(SERVER_FEATURES, request_serializer=bytes, response_deserializer=bytes)
         try:
@@ -345,7 +352,7 @@ class Client(AsyncEventStoreDBClient):
                 found = await self._discovery.find(self._known, ANSWER_WITHIN, {self._doubted_leader})
                 break
             except NoAnswer as failure:
-                refusal = failure.refusal or await self._tls_failure()
+                refusal = failure.refusal or (None if failure.has_answered else self._tls_failure())
                 if refusal is not None and self._refusal is None:
                     log.error("the event store refuses this process", error=refusal.complaint)
                 self._lose(refusal.complaint if refusal else str(failure), refusal)
@@ -364,13 +371,16 @@ class Client(AsyncEventStoreDBClient):
         seconds = round(asyncio.get_running_loop().time() - begun, 3)
         log.info("connected to the event store", node=found.address, generation=self.generation, seconds=seconds)
 
-    async def _tls_failure(self) -> StoreTlsFailed | None:
-        """Why no node answers, if it is for TLS. It is looked into now and then: each look is another handshake."""
+    def _tls_failure(self) -> StoreTlsFailed | None:
+        """Why no node answers, if it is for TLS, as far as it is known.
+
+        It is looked into now and then, beside the search: each look is another handshake.
+        """
         now = asyncio.get_running_loop().time()
-        if now >= self._diagnosed_until:
+        if self._diagnosing is None or (self._diagnosing.done() and now >= self._diagnosed_until):
             self._diagnosed_until = now + DIAGNOSE_EVERY
-            self._diagnosis = await tls.failure_of(self._known, self.address, ANSWER_WITHIN)
-        return self._diagnosis
+            self._diagnosing = asyncio.create_task(tls.failure_of(self._known, self.address, ANSWER_WITHIN))
+        return self._diagnosing.result() if self._diagnosing.done() else None
 
     # ------------------------------------------------------------ channels
 
@@ -467,7 +477,7 @@ def _say_of_what(
         raise permission_denied(right, on) from error
 
 
-def _certificates(address: Address) -> dict[str, bytes]:
+def _authorities(address: Address) -> dict[str, bytes]:
     return {} if address.ca_file is None else {"root_certificates": address.ca_file.read_bytes()}
 
 

@@ -76,12 +76,14 @@ class Rank(Enum):
 class NoAnswer(Exception):  # it names what happened
     """A node could not be asked, or did not answer in time.
 
-    `refusal`: what keeps us out until somebody acts, if that is known.
+    `refusal`: what keeps us out until somebody acts, if that is known. `has_answered`: whether any node that was asked
+    has let us in, though none suits.
     """
 
-    def __init__(self, message: str, refusal: StoreRefusal | None = None) -> None:
+    def __init__(self, message: str, refusal: StoreRefusal | None = None, *, has_answered: bool = False) -> None:
         super().__init__(message)
         self.refusal = refusal
+        self.has_answered = has_answered
 
 
 Ask = Callable[[Channel], Awaitable[Sequence[Member]]]  # raises `NoAnswer`
@@ -133,6 +135,7 @@ class Discovery(Generic[Channel]):
         second_best: list[Found[Channel]] = []
         said: list[str] = []
         refusals: list[StoreRefusal] = []
+        has_answered = False
         for address in random.sample(addresses, len(addresses)):
             around.ask(address)
         async for address, channel, answer in around.answers(within):
@@ -140,6 +143,7 @@ class Discovery(Generic[Channel]):
                 said.append(f"{address}: {answer}")
                 refusals += [answer.refusal] if answer.refusal else []
                 continue
+            has_answered = True
             own = own_entry(answer, address)
             others = [member for member in answer if member is not own]
             known |= dict.fromkeys(member.address for member in others)
@@ -155,7 +159,9 @@ class Discovery(Generic[Channel]):
                     said.append(f"{address}: is {'not listed' if own is None else own.state}")
         if not second_best:
             said = said or [f"no node has answered within {within:g} s"]
-            raise NoAnswer("; ".join(said), refusals[0] if refusals else None)
+            # a node that is new may not know the users yet: what one refuses, another may accept
+            all_refuse = 0 < len(refusals) == around.asked
+            raise NoAnswer("; ".join(said), refusals[0] if all_refuse else None, has_answered=has_answered)
         return second_best[0]
 
     def _rank(self, own: Member | None, *, is_doubted: bool) -> "Rank":
@@ -183,6 +189,11 @@ class _Round(Generic[Channel]):
         if address not in self._channels and len(self._channels) < MOST_KNOWN:
             channel = self._channels[address] = self._open(address)
             self._asked[asyncio.create_task(_answer(self._ask, channel))] = address
+
+    @property
+    def asked(self) -> int:
+        """How many nodes there are in this round."""
+        return len(self._channels)
 
     async def answers(self, within: float) -> AsyncIterator[tuple[str, Channel, Sequence[Member] | NoAnswer]]:
         """As they come, until all have answered who are asked by then, or the time is over."""

@@ -9,6 +9,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -41,24 +42,30 @@ class Step:
 
 async def planned(admin: Client, user: str) -> list[Step]:
     """What is lacking for `user`, the name of a user or of a group of users. Raises a `StoreFailure`."""
+    content, revision = await _settings(admin)
+    default = dict(content.get("$systemStreamAcl") or {})
     steps = [
-        await _reading(admin, ALL, user),
-        await _reading(admin, parked_stream(ALL, checkout_group.NAME), user),
-        await _writing_our_streams(admin, user),
+        await _reading(admin, ALL, user, default),
+        await _reading(admin, parked_stream(ALL, checkout_group.NAME), user, default),
+        _writing_our_streams(admin, user, content, revision),
         await _group(admin),
     ]
     return [step for step in steps if step is not None]
 
 
-async def _reading(admin: Client, stream: str, user: str) -> Step | None:
+async def _reading(admin: Client, stream: str, user: str, default: Mapping[str, Any]) -> Step | None:
+    """`default` holds for a stream of the event store's own that has no list."""
     with admin.calling():
         metadata, revision = await admin.get_stream_metadata(stream, timeout=TIMEOUT)
     acl = dict(metadata.get("$acl") or {})
-    changed = _with(acl, ("$r",), user)
+    changed = _with(acl, ("$r",), user, default)
     if not changed:
         return None
 
     async def apply() -> None:
+        content, _ = await _settings(admin)
+        if dict(content.get("$systemStreamAcl") or {}) != default:
+            raise GrantOutdated(SETTINGS)
         with admin.calling():
             await admin.set_stream_metadata(
                 stream, metadata={**metadata, "$acl": acl | changed}, current_version=revision, timeout=TIMEOUT
@@ -67,9 +74,10 @@ async def _reading(admin: Client, stream: str, user: str) -> Step | None:
     return Step(f"$r in the metadata of {stream}: {_shown(acl, changed)}", _checked(stream, apply))
 
 
-async def _writing_our_streams(admin: Client, user: str) -> Step | None:
+def _writing_our_streams(
+    admin: Client, user: str, content: Mapping[str, Any], revision: int | StreamState
+) -> Step | None:
     """Every user may read and write streams without a list of their own, unless `$settings` says otherwise."""
-    content, revision = await _settings(admin)
     acl = dict(content.get("$userStreamAcl") or {})
     changed = _with(acl, [right for right in OUR_STREAMS if right in acl], user)
     if not changed:
@@ -106,11 +114,13 @@ async def _group(admin: Client) -> Step | None:
     return Step(f"the group {checkout_group.NAME} on {ALL}, from the start of the log", apply)
 
 
-def _with(acl: Mapping[str, Any], rights: Sequence[str], user: str) -> dict[str, list[str]]:
+def _with(
+    acl: Mapping[str, Any], rights: Sequence[str], user: str, default: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, list[str]]:
     """The lists that lack the user, with it."""
     changed = {}
     for right in rights:
-        names = acl.get(right, ADMINS)
+        names = acl.get(right, default.get(right, ADMINS))
         there = [names] if isinstance(names, str) else list(names)
         if user not in there and EVERYBODY not in there:
             changed[right] = [*there, user]

@@ -17,7 +17,7 @@ from server.background import beside
 from server.eventstore.client import NewEvent, StreamState, WrongCurrentVersion
 from server.eventstore.connection import Client
 from server.eventstore.log import TIMEOUT, EventLog
-from server.failures import StoreFailure, StoreRefusal
+from server.failures import StoreFailure, StoreRefusal, StreamGone
 
 log = structlog.get_logger()
 
@@ -82,7 +82,7 @@ class LogIdentity:
         self._is_doubted.clear()
         try:
             found = await self.ensure()
-        except StoreFailure as failure:
+        except (StoreFailure, StreamGone) as failure:
             if at_start and isinstance(failure, StoreRefusal):
                 raise
             log.warning("the identity of the log is not known", error=str(failure))

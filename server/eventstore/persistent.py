@@ -18,6 +18,7 @@ import grpc
 from server.eventstore.client import (
     AlreadyExists,
     EventStoreDBClientException,
+    NodeIsNotLeader,
     ProgrammingError,
     RecordedEvent,
     StreamIsDeleted,
@@ -29,9 +30,10 @@ from server.eventstore.client import (
 from server.eventstore.client import NotFound as NotThere
 from server.eventstore.connection import Client
 from server.eventstore.log import EVERYTHING, START, EventLog
-from server.failures import NotFound
+from server.failures import NotFound, StorePermissionDenied
 
 ALL = "$all"
+NOT_LEADER = "Leader info available"  # how a follower refuses a call that needs the leader, with NOT_FOUND
 TIMEOUT = 5.0  # seconds
 STOP_WITHIN = 2.0  # seconds for a consumer to send what it has acknowledged
 MAX_COUNTED = 1_000  # events
@@ -271,7 +273,7 @@ class Groups:
             return await call(request, timeout=TIMEOUT, metadata=metadata, credentials=credentials)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
-                raise NotThere from error
+                raise (NodeIsNotLeader(error) if error.details() == NOT_LEADER else NotThere()) from error
             if error.code() is grpc.StatusCode.PERMISSION_DENIED:
                 raise permission_denied(RIGHTS[method], _named(request)) from error
             raise
@@ -287,8 +289,11 @@ class Groups:
             not_read = await self._log.count_after(max(known, START), "", MAX_COUNTED)
         else:
             not_read = max(0, await self._last_revision(info.event_source) - known)
-        # counted in the stream of the parked events: the event store forgets its own count when it starts again
-        parked = len(await self._parked_range(info.event_source, info.group_name))
+        try:
+            # counted in the stream of the parked events: the event store forgets its own count when it starts again
+            parked = len(await self._parked_range(info.event_source, info.group_name))
+        except StorePermissionDenied:  # that stream may be closed to us, its count is not
+            parked = info.parked_message_count
         return Group(source=info.event_source, name=info.group_name, lag=waiting + not_read, parked=parked, info=info)
 
     async def _last_revision(self, stream: str) -> int:

@@ -20,9 +20,9 @@ HEADER = 9  # bytes of a frame before its content
 
 
 async def failure_of(hosts: Sequence[str], address: Address, within: float) -> StoreTlsFailed | None:
-    """The first failure found, all hosts (host:port) being asked side by side; None: it is not for TLS."""
+    """Why none of the hosts (host:port) answers, if it is for TLS at each of them; None: it is not, or not at all."""
     found = await asyncio.gather(*(_failure_of(host, address, within) for host in hosts))
-    return next((failure for failure in found if failure is not None), None)
+    return None if None in found else next(iter(found), None)
 
 
 async def _failure_of(node: str, address: Address, within: float) -> StoreTlsFailed | None:
@@ -88,7 +88,10 @@ async def _closed(writer: asyncio.StreamWriter) -> None:
 
 def _checking(address: Address) -> ssl.SSLContext:
     authorities = address.ca_file or Path(str(files("grpc._cython") / "_credentials" / "roots.pem"))
-    return _http2(ssl.create_default_context(cafile=str(authorities)))
+    context = ssl.create_default_context(cafile=str(authorities))
+    if address.user_cert_file:
+        context.load_cert_chain(address.user_cert_file, address.user_key_file)
+    return _http2(context)
 
 
 def _trusting() -> ssl.SSLContext:

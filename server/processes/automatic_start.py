@@ -22,7 +22,7 @@ from server.domain.order.events import OrderPlaced
 from server.eventstore.client import NewEvent
 from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
 from server.eventstore.upcasters import stored_names
-from server.failures import StoreFailure, StoreRefusal
+from server.failures import StoreFailure, StoreRefusal, StreamGone
 from server.processes.sender import Cause
 
 log = structlog.get_logger()
@@ -83,7 +83,7 @@ class AutomaticStart:
         try:
             if not only_on_a_new_log or not await self._store.has_any(ORDER.category):
                 await self.enable()
-        except StoreFailure as failure:
+        except (StoreFailure, StreamGone) as failure:
             if at_start and isinstance(failure, StoreRefusal):
                 raise
             log.warning("the event store does not answer: processes do not start by themselves", error=str(failure))

@@ -118,7 +118,10 @@ class Reconciler:
         async with self._turns.of(order_id):
             try:
                 return await self._bring_on(order_id, cause, interrupted=delivered_before >= WORTH_NOTING)
-            except StreamGone as gone:  # nothing can be written to it any more, so nothing is begun either
+            except StreamGone as gone:
+                if gone.stream not in (ORDER.stream(order_id), CHECKOUT.stream(order_id)):
+                    raise
+                # nothing can be written to it any more, so nothing is begun either
                 log.error("nothing is done for an order without its history", order_id=order_id, error=str(gone))
                 return Looked(tried=(), waits=Wait(what="nobody: its events were deleted"))
 
@@ -302,6 +305,6 @@ def _failed_at_another_stream(failure: ServiceFailure, order_id: str) -> _Failed
     Raises any other failure: an order or a process that cannot be read itself has no place for that.
     """
     own = (ORDER.stream(order_id), CHECKOUT.stream(order_id))
-    if not isinstance(failure, UnreadableEvent) or failure.stream in own:
+    if not isinstance(failure, UnreadableEvent | StreamGone) or failure.stream in own:
         raise failure
     return _Failed(f"{failure.reason}: {failure}")

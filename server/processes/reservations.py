@@ -1,5 +1,7 @@
 """Reservations that were made until a time: when it has passed by the store's clock, their units are free again."""
 
+import structlog
+
 from server.commands.handler import CommandHandler
 from server.domain.checkout.steps import Wait
 from server.domain.rejection import Rejected
@@ -7,7 +9,10 @@ from server.domain.stock import STOCK
 from server.domain.stock.commands import ExpireReservation
 from server.eventstore.repository import Repository
 from server.eventstore.store_time import StoreTime
+from server.failures import StreamGone
 from server.processes.sender import Cause, Sender
+
+log = structlog.get_logger()
 
 
 class ReservationExpiry:
@@ -23,7 +28,11 @@ class ReservationExpiry:
 
         Raises a `ServiceFailure` if the event store does not answer.
         """
-        stock = (await self._repository.load(STOCK, STOCK.stream(sku), 0.0)).state
+        try:
+            stock = (await self._repository.load(STOCK, STOCK.stream(sku), 0.0)).state
+        except StreamGone as gone:
+            log.error("a reservation cannot expire without the history of its stock", sku=sku, error=str(gone))
+            return Wait(what="nobody: the events of the stock were deleted")
         known = stock.open.get(reservation_id)
         if known is None or known.expires_at is None:
             return Wait(what="nothing")

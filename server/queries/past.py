@@ -106,11 +106,11 @@ async def known(log: EventLog, events: Sequence[RecordedEvent]) -> Known:
     excluded: Excluded | None = None
     found: list[Recorded[Any]] = []
     for index, event in enumerate(events):
+        if codec.is_of_the_store(event.type):
+            continue
         try:
             found.append(codec.recorded(event))
         except CodecError as error:
-            if codec.is_of_the_store(event.type):
-                continue
             if excluded is None:
                 excluded = await log.excluded(event.stream_name)
             if not is_excluded(event, excluded):

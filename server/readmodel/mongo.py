@@ -1,5 +1,6 @@
 """The client of MongoDB, out of the settings; and MongoDB's failures as ours."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -12,7 +13,8 @@ from server.config import StoreSettings, WrongSettingError
 from server.failures import StoreFailure, StorePermissionDenied, StoreTlsFailed, StoreUnauthenticated, StoreUnavailable
 
 FOUND_WITHIN = 3_000  # milliseconds for a server that serves
-AUTHENTICATION_FAILED, UNAUTHORIZED = 18, 13  # codes of the server
+AUTHENTICATION_FAILED, UNAUTHORIZED = (18, 8000), 13  # codes of the server, and of Atlas
+PROOFS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")  # a handshake that only broke off may be an outage
 HANDSHAKE = "SSL handshake failed: "  # how pymongo tells it
 
 
@@ -26,9 +28,11 @@ def mongo_client(settings: StoreSettings, **how: Any) -> AsyncMongoClient[dict[s
     if authorities is not None:
         given |= {"tls": True, "tlsCAFile": str(authorities)}
     try:
-        return AsyncMongoClient(settings.mongo_uri, **given)
-    except (PyMongoError, ValueError, TypeError) as error:
-        # pymongo takes a piece of a badly encoded password for a port, and tells it
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of an option that it does not know
+            return AsyncMongoClient(settings.mongo_uri, **given)
+    except (PyMongoError, ValueError, TypeError, OSError, Warning) as error:
+        # pymongo takes a piece of a badly encoded password for a port or an option, and tells it
         rule = (
             "is no connection string: in it, user and password are percent-encoded; those in ORDERSTREAM_MONGO_USERNAME"
             " and ORDERSTREAM_MONGO_PASSWORD are taken as they are"
@@ -55,7 +59,7 @@ def mongo_errors() -> Iterator[None]:
 
 def failure_of(error: PyMongoError) -> StoreFailure:
     code = error.code if isinstance(error, OperationFailure) else None
-    if code == AUTHENTICATION_FAILED:
+    if code in AUTHENTICATION_FAILED:
         return StoreUnauthenticated(
             "view", "ORDERSTREAM_MONGO_USERNAME and ORDERSTREAM_MONGO_PASSWORD_FILE say who we are to it"
         )
@@ -64,7 +68,7 @@ def failure_of(error: PyMongoError) -> StoreFailure:
             "view", "", "", "the role readWrite on the database ORDERSTREAM_MONGO_DATABASE is enough"
         )
     _, told, rest = str(error).partition(HANDSHAKE)
-    if told:
+    if told and any(proof in rest for proof in PROOFS):
         return StoreTlsFailed(
             "view", rest.partition(" (configured timeouts")[0], "ORDERSTREAM_MONGO_CA_FILE names whom to trust"
         )

@@ -74,7 +74,13 @@ def test_half_of_the_credentials(complaint: Started, role: str) -> None:
 
 @pytest.mark.parametrize("role", ["queries", "projections"])
 @pytest.mark.parametrize(
-    "uri", [f"mongodb://user:{SECRET}/x@host", f"mongodb://user:{SECRET}@", f"mongo://user:{SECRET}@host"]
+    "uri",
+    [
+        f"mongodb://user:{SECRET}/x@host",
+        f"mongodb://user:{SECRET}@",
+        f"mongo://user:{SECRET}@host",
+        f"mongodb://user:x?{SECRET}=1&y=2@host/z",
+    ],
 )
 def test_an_address_of_the_view_store(complaint: Started, role: str, uri: str) -> None:
     assert "ORDERSTREAM_MONGO_URI: " in complaint(role, MONGO_URI=uri, EVENTSTORE_URI="esdb://127.0.0.1:9?tls=false")

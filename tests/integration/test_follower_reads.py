@@ -14,6 +14,7 @@ from server.app import serving
 from server.config import Settings
 from server.eventstore.connection import connect
 from server.eventstore.log import EventLog, LogPoint
+from server.eventstore.persistent import ALL, Groups
 from server.failures import StoreUnavailable
 from tests.support.buying import orders
 from tests.support.eventually import eventually
@@ -73,3 +74,19 @@ async def test_whether_a_point_is_of_this_log_is_asked_of_the_leader() -> None:
             await EventLog(follower).is_of_this_log(point)
         assert await EventLog(follower).head() == position
         await follower.close()
+
+
+async def test_a_follower_that_is_asked_for_a_group_does_not_say_that_there_is_none() -> None:
+    async with cluster(pace=PACE) as c:
+        leader = await connect(c.uri)
+        follower = await connect(f"{c.uri}&NodePreference=follower")
+        try:
+            await Groups(leader).create_on_all("g", 0)
+            with pytest.raises(StoreUnavailable):
+                await Groups(follower).checkpoints(ALL)
+            with pytest.raises(StoreUnavailable):
+                await Groups(follower).delete(ALL, "another")
+            assert "g" in await Groups(leader).checkpoints(ALL)
+        finally:
+            await follower.close()
+            await leader.close()

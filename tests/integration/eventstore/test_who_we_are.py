@@ -146,6 +146,34 @@ async def test_a_grant_keeps_what_stands_in_the_lists(admin: Client, user: str) 
     assert of_parked == {"$acl": {"$w": "y", "$r": ["$admins", user]}, "$maxAge": 7, "theirs": 1}
 
 
+async def test_a_grant_keeps_those_who_may_read_by_the_default_of_the_store(admin: Client, user: str) -> None:
+    await set_metadata(admin, ALL, {})
+    await set_default(admin, {"$systemStreamAcl": {"$r": ["$admins", "reporting"]}})
+    try:
+        await grant(admin, user)
+        of_all, _ = await admin.get_stream_metadata(ALL)
+        assert of_all["$acl"]["$r"] == ["$admins", "reporting", user]
+        await set_metadata(admin, ALL, {})
+        await set_default(admin, {"$systemStreamAcl": {"$r": "$all"}})
+        assert not [step.what for step in await planned(admin, user) if "$r in the metadata" in step.what]
+    finally:
+        await set_default(admin, {})
+
+
+async def set_default(admin: Client, content: dict[str, Any]) -> None:
+    event = NewEvent(type="update-default-acl", data=json.dumps(content).encode())
+    await admin.append_to_stream("$settings", current_version=StreamState.ANY, events=[event])
+
+
+async def test_a_client_certificate_is_shown_to_the_node(certificate: Certificate) -> None:
+    address = Address(
+        hosts=("127.0.0.1:9",), discover=False, user_cert_file=certificate.certificate, user_key_file=certificate.key
+    )
+    client = Client(address)
+    assert client.certificate_chain == certificate.certificate.read_bytes()
+    assert client.private_key == certificate.key.read_bytes()
+
+
 async def test_a_grant_is_refused_if_a_list_has_changed_meanwhile(admin: Client, user: str) -> None:
     [first, *_] = await planned(admin, user)
     await set_metadata(admin, ALL, {"$acl": {"$r": ["$admins", "another"]}})

@@ -4,6 +4,7 @@ from collections import Counter
 
 import grpc
 import pytest
+from esdbclient import StreamState
 
 from protos.orders.v1 import commands_pb2 as orders_pb
 from protos.processes.v1 import commands_pb2 as pb
@@ -11,6 +12,7 @@ from server.config import Settings
 from server.domain.checkout import CHECKOUT
 from server.domain.checkout.state import Running
 from server.domain.stock import STOCK
+from server.eventstore.connection import connect
 from server.eventstore.store import EventStore
 from tests.integration.processes.conftest import DECLINED, MUTE, REFUSED, World, world_of
 from tests.support.calling import DEADLINE, euros, fresh_id, refusal
@@ -157,3 +159,23 @@ async def test_a_step_that_there_is_not_is_a_bad_request(world: World) -> None:
     request = pb.SkipStepRequest(request_id=fresh_id(), order_id=fresh_id(), step="DANCE", reason="why not")
     refused = await refusal(world.processes.SkipStep(request, timeout=DEADLINE))
     assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ("step",))
+
+
+async def test_an_order_whose_product_has_lost_its_stock_waits_for_an_operator(
+    world: World, eventstore_uri: str
+) -> None:
+    """Somebody deleted the stream of the stock in the event store: that is no end of the order."""
+    sku = await world.product_in_stock(10)
+    client = await connect(eventstore_uri)
+    try:
+        await client.tombstone_stream(f"stock-{sku}", current_version=StreamState.ANY)
+    finally:
+        await client.close()
+    order_id = await world.shop.placed(sku, quantity=1)
+
+    async def reason() -> str:
+        types = await world.types_in(f"checkout-{order_id}")
+        failure = (await process(world, order_id)).failure if types else None
+        return failure.reason if failure else ""
+
+    assert "STREAM_DELETED" in await eventually(reason, bool)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from server.eventstore.client import unauthenticated
 from server.eventstore.discovery import LEADER, PREFERENCES, Discovery, Found, Member, NoAnswer, Wanted
 
-HANGS, REFUSES = "hangs", "refuses"
+HANGS, REFUSES, UNKNOWN_HERE = "hangs", "refuses", "does not know us"
 World = dict[str, str | list[Member]]
 
 
@@ -39,6 +40,8 @@ class Cluster:
         answer = self.world.get(channel, REFUSES)
         if answer == HANGS:
             await asyncio.Event().wait()
+        if answer == UNKNOWN_HERE:
+            raise NoAnswer("Unauthenticated", unauthenticated())
         if isinstance(answer, str):
             raise NoAnswer(answer)
         await asyncio.sleep(0)
@@ -102,6 +105,22 @@ async def test_without_a_quorum_there_is_no_leader_and_it_is_said_why() -> None:
     left = members(a="-Leader", b="PreReplica", c="-Leader")
     with pytest.raises(NoAnswer, match="b: is PreReplica"):
         await find({"a": REFUSES, "b": left, "c": REFUSES}, "a b c")
+
+
+@pytest.mark.parametrize(
+    ("world", "is_refusal"),
+    [
+        ({"a": UNKNOWN_HERE, "b": UNKNOWN_HERE}, True),
+        ({"a": UNKNOWN_HERE, "b": members(a="Follower", b="Follower")}, False),
+        ({"a": UNKNOWN_HERE, "b": REFUSES}, False),
+        ({"a": UNKNOWN_HERE, "b": HANGS}, False),
+    ],
+)
+async def test_one_node_that_does_not_know_us_is_no_refusal_of_the_cluster(world: World, is_refusal: bool) -> None:
+    """A new node may not have the users yet: during an election that must not keep anybody out for good."""
+    with pytest.raises(NoAnswer) as failure:
+        await find(world, "a b")
+    assert (failure.value.refusal is not None) is is_refusal
 
 
 async def test_who_prefers_followers_gets_one_and_else_the_leader() -> None:

@@ -26,6 +26,12 @@ HANDSHAKE = (
         (ServerSelectionTimeoutError(HANDSHAKE), StoreTlsFailed),
         (OperationFailure("BSONObj size is invalid", 10334), StoreUnavailable),
         (AutoReconnect("connection closed"), StoreUnavailable),
+        (
+            ServerSelectionTimeoutError("SSL handshake failed: h:1: [Errno 104] Connection reset by peer"),
+            StoreUnavailable,
+        ),
+        (ServerSelectionTimeoutError("SSL handshake failed: h:1: "), StoreUnavailable),
+        (OperationFailure("bad auth", 8000), StoreUnauthenticated),
     ],
 )
 def test_each_kind_has_its_own_name(error: PyMongoError, kind: type[StoreFailure]) -> None:
