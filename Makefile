@@ -40,6 +40,7 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=$(BIN)/
 
 CATALOGUE = $(BIN)/python -m grpc_tools.protoc -I. --include_source_info --descriptor_set_out=/dev/stdout $(PROTOS) | $(BIN)/python -m client.catalogue
 CURRENCIES = $(BIN)/python -m server.currencies
+LIMITS = $(BIN)/python -m server.limits
 SDK = $(BIN)/python -m client.stubgen | $(BIN)/ruff format --stdin-filename contexts.pyi -
 
 proto: $(VENV)/.installed  ## check that no caller breaks, then generate all that is made of the contract
@@ -56,6 +57,7 @@ generated: $(VENV)/.installed
 	$(PROTOC) --python_out=. --mypy_out=quiet:. --grpc_python_out=. --mypy_grpc_out=quiet:. $(PROTOS)
 	$(SDK) > $(VENV)/contexts.pyi && mv $(VENV)/contexts.pyi client/contexts.pyi
 	$(CATALOGUE) > docs/events.md
+	$(LIMITS) > $(VENV)/limits.md && mv $(VENV)/limits.md docs/limits.md
 	$(CURRENCIES) > $(VENV)/currencies.py && mv $(VENV)/currencies.py client/currencies.py
 
 baseline: $(VENV)/.installed   ## at a release: the contract as it is now is what later ones may not break
@@ -66,6 +68,7 @@ proto-check: $(VENV)/.installed
 	@$(PROTOC) --python_out=$(VENV)/proto --mypy_out=quiet:$(VENV)/proto --grpc_python_out=$(VENV)/proto --mypy_grpc_out=quiet:$(VENV)/proto $(PROTOS)
 	@cd $(VENV)/proto && find . -type f | while read -r f; do cmp "$$f" "../../$$f" || { echo 'stubs are not current: run `make proto`'; exit 1; }; done
 	@$(CATALOGUE) | cmp - docs/events.md || { echo 'docs/events.md is not current: run `make proto`'; exit 1; }
+	@$(LIMITS) | cmp - docs/limits.md || { echo 'docs/limits.md is not current: run `make proto`'; exit 1; }
 	@$(CURRENCIES) | cmp - client/currencies.py || { echo 'client/currencies.py is not current: run `make proto`'; exit 1; }
 	@$(SDK) | cmp - client/contexts.pyi || { echo 'client/contexts.pyi is not current: run `make proto`'; exit 1; }
 

@@ -12,12 +12,12 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from uuid_utils import uuid7
 
-from client.errors import from_rpc_error
+from client.errors import OrderstreamError, from_rpc_error
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between tries
 WORTH_A_RETRY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}  # by a server that stops
-REASONS_WORTH_A_RETRY = {"CONTENTION"}
-REASONS_WORTH_A_RESUME = {"WATCH_TOO_SLOW", "TOO_MANY_WATCHES"}
+REASONS_WORTH_A_RETRY = {"CONTENTION", "SERVER_BUSY"}
+REASONS_WORTH_A_RESUME = {"WATCH_TOO_SLOW", "TOO_MANY_WATCHES", "SERVER_BUSY"}
 GIVE_UP_AFTER = 60.0  # seconds
 RETRY = ("x-orderstream-retry", "1")  # tells the server to look closer for what an earlier try has done
 
@@ -111,8 +111,7 @@ class _Unary(_Method):
                 reply = await self._call(request, timeout=max(0.001, until - time.monotonic()), metadata=headers)
             except grpc.aio.AioRpcError as error:
                 failure = from_rpc_error(error)
-                again = failure.code in WORTH_A_RETRY or failure.reason in REASONS_WORTH_A_RETRY
-                if not again or time.monotonic() + pause >= until:
+                if not _is_worth_a_retry(failure) or time.monotonic() + pause >= until:
                     raise failure from error
             else:
                 if self._session is not None and self._is_command:
@@ -120,6 +119,10 @@ class _Unary(_Method):
                 return reply
             headers = (*self._headers, RETRY) if self._is_command else self._headers
             pause = await _rested(pause)
+
+
+def _is_worth_a_retry(failure: OrderstreamError) -> bool:
+    return failure.code in WORTH_A_RETRY or failure.reason in REASONS_WORTH_A_RETRY
 
 
 async def _rested(pause: float) -> float:
@@ -183,7 +186,7 @@ class _Streaming(_Method):
                     yield message
             except grpc.aio.AioRpcError as error:
                 failure = from_rpc_error(error)
-                again = failure.code in WORTH_A_RETRY and not has_begun and time.monotonic() + pause < give_up_at
+                again = _is_worth_a_retry(failure) and not has_begun and time.monotonic() + pause < give_up_at
                 if not again:
                     raise failure from error
             else:

@@ -22,6 +22,11 @@ KEEPALIVE = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients may ping every 10 s
     ("grpc.http2.max_ping_strikes", 0),
 )
+# gRPC itself refuses without a reason, so its own bounds are so many times those by which `Edge` refuses with one
+TRANSPORT = 4
+SPARE_CALLS = (
+    100  # gRPC counts a call for a while after its answer; and of the calls about health there is no other bound
+)
 
 
 def _now() -> datetime:
@@ -41,13 +46,13 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
         opened: Opened = import_module(f"server.{role}.app").opened
         part = await stack.enter_async_context(opened(settings, clock))
         server = grpc.aio.server(
-            interceptors=[Edge(frozenset(part.services), settings.default_deadline, settings.longest_deadline)],
+            interceptors=[Edge(frozenset(part.services), settings)],
             options=[
                 *KEEPALIVE,
                 ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", settings.largest_request),
+                ("grpc.max_receive_message_length", TRANSPORT * settings.largest_request),
             ],
-            maximum_concurrent_rpcs=settings.most_concurrent_calls,
+            maximum_concurrent_rpcs=TRANSPORT * settings.most_concurrent_calls + SPARE_CALLS,
         )
         part.register(server)
         status = health.aio.HealthServicer()

@@ -6,6 +6,10 @@ ServiceFailure
 ├── PageTokenInvalid        PAGE_TOKEN_INVALID                    malformed, or of another query
 ├── RequestIdReused         REQUEST_ID_REUSED                     same request_id, another payload
 ├── RevisionConflict        REVISION_CONFLICT                     the caller's expected revision is not the actual one
+├── ServerBusy              SERVER_BUSY                           more calls at once than this process takes
+├── RequestTooLarge         REQUEST_TOO_LARGE                     a message of more bytes than this process takes
+├── ReplyTooLarge           REPLY_TOO_LARGE                       more bytes than clients of gRPC take
+├── EventsTooLarge          EVENTS_TOO_LARGE                      more than the event store takes in one append
 ├── Contention              CONTENTION                            other writers won each of several tries
 ├── UnreadableEvent                                               the stream holds an event that this code cannot read
 │   ├── EventTypeUnknown    EVENT_TYPE_UNKNOWN                    written by a newer release; ask a newer server
@@ -109,6 +113,50 @@ class Contention(ServiceFailure):
             f"other writers won each of {attempts} tries; nothing was written, repeat it with the same request_id",
             stream=stream,
             attempts=attempts,
+        )
+
+
+class ServerBusy(ServiceFailure):
+    reason = "SERVER_BUSY"
+    retry_after = 0.2
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"this server works on {most} calls already; nothing was done, try again", most=most)
+
+
+class RequestTooLarge(ServiceFailure):
+    """In bytes."""
+
+    reason = "REQUEST_TOO_LARGE"
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__(f"the request has {size} bytes; this server takes {most}", size=size, most=most)
+
+
+class ReplyTooLarge(ServiceFailure):
+    """In bytes."""
+
+    reason = "REPLY_TOO_LARGE"
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__(
+            f"the reply has {size} bytes, more than the {most} of one message; ask for less, or for pages",
+            size=size,
+            most=most,
+        )
+
+
+class EventsTooLarge(ServiceFailure):
+    """What a command came to, in bytes: no retry makes it smaller."""
+
+    reason = "EVENTS_TOO_LARGE"
+
+    def __init__(self, stream: str, size: int, most: int) -> None:
+        super().__init__(
+            f"the events have {size} bytes; the event store takes {most} at once. Nothing was written: ask for less",
+            stream=stream,
+            size=size,
+            most=most,
         )
 
 

@@ -16,7 +16,7 @@ from server.commands.routes import Route, World
 from server.domain.rejection import Rejected
 from server.eventstore.receipts import Receipt
 from server.eventstore.token import to_token
-from server.failures import RevisionConflict
+from server.failures import EventsTooLarge, RevisionConflict
 from server.rpc import validation
 from server.rpc.headers import actor_of, correlation_of, headers_of, traceparent_of
 from server.rpc.typing import Context, Handler
@@ -92,7 +92,7 @@ class CommandServices:
 
             try:
                 receipt = await self._handler.handle(route.decider, aggregate_id, envelope, command, opens=route.opens)
-            except (Rejected, RevisionConflict):
+            except (Rejected, RevisionConflict, EventsTooLarge):
                 await claims.refused()
                 raise
             await claims.done()

@@ -24,6 +24,7 @@ import structlog
 from server.eventstore.client import (
     EventStoreDBClientException,
     GrpcDeadlineExceeded,
+    MaximumAppendSizeExceededError,
     NewEvent,
     StreamState,
     WrongCurrentVersion,
@@ -63,7 +64,7 @@ class BatchAppender:
     ) -> int:
         """The commit position of the last event.
 
-        Raises `WrongCurrentVersion`, `OutcomeUnknown`, `GrpcDeadlineExceeded`.
+        Raises `WrongCurrentVersion`, `MaximumAppendSizeExceededError`, `OutcomeUnknown`, `GrpcDeadlineExceeded`.
         """
         return await self._open_call().append(stream, current_version, events, timeout)
 
@@ -127,7 +128,7 @@ class _Call:
             self._pending.pop(correlation_id, None)
         try:
             return self._streams._convert_batch_append_resp(response, stream, current_version)  # noqa: SLF001
-        except WrongCurrentVersion:
+        except (WrongCurrentVersion, MaximumAppendSizeExceededError):
             raise
         except EventStoreDBClientException as error:
             raise OutcomeUnknown from error

@@ -21,6 +21,7 @@ from esdbclient.exceptions import (
     AlreadyExists,
     EventStoreDBClientException,
     GrpcDeadlineExceeded,
+    MaximumAppendSizeExceededError,
     NodeIsNotLeader,
     NotFound,
     ProgrammingError,
@@ -49,6 +50,7 @@ __all__ = [
     "Checkpoint",
     "EventStoreDBClientException",
     "GrpcDeadlineExceeded",
+    "MaximumAppendSizeExceededError",
     "NewEvent",
     "NodeIsNotLeader",
     "NotFound",
@@ -101,11 +103,11 @@ async def complete(reading: Any) -> AsyncGenerator[RecordedEvent, None]:
 def store_errors() -> Iterator[None]:
     """Failures of the event store's client as ours, each kind by its own name; what is not known: `StoreUnavailable`.
 
-    `NotFound` and `WrongCurrentVersion` pass.
+    `NotFound`, `WrongCurrentVersion` and `MaximumAppendSizeExceededError` pass.
     """
     try:
         yield
-    except (NotFound, WrongCurrentVersion):
+    except (NotFound, WrongCurrentVersion, MaximumAppendSizeExceededError):
         raise
     except (EventStoreDBClientException, grpc.aio.UsageError, grpc.RpcError) as error:
         if is_cancelling():

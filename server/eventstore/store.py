@@ -9,11 +9,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from server.eventstore.batch_append import BatchAppender, OutcomeUnknown
-from server.eventstore.client import NewEvent, NotFound, RecordedEvent, StreamState, WrongCurrentVersion
+from server.eventstore.client import (
+    MaximumAppendSizeExceededError,
+    NewEvent,
+    NotFound,
+    RecordedEvent,
+    StreamState,
+    WrongCurrentVersion,
+)
 from server.eventstore.connection import Client
 from server.eventstore.exclusions import Excluded, excluded_by, exclusion_stream
 from server.eventstore.log import EventLog
-from server.failures import StoreUnavailable
+from server.failures import EventsTooLarge, StoreUnavailable
 
 NO_EVENTS = -1
 STORE_TIMEOUT = 5.0  # seconds; a store that needs longer than this for one append or page counts as down
@@ -55,13 +62,14 @@ class EventStore:
     ) -> int:
         """Write all or none after revision `expected` (-1: the stream is new); the commit position of the last event.
 
-        The same events under the same expected revision are written once, however often they are sent.
+        The same events under the same expected revision are written once, however often they are sent. Raises
+        `EventsTooLarge` for more bytes than the store takes at once.
 
         An event store checks the number of the revision only. `session` is the one in which the caller read what it
         decided on; if it is over, or ends meanwhile, that raises `SessionEnded`.
         """
         current_version = StreamState.NO_STREAM if expected == NO_EVENTS else expected
-        with _lost_races(), self._client.calling():
+        with _refused(stream, events), self._client.calling():
             await self._client.ready()
             if session not in (None, self.session):
                 raise SessionEnded  # and if not, the events go over this very call: nothing is waited for in between
@@ -134,8 +142,11 @@ class EventStore:
 
 
 @contextmanager
-def _lost_races() -> Iterator[None]:
+def _refused(stream: str, events: Sequence[NewEvent]) -> Iterator[None]:
     try:
         yield
+    except MaximumAppendSizeExceededError as error:
+        size = sum(len(event.data) + len(event.metadata) + 2 * len(event.type) for event in events)
+        raise EventsTooLarge(stream, size, int(str(error).rpartition(" ")[2])) from error  # "Max size is N"
     except (WrongCurrentVersion, NotFound) as error:  # `NotFound` if the stream has no event at all
         raise WrongRevision from error

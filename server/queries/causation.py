@@ -19,6 +19,7 @@ from server.eventstore.client import RecordedEvent, position_of
 from server.eventstore.log import EventLog
 from server.queries import past
 from server.queries.history import to_entries
+from server.queries.paging import fitting
 
 MOST = 10_000  # events in one tree, and events looked through in the stream of one product's stock
 PAGE = 500  # events
@@ -54,7 +55,9 @@ async def life(log: EventLog, order_id: str) -> Life:
                 causes.add(str(event.id))
     own.sort(key=position_of)
     events = own[:MOST]
-    return Life(events, await to_entries(log, events), truncated or len(own) > MOST)
+    entries = await to_entries(log, events)
+    most = fitting(entries)
+    return Life(events[:most], entries[:most], truncated or len(own) > most)
 
 
 def tree(life: Life) -> Iterator[pb.CausationNode]:

@@ -14,7 +14,7 @@ from server.eventstore.token import from_token
 from server.failures import InvalidRequest, NotFound
 from server.queries import causation, past, replies
 from server.queries.history import to_entries
-from server.queries.paging import from_page_token, page_size, to_page_token
+from server.queries.paging import fitting, from_page_token, page_size, to_page_token
 from server.queries.rows import shown
 from server.queries.views import Views
 from server.queries.watching.orders import Watching
@@ -159,9 +159,11 @@ class OrderQueries(OrderQueryServiceServicer):
         events = await self._log.stream(f"order-{request.order_id}", start, most + 1)
         if events is None:
             raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
-        page, more = events[:most], len(events) > most
+        entries = await to_entries(self._log, events[:most])
+        page = events[: fitting(entries)]
+        more = len(events) > len(page)
         return pb.GetOrderHistoryResponse(
-            entries=await to_entries(self._log, page),
+            entries=entries[: len(page)],
             next_page_token=to_page_token(request, [page[-1].stream_position]) if more else "",
             freshness=freshness,
         )
@@ -189,8 +191,13 @@ class OrderQueries(OrderQueryServiceServicer):
         rows = await self._views.answered(self._views.find.by_key("order_timeline", generation, {}, keys, most + 1))
         if not rows and after is None:
             raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
-        page, more = rows[:most], len(rows) > most
+        page = rows[:most]
         entries, not_shown = shown("order_timeline", page, replies.timeline_entry)
+        if fitting(entries) < len(entries):
+            last = entries[fitting(entries) - 1].revision
+            page = [row for row in page if timeline_revision(row["_id"]) <= last]
+            entries, not_shown = shown("order_timeline", page, replies.timeline_entry)
+        more = len(rows) > len(page)
         return pb.GetOrderTimelineResponse(
             entries=entries,
             next_page_token=to_page_token(request, [timeline_revision(page[-1]["_id"])]) if more else "",

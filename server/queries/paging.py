@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from server.failures import InvalidRequest, PageTokenInvalid, ResumeTokenInvalid
 
 DEFAULT_SIZE = 50
 LARGEST_SIZE = 1_000
+LARGEST_PAGE = 3 * 1024 * 1024  # bytes: with all that is around it, below what clients of gRPC take
 NOT_THE_QUERY = ("page_size", "page_token", "resume_token", "consistency_token")
 
 
@@ -26,6 +28,16 @@ def page_size(wanted: int) -> int:
     if wanted < 0:
         raise InvalidRequest({"page_size": "must not be negative"})
     return min(wanted or DEFAULT_SIZE, LARGEST_SIZE)
+
+
+def fitting(messages: Sequence[Message]) -> int:
+    """How many of them, from the first on, one page takes; at least one."""
+    size = 0
+    for count, message in enumerate(messages):
+        size += message.ByteSize()
+        if size > LARGEST_PAGE and count:
+            return count
+    return len(messages)
 
 
 def to_resume_token(request: Message, point: LogPoint) -> str:

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import NoReturn
 
 import grpc
@@ -13,14 +13,17 @@ from google.rpc import status_pb2
 from prometheus_client import Counter, Histogram
 from uuid_utils import uuid7
 
+from server.config import Settings
 from server.domain.rejection import Rejected
-from server.failures import DeadlinePassed, ServiceFailure
+from server.failures import DeadlinePassed, ReplyTooLarge, RequestTooLarge, ServerBusy, ServiceFailure
 from server.rpc.errors import internal, status_of
 from server.rpc.headers import CORRELATION_ID, headers_of
 from server.rpc.typing import Context, Handler
 from server.rpc.validation import LONGEST_CORRELATION_ID
 
 log = structlog.get_logger()
+
+LARGEST_REPLY = 4 * 1024 * 1024  # bytes that a client of gRPC takes, unless it is told otherwise
 
 CALLS = Counter("orderstream_rpc_calls_total", "Calls by method and status code.", ["method", "code"])
 SECONDS = Histogram("orderstream_rpc_seconds", "Time from request to reply.", ["method"])
@@ -29,10 +32,13 @@ SECONDS = Histogram("orderstream_rpc_seconds", "Time from request to reply.", ["
 class Edge(grpc.aio.ServerInterceptor):
     """Wraps the handlers of our own services; health and reflection pass as they are."""
 
-    def __init__(self, services: frozenset[str], default_deadline: float, longest_deadline: float) -> None:
+    def __init__(self, services: frozenset[str], settings: Settings) -> None:
         self._services = services
-        self._default = default_deadline
-        self._longest = longest_deadline
+        self._default = settings.default_deadline
+        self._longest = settings.longest_deadline
+        self._most_calls = settings.most_concurrent_calls
+        self._largest = settings.largest_request
+        self._calls = 0  # under way
         self._handlers: dict[str, Handler] = {}  # made once per method: this runs for every call
 
     async def intercept_service(
@@ -50,7 +56,7 @@ class Edge(grpc.aio.ServerInterceptor):
 
     def _wrapped(self, method: str, handler: Handler) -> Handler:
         how = {
-            "request_deserializer": handler.request_deserializer,
+            "request_deserializer": self._sized(handler.request_deserializer),
             "response_serializer": handler.response_serializer,
         }
         # grpc.aio takes coroutines and asynchronous generators where its stubs say functions
@@ -70,8 +76,9 @@ class Edge(grpc.aio.ServerInterceptor):
             # every line that this call logs, wherever, says which conversation it belongs to
             structlog.contextvars.bind_contextvars(method=method, correlation_id=_correlation_id(request, context))
             try:
-                async with asyncio.timeout(self._limit(context)):
-                    reply = await inner(request, context)
+                with self._admitted(request):
+                    async with asyncio.timeout(self._limit(context)):
+                        reply = _sendable(await inner(request, context))
             except (Rejected, ServiceFailure) as failure:
                 status = status_of(failure)
             except TimeoutError:
@@ -104,9 +111,10 @@ class Edge(grpc.aio.ServerInterceptor):
         async def call(request: Message, context: Context) -> AsyncGenerator[Message, None]:
             structlog.contextvars.bind_contextvars(method=method, correlation_id=_correlation_id(request, context))
             try:
-                async with aclosing(inner(request, context)) as replies:
-                    async for reply in replies:
-                        yield reply
+                with self._admitted(request):
+                    async with aclosing(inner(request, context)) as replies:
+                        async for reply in replies:
+                            yield _sendable(reply)
             except (Rejected, ServiceFailure) as failure:
                 status = status_of(failure)
             except asyncio.CancelledError:
@@ -124,9 +132,40 @@ class Edge(grpc.aio.ServerInterceptor):
 
         return call
 
+    def _sized(self, deserialize: Callable[[bytes], Message] | None) -> Callable[[bytes], Message | RequestTooLarge]:
+        """What is too large is not read, and refused in its call."""
+        assert deserialize is not None, "ours are all of protobuf"
+
+        def sized(raw: bytes) -> Message | RequestTooLarge:
+            size = len(raw)
+            return deserialize(raw) if size <= self._largest else RequestTooLarge(size, self._largest)
+
+        return sized
+
+    @contextmanager
+    def _admitted(self, request: Message | RequestTooLarge) -> Iterator[None]:
+        """Counts the call while it is under way. Raises `ServerBusy` and `RequestTooLarge`."""
+        if isinstance(request, RequestTooLarge):
+            raise request
+        if self._calls >= self._most_calls:
+            raise ServerBusy(self._most_calls)
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+
     def _limit(self, context: Context) -> float:
         remaining = context.time_remaining()
         return min(self._default if remaining is None else remaining, self._longest)
+
+
+def _sendable(reply: Message) -> Message:
+    """Raises `ReplyTooLarge`: the caller's own gRPC would refuse it, without a reason."""
+    size = reply.ByteSize()
+    if size > LARGEST_REPLY:
+        raise ReplyTooLarge(size, LARGEST_REPLY)
+    return reply
 
 
 def _correlation_id(request: Message, context: Context) -> str:

@@ -25,7 +25,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PROCESS_NAME = re.compile(r"checkout(~[0-9]+)?")
 PROCESS_UUID = 8  # the version
 OUR_ACTORS = ("process:", "orderstream")
-LONGEST_ID, LONGEST_CORRELATION_ID = 64, 128  # characters
+LONGEST_ID, LONGEST_ACTOR, LONGEST_CORRELATION_ID = 64, 200, 128  # characters
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 
@@ -58,7 +58,7 @@ def actor(value: object) -> str | None:
     """Who asks, as the caller says: it may not pass for one of ours."""
     if str(value).lower().startswith(OUR_ACTORS):
         return "must not begin as those of processes and services do"
-    return text(1, 200)(value)
+    return text(1, LONGEST_ACTOR)(value)
 
 
 def correlation_id(value: object) -> str | None:
@@ -68,8 +68,16 @@ def correlation_id(value: object) -> str | None:
     return None if str(value).isprintable() else "must be printable"
 
 
+@dataclass(frozen=True, slots=True)
+class Optional:
+    rule: Rule
+
+    def __call__(self, value: object) -> str | None:
+        return self.rule(value) if value else None
+
+
 def optional(rule: Rule) -> Rule:
-    return lambda value: rule(value) if value else None
+    return Optional(rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +100,30 @@ REASON = text(1, 500)  # why something is asked for
 LINES_OF_TEXT = Text(1, None, several_lines=True)
 
 
-def new_id(value: object) -> str | None:
+class NewId(Text):
     """A name that a caller gives to a part of an aggregate. It is stored as it is, so that it can be named again."""
-    if problem := fault_of(str(value), 1, LONGEST_ID):
-        return problem
-    return None if as_stored(str(value)) == value else "must be in Unicode's form NFC, without spaces at its ends"
+
+    def __call__(self, value: object) -> str | None:
+        if problem := fault_of(str(value), self.shortest, self.longest):
+            return problem
+        return None if as_stored(str(value)) == value else "must be in Unicode's form NFC, without spaces at its ends"
+
+
+new_id = NewId(1, LONGEST_ID)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownId:
+    """The name of a part that is there: it is only compared, also with names that an earlier rule let in."""
+
+    longest: int
+
+    def __call__(self, value: object) -> str | None:
+        return None if 1 <= len(str(value)) <= self.longest else f"must have 1 to {self.longest} characters"
 
 
 def known_id(longest: int = LONGEST_ID) -> Rule:
-    """The name of a part that is there: it is only compared, also with names that an earlier rule let in."""
-
-    def check_length(value: object) -> str | None:
-        return None if 1 <= len(str(value)) <= longest else f"must have 1 to {longest} characters"
-
-    return check_length
+    return KnownId(longest)
 
 
 def day(value: object) -> str | None:
@@ -125,13 +143,20 @@ def sha256(value: object) -> str | None:
     return None if _SHA256.fullmatch(str(value)) else "must be 64 hexadecimal digits, lower case"
 
 
-def count(fewest: int, most: int) -> Rule:
+@dataclass(frozen=True, slots=True)
+class Count:
     """For a repeated field. Its row stands before those of its elements, which are looked at only if this holds."""
 
-    def check_count(values: object) -> str | None:
-        return None if fewest <= len(values) <= most else f"must have {fewest} to {most} values"  # type: ignore[arg-type]  # a rule for repeated fields only
+    fewest: int
+    most: int
 
-    return check_count
+    def __call__(self, values: object) -> str | None:
+        found = len(values)  # type: ignore[arg-type]  # a rule for repeated fields only
+        return None if self.fewest <= found <= self.most else f"must have {self.fewest} to {self.most} values"
+
+
+def count(fewest: int, most: int) -> Rule:
+    return Count(fewest, most)
 
 
 def email(value: object) -> str | None:

@@ -93,6 +93,20 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: a store does not accept the credentials of the server; an operator has to act. Metadata: store."""
     ERROR_REASON_STORE_PERMISSION_DENIED: _ErrorReason.ValueType  # 27
     """FAILED_PRECONDITION: the server lacks a right in a store; an operator has to act. Metadata: store, right, on."""
+    ERROR_REASON_SERVER_BUSY: _ErrorReason.ValueType  # 28
+    """RESOURCE_EXHAUSTED with RetryInfo: the server works on as many calls as it may; nothing was done. Metadata: most."""
+    ERROR_REASON_REQUEST_TOO_LARGE: _ErrorReason.ValueType  # 29
+    """RESOURCE_EXHAUSTED: the request has more bytes than the server takes. Metadata: size, most. A request of several times
+    as many is refused with the same code before it is read, without a reason.
+    """
+    ERROR_REASON_EVENTS_TOO_LARGE: _ErrorReason.ValueType  # 30
+    """RESOURCE_EXHAUSTED: the events of the command have more bytes than the event store takes at once; nothing was written.
+    Metadata: stream, size, most.
+    """
+    ERROR_REASON_REPLY_TOO_LARGE: _ErrorReason.ValueType  # 31
+    """RESOURCE_EXHAUSTED: the reply would have more bytes than clients of gRPC take unless told otherwise (4 MiB): ask for
+    less, or page by page (GetOrderHistory). Metadata: size, most.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -168,4 +182,18 @@ ERROR_REASON_STORE_UNAUTHENTICATED: ErrorReason.ValueType  # 26
 """FAILED_PRECONDITION: a store does not accept the credentials of the server; an operator has to act. Metadata: store."""
 ERROR_REASON_STORE_PERMISSION_DENIED: ErrorReason.ValueType  # 27
 """FAILED_PRECONDITION: the server lacks a right in a store; an operator has to act. Metadata: store, right, on."""
+ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 28
+"""RESOURCE_EXHAUSTED with RetryInfo: the server works on as many calls as it may; nothing was done. Metadata: most."""
+ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason.ValueType  # 29
+"""RESOURCE_EXHAUSTED: the request has more bytes than the server takes. Metadata: size, most. A request of several times
+as many is refused with the same code before it is read, without a reason.
+"""
+ERROR_REASON_EVENTS_TOO_LARGE: ErrorReason.ValueType  # 30
+"""RESOURCE_EXHAUSTED: the events of the command have more bytes than the event store takes at once; nothing was written.
+Metadata: stream, size, most.
+"""
+ERROR_REASON_REPLY_TOO_LARGE: ErrorReason.ValueType  # 31
+"""RESOURCE_EXHAUSTED: the reply would have more bytes than clients of gRPC take unless told otherwise (4 MiB): ask for
+less, or page by page (GetOrderHistory). Metadata: size, most.
+"""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -125,8 +125,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     Metadata: order_id, discount_id, amount_minor, goods_minor.
     """
     ERROR_REASON_TOO_MANY_ENTRIES: _ErrorReason.ValueType  # 39
-    """RESOURCE_EXHAUSTED: an order holds at most 20 discounts, 100 notes, and 1000 each of parcels, returns, cancelled
-    parts, and authorisations, captures and refunds. Metadata: order_id, what, most.
+    """RESOURCE_EXHAUSTED: an order holds at most 20 discounts, 100 notes, 500 each of parcels, returns, cancelled
+    parts, authorisations, captures and refunds, and 1000 lines each in all parcels and in all returns together. Metadata:
+    order_id, what, most.
     """
     ERROR_REASON_CANCELLATION_EXISTS: _ErrorReason.ValueType  # 40
     """FAILED_PRECONDITION: the cancellation id stands for other units. Metadata: order_id, cancellation_id."""
@@ -259,8 +260,9 @@ ERROR_REASON_DISCOUNT_EXCEEDS_TOTAL: ErrorReason.ValueType  # 38
 Metadata: order_id, discount_id, amount_minor, goods_minor.
 """
 ERROR_REASON_TOO_MANY_ENTRIES: ErrorReason.ValueType  # 39
-"""RESOURCE_EXHAUSTED: an order holds at most 20 discounts, 100 notes, and 1000 each of parcels, returns, cancelled
-parts, and authorisations, captures and refunds. Metadata: order_id, what, most.
+"""RESOURCE_EXHAUSTED: an order holds at most 20 discounts, 100 notes, 500 each of parcels, returns, cancelled
+parts, authorisations, captures and refunds, and 1000 lines each in all parcels and in all returns together. Metadata:
+order_id, what, most.
 """
 ERROR_REASON_CANCELLATION_EXISTS: ErrorReason.ValueType  # 40
 """FAILED_PRECONDITION: the cancellation id stands for other units. Metadata: order_id, cancellation_id."""

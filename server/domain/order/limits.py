@@ -7,16 +7,18 @@ from server.domain.rejection import Reason, Rejected
 
 MAX_UNITS = 9_999  # in one line
 MAX_LINES = 200
-# what else an order may hold, so that no order grows without end
+# what else an order may hold, so that no order grows without end and each is answered in one message of 4 MiB
 MAX_ENTRIES = {
     "discounts": 20,
     "notes": 100,
-    "cancellations": 1_000,
-    "shipments": 1_000,
-    "returns": 1_000,
-    "authorisations": 1_000,
-    "captures": 1_000,
-    "refunds": 1_000,
+    "cancellations": 500,
+    "shipments": 500,
+    "lines_of_shipments": 1_000,
+    "returns": 500,
+    "lines_of_returns": 1_000,
+    "authorisations": 500,
+    "captures": 500,
+    "refunds": 500,
 }
 
 
@@ -49,7 +51,7 @@ def require_line_count(order_id: str, lines: int) -> None:
         raise Rejected(Reason.TOO_MANY_LINES, order_id=order_id, lines=lines)
 
 
-def require_room(order_id: str, what: str, there_are: int) -> None:
-    """Whether one more fits."""
-    if there_are >= MAX_ENTRIES[what]:
+def require_room(order_id: str, what: str, there_are: int, more: int = 1) -> None:
+    """Whether so many more fit."""
+    if there_are + more > MAX_ENTRIES[what]:
         raise Rejected(Reason.TOO_MANY_ENTRIES, order_id=order_id, what=what, most=MAX_ENTRIES[what])

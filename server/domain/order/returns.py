@@ -83,6 +83,7 @@ def _request(order: Returning, command: RequestReturn) -> Sequence[OrderEvent]:
                 wanted=quantity,
                 returnable=returnable.get(line_id, 0),
             )
+    require_room(order.order_id, "lines_of_returns", sum(len(x.requested) for x in order.returns), len(wanted))
     return [
         ReturnRequested(
             order_id=order.order_id,
@@ -157,16 +158,16 @@ def _worth(order: Returning, command: ReceiveReturn) -> tuple[ReceivedLine, ...]
     sold = {line.line_id: line for line in order.lines}
     back = returned_quantities(order)
     lines = []
-    for part in command.lines:
-        line = sold[part.line_id]
-        worth = of_units(net_of(line), line.quantity, back[part.line_id], part.quantity)
-        back[part.line_id] += part.quantity
+    for (line_id, condition), quantity in _by_condition(command.lines).items():
+        line = sold[line_id]
+        worth = of_units(net_of(line), line.quantity, back[line_id], quantity)
+        back[line_id] += quantity
         lines.append(
             ReceivedLine(
-                line_id=part.line_id,
+                line_id=line_id,
                 sku=line.sku,
-                quantity=part.quantity,
-                condition=part.condition,
+                quantity=quantity,
+                condition=condition,
                 amount=Money(amount_minor=worth, currency=order.currency),
             )
         )

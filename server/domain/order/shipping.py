@@ -62,6 +62,7 @@ def create_shipment(order: Shipping, command: CreateShipment) -> Sequence[OrderE
             raise Rejected(Reason.LINE_NOT_FOUND, order_id=order.order_id, line_id=line_id)
         if quantity > left[line_id]:
             raise Rejected(Reason.QUANTITY_EXCEEDS_OPEN, line_id=line_id, wanted=quantity, open=left[line_id])
+    require_room(order.order_id, "lines_of_shipments", sum(len(x.lines) for x in order.shipments), len(wanted))
     lines = tuple(LineQuantity(line_id=line_id, quantity=quantity) for line_id, quantity in wanted.items())
     return [ShipmentCreated(order_id=order.order_id, shipment_id=command.shipment_id, lines=lines, at=command.at)]
 

@@ -144,8 +144,9 @@ async def test_fields_that_break_a_rule_are_named() -> None:
         failure(code_pb2.UNAVAILABLE, "STORE_UNAVAILABLE"),
         failure(code_pb2.ABORTED, "CONTENTION"),
         failure(code_pb2.CANCELLED, ""),
+        failure(code_pb2.RESOURCE_EXHAUSTED, "SERVER_BUSY"),
     ],
-    ids=["unavailable", "contention", "cancelled by a server that stops"],
+    ids=["unavailable", "contention", "cancelled by a server that stops", "busy"],
 )
 async def test_a_command_is_repeated_with_the_same_request_id(first: status_pb2.Status) -> None:
     handler = Scripted(first, first, None)

@@ -150,6 +150,10 @@ class TestReceiving:
         given(*APPROVED).when(receive_return()).rejected(Reason.QUANTITY_INVALID, quantity=0)
         given(*APPROVED).when(receive_return("r1", ("tea", 0, GOOD))).rejected(Reason.QUANTITY_INVALID, quantity=0)
 
+    def test_parts_of_a_line_in_one_condition_are_one(self) -> None:
+        parts = (("tea", 1, GOOD), ("tea", 1, GOOD))
+        given(*APPROVED).when(receive_return("r1", *parts)).then(returned("r1", received_line(quantity=2, amount=700)))
+
     def test_receiving_twice_changes_nothing(self) -> None:
         given(*APPROVED, returned()).when(receive_return("r1", ("tea", 2, GOOD))).nothing()
         given(*APPROVED, returned()).when(receive_return("r1", ("tea", 1, GOOD), ("tea", 1, GOOD))).nothing()
