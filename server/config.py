@@ -100,7 +100,7 @@ class Settings(ProcessSettings):
 
     cached_aggregates: int = Field(default=10_000, gt=0, description="folded aggregates kept in memory")
     watch_heartbeat: float = Field(default=10.0, gt=0, description="without a change, a watch says so this often")
-    most_watches: int = Field(default=500, gt=0, description="at once; above: RESOURCE_EXHAUSTED")
+    most_watches: int = Field(default=500, gt=0, description="above: TOO_MANY_WATCHES")
     most_waiting_changes: int = Field(default=1_000, gt=0, description="per watch; above: WATCH_TOO_SLOW")
     snapshot_every: int = Field(default=250, ge=10, le=3_000, description="events of a stream between two snapshots")
     place_within: float = Field(default=3 * 24 * 3600.0, gt=0, description="a placed order expires after this")

@@ -231,7 +231,7 @@ async def test_other_spellings_of_an_address_are_refused(shop: Shop) -> None:
     for spelling in (
         f"{name.upper()}@M\u00dcNCHEN.example.",
         f"{name}@xn--mnchen-3ya.example",
-        f"{name}@m\u00fcn\u00adchen.example",
+        f"{name}@mu\u0308nchen.example",
     ):
         assert (await refusal(register(shop, spelling))).reason == "EMAIL_TAKEN"
 
