@@ -9,6 +9,7 @@ import asyncio
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,9 @@ from pathlib import Path
 from uuid_utils import uuid7
 
 from server.readmodel.state import Checkpoint, Lease, ViewState
+
+MOST_DOUBLINGS = 5  # of the lease, while views change hands
+REMEMBERED = 200  # times the lease, for which a hand-over counts
 
 
 def this_process() -> str:
@@ -45,12 +49,25 @@ def _where() -> str:
 
 
 class Keeper:
-    """Takes one view's lease, at once if it is free, or ours, or its owner is known to have ended."""
+    """Takes one view's lease, at once if it is free, or ours, or its owner is known to have ended.
+
+    An owner that falls silent and comes back was starved, not dead. Each hand-over after silence doubles the patience
+    of both processes for a while, so that views do not change hands for ever on a machine that is too slow.
+    """
 
     def __init__(self, state: ViewState, owner: str, lease: float) -> None:
         self._state = state
         self._owner = owner
         self._lease = lease
+        self._hand_overs: deque[float] = deque(maxlen=MOST_DOUBLINGS)  # when they were, by the monotonic clock
+        self._held = False
+
+    @property
+    def patience(self) -> float:
+        """Seconds of silence after which an owner is taken for dead."""
+        while self._hand_overs and time.monotonic() - self._hand_overs[0] > REMEMBERED * self._lease:
+            self._hand_overs.popleft()
+        return float(self._lease * 2 ** len(self._hand_overs))
 
     async def acquire(
         self,
@@ -66,19 +83,25 @@ class Keeper:
 
         A `stranger` lets everybody else go first: it takes only what was silent for twice the time of a lease.
         """
-        patience = 2 * self._lease if stranger else self._lease
         seen: Lease | None = None
         seen_at = 0.0
         while not stop.is_set():
             lease = await self._state.lease(view, generation, part)
+            if self._held and lease is not None and lease.owner not in ("", self._owner):
+                self._hand_overs.append(time.monotonic())  # it was taken from us
+            self._held = False
             if lease != seen:
                 seen, seen_at = lease, time.monotonic()
-            silent = time.monotonic() - seen_at >= patience
+            silent = time.monotonic() - seen_at >= self.patience * (2 if stranger else 1)
             if lease is None or lease.owner == self._owner:
+                self._held = True
                 return await self._state.take_over(view, generation, self._owner, part=part)
             if silent or (not stranger and (lease.owner == "" or gone(lease.owner))):
                 claimed = await self._state.claim(view, generation, self._owner, lease, part=part)
                 if claimed is not None:
+                    if lease.owner and not gone(lease.owner):
+                        self._hand_overs.append(time.monotonic())
+                    self._held = True
                     return claimed
                 continue  # somebody was quicker, or the owner was alive after all
             standing_by(lease)
