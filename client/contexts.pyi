@@ -876,6 +876,7 @@ class Operations:
         plan_id: str = ...,
         change: protos.operations.v1.projections_pb2.ProjectionChange | Fields | None = ...,
         reason: str = ...,
+        wait: bool = ...,
         deadline: float | None = ...,
     ) -> protos.operations.v1.projections_pb2.ApplyProjectionResponse: ...
     def RebuildProjection(

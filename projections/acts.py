@@ -13,13 +13,16 @@ from google.protobuf import json_format
 from uuid_utils.compat import uuid7
 
 from protos.operations.v1.events_pb2 import OperatorActed
+from protos.operations.v1.projections_pb2 import RecordedAct
 from protos.operations.v1.types_pb2 import ActDetail
-from server.eventstore.client import NewEvent, NotFound, StreamState
+from server.error_text import bounded, error_text
+from server.eventstore.client import NewEvent, NotFound, RecordedEvent, StreamState
 from server.eventstore.connection import Client
 
 log = structlog.get_logger()
 
 STREAM = "operations"
+ACTED = "OperatorActed"
 TIMEOUT = 5.0  # seconds
 
 
@@ -36,6 +39,16 @@ class Act:
     failure: str = ""
 
 
+def _recorded(event: RecordedEvent) -> RecordedAct:
+    if event.type != ACTED:
+        return RecordedAct(revision=event.stream_position, unreadable=bounded(f"no act, but {event.type}"))
+    try:
+        act = json_format.Parse(event.data, OperatorActed(), ignore_unknown_fields=True)
+    except (json_format.ParseError, UnicodeDecodeError) as error:
+        return RecordedAct(revision=event.stream_position, unreadable=error_text(error))
+    return RecordedAct(revision=event.stream_position, act=act)
+
+
 class Acts:
     """The record of what operators did."""
 
@@ -50,18 +63,15 @@ class Acts:
         try:
             yield
         except Exception as error:
-            await self._record(replace(act, failure=str(error) or type(error).__name__))
+            await self._record(replace(act, failure=error_text(error)))
             raise
 
-    async def latest(self, most: int) -> list[tuple[int, OperatorActed]]:
-        """What was done last, the latest first, each with its revision in the stream."""
+    async def latest(self, most: int) -> list[RecordedAct]:
+        """What was done last, the latest first; an event that is no act is told as such."""
         with self._client.calling():
             try:
                 newest = self._client.events_of_stream(STREAM, backwards=True, limit=most, timeout=TIMEOUT)
-                return [
-                    (event.stream_position, json_format.Parse(event.data, OperatorActed(), ignore_unknown_fields=True))
-                    async for event in newest
-                ]
+                return [_recorded(event) async for event in newest]
             except NotFound:
                 return []
 
@@ -72,7 +82,7 @@ class Acts:
             actor=act.actor,
             reason=act.reason,
             plan_id=act.plan_id,
-            details=[ActDetail(name=name, value=str(value)) for name, value in act.details.items()],
+            details=[ActDetail(name=name, value=bounded(str(value))) for name, value in act.details.items()],
             failure=act.failure,
         )
         message.acted_at.FromDatetime(datetime.now(UTC))
@@ -83,6 +93,6 @@ class Acts:
             await self._client.append_to_stream(
                 STREAM,
                 current_version=StreamState.ANY,
-                events=[NewEvent(type="OperatorActed", data=data.encode(), id=uuid7())],
+                events=[NewEvent(type=ACTED, data=data.encode(), id=uuid7())],
                 timeout=TIMEOUT,
             )

@@ -11,8 +11,9 @@ from google.protobuf import timestamp_pb2
 
 from projections.acts import Act, Acts
 from projections.answering import Context, answering, refuse, require_reason
-from projections.changes import Changes, GenerationUnavailable
+from projections.changes import DONE_WITHIN, By, Changes, GenerationUnavailable
 from projections.emails import EmailVerdict, EmailVerifier
+from projections.everywhere import ACTIONS, Everywhere
 from projections.failure import ParkedStream
 from projections.lag import is_stalled, lag_of
 from projections.processes import ProcessVerdict, ProcessVerifier
@@ -24,12 +25,13 @@ from projections.supervisor import Supervisor
 from projections.verify import Progress, Result, Verifier, to_json
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceServicer
+from server.error_text import bounded, error_text
 from server.eventstore.identity import identity_of
 from server.eventstore.log import EventLog
 from server.failures import InvalidRequest, NotFound
 from server.readmodel.documents import to_micros
 from server.readmodel.pointer import Outcome, Pointer
-from server.readmodel.state import Checkpoint, ViewState, now_micros
+from server.readmodel.state import Checkpoint, Lease, ViewState, now_micros
 from server.rpc.headers import actor_of
 
 logger = structlog.get_logger()
@@ -39,6 +41,8 @@ MOST_LISTED = 20
 MOVING = (Status.CATCHING_UP, Status.LIVE, Status.FAILING, Status.STOPPED, Status.STANDBY)
 MOST = 1_000  # streams or acts in one reply
 NOTICED_WITHIN = 2.0  # seconds
+LONGEST_WAIT = 3_600.0  # seconds that a call waits for an owner
+TO_ANSWER = 1.0  # seconds before a deadline, in which the answer is made
 
 
 class ProjectionAdmin(ProjectionServiceServicer):
@@ -66,12 +70,14 @@ class ProjectionAdmin(ProjectionServiceServicer):
         self._processes = processes
         self._emails = emails
         self._changes = changes
+        self._everywhere = Everywhere([one.view for one in supervisors], changes)
         self._rebuilder = Rebuilder(self._supervisors, state, changes, log)
 
     async def ListProjections(self, request: pb.ListProjectionsRequest, context: Context) -> pb.ListProjectionsResponse:
         async with answering(context):
-            told = [await self._tell(self._supervisors[name]) for name in sorted(self._supervisors)]
-            return pb.ListProjectionsResponse(projections=told, log=await identity_of(self._log))
+            log = await identity_of(self._log)
+            views = [self._supervisors[name] for name in sorted(self._supervisors)]
+            return pb.ListProjectionsResponse(projections=await asyncio.gather(*map(self._entry, views)), log=log)
 
     async def GetProjection(self, request: pb.GetProjectionRequest, context: Context) -> pb.GetProjectionResponse:
         view = await self._named(request.view, context)
@@ -102,15 +108,30 @@ class ProjectionAdmin(ProjectionServiceServicer):
         return self._acts.acting(Act(act=act, subject=request.view, actor=actor_of(context), reason=reason))
 
     async def PlanProjection(self, request: pb.PlanProjectionRequest, context: Context) -> pb.PlanProjectionResponse:
+        if _is_everywhere(request.change):
+            async with answering(context):
+                return (await self._everywhere.plan(request.change)).told()
         view = await self._named(request.change.view, context)
         async with answering(context):
             return (await self._changes.plan(view.view, request.change)).told()
 
     async def ApplyProjection(self, request: pb.ApplyProjectionRequest, context: Context) -> pb.ApplyProjectionResponse:
+        within = _time_left(context) if request.wait else DONE_WITHIN
+        if _is_everywhere(request.change):
+            async with answering(context):
+                by = By(actor_of(context), request.reason, request.plan_id, within)
+                outcome, views = await self._everywhere.apply(request.change, by)
+            return await self._applied(outcome, views)
         view = await self._named(request.change.view, context)
         async with answering(context):
-            done, told = await self._apply(view, request, context)
-            return pb.ApplyProjectionResponse(projection=await self._tell(view), done=done, outcome="; ".join(told))
+            return await self._applied(await self._apply(view, request, context, within), [request.change.view])
+
+    async def _applied(self, outcome: tuple[bool, list[str]], views: Sequence[str]) -> pb.ApplyProjectionResponse:
+        done, told = outcome
+        entries = await asyncio.gather(*(self._entry(self._supervisors[view]) for view in views))
+        return pb.ApplyProjectionResponse(
+            projection=entries[0], done=done, outcome="; ".join(told), projections=entries
+        )
 
     async def ListParkedStreams(
         self, request: pb.ListParkedStreamsRequest, context: Context
@@ -127,8 +148,8 @@ class ProjectionAdmin(ProjectionServiceServicer):
         async with answering(context):
             most = asked_for(request.max_acts, "max_acts", 50)
             found = await self._acts.latest(MOST)
-        acts = [(revision, act) for revision, act in found if request.view in ("", act.subject)][:most]
-        return pb.ListActsResponse(acts=[pb.RecordedAct(act=act, revision=revision) for revision, act in acts])
+        acts = [one for one in found if request.view in ("", one.act.subject) or one.unreadable]
+        return pb.ListActsResponse(acts=acts[:most])
 
     async def RebuildProjection(
         self, request: pb.RebuildProjectionRequest, context: Context
@@ -139,7 +160,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
                 raise InvalidRequest({"change.action": "must be rebuild or reset"})
             pointer = await self._state.pointers.get(name)
             if request.plan_id not in [one.plan_id for one in (pointer.building, pointer.outcome) if one is not None]:
-                await self._apply(view, request, context)
+                await self._apply(view, request, context, DONE_WITHIN)
             try:
                 async for message in until_the_end(self._state, name, request.plan_id):
                     yield _rebuilt(name, message)
@@ -161,10 +182,14 @@ class ProjectionAdmin(ProjectionServiceServicer):
                     yield pb.RebuildAllResponse(view=view, result=_result(view, message))
 
     async def _apply(
-        self, view: Supervisor, request: pb.ApplyProjectionRequest | pb.RebuildProjectionRequest, context: Context
+        self,
+        view: Supervisor,
+        request: pb.ApplyProjectionRequest | pb.RebuildProjectionRequest,
+        context: Context,
+        within: float,
     ) -> tuple[bool, list[str]]:
-        actor, reason = actor_of(context), request.reason
-        outcome = await self._changes.apply(view.view, request.change, request.plan_id, actor, reason)
+        by = By(actor_of(context), request.reason, request.plan_id, within)
+        outcome = await self._changes.apply(view.view, request.change, by)
         view.nudge()
         return outcome
 
@@ -214,11 +239,21 @@ class ProjectionAdmin(ProjectionServiceServicer):
             if sampler is not None:
                 yield await sampler.check(request.sample, most)
 
+    async def _entry(self, view: Supervisor) -> pb.Projection:
+        """As `_tell`; a view of which nothing can be found out now says why, and is no failure of the others."""
+        try:
+            return await self._tell(view)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the other views are told
+            logger.warning("cannot tell of a view", view=view.view.name, error=error_text(error))
+            return pb.Projection(view=view.view.name, unavailable=error_text(error))
+
     async def _tell(self, view: Supervisor) -> pb.Projection:
         name = view.view.name
         pointer = await self._state.pointers.get(name)
         checkpoint = await looked_up(self._log, await self._state.of_generation(pointer, pointer.generation))
-        lease = await self._state.lease(name, pointer.generation)
+        partitions = pointer.how(pointer.generation).partitions
+        leases = [await self._state.lease(name, pointer.generation, part) for part in range(partitions)]
+        owners = [_owner(lease) for lease in leases]
         lag = await lag_of(self._log, view.view, checkpoint)
         status = _status(view, pointer, checkpoint)
         stalled = status in MOVING and is_stalled(checkpoint, lag, view.stalled_after)
@@ -228,14 +263,15 @@ class ProjectionAdmin(ProjectionServiceServicer):
             view=name,
             status=pb.ProjectionStatus.Value(f"PROJECTION_STATUS_{status}"),
             position=checkpoint.vouched if checkpoint else 0,
-            head=await self._verifier.head(view.view),
+            head=lag.head,
             lag_ms=lag_ms(checkpoint),
             events_applied=view.applied,
-            last_error=view.last_error or (checkpoint.error if checkpoint else ""),
+            last_error=bounded(view.last_error or (checkpoint.error if checkpoint else "")),
             updated_at=_timestamp(checkpoint.updated_at) if checkpoint else None,
             parked_streams=await self._state.parked_streams(name),
-            owner=":".join(lease.owner.split(":")[:2]) if lease else "",
-            epoch=lease.epoch if lease else 0,
+            owner=owners[0],
+            owners=owners,
+            epoch=leases[0].epoch if leases[0] else 0,
             generation=pointer.generation,
             kept_generation=pointer.kept.generation if pointer.kept else 0,
             kept_until=_timestamp(pointer.kept.until) if pointer.kept else None,
@@ -243,13 +279,28 @@ class ProjectionAdmin(ProjectionServiceServicer):
             lag_events=lag.events,
             lag_seconds=lag.seconds,
             events_per_second=view.events_per_second,
-            partitions=pointer.how(pointer.generation).partitions,
+            partitions=partitions,
             differences=view.differences,
             astray=checkpoint is not None and checkpoint.astray,
             code_changed=pointer.how(pointer.generation).code not in ("", view.code),
             rebuild_reason=rebuild_reason(view, pointer, checkpoint, stalled=stalled),
             log=checkpoint.log if checkpoint else "",
         )
+
+
+def _owner(lease: Lease | None) -> str:
+    """As "host:pid"."""
+    return ":".join(lease.owner.split(":")[:2]) if lease else ""
+
+
+def _is_everywhere(change: pb.ProjectionChange) -> bool:
+    return not change.view and change.WhichOneof("action") in ACTIONS
+
+
+def _time_left(context: Context) -> float:
+    """Seconds that a call may take until it answers."""
+    left = context.time_remaining()
+    return LONGEST_WAIT if left is None else max(0.0, min(left - TO_ANSWER, LONGEST_WAIT))
 
 
 def _status(view: Supervisor, pointer: Pointer, checkpoint: Checkpoint | None) -> Status:

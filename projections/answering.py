@@ -9,6 +9,7 @@ import structlog
 from pymongo.errors import PyMongoError
 
 from server.domain.text import as_stored
+from server.error_text import error_text
 from server.failures import InvalidRequest, ServiceFailure
 from server.readmodel.mongo import failure_of
 from server.rpc import validation
@@ -20,8 +21,6 @@ else:
     Context = grpc.aio.ServicerContext
 
 log = structlog.get_logger()
-
-LONGEST_LOGGED = 500  # characters of an error
 
 
 def require_reason(reason: str) -> str:
@@ -57,7 +56,7 @@ async def answering(context: Context) -> AsyncIterator[None]:
         await refuse(context, failure)
     except PyMongoError as error:
         kind = failure_of(error)
-        log.warning("the view store fails", kind=kind.reason, error=str(error)[:LONGEST_LOGGED])
+        log.warning("the view store fails", kind=kind.reason, error=error_text(error))
         await refuse(context, kind)
 
 

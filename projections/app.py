@@ -29,6 +29,7 @@ from protos.operations.v1.exclusions_pb2_grpc import add_ExclusionServiceService
 from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServicer_to_server
 from protos.operations.v1.subscriptions_pb2_grpc import add_SubscriptionServiceServicer_to_server
 from server.background import beside
+from server.error_text import error_text
 from server.eventstore.connection import connected
 from server.eventstore.identity import LogIdentity
 from server.eventstore.log import EventLog
@@ -125,7 +126,7 @@ async def _stores_answer(events: EventLog, mongo: AsyncMongoClient[dict[str, obj
         except StoreUnavailable as error:
             if time.monotonic() + pause > deadline:
                 raise
-            log.warning("waiting for a store", error=str(error))
+            log.warning("waiting for a store", error=error_text(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         else:

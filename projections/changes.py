@@ -6,7 +6,7 @@ One row for each action. A plan depends on which generations there are, and on w
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
@@ -16,18 +16,19 @@ from projections.answering import require_reason
 from projections.batch import Share
 from projections.code import stamp
 from projections.config import Settings
-from projections.failure import ParkedStream, ParkingLot, Skips
+from projections.failure import UNREADABLE, ParkedStream, ParkingLot, Skips
 from projections.plans import PlanOutdated, plan_id, still_holds
 from projections.queries_of import QUERIES
 from projections.requests import Request, Requests
 from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
 from server.eventstore.log import START, EventLog
-from server.failures import InvalidRequest, LogMismatch, ServiceFailure
+from server.failures import InvalidRequest, LogMismatch, ServiceFailure, StoreFailure
 from server.readmodel.pointer import Building, Made, Phase, Pointer, begun, dropped, rolled_back
 from server.readmodel.state import ViewState, now_micros
 
 MOST_COUNTED = 1_000  # events that a view lacks
+MOST_EXACT = 10_000  # events that a plan counts one by one
 FRESH_WITHIN = 5.0  # seconds that a kept generation has to come as far as the live one
 LOOK_EVERY = 0.05  # seconds
 MOST_TOLD = 10  # parked streams in a plan
@@ -84,6 +85,7 @@ class By:
     actor: str
     reason: str
     plan_id: str
+    within: float = DONE_WITHIN  # seconds that the call waits for what it asks of the owner
 
 
 Outcome = tuple[bool, list[str]]  # whether all is done by now, and what has come of it
@@ -163,14 +165,12 @@ class Changes:
         pointer = await self._state.pointers.get(view.name)
         return await self._planners[action](view, pointer, getattr(change, action))
 
-    async def apply(
-        self, view: View[Any], change: pb.ProjectionChange, wanted: str, actor: str, reason: str
-    ) -> Outcome:
+    async def apply(self, view: View[Any], change: pb.ProjectionChange, by: By) -> Outcome:
         """Do it. Raises `PlanOutdated` if the plan would not be the same now; a rebuild goes on after it returns."""
-        reason = require_reason(reason)
+        by = replace(by, reason=require_reason(by.reason))
         plan = await self.plan(view, change)
-        still_holds(wanted, plan.id)
-        return await self.carry_out(plan, By(actor, reason, plan.id))
+        still_holds(by.plan_id, plan.id)
+        return await self.carry_out(plan, by)
 
     async def carry_out(self, plan: Plan, by: By) -> Outcome:
         """Do what was planned, and record it. Raises `PlanOutdated`."""
@@ -205,9 +205,7 @@ class Changes:
         made = Made(partitions=self._settings.partitions.get(view.name, 1), code=code)
         known, lacking = await self._events(view, pointer)
         documents = self._state.documents(view.name, pointer.generation)
-        again = await (
-            documents.count_documents({"position": {"$gt": since}}) if since else documents.estimated_document_count()
-        )
+        again = await documents.count_documents({"position": {"$gt": since}} if since else {})
         left = [f"generation {pointer.kept.generation} is removed after the switch"] if pointer.kept else []
         minutes = self._settings.keep_generation / 60
         return Plan(
@@ -228,8 +226,8 @@ class Changes:
                 *left,
             ),
             from_position=since,
-            to_position=await self._log.head(view.stream_filter()),
-            events=known + lacking,
+            to_position=await self._log.head(),
+            events=await self._behind(view, since, known + lacking),
             documents=again,
         )
 
@@ -265,7 +263,7 @@ class Changes:
                 f"readers see generation {kept} again, in one step",
                 f"generation {pointer.generation} is kept in its place",
             ),
-            to_position=await self._log.head(view.stream_filter()),
+            to_position=await self._log.head(),
             documents=await self._state.documents(view.name, kept).estimated_document_count(),
         )
         return plan
@@ -316,8 +314,16 @@ class Changes:
             raise InvalidRequest({"change.skip.stream": "must be given"})
         await self._require_this_log(pointer)
         [parked] = await self._parked(pointer, wanted.stream)
-        left_out = f"{parked.failed.event_type} {parked.failed.revision}@{parked.failed.stream} is left out for good"
-        return self._taking_in(view, pointer, "skip", [parked], [f"{left_out}, in rebuilds too", _about(parked)])
+        failed = parked.failed
+        left_out = f"{failed.event_type} {failed.revision}@{failed.stream} is left out for good"
+        elsewhere = (
+            "commands, processes and queries about the past still meet it: "
+            f"`orderstream events exclude {failed.stream} {failed.revision}` leaves it out for everything"
+            if UNREADABLE.match(failed.error or "")
+            else "commands, processes and queries about the past go on with it: they can read it"
+        )
+        effects = [f"{left_out}, in rebuilds too", _about(parked), elsewhere]
+        return self._taking_in(view, pointer, "skip", [parked], effects)
 
     def _taking_in(
         self, view: View[Any], pointer: Pointer, action: str, parked: list[ParkedStream], effects: list[str]
@@ -328,7 +334,7 @@ class Changes:
             if action == "skip":
                 await self._skips.add(view.name, parked[0].failed, by.actor, by.reason)
             streams = tuple(one.failed.stream for one in parked)
-            return await self._ask(view, pointer, plan.id, streams=streams)
+            return await self._ask(view, pointer, plan.id, streams=streams, within=by.within)
 
         plan = Plan(
             action=action,
@@ -350,7 +356,6 @@ class Changes:
         if not wanted.key:
             raise InvalidRequest({"change.key.key": "must be given"})
         await self._require_this_log(pointer)
-        head = await self._log.head(view.stream_filter())
         if view.own_streams:
             names = [f"{category}-{wanted.key}" for category in view.categories]
             streams = [await self._log.stream(name, 0, MOST_COUNTED) for name in names]
@@ -361,10 +366,10 @@ class Changes:
         plan = Plan(
             action="key",
             view=view.name,
-            facts={"generation": pointer.generation, "key": wanted.key, "head": head},
-            apply=lambda _: self._ask(view, pointer, plan.id, keys=(wanted.key,)),
+            facts={"generation": pointer.generation, "key": wanted.key},
+            apply=lambda by: self._ask(view, pointer, plan.id, keys=(wanted.key,), within=by.within),
             effects=(f"{wanted.key} is folded anew from {read} and put in place between two batches",),
-            to_position=head,
+            to_position=await self._log.head(),
             events=events,
             documents=1,
         )
@@ -378,7 +383,7 @@ class Changes:
         *,
         streams: tuple[str, ...] = (),
         keys: tuple[str, ...] = (),
-        within: float | None = None,
+        within: float,
     ) -> Outcome:
         """Of whoever owns the view: in every generation for streams, in the live one for keys."""
         generations = pointer.followed() if streams else (pointer.generation,)
@@ -398,7 +403,7 @@ class Changes:
         requests = [one for one in requests if one.streams or one.keys]
         await self._requests.ask(requests)
         live = [one.id for one in requests if one.generation == pointer.generation]
-        return await self._requests.answered(live, DONE_WITHIN if within is None else within)
+        return await self._requests.answered(live, within)
 
     async def heal(self, view: View[Any], keys: Collection[str]) -> int:
         """Make documents anew that differ from the log; how many were by now."""
@@ -447,6 +452,14 @@ class Changes:
         if await self._state.pointers.change(planned.view, changed) is None:
             raise PlanOutdated(plan, "")
         return DONE
+
+    async def _behind(self, view: View[Any], since: int, about: int) -> int:
+        """How many events of the view lie behind a position: counted, or `about` so many if they are too many."""
+        try:
+            counted = await self._log.count_after(since, view.stream_filter(), MOST_EXACT)
+        except StoreFailure:  # it had to look through too much of what others wrote
+            return about
+        return counted if counted < MOST_EXACT else max(counted, about)
 
     async def _events(self, view: View[Any], pointer: Pointer) -> tuple[int, int]:
         """How many the live generation has taken in, and how many it lacks (counted up to a thousand)."""

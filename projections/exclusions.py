@@ -15,6 +15,7 @@ from projections.plans import plan_id, still_holds
 from protos.operations.v1 import exclusions_pb2 as pb
 from protos.operations.v1.events_pb2 import EventExcluded
 from protos.operations.v1.exclusions_pb2_grpc import ExclusionServiceServicer
+from server.error_text import error_text
 from server.eventstore import codec
 from server.eventstore.client import NewEvent, RecordedEvent, StreamState
 from server.eventstore.codec import CodecError, UnknownEventType
@@ -146,7 +147,7 @@ class ExclusionAdmin(ExclusionServiceServicer):
         others = [
             one for one in await self._behind(event) if _error_of(one) is not None and not is_excluded(one, excluded)
         ]
-        text = f"{type(error).__name__}: {error}"
+        text = error_text(error)
         return Plan(
             id=plan_id(
                 "Exclusion",

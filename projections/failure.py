@@ -1,6 +1,7 @@
 """What happens to an event that a view cannot take: its stream is parked for that view, in order; the others go on."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pymongo import UpdateOne
@@ -16,6 +17,7 @@ from server.readmodel.state import checkpoint_name, now_micros
 UNREAD = (
     f"^({UnknownEventType.__name__}|{MalformedEvent.__name__}): "  # how such an error begins, as `parked` writes it
 )
+UNREADABLE = re.compile(UNREAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class ParkedStream:
         first = events[0]
         names = ("stream", "revision", "position", "event_type", "error")
         failed = Parked(*(first[name] for name in names))
+        if failed.error is not None:
+            failed = replace(failed, error=bounded(failed.error))  # former releases stored whole documents
         return cls(failed, len(events) - 1, first["parked_at"], tuple(event["position"] for event in events))
 
 

@@ -2,10 +2,11 @@
 
 import time
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from projections.view import View
+from server.eventstore.client import position_of
 from server.eventstore.log import START, EventLog
 from server.failures import LogMismatch
 from server.readmodel.state import Checkpoint, now_micros
@@ -15,10 +16,15 @@ MOST_COUNTED = 1_000  # events
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """`events` it lacks, counted up to a thousand; `seconds` that the first of them has waited."""
+    """`events` it lacks, counted up to a thousand; `seconds` that the first of them has waited.
+
+    `head` is the position of the last of them, that of the log if there are a thousand, or that of the view if it lacks
+    none: it is found by reading on from the view, since the last event of rare streams may lie far back in the log.
+    """
 
     events: int
     seconds: float
+    head: int = field(default=START, compare=False)
 
 
 NO_LAG = Lag(0, 0.0)
@@ -36,12 +42,25 @@ async def lag_of(log: EventLog, view: View[Any], checkpoint: Checkpoint | None) 
 
 
 async def _lag_after(log: EventLog, view: View[Any], position: int) -> Lag:
-    events, since = 0, None
+    events, since, head = 0, None, position
     async with aclosing(log.after(position, view.stream_filter(), limit=MOST_COUNTED)) as reading:
         async for event in reading:
             since = event.recorded_at if since is None else since
+            head = position_of(event)
             events += 1
-    return Lag(events, 0.0 if since is None else max(0.0, time.time() - since.timestamp()))
+    if events >= MOST_COUNTED:
+        head = max(head, await log.head())
+    return Lag(events, 0.0 if since is None else max(0.0, time.time() - since.timestamp()), head)
+
+
+async def holds(log: EventLog, view: View[Any], checkpoint: Checkpoint, position: int) -> bool:
+    """Whether the view holds all that it follows up to a position. What lies behind the view decides."""
+    if checkpoint.vouched >= position:
+        return True
+    async with aclosing(log.after(checkpoint.vouched, view.stream_filter(), limit=1)) as reading:
+        async for event in reading:
+            return position_of(event) > position
+    return True
 
 
 def is_stalled(checkpoint: Checkpoint | None, lag: Lag, after: float) -> bool:

@@ -19,6 +19,7 @@ from projections.lease import Keeper, this_process
 from projections.pace import Pace
 from projections.verify import Result, Verifier
 from projections.view import View
+from server.error_text import bounded
 from server.failures import LogMismatch
 from server.readmodel.pointer import Building, Outcome, Phase, Pointer, entered, failed, switched
 from server.readmodel.state import Checkpoint, ViewState, now_micros
@@ -26,6 +27,10 @@ from server.readmodel.state import Checkpoint, ViewState, now_micros
 log = structlog.get_logger()
 
 LOOK_EVERY = 0.1  # seconds
+WAY_ON = (
+    ". {parked} of them are streams that are held back: leave their events out with "
+    "`orderstream projections skip STREAM`, or rebuild with --allow-parked"
+)
 ITSELF = "orderstream"  # who acts when a rebuild that an operator began comes to its end
 
 
@@ -87,7 +92,8 @@ class Rebuild:
 
         Not for it to be level with the live one: while the log grows, two followers never stand at the same event.
         """
-        wanted = await self._verifier.head(self._view)
+        wanted = await self._verifier.head()
+        before: int | None = None
         while True:
             now = await self._state.pointers.get(self._view.name)
             if now.building is None or now.building.generation != building.generation:
@@ -95,8 +101,9 @@ class Rebuild:
             new = await self._state.of_generation(now, building.generation)
             if new is not None and new.astray:
                 raise LogMismatch(f"generation {building.generation} of {self._view.name}")
-            if new is not None and new.position >= wanted:
+            if new is not None and await self._verifier.reached(self._view, new, wanted, before):
                 return new
+            before = None if new is None else new.position
             await asyncio.sleep(LOOK_EVERY)
 
     async def _enter(self, building: Building, phase: Phase) -> None:
@@ -118,8 +125,10 @@ class Rebuild:
             log.warning("rebuilt otherwise", view=self._view.name, key=difference.key, field=difference.field)
         wrong = result.differences - (result.parked if building.allow_parked else 0)
         if wrong:
-            told = "; ".join(f"{x.key} {x.field}: {x.expected}"[:200] for x in result.listed[:3])
+            told = "; ".join(bounded(f"{x.key} {x.field}: {_scalar(x.expected)}") for x in result.listed[:3])
             failure = f"{wrong} differences, such as {told}"
+            if result.parked and not building.allow_parked:
+                failure += WAY_ON.format(parked=result.parked)
             await self._fail(building, self._outcome(pointer, building, result, failure=failure))
             return
         reached = await self._caught_up(building)  # the log went on while it was verified
@@ -171,6 +180,11 @@ class Rebuild:
             switched=not failure,
             failure=failure,
         )
+
+
+def _scalar(value: Any) -> Any:
+    """A document is not told in an error."""
+    return f"a {type(value).__name__}" if isinstance(value, dict | list) else value
 
 
 def _ended(now: Pointer, building: Building, outcome: Outcome, keep_until: int = 0) -> Pointer | None:

@@ -24,6 +24,7 @@ from projections.failure import ParkingLot
 from projections.lease import Keeper, this_process
 from projections.pace import Pace
 from projections.view import View
+from server.error_text import error_text
 from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, is_cancelling, position_of
 from server.eventstore.connection import Client
 from server.eventstore.identity import identity_of
@@ -190,7 +191,7 @@ class Runner:
 
     async def _failed(self, error: BaseException, pause: float) -> None:
         self.status = Status.FAILING
-        self.last_error = f"{type(error).__name__}: {error}"
+        self.last_error = error_text(error)
         RESTARTS.labels(self.view.name).inc()
         log.warning("projection begins anew", view=self.view.name, error=self.last_error, pause=pause)
         if self.checkpoint is not None:

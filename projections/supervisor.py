@@ -31,6 +31,7 @@ from projections.runner import Runner, Status
 from projections.sampling import Sampler
 from projections.verify import Result, Verifier
 from projections.view import View
+from server.error_text import error_text
 from server.eventstore import codec
 from server.eventstore.connection import Client
 from server.eventstore.exclusions import decoded
@@ -152,7 +153,7 @@ class Supervisor:
                     await self._look()
                     pause = self._settings.look_every
                 except (PyMongoError, ServiceFailure) as error:  # the runners tell of it and go on by themselves
-                    log.warning("cannot look at the pointer", view=self.view.name, error=str(error))
+                    log.warning("cannot look at the pointer", view=self.view.name, error=error_text(error))
                     pause = min(2 * pause, self._settings.longest_pause)
                 except Exception:  # a defect here must not end the view for good, nor touch the others
                     log.exception("defect", view=self.view.name)
@@ -389,7 +390,7 @@ class Supervisor:
         try:
             await work
         except (PyMongoError, ServiceFailure) as error:
-            log.warning("begins anew", work=name, view=self.view.name, error=f"{type(error).__name__}: {error}")
+            log.warning("begins anew", work=name, view=self.view.name, error=error_text(error))
             await asyncio.sleep(self._settings.longest_pause)
         except (Superseded, Fenced) as lost:
             log.warning("given up", work=name, view=self.view.name, reason=str(lost))

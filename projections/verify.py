@@ -19,6 +19,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from projections.batch import Share
 from projections.failure import Skips, held_back
 from projections.hanging import called
+from projections.lag import holds
 from projections.pace import Pace
 from projections.storable import storable
 from projections.view import View, stream_filter
@@ -31,6 +32,7 @@ from server.eventstore.exclusions import Excluded, is_excluded
 from server.eventstore.log import EventLog
 from server.eventstore.recorded import Recorded, StreamDeleted
 from server.eventstore.registry import CATEGORIES, DomainEvent
+from server.failures import LogMismatch, StoreFailure
 from server.readmodel.state import Checkpoint, ViewState
 
 PROGRESS_EVERY = 5_000  # events
@@ -221,7 +223,7 @@ class Verifier:
 
     async def _pass(self, folds: Sequence[_Fold], generation: int | None, since: int) -> AsyncIterator[Progress]:
         """One share of all views; the last progress is at the end of it."""
-        head = await self.head()
+        head = await self._log.head()
         log = _Reading(self._log, folds, self._pace)
         async for progress in log.fold(0, head):
             yield progress
@@ -280,19 +282,31 @@ class Verifier:
         One of another log is not waited for. None if the generation has never run.
         """
         deadline = time.monotonic() + self._patience
-        wanted = await self.head(view, head)
+        before: int | None = None
         while True:
             pointer = await self._state.pointers.get(view.name)
             checkpoint = await self._state.of_generation(pointer, generation)
-            is_ready = checkpoint is not None and (checkpoint.position >= wanted or checkpoint.astray)
-            if is_ready or time.monotonic() > deadline:
+            if time.monotonic() > deadline or (checkpoint is not None and checkpoint.astray):
                 return checkpoint
+            if checkpoint is not None and await self.reached(view, checkpoint, head, before):
+                return checkpoint
+            before = None if checkpoint is None else checkpoint.position
             await asyncio.sleep(0.05)
 
-    async def head(self, view: View[Any] | None = None, until: int | None = None) -> int:
-        """The position of the last event (that the view follows, at or before `until`); 0 if there is none."""
-        pattern = stream_filter(CATEGORIES if view is None else view.categories)
-        return await self._log.head(pattern, until)
+    async def head(self) -> int:
+        """The position of the last event in the log."""
+        return await self._log.head()
+
+    async def reached(self, view: View[Any], checkpoint: Checkpoint, wanted: int, before: int | None) -> bool:
+        """Whether the view holds all up to `wanted`. Where it stands still since `before`, the log is asked."""
+        if checkpoint.position >= wanted:
+            return True
+        if checkpoint.position != before:
+            return False
+        try:
+            return await holds(self._log, view, checkpoint, wanted)
+        except (LogMismatch, StoreFailure):  # the owner of the view tells of it
+            return False
 
 
 class _Reading:

@@ -28,6 +28,8 @@ Yes = Annotated[bool, typer.Option("--yes", help="Plan and apply without asking.
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")]
 PlanId = Annotated[str, typer.Option("--plan", help="Apply this plan; refused if it no longer holds.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Show how far it is until it has ended.")]
+WaitDone = Annotated[bool, typer.Option("--wait", help="Wait until it is done.")]
+OnlyView = Annotated[str, typer.Option("--view", help="Only in this view; none: in every view that holds it back.")]
 AllowParked = Annotated[
     bool, typer.Option("--allow-parked", help="Switch although streams are parked in the new generation too.")
 ]
@@ -36,6 +38,7 @@ NEW_GENERATION = ("rebuild", "reset")
 MOST_COUNTED = 1_000  # events that a view lacks; the server counts no further
 PATIENCE = 60.0  # seconds that the projection process may be away during a rebuild
 PAUSE = 0.5  # seconds
+LONGEST_WAIT = 3_600.0  # seconds
 
 
 # ------------------------------------------------------------------ looking
@@ -172,32 +175,37 @@ def parked(
 
 @projections.command("retry")
 def retry(
-    view: View,
     stream: Annotated[str, typer.Argument(help="A parked stream; none: all of them.")] = "",
+    view: OnlyView = "",
     why: Why = "",
+    wait: WaitDone = False,
     plan_id: PlanId = "",
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take in the events of parked streams, in their order, after what made them fail was mended."""
+    """Apply the events of parked streams, in their order, after what made them fail was repaired."""
     change = pb.ProjectionChange(view=view, retry=pb.RetryParked(stream=stream))
-    _apply(change, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+    _apply(change, why, plan_id, wait=wait, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @projections.command("skip")
 def skip(
-    view: View,
     stream: Annotated[str, typer.Argument(help="A parked stream.")],
+    view: OnlyView = "",
     why: Why = "",
+    wait: WaitDone = False,
     plan_id: PlanId = "",
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Leave the failing event of a parked stream out of the view for good; then take in what waits behind it."""
+    """Leave the failing event of a parked stream out of the views for good; then apply what waits behind it.
+
+    Commands and processes go on as before: for an event that cannot be read, see `orderstream events exclude`.
+    """
     change = pb.ProjectionChange(view=view, skip=pb.SkipParked(stream=stream))
-    _apply(change, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+    _apply(change, why, plan_id, wait=wait, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @projections.command("key")
@@ -205,6 +213,7 @@ def rebuild_key(
     view: View,
     key: Annotated[str, typer.Argument(help="The document's: an order id, a SKU …")],
     why: Why = "",
+    wait: WaitDone = False,
     plan_id: PlanId = "",
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -212,7 +221,7 @@ def rebuild_key(
 ) -> None:
     """Make one document anew from its events, in the live generation."""
     change = pb.ProjectionChange(view=view, key=pb.RebuildKey(key=key))
-    _apply(change, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+    _apply(change, why, plan_id, wait=wait, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @projections.command("history")
@@ -229,6 +238,9 @@ def history(
     rows = table("when", "who", "what", "to", "why", "failure")
     for x in reply.acts:
         act = x.act
+        if x.unreadable:
+            rows.add_row("-", "-", f"unreadable event {x.revision}", "-", "-", x.unreadable)
+            continue
         rows.add_row(when(act.acted_at), act.actor, act.act, act.subject, act.reason, act.failure)
     out.print(rows)
 
@@ -247,7 +259,8 @@ def _planned(
             return None
         if not yes:
             _tell_plan(plan, as_json=False)
-            if not typer.confirm(f"{change.WhichOneof('action')} {change.view}?", err=True):
+            where = change.view or "in every view"
+            if not typer.confirm(f"{change.WhichOneof('action')} {where}?", err=True):
                 err.print("nothing was done")
                 raise typer.Exit(DECLINED)
         plan_id = str(plan.plan_id)
@@ -256,18 +269,33 @@ def _planned(
     return plan_id
 
 
-def _apply(change: pb.ProjectionChange, why: str, plan_id: str, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+def _apply(
+    change: pb.ProjectionChange,
+    why: str,
+    plan_id: str,
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    wait: bool = False,
+) -> None:
     agreed = _planned(change, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
-    if agreed is not None:
-        reply = call(lambda shop: shop.operations.ApplyProjection(plan_id=agreed, change=change, reason=why))
-        if as_json:
-            print_json(reply)
-            return
-        if reply.outcome:
-            out.print(reply.outcome, highlight=False, soft_wrap=True)
-        if not reply.done and change.WhichOneof("action") not in NEW_GENERATION:
-            out.print("whoever owns the view does it as soon as it can", highlight=False)
-        _show([reply.projection])
+    if agreed is None:
+        return
+    deadline = LONGEST_WAIT if wait else None
+    reply = call(
+        lambda shop: shop.operations.ApplyProjection(
+            plan_id=agreed, change=change, reason=why, wait=wait, deadline=deadline
+        )
+    )
+    if as_json:
+        print_json(reply)
+        return
+    for told in reply.outcome.split("; ") if reply.outcome else ():
+        out.print(told, highlight=False, soft_wrap=True)
+    if not reply.done and change.WhichOneof("action") not in NEW_GENERATION:
+        out.print("it is asked for: the process that owns the view does it as soon as it can", highlight=False)
+    _show(reply.projections or [reply.projection])
 
 
 def _new_generation(
@@ -460,13 +488,23 @@ def _show(found: Any) -> None:
         "view", "status", "gen", "position", "lag", "behind", "rate", "parked", "owner", "rebuild", "last error"
     )
     for x in found:
+        if x.unavailable:
+            rows.add_row(x.view, "not known", *["-"] * 8, x.unavailable)
+            continue
         status = enum_name(pb.ProjectionStatus, x.status, "PROJECTION_STATUS_").replace("_", " ")
+        status += f", {x.parked_streams:,} parked" if x.parked_streams else ""
         generation = f"{x.generation} (kept {x.kept_generation})" if x.kept_generation else str(x.generation)
         lag = f"{x.lag_events:,}" if x.lag_events < MOST_COUNTED else f"{MOST_COUNTED:,}+"
         rate = f"{x.events_per_second:,.0f}/s"
-        told = (f"{x.position:,}", lag, f"{x.lag_seconds:,.1f} s", rate, f"{x.parked_streams:,}", x.owner or "-")
+        told = (f"{x.position:,}", lag, f"{x.lag_seconds:,.1f} s", rate, f"{x.parked_streams:,}", _owners(x))
         rows.add_row(x.view, status, generation, *told, _rebuild_of(x), _error_of(x))
     out.print(rows)
+
+
+def _owners(x: Any) -> str:
+    if len(x.owners) < 2:
+        return x.owner or "-"
+    return ", ".join(f"part {part}: {owner or '-'}" for part, owner in enumerate(x.owners))
 
 
 def _rebuild_of(x: Any) -> str:

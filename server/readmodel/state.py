@@ -13,6 +13,7 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
+from server.error_text import bounded
 from server.eventstore.log import LogPoint
 from server.readmodel.durable import durable
 from server.readmodel.pointer import Pointer, Pointers
@@ -196,7 +197,7 @@ class ViewState:
         owners = owners_of(await self.pointers.get(view), generation)
         where = {"owner": {"$in": owners}, "stream": {"$in": list(streams)}, "error": {"$ne": None}}
         return {
-            one["stream"]: f"{one['event_type']} {one['revision']}@{one['stream']}: {one['error']}"
+            one["stream"]: bounded(f"{one['event_type']} {one['revision']}@{one['stream']}: {one['error']}")
             async for one in self._database["parked"].find(where).sort("position", -1)
         }
 

@@ -191,10 +191,11 @@ def poison(shop: Shop) -> Iterator[Names]:
     order = shop.order()
     broken = NewEvent("OrderConfirmed", b'{"order_id": 7')
     shop.log.append_to_stream(f"order-{order}", current_version=StreamState.ANY, events=[broken])
-    shop.until("projections parked order_list", order)
+    for view in VIEWS_OF_ORDERS:
+        shop.until(f"projections parked {view}", order)
     yield {"STREAM": f"order-{order}"}
-    for view in ("order_detail", "order_timeline", "customer_orders", "sales_daily", "process_status"):
-        shop.until(f"projections skip {view} order-{order} --why 'cannot be read' --yes", "taken in")
+    for view in VIEWS_OF_ORDERS:
+        shop.until(f"projections parked {view} --json", '"streams": []')
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from uuid_utils import uuid7
 
 from projections.acts import Acts
-from projections.changes import Changes
+from projections.changes import By, Changes
 from projections.config import Settings
 from projections.runner import Runner, Status
 from projections.supervisor import Supervisor
@@ -108,14 +108,14 @@ class Operator:
         """Plan and apply; the plan's id."""
         change = self.change(**action)
         plan = await self.changes.plan(self.view, change)
-        await self.changes.apply(self.view, change, plan.id, "ann", "a test")
+        await self.changes.apply(self.view, change, By("ann", "a test", plan.id))
         return plan.id
 
     async def outcome(self, **action: Any) -> tuple[bool, list[str]]:
         """Plan and apply; whether it is done, and what has come of it."""
         change = self.change(**action)
         plan = await self.changes.plan(self.view, change)
-        return await self.changes.apply(self.view, change, plan.id, "ann", "a test")
+        return await self.changes.apply(self.view, change, By("ann", "a test", plan.id))
 
     async def rebuilt(self, **action: Any) -> Outcome:
         """Apply and wait for the end."""

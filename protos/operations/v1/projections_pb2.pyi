@@ -131,6 +131,8 @@ class Projection(google.protobuf.message.Message):
     ASTRAY_FIELD_NUMBER: builtins.int
     REBUILD_REASON_FIELD_NUMBER: builtins.int
     LOG_FIELD_NUMBER: builtins.int
+    OWNERS_FIELD_NUMBER: builtins.int
+    UNAVAILABLE_FIELD_NUMBER: builtins.int
     view: builtins.str
     """view is its name."""
     status: Global___ProjectionStatus.ValueType
@@ -138,13 +140,15 @@ class Projection(google.protobuf.message.Message):
     position: builtins.int
     """position is the commit position up to which the view holds the log."""
     head: builtins.int
-    """head is the commit position of the last event in the log that the view follows."""
+    """head is the commit position of the last event that the view lacks, or its own position if it lacks none. If it lacks a
+    thousand or more, it is that of the last event in the log.
+    """
     lag_ms: builtins.int
     """lag_ms is how long ago, in milliseconds, the view was last known to hold the whole log."""
     events_applied: builtins.int
     """events_applied counts since the process started."""
     last_error: builtins.str
-    """last_error is the last failure; empty: none since the process started."""
+    """last_error is the last failure, at most 500 characters; empty: none since the process started."""
     parked_streams: builtins.int
     """parked_streams counts the streams held back after a failing event."""
     owner: builtins.str
@@ -175,6 +179,8 @@ class Projection(google.protobuf.message.Message):
     """rebuild_reason is why it has to be rebuilt, for people; empty: it need not be, or is being rebuilt."""
     log: builtins.str
     """log is the identity of the log that it was made of: a UUID; empty: not known. An older copy of a log has the same."""
+    unavailable: builtins.str
+    """unavailable is why nothing more than the name is told; empty: all is."""
     @property
     def updated_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """updated_at is when the checkpoint was last written (UTC)."""
@@ -186,6 +192,10 @@ class Projection(google.protobuf.message.Message):
     @property
     def rebuild(self) -> Global___RebuildProgress:
         """rebuild is under way, or has failed and was not dropped; absent: there is none."""
+
+    @property
+    def owners(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """owners are the processes that run its parts, in their order, each as "host:pid"; empty text: none."""
 
     def __init__(
         self,
@@ -214,9 +224,11 @@ class Projection(google.protobuf.message.Message):
         astray: builtins.bool = ...,
         rebuild_reason: builtins.str = ...,
         log: builtins.str = ...,
+        owners: collections.abc.Iterable[builtins.str] | None = ...,
+        unavailable: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["kept_until", b"kept_until", "rebuild", b"rebuild", "updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["astray", b"astray", "code_changed", b"code_changed", "differences", b"differences", "epoch", b"epoch", "events_applied", b"events_applied", "events_per_second", b"events_per_second", "generation", b"generation", "head", b"head", "kept_generation", b"kept_generation", "kept_until", b"kept_until", "lag_events", b"lag_events", "lag_ms", b"lag_ms", "lag_seconds", b"lag_seconds", "last_error", b"last_error", "log", b"log", "owner", b"owner", "parked_streams", b"parked_streams", "partitions", b"partitions", "position", b"position", "rebuild", b"rebuild", "rebuild_reason", b"rebuild_reason", "status", b"status", "updated_at", b"updated_at", "view", b"view"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["astray", b"astray", "code_changed", b"code_changed", "differences", b"differences", "epoch", b"epoch", "events_applied", b"events_applied", "events_per_second", b"events_per_second", "generation", b"generation", "head", b"head", "kept_generation", b"kept_generation", "kept_until", b"kept_until", "lag_events", b"lag_events", "lag_ms", b"lag_ms", "lag_seconds", b"lag_seconds", "last_error", b"last_error", "log", b"log", "owner", b"owner", "owners", b"owners", "parked_streams", b"parked_streams", "partitions", b"partitions", "position", b"position", "rebuild", b"rebuild", "rebuild_reason", b"rebuild_reason", "status", b"status", "unavailable", b"unavailable", "updated_at", b"updated_at", "view", b"view"]) -> None: ...
 
 Global___Projection: typing_extensions.TypeAlias = Projection
 
@@ -337,7 +349,7 @@ class ProjectionChange(google.protobuf.message.Message):
     SKIP_FIELD_NUMBER: builtins.int
     KEY_FIELD_NUMBER: builtins.int
     view: builtins.str
-    """view is its name."""
+    """view is its name; empty with retry or skip: every view that holds the stream back."""
     @property
     def rebuild(self) -> Global___Rebuild:
         """rebuild makes a new generation from the beginning of the log."""
@@ -462,7 +474,7 @@ class RetryParked(google.protobuf.message.Message):
 
     STREAM_FIELD_NUMBER: builtins.int
     stream: builtins.str
-    """stream is its name; empty: every parked stream of the view."""
+    """stream is its name; empty: every parked stream."""
     def __init__(
         self,
         *,
@@ -584,10 +596,13 @@ class ApplyProjectionRequest(google.protobuf.message.Message):
     PLAN_ID_FIELD_NUMBER: builtins.int
     CHANGE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    WAIT_FIELD_NUMBER: builtins.int
     plan_id: builtins.str
     """plan_id is that of PlanProjection."""
     reason: builtins.str
     """reason says why, for the record: 1 to 500 characters."""
+    wait: builtins.bool
+    """wait: answer when it is done, as long as the deadline of the call allows; else after some seconds."""
     @property
     def change(self) -> Global___ProjectionChange:
         """change is that of PlanProjection."""
@@ -598,9 +613,10 @@ class ApplyProjectionRequest(google.protobuf.message.Message):
         plan_id: builtins.str = ...,
         change: Global___ProjectionChange | None = ...,
         reason: builtins.str = ...,
+        wait: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["change", b"change"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["change", b"change", "plan_id", b"plan_id", "reason", b"reason"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["change", b"change", "plan_id", b"plan_id", "reason", b"reason", "wait", b"wait"]) -> None: ...
 
 Global___ApplyProjectionRequest: typing_extensions.TypeAlias = ApplyProjectionRequest
 
@@ -613,6 +629,7 @@ class ApplyProjectionResponse(google.protobuf.message.Message):
     PROJECTION_FIELD_NUMBER: builtins.int
     DONE_FIELD_NUMBER: builtins.int
     OUTCOME_FIELD_NUMBER: builtins.int
+    PROJECTIONS_FIELD_NUMBER: builtins.int
     done: builtins.bool
     """done is false if it is still being done: by the process that owns the view, as soon as there is one."""
     outcome: builtins.str
@@ -621,15 +638,20 @@ class ApplyProjectionResponse(google.protobuf.message.Message):
     def projection(self) -> Global___Projection:
         """projection is the view as it stands now."""
 
+    @property
+    def projections(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Projection]:
+        """projections are all views that were changed, by name, as they stand now; `projection` is the first of them."""
+
     def __init__(
         self,
         *,
         projection: Global___Projection | None = ...,
         done: builtins.bool = ...,
         outcome: builtins.str = ...,
+        projections: collections.abc.Iterable[Global___Projection] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["projection", b"projection"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["done", b"done", "outcome", b"outcome", "projection", b"projection"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["done", b"done", "outcome", b"outcome", "projection", b"projection", "projections", b"projections"]) -> None: ...
 
 Global___ApplyProjectionResponse: typing_extensions.TypeAlias = ApplyProjectionResponse
 
@@ -1027,7 +1049,7 @@ class ParkedStream(google.protobuf.message.Message):
     event_type: builtins.str
     """event_type of that event."""
     error: builtins.str
-    """error is what its handler said."""
+    """error is what its handler said: its type and at most 500 characters."""
     waiting: builtins.int
     """waiting counts the events behind it, which wait in order."""
     @property
@@ -1104,8 +1126,11 @@ class RecordedAct(google.protobuf.message.Message):
 
     ACT_FIELD_NUMBER: builtins.int
     REVISION_FIELD_NUMBER: builtins.int
+    UNREADABLE_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision in the stream of acts."""
+    unreadable: builtins.str
+    """unreadable is why the event is no act; empty: it is one. Then `act` is empty."""
     @property
     def act(self) -> protos.operations.v1.events_pb2.OperatorActed:
         """act as it is recorded."""
@@ -1115,9 +1140,10 @@ class RecordedAct(google.protobuf.message.Message):
         *,
         act: protos.operations.v1.events_pb2.OperatorActed | None = ...,
         revision: builtins.int = ...,
+        unreadable: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["act", b"act"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["act", b"act", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["act", b"act", "revision", b"revision", "unreadable", b"unreadable"]) -> None: ...
 
 Global___RecordedAct: typing_extensions.TypeAlias = RecordedAct
 

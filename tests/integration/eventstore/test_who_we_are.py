@@ -358,7 +358,7 @@ async def test_an_act_that_is_refused_is_recorded_once_and_is_not_worth_a_retry(
         async with acts.acting(act):
             await groups.restart()
     assert refused.value.retry_after is None
-    recorded = [one for _, one in await acts.latest(10) if one.subject == act.subject]
+    recorded = [one.act for one in await acts.latest(10) if one.act.subject == act.subject]
     assert [bool(one.failure) for one in recorded] == [True, False]
     assert "does not permit this process to restart persistent subscriptions" in recorded[0].failure
 

@@ -32,7 +32,7 @@ async def test_an_act_that_fails_is_recorded_as_such(client: Client) -> None:
             raise StoreUnavailable("view")
     first, second = (await recorded(client))[-2:]
     assert not first.failure
-    assert second.failure == "the view store does not answer; try again"
+    assert second.failure == "StoreUnavailable: the view store does not answer; try again"
 
 
 async def test_what_cannot_be_recorded_is_not_done() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
-from projections.changes import StreamNotParked
+from projections.changes import By, StreamNotParked
 from projections.mend import Mender
 from projections.plans import PlanOutdated
 from projections.requests import DONE, Request
@@ -207,7 +207,7 @@ async def test_a_plan_to_retry_holds_until_something_else_is_parked(client: Clie
         last = await append(client, order)
         await reached(mongo, order_list, last)
         with pytest.raises(PlanOutdated):
-            await operator.changes.apply(order_list, change, plan.id, "ann", "too late")
+            await operator.changes.apply(order_list, change, By("ann", "too late", plan.id))
 
 
 async def test_what_is_not_parked_is_not_retried_nor_skipped(client: Client, mongo: Mongo) -> None:

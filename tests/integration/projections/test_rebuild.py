@@ -8,7 +8,7 @@ import pytest
 from esdbclient import StreamState
 from pymongo.asynchronous.database import AsyncDatabase
 
-from projections.changes import GenerationUnavailable, RebuildRunning, RollbackStale
+from projections.changes import By, GenerationUnavailable, RebuildRunning, RollbackStale
 from projections.plans import PlanOutdated
 from projections.views.customer_orders import customer_orders
 from projections.views.order_list import order_list
@@ -198,9 +198,9 @@ async def test_a_plan_is_refused_when_the_world_has_changed(client: Client, mong
         plan = await operator.changes.plan(order_list, change)
         await operator.rebuilt()
         with pytest.raises(PlanOutdated):
-            await operator.changes.apply(order_list, change, plan.id, "ann", "again")
+            await operator.changes.apply(order_list, change, By("ann", "again", plan.id))
         with pytest.raises(PlanOutdated):
-            await operator.changes.apply(order_list, operator.change(drop=pb.Drop()), plan.id, "ann", "another act")
+            await operator.changes.apply(order_list, operator.change(drop=pb.Drop()), By("ann", "another act", plan.id))
 
 
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 501])
@@ -209,7 +209,7 @@ async def test_nothing_is_done_without_a_reason(client: Client, mongo: Mongo, re
     change = operator.change(**REBUILD)
     plan = await operator.changes.plan(order_list, change)
     with pytest.raises(InvalidRequest):
-        await operator.changes.apply(order_list, change, plan.id, "ann", reason)
+        await operator.changes.apply(order_list, change, By("ann", reason, plan.id))
     assert (await operator.pointer()).building is None
 
 

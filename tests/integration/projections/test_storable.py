@@ -13,7 +13,7 @@ from projections.failure import ParkingLot
 from projections.sampling import Sampler
 from projections.storable import LARGEST
 from projections.verify import Result, Verifier
-from projections.view import View
+from projections.view import Handler, View
 from projections.views.order_detail import order_detail
 from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
@@ -118,6 +118,31 @@ async def test_a_document_that_several_streams_share_is_held_at_the_event_that_m
         done, told = await operator.outcome(skip=pb.SkipParked(stream=stream))
         assert (done, told) == (True, [f"{stream}: taken in"])
         assert (await results(client, mongo, sales_daily)).differences == 0
+
+
+async def test_a_retry_that_leaves_no_room_for_another_stream_is_answered_and_changes_nothing(
+    client: Client, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = costing(new_order(), TOO_MUCH - 2), costing(new_order(), 2)
+    right = sales_daily.handlers[OrderPlaced]
+
+    def failing(document: Any, e: Any) -> Any:
+        if e.data.order_id == first[0].order_id:
+            raise ZeroDivisionError("a bug")
+        return right.reduce(document, e)
+
+    monkeypatch.setitem(sales_daily.handlers, OrderPlaced, Handler(right.key, failing))
+    await append(client, first)
+    last = await append(client, second)
+    operator = Operator(sales_daily, client, mongo)
+    async with supervised(sales_daily, client, mongo):
+        await reached(mongo, sales_daily, last)
+        monkeypatch.setitem(sales_daily.handlers, OrderPlaced, right)
+        done, told = await operator.outcome(retry=pb.RetryParked(stream=f"order-{first[0].order_id}"))
+        assert done, "it is not tried for ever"
+        assert f"order-{second[0].order_id}: NotStorable" in told[0]
+        assert await parked(operator) == [(f"order-{first[0].order_id}", 2, 0)]
+        assert await documents(mongo, sales_daily) == fold(sales_daily, second)
 
 
 async def test_samples_of_a_view_agree_that_a_stream_is_held(client: Client, mongo: Mongo) -> None:

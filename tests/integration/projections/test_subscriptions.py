@@ -94,7 +94,7 @@ async def test_a_group_is_created_reset_and_deleted_and_each_is_recorded(
     asked = pb.GetSubscriptionRequest(source=stream, group="made")
     gone = await refusal(operators.GetSubscription(asked, timeout=DEADLINE))
     assert gone.reason == "SUBSCRIPTION_NOT_FOUND"
-    acts = [act.act for _, act in await Acts(client).latest(3)]
+    acts = [one.act.act for one in await Acts(client).latest(3)]
     assert acts == ["DeleteSubscription", "ResetSubscription", "CreateSubscription"]
 
 
