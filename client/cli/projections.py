@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from client.cli.connect import AsJson, call
+from client.cli.connect import TARGET, AsJson, call
 from client.cli.output import DECLINED, FAILED, complain, enum_name, err, out, print_json, table, when
 from client.cli.progress import progress_on
 from client.errors import Unavailable
@@ -36,6 +36,7 @@ AllowParked = Annotated[
 
 NEW_GENERATION = ("rebuild", "reset")
 MOST_COUNTED = 1_000  # events that a view lacks; the server counts no further
+PLAN_WITHIN = 60.0  # seconds
 PATIENCE = 60.0  # seconds that the projection process may be away during a rebuild
 PAUSE = 0.5  # seconds
 LONGEST_WAIT = 3_600.0  # seconds
@@ -253,7 +254,7 @@ def _planned(
 ) -> str | None:
     """The plan's id once everybody agrees; None if only the plan was wanted."""
     if not plan_id:
-        plan = call(lambda shop: shop.operations.PlanProjection(change=change))
+        plan = call(lambda shop: shop.operations.PlanProjection(change=change, deadline=plan_within()))
         if dry_run:
             _tell_plan(plan, as_json=as_json)
             return None
@@ -339,7 +340,7 @@ def _as_json(result: Any) -> dict[str, Any]:
 def _rebuild_all(
     wanted: pb.PlanRebuildsRequest, why: str, wait: bool, plan_id: str, *, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
-    plan = call(lambda shop: shop.operations.PlanRebuilds(allow_parked=wanted.allow_parked))
+    plan = call(lambda shop: shop.operations.PlanRebuilds(allow_parked=wanted.allow_parked, deadline=plan_within()))
     for left_out, because in ((plan.paused, "paused"), (plan.rebuilding, "being rebuilt already")):
         if left_out:
             err.print(f"left out, for they are {because}: {', '.join(left_out)}", highlight=False, soft_wrap=True)
@@ -441,6 +442,11 @@ async def _until_the_end(shop: OrderstreamClient, change: pb.ProjectionChange, p
 
 def _messages(shop: OrderstreamClient, change: pb.ProjectionChange, plan_id: str, why: str) -> AsyncIterator[Any]:
     return _patiently(lambda: shop.operations.RebuildProjection(plan_id=plan_id, change=change, reason=why))
+
+
+def plan_within() -> float:
+    """Seconds for a plan: it looks through the log, which may take longer than other calls."""
+    return max(TARGET.deadline, PLAN_WITHIN)
 
 
 async def _patiently(messages: Callable[[], Any]) -> AsyncGenerator[Any, None]:
