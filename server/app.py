@@ -24,9 +24,8 @@ KEEPALIVE = (
 )
 # gRPC itself refuses without a reason, so its own bounds are so many times those by which `Edge` refuses with one
 TRANSPORT = 4
-SPARE_CALLS = (
-    100  # gRPC counts a call for a while after its answer; and of the calls about health there is no other bound
-)
+# gRPC counts a call for a while after its answer; and of the calls about health there is no other bound
+SPARE_CALLS = 100
 
 
 def _now() -> datetime:

@@ -18,7 +18,7 @@ from server.eventstore.address import Address, address_of
 from server.eventstore.checkout_group import NAME
 from server.eventstore.connection import connect
 from server.eventstore.grants import planned
-from server.eventstore.rights import GRANT, NEEDED, Report, report
+from server.eventstore.rights import GRANT, NEEDED, Report, reports
 from server.running import NO_STORE, configure_logging, ended_well
 
 DECLINED = 1  # exit code
@@ -52,30 +52,30 @@ async def _check(given: argparse.Namespace) -> int:
     client = await connect(address)
     try:
         roles = [given.role] if given.role else list(NEEDED)
-        reports = [await report(client, role) for role in roles]
+        found = await reports(client, roles)
     finally:
         await client.close()
     if given.json:
-        told = [asdict(one) | {"is_enough": one.is_enough} for one in reports]
+        told = [asdict(one) | {"is_enough": one.is_enough} for one in found]
         print(json.dumps({"address": str(address), "roles": told}))  # noqa: T201  # the result
     else:
-        _show(address, reports)
-    return 0 if all(one.is_enough for one in reports) else NO_STORE
+        _show(address, found)
+    return 0 if all(one.is_enough for one in found) else NO_STORE
 
 
-def _show(address: Address, reports: Sequence[Report]) -> None:
-    first = reports[0]
+def _show(address: Address, found: Sequence[Report]) -> None:
+    first = found[0]
     over = "TLS" if address.tls else "no TLS"
     lines = [
         f"event store  {address}, {over}, as {first.user or 'nobody'}",
         f"node         {first.node}, version {first.version or 'unknown'}",
         *(f"member       {one.address} {one.state}{'' if one.is_alive else ', not alive'}" for one in first.members),
     ]
-    behind = next((one.behind for one in reports if one.behind is not None), None)
+    behind = next((one.behind for one in found if one.behind is not None), None)
     if behind is not None:
         noted = "" if abs(behind) <= LARGEST_DIFFERENCE else "; set the clocks"
         lines.append(f"clock        {abs(behind):.3f} s {'behind' if behind > 0 else 'before'} this machine{noted}")
-    for one in reports:
+    for one in found:
         lines.append(f"{one.role}{'' if one.is_enough else ': does not run like this'}")
         for right in one.rights:
             how = "" if right.is_granted else f"{'' if right.is_needed else ' (it runs without)'}: {right.how}"

@@ -4,12 +4,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
+import grpc
 import typer
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from client.cli.output import err, run
 from client.sdk import Addresses, OrderstreamClient
 
 T = TypeVar("T")
+HEALTH_WITHIN = 3.0  # seconds
 
 
 @dataclass(slots=True)
@@ -37,6 +40,14 @@ def call(work: Callable[[OrderstreamClient], Awaitable[T]]) -> T:
     if freshness is not None and freshness.log_mismatch:
         err.print("the view is of another log: this may never have happened, until it is rebuilt", soft_wrap=True)
     return reply
+
+
+async def health_of(address: str, service: str) -> int:
+    """What one service of a process says by `grpc.health.v1`. Raises `AioRpcError` if nobody answers."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        reply = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=HEALTH_WITHIN)
+    return int(reply.status)
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]

@@ -14,9 +14,9 @@ from typing import Annotated, Any
 
 import grpc
 import typer
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
-from client.cli.connect import AsJson, call
+from client.cli.connect import AsJson, call, health_of
 from client.cli.output import FAILED, UNAVAILABLE, complain, err, money, out, print_json, run, table
 from client.cli.progress import progress_on
 from client.demo.baskets import CURRENCY, DataMissingError, baskets_of, product_names, read_rows
@@ -358,16 +358,10 @@ def health(
 ) -> None:
     """Ask a service whether it serves. Exit code 0 if it does."""
 
-    async def ask() -> int:
-        async with grpc.aio.insecure_channel(address) as channel:
-            stub: Any = health_pb2_grpc.HealthStub(channel)
-            try:
-                reply = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=3)
-            except grpc.aio.AioRpcError as error:
-                complain(f"{address} does not answer: {error.details()}", UNAVAILABLE)
-        return int(reply.status)
-
-    status = asyncio.run(ask())
+    try:
+        status = asyncio.run(health_of(address, service))
+    except grpc.aio.AioRpcError as error:
+        complain(f"{address} does not answer: {error.details()}", UNAVAILABLE)
     out.print(health_pb2.HealthCheckResponse.ServingStatus.Name(status))
     if status != health_pb2.HealthCheckResponse.SERVING:
         raise typer.Exit(UNAVAILABLE)

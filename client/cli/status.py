@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import grpc
 import typer
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
-from client.cli.connect import TARGET, AsJson
+from client.cli.connect import TARGET, AsJson, health_of
 from client.cli.output import FAILED, enum_name, out, table
 from client.errors import OrderstreamError
 from client.sdk import OrderstreamClient
@@ -78,13 +78,10 @@ async def _page() -> Page:
 
 async def _service(page: Page, role: str, service: str) -> None:
     address = getattr(TARGET.addresses, role)
-    async with grpc.aio.insecure_channel(address) as channel:
-        stub: Any = health_pb2_grpc.HealthStub(channel)
-        try:
-            reply = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=WITHIN)
-            said = "serving" if reply.status == SERVING else "not serving: its log says why"
-        except grpc.aio.AioRpcError as error:
-            said = f"does not answer ({error.code().name}); is it running, and is ORDERSTREAM_{role.upper()} right?"
+    try:
+        said = "serving" if await health_of(address, service) == SERVING else "not serving: its log says why"
+    except grpc.aio.AioRpcError as error:
+        said = f"does not answer ({error.code().name}); is it running, and is ORDERSTREAM_{role.upper()} right?"
     page.services.append({"role": role, "address": address, "health": said})
     if said != "serving":
         page.red.append(f"{role} at {address}: {said}")
@@ -99,6 +96,9 @@ async def _told(page: Page, what: str, ask: Callable[[], Awaitable[Any]], take: 
 
 def _views(page: Page, reply: Any) -> None:
     for view in reply.projections:
+        if view.unavailable:
+            page.red.append(f"{view.view}: not known: {view.unavailable}")
+            continue
         name = enum_name(ProjectionStatus, view.status, "PROJECTION_STATUS_").replace("_", " ")
         known = {"view": view.view, "status": name, "behind": int(view.lag_events), "parked": int(view.parked_streams)}
         page.views.append({**known, "owner": view.owner or "none"})

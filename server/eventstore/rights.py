@@ -4,7 +4,7 @@ Each right is tried by a call that changes nothing that matters: a tick of the s
 services write anyway; a group that cannot be there is deleted. Who is refused is told which command grants it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,8 +50,8 @@ class Right:
 class Report:
     """What an event store is to a role.
 
-    `behind` is in seconds: how far the store's clock is behind this machine's; None if we may not write. `has_group` is
-    None if the role does not use the group.
+    `behind` is in seconds: how far the store's clock is behind this machine's; None if it was not asked, which takes
+    the right to write. `has_group` is None if the role does not use the group.
     """
 
     role: str
@@ -70,11 +70,10 @@ class Report:
         return can_have_group and all(right.is_granted for right in self.rights if right.is_needed)
 
 
-async def report(client: Client, role: str) -> Report:
-    """Raises a `StoreFailure` if there is nothing to tell."""
+async def reports(client: Client, roles: Sequence[str]) -> list[Report]:
+    """Each right is tried once, whichever roles need it. Raises a `StoreFailure` if there is nothing to tell."""
     store, groups = EventStore(client), Groups(client)
     try:
-        needed, useful = NEEDED[role]
         trying: dict[str, Callable[[], Awaitable[object]]] = {
             READ_ALL: store.log.end,
             READ: lambda: store.newest(CLOCK, 1),
@@ -82,23 +81,34 @@ async def report(client: Client, role: str) -> Report:
             READ_PARKED: lambda: groups.may_read_parked(ALL, checkout_group.NAME),
             OPERATE: lambda: _may_operate(groups),
         }
-        rights = [
-            Right(name=name, is_granted=granted, is_needed=name in needed, how="" if granted else HOW[name])
-            for name in (*needed, *useful)
-            for granted in [await _is_granted(trying[name])]
+        wanted = dict.fromkeys(name for role in roles for names in NEEDED[role] for name in names)
+        granted = {name: await _is_granted(trying[name]) for name in wanted}
+        version, members = await client.version(), tuple(await client.members())
+        behind = await _behind(store) if granted.get(WRITE) else None
+        has_group = await checkout_group.is_there(groups) if "processes" in roles else None
+        return [
+            Report(
+                role=role,
+                node=client.connection_target,
+                user=client.address.username,
+                version=version,
+                members=members,
+                behind=behind,
+                rights=_of_role(role, granted),
+                has_group=has_group if role == "processes" else None,
+            )
+            for role in roles
         ]
-        return Report(
-            role=role,
-            node=client.connection_target,
-            user=client.address.username,
-            version=await client.version(),
-            members=tuple(await client.members()),
-            behind=await _behind(store) if any(x.name == WRITE and x.is_granted for x in rights) else None,
-            rights=tuple(rights),
-            has_group=await checkout_group.is_there(groups) if role == "processes" else None,
-        )
     finally:
         await store.close()
+
+
+def _of_role(role: str, granted: Mapping[str, bool]) -> tuple[Right, ...]:
+    needed, useful = NEEDED[role]
+    return tuple(
+        Right(name=name, is_granted=granted[name], is_needed=name in needed, how="" if granted[name] else HOW[name])
+        for name in (*needed, *useful)
+    )
 
 
 async def _is_granted(attempt: Callable[[], Awaitable[object]]) -> bool:

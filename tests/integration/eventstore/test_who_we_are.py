@@ -27,7 +27,7 @@ from server.eventstore.address import Address
 from server.eventstore.connection import Client, connect
 from server.eventstore.grants import GrantOutdated, planned
 from server.eventstore.persistent import ALL, Groups, parked_stream
-from server.eventstore.rights import NEEDED, OPERATE, READ_ALL, READ_PARKED, WRITE, report
+from server.eventstore.rights import NEEDED, OPERATE, READ_ALL, READ_PARKED, WRITE, reports
 from server.failures import (
     StorePermissionDenied,
     StoreRefusal,
@@ -113,8 +113,7 @@ async def grant(admin: Client, user: str) -> list[str]:
 
 
 async def test_a_user_in_no_group_lacks_what_every_role_needs_and_the_report_says_how_to_get_it(ours: Client) -> None:
-    for role in NEEDED:
-        told = await report(ours, role)
+    for told in await reports(ours, list(NEEDED)):
         lacking = {right.name: right.how for right in told.rights if not right.is_granted}
         assert lacking.pop(READ_ALL) == "orderstream store grant --as ADMIN"
         assert lacking.keys() <= {READ_PARKED, OPERATE}, "any user may read and write streams"
@@ -125,11 +124,14 @@ async def test_what_is_granted_is_enough_for_every_role_and_granting_it_again_ch
     admin: Client, ours: Client, user: str
 ) -> None:
     assert await grant(admin, user)
-    for role in NEEDED:
-        told = await report(ours, role)
+    for told in await reports(ours, list(NEEDED)):
         assert told.is_enough
         assert {right.name for right in told.rights if not right.is_granted} <= {OPERATE}
-        assert (told.user, told.version, told.has_group) == (user, "24.10.14", True if role == "processes" else None)
+        assert (told.user, told.version, told.has_group) == (
+            user,
+            "24.10.14",
+            True if told.role == "processes" else None,
+        )
         assert [member.state for member in told.members] == ["Leader"]
     assert told.behind is not None
     assert await planned(admin, user) == []
@@ -193,9 +195,9 @@ async def test_a_store_that_is_closed_by_its_settings_is_opened_to_us_alone(
     )
     await admin.append_to_stream("$settings", current_version=StreamState.ANY, events=[event])
     try:
-        assert WRITE in {x.name for x in (await report(ours, "commands")).rights if not x.is_granted}
+        assert WRITE in {x.name for x in (await reports(ours, ["commands"]))[0].rights if not x.is_granted}
         await grant(admin, user)
-        assert (await report(ours, "commands")).is_enough
+        assert (await reports(ours, ["commands"]))[0].is_enough
         [last] = [e async for e in admin.events_of_stream("$settings", backwards=True, limit=1)]
         told = json.loads(last.data)
         assert told["$userStreamAcl"]["$w"] == ["$admins", "others", user]
