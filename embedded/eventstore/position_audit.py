@@ -116,7 +116,7 @@ Received = Iterator[tuple[str, int, int]]
 def _reading(request: Any) -> Received:
     options = request.options
     if options.WhichOneof("stream_option") == "all":
-        yield from _of_all(options.all, options.WhichOneof("count_option"), options)
+        yield from _of_all(options.all, options.WhichOneof("count_option") or "no count", options)
 
 
 def _managing(request: Any) -> Received:

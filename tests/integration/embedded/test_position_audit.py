@@ -10,11 +10,13 @@ import pytest
 from esdbclient import NewEvent, StreamState
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 from esdbclient.exceptions import EventStoreDBClientException
+from esdbclient.protos.Grpc import streams_pb2
 
 from embedded.eventstore.node import node
 from embedded.eventstore.position_audit import SENT, UNKNOWN, VARIABLE
 from embedded.stack import started
 from tests.support.position_audit import failure, lines_since
+from tests.support.secure_node import STREAMS, calling
 
 pytestmark = pytest.mark.sends_unknown_positions
 Client = AsyncEventStoreDBClient
@@ -84,6 +86,23 @@ async def test_one_that_was_calculated_is_told_with_its_call(audit: Path) -> Non
     assert found[0]["about"].startswith("count, ")
     assert "Happened" in found[0]["about"]
     assert [line["about"].partition(",")[0] for line in found[1:]] == ["subscription", "group g", "group g"]
+
+
+async def test_a_read_that_lacks_its_count_is_refused_as_without_the_audit(
+    audit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = streams_pb2.ReadReq()
+    request.options.all.position.commit_position = request.options.all.position.prepare_position = 1
+    request.options.filter.event_type.prefix.append("x")
+    request.options.filter.max = 1
+    request.options.uuid_option.string.SetInParent()
+    answers = []
+    for where in (str(audit), ""):
+        monkeypatch.setenv(VARIABLE, where)
+        async with node(None) as address, calling(address) as caller:
+            answers.append(await caller.answered(STREAMS + "Read", request))
+    assert answers[0] == answers[1]
+    assert answers[0].code == "INVALID_ARGUMENT"
 
 
 async def test_what_another_node_sent_is_known_also_before_a_restart(audit: Path, tmp_path: Path) -> None:
