@@ -12,11 +12,11 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 from client.sdk import Addresses
 
@@ -40,6 +40,39 @@ class StackError(Exception):
     """One line that says what did not start or has ended, and what to do."""
 
 
+class Child(Protocol):
+    """What we use of an `asyncio.subprocess.Process`."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def stdout(self) -> asyncio.StreamReader | None: ...
+    async def wait(self) -> int: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+# Runs `client.supervised` on an inherited pipe: a module, its arguments, its environment, a log for its stderr.
+Launch = Callable[[Sequence[str], Mapping[str, str], int, IO[bytes]], Awaitable[Child]]
+
+
+async def as_process(arguments: Sequence[str], environment: Mapping[str, str], pipe: int, log: IO[bytes]) -> Child:
+    """As a `Launch`: by `python -m`."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "client.supervised",
+        str(pipe),
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=log,
+        env=environment,
+        pass_fds=(pipe,),
+        start_new_session=True,  # Ctrl-C is for us; we stop them in order
+    )
+
+
 @dataclass(slots=True)
 class Member:
     """One process of the stack."""
@@ -48,8 +81,9 @@ class Member:
     arguments: list[str]
     environment: Mapping[str, str]
     log: Path
+    launch: Launch = as_process
     ready: dict[str, Any] = field(default_factory=dict)
-    process: asyncio.subprocess.Process | None = None
+    process: Child | None = None
     _pipe: int = -1
 
     @property
@@ -65,19 +99,12 @@ class Member:
         read_end, self._pipe = os.pipe()
         log = self.log.open("ab")
         try:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "client.supervised",
-                str(read_end),
-                *self.arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env={"ORDERSTREAM_DRAIN_DELAY": "0", **os.environ, **self.environment},  # nobody balances load here
-                pass_fds=(read_end,),
-                start_new_session=True,  # Ctrl-C is for us; we stop them in order
-            )
+            environment = {
+                "ORDERSTREAM_DRAIN_DELAY": "0",
+                **os.environ,
+                **self.environment,
+            }  # nobody balances load here
+            self.process = await self.launch(self.arguments, environment, read_end, log)
         finally:
             os.close(read_end)
             log.close()
@@ -167,6 +194,7 @@ async def stack(
     processes: bool = True,
     payments: str = "",
     metrics: bool = False,
+    launch: Launch = as_process,
 ) -> AsyncIterator[Stack]:
     """Run everything on a data directory; embedded stores unless connection strings are configured.
 
@@ -189,7 +217,9 @@ async def stack(
             port = ports[name]
             if port and _taken(port):
                 raise StackError(f"port {port} for {name} is taken; stop what uses it, or choose with --{name}-port")
-            members[name] = Member(name, [*arguments, "--port", str(port)], environment or {}, logs / f"{name}.log")
+            members[name] = Member(
+                name, [*arguments, "--port", str(port)], environment or {}, logs / f"{name}.log", launch
+            )
             members[name].log.write_bytes(b"")
             return members[name]
 

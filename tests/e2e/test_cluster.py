@@ -25,7 +25,6 @@ from client.demo.rules import PAYMENTS
 from client.demo.run import Demo
 from client.errors import OrderstreamError
 from client.sdk import OrderstreamClient
-from client.stack import Stack, stack
 from protos.common.v1.types_pb2 import Money
 from protos.orders.v1.commands_pb2 import NewLine
 from protos.orders.v1.types_pb2 import OrderStatus
@@ -34,7 +33,7 @@ from tests.support.books import Books
 from tests.support.buying import user
 from tests.support.calling import HOME, fresh_id, fresh_sku
 from tests.support.eventually import eventually
-from tests.support.processes import Running, running
+from tests.support.processes import Running, Stack, running, stack
 
 FEW, MANY = 6, 200  # orders
 LONG = [pytest.mark.long, pytest.mark.timeout(1_800)]

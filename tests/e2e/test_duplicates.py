@@ -11,8 +11,8 @@ from esdbclient import EventStoreDBClient
 from pymongo import MongoClient
 
 from client.sdk import OrderstreamClient
-from client.stack import Stack, stack
 from protos.common.v1.types_pb2 import Money
+from tests.support.processes import Stack, stack
 
 AT_ONCE = 8
 CALLERS = 16  # commands under way, each with its duplicates

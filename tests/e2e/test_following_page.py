@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from client.sdk import OrderstreamClient
-from client.stack import stack
+from tests.support.processes import stack
 
 PAGE = Path(__file__).parents[2] / "docs/subscribing.md"
 

@@ -20,7 +20,6 @@ from typer.testing import CliRunner
 from client.cli.main import app
 from client.demo.rules import PAYMENTS
 from client.sdk import OrderstreamClient
-from client.stack import Stack, stack
 from protos.orders.v1.types_pb2 import ORDER_STATUS_CONFIRMED, ORDER_STATUS_PLACED, OrderSummary
 from protos.processes.v1.types_pb2 import (
     PROCESS_STATUS_ENDED,
@@ -30,6 +29,7 @@ from protos.processes.v1.types_pb2 import (
 )
 from tests.support.books import Books
 from tests.support.eventually import eventually
+from tests.support.processes import Stack, stack
 
 FORMER = Path(__file__).with_name("former_releases") / "killed_with_open_steps.tar.xz"
 WITHIN = 60.0  # seconds

@@ -10,8 +10,8 @@ from client.demo.baskets import baskets_of
 from client.demo.rules import PAYMENTS
 from client.demo.run import Demo
 from client.sdk import OrderstreamClient
-from client.stack import stack
 from tests.support.baskets import rows
+from tests.support.processes import stack
 
 LATEST = 60.0  # seconds
 LONG = pytest.mark.long

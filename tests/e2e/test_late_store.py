@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from client.sdk import OrderstreamClient
-from client.stack import stack
 from tests.support import buying
-from tests.support.processes import Running, free_port
+from tests.support.processes import Running, free_port, stack
 
 LATE = 30.0  # seconds; real servers took 25 to 33 with a database on disk
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from client.stack import stack
+from tests.support.processes import stack
 
 ROOT = Path(__file__).parents[2]
 NODE, NPM = shutil.which("node"), shutil.which("npm")

@@ -9,11 +9,10 @@ from typer.testing import CliRunner
 
 from client.cli.main import app
 from client.sdk import OrderstreamClient
-from client.stack import Stack, stack
 from tests.support.buying import user
 from tests.support.calling import HOME, euros, fresh_sku
 from tests.support.eventually import eventually
-from tests.support.processes import running
+from tests.support.processes import Stack, running, stack
 
 
 async def orderstream(running_: Stack, processes: str, *arguments: str, code: int = 0) -> Any:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from client.sdk import OrderstreamClient
-from client.stack import Stack, stack
 from protos.operations.v1 import projections_pb2 as pb
 from tests.support import buying
 from tests.support.eventually import eventually
+from tests.support.processes import Stack, stack
 from tests.support.readers import under_load
 
 ORDERSTREAM = str(Path(sys.executable).with_name("orderstream"))

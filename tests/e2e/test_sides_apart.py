@@ -6,7 +6,7 @@ import pytest
 
 from client.errors import Unavailable
 from client.sdk import OrderstreamClient
-from client.stack import stack
+from tests.support.processes import stack
 
 
 async def test_commands_are_answered_without_views_and_queries_without_commands(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from client.cli.main import app
 from client.sdk import OrderstreamClient
-from client.stack import Stack, stack
 from protos.orders.v1.types_pb2 import OrderStatus, PaymentStatus
 from tests.support.buying import user
 from tests.support.calling import HOME, euros, fresh_sku
 from tests.support.eventually import eventually
+from tests.support.processes import Stack, stack
 
 REFUSED = 19  # cents; the last two digits of an amount that is never captured
 

@@ -16,9 +16,10 @@ from client.demo.baskets import baskets_of
 from client.demo.rules import PAYMENTS
 from client.demo.run import Demo
 from client.sdk import Addresses, OrderstreamClient
-from client.stack import Member, stack
+from client.stack import Member
 from tests.support.baskets import rows
 from tests.support.books import Books
+from tests.support.processes import stack
 
 ROLES = ("commands", "queries", "processes", "projections")
 FEW, MANY = 16, 1_000  # orders: each process is restarted once, or all of them again and again

@@ -6,20 +6,21 @@ They end with the run of the tests, however that ends: a test that hangs takes t
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 from typing import IO, Any
 
+from client.stack import Stack
+from client.stack import stack as any_stack
 from client.stack import unused_port as free_port
+from tests.support.forked import ROOT, Forked, launched
 
-__all__ = ["ROOT", "Running", "free_port", "running"]
-ROOT = Path(__file__).parents[2]
+__all__ = ["ROOT", "Running", "Stack", "free_port", "running", "stack"]
 READY_WITHIN = 60.0  # seconds
+stack = partial(any_stack, launch=launched)
 
 
 class Running:
@@ -33,16 +34,8 @@ class Running:
 
     def start(self) -> None:
         read_end, self._pipe = os.pipe()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "client.supervised", str(read_end), *self._arguments],
-            cwd=ROOT,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            pass_fds=(read_end,),
-        )
+        self.process = Forked(self._arguments, self._environment, pipe=read_end, stderr=self._errors.fileno())
         os.close(read_end)
-        assert self.process.stdout is not None
         deadline = time.monotonic() + READY_WITHIN
         os.set_blocking(self.process.stdout.fileno(), False)
         line = b""
@@ -86,8 +79,7 @@ class Running:
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        self.process.stdout.close()
 
 
 @contextmanager

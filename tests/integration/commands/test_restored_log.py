@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from esdbclient import NewEvent, StreamState
 
@@ -42,11 +43,21 @@ class Restored:
         await self._node.enter_async_context(embedded_eventstore(self._data, port=self._port))
 
     async def restore(self, *names: str) -> None:
-        """The copy, in which the user was given these names since."""
+        """The copy, in which the user was given these names since; the service has found it."""
         await self._node.aclose()
         async with node(self._copy) as client:
             await renamed(client, self.user_id, *names)
         await self._node.enter_async_context(embedded_eventstore(self._copy, port=self._port))
+        await eventually(self._is_connected)
+
+    async def _is_connected(self) -> bool:
+        try:
+            await self.shop.user()
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            return False
+        return True
 
     async def rename(self, name: str, request_id: str) -> Any:
         request = users_pb.ChangeNameRequest(request_id=request_id, user_id=self.user_id, name=name)
