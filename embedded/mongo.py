@@ -42,7 +42,7 @@ def command(host: str, port: int, directory: Path) -> list[str]:
         raise MongoError(f"cannot write to {directory}: {error.strerror}; choose another directory") from error
     return [
         program, "--config", str(configuration), "--host", host, "--port", str(port),
-        "--storage-path", str(directory / "data"), "--sync-on-commit", "--log-level", "WARNING",
+        "--storage-path", str(directory / "data"), "--sync-on-commit", "--standalone", "--log-level", "WARNING",
     ]  # fmt: skip
 
 

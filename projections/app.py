@@ -19,6 +19,7 @@ from projections.changes import Changes
 from projections.config import Settings
 from projections.emails import EmailVerifier
 from projections.exclusions import ExclusionAdmin
+from projections.looks import Looks
 from projections.processes import ProcessVerifier
 from projections.snapshots import SnapshotVerifier
 from projections.supervisor import Supervisor
@@ -70,7 +71,9 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
             database = mongo[settings.mongo_database]
             await may_read(database)
             acts, state = Acts(leader), ViewState(database)
-            supervisors = [Supervisor(view, client, database, settings) for view in _chosen(settings)]
+            chosen = _chosen(settings)
+            looks = Looks((view.name for view in chosen), client, database, settings.look_every)
+            supervisors = [Supervisor(view, client, database, settings, looks) for view in chosen]
             changes = Changes(database, EventLog(leader), acts, settings)
             verifier, snapshots = Verifier(leader, database, at_once=settings.verify_at_once), SnapshotVerifier(leader)
             emails = EmailVerifier(leader, at_once=settings.verify_at_once)

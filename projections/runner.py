@@ -87,6 +87,7 @@ class Runner:
         database: AsyncDatabase[Any],
         settings: Settings,
         *,
+        log: EventLog | None = None,
         generation: int | None = None,
         part: int = 0,
         parts: int = 1,
@@ -104,7 +105,7 @@ class Runner:
         self._settings = settings
         self._state = ViewState(database)
         self._keeper = Keeper(self._state, this_process(), settings.lease)
-        self._log = EventLog(client)
+        self._log = log or EventLog(client)
         self._generation = generation
         self.share = Share(part, parts)
         self.lot = ParkingLot(database, view.name, generation or 0, part)
@@ -117,6 +118,7 @@ class Runner:
         self._stop = asyncio.Event()
         self._source: CatchUpSubscription | None = None
         self._took = self._ended = 0.0  # the last batch, in monotonic seconds
+        self._level_at = float("-inf")  # when it lacked nothing, by the monotonic clock
         self._marked_at = 0.0  # when the checkpoint last named an event by its id
 
     def stop(self) -> None:
@@ -133,6 +135,11 @@ class Runner:
     def owns(self) -> bool:
         """Whether this process runs the view, as far as it knows; the checkpoint's epoch knows better."""
         return self.checkpoint is not None and self.status in (Status.CATCHING_UP, Status.LIVE)
+
+    @property
+    def is_level(self) -> bool:
+        """Whether it lacked nothing at its last sign of life, and that was not long ago."""
+        return self.owns and time.monotonic() - self._level_at < 2 * self._settings.heartbeat
 
     async def between_batches(self, errand: Errand) -> None:
         """Have something done while nobody else writes. It must not take long. Raises `Fenced` if the view is lost."""
@@ -343,6 +350,7 @@ class Runner:
         await self._state.advance(after)
         self._ended = time.monotonic()
         self._took = self._ended - began
+        self._level_at = self._ended if whole else float("-inf")
         self.checkpoint = after
         self.applied += len(events)
         self._measure(len(events))

@@ -21,7 +21,8 @@ from projections.acts import Acts
 from projections.code import stamp
 from projections.config import Settings
 from projections.failure import Parked
-from projections.lag import NO_LAG, is_stalled, lag_of
+from projections.lag import NO_LAG, Lag, is_stalled, lag_of
+from projections.looks import Looks
 from projections.mend import Mender
 from projections.pace import Pace
 from projections.rebuild import Rebuild, Superseded
@@ -54,7 +55,9 @@ class Running:
 class Supervisor:
     """Runs the view until it is told to stop."""
 
-    def __init__(self, view: View[Any], client: Client, database: AsyncDatabase[Any], settings: Settings) -> None:
+    def __init__(
+        self, view: View[Any], client: Client, database: AsyncDatabase[Any], settings: Settings, looks: Looks
+    ) -> None:
         self.view = view
         self.code = stamp(view)
         self.pointer = Pointer(view=view.name)
@@ -68,7 +71,8 @@ class Supervisor:
         self._side: dict[str, asyncio.Task[None]] = {}
         self._requests = Requests(database)
         self._mender = Mender(view, database, EventLog(client.leader))
-        self._log = EventLog(client)
+        self._looks = looks
+        self._log = looks.log
         self._sampler = self.sampler()
         self._served = -1
         self._measured_at = 0.0
@@ -148,9 +152,10 @@ class Supervisor:
         pause = self._settings.look_every
         try:
             while not self._stop.is_set():
+                nudged = self._nudged.is_set()
                 self._nudged.clear()
                 try:
-                    await self._look()
+                    await self._look(anew=nudged)
                     pause = self._settings.look_every
                 except (PyMongoError, ServiceFailure) as error:  # the runners tell of it and go on by themselves
                     log.warning("cannot look at the pointer", view=self.view.name, error=error_text(error))
@@ -168,8 +173,9 @@ class Supervisor:
             await asyncio.gather(*(x.task for x in self._running.values()))
             await asyncio.gather(*self._side.values(), return_exceptions=True)
 
-    async def _look(self) -> None:
-        pointer = await self._stamped(await self._state.pointers.get(self.view.name))
+    async def _look(self, *, anew: bool) -> None:
+        """`anew` if the pointer may have been changed a moment ago."""
+        pointer = await self._stamped(await self._looks.pointer(self.view.name, anew=anew))
         if pointer.generation != self.pointer.generation:
             self.lag, self.stalled, self._measured_at = NO_LAG, False, 0.0  # they were another generation's
         self.pointer = pointer
@@ -234,6 +240,7 @@ class Supervisor:
             self._client,
             self._database,
             self._settings,
+            log=self._log,
             generation=generation,
             part=part,
             parts=pointer.how(generation).partitions,
@@ -269,9 +276,13 @@ class Supervisor:
             self._beside("audit", self._audit())
 
     async def _measure(self, pointer: Pointer) -> None:
-        checkpoint = await self._state.of_generation(pointer, pointer.generation)
-        self.lag = await lag_of(self._log, self.view, checkpoint)
-        self.stalled = is_stalled(checkpoint, self.lag, self._settings.stalled_after)
+        if len(self.live) == pointer.how(pointer.generation).partitions and all(one.is_level for one in self.live):
+            head = max(one.checkpoint.position for one in self.live if one.checkpoint is not None)
+            self.lag, self.stalled = Lag(0, 0.0, head), False
+        else:
+            checkpoint = await self._state.of_generation(pointer, pointer.generation)
+            self.lag = await lag_of(self._log, self.view, checkpoint)
+            self.stalled = is_stalled(checkpoint, self.lag, self._settings.stalled_after)
         building = pointer.building
         filled = None if building is None else await self._state.of_generation(pointer, building.generation)
         done = filled.events / max(building.total, filled.events, 1) if building and filled else 0.0

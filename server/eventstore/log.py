@@ -24,6 +24,7 @@ from server.eventstore.client import NotFound, RecordedEvent, StreamIsDeleted, p
 from server.eventstore.connection import Client
 from server.eventstore.exclusions import Excluded, excluded_by, exclusion_stream
 from server.failures import LogMismatch
+from server.recent import Recent
 
 Events = AsyncGenerator[RecordedEvent, None]
 TIMEOUT = 5.0  # seconds, for reads that return one event or one page
@@ -90,11 +91,16 @@ class Pending:
 
 
 class EventLog:
-    """Reads of streams and of the log of all. A pattern is a regular expression for complete stream names."""
+    """Reads of streams and of the log of all. A pattern is a regular expression for complete stream names.
 
-    def __init__(self, client: Client, timeout: float = TIMEOUT) -> None:
+    `shares_head` is for how many seconds readers that ask for what is pending are told the same head of the log.
+    """
+
+    def __init__(self, client: Client, timeout: float = TIMEOUT, *, shares_head: float = 0.0) -> None:
         self._client = client
         self._timeout = timeout
+        self._heads = Recent(self._read_head, shares_head)
+        self._head_of = 0  # the connection that it was read on
         self._one = {"limit": 1, "timeout": timeout}
 
     @property
@@ -228,14 +234,26 @@ class EventLog:
     async def pending_after(self, position: int, matching: str | EventFilter) -> Pending:
         """What a reader that holds all matching events up to `position` has not seen.
 
-        The head is asked first: what is appended between the two reads lies behind it, and is no gap below it.
+        The head is asked first: what is appended between the two reads lies behind it, and is no gap below it. A reader
+        that has come as far as the head lacks nothing.
         """
-        last = await self.last()
-        head = LogPoint() if last is None else point_of(last)
+        head = await self._head_for_readers()
+        if head.position == position:
+            return Pending(head=head, next_event=None)
         async with aclosing(self.after(position, matching, limit=1)) as reading:
             async for event in reading:
                 return Pending(head=head, next_event=position_of(event))
         return Pending(head=head, next_event=None)
+
+    async def _head_for_readers(self) -> LogPoint:
+        if self.generation != self._head_of:  # the log may be another one
+            self._heads.forget()
+            self._head_of = self.generation
+        return await self._heads.get()
+
+    async def _read_head(self) -> LogPoint:
+        last = await self.last()
+        return LogPoint() if last is None else point_of(last)
 
     async def has_any(self, category: str) -> bool:
         """Whether any stream of a category has an event."""

@@ -29,7 +29,7 @@ class CatchUpSubscription:
     """
 
     def __init__(self, log: EventLog, matching: EventFilter, position: int = START, *, prefetched: int = 1_000) -> None:
-        self.position = position  # of the last item that was taken
+        self.position = position  # up to it, all that matches was taken
         self._log = log
         self._matching = matching
         self._queue: asyncio.Queue[RecordedEvent | None] = asyncio.Queue(prefetched)
@@ -124,6 +124,8 @@ class CatchUpSubscription:
                 f"silent at {self.position} though the log has had an event at {self._missed} for a while"
             )
         self._missed = pending.next_event
+        if pending.next_event is None and self.is_intact:
+            self.position = max(self.position, pending.head.position)
         return pending
 
     @property

@@ -205,6 +205,9 @@ class UnchangedRequests:
         if as_of - self._as_of > MAX_GAP or head < self._position:
             self._begin(head, as_of)
             return
+        if head == self._position:
+            self._as_of = as_of
+            return
         try:
             news = [event async for event in self._store.history(f"{UNCHANGED}.*", self._position)]
         except LogMismatch:

@@ -9,7 +9,7 @@ kept          the one before it, which goes on following the log, for a rollback
 dropping      generations that nobody may come back to; their documents are being removed
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -207,6 +207,11 @@ class Pointers:
         """As it stands; that of a view nobody has run yet is not stored."""
         found = await self._pointers.find_one({"_id": view})
         return Pointer(view=view) if found is None else _pointer(found)
+
+    async def of(self, views: Sequence[str]) -> dict[str, Pointer]:
+        """The same for several views, in one read."""
+        found = {one["_id"]: _pointer(one) async for one in self._pointers.find({"_id": {"$in": list(views)}})}
+        return {view: found.get(view) or Pointer(view=view) for view in views}
 
     async def change(self, view: str, how: Callable[[Pointer], Pointer | None]) -> Pointer | None:
         """What `how` made of the pointer as it stands; None if `how` returned None, and so wants no change."""

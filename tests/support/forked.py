@@ -50,6 +50,7 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str], pipe: int, st
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["supervised", str(pipe), *arguments]
+    del sys.modules[f"{arguments[0]}.__main__"]  # it is run as `__main__`
     supervised.main()
 
 

@@ -13,6 +13,7 @@ from uuid_utils import uuid7
 from projections.acts import Acts
 from projections.changes import By, Changes
 from projections.config import Settings
+from projections.looks import Looks
 from projections.runner import Runner, Status
 from projections.supervisor import Supervisor
 from projections.view import View
@@ -78,7 +79,8 @@ async def supervised(
     view: View[Any], client: Client, mongo: AsyncDatabase[Any], settings: Settings = QUICK
 ) -> AsyncIterator[Supervisor]:
     """As a process runs it: whatever generations there are, and rebuilds."""
-    supervisor = Supervisor(view, client, mongo, settings)
+    looks = Looks([view.name], client, mongo, settings.look_every)
+    supervisor = Supervisor(view, client, mongo, settings, looks)
     task = asyncio.create_task(supervisor.run())
     try:
         yield supervisor

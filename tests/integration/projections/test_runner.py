@@ -234,6 +234,16 @@ async def test_silence_while_the_log_goes_on_is_a_failure(client: Client, mongo:
         await silent.check_silence()
 
 
+async def test_a_reader_that_lacks_nothing_stands_at_the_head(client: Client, mongo: Mongo) -> None:
+    """So that its next look is one read, and it subscribes again behind all that it does not follow."""
+    start = await begin_at_the_end(client, mongo, sales_daily)
+    stranger = NewEvent("SomethingElse", b"{}")
+    async with following(client, sales_daily, start) as idle:
+        await client.append_to_stream(f"elsewhere-{fresh_id()}", current_version=StreamState.ANY, events=[stranger])
+        head = (await idle.check_silence()).head
+        assert idle.position == head.position > start
+
+
 async def test_a_read_that_is_cut_off_is_a_failure_and_not_a_short_answer(client: Client) -> None:
     for _ in range(30):
         await append(client, new_order())
