@@ -19,10 +19,9 @@ from typing import IO, Any
 from client import supervised
 
 ROOT = Path(__file__).parents[2]
-PRELOADED = (
-    *(f"{module}.__main__" for module in ("server", "projections", "embedded")),
-    *(f"server.{role}.app" for role in ("commands", "queries", "processes")),
-)
+MODULES = ("server", "projections", "embedded")
+ROLES = ("commands", "queries", "processes")
+PRELOADED = (*(f"{module}.__main__" for module in MODULES), *(f"server.{role}.app" for role in ROLES))
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(list(PRELOADED))
@@ -47,6 +46,10 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str], pipe: int, st
     os.chdir(ROOT)
     os.dup2(stdout, sys.__stdout__.fileno() if sys.__stdout__ else 1)
     os.dup2(stderr, sys.__stderr__.fileno() if sys.__stderr__ else 2)
+    if arguments[0] not in MODULES:  # it has changes to make before ours are imported
+        os.set_inheritable(pipe, True)
+        command = [sys.executable, "-m", "client.supervised", str(pipe), *arguments]
+        os.execve(command[0], command, dict(environment))
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["supervised", str(pipe), *arguments]
