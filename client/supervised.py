@@ -16,8 +16,13 @@ def watch(pipe: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def end_with(pipe: int) -> None:
+    """Watch from now on."""
+    threading.Thread(target=watch, args=(pipe,), daemon=True).start()
+
+
 def main() -> None:
-    threading.Thread(target=watch, args=(int(sys.argv[1]),), daemon=True).start()
+    end_with(int(sys.argv[1]))
     sys.argv = sys.argv[2:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

@@ -10,16 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import running
-
-ORDERSTREAM = str(Path(sys.executable).with_name("orderstream"))
+from tests.support.processes import ORDERSTREAM, completed, running
 
 
 def fails(*command: str, environment: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=90, check=False, env={**os.environ, **(environment or {})}
-    )
-    assert done.returncode not in (0, -6, -11), (command, done.stdout)
+    return complaint(completed(*command, environment=environment))
+
+
+def complaint(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode not in (0, -6, -11), (done.args, done.stdout)
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("orderstream: ")]
     assert len(lines) == 1, done.stderr
@@ -46,13 +45,13 @@ def taken() -> Iterator[int]:
     ],
 )
 def test_a_taken_port(command: tuple[str, ...], taken: int) -> None:
-    said = fails(sys.executable, "-m", *command, "--port", str(taken))
+    said = fails(*command, "--port", str(taken))
     assert f"port {taken}" in said
     assert "taken" in said
 
 
 def test_a_payment_provider_that_there_is_not() -> None:
-    said = fails(sys.executable, "-m", "server", "processes", environment={"ORDERSTREAM_PAYMENTS": "stripe"})
+    said = fails("server", "processes", environment={"ORDERSTREAM_PAYMENTS": "stripe"})
     assert "there is only 'simulator'" in said
 
 
@@ -61,7 +60,7 @@ def test_a_payment_provider_that_there_is_not() -> None:
 )
 def test_a_role_whose_leader_is_to_be_a_follower(command: tuple[str, ...]) -> None:
     followers = {"ORDERSTREAM_EVENTSTORE_URI": "esdb://127.0.0.1:9?Tls=false&NodePreference=follower"}
-    said = fails(sys.executable, "-m", *command, "--port", "0", environment=followers)
+    said = fails(*command, "--port", "0", environment=followers)
     assert "ORDERSTREAM_EVENTSTORE_URI: nodePreference must be leader" in said
 
 
@@ -96,14 +95,14 @@ def test_a_taken_port_of_the_stack(taken: int, tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_written(store: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("not a directory")
-    said = fails(sys.executable, "-m", "embedded", store, "--port", "0", "--data", str(file / "data"))
+    said = fails("embedded", store, "--port", "0", "--data", str(file / "data"))
     assert "choose another directory" in said
     assert "cannot write" in fails(ORDERSTREAM, "up", "--data", str(file / "data"))
 
 
 def test_a_foreign_directory(tmp_path: Path) -> None:
     (tmp_path / "events.db").write_text("this is no event log at all, but somebody's letter to their aunt")
-    said = fails(sys.executable, "-m", "embedded", "eventstore", "--port", "0", "--data", str(tmp_path))
+    said = fails("embedded", "eventstore", "--port", "0", "--data", str(tmp_path))
     assert "is not an event log" in said
 
 
@@ -112,13 +111,13 @@ def test_the_database_of_a_real_server(command: str, tmp_path: Path) -> None:
     for name in ("chaser.chk", "writer.chk", "chunk-000000.000000"):
         (tmp_path / name).write_bytes(b"\0" * 8)
     to = ("--to", str(tmp_path / "copy")) if command == "backup" else ()
-    said = fails(sys.executable, "-m", "embedded", command, "--data", str(tmp_path), *to)
+    said = fails("embedded", command, "--data", str(tmp_path), *to)
     assert "is a database of a real EventStoreDB; docs/eventstoredb.md says how to copy one" in said
 
 
 def test_a_second_node_on_one_directory(tmp_path: Path) -> None:
     with running("embedded", "eventstore", "--port", "0", "--data", str(tmp_path)):
-        said = fails(sys.executable, "-m", "embedded", "eventstore", "--port", "0", "--data", str(tmp_path))
+        said = fails("embedded", "eventstore", "--port", "0", "--data", str(tmp_path))
     assert "another node is using" in said
 
 
@@ -132,7 +131,11 @@ runpy.run_module("embedded", run_name="__main__", alter_sys=True)
 
 def test_a_view_store_that_is_not_installed(tmp_path: Path) -> None:
     bare = str(tmp_path / "python")
-    said = fails(sys.executable, "-c", AS_IF_INSTALLED_ELSEWHERE, bare, environment={"PATH": str(tmp_path)})
+    command = [sys.executable, "-c", AS_IF_INSTALLED_ELSEWHERE, bare]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PATH": str(tmp_path)}
+    )
+    said = complaint(done)
     assert "secantusd-py is not installed; run: pip install" in said
 
 
@@ -147,5 +150,5 @@ def test_a_backup_beneath_a_file(tmp_path: Path) -> None:
     with running("embedded", "eventstore", "--port", "0", "--data", str(data)):
         pass
     file.write_text("not a directory")
-    said = fails(sys.executable, "-m", "embedded", "backup", "--data", str(data), "--to", str(file / "copy"))
+    said = fails("embedded", "backup", "--data", str(data), "--to", str(file / "copy"))
     assert "choose another place" in said

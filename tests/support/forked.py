@@ -9,7 +9,9 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.reduction import DupFd
@@ -17,11 +19,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from client import supervised
+from client.cli import main
 
 ROOT = Path(__file__).parents[2]
+ORDERSTREAM = "orderstream"  # the console script
 MODULES = ("server", "projections", "embedded")
 ROLES = ("commands", "queries", "processes")
-PRELOADED = (*(f"{module}.__main__" for module in MODULES), *(f"server.{role}.app" for role in ROLES))
+PRELOADED = (*(f"{module}.__main__" for module in MODULES), *(f"server.{role}.app" for role in ROLES), __name__)
+ENDS_WITHIN = 90.0  # seconds
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(list(PRELOADED))
@@ -46,27 +51,34 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str], pipe: int, st
     os.chdir(ROOT)
     os.dup2(stdout, sys.__stdout__.fileno() if sys.__stdout__ else 1)
     os.dup2(stderr, sys.__stderr__.fileno() if sys.__stderr__ else 2)
-    if arguments[0] not in MODULES:  # it has changes to make before ours are imported
+    if arguments[0] not in (*MODULES, ORDERSTREAM):  # it has changes to make before ours are imported
         os.set_inheritable(pipe, True)
         command = [sys.executable, "-m", "client.supervised", str(pipe), *arguments]
         os.execve(command[0], command, dict(environment))
     os.environ.clear()
     os.environ.update(environment)
+    if arguments[0] == ORDERSTREAM:
+        supervised.end_with(pipe)
+        sys.argv = list(arguments)
+        main()
+        return
     sys.argv = ["supervised", str(pipe), *arguments]
     del sys.modules[f"{arguments[0]}.__main__"]  # it is run as `__main__`
     supervised.main()
 
 
 class Forked:
-    """`python -m client.supervised PIPE ARGUMENTS` with these streams, as a `subprocess.Popen` of it behaves."""
+    """A module or `orderstream` with arguments and these streams, as a `subprocess.Popen` of it behaves.
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], *, pipe: int, stderr: int) -> None:
-        reading, writing = os.pipe()
-        passed = [_Passed(descriptor) for descriptor in (pipe, writing, stderr)]
+    It ends when the pipe closes.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], *, pipe: int, stdout: int, stderr: int
+    ) -> None:
+        passed = [_Passed(descriptor) for descriptor in (pipe, stdout, stderr)]
         self._process = _context.Process(target=_run, args=(list(arguments), dict(environment), *passed), daemon=True)
         self._process.start()
-        os.close(writing)
-        self.stdout: IO[bytes] = os.fdopen(reading, "rb", buffering=0)
 
     @property
     def pid(self) -> int:
@@ -133,9 +145,37 @@ class ForkedChild:
 
 async def launched(arguments: Sequence[str], environment: Mapping[str, str], pipe: int, log: IO[bytes]) -> ForkedChild:
     """As `client.stack.Launch`."""
-    forked = Forked(arguments, environment, pipe=pipe, stderr=log.fileno())
+    reading, writing = os.pipe()
+    forked = Forked(arguments, environment, pipe=pipe, stdout=writing, stderr=log.fileno())
+    os.close(writing)
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), forked.stdout
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb", buffering=0)
     )
     return ForkedChild(forked, reader, transport)
+
+
+def completed(*arguments: object, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """What has come of a module or of `orderstream`, run to its end, as `subprocess.run` tells it."""
+    pipe, held = os.pipe()
+    command = [str(argument) for argument in arguments]
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        try:
+            forked = Forked(
+                command,
+                {**os.environ, **(environment or {})},
+                pipe=pipe,
+                stdout=stdout.fileno(),
+                stderr=stderr.fileno(),
+            )
+            code = forked.wait(ENDS_WITHIN)
+        finally:
+            os.close(pipe)
+            os.close(held)
+        said = [_all_of(stream) for stream in (stdout, stderr)]
+    return subprocess.CompletedProcess(command, code, *said)
+
+
+def _all_of(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode()

@@ -16,9 +16,9 @@ from typing import IO, Any
 from client.stack import Stack
 from client.stack import stack as any_stack
 from client.stack import unused_port as free_port
-from tests.support.forked import ROOT, Forked, launched
+from tests.support.forked import ORDERSTREAM, ROOT, Forked, completed, launched
 
-__all__ = ["ROOT", "Running", "Stack", "free_port", "running", "stack"]
+__all__ = ["ORDERSTREAM", "ROOT", "Running", "Stack", "completed", "free_port", "running", "stack"]
 READY_WITHIN = 60.0  # seconds
 stack = partial(any_stack, launch=launched)
 
@@ -34,13 +34,17 @@ class Running:
 
     def start(self) -> None:
         read_end, self._pipe = os.pipe()
-        self.process = Forked(self._arguments, self._environment, pipe=read_end, stderr=self._errors.fileno())
+        reading, writing = os.pipe()
+        errors = self._errors.fileno()
+        self.process = Forked(self._arguments, self._environment, pipe=read_end, stdout=writing, stderr=errors)
         os.close(read_end)
+        os.close(writing)
+        self._stdout = os.fdopen(reading, "rb", buffering=0)
         deadline = time.monotonic() + READY_WITHIN
-        os.set_blocking(self.process.stdout.fileno(), False)
+        os.set_blocking(reading, False)
         line = b""
         while not line.endswith(b"\n"):
-            chunk = self.process.stdout.read()
+            chunk = self._stdout.read()
             line += chunk or b""
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"{self._arguments} is not ready: {self.errors()}")
@@ -79,7 +83,7 @@ class Running:
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1
-        self.process.stdout.close()
+        self._stdout.close()
 
 
 @contextmanager

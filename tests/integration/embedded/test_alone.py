@@ -14,20 +14,15 @@ from esdbclient import EventStoreDBClient, NewEvent, StreamState
 
 from embedded.stack import NotStartedError, embedded_eventstore, started
 from tests.support.eventually import eventually
-from tests.support.processes import ROOT
+from tests.support.processes import ORDERSTREAM, ROOT, completed
 
 
 def embedded(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "embedded", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    return completed("embedded", *arguments)
 
 
 def orderstream(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    program = Path(sys.executable).with_name("orderstream")
-    return subprocess.run(
-        [program, "embedded", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    return completed(ORDERSTREAM, "embedded", *arguments)
 
 
 def write(uri: str, stream: str, count: int) -> None:

@@ -4,14 +4,12 @@ import asyncio
 import http.client
 import json
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from embedded.eventstore.health import health
-from tests.support.processes import ROOT, Running, running
+from tests.support.processes import Running, completed, running
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +81,7 @@ def test_what_is_no_request_ends_the_connection_and_nothing_else(node: Running, 
 
 def test_a_taken_port_is_one_line(node: Running) -> None:
     port = node.ready["http"].rpartition(":")[2]
-    command = ["-m", "embedded", "eventstore", "--port", "0", "--memory", "--http-port", port]
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = completed("embedded", "eventstore", "--port", "0", "--memory", "--http-port", port)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert f"port {port} on 127.0.0.1 is taken or not allowed; choose another with --http-port" in done.stderr
 

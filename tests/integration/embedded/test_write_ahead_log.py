@@ -4,7 +4,6 @@ import random
 import shutil
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,7 @@ from embedded.eventstore.files import back_up, check_log, repair, restore
 from embedded.eventstore.log import Log
 from embedded.eventstore.records import ANY, system_event
 from tests.integration.embedded.test_damage import PAGE, Contents, all_of, fill, up_to, write
+from tests.support.processes import completed
 
 FRAME_SIZE = FRAME.size + PAGE
 Change = Callable[[bytearray, int], None]  # of the whole log, at the start of a frame
@@ -106,8 +106,7 @@ def test_the_loss_can_be_accepted_by_name(killed: Path, whole: Contents, change:
 
 
 def orderstream(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "embedded", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return completed("embedded", *arguments)
 
 
 def test_where_nothing_is_damaged_nothing_is_cut(killed: Path, whole: Contents) -> None:
