@@ -4,13 +4,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import NoReturn
 
 import structlog
 from google.protobuf import timestamp_pb2
 
 from projections.acts import Act, Acts
-from projections.answering import Context, answering, refuse, require_reason
 from projections.changes import DONE_WITHIN, By, Changes, GenerationUnavailable
 from projections.emails import EmailVerdict, EmailVerifier
 from projections.everywhere import ACTIONS, Everywhere
@@ -33,6 +31,8 @@ from server.readmodel.documents import to_micros
 from server.readmodel.pointer import Outcome, Pointer
 from server.readmodel.state import Checkpoint, Lease, ViewState, now_micros
 from server.rpc.headers import actor_of
+from server.rpc.typing import Context
+from server.rpc.validation import require_reason
 
 logger = structlog.get_logger()
 
@@ -41,7 +41,7 @@ MOST_LISTED = 20
 MOVING = (Status.CATCHING_UP, Status.LIVE, Status.FAILING, Status.STOPPED, Status.STANDBY)
 MOST = 1_000  # streams or acts in one reply
 NOTICED_WITHIN = 2.0  # seconds
-LONGEST_WAIT = 3_600.0  # seconds that a call waits for an owner
+LONGEST_CALL = 3_600.0  # seconds
 TO_ANSWER = 1.0  # seconds before a deadline, in which the answer is made
 
 
@@ -60,7 +60,9 @@ class ProjectionAdmin(ProjectionServiceServicer):
         changes: Changes,
         acts: Acts,
         log: EventLog,
+        deadline: float,
     ) -> None:
+        self._unless_told = deadline  # seconds, of a call that brings none
         self._acts = acts
         self._log = log
         self._supervisors: Mapping[str, Supervisor] = {one.view.name: one for one in supervisors}
@@ -74,20 +76,18 @@ class ProjectionAdmin(ProjectionServiceServicer):
         self._rebuilder = Rebuilder(self._supervisors, state, changes, log)
 
     async def ListProjections(self, request: pb.ListProjectionsRequest, context: Context) -> pb.ListProjectionsResponse:
-        async with answering(context):
-            log = await identity_of(self._log)
-            views = [self._supervisors[name] for name in sorted(self._supervisors)]
-            return pb.ListProjectionsResponse(projections=await asyncio.gather(*map(self._entry, views)), log=log)
+        log = await identity_of(self._log)
+        views = [self._supervisors[name] for name in sorted(self._supervisors)]
+        return pb.ListProjectionsResponse(projections=await asyncio.gather(*map(self._entry, views)), log=log)
 
     async def GetProjection(self, request: pb.GetProjectionRequest, context: Context) -> pb.GetProjectionResponse:
-        view = await self._named(request.view, context)
-        async with answering(context):
-            told = await self._tell(view)
+        view = self._named(request.view)
+        told = await self._tell(view)
         return pb.GetProjectionResponse(projection=told)
 
     async def PauseProjection(self, request: pb.PauseProjectionRequest, context: Context) -> pb.PauseProjectionResponse:
-        view = await self._named(request.view, context)
-        async with answering(context), self._acting("PauseProjection", request, context):
+        view = self._named(request.view)
+        async with self._acting("PauseProjection", request, context):
             await self._state.pause(request.view)
             await _at_rest(view)
             return pb.PauseProjectionResponse(projection=await self._tell(view))
@@ -95,8 +95,8 @@ class ProjectionAdmin(ProjectionServiceServicer):
     async def ResumeProjection(
         self, request: pb.ResumeProjectionRequest, context: Context
     ) -> pb.ResumeProjectionResponse:
-        view = await self._named(request.view, context)
-        async with answering(context), self._acting("ResumeProjection", request, context):
+        view = self._named(request.view)
+        async with self._acting("ResumeProjection", request, context):
             await self._state.resume(request.view)
             return pb.ResumeProjectionResponse(projection=await self._tell(view))
 
@@ -109,22 +109,18 @@ class ProjectionAdmin(ProjectionServiceServicer):
 
     async def PlanProjection(self, request: pb.PlanProjectionRequest, context: Context) -> pb.PlanProjectionResponse:
         if _is_everywhere(request.change):
-            async with answering(context):
-                return (await self._everywhere.plan(request.change)).told()
-        view = await self._named(request.change.view, context)
-        async with answering(context):
-            return (await self._changes.plan(view.view, request.change)).told()
+            return (await self._everywhere.plan(request.change)).told()
+        view = self._named(request.change.view)
+        return (await self._changes.plan(view.view, request.change)).told()
 
     async def ApplyProjection(self, request: pb.ApplyProjectionRequest, context: Context) -> pb.ApplyProjectionResponse:
-        within = _time_left(context) if request.wait else DONE_WITHIN
+        within = _time_left(context, self._unless_told) if request.wait else DONE_WITHIN
         if _is_everywhere(request.change):
-            async with answering(context):
-                by = By(actor_of(context), request.reason, request.plan_id, within)
-                outcome, views = await self._everywhere.apply(request.change, by)
+            by = By(actor_of(context), request.reason, request.plan_id, within)
+            outcome, views = await self._everywhere.apply(request.change, by)
             return await self._applied(outcome, views)
-        view = await self._named(request.change.view, context)
-        async with answering(context):
-            return await self._applied(await self._apply(view, request, context, within), [request.change.view])
+        view = self._named(request.change.view)
+        return await self._applied(await self._apply(view, request, context, within), [request.change.view])
 
     async def _applied(self, outcome: tuple[bool, list[str]], views: Sequence[str]) -> pb.ApplyProjectionResponse:
         done, told = outcome
@@ -136,50 +132,45 @@ class ProjectionAdmin(ProjectionServiceServicer):
     async def ListParkedStreams(
         self, request: pb.ListParkedStreamsRequest, context: Context
     ) -> pb.ListParkedStreamsResponse:
-        await self._named(request.view, context)
-        async with answering(context):
-            most = asked_for(request.max_streams, "max_streams", 100)
-            parked = await self._changes.parked(await self._state.pointers.get(request.view))
+        self._named(request.view)
+        most = asked_for(request.max_streams, "max_streams", 100)
+        parked = await self._changes.parked(await self._state.pointers.get(request.view))
         return pb.ListParkedStreamsResponse(streams=[_parked(one) for one in parked[:most]], total=len(parked))
 
     async def ListActs(self, request: pb.ListActsRequest, context: Context) -> pb.ListActsResponse:
         if request.view:
-            await self._named(request.view, context)
-        async with answering(context):
-            most = asked_for(request.max_acts, "max_acts", 50)
-            found = await self._acts.latest(MOST)
+            self._named(request.view)
+        most = asked_for(request.max_acts, "max_acts", 50)
+        found = await self._acts.latest(MOST)
         acts = [one for one in found if request.view in ("", one.act.subject) or one.unreadable]
         return pb.ListActsResponse(acts=acts[:most])
 
     async def RebuildProjection(
         self, request: pb.RebuildProjectionRequest, context: Context
     ) -> AsyncIterator[pb.RebuildProjectionResponse]:
-        view, name = await self._named(request.change.view, context), request.change.view
-        async with answering(context):
-            if request.change.WhichOneof("action") not in ("rebuild", "reset"):
-                raise InvalidRequest({"change.action": "must be rebuild or reset"})
-            pointer = await self._state.pointers.get(name)
-            if request.plan_id not in [one.plan_id for one in (pointer.building, pointer.outcome) if one is not None]:
-                await self._apply(view, request, context, DONE_WITHIN)
-            try:
-                async for message in until_the_end(self._state, name, request.plan_id):
-                    yield _rebuilt(name, message)
-            except Superseded:
-                raise GenerationUnavailable(name, 0, "was to be rebuilt, but the new generation was dropped") from None
+        view, name = self._named(request.change.view), request.change.view
+        if request.change.WhichOneof("action") not in ("rebuild", "reset"):
+            raise InvalidRequest({"change.action": "must be rebuild or reset"})
+        pointer = await self._state.pointers.get(name)
+        if request.plan_id not in [one.plan_id for one in (pointer.building, pointer.outcome) if one is not None]:
+            await self._apply(view, request, context, DONE_WITHIN)
+        try:
+            async for message in until_the_end(self._state, name, request.plan_id):
+                yield _rebuilt(name, message)
+        except Superseded:
+            raise GenerationUnavailable(name, 0, "was to be rebuilt, but the new generation was dropped") from None
 
     async def PlanRebuilds(self, request: pb.PlanRebuildsRequest, context: Context) -> pb.PlanRebuildsResponse:
-        async with answering(context):
-            return (await self._rebuilder.plan(allow_parked=request.allow_parked)).told()
+        return (await self._rebuilder.plan(allow_parked=request.allow_parked)).told()
 
     async def RebuildAll(self, request: pb.RebuildAllRequest, context: Context) -> AsyncIterator[pb.RebuildAllResponse]:
         for name in request.views:
-            await self._named(name, context)
-        async with answering(context):
-            async for view, message in self._rebuilder.rebuild(request, actor_of(context)):
-                if isinstance(message, pb.RebuildProgress):
-                    yield pb.RebuildAllResponse(view=view, progress=message)
-                else:
-                    yield pb.RebuildAllResponse(view=view, result=_result(view, message))
+            self._named(name)
+        async for view, message in self._rebuilder.rebuild(request, actor_of(context)):
+            if isinstance(message, pb.RebuildProgress):
+                yield pb.RebuildAllResponse(view=view, progress=message)
+            else:
+                yield pb.RebuildAllResponse(view=view, result=_result(view, message))
 
     async def _apply(
         self,
@@ -193,10 +184,11 @@ class ProjectionAdmin(ProjectionServiceServicer):
         view.nudge()
         return outcome
 
-    async def _named(self, view: str, context: Context) -> Supervisor:
+    def _named(self, view: str) -> Supervisor:
+        """Raises `NotFound`."""
         supervisor = self._supervisors.get(view)
         if supervisor is None:
-            await _no_such_view(context, view)
+            raise NotFound("VIEW_NOT_FOUND", view=view)
         return supervisor
 
     async def VerifyProjections(
@@ -204,27 +196,26 @@ class ProjectionAdmin(ProjectionServiceServicer):
     ) -> AsyncIterator[pb.VerifyProjectionsResponse]:
         names = request.views or sorted(self._supervisors)
         for name in names:
-            await self._named(name, context)
+            self._named(name)
         for field in ("max_differences", "sample"):
             if getattr(request, field) < 0:
-                await refuse(context, InvalidRequest({field: "must not be negative"}))
-        async with answering(context):
-            if request.heal:
-                subject = request.views[0] if len(request.views) == 1 else ""
-                act = Act(act="VerifyProjections", subject=subject, actor=actor_of(context), reason="heal what differs")
-                async with self._acts.acting(act):
-                    pass  # what it does is told document by document, and folding anew harms nothing
-            async for message in self._checked(names, request):
-                if isinstance(message, Result) and request.heal:
-                    message.healed = await self._changes.heal(self._supervisors[message.view].view, message.keys)
-                yield _told(message)
-            if not request.views and not request.sample:
-                found = await self._snapshots.verify(request.max_differences or MOST_LISTED)
-                yield pb.VerifyProjectionsResponse(snapshots=_verdict(found))
-                processes = await self._processes.verify(request.max_differences or MOST_LISTED)
-                yield pb.VerifyProjectionsResponse(processes=_processes_verdict(processes))
-                emails = await self._emails.verify(request.max_differences or MOST_LISTED)
-                yield pb.VerifyProjectionsResponse(emails=_emails_verdict(emails))
+                raise InvalidRequest({field: "must not be negative"})
+        if request.heal:
+            subject = request.views[0] if len(request.views) == 1 else ""
+            act = Act(act="VerifyProjections", subject=subject, actor=actor_of(context), reason="heal what differs")
+            async with self._acts.acting(act):
+                pass  # what it does is told document by document, and folding anew harms nothing
+        async for message in self._checked(names, request):
+            if isinstance(message, Result) and request.heal:
+                message.healed = await self._changes.heal(self._supervisors[message.view].view, message.keys)
+            yield _told(message)
+        if not request.views and not request.sample:
+            found = await self._snapshots.verify(request.max_differences or MOST_LISTED)
+            yield pb.VerifyProjectionsResponse(snapshots=_verdict(found))
+            processes = await self._processes.verify(request.max_differences or MOST_LISTED)
+            yield pb.VerifyProjectionsResponse(processes=_processes_verdict(processes))
+            emails = await self._emails.verify(request.max_differences or MOST_LISTED)
+            yield pb.VerifyProjectionsResponse(emails=_emails_verdict(emails))
 
     async def _checked(
         self, names: Sequence[str], request: pb.VerifyProjectionsRequest
@@ -297,10 +288,10 @@ def _is_everywhere(change: pb.ProjectionChange) -> bool:
     return not change.view and change.WhichOneof("action") in ACTIONS
 
 
-def _time_left(context: Context) -> float:
-    """Seconds that a call may take until it answers."""
+def _time_left(context: Context, unless_told: float) -> float:
+    """Seconds that a call may wait until it answers."""
     left = context.time_remaining()
-    return LONGEST_WAIT if left is None else max(0.0, min(left - TO_ANSWER, LONGEST_WAIT))
+    return max(0.0, min(unless_told if left is None else left, LONGEST_CALL) - TO_ANSWER)
 
 
 def _status(view: Supervisor, pointer: Pointer, checkpoint: Checkpoint | None) -> Status:
@@ -433,7 +424,3 @@ def _timestamp(micros: int) -> timestamp_pb2.Timestamp:
     stamp = timestamp_pb2.Timestamp()
     stamp.FromMicroseconds(micros)
     return stamp
-
-
-async def _no_such_view(context: Context, view: str) -> NoReturn:
-    await refuse(context, NotFound("VIEW_NOT_FOUND", view=view))

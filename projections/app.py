@@ -12,6 +12,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
 
 from projections import admin, exclusions, subscriptions
 from projections.acts import Acts
@@ -35,10 +36,11 @@ from server.eventstore.connection import connected
 from server.eventstore.identity import LogIdentity
 from server.eventstore.log import EventLog
 from server.eventstore.persistent import Groups
-from server.failures import StoreUnavailable
-from server.readmodel.mongo import may_read, mongo_client, mongo_errors
+from server.failures import ServiceFailure, StoreUnavailable
+from server.readmodel.mongo import failure_of, may_read, mongo_client, mongo_errors
 from server.readmodel.state import ViewState
 from server.rpc.health import telling
+from server.rpc.interceptors import CallLimits, Edge
 from server.running import started
 
 log = structlog.get_logger()
@@ -61,7 +63,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
 
     On leaving: NOT_SERVING, finish the batches at work, write the checkpoints, close.
     """
-    server = grpc.aio.server(options=OPTIONS)
+    server = grpc.aio.server(interceptors=[edge(settings)], options=OPTIONS)
     bound = server.add_insecure_port(f"{settings.host}:{port}")  # first: a taken port is told before any waiting
     async with connected(settings, reads=True) as client:
         leader = client.leader
@@ -87,6 +89,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
                 changes=changes,
                 acts=acts,
                 log=EventLog(leader),
+                deadline=settings.operator_deadline,
             )
             add_ProjectionServiceServicer_to_server(views, server)
             groups = subscriptions.SubscriptionAdmin(Groups(leader), acts)
@@ -109,6 +112,21 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
                     await status.enter_graceful_shutdown()
         finally:
             await mongo.close()
+
+
+def edge(settings: Settings) -> Edge:
+    """Through which every call of operators passes."""
+    limits = CallLimits(
+        default_deadline=settings.operator_deadline,
+        longest_deadline=admin.LONGEST_CALL,
+        most_calls=settings.most_concurrent_calls,
+        largest_request=settings.largest_request,
+    )
+    return Edge(frozenset(SERVICES), limits, _known)
+
+
+def _known(error: Exception) -> ServiceFailure | None:
+    return failure_of(error) if isinstance(error, PyMongoError) else None
 
 
 def _recheck(views: list[Supervisor]) -> None:

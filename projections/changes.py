@@ -12,7 +12,6 @@ from typing import Any
 from pymongo.asynchronous.database import AsyncDatabase
 
 from projections.acts import Act, Acts
-from projections.answering import require_reason
 from projections.batch import Share
 from projections.code import stamp
 from projections.config import Settings
@@ -26,6 +25,7 @@ from server.eventstore.log import START, EventLog
 from server.failures import InvalidRequest, LogMismatch, ServiceFailure, StoreFailure
 from server.readmodel.pointer import Building, Made, Phase, Pointer, begun, dropped, rolled_back
 from server.readmodel.state import ViewState, now_micros
+from server.rpc.validation import require_reason
 
 MOST_COUNTED = 1_000  # events that a view lacks
 MOST_EXACT = 10_000  # events that a plan counts one by one

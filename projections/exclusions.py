@@ -10,7 +10,6 @@ from google.protobuf import json_format
 
 from projections.acts import Act, Acts
 from projections.admin import asked_for
-from projections.answering import Context, answering, require_reason
 from projections.plans import plan_id, still_holds
 from protos.operations.v1 import exclusions_pb2 as pb
 from protos.operations.v1.events_pb2 import EventExcluded
@@ -25,6 +24,8 @@ from server.eventstore.log import START, EventLog
 from server.eventstore.registry import CATEGORIES
 from server.failures import InvalidRequest, NotFound, ServiceFailure
 from server.rpc.headers import actor_of
+from server.rpc.typing import Context
+from server.rpc.validation import require_reason
 
 SERVICE = "operations.v1.ExclusionService"
 TIMEOUT = 5.0  # seconds
@@ -96,33 +97,30 @@ class ExclusionAdmin(ExclusionServiceServicer):
         self._excluded = excluded
 
     async def PlanExclusion(self, request: pb.PlanExclusionRequest, context: Context) -> pb.PlanExclusionResponse:
-        async with answering(context):
-            return (await self._plan(request)).to_proto()
+        return (await self._plan(request)).to_proto()
 
     async def ApplyExclusion(self, request: pb.ApplyExclusionRequest, context: Context) -> pb.ApplyExclusionResponse:
-        async with answering(context):
-            reason = require_reason(request.reason)
-            plan = await self._plan(request)
-            still_holds(request.plan_id, plan.id)
-            excluded = _exclusion(plan, actor_of(context), reason)
-            act = Act(
-                act="ApplyExclusion",
-                subject=request.stream,
-                actor=excluded.actor,
-                reason=excluded.reason,
-                plan_id=plan.id,
-                details={"revision": request.revision, "event_id": excluded.event_id, "event_type": plan.event.type},
-            )
-            async with self._acts.acting(act):
-                await self._append(excluded)
-            self._excluded()
-            return pb.ApplyExclusionResponse(exclusion=_to_proto(excluded))
+        reason = require_reason(request.reason)
+        plan = await self._plan(request)
+        still_holds(request.plan_id, plan.id)
+        excluded = _exclusion(plan, actor_of(context), reason)
+        act = Act(
+            act="ApplyExclusion",
+            subject=request.stream,
+            actor=excluded.actor,
+            reason=excluded.reason,
+            plan_id=plan.id,
+            details={"revision": request.revision, "event_id": excluded.event_id, "event_type": plan.event.type},
+        )
+        async with self._acts.acting(act):
+            await self._append(excluded)
+        self._excluded()
+        return pb.ApplyExclusionResponse(exclusion=_to_proto(excluded))
 
     async def ListExclusions(self, request: pb.ListExclusionsRequest, context: Context) -> pb.ListExclusionsResponse:
-        async with answering(context):
-            most = asked_for(request.max_exclusions, "max_exclusions", 50)
-            found = await self._listed(request.stream)
-            return pb.ListExclusionsResponse(exclusions=[_to_proto(one) for one in found[::-1][:most]])
+        most = asked_for(request.max_exclusions, "max_exclusions", 50)
+        found = await self._listed(request.stream)
+        return pb.ListExclusionsResponse(exclusions=[_to_proto(one) for one in found[::-1][:most]])
 
     async def _listed(self, stream: str) -> list[EventExcluded]:
         if stream:

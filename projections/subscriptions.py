@@ -9,7 +9,6 @@ from google.protobuf import timestamp_pb2
 from google.protobuf.message import Message
 
 from projections.acts import Act, Acts
-from projections.answering import Context, answering
 from projections.plans import plan_id, still_holds
 from protos.operations.v1 import subscriptions_pb2 as pb
 from protos.operations.v1.subscriptions_pb2_grpc import SubscriptionServiceServicer
@@ -17,6 +16,7 @@ from server.eventstore import checkout_group
 from server.eventstore.persistent import ALL, Group, Groups, Parked, ParkedRange
 from server.failures import PageTokenInvalid, ServiceFailure
 from server.rpc.headers import actor_of
+from server.rpc.typing import Context
 from server.rpc.validation import REASON, Rules, check, chosen, known_id, store_texts
 
 SERVICE = "operations.v1.SubscriptionService"
@@ -36,97 +36,90 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
     async def ListSubscriptions(
         self, request: pb.ListSubscriptionsRequest, context: Context
     ) -> pb.ListSubscriptionsResponse:
-        async with answering(context):
-            return pb.ListSubscriptionsResponse(subscriptions=map(_told, await self._groups.every()))
+        return pb.ListSubscriptionsResponse(subscriptions=map(_told, await self._groups.every()))
 
     async def GetSubscription(self, request: pb.GetSubscriptionRequest, context: Context) -> pb.GetSubscriptionResponse:
-        async with answering(context):
-            _check(request)
-            group = await self._groups.one(request.source, request.group)
-            return pb.GetSubscriptionResponse(subscription=_told(group))
+        _check(request)
+        group = await self._groups.one(request.source, request.group)
+        return pb.GetSubscriptionResponse(subscription=_told(group))
 
     async def ListParkedEvents(
         self, request: pb.ListParkedEventsRequest, context: Context
     ) -> pb.ListParkedEventsResponse:
-        async with answering(context):
-            _check(request)
-            size = min(request.page_size or PAGE, LARGEST_PAGE)
-            parked = await self._groups.parked_range(request.source, request.group)
-            first = max(parked.first, _from_token(request)) if request.page_token else parked.first
-            found = await self._groups.parked(request.source, request.group, first, size) if len(parked) else []
-            more = bool(found) and found[-1].number + 1 < parked.end
-            return pb.ListParkedEventsResponse(
-                events=map(_told_parked, found), next_page_token=_token(request, found[-1].number + 1) if more else ""
-            )
+        _check(request)
+        size = min(request.page_size or PAGE, LARGEST_PAGE)
+        parked = await self._groups.parked_range(request.source, request.group)
+        first = max(parked.first, _from_token(request)) if request.page_token else parked.first
+        found = await self._groups.parked(request.source, request.group, first, size) if len(parked) else []
+        more = bool(found) and found[-1].number + 1 < parked.end
+        return pb.ListParkedEventsResponse(
+            events=map(_told_parked, found), next_page_token=_token(request, found[-1].number + 1) if more else ""
+        )
 
     async def PlanReplay(self, request: pb.PlanReplayRequest, context: Context) -> pb.PlanReplayResponse:
-        async with answering(context):
-            _check(request)
-            parked = await self._groups.parked_range(request.source, request.group)
-            due = _due(parked, request.limit)
-            sample, last = await self._ends(request, due)
-            return pb.PlanReplayResponse(
-                plan_id=_plan(request, parked, due),
-                events=len(due),
-                left=len(parked) - len(due),
-                oldest_parked_at=_timestamp(sample[:1]),
-                newest_parked_at=_timestamp(last),
-                sample=map(_told_parked, sample),
-            )
+        _check(request)
+        parked = await self._groups.parked_range(request.source, request.group)
+        due = _due(parked, request.limit)
+        sample, last = await self._ends(request, due)
+        return pb.PlanReplayResponse(
+            plan_id=_plan(request, parked, due),
+            events=len(due),
+            left=len(parked) - len(due),
+            oldest_parked_at=_timestamp(sample[:1]),
+            newest_parked_at=_timestamp(last),
+            sample=map(_told_parked, sample),
+        )
 
     async def ApplyReplay(self, request: pb.ApplyReplayRequest, context: Context) -> pb.ApplyReplayResponse:
-        async with answering(context):
-            _check(request)
-            parked = await self._groups.parked_range(request.source, request.group)
-            due = _due(parked, request.limit)
-            still_holds(request.plan_id, _plan(request, parked, due))
-            act = Act(
-                act="ApplyReplay",
-                subject=f"{request.source}::{request.group}",
-                actor=actor_of(context),
-                reason=request.reason,
-                plan_id=request.plan_id,
-                details={"events": len(due), "left": len(parked) - len(due)},
-            )
-            async with self._acts.acting(act):
-                if len(due):
-                    await self._groups.replay(request.source, request.group, due.end)
-            group = await self._groups.one(request.source, request.group)
-            return pb.ApplyReplayResponse(events=len(due), subscription=_told(group))
+        _check(request)
+        parked = await self._groups.parked_range(request.source, request.group)
+        due = _due(parked, request.limit)
+        still_holds(request.plan_id, _plan(request, parked, due))
+        act = Act(
+            act="ApplyReplay",
+            subject=f"{request.source}::{request.group}",
+            actor=actor_of(context),
+            reason=request.reason,
+            plan_id=request.plan_id,
+            details={"events": len(due), "left": len(parked) - len(due)},
+        )
+        async with self._acts.acting(act):
+            if len(due):
+                await self._groups.replay(request.source, request.group, due.end)
+        group = await self._groups.one(request.source, request.group)
+        return pb.ApplyReplayResponse(events=len(due), subscription=_told(group))
 
     async def PlanChange(self, request: pb.PlanChangeRequest, context: Context) -> pb.PlanChangeResponse:
-        async with answering(context):
-            _check(request)
-            plan = await self._change(request)
-            return pb.PlanChangeResponse(
-                plan_id=plan.id,
-                subscription=None if plan.group is None else _told(plan.group),
-                start=plan.start,
-                events=plan.events,
-            )
+        _check(request)
+        plan = await self._change(request)
+        return pb.PlanChangeResponse(
+            plan_id=plan.id,
+            subscription=None if plan.group is None else _told(plan.group),
+            start=plan.start,
+            events=plan.events,
+        )
 
     async def ApplyChange(self, request: pb.ApplyChangeRequest, context: Context) -> pb.ApplyChangeResponse:
-        async with answering(context):
-            _check(request)
-            plan = await self._change(request)
-            still_holds(request.plan_id, plan.id)
-            act = Act(
-                act=f"{_name(request.change)}Subscription",
-                subject=f"{request.source}::{request.group}",
-                actor=actor_of(context),
-                reason=request.reason,
-                plan_id=plan.id,
-                details={"start": plan.start, "parked": plan.group.parked if plan.group else 0},
-            )
-            async with self._acts.acting(act):
-                if request.change != pb.GROUP_CHANGE_CREATE:
-                    await self._groups.delete(request.source, request.group)
-                if request.change != pb.GROUP_CHANGE_DELETE:
-                    await self._create(request.source, request.group, None if request.from_end else plan.start)
-            if request.change == pb.GROUP_CHANGE_DELETE:
-                return pb.ApplyChangeResponse()
-            group = await self._groups.one(request.source, request.group)
-            return pb.ApplyChangeResponse(subscription=_told(group))
+        _check(request)
+        plan = await self._change(request)
+        still_holds(request.plan_id, plan.id)
+        act = Act(
+            act=f"{_name(request.change)}Subscription",
+            subject=f"{request.source}::{request.group}",
+            actor=actor_of(context),
+            reason=request.reason,
+            plan_id=plan.id,
+            details={"start": plan.start, "parked": plan.group.parked if plan.group else 0},
+        )
+        async with self._acts.acting(act):
+            if request.change != pb.GROUP_CHANGE_CREATE:
+                await self._groups.delete(request.source, request.group)
+            if request.change != pb.GROUP_CHANGE_DELETE:
+                await self._create(request.source, request.group, None if request.from_end else plan.start)
+        if request.change == pb.GROUP_CHANGE_DELETE:
+            return pb.ApplyChangeResponse()
+        group = await self._groups.one(request.source, request.group)
+        return pb.ApplyChangeResponse(subscription=_told(group))
 
     async def _create(self, source: str, group: str, start: int | None) -> None:
         if source == ALL:
@@ -154,12 +147,11 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
     async def RestartSubscriptions(
         self, request: pb.RestartSubscriptionsRequest, context: Context
     ) -> pb.RestartSubscriptionsResponse:
-        async with answering(context):
-            _check(request)
-            act = Act(act="RestartSubscriptions", subject="", actor=actor_of(context), reason=request.reason)
-            async with self._acts.acting(act):
-                await self._groups.restart()
-            return pb.RestartSubscriptionsResponse(subscriptions=map(_told, await self._groups.every()))
+        _check(request)
+        act = Act(act="RestartSubscriptions", subject="", actor=actor_of(context), reason=request.reason)
+        async with self._acts.acting(act):
+            await self._groups.restart()
+        return pb.RestartSubscriptionsResponse(subscriptions=map(_told, await self._groups.every()))
 
     async def _ends(self, request: pb.PlanReplayRequest, due: ParkedRange) -> tuple[list[Parked], list[Parked]]:
         if not len(due):

@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection
 from server.config import Settings
 from server.part import Clock, Opened
 from server.rpc.health import telling
-from server.rpc.interceptors import Edge
+from server.rpc.interceptors import CallLimits, Edge
 from server.running import started
 
 KEEPALIVE = (
@@ -44,14 +44,20 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
     async with AsyncExitStack() as stack:
         opened: Opened = import_module(f"server.{role}.app").opened
         part = await stack.enter_async_context(opened(settings, clock))
+        limits = CallLimits(
+            default_deadline=settings.default_deadline,
+            longest_deadline=settings.longest_deadline,
+            most_calls=settings.most_concurrent_calls,
+            largest_request=settings.largest_request,
+        )
         server = grpc.aio.server(
-            interceptors=[Edge(frozenset(part.services), settings)],
+            interceptors=[Edge(frozenset(part.services), limits)],
             options=[
                 *KEEPALIVE,
                 ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", TRANSPORT * settings.largest_request),
+                ("grpc.max_receive_message_length", TRANSPORT * limits.largest_request),
             ],
-            maximum_concurrent_rpcs=TRANSPORT * settings.most_concurrent_calls + SPARE_CALLS,
+            maximum_concurrent_rpcs=TRANSPORT * limits.most_calls + SPARE_CALLS,
         )
         part.register(server)
         status = health.aio.HealthServicer()

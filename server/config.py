@@ -77,6 +77,8 @@ class ProcessSettings(StoreSettings):
         default=None, ge=0, le=65_535, description="serves Prometheus metrics if given; 0 takes a free one"
     )
     grace: float = Field(default=10.0, ge=0, description="for calls in flight when stopping")
+    most_concurrent_calls: int = Field(default=1_000, gt=0, description="above: SERVER_BUSY")
+    largest_request: int = Field(default=256 * 1024, gt=0, description="above: REQUEST_TOO_LARGE")
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -92,8 +94,6 @@ class Settings(ProcessSettings):
     default_deadline: float = Field(default=10.0, gt=0, description="for calls that bring none")
     # a claim on an e-mail address counts for five minutes: no command may be under way for as long
     longest_deadline: float = Field(default=60.0, gt=0, le=240.0, description="longer ones are cut to this")
-    most_concurrent_calls: int = Field(default=1_000, gt=0, description="above: SERVER_BUSY")
-    largest_request: int = Field(default=256 * 1024, gt=0, description="above: REQUEST_TOO_LARGE")
     drain_delay: float = Field(
         default=5.0, ge=0, description="between NOT_SERVING and the end of new calls: a load balancer takes a while"
     )

@@ -40,6 +40,18 @@ STATUS: Mapping[str, grpc.StatusCode] = {
     "EVENT_MALFORMED": Code.FAILED_PRECONDITION,
     "DEADLINE_EXCEEDED": Code.DEADLINE_EXCEEDED,
     "INTERNAL": Code.INTERNAL,
+    "VIEW_NOT_FOUND": Code.NOT_FOUND,
+    "SUBSCRIPTION_NOT_FOUND": Code.NOT_FOUND,
+    "REBUILD_RUNNING": Code.FAILED_PRECONDITION,
+    "GENERATION_UNAVAILABLE": Code.FAILED_PRECONDITION,
+    "ROLLBACK_STALE": Code.FAILED_PRECONDITION,
+    "SUBSCRIPTION_EXISTS": Code.ALREADY_EXISTS,
+    "STREAM_NOT_PARKED": Code.NOT_FOUND,
+    "EVENT_NOT_FOUND": Code.NOT_FOUND,
+    "EVENT_READABLE": Code.FAILED_PRECONDITION,
+    "EVENT_EXCLUDED": Code.FAILED_PRECONDITION,
+    "EVENT_MAY_BE_NEWER": Code.FAILED_PRECONDITION,
+    "PLAN_OUTDATED": Code.ABORTED,
     Reason.AMOUNT_INVALID: Code.INVALID_ARGUMENT,
     Reason.CURRENCY_UNKNOWN: Code.INVALID_ARGUMENT,
     Reason.CURRENCY_ENDED: Code.INVALID_ARGUMENT,
@@ -155,10 +167,10 @@ REMEDIES: Mapping[str, str] = {
 MAX_TEXT, MAX_VALUE, MAX_FIELD, MAX_PROBLEM = 600, 250, 60, 200
 
 
-def status_of(failure: Rejected | ServiceFailure, codes: Mapping[str, grpc.StatusCode] = STATUS) -> status_pb2.Status:
+def status_of(failure: Rejected | ServiceFailure) -> status_pb2.Status:
     """The whole answer: code, prose, and the machine-readable details. What is too long is cut, and ends in "…"."""
     reason = str(failure.reason)
-    code = codes[reason]
+    code = STATUS[reason]
     known = {name: _cut(value, MAX_VALUE) for name, value in failure.metadata.items()}
     remedy = _remedy(reason, known)
     text = _cut(f"{failure}; remedy: {remedy['remedy']}" if remedy else str(failure), MAX_TEXT)

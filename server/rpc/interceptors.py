@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from typing import NoReturn
 
 import grpc
@@ -13,7 +14,6 @@ from google.rpc import status_pb2
 from prometheus_client import Counter, Histogram
 from uuid_utils import uuid7
 
-from server.config import Settings
 from server.domain.rejection import Rejected
 from server.failures import DeadlinePassed, ReplyTooLarge, RequestTooLarge, ServerBusy, ServiceFailure
 from server.rpc.errors import internal, status_of
@@ -29,15 +29,31 @@ CALLS = Counter("orderstream_rpc_calls_total", "Calls by method and status code.
 SECONDS = Histogram("orderstream_rpc_seconds", "Time from request to reply.", ["method"])
 
 
-class Edge(grpc.aio.ServerInterceptor):
-    """Wraps the handlers of our own services; health and reflection pass as they are."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLimits:
+    """Deadlines in seconds (of calls without a stream), the size of a request in bytes."""
 
-    def __init__(self, services: frozenset[str], settings: Settings) -> None:
+    default_deadline: float
+    longest_deadline: float
+    most_calls: int
+    largest_request: int
+
+
+class Edge(grpc.aio.ServerInterceptor):
+    """Wraps the handlers of our own services; health and reflection pass as they are.
+
+    `known` makes a failure of ours of an exception of a library; None: it is a defect.
+    """
+
+    def __init__(
+        self,
+        services: frozenset[str],
+        limits: CallLimits,
+        known: Callable[[Exception], ServiceFailure | None] = lambda _: None,
+    ) -> None:
         self._services = services
-        self._default = settings.default_deadline
-        self._longest = settings.longest_deadline
-        self._most_calls = settings.most_concurrent_calls
-        self._largest = settings.largest_request
+        self._limits = limits
+        self._known = known
         self._calls = 0  # under way
         self._handlers: dict[str, Handler] = {}  # made once per method: this runs for every call
 
@@ -79,19 +95,13 @@ class Edge(grpc.aio.ServerInterceptor):
                 with self._admitted(request):
                     async with asyncio.timeout(self._limit(context)):
                         reply = _sendable(await inner(request, context))
-            except (Rejected, ServiceFailure) as failure:
-                status = status_of(failure)
             except TimeoutError:
                 status = status_of(DeadlinePassed())
             except asyncio.CancelledError:
                 CALLS.labels(method, "CANCELLED").inc()
                 raise
-            except Exception as error:  # the one place where a defect ends; it is logged whole
-                if isinstance(error, grpc.aio.AbortError):
-                    raise
-                error_id = str(uuid7())
-                log.exception("internal error", error_id=error_id)
-                status = internal(error_id)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the caller is answered
+                status = self._status(error)
             else:
                 answered.inc()
                 took.observe(time.perf_counter() - started)
@@ -115,15 +125,11 @@ class Edge(grpc.aio.ServerInterceptor):
                     async with aclosing(inner(request, context)) as replies:
                         async for reply in replies:
                             yield _sendable(reply)
-            except (Rejected, ServiceFailure) as failure:
-                status = status_of(failure)
             except asyncio.CancelledError:
                 CALLS.labels(method, "CANCELLED").inc()
                 raise
-            except Exception:  # the one place where a defect ends; it is logged whole
-                error_id = str(uuid7())
-                log.exception("internal error", error_id=error_id)
-                status = internal(error_id)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the caller is answered
+                status = self._status(error)
             else:
                 CALLS.labels(method, "OK").inc()
                 return
@@ -132,13 +138,23 @@ class Edge(grpc.aio.ServerInterceptor):
 
         return call
 
+    def _status(self, error: Exception) -> status_pb2.Status:
+        """The one place where a defect ends; it is logged whole."""
+        failure = error if isinstance(error, Rejected | ServiceFailure) else self._known(error)
+        if failure is not None:
+            return status_of(failure)
+        error_id = str(uuid7())
+        log.error("internal error", exc_info=error, error_id=error_id)
+        return internal(error_id)
+
     def _sized(self, deserialize: Callable[[bytes], Message] | None) -> Callable[[bytes], Message | RequestTooLarge]:
         """What is too large is not read, and refused in its call."""
         assert deserialize is not None, "ours are all of protobuf"
 
         def sized(raw: bytes) -> Message | RequestTooLarge:
             size = len(raw)
-            return deserialize(raw) if size <= self._largest else RequestTooLarge(size, self._largest)
+            largest = self._limits.largest_request
+            return deserialize(raw) if size <= largest else RequestTooLarge(size, largest)
 
         return sized
 
@@ -147,8 +163,8 @@ class Edge(grpc.aio.ServerInterceptor):
         """Counts the call while it is under way. Raises `ServerBusy` and `RequestTooLarge`."""
         if isinstance(request, RequestTooLarge):
             raise request
-        if self._calls >= self._most_calls:
-            raise ServerBusy(self._most_calls)
+        if self._calls >= self._limits.most_calls:
+            raise ServerBusy(self._limits.most_calls)
         self._calls += 1
         try:
             yield
@@ -157,7 +173,8 @@ class Edge(grpc.aio.ServerInterceptor):
 
     def _limit(self, context: Context) -> float:
         remaining = context.time_remaining()
-        return min(self._default if remaining is None else remaining, self._longest)
+        limits = self._limits
+        return min(limits.default_deadline if remaining is None else remaining, limits.longest_deadline)
 
 
 def _sendable(reply: Message) -> Message:

@@ -97,6 +97,15 @@ def text(shortest: int, longest: int) -> Text:
 
 
 REASON = text(1, 500)  # why something is asked for
+
+
+def require_reason(reason: str) -> str:
+    """The reason as it is stored. Raises `InvalidRequest`."""
+    if problem := REASON(reason):
+        raise InvalidRequest({"reason": problem})
+    return as_stored(reason)
+
+
 LINES_OF_TEXT = Text(1, None, several_lines=True)
 
 

@@ -180,3 +180,18 @@ async def test_the_head_of_a_view_is_found_from_where_the_view_is(client: Client
     last = await append(client, new_order())
     found = await lag_of(log, order_list, at)
     assert (found.events, found.head) == (4, last)
+
+
+async def test_a_defect_is_answered_with_an_id_that_is_in_the_log_and_nothing_else(
+    operations: Any, mongo: Mongo
+) -> None:
+    await mongo["projections"].replace_one({"_id": "order_list"}, {"version": 1}, upsert=True)  # none of ours
+    refused = await refusal(operations.GetProjection(pb.GetProjectionRequest(view="order_list"), timeout=WITHIN))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+    assert refused.text == f"internal error {refused.metadata['error_id']}; it is in the log"
+
+
+async def test_a_request_over_the_limit_is_refused_with_a_reason(operations: Any) -> None:
+    request = pb.GetProjectionRequest(view="x" * 300_000)
+    refused = await refusal(operations.GetProjection(request, timeout=WITHIN))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "REQUEST_TOO_LARGE")

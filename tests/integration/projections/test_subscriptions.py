@@ -10,6 +10,8 @@ import pytest
 from esdbclient import NewEvent, StreamState
 
 from projections.acts import STREAM, Acts
+from projections.app import edge
+from projections.config import Settings
 from projections.subscriptions import SubscriptionAdmin
 from protos.operations.v1 import subscriptions_pb2 as pb
 from protos.operations.v1.subscriptions_pb2_grpc import (
@@ -27,7 +29,7 @@ DEADLINE = 20.0
 
 @pytest.fixture
 async def operators(client: Client) -> AsyncIterator[Any]:
-    server = grpc.aio.server()
+    server = grpc.aio.server(interceptors=[edge(Settings())])
     port = server.add_insecure_port("127.0.0.1:0")
     add_SubscriptionServiceServicer_to_server(SubscriptionAdmin(Groups(client), Acts(client)), server)
     await server.start()
