@@ -67,7 +67,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
     bound = server.add_insecure_port(f"{settings.host}:{port}")  # first: a taken port is told before any waiting
     async with connected(settings, reads=True) as client:
         leader = client.leader
-        mongo = mongo_client(settings, connectTimeoutMS=3_000, socketTimeoutMS=20_000)
+        mongo = mongo_client(settings, socketTimeoutMS=20_000)
         try:
             await _stores_answer(EventLog(leader), mongo, settings.start_within)
             database = mongo[settings.mongo_database]

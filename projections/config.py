@@ -31,7 +31,7 @@ class Settings(ProcessSettings):
     views: tuple[str, ...] = Field(default=(), description="that this process runs; none: all of them")
     partitions: dict[str, int] = Field(default={}, description="workers per view, of generations made from now on")
     operator_deadline: float = Field(default=600.0, gt=0, description="for operators' calls that bring none")
-    longest_pause: float = Field(default=5.0, gt=0, description="between two tries while a store is down")
+    longest_pause: float = Field(default=1.0, gt=0, description="between two tries while a store is down")
 
     @field_validator("views")
     @classmethod

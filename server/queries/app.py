@@ -23,7 +23,7 @@ LOG = "log"  # health of the query service: whether the event store answers, as 
 @asynccontextmanager
 async def opened(settings: Settings, _: Clock) -> AsyncIterator[Part]:
     async with connected(settings, reads=True) as client:
-        mongo = mongo_client(settings, tz_aware=True)
+        mongo = mongo_client(settings, tz_aware=True, socketTimeoutMS=round(settings.default_deadline * 1_000))
         try:
             await may_read(mongo[settings.mongo_database])
             log = EventLog(client)

@@ -20,6 +20,7 @@ from server.background import beside
 from server.eventstore.log import EventLog
 from server.eventstore.token import from_token
 from server.failures import Draining, LogMismatch, NotFreshEnough, StoreFailure
+from server.readmodel.mongo import shared_read
 from server.readmodel.pointer import Pointer
 from server.readmodel.state import Checkpoint, ViewState
 
@@ -181,7 +182,8 @@ class _Watcher:
         await asyncio.shield(self._reading)
 
     async def _read(self) -> None:
-        found = await self._state.checkpoint_of(await self._pointed()) or _nothing(self._view)
+        async with shared_read():
+            found = await self._state.checkpoint_of(await self._pointed()) or _nothing(self._view)
         if found.generation == self._mismatched:
             found = replace(found, astray=True, position=0)
         now, known = time.monotonic(), self._known

@@ -8,6 +8,8 @@ from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
 
+from server.readmodel.mongo import shared_read
+
 Document = dict[str, Any]
 MOST_KEYS = 100  # of one read
 
@@ -34,7 +36,8 @@ class ByKey:
             keys = list(self._asked)[:MOST_KEYS]
             answers = {key: self._asked.pop(key) for key in keys}
             try:
-                found = await self._read(keys)
+                async with shared_read():
+                    found = await self._read(keys)
             except BaseException as error:
                 for answer in answers.values():
                     _settle(answer, error)

@@ -1,8 +1,9 @@
 """The client of MongoDB, out of the settings; and MongoDB's failures as ours."""
 
+import asyncio
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from pymongo import AsyncMongoClient
@@ -12,15 +13,21 @@ from pymongo.errors import OperationFailure, PyMongoError
 from server.config import StoreSettings, WrongSettingError
 from server.failures import StoreFailure, StorePermissionDenied, StoreTlsFailed, StoreUnauthenticated, StoreUnavailable
 
-FOUND_WITHIN = 3_000  # milliseconds for a server that serves
+# Milliseconds. After a cut, a connection attempt that hangs and the pause before the next one delay the recovery. A
+# silent connection is found by the heartbeat, and what waits on it fails then.
+TIMEOUTS = {"serverSelectionTimeoutMS": 3_000, "connectTimeoutMS": 2_000, "heartbeatFrequencyMS": 1_000}
 AUTHENTICATION_FAILED, UNAUTHORIZED = (18, 8000), 13  # codes of the server, and of Atlas
 PROOFS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")  # a handshake that only broke off may be an outage
+SHARED_WITHIN = 3.0  # seconds
 HANDSHAKE = "SSL handshake failed: "  # how pymongo tells it
 
 
 def mongo_client(settings: StoreSettings, **how: Any) -> AsyncMongoClient[dict[str, object]]:
-    """Credentials and authorities in the settings win over those in the address. Raises `WrongSettingError`."""
-    given: dict[str, Any] = {"serverSelectionTimeoutMS": FOUND_WITHIN} | how
+    """Credentials and authorities in the settings win over those in the address. Raises `WrongSettingError`.
+
+    `how` has options of pymongo; `socketTimeoutMS` is how long one operation may take.
+    """
+    given: dict[str, Any] = TIMEOUTS | how
     username, password = settings.credentials("mongo")
     if username:
         given |= {"username": username, "password": password}
@@ -40,6 +47,19 @@ def mongo_client(settings: StoreSettings, **how: Any) -> AsyncMongoClient[dict[s
             else str(error)
         )
         raise WrongSettingError(f"ORDERSTREAM_MONGO_URI: {rule}") from None
+
+
+@asynccontextmanager
+async def shared_read() -> AsyncIterator[None]:
+    """For a read that many calls wait for: one that hangs must not outlast the outage and keep later calls waiting.
+
+    Raises `StoreUnavailable`.
+    """
+    try:
+        async with asyncio.timeout(SHARED_WITHIN):
+            yield
+    except TimeoutError:
+        raise StoreUnavailable("view") from None
 
 
 async def may_read(database: AsyncDatabase[dict[str, object]]) -> None:
