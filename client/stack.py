@@ -24,6 +24,7 @@ READY_WITHIN = 90.0  # seconds; projections wait for stores that start slowly
 STOP_WITHIN = 20.0  # seconds
 ENDS_WITHIN = 1.0  # seconds, after its standard output has ended
 LAST_LINES = 15
+NOBODY_ELSE = 0o077  # the umask: directories and logs that are made, here and by the children, are our user's alone
 DEFAULT_PORTS = {
     "eventstore": 2113,
     "mongo": 27017,
@@ -205,13 +206,16 @@ async def stack(
     Raises `StackError` if something does not start.
     """
     logs = data / "logs"
-    try:
-        logs.mkdir(parents=True, exist_ok=True)
-        (logs / ".writable").touch()
-    except OSError as error:
-        raise StackError(f"cannot write to {data}: {error.strerror}; choose another directory with --data") from error
     members: dict[str, Member] = {}
     async with AsyncExitStack() as running:
+        running.callback(os.umask, os.umask(NOBODY_ELSE))
+        try:
+            logs.mkdir(parents=True, exist_ok=True)
+            (logs / ".writable").touch()
+        except OSError as error:
+            raise StackError(
+                f"cannot write to {data}: {error.strerror}; choose another directory with --data"
+            ) from error
 
         def member(name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Member:
             port = ports[name]
@@ -220,7 +224,8 @@ async def stack(
             members[name] = Member(
                 name, [*arguments, "--port", str(port)], environment or {}, logs / f"{name}.log", launch
             )
-            members[name].log.write_bytes(b"")
+            members[name].log.unlink(missing_ok=True)  # that of a former run may be readable for others
+            members[name].log.touch()
             return members[name]
 
         stores = ("eventstore", "ORDERSTREAM_EVENTSTORE_URI"), ("mongo", "ORDERSTREAM_MONGO_URI")
