@@ -1,11 +1,13 @@
 """The client of MongoDB, out of the settings; and MongoDB's failures as ours."""
 
 import asyncio
+import sys
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
+import pymongo.lock
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure, PyMongoError
@@ -18,8 +20,22 @@ from server.failures import StoreFailure, StorePermissionDenied, StoreTlsFailed,
 TIMEOUTS = {"serverSelectionTimeoutMS": 3_000, "connectTimeoutMS": 2_000, "heartbeatFrequencyMS": 1_000}
 AUTHENTICATION_FAILED, UNAUTHORIZED = (18, 8000), 13  # codes of the server, and of Atlas
 PROOFS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")  # a handshake that only broke off may be an outage
+T = TypeVar("T")
 SHARED_WITHIN = 3.0  # seconds
 HANDSHAKE = "SSL handshake failed: "  # how pymongo tells it
+
+
+async def _wait_for(work: Awaitable[T], timeout: float | None) -> T:
+    """In the task of the caller, as from Python 3.12 on."""
+    async with asyncio.timeout(timeout):
+        return await work
+
+
+if sys.version_info < (3, 12):
+    # The driver waits for a server by a condition and a time limit. The older `wait_for` waits in a task of its own.
+    # When the caller is cancelled at the wrong moment, it leaves before that task has taken the lock of the condition
+    # back. Then the lock is held for ever, and every later operation of the client hangs.
+    pymongo.lock.wait_for = _wait_for  # type: ignore[attr-defined,assignment]  # no part of its API
 
 
 def mongo_client(settings: StoreSettings, **how: Any) -> AsyncMongoClient[dict[str, object]]:

@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
 
 from projections.config import Settings
 from projections.views.order_list import order_list
@@ -120,3 +122,27 @@ async def tried(fresh: FreshViews) -> bool:
     except (StoreUnavailable, TimeoutError):
         return False
     return True
+
+
+async def test_calls_that_are_cancelled_while_there_is_no_store_leave_the_client_usable(store: Store) -> None:
+    documents = store.database["documents"]
+    await documents.find_one({})
+    store.wire.cut()
+
+    async def given_up(after: float) -> None:
+        with suppress(TimeoutError, PyMongoError, RuntimeError):
+            async with asyncio.timeout(after):
+                await documents.find_one({})
+
+    for _ in range(3):  # the driver looks up from its wait for a server every half second
+        await asyncio.gather(*(given_up(0.5 * (1 + n % 5) + 0.0001 * n) for n in range(500)))
+    store.wire.heal()
+
+    async def answers() -> bool:
+        try:
+            await asyncio.wait_for(documents.find_one({}), 1.0)
+        except (TimeoutError, PyMongoError):
+            return False
+        return True
+
+    await eventually(answers, within=SOON)
