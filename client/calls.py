@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from uuid_utils import uuid7
 
-from client.errors import OrderstreamError, from_rpc_error
+from client.errors import OrderstreamError, Unreachable, from_rpc_error
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between tries
 WORTH_A_RETRY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}  # by a server that stops
@@ -31,9 +31,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """What all calls of a client share. `deadline` is in seconds, over all tries."""
+    """What all calls of a client share: channels and addresses by role. `deadline` is in seconds, over all tries."""
 
     channels: Mapping[str, grpc.aio.Channel]
+    addresses: Mapping[str, str]
     headers: Mapping[str, str]
     deadline: float
     session: Session | None
@@ -50,9 +51,9 @@ class Context:
 
     def __init__(self, caller: Caller) -> None:
         self._methods: dict[str, _Method] = {
-            method.name: _kind(method)(channel, method, caller)
-            for channel, method in (
-                (caller.channels[role], method)
+            method.name: _kind(method)(role, method, caller)
+            for role, method in (
+                (role, method)
                 for role, file in self.files.items()
                 for service in file.services_by_name.values()
                 for method in service.methods
@@ -78,7 +79,9 @@ class Context:
 class _Method:
     """One RPC. A command gets a request id unless one is given, and keeps it over all tries."""
 
-    def __init__(self, channel: grpc.aio.Channel, method: MethodDescriptor, caller: Caller) -> None:
+    def __init__(self, role: str, method: MethodDescriptor, caller: Caller) -> None:
+        channel = caller.channels[role]
+        self._role, self._address = role, caller.addresses[role]
         self._session = caller.session
         self._deadline = caller.deadline
         self._headers = tuple(caller.headers.items())
@@ -92,6 +95,9 @@ class _Method:
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
 
+    def _failure(self, error: grpc.aio.AioRpcError) -> OrderstreamError:
+        return from_rpc_error(error, self._role, self._address)
+
     def _build(self, fields: dict[str, Any]) -> Any:
         if self._is_command and not fields.get("request_id"):
             fields = {**fields, "request_id": str(uuid7())}
@@ -102,17 +108,24 @@ class _Method:
 
 class _Unary(_Method):
     async def __call__(self, *, deadline: float | None = None, **fields: Any) -> Any:
-        """The reply; raises a leaf of `OrderstreamError`. `deadline` is in seconds, over all tries."""
+        """The reply; raises a leaf of `OrderstreamError`. `deadline` is in seconds, over all tries.
+
+        A server that is not there is waited for no longer than the client's own deadline.
+        """
         request = self._build(fields)
-        until = time.monotonic() + (self._deadline if deadline is None else deadline)
+        began = time.monotonic()
+        until = began + (self._deadline if deadline is None else deadline)
         pause, headers = FIRST_PAUSE, self._headers
+        earlier: OrderstreamError | None = None
         while True:
             try:
                 reply = await self._call(request, timeout=max(0.001, until - time.monotonic()), metadata=headers)
             except grpc.aio.AioRpcError as error:
-                failure = from_rpc_error(error)
-                if not _is_worth_a_retry(failure) or time.monotonic() + pause >= until:
-                    raise failure from error
+                failure = self._failure(error)
+                give_up_at = min(until, began + self._deadline) if isinstance(failure, Unreachable) else until
+                if not _is_worth_a_retry(failure) or time.monotonic() + pause >= give_up_at:
+                    raise _most_telling(failure, earlier) from error
+                earlier = failure
             else:
                 if self._session is not None and self._is_command:
                     self._session.consistency_token = reply.consistency_token
@@ -123,6 +136,12 @@ class _Unary(_Method):
 
 def _is_worth_a_retry(failure: OrderstreamError) -> bool:
     return failure.code in WORTH_A_RETRY or failure.reason in REASONS_WORTH_A_RETRY
+
+
+def _most_telling(failure: OrderstreamError, earlier: OrderstreamError | None) -> OrderstreamError:
+    """A last try that had no time left says less than the one before it."""
+    is_late = isinstance(failure, Unreachable) and failure.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    return earlier if is_late and earlier is not None else failure
 
 
 async def _rested(pause: float) -> float:
@@ -142,23 +161,24 @@ class _Watching(_Method):
         """The messages as they come, resumed by itself where the connection or the server ends it.
 
         Raises a leaf of `OrderstreamError`; one that a server elsewhere or later would not have, only after
-        `GIVE_UP_AFTER` seconds without any message. No deadline unless one is given. A second snapshot may come: what
+        `GIVE_UP_AFTER` seconds without any message, or the client's deadline if there was none yet. No deadline unless
+        one is given. A second snapshot may come: what
         was held before is void then.
         """
         request = self._build(fields)
         until = None if deadline is None else time.monotonic() + deadline
-        alive, pause = time.monotonic(), FIRST_PAUSE
+        alive, patience, pause = time.monotonic(), min(self._deadline, GIVE_UP_AFTER), FIRST_PAUSE
         while True:
             call = self._call(request, timeout=_left(until), metadata=self._headers)
             try:
                 async for message in call:
-                    alive, pause = time.monotonic(), FIRST_PAUSE
+                    alive, patience, pause = time.monotonic(), GIVE_UP_AFTER, FIRST_PAUSE
                     request.resume_token = message.resume_token or request.resume_token
                     yield message
             except grpc.aio.AioRpcError as error:
-                failure = from_rpc_error(error)
+                failure = self._failure(error)
                 worth_it = failure.code in WORTH_A_RETRY or failure.reason in REASONS_WORTH_A_RESUME
-                if not worth_it or time.monotonic() - alive > GIVE_UP_AFTER:
+                if not worth_it or time.monotonic() - alive > patience:
                     raise failure from error
             finally:
                 call.cancel()
@@ -173,19 +193,19 @@ class _Streaming(_Method):
     async def __call__(self, *, deadline: float | None = None, **fields: Any) -> AsyncIterator[Any]:
         """The messages as they come; raises a leaf of `OrderstreamError`. No deadline unless one is given.
 
-        A call that could not be begun is tried again, for `GIVE_UP_AFTER` seconds at most; one that was broken off
-        after its first message is not.
+        A call that could not be begun is tried again, within the client's deadline; one that was broken off after its
+        first message is not.
         """
         request, has_begun, pause = self._build(fields), False, FIRST_PAUSE
         until = None if deadline is None else time.monotonic() + deadline
-        give_up_at = time.monotonic() + (GIVE_UP_AFTER if deadline is None else min(deadline, GIVE_UP_AFTER))
+        give_up_at = time.monotonic() + (self._deadline if deadline is None else deadline)
         while True:
             try:
                 async for message in self._call(request, timeout=_left(until), metadata=self._headers):
                     has_begun = True
                     yield message
             except grpc.aio.AioRpcError as error:
-                failure = from_rpc_error(error)
+                failure = self._failure(error)
                 again = _is_worth_a_retry(failure) and not has_begun and time.monotonic() + pause < give_up_at
                 if not again:
                     raise failure from error

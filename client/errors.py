@@ -1,14 +1,17 @@
 """What a call can fail with, rebuilt from google.rpc.Status.
 
-OrderstreamError            reason, domain, metadata, code
+OrderstreamError            reason, metadata, code; role and address say who was asked
 ├── InvalidRequest          INVALID_ARGUMENT            change the request; `fields` says where
 ├── NotFound                NOT_FOUND
 ├── Refused                 FAILED_PRECONDITION, ALREADY_EXISTS, RESOURCE_EXHAUSTED    a rule says no
 ├── Conflict                ABORTED                     another writer was first; read again, decide anew
 ├── Unavailable             UNAVAILABLE, DEADLINE_EXCEEDED      try again with the same request_id
+│   └── Unreachable         the same, but no server of ours said so: nobody listens there, or answers in time
 └── InternalError           anything else               a defect; metadata may hold an error_id
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -17,16 +20,26 @@ from grpc_status import rpc_status
 
 
 class OrderstreamError(Exception):
-    """`reason` is stable and made for programs; the text is for people."""
+    """`reason` is stable and made for programs; the text is for people. `role` is a field of `Addresses`."""
 
     def __init__(
-        self, text: str, *, code: grpc.StatusCode, reason: str, metadata: dict[str, str], fields: dict[str, str]
+        self,
+        text: str,
+        *,
+        code: grpc.StatusCode,
+        reason: str = "",
+        metadata: Mapping[str, str] = MappingProxyType({}),
+        fields: Mapping[str, str] = MappingProxyType({}),
+        role: str = "",
+        address: str = "",
     ) -> None:
         super().__init__(text)
+        self.role = role
+        self.address = address
         self.code = code
         self.reason = reason
-        self.metadata = metadata
-        self.fields = fields
+        self.metadata = dict(metadata)
+        self.fields = dict(fields)
 
 
 class InvalidRequest(OrderstreamError):
@@ -49,6 +62,10 @@ class Unavailable(OrderstreamError):
     pass
 
 
+class Unreachable(Unavailable):
+    pass
+
+
 class InternalError(OrderstreamError):
     pass
 
@@ -66,17 +83,20 @@ _BY_CODE = {
 }
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError) -> OrderstreamError:
-    """The typed failure behind a failed call."""
+def from_rpc_error(error: grpc.aio.AioRpcError, role: str = "", address: str = "") -> OrderstreamError:
+    """The typed failure behind a failed call to the server of that role at that address."""
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     status: Any = rpc_status.from_call(error)
     for detail in status.details if status else ():
         detail.Unpack(info)
         detail.Unpack(bad)
-    return _BY_CODE.get(error.code(), InternalError)(
+    kind = _BY_CODE.get(error.code(), InternalError)
+    return (Unreachable if kind is Unavailable and not info.reason else kind)(
         error.details() or error.code().name,
         code=error.code(),
         reason=info.reason,
         metadata=dict(info.metadata),
         fields={violation.field: violation.description for violation in bad.field_violations},
+        role=role,
+        address=address,
     )

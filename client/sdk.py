@@ -61,6 +61,7 @@ class OrderstreamClient:
         }
         caller = Caller(
             channels=self._channels,
+            addresses={role: getattr(addresses, role) for role in self._channels},
             headers={"x-orderstream-actor": actor} if actor else {},
             deadline=deadline,
             session=Session() if read_your_writes else None,

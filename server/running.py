@@ -67,15 +67,18 @@ async def started(server: grpc.aio.Server, grace: float) -> AsyncIterator[None]:
         await server.stop(grace)
 
 
-def ended_well(work: Callable[[], int | None]) -> int:
-    """Do it; the exit code. What keeps a process from running is one line on stderr, never a traceback."""
+def ended_well(work: Callable[[], int | None], where: Callable[[], str] = lambda: WHERE) -> int:
+    """Do it; the exit code. What keeps a process from running is one line on stderr, never a traceback.
+
+    `where` is asked if a store does not answer: which settings say where it is.
+    """
     try:
         return work() or 0
     except WrongSettingError as error:
         return complain(str(error), WRONG_SETTING)
     except ServiceFailure as failure:
-        where = f" ({_cause(failure)}); {WHERE}" if isinstance(failure, StoreUnavailable) else ""
-        return complain(words_of(failure) + where, NO_STORE)
+        told = f" ({_cause(failure)}); {where()}" if isinstance(failure, StoreUnavailable) else ""
+        return complain(words_of(failure) + told, NO_STORE)
 
 
 def _cause(failure: BaseException) -> str:

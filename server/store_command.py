@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from server.config import PREFIX, StoreSettings, WrongSettingError, from_environment, password_in
-from server.eventstore.address import Address, address_of
+from server.eventstore.address import Address, address_of, whereabouts
 from server.eventstore.checkout_group import NAME
 from server.eventstore.connection import connect
 from server.eventstore.grants import planned
@@ -27,7 +27,7 @@ LARGEST_DIFFERENCE = 1.0  # seconds between two clocks, above which it is pointe
 
 def main(arguments: Sequence[str]) -> int:
     configure_logging("CRITICAL")  # what is to be told is on one line, or in the report
-    return ended_well(lambda: asyncio.run(run(arguments)))
+    return ended_well(lambda: asyncio.run(run(arguments)), lambda: whereabouts(from_environment(StoreSettings)))
 
 
 async def run(arguments: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from server.config import StoreSettings, from_environment
-from server.eventstore.address import Address, address_of
+from server.eventstore.address import Address, address_of, whereabouts
 from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, position_of
 from server.eventstore.connection import connect
 from server.eventstore.log import START, EventLog, Pending, streams
@@ -133,7 +133,10 @@ def main() -> int:
     given = parser.parse_args()
     configure_logging("WARNING")
     what = What(stream=given.stream, category=given.category, from_start=given.from_start, limit=given.limit)
-    return ended_well(lambda: asyncio.run(tail(address_of(from_environment(StoreSettings)), what)))
+    return ended_well(
+        lambda: asyncio.run(tail(address_of(from_environment(StoreSettings)), what)),
+        lambda: whereabouts(from_environment(StoreSettings), "--uri"),
+    )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from client.cli.output import err, run
+from client.errors import from_rpc_error
 from client.sdk import Addresses, OrderstreamClient
 
 T = TypeVar("T")
@@ -42,11 +43,14 @@ def call(work: Callable[[OrderstreamClient], Awaitable[T]]) -> T:
     return reply
 
 
-async def health_of(address: str, service: str) -> int:
-    """What one service of a process says by `grpc.health.v1`. Raises `AioRpcError` if nobody answers."""
+async def health_of(address: str, service: str, role: str = "") -> int:
+    """What one service of a process says by `grpc.health.v1`. Raises `OrderstreamError`."""
     async with grpc.aio.insecure_channel(address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
-        reply = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=HEALTH_WITHIN)
+        try:
+            reply = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=HEALTH_WITHIN)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, role, address) from error
     return int(reply.status)
 
 

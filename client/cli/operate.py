@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import grpc
 import typer
 from grpc_health.v1 import health_pb2
 
@@ -358,10 +357,7 @@ def health(
 ) -> None:
     """Ask a service whether it serves. Exit code 0 if it does."""
 
-    try:
-        status = asyncio.run(health_of(address, service))
-    except grpc.aio.AioRpcError as error:
-        complain(f"{address} does not answer: {error.details()}", UNAVAILABLE)
+    status = run(health_of(address, service))
     out.print(health_pb2.HealthCheckResponse.ServingStatus.Name(status))
     if status != health_pb2.HealthCheckResponse.SERVING:
         raise typer.Exit(UNAVAILABLE)

@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client import errors
+from client.cli.words import words_of
 from client.currencies import MINOR_DIGITS
 from client.errors import OrderstreamError
 from protos.common.v1.types_pb2 import Money
@@ -96,8 +97,11 @@ def _first(group: ExceptionGroup[OrderstreamError]) -> OrderstreamError:
 
 
 def _give_up(error: OrderstreamError) -> NoReturn:
-    reason = f" [{error.reason}]" if error.reason else ""
-    complain(f"{error}{reason}", EXIT_CODES.get(type(error), REFUSED))
+    complain(words_of(error), exit_code(error))
+
+
+def exit_code(error: OrderstreamError) -> int:
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), REFUSED)
 
 
 def as_dict(message: Message) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-import grpc
 import typer
 from grpc_health.v1 import health_pb2
 
 from client.cli.connect import TARGET, AsJson, health_of
 from client.cli.output import FAILED, enum_name, out, table
-from client.errors import OrderstreamError
+from client.cli.words import words_of
+from client.errors import OrderstreamError, Unreachable
 from client.sdk import OrderstreamClient
 from protos.operations.v1.projections_pb2 import ProjectionStatus
 from protos.processes.v1.types_pb2 import PROCESS_STATUS_STUCK
@@ -79,19 +79,21 @@ async def _page() -> Page:
 async def _service(page: Page, role: str, service: str) -> None:
     address = getattr(TARGET.addresses, role)
     try:
-        said = "serving" if await health_of(address, service) == SERVING else "not serving: its log says why"
-    except grpc.aio.AioRpcError as error:
-        said = f"does not answer ({error.code().name}); is it running, and is ORDERSTREAM_{role.upper()} right?"
+        said = "serving" if await health_of(address, service, role) == SERVING else "not serving"
+    except OrderstreamError as error:
+        said = "not there"
+        page.red.append(words_of(error))
+    if said == "not serving":
+        page.red.append(f"{role} at {address} is not serving: its log says why")
     page.services.append({"role": role, "address": address, "health": said})
-    if said != "serving":
-        page.red.append(f"{role} at {address}: {said}")
 
 
 async def _told(page: Page, what: str, ask: Callable[[], Awaitable[Any]], take: Callable[[Page, Any], None]) -> None:
     try:
         take(page, await ask())
     except OrderstreamError as error:
-        page.red.append(f"{what}: not known: {error}")
+        if not isinstance(error, Unreachable):  # of a service that is not there another line says so
+            page.red.append(f"{what}: not known: {words_of(error)}")
 
 
 def _views(page: Page, reply: Any) -> None:

@@ -66,6 +66,12 @@ def shown(uri: str) -> str:
     return f"{scheme}://{'***@' if at or credentials else ''}{told}"
 
 
+def whereabouts(settings: StoreSettings, option: str = "") -> str:
+    """For the operator of a store that does not answer: where it was looked for, and what names another place."""
+    named = f"{option} or {VARIABLE}" if option else VARIABLE
+    return f"{shown(settings.eventstore_uri)}: is `orderstream up` running? {named} says where it is"
+
+
 def address_of(settings: StoreSettings) -> Address:
     """Where the leader is. Raises `WrongSettingError`: every role writes, be it what operators do."""
     address = _with_settings(parsed(settings.eventstore_uri), settings)

@@ -459,8 +459,10 @@ def test_one_page_says_what_is_well_and_what_is_not(line: Line) -> None:
     told = line("status", "--json", code=1)
     health = {one["role"]: one["health"] for one in told["services"]}
     assert {role for role, said in health.items() if said == "serving"} == {"commands", "projections", "queries"}
-    assert [red for red in told["red"] if not red.startswith("processes at ")] == []
-    assert "is it running, and is ORDERSTREAM_PROCESSES right?" in health["processes"]
+    [red] = told["red"]
+    assert red.startswith("the service for processes at ")
+    assert red.endswith("Another address: --processes, or ORDERSTREAM_PROCESSES.")
+    assert health["processes"] == "not there"
     assert {view["status"] for view in told["views"]} <= {"live", "catching up"}
     assert len(told["views"]) == 9
     assert not told["well"]

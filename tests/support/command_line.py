@@ -1,0 +1,38 @@
+"""Every command of the command line, typed with something for all that it needs."""
+
+from typing import Any
+
+import typer
+
+from client.cli.main import app
+
+# what a command looks at itself before it calls a service: by option, or by the name of an argument
+GIVEN: dict[str, str | None] = {
+    "--why": "a test", "--reason": "a test", "--yes": None, "--line": "tea:1", "--price": "1.00",
+    "amount": "1.00", "price": "1.00", "value": "1.00", "email": "ann@example.org",
+}  # fmt: skip
+
+
+def commands() -> dict[str, Any]:
+    """By what is typed: `orders get`."""
+
+    def of(group: Any, *path: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, command in group.commands.items():
+            found |= of(command, *path, name) if hasattr(command, "commands") else {" ".join((*path, name)): command}
+        return found
+
+    return of(typer.main.get_command(app))
+
+
+def typed(path: str, **given: str | None) -> list[str]:
+    """The words of one command. `given` goes before what is made up; None is an option without a value."""
+    words, values = path.split(), GIVEN | given
+    for parameter in commands()[path].params:
+        made_up = "1" if parameter.type_descriptor.annotation in (int, float) else "x"
+        if parameter.param_type_name == "argument":
+            words.append(values.get(parameter.name) or made_up)
+        elif (named := parameter.opts[-1]) in values or parameter.required:
+            value = values.get(named, made_up)
+            words += [named] if value is None else [named, value]
+    return words

@@ -1,0 +1,47 @@
+"""A server that is not there: every command says which, where, what names another, and how to start one."""
+
+import grpc
+import pytest
+from typer.testing import CliRunner
+
+from client.cli.main import app
+from client.cli.words import words_of
+from client.errors import InternalError, Unreachable, from_rpc_error
+from client.sdk import Addresses, OrderstreamClient
+from tests.support.command_line import commands, typed
+
+NOWHERE = "127.0.0.1:1"  # nobody listens on it, for it is not given to users
+ROLES = ("commands", "queries", "projections", "processes")
+ADDRESSES = [f"--{role}={NOWHERE}" for role in ROLES]
+NOT_OF_A_SERVICE = {"up", "demo", "embedded", "store check", "store grant"}  # they start or ask something else
+GIVEN = {"address": NOWHERE, "--uri": f"esdb://{NOWHERE}?Tls=false"}
+
+
+@pytest.mark.parametrize("path", [path for path in commands() if path not in NOT_OF_A_SERVICE])
+def test_each_command_says_who_is_not_there_and_what_to_do(path: str, capfd: pytest.CaptureFixture[str]) -> None:
+    done = CliRunner().invoke(app, ["--deadline", "0.1", *ADDRESSES, *typed(path, **GIVEN)])
+    told = done.output + capfd.readouterr().err  # `events tail` reads in a process of its own
+    assert done.exit_code == (1 if path == "status" else 5), told
+    assert NOWHERE in told
+    assert "is `orderstream up` running?" in told
+    named = {f"--{role}, or ORDERSTREAM_{role.upper()}" for role in ROLES}
+    assert path == "health" or "--uri or ORDERSTREAM_EVENTSTORE_URI" in told or any(x in told for x in named), told
+    assert "Traceback" not in told
+
+
+async def test_the_client_tells_which_server_does_not_answer() -> None:
+    async with OrderstreamClient(Addresses(queries=NOWHERE), deadline=0.2) as shop:
+        with pytest.raises(Unreachable) as failed:
+            await shop.users.GetUser(user_id="x")
+    assert (failed.value.role, failed.value.address) == ("queries", NOWHERE)
+    assert "(Connection refused (111))" in words_of(failed.value)
+
+
+def test_a_server_that_does_not_know_a_call_is_another_one() -> None:
+    strange = grpc.aio.AioRpcError(
+        grpc.StatusCode.UNIMPLEMENTED, grpc.aio.Metadata(), grpc.aio.Metadata(), "Method not found!"
+    )
+    failure = from_rpc_error(strange, "queries", NOWHERE)
+    assert isinstance(failure, InternalError)
+    assert "the service for queries at 127.0.0.1:1 does not know this call" in words_of(failure)
+    assert "--queries, or ORDERSTREAM_QUERIES" in words_of(failure)
