@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client import errors
+from client.cli.amounts import in_words
 from client.cli.words import words_of
 from client.currencies import MINOR_DIGITS
 from client.errors import OrderstreamError
@@ -131,11 +132,7 @@ def table(*columns: str) -> Table:
 
 
 def money(amount: Any) -> str:
-    """In the currency's units; in minor units if this release does not know the currency."""
-    digits = MINOR_DIGITS.get(amount.currency)
-    if digits is None:
-        return f"{amount.amount_minor:,} minor units of {amount.currency}"
-    return f"{Decimal(amount.amount_minor).scaleb(-digits):,.{digits}f} {amount.currency}"
+    return in_words(amount.amount_minor, amount.currency)
 
 
 def to_money(text: str, currency: str) -> Money:

@@ -1,20 +1,70 @@
 """A failed call in words for people: the one place that makes a line of an error."""
 
+import re
+from collections.abc import Mapping
+from string import Formatter
+
 import grpc
 
-from client.errors import OrderstreamError, Unreachable
+from client.cli.amounts import in_words
+from client.cli.refusals import REFUSALS
+from client.errors import InvalidRequest, OrderstreamError, Unreachable
 
 LONGEST_CAUSE = 160  # characters
 IS_IT_RUNNING = "is `orderstream up` running?"
+TYPED = re.compile(r"\((orderstream .*)\)$")  # of a remedy that the server names: an RPC, and what is typed for it
+NAMES_OF_STATES = ("status", "stage", "outcome", "ended", "waits_for")
+NAME_OF_A_COMMAND = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def words_of(error: OrderstreamError) -> str:
-    """One line: what is the matter, and what to do about it."""
+    """One line: what is the matter, what to do about it, and the reason as programs have it."""
     if isinstance(error, Unreachable) and error.address:
         return f"{_server(error)} does not answer ({_cause(error)}); {IS_IT_RUNNING} {_setting(error)}"
     if error.code is grpc.StatusCode.UNIMPLEMENTED and error.address:
         return f"{_server(error)} does not know this call: another service, or another release? {_setting(error)}"
-    return f"{error} [{error.reason}]" if error.reason else str(error)
+    sentence, remedy = _refusal(error)
+    told = f"{sentence}; {remedy}" if remedy else sentence
+    return f"{told} [{error.reason}]" if error.reason else told
+
+
+def _refusal(error: OrderstreamError) -> tuple[str, str]:
+    """What is the case, and what to do about it, if anything is known to help."""
+    remedy = _remedy_of_the_server(error.metadata)
+    values = _Values(error.metadata)
+    for words in REFUSALS.get(error.reason, ()):
+        try:
+            sentence = values.put_into(words.sentence)
+        except KeyError:  # the next one, which needs less
+            continue
+        try:
+            return sentence, remedy or values.put_into(words.remedy)
+        except KeyError:
+            return sentence, remedy
+    said = str(error).removeprefix(f"{error.reason}: ").partition("; remedy: ")[0] or error.reason
+    return f"the request is not accepted: {said}" if isinstance(error, InvalidRequest) else said, remedy
+
+
+def _remedy_of_the_server(metadata: Mapping[str, str]) -> str:
+    remedy = metadata.get("remedy", "")
+    typed = TYPED.search(remedy)
+    return typed.group(1) if typed else remedy
+
+
+class _Values(dict[str, str]):
+    """The metadata of a refusal, each value as people read it."""
+
+    def put_into(self, sentence: str) -> str:
+        """Raises `KeyError` if a value is not there."""
+        return Formatter().vformat(sentence, (), self)
+
+    def __getitem__(self, name: str) -> str:
+        value = super().__getitem__(name)
+        if name.endswith("_minor") and value.lstrip("-").isdecimal():
+            return in_words(int(value), self.get("currency", ""))
+        if name in NAMES_OF_STATES:
+            return value.lower().replace("_", " ")
+        return NAME_OF_A_COMMAND.sub(" ", value).lower() if name == "command" else value
 
 
 def _server(error: OrderstreamError) -> str:

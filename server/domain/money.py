@@ -78,7 +78,7 @@ def _require_known(currency: str, field: str) -> None:
 
 def _require_within(money: Money, field: str, *, least: int) -> None:
     if not least <= money.amount_minor <= LARGEST_AMOUNT:
-        raise Rejected(Reason.AMOUNT_INVALID, field=field, amount_minor=money.amount_minor)
+        raise Rejected(Reason.AMOUNT_INVALID, field=field, amount_minor=money.amount_minor, currency=money.currency)
 
 
 def split(amount: int, weights: Sequence[int]) -> list[int]:

@@ -50,7 +50,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """INVALID_ARGUMENT: currency is not the ISO 4217 code of a currency in circulation. Metadata: currency, field."""
     ERROR_REASON_AMOUNT_INVALID: _ErrorReason.ValueType  # 12
     """INVALID_ARGUMENT: a price is negative, another amount is less than 1, or either is above 2^53-1. Metadata: field,
-    amount_minor.
+    amount_minor, currency.
     """
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 13
     """DEADLINE_EXCEEDED: the caller's deadline passed; a command's outcome is then unknown: repeat it with the same request_id."""
@@ -139,7 +139,7 @@ ERROR_REASON_CURRENCY_UNKNOWN: ErrorReason.ValueType  # 11
 """INVALID_ARGUMENT: currency is not the ISO 4217 code of a currency in circulation. Metadata: currency, field."""
 ERROR_REASON_AMOUNT_INVALID: ErrorReason.ValueType  # 12
 """INVALID_ARGUMENT: a price is negative, another amount is less than 1, or either is above 2^53-1. Metadata: field,
-amount_minor.
+amount_minor, currency.
 """
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 13
 """DEADLINE_EXCEEDED: the caller's deadline passed; a command's outcome is then unknown: repeat it with the same request_id."""

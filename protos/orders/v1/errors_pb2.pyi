@@ -58,7 +58,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_PRICE_CHANGED: _ErrorReason.ValueType  # 14
     """FAILED_PRECONDITION: a price moved since the line was added. Metadata: sku, order_price_minor, current_price_minor,
-    order_id, line_id, remedy.
+    currency, order_id, line_id, remedy.
     """
     ERROR_REASON_QUANTITY_EXCEEDS_OPEN: _ErrorReason.ValueType  # 15
     """FAILED_PRECONDITION: more than is left to ship of the line. Metadata: line_id, wanted, open."""
@@ -86,17 +86,17 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: the authorisation id stands for another amount or outcome. Metadata: order_id, authorisation_id, stage."""
     ERROR_REASON_AUTHORISATION_EXCEEDS_TOTAL: _ErrorReason.ValueType  # 26
     """FAILED_PRECONDITION: more would be authorised than the order was worth when it was placed. Metadata: order_id,
-    amount_minor, authorised_minor (so far), total_minor.
+    amount_minor, authorised_minor (so far), total_minor, currency.
     """
     ERROR_REASON_ALREADY_CAPTURED: _ErrorReason.ValueType  # 27
     """FAILED_PRECONDITION: what was captured can be refunded, not voided; the rest may lapse. Metadata: order_id, authorisation_id,
-    captured_minor.
+    captured_minor, currency.
     """
     ERROR_REASON_CAPTURE_EXISTS: _ErrorReason.ValueType  # 28
     """FAILED_PRECONDITION: the capture id stands for another amount or authorisation. Metadata: order_id, capture_id."""
     ERROR_REASON_CAPTURE_EXCEEDS_AUTHORISED: _ErrorReason.ValueType  # 29
     """FAILED_PRECONDITION: more than the authorisation has left; nothing, if it failed or was voided. Metadata: order_id,
-    authorisation_id, amount_minor, captured_minor (so far), authorised_minor.
+    authorisation_id, amount_minor, captured_minor (so far), authorised_minor, currency.
     """
     ERROR_REASON_REFUND_NOT_FOUND: _ErrorReason.ValueType  # 30
     """NOT_FOUND. Metadata: order_id, refund_id."""
@@ -106,13 +106,13 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: a refund that has been paid out cannot fail any more. Metadata: order_id, refund_id."""
     ERROR_REASON_REFUND_EXCEEDS_CAPTURED: _ErrorReason.ValueType  # 33
     """FAILED_PRECONDITION: more would go back than was captured in the whole order. Metadata: order_id, amount_minor,
-    refunded_minor (settled or requested so far), captured_minor.
+    refunded_minor (settled or requested so far), captured_minor, currency.
     """
     ERROR_REASON_ORDER_NOT_EXPIRED: _ErrorReason.ValueType  # 34
     """FAILED_PRECONDITION: an order lapses when its time has come, not before. Metadata: order_id, expires_at."""
     ERROR_REASON_ORDER_OPEN_ITEMS: _ErrorReason.ValueType  # 35
     """FAILED_PRECONDITION: something is left to do before it is complete. Metadata: order_id, undelivered_units,
-    open_returns, unpaid_minor, overpaid_minor, refunding_minor, owed_minor.
+    open_returns, unpaid_minor, overpaid_minor, refunding_minor, owed_minor, currency.
     """
     ERROR_REASON_DISCOUNT_INVALID: _ErrorReason.ValueType  # 36
     """INVALID_ARGUMENT: a discount is an amount, or 1 to 10000 basis points. Metadata: discount_id, basis_points,
@@ -122,7 +122,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: the discount id stands for another discount. Metadata: order_id, discount_id."""
     ERROR_REASON_DISCOUNT_EXCEEDS_TOTAL: _ErrorReason.ValueType  # 38
     """FAILED_PRECONDITION: a discount takes off more than the ones before it have left; when placing, remove it first.
-    Metadata: order_id, discount_id, amount_minor, goods_minor.
+    Metadata: order_id, discount_id, amount_minor, goods_minor, currency.
     """
     ERROR_REASON_TOO_MANY_ENTRIES: _ErrorReason.ValueType  # 39
     """RESOURCE_EXHAUSTED: an order holds at most 20 discounts, 100 notes, 500 each of parcels, returns, cancelled
@@ -193,7 +193,7 @@ product_currency, or order_id and amount_currency; for a line that the order has
 """
 ERROR_REASON_PRICE_CHANGED: ErrorReason.ValueType  # 14
 """FAILED_PRECONDITION: a price moved since the line was added. Metadata: sku, order_price_minor, current_price_minor,
-order_id, line_id, remedy.
+currency, order_id, line_id, remedy.
 """
 ERROR_REASON_QUANTITY_EXCEEDS_OPEN: ErrorReason.ValueType  # 15
 """FAILED_PRECONDITION: more than is left to ship of the line. Metadata: line_id, wanted, open."""
@@ -221,17 +221,17 @@ ERROR_REASON_AUTHORISATION_EXISTS: ErrorReason.ValueType  # 25
 """FAILED_PRECONDITION: the authorisation id stands for another amount or outcome. Metadata: order_id, authorisation_id, stage."""
 ERROR_REASON_AUTHORISATION_EXCEEDS_TOTAL: ErrorReason.ValueType  # 26
 """FAILED_PRECONDITION: more would be authorised than the order was worth when it was placed. Metadata: order_id,
-amount_minor, authorised_minor (so far), total_minor.
+amount_minor, authorised_minor (so far), total_minor, currency.
 """
 ERROR_REASON_ALREADY_CAPTURED: ErrorReason.ValueType  # 27
 """FAILED_PRECONDITION: what was captured can be refunded, not voided; the rest may lapse. Metadata: order_id, authorisation_id,
-captured_minor.
+captured_minor, currency.
 """
 ERROR_REASON_CAPTURE_EXISTS: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION: the capture id stands for another amount or authorisation. Metadata: order_id, capture_id."""
 ERROR_REASON_CAPTURE_EXCEEDS_AUTHORISED: ErrorReason.ValueType  # 29
 """FAILED_PRECONDITION: more than the authorisation has left; nothing, if it failed or was voided. Metadata: order_id,
-authorisation_id, amount_minor, captured_minor (so far), authorised_minor.
+authorisation_id, amount_minor, captured_minor (so far), authorised_minor, currency.
 """
 ERROR_REASON_REFUND_NOT_FOUND: ErrorReason.ValueType  # 30
 """NOT_FOUND. Metadata: order_id, refund_id."""
@@ -241,13 +241,13 @@ ERROR_REASON_REFUND_SETTLED: ErrorReason.ValueType  # 32
 """FAILED_PRECONDITION: a refund that has been paid out cannot fail any more. Metadata: order_id, refund_id."""
 ERROR_REASON_REFUND_EXCEEDS_CAPTURED: ErrorReason.ValueType  # 33
 """FAILED_PRECONDITION: more would go back than was captured in the whole order. Metadata: order_id, amount_minor,
-refunded_minor (settled or requested so far), captured_minor.
+refunded_minor (settled or requested so far), captured_minor, currency.
 """
 ERROR_REASON_ORDER_NOT_EXPIRED: ErrorReason.ValueType  # 34
 """FAILED_PRECONDITION: an order lapses when its time has come, not before. Metadata: order_id, expires_at."""
 ERROR_REASON_ORDER_OPEN_ITEMS: ErrorReason.ValueType  # 35
 """FAILED_PRECONDITION: something is left to do before it is complete. Metadata: order_id, undelivered_units,
-open_returns, unpaid_minor, overpaid_minor, refunding_minor, owed_minor.
+open_returns, unpaid_minor, overpaid_minor, refunding_minor, owed_minor, currency.
 """
 ERROR_REASON_DISCOUNT_INVALID: ErrorReason.ValueType  # 36
 """INVALID_ARGUMENT: a discount is an amount, or 1 to 10000 basis points. Metadata: discount_id, basis_points,
@@ -257,7 +257,7 @@ ERROR_REASON_DISCOUNT_EXISTS: ErrorReason.ValueType  # 37
 """FAILED_PRECONDITION: the discount id stands for another discount. Metadata: order_id, discount_id."""
 ERROR_REASON_DISCOUNT_EXCEEDS_TOTAL: ErrorReason.ValueType  # 38
 """FAILED_PRECONDITION: a discount takes off more than the ones before it have left; when placing, remove it first.
-Metadata: order_id, discount_id, amount_minor, goods_minor.
+Metadata: order_id, discount_id, amount_minor, goods_minor, currency.
 """
 ERROR_REASON_TOO_MANY_ENTRIES: ErrorReason.ValueType  # 39
 """RESOURCE_EXHAUSTED: an order holds at most 20 discounts, 100 notes, 500 each of parcels, returns, cancelled

@@ -63,6 +63,7 @@ def require_fitting_discounts(draft: Draft, *more: Discount) -> None:
             discount_id=misfit.discount_id,
             amount_minor=misfit.amount_minor,
             goods_minor=goods,
+            currency=draft.currency,
         )
 
 

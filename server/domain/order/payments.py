@@ -83,6 +83,7 @@ def _authorise(order: Paying, command: RecordAuthorisation) -> Sequence[OrderEve
             amount_minor=amount,
             authorised_minor=authorised,
             total_minor=total,
+            currency=order.currency,
         )
     return [
         PaymentAuthorised(
@@ -127,6 +128,7 @@ def _void(order: Paying, command: VoidAuthorisation) -> Sequence[OrderEvent]:
             order_id=order.order_id,
             authorisation_id=known.authorisation_id,
             captured_minor=captured,
+            currency=order.currency,
         )
     return [
         PaymentVoided(
@@ -175,6 +177,7 @@ def _capture(order: Paying, command: CapturePayment) -> Sequence[OrderEvent]:
             amount_minor=amount,
             captured_minor=captured,
             authorised_minor=authorised,
+            currency=order.currency,
         )
     return [
         PaymentCaptured(
@@ -294,4 +297,5 @@ def _require_covered(order: Paying, amount: int) -> None:
             amount_minor=amount,
             refunded_minor=ledger.refunded + ledger.refunding,
             captured_minor=ledger.captured,
+            currency=order.currency,
         )

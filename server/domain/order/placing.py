@@ -79,6 +79,7 @@ def _require_unchanged_prices(draft: Draft, listings: Sequence[Listing]) -> None
                 sku=line.sku,
                 order_price_minor=line.unit_price.amount_minor,
                 current_price_minor=price.amount_minor,
+                currency=price.currency,
                 order_id=draft.order_id,
                 line_id=line.line_id,
             )
@@ -133,5 +134,5 @@ def complete(order: Confirmed, command: CompleteOrder) -> Sequence[OrderEvent]:
         "owed_minor": owed.in_all(order),
     }
     if any(left.values()):
-        raise Rejected(Reason.ORDER_OPEN_ITEMS, order_id=order.order_id, **left)
+        raise Rejected(Reason.ORDER_OPEN_ITEMS, order_id=order.order_id, currency=order.currency, **left)
     return [OrderCompleted(order_id=order.order_id, at=command.at)]
