@@ -78,7 +78,7 @@ def ended_well(work: Callable[[], int | None], where: Callable[[], str] = lambda
         return complain(str(error), WRONG_SETTING)
     except ServiceFailure as failure:
         told = f" ({_cause(failure)}); {where()}" if isinstance(failure, StoreUnavailable) else ""
-        return complain(words_of(failure) + told, NO_STORE)
+        return complain(f"{words_of(failure)}{told} [{failure.reason}]", NO_STORE)
 
 
 def _cause(failure: BaseException) -> str:

@@ -88,7 +88,7 @@ async def _events(log: EventLog, what: What) -> AsyncGenerator[RecordedEvent, No
                         position = position_of(item)
                         yield item
         except (SubscriptionLost, StoreUnavailable) as error:
-            sys.stderr.write(f"orderstream: {error}; subscribing again after position {position}\n")
+            sys.stderr.write(f"subscribing again after position {position}: {error}\n")
             await asyncio.sleep(PAUSE)
 
 

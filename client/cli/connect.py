@@ -54,7 +54,6 @@ async def health_of(address: str, service: str, role: str = "") -> int:
     return int(reply.status)
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 RequestId = Annotated[
     str,
     typer.Option(help="A UUID; a repeat has no further effect. For another order, SKU or user it is another request."),

@@ -8,12 +8,13 @@ import json
 import os
 import subprocess
 import sys
-from typing import Annotated, Any
+import threading
+from typing import IO, Annotated, Any
 
 import typer
 
-from client.cli.connect import AsJson, call
-from client.cli.output import DECLINED, UNAVAILABLE, clean, complain, err, out, print_json, table, when
+from client.cli.connect import call
+from client.cli.output import COMPLAINT, AsJson, agree, complain, err, out, pass_on, print_json, table, when
 
 events = typer.Typer(no_args_is_help=True, help="The log: what has happened, as it happens.")
 
@@ -38,12 +39,17 @@ def tail(
     reader = subprocess.Popen(
         [sys.executable, "-m", "client.supervised", str(read_end), "server.tail", *selection],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "ORDERSTREAM_EVENTSTORE_URI": uri},  # it may hold a password
         pass_fds=(read_end,),
     )
     os.close(read_end)
     assert reader.stdout is not None
+    assert reader.stderr is not None
+    complaints: list[str] = []
+    listening = threading.Thread(target=_listen, args=(reader.stderr, complaints), daemon=True)
+    listening.start()
     with reader:
         try:
             for line in reader.stdout:
@@ -52,16 +58,27 @@ def tail(
             return
         finally:
             os.close(pipe)
+    listening.join()
     if reader.returncode:
-        raise typer.Exit(UNAVAILABLE)
+        pass_on("".join(complaints), reader.returncode)
+
+
+def _listen(said: IO[str], complaints: list[str]) -> None:
+    """What it complains of is kept for its end, and everything else is told at once."""
+    for line in said:
+        if line.startswith(COMPLAINT):
+            complaints.append(line)
+        else:
+            err.print(line.rstrip(), soft_wrap=True)
 
 
 def _print(line: str, as_json: bool) -> None:
-    if not as_json:
-        event = json.loads(line)
-        place = f"{event['position']} {event['revision']}@{event['stream']}"
-        line = f"{place} {event['type']} {event['data']}\n"
-    sys.stdout.write(line if as_json else clean(line))
+    event = json.loads(line)
+    if as_json:
+        print_json(event)
+        return
+    place = f"{event['position']} {event['revision']}@{event['stream']}"
+    out.print(f"{place} {event['type']} {event['data']}", soft_wrap=True)
     sys.stdout.flush()
 
 
@@ -94,9 +111,8 @@ def exclude(
             return
         if not why:
             complain("say why with --why; it is kept with the act", 2)
-        if not yes and not typer.confirm("exclude it?", err=True):
-            err.print("nothing was done")
-            raise typer.Exit(DECLINED)
+        if not yes:
+            agree("exclude it?")
         plan_id = plan.plan_id
     if not why:
         complain("say why with --why; it is kept with the act", 2)

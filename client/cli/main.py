@@ -1,8 +1,11 @@
 """The entry point: options that every command shares, and the tree of commands."""
 
-from typing import Annotated
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from client.cli import operate, output, shop
 from client.cli.connect import TARGET
@@ -17,7 +20,27 @@ from client.cli.subscriptions import subscriptions
 from client.cli.watch import watch
 from client.sdk import Addresses
 
-app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=output.__doc__)
+
+class Commands(TyperGroup):
+    """With --json, what is wrong with the command line is told as every other failure."""
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **how: Any) -> Any:
+        words = sys.argv[1:] if args is None else list(args)
+        if not output.want_json("--json" in words):
+            return super().main(args, *more, **how)
+        try:
+            sys.exit(super().main(args, *more, **how | {"standalone_mode": False}) or 0)
+        except typer.TyperException as error:
+            output.tell_complaint(error.format_message(), error.exit_code, reason="COMMAND_LINE")
+            sys.exit(error.exit_code)
+        except typer.Abort:
+            output.tell_complaint("aborted", output.DECLINED)
+            sys.exit(output.DECLINED)
+
+
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=output.__doc__
+)
 
 DEFAULTS = Addresses()
 

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 import typer
 from grpc_health.v1 import health_pb2
 
-from client.cli.connect import AsJson, call, health_of
-from client.cli.output import FAILED, UNAVAILABLE, complain, err, money, out, print_json, run, table
+from client.cli.connect import call, health_of
+from client.cli.output import FAILED, UNAVAILABLE, AsJson, complain, err, money, out, print_json, run, table
 from client.cli.progress import progress_on
 from client.demo.baskets import CURRENCY, DataMissingError, baskets_of, product_names, read_rows
 from client.demo.outcome import Outcome
@@ -128,9 +128,9 @@ def demo(
         print_json(demo_report(outcome))
     else:
         _tell(outcome)
-    if outcome.differences:
         for difference in outcome.differences[:20]:
             err.print(difference, style="red", highlight=False)
+    if outcome.differences:
         raise typer.Exit(FAILED)
 
 
@@ -195,6 +195,7 @@ def demo_report(outcome: Outcome) -> dict[str, Any]:
             "streams": outcome.streams,
             "documents": outcome.documents,
             "differences": len(outcome.differences),
+            "listed": outcome.differences,
         },
         "left_out": dict(sorted(outcome.left_out.items())),
     }
@@ -260,7 +261,7 @@ def verify(
     differences = sum(result.differences - result.healed for result in results.values())
     differences += emails.shared if emails else 0
     if as_json:
-        told = {name: {column: getattr(x, column) for column in COLUMNS} for name, x in results.items()}
+        told = {name: _result_report(x) for name, x in results.items()}
         snapshots = told.pop(SNAPSHOTS, None)
         print_json(
             {
@@ -291,20 +292,28 @@ def verify(
         if emails:
             counts = f"{emails.users:,} users have one, {emails.shared:,} are shared"
             out.print(f"e-mail addresses: {counts}", highlight=False)
-    for name, result in results.items():
+        _tell_differences(verdict)
+    if differences:
+        raise typer.Exit(FAILED)
+
+
+def _tell_differences(verdict: "Verdict") -> None:
+    for name, result in verdict.results.items():
         where = "snapshot" if name == SNAPSHOTS else "view"
         for found in result.listed:
             said = f"{found.expected_json} in the log, {found.actual_json} in the {where}"
             err.print(f"{name} {found.key} {found.field}: {said}", highlight=False, soft_wrap=True)
-    for shared in emails.listed if emails else ():
+    for shared in verdict.emails.listed if verdict.emails else ():
         err.print(
             f"e-mail address {shared.email_hash}: users {', '.join(shared.user_ids)} have it; "
             f"to settle it: {shared.resolve_command}",
             highlight=False,
             soft_wrap=True,
         )
-    if differences:
-        raise typer.Exit(FAILED)
+
+
+def _result_report(found: VerifyResult) -> dict[str, Any]:
+    return {column: getattr(found, column) for column in COLUMNS} | {"listed": list(found.listed)}
 
 
 def _without_process(found: VerifyProcessesResult) -> dict[str, Any]:
@@ -354,11 +363,16 @@ async def _verify(shop: OrderstreamClient, views: list[str], sample: int, heal: 
 def health(
     address: Annotated[str, typer.Argument(help="host:port of any of our services.")],
     service: Annotated[str, typer.Option(help="A service's full name or a view's; without it the process.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Ask a service whether it serves. Exit code 0 if it does."""
 
     status = run(health_of(address, service))
-    out.print(health_pb2.HealthCheckResponse.ServingStatus.Name(status))
+    name = health_pb2.HealthCheckResponse.ServingStatus.Name(status)
+    if as_json:
+        print_json({"address": address, "service": service, "status": name})
+    else:
+        out.print(name)
     if status != health_pb2.HealthCheckResponse.SERVING:
         raise typer.Exit(UNAVAILABLE)
 

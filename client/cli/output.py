@@ -1,5 +1,7 @@
 """What people see on a terminal, and what programs read. Progress and complaints go to stderr, results to stdout.
 
+With --json, stdout has JSON objects only, one a line; what is for people goes to stderr.
+
 Exit codes:  0 done · 1 it ran, and found differences or failed · 2 the command line is wrong · 3 a rule or the input
 was refused · 4 not found · 5 unavailable or too late: try again
 """
@@ -7,16 +9,20 @@ was refused · 4 not found · 5 unavailable or too late: try again
 import asyncio
 import json
 import os
+import re
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from importlib import metadata
-from typing import Any, NoReturn, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, NoReturn, TextIO, TypeVar
 from unicodedata import category
 
 import typer
 from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
@@ -59,6 +65,8 @@ def _console(*, stderr: bool) -> Console:
 out = _console(stderr=False)
 err = _console(stderr=True)
 
+COMPLAINT = "orderstream: "  # before the line that ends a process of ours
+REASON_AT_THE_END = re.compile(r" \[([A-Z_]+)\]$")
 FAILED, REFUSED, NOT_FOUND, UNAVAILABLE = 1, 3, 4, 5
 EXIT_CODES: dict[type[OrderstreamError], int] = {
     errors.NotFound: NOT_FOUND,
@@ -67,15 +75,67 @@ EXIT_CODES: dict[type[OrderstreamError], int] = {
 }
 
 
+@dataclass(slots=True)
+class Shape:
+    """Set once by the command line that is carried out."""
+
+    is_json: bool = False
+
+
+SHAPE = Shape()
+
+
+def want_json(wanted: bool) -> bool:  # as typer calls it
+    SHAPE.is_json = wanted
+    out.stderr = wanted  # what is shown to people, like a plan to agree to, goes beside the object
+    return wanted
+
+
+AsJson = Annotated[
+    bool, typer.Option("--json", callback=want_json, is_eager=True, help="JSON objects on stdout, one a line.")
+]
+
+
 def tell_version(wanted: bool) -> None:  # as typer calls it
     if wanted:
         sys.stdout.write(f"orderstream {metadata.version('orderstream')}\n")
         raise typer.Exit
 
 
-def complain(line: str, code: int) -> NoReturn:
-    sys.stderr.write(f"orderstream: {clean(line)}\n")
-    raise typer.Exit(code)
+# of a complaint of the command line itself, with --json
+CODES = {FAILED: "FAILED_PRECONDITION", 2: "INVALID_ARGUMENT", NOT_FOUND: "NOT_FOUND", UNAVAILABLE: "UNAVAILABLE"}
+
+
+def complain(
+    line: str, exit_with: int, *, code: str = "", reason: str = "", metadata: Mapping[str, str] = MappingProxyType({})
+) -> NoReturn:
+    """The end of a command: one line, or with --json an object with code, reason, message and metadata."""
+    tell_complaint(line, exit_with, code=code, reason=reason, metadata=metadata)
+    raise typer.Exit(exit_with)
+
+
+def tell_complaint(
+    line: str, exit_with: int, *, code: str = "", reason: str = "", metadata: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    if SHAPE.is_json:
+        told = {"code": code or CODES.get(exit_with, "UNKNOWN"), "reason": reason, "message": line}
+        _write(sys.stderr, told | {"metadata": dict(metadata)})
+    else:
+        sys.stderr.write(f"{COMPLAINT}{clean(line)}\n")
+
+
+def agree(question: str) -> None:
+    """Ask on the terminal; the command ends if the answer is no."""
+    if not typer.confirm(question, err=True):
+        complain("nothing was done", DECLINED)
+
+
+def pass_on(said: str, exit_with: int) -> NoReturn:
+    """What a process of ours said last on stderr before it ended."""
+    line = next((line for line in reversed(said.splitlines()) if line.startswith(COMPLAINT)), said.strip())
+    message = line.removeprefix(COMPLAINT)
+    reason = REASON_AT_THE_END.search(message)
+    complain(message, exit_with, reason=reason.group(1) if reason else "")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -98,7 +158,8 @@ def _first(group: ExceptionGroup[OrderstreamError]) -> OrderstreamError:
 
 
 def _give_up(error: OrderstreamError) -> NoReturn:
-    complain(words_of(error), exit_code(error))
+    code, reason, metadata = error.code.name, error.reason, error.metadata
+    complain(words_of(error), exit_code(error), code=code, reason=reason, metadata=metadata)
 
 
 def exit_code(error: OrderstreamError) -> int:
@@ -106,15 +167,36 @@ def exit_code(error: OrderstreamError) -> int:
 
 
 def as_dict(message: Message) -> dict[str, Any]:
-    """Every field, with the names of the contract; 64-bit integers as text, as proto3 JSON has them."""
+    """Every field, with the names of the contract, as proto3 JSON; but 64-bit integers are numbers as all others."""
     told: dict[str, Any] = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
+    return _with_numbers(told, message.DESCRIPTOR)
+
+
+INTEGERS = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
+
+
+def _with_numbers(told: dict[str, Any], kind: Any) -> dict[str, Any]:
+    for name, value in told.items():
+        field = kind.fields_by_name[name]
+        if field.cpp_type in INTEGERS:
+            told[name] = [int(x) for x in value] if isinstance(value, list) else int(value)
+        elif field.message_type is not None:
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, dict):  # a time is a text
+                    _with_numbers(one, field.message_type)
     return told
 
 
-def print_json(value: Message | dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(as_dict(value) if isinstance(value, Message) else value) + "\n")
+def print_json(value: Message | Mapping[str, Any]) -> None:
+    """The one way to print a result with --json: an object, which may hold messages."""
+    _write(sys.stdout, value)
+
+
+def _write(to: TextIO, value: Message | Mapping[str, Any]) -> None:
+    to.write(json.dumps(value if isinstance(value, Mapping) else as_dict(value), default=as_dict) + "\n")
+    to.flush()
 
 
 def done(reply: Any, named: str = "") -> str:

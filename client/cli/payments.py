@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from client.cli.connect import AsJson, Expected, RequestId, expecting
-from client.cli.output import to_money
+from client.cli.connect import Expected, RequestId, expecting
+from client.cli.output import AsJson, to_money
 from client.cli.shop import OrderId, send
 
 payments = typer.Typer(no_args_is_help=True, help="Authorise, capture and refund what orders cost.")

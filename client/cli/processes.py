@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from client.cli.connect import AsJson, Expected, RequestId, Token, call, expecting
-from client.cli.output import DECLINED, complain, done, enum_name, err, money, out, print_json, table, when
+from client.cli.connect import Expected, RequestId, Token, call, expecting
+from client.cli.output import AsJson, agree, complain, done, enum_name, money, out, print_json, table, when
 from protos.processes.v1.types_pb2 import ProcessStatus
 
 processes = typer.Typer(no_args_is_help=True, help="The processes of orders: what they wait for, and what is stuck.")
@@ -83,9 +83,8 @@ def start(
         return
     if not planned.plan_id:
         complain("its process is started already, or there is nothing to do", 1)
-    if not yes and not typer.confirm(f"start the process of order {order_id}?", err=True):
-        err.print("nothing was done")
-        raise typer.Exit(DECLINED)
+    if not yes:
+        agree(f"start the process of order {order_id}?")
     _send("StartProcess", as_json, **wanted, plan_id=planned.plan_id, request_id=request_id)
 
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from client.cli.connect import TARGET, AsJson, call
-from client.cli.output import DECLINED, FAILED, complain, enum_name, err, out, print_json, table, when
+from client.cli.connect import TARGET, call
+from client.cli.output import FAILED, AsJson, agree, complain, enum_name, err, out, print_json, table, when
 from client.cli.progress import progress_on
 from client.errors import Unavailable
 from client.sdk import OrderstreamClient
@@ -261,9 +261,7 @@ def _planned(
         if not yes:
             _tell_plan(plan, as_json=False)
             where = change.view or "in every view"
-            if not typer.confirm(f"{change.WhichOneof('action')} {where}?", err=True):
-                err.print("nothing was done")
-                raise typer.Exit(DECLINED)
+            agree(f"{change.WhichOneof('action')} {where}?")
         plan_id = str(plan.plan_id)
     if not why:
         complain("say why with --why; it is kept with the act", 2)
@@ -349,9 +347,7 @@ def _rebuild_all(
         return
     if not (yes or plan_id):
         _tell_rebuilds(plan, as_json=False)
-        if not typer.confirm(f"rebuild {len(plan.views)} views?", err=True):
-            err.print("nothing was done")
-            raise typer.Exit(DECLINED)
+        agree(f"rebuild {len(plan.views)} views?")
     views = [one.view for one in plan.views]
     act = pb.RebuildAllRequest(
         plan_id=plan_id or plan.plan_id, views=views, allow_parked=wanted.allow_parked, reason=why

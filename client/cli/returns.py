@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from client.cli.connect import AsJson, Expected, RequestId, expecting
+from client.cli.connect import Expected, RequestId, expecting
+from client.cli.output import AsJson
 from client.cli.shop import OrderId, quantities, received, send
 from protos.orders.v1.types_pb2 import LineQuantity
 

@@ -8,8 +8,10 @@ from uuid import uuid4
 import typer
 from google.protobuf.message import Message
 
-from client.cli.connect import TARGET, AsJson, Expected, RequestId, Token, call, expecting
+from client.cli.connect import TARGET, Expected, RequestId, Token, call, expecting
 from client.cli.output import (
+    AsJson,
+    agree,
     complain,
     done,
     enum_name,
@@ -933,8 +935,8 @@ def resolve_email(
         return
     if not reason:
         complain("say why with --reason; it is kept with the event", 2)
-    if not yes and not typer.confirm(f"let {keep} keep the address?", err=True):
-        complain("nothing was done", 1)
+    if not yes:
+        agree(f"let {keep} keep the address?")
     send(
         "users",
         "ResolveEmail",

@@ -1,7 +1,6 @@
 """`orderstream status`: one page that says whether the shop is well, and what is not."""
 
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -11,8 +10,8 @@ from typing import Annotated, Any
 import typer
 from grpc_health.v1 import health_pb2
 
-from client.cli.connect import TARGET, AsJson, health_of
-from client.cli.output import FAILED, enum_name, out, table
+from client.cli.connect import TARGET, health_of
+from client.cli.output import FAILED, AsJson, enum_name, out, print_json, table
 from client.cli.words import words_of
 from client.errors import OrderstreamError, Unreachable
 from client.sdk import OrderstreamClient
@@ -136,7 +135,7 @@ def _stuck(page: Page, reply: Any) -> None:
 def _show(page: Page, *, as_json: bool) -> None:
     if as_json:
         told = {name: getattr(page, name) for name in ("services", "views", "groups", "stuck", "red")}
-        sys.stdout.write(json.dumps({"well": not page.red} | told) + "\n")
+        print_json({"well": not page.red} | told)
         return
     for rows in (page.services, page.views, page.groups):
         if rows:

@@ -3,11 +3,17 @@
 It runs beside a role, with the settings of that role; nothing of it goes over the services.
 """
 
+import json
 import os
+import subprocess
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+
+from client.cli.output import AsJson, pass_on, print_json
+
+COMMAND = (sys.executable, "-m", "server", "store")
 
 store = typer.Typer(no_args_is_help=True, help="The event store: who we are to it, and what we may do.")
 
@@ -15,10 +21,17 @@ store = typer.Typer(no_args_is_help=True, help="The event store: who we are to i
 @store.command("check")
 def check(
     role: Annotated[str, typer.Option(help="Of commands, queries, processes or projections; without it, of all.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Connect as a role does, and show its rights. Exit code 0: the role runs; 5: it does not; 2: a wrong setting."""
-    _run("check", *(["--role", role] if role else []), *(["--json"] if as_json else []))
+    arguments = ["check", *(["--role", role] if role else [])]
+    if not as_json:
+        _run(*arguments)
+    done = subprocess.run([*COMMAND, *arguments, "--json"], capture_output=True, text=True, check=False)
+    for line in done.stdout.splitlines():
+        print_json(json.loads(line))
+    if done.returncode:
+        pass_on(done.stderr, done.returncode)
 
 
 @store.command("grant")
@@ -38,6 +51,6 @@ def grant(
     _run("grant", *options, *(["--dry-run"] if dry_run else []), *(["--yes"] if yes else []))
 
 
-def _run(*arguments: str) -> None:
+def _run(*arguments: str) -> NoReturn:
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "server", "store", *arguments])  # noqa: S606  # no shell
+    os.execv(sys.executable, [*COMMAND, *arguments])  # noqa: S606  # no shell

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from client.cli.connect import AsJson, call
-from client.cli.output import DECLINED, as_dict, complain, err, out, print_json, table, when
+from client.cli.connect import call
+from client.cli.output import AsJson, agree, complain, out, print_json, table, when
 from client.sdk import OrderstreamClient
 from protos.operations.v1 import subscriptions_pb2 as pb
 
@@ -59,7 +59,7 @@ def parked_events(
 
     found = call(ask)
     if as_json:
-        print_json({"events": [as_dict(event) for event in found]})
+        print_json({"events": found})
         return
     _show_parked(found)
 
@@ -86,7 +86,7 @@ def replay(
             return
         if not yes:
             _tell_plan(plan, as_json=False)
-            _ask(f"deliver {plan.events:,} again?")
+            agree(f"deliver {plan.events:,} again?")
         plan_id = plan.plan_id
     if not why:
         complain("say why with --why; it is kept with the act", 2)
@@ -170,7 +170,7 @@ def _change(
         if dry_run:
             return
         if not yes:
-            _ask("do this?")
+            agree("do this?")
         plan_id = plan.plan_id
     if not why:
         complain("say why with --why; it is kept with the act", 2)
@@ -204,18 +204,12 @@ def restart(why: Why = "", yes: Yes = False, as_json: AsJson = False) -> None:
     if not why:
         complain("say why with --why; it is kept with the act", 2)
     if not yes:
-        _ask("drop the consumers of all groups?")
+        agree("drop the consumers of all groups?")
     reply = call(lambda shop: shop.subscriptions.RestartSubscriptions(reason=why))
     if as_json:
         print_json(reply)
         return
     _show(reply.subscriptions)
-
-
-def _ask(question: str) -> None:
-    if not typer.confirm(question, err=True):
-        err.print("nothing was done")
-        raise typer.Exit(DECLINED)
 
 
 def _tell_plan(plan: Any, *, as_json: bool) -> None:

@@ -1,15 +1,13 @@
 """`orderstream orders watch`: orders as they change."""
 
-import json
 import sys
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
 
 import typer
-from google.protobuf import json_format
 
-from client.cli.connect import AsJson, Token, call
-from client.cli.output import clean, enum_name, money, when
+from client.cli.connect import Token, call
+from client.cli.output import AsJson, enum_name, money, out, print_json, when
 from client.cli.shop import status_number
 from client.sdk import OrderstreamClient
 from protos.orders.v1.types_pb2 import OrderStatus
@@ -54,17 +52,17 @@ def watch(
 
 def _print(message: Any, as_json: bool) -> None:  # a flag of the command line
     if as_json:
-        told = json_format.MessageToDict(message, preserving_proto_field_name=True)
-        sys.stdout.write(json.dumps(told) + "\n")
+        print_json(message)
     elif message.HasField("change"):
         entry = message.change.entry
         left = " (matches no more)" if getattr(message.change, "left", False) else ""
         unread = " (cannot be read)" if entry.unread else ""
         what = f"{when(entry.occurred_at)} {entry.event_type} by {entry.actor}{unread}"
-        sys.stdout.write(clean(f"{_line(message.change.order)}  {what}{left}") + "\n")
+        out.print(f"{_line(message.change.order)}  {what}{left}", soft_wrap=True)
     elif message.HasField("snapshot"):
         orders = getattr(message.snapshot, "orders", None)
-        sys.stdout.writelines(f"{_line(order)}\n" for order in ([message.snapshot] if orders is None else orders))
+        for order in [message.snapshot] if orders is None else orders:
+            out.print(_line(order), soft_wrap=True)
     sys.stdout.flush()
 
 

@@ -95,7 +95,7 @@ def test_an_order_from_the_command_line_and_back(quick: Line) -> None:
     token = placed["consistency_token"]
 
     order = quick("orders", "get", order_id, "--token", token, "--json")["order"]
-    assert (order["status"], order["total"]["amount_minor"]) == ("ORDER_STATUS_PLACED", "700")
+    assert (order["status"], order["total"]["amount_minor"]) == ("ORDER_STATUS_PLACED", 700)
     assert "7.00 EUR" in quick("orders", "get", order_id)
 
     listed = quick("orders", "list", "--customer", user_id, "--status", "placed", "--token", token, "--json")
@@ -195,7 +195,7 @@ def test_an_order_whose_price_moved_is_placed_after_the_command_that_the_refusal
     assert f"orderstream orders refresh-prices {order_id}" in refused
     quick("orders", "refresh-prices", order_id)
     token = quick("orders", "place", order_id, "--json")["consistency_token"]
-    assert quick("orders", "get", order_id, "--token", token, "--json")["order"]["total"]["amount_minor"] == "500"
+    assert quick("orders", "get", order_id, "--token", token, "--json")["order"]["total"]["amount_minor"] == 500
 
 
 def test_an_order_is_paid_refunded_and_completed(quick: Line) -> None:
@@ -241,7 +241,7 @@ def test_an_order_is_paid_refunded_and_completed(quick: Line) -> None:
     token = quick("orders", "complete", order_id, "--json")["consistency_token"]
     order = quick("orders", "get", order_id, "--token", token, "--json")["order"]
     assert (order["status"], order["payment"]) == ("ORDER_STATUS_COMPLETED", "PAYMENT_STATUS_PARTIALLY_REFUNDED")
-    assert order["payments"]["captured"]["amount_minor"] == "800"
+    assert order["payments"]["captured"]["amount_minor"] == 800
     shown = quick("orders", "get", order_id)
     assert "captured 8.00 EUR, refunded 2.00 EUR" in shown
     assert "refund r1: failed, 1.00 EUR: card closed" in shown
@@ -314,7 +314,7 @@ def test_parts_are_cancelled_and_come_back(quick: Line) -> None:
     assert "at least one" in quick("returns", "receive", order_id, "r2", code=2)
     token = quick("returns", "receive", order_id, "r2", "--line", "fig:1", "--damaged", "fig:1", "--json")
     order = quick("orders", "get", order_id, "--token", token["consistency_token"], "--json")["order"]
-    assert (order["total"]["amount_minor"], order["cancelled_total"]["amount_minor"]) == ("300", "200")
+    assert (order["total"]["amount_minor"], order["cancelled_total"]["amount_minor"]) == (300, 200)
     assert (order["fulfilment"], order["return_status"]) == (
         "FULFILMENT_STATUS_DELIVERED",
         "RETURN_STATUS_PARTIALLY_RETURNED",
@@ -330,9 +330,9 @@ def test_parts_are_cancelled_and_come_back(quick: Line) -> None:
     assert "Rings twice" in shown
     told = quick("orders", "timeline", order_id, "--token", token["consistency_token"], "--json")["entries"]
     assert [(x["step"], x["subject_id"], x["units"]) for x in told][-3:] == [
-        ("ReturnRequested", "r2", "3"),
-        ("ReturnApproved", "r2", "0"),
-        ("ReturnReceived", "r2", "2"),
+        ("ReturnRequested", "r2", 3),
+        ("ReturnApproved", "r2", 0),
+        ("ReturnReceived", "r2", 2),
     ]
     assert "OrderConfirmed" in quick("orders", "timeline", order_id)
     assert "came back: 2.00 EUR" in quick("orders", "customer", eva, "--token", token["consistency_token"])
@@ -404,12 +404,12 @@ def test_parked_events_are_planned_and_replayed(quick: Line, up: dict[str, int])
                 consumer.nack(event, "park")
     assert polled(lambda: "T2" in quick("subscriptions", "parked", stream, "workers"))
     plan = quick("subscriptions", "replay", stream, "workers", "--limit", "2", "--dry-run", "--json")
-    assert (plan["events"], plan["left"], len(plan["sample"])) == ("2", "1", 2)
+    assert (plan["events"], plan["left"], len(plan["sample"])) == (2, 1, 2)
     apply = ("subscriptions", "replay", stream, "workers", "--limit", "2", "--plan", plan["plan_id"])
     quick(*apply, code=2)  # it wants to know why
     assert quick(*apply, "--why", "fixed", "--json") == {"events": 2}
     assert "PLAN_OUTDATED" in quick(*apply, "--why", "fixed", code=3)
-    assert quick("subscriptions", "get", stream, "workers", "--json")["subscription"]["parked"] == "1"
+    assert quick("subscriptions", "get", stream, "workers", "--json")["subscription"]["parked"] == 1
     assert quick("subscriptions", "replay", stream, "workers", "--why", "the rest", "--yes", "--json") == {"events": 1}
     assert "nothing is parked" in quick("subscriptions", "replay", stream, "workers", "--why", "again", "--yes")
     assert "workers" in quick("subscriptions", "restart", "--why", "a test", "--yes")

@@ -1,5 +1,6 @@
 """Every command of the command line, typed with something for all that it needs."""
 
+from functools import cache
 from typing import Any
 
 import typer
@@ -13,6 +14,7 @@ GIVEN: dict[str, str | None] = {
 }  # fmt: skip
 
 
+@cache
 def commands() -> dict[str, Any]:
     """By what is typed: `orders get`."""
 
