@@ -14,7 +14,8 @@ from typing import IO, Annotated, Any
 import typer
 
 from client.cli.connect import call
-from client.cli.output import COMPLAINT, AsJson, agree, complain, err, out, pass_on, print_json, table, when
+from client.cli.output import COMPLAINT, AsJson, agree, complain, err, out, pass_on, print_json, when
+from client.cli.tables import table
 
 events = typer.Typer(no_args_is_help=True, help="The log: what has happened, as it happens.")
 
@@ -135,10 +136,10 @@ def excluded(
     if as_json:
         print_json(reply)
         return
-    rows = table("when", "who", "event", "why", "error")
+    rows = table("when", "who", "event", "why", "error", leave=("error", "who", "when"), texts=("why", "error"))
     for x in reply.exclusions:
         rows.add_row(when(x.excluded_at), x.actor, f"{x.event_type} {x.revision}@{x.stream}", x.reason, x.error)
-    out.print(rows)
+    rows.show()
 
 
 def _show_plan(plan: Any) -> None:

@@ -20,12 +20,16 @@ from client.cli.subscriptions import subscriptions
 from client.cli.watch import watch
 from client.sdk import Addresses
 
+WIDE = "--wide"
+
 
 class Commands(TyperGroup):
-    """With --json, what is wrong with the command line is told as every other failure."""
+    """--wide may stand anywhere. With --json, what is wrong with the command line is told as every other failure."""
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **how: Any) -> Any:
         words = sys.argv[1:] if args is None else list(args)
+        output.SHAPE.is_wide = WIDE in words
+        words = args = [word for word in words if word != WIDE]
         if not output.want_json("--json" in words):
             return super().main(args, *more, **how)
         try:
@@ -60,6 +64,7 @@ def options(
     _version: Annotated[
         bool, typer.Option("--version", callback=output.tell_version, is_eager=True, help="The version, and no more.")
     ] = False,
+    _wide: Annotated[bool, typer.Option(WIDE, help="All columns of tables; it may stand anywhere.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="After a change, wait until the views show it.")] = False,
 ) -> None:
     """An order management system, event sourced."""

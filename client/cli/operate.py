@@ -16,8 +16,9 @@ import typer
 from grpc_health.v1 import health_pb2
 
 from client.cli.connect import call, health_of
-from client.cli.output import FAILED, UNAVAILABLE, AsJson, complain, err, money, out, print_json, run, table
+from client.cli.output import FAILED, UNAVAILABLE, AsJson, complain, err, money, out, print_json, run
 from client.cli.progress import progress_on
+from client.cli.tables import table
 from client.demo.baskets import CURRENCY, DataMissingError, baskets_of, product_names, read_rows
 from client.demo.outcome import Outcome
 from client.demo.proof import PROCESSES, ViewsStuckError
@@ -82,11 +83,11 @@ async def _up(data: Path, ports: dict[str, int], *, processes: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     err.print(f"starting, with data in {data} …")
     async with stack(data, ports, processes=processes, metrics=True) as running:
-        rows = table("part", "address", "process", "metrics")
+        rows = table("part", "address", "process", "metrics", leave=("process", "metrics"))
         for name, member in running.members.items():
             metrics = f"http://{member.ready['metrics']}/metrics" if "metrics" in member.ready else "-"
             rows.add_row(name, str(member.ready["address"]), str(member.pid), metrics)
-        out.print(rows)
+        rows.show()
         out.print(f"data in {data}, logs in {data / 'logs'}", soft_wrap=True)
         out.print("ready; Ctrl-C stops it. In another terminal: orderstream orders list")
         sys.stdout.flush()
@@ -147,7 +148,7 @@ def _survey(*, as_json: bool) -> None:
     rows = table("outcome", "rows", "value")
     for what, of in found["rows"].items():
         rows.add_row(what, f"{of['rows']:,}", f"{of['cents'] / 100:,.2f}")
-    out.print(rows)
+    rows.show()
 
 
 async def _demo(data: Path, most: int) -> Outcome:
@@ -273,10 +274,10 @@ def verify(
             }
         )
     else:
-        rows = table("view", *COLUMNS)
+        rows = table("view", *COLUMNS, leave=("checkpoint", "streams", "healed", "events"))
         for name, x in results.items():
             rows.add_row(name, *(f"{getattr(x, column):,}" for column in COLUMNS))
-        out.print(rows)
+        rows.show()
         if processes:
             counts = f"{processes.orders:,} placed, {processes.missing:,} without a process that need one"
             out.print(f"orders: {counts}", highlight=False)

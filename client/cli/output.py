@@ -25,7 +25,6 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from client import errors
@@ -80,6 +79,7 @@ class Shape:
     """Set once by the command line that is carried out."""
 
     is_json: bool = False
+    is_wide: bool = False
 
 
 SHAPE = Shape()
@@ -204,13 +204,6 @@ def done(reply: Any, named: str = "") -> str:
     before = " before" if reply.is_repeat else ""
     nothing = " nothing changed," if reply.unchanged else ""
     return f"done{before}:{nothing}{' ' + named if named else ''} at revision {reply.revision}"
-
-
-def table(*columns: str) -> Table:
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    return made
 
 
 def money(amount: Any) -> str:

@@ -7,7 +7,8 @@ import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from client.cli.connect import Expected, RequestId, Token, call, expecting
-from client.cli.output import AsJson, agree, complain, done, enum_name, money, out, print_json, table, when
+from client.cli.output import AsJson, agree, complain, done, enum_name, money, out, print_json, when
+from client.cli.tables import table
 from protos.processes.v1.types_pb2 import ProcessStatus
 
 processes = typer.Typer(no_args_is_help=True, help="The processes of orders: what they wait for, and what is stuck.")
@@ -96,11 +97,11 @@ def _drawn(text: str) -> dict[str, Any]:
 
 
 def _show_plan(planned: Any) -> None:
-    rows = table("step", "of", "units", "amount")
+    rows = table("step", "of", "units", "amount", leave=("of",), texts=("units",))
     for x in planned.steps:
         units = ", ".join(f"{line.quantity} {line.sku}" for line in x.lines)
         rows.add_row(x.step, x.subject or "-", units or "-", money(x.amount) if x.HasField("amount") else "-")
-    out.print(rows)
+    rows.show()
     out.print(f"then it waits for {planned.waits_for}", highlight=False)
 
 
@@ -149,11 +150,21 @@ def _send(rpc: str, as_json: bool, **fields: Any) -> None:
 
 
 def _show(found: Any) -> None:
-    rows = table("order", "status", "waits for", "tries", "again at", "outcome", "why")
+    rows = table(
+        "order",
+        "status",
+        "waits for",
+        "tries",
+        "again at",
+        "outcome",
+        "why",
+        leave=("tries", "again at", "outcome", "why", "waits for"),
+        texts=("why",),
+    )
     for x in found:
         status = enum_name(ProcessStatus, x.status, "PROCESS_STATUS_")
         waits_for = f"{x.step} {x.subject}".strip() or "-"
         rows.add_row(
             x.order_id, status, waits_for, str(x.attempt), when(x.retry_at), x.outcome or "-", x.unread or x.reason
         )
-    out.print(rows)
+    rows.show()

@@ -14,8 +14,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from client.cli.connect import TARGET, call
-from client.cli.output import FAILED, AsJson, agree, complain, enum_name, err, out, print_json, table, when
+from client.cli.output import FAILED, AsJson, agree, complain, enum_name, err, out, print_json, when
 from client.cli.progress import progress_on
+from client.cli.tables import table
 from client.errors import Unavailable
 from client.sdk import OrderstreamClient
 from protos.operations.v1 import projections_pb2 as pb
@@ -166,10 +167,19 @@ def parked(
     if as_json:
         print_json(reply)
         return
-    rows = table("stream", "revision", "event", "waiting", "parked at", "error")
+    rows = table(
+        "stream",
+        "revision",
+        "event",
+        "waiting",
+        "parked at",
+        "error",
+        leave=("parked at", "waiting", "event", "error", "revision"),
+        texts=("error",),
+    )
     for x in reply.streams:
         rows.add_row(x.stream, f"{x.revision:,}", x.event_type, f"{x.waiting:,}", when(x.parked_at), x.error)
-    out.print(rows)
+    rows.show()
     if reply.total > len(reply.streams):
         out.print(f"{reply.total - len(reply.streams):,} more", highlight=False)
 
@@ -236,14 +246,16 @@ def history(
     if as_json:
         print_json(reply)
         return
-    rows = table("when", "who", "what", "to", "why", "failure")
+    rows = table(
+        "when", "who", "what", "to", "why", "failure", leave=("failure", "who", "when", "why"), texts=("why", "failure")
+    )
     for x in reply.acts:
         act = x.act
         if x.unreadable:
             rows.add_row("-", "-", f"unreadable event {x.revision}", "-", "-", x.unreadable)
             continue
         rows.add_row(when(act.acted_at), act.actor, act.act, act.subject, act.reason, act.failure)
-    out.print(rows)
+    rows.show()
 
 
 # ------------------------------------------------------------------ plan, then apply
@@ -371,10 +383,10 @@ def _tell_rebuilds(plan: Any, *, as_json: bool) -> None:
             "no other view has to be rebuilt" if plan.rebuilding else "no view has to be rebuilt", highlight=False
         )
         return
-    rows = table("view", "why", "events", "documents")
+    rows = table("view", "why", "events", "documents", leave=("documents", "events"), texts=("why",))
     for one in plan.views:
         rows.add_row(one.view, one.reason, f"{one.events:,}", f"{one.documents:,}")
-    out.print(rows)
+    rows.show()
     out.print(f"plan {plan.plan_id}", highlight=False)
 
 
@@ -487,7 +499,9 @@ def _show_one(found: Any, *, as_json: bool) -> None:
 
 def _show(found: Any) -> None:
     rows = table(
-        "view", "status", "gen", "position", "lag", "behind", "rate", "parked", "owner", "rebuild", "last error"
+        *("view", "status", "gen", "position", "lag", "behind", "rate", "parked", "owner", "rebuild", "last error"),
+        leave=("gen", "rate", "position", "parked", "rebuild", "behind", "owner", "lag", "last error"),
+        texts=("last error",),
     )
     for x in found:
         if x.unavailable:
@@ -500,7 +514,7 @@ def _show(found: Any) -> None:
         rate = f"{x.events_per_second:,.0f}/s"
         told = (f"{x.position:,}", lag, f"{x.lag_seconds:,.1f} s", rate, f"{x.parked_streams:,}", _owners(x))
         rows.add_row(x.view, status, generation, *told, _rebuild_of(x), _error_of(x))
-    out.print(rows)
+    rows.show()
 
 
 def _owners(x: Any) -> str:

@@ -19,12 +19,12 @@ from client.cli.output import (
     money,
     out,
     print_json,
-    table,
     to_basis_points,
     to_money,
     when,
 )
 from client.cli.showing import show_order, show_unread
+from client.cli.tables import table
 from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address
 from protos.orders.v1.commands_pb2 import NewLine
@@ -523,7 +523,16 @@ def list_orders(
     if as_json:
         print_json(reply)
         return
-    rows = table("order", "status", "fulfilment", "payment", "lines", "total", "created")
+    rows = table(
+        "order",
+        "status",
+        "fulfilment",
+        "payment",
+        "lines",
+        "total",
+        "created",
+        leave=("lines", "created", "fulfilment", "payment"),
+    )
     for x in reply.orders:
         rows.add_row(
             x.order_id,
@@ -534,7 +543,7 @@ def list_orders(
             money(x.total),
             when(x.created_at),
         )
-    out.print(rows)
+    rows.show()
     _print_unread(reply.orders)
     _print_more(reply)
 
@@ -609,11 +618,13 @@ def timeline(
     if as_json:
         print_json(reply)
         return
-    rows = table("when", "step", "of", "units", "amount", "text")
+    rows = table(
+        "when", "step", "of", "units", "amount", "text", leave=("units", "amount", "text", "when"), texts=("text",)
+    )
     for x in reply.entries:
         amount = money(x.amount) if x.HasField("amount") else ""
         rows.add_row(when(x.at), x.step, x.subject_id, str(x.units or ""), amount, x.text)
-    out.print(rows)
+    rows.show()
     _print_more(reply)
 
 
@@ -643,10 +654,10 @@ def diff(
     if as_json:
         print_json(reply)
         return
-    changes = table("field", "before", "after")
+    changes = table("field", "before", "after", leave=("before",), texts=("before", "after"))
     for x in reply.changes:
         changes.add_row(x.path, x.before_json, x.after_json)
-    out.print(changes)
+    changes.show()
     show_unread(reply.unread)
     _print_entries(reply.entries)
 
@@ -676,13 +687,14 @@ def sales(
     rows = table(
         *("day", "currency", "placed", "came to nothing", "units", "units back"),
         *("placed (minor)", "came to nothing (minor)", "back (minor)"),
+        leave=("units back", "units", "back (minor)", "came to nothing (minor)", "came to nothing"),
     )
     for x in reply.days:
         gone = x.orders_cancelled + x.orders_rejected + x.orders_expired
         gone_minor = x.cancelled_minor + x.rejected_minor + x.expired_minor
         numbers = (x.orders_placed, gone, x.units, x.returned_units, x.placed_minor, gone_minor, x.returned_minor)
         rows.add_row(x.day, x.currency, *(f"{n:,}" for n in numbers))
-    out.print(rows)
+    rows.show()
     _print_more(reply)
 
 
@@ -760,10 +772,10 @@ def _show_products(reply: Message, found: Any, as_json: bool) -> None:  # a flag
     if as_json:
         print_json(reply)
         return
-    rows = table("sku", "name", "price", "status")
+    rows = table("sku", "name", "price", "status", leave=("status", "name"), texts=("name",))
     for x in found:
         rows.add_row(x.sku, x.name, money(x.price), enum_name(ProductStatus, x.status, "PRODUCT_STATUS_"))
-    out.print(rows)
+    rows.show()
     _print_more(reply)
 
 
@@ -876,10 +888,12 @@ def _show_stock(reply: Message, found: Any, as_json: bool) -> None:  # a flag of
     if as_json:
         print_json(reply)
         return
-    rows = table("sku", "on hand", "reserved", "available", "reservations")
+    rows = table(
+        "sku", "on hand", "reserved", "available", "reservations", leave=("reservations", "reserved", "on hand")
+    )
     for x in found:
         rows.add_row(x.sku, *(f"{n:,}" for n in (x.on_hand, x.reserved, x.available, x.open_reservations)))
-    out.print(rows)
+    rows.show()
     _print_more(reply)
 
 
@@ -951,11 +965,11 @@ def resolve_email(
 
 
 def _show_holders(plan: Any, keep: str) -> None:
-    rows = table("user", "has it since", "claimed", "then")
+    rows = table("user", "has it since", "claimed", "then", leave=("claimed", "has it since"))
     for x in plan.holders:
         claimed = "yes" if x.user_id == plan.claimed_by_user_id else "no"
         rows.add_row(x.user_id, when(x.since), claimed, "keeps it" if x.user_id == keep else "has to change it")
-    out.print(rows)
+    rows.show()
 
 
 @users.command("rename")
@@ -1081,9 +1095,9 @@ def _print_more(reply: Any) -> None:
 
 
 def _print_not_shown(reply: Any) -> None:
-    if reply.not_shown:
-        keys = ", ".join(reply.not_shown)
-        out.print(f"{len(reply.not_shown)} left out, they cannot be shown: {keys}", highlight=False, soft_wrap=True)
+    if not_shown := getattr(reply, "not_shown", ()):  # one document, and the log itself, leave nothing out
+        keys = ", ".join(not_shown)
+        out.print(f"{len(not_shown)} left out, they cannot be shown: {keys}", highlight=False, soft_wrap=True)
 
 
 def _print_freshness(reply: Any) -> None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from client.cli.output import enum_name, money, out, table
+from client.cli.output import enum_name, money, out
+from client.cli.tables import table
 from protos.orders.v1.queries_pb2 import Unread, UnreadReason
 from protos.orders.v1.types_pb2 import (
     FulfilmentStatus,
@@ -37,10 +38,12 @@ def show_order(order: Order) -> None:
     out.print(f"{order.order_id}  {status}, {told}, {money(order.total)}", style="bold")
     if order.hold_reason:
         out.print(f"on hold: {order.hold_reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    lines = table("line", "product", "name", "quantity", "price", "total")
+    lines = table(
+        "line", "product", "name", "quantity", "price", "total", leave=("price", "product", "name"), texts=("name",)
+    )
     for x in order.lines:
         lines.add_row(x.line_id, x.sku, x.name, str(x.quantity), money(x.unit_price), money(x.line_total))
-    out.print(lines)
+    lines.show()
     for text in (*_prices(order), *_goods(order), *_money(order), *_notes(order)):
         out.print(text, markup=False, soft_wrap=True)
 

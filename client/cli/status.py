@@ -11,7 +11,8 @@ import typer
 from grpc_health.v1 import health_pb2
 
 from client.cli.connect import TARGET, health_of
-from client.cli.output import FAILED, AsJson, enum_name, out, print_json, table
+from client.cli.output import FAILED, AsJson, enum_name, out, print_json
+from client.cli.tables import table
 from client.cli.words import words_of
 from client.errors import OrderstreamError, Unreachable
 from client.sdk import OrderstreamClient
@@ -137,12 +138,12 @@ def _show(page: Page, *, as_json: bool) -> None:
         told = {name: getattr(page, name) for name in ("services", "views", "groups", "stuck", "red")}
         print_json({"well": not page.red} | told)
         return
-    for rows in (page.services, page.views, page.groups):
+    for rows, leave in ((page.services, ()), (page.views, ("owner", "parked")), (page.groups, ("status",))):
         if rows:
-            shown = table(*rows[0])
+            shown = table(*rows[0], leave=leave)
             for row in rows:
                 shown.add_row(*(f"{x:,}" if isinstance(x, int) else str(x) for x in row.values()))
-            out.print(shown)
+            shown.show()
             out.print()
     out.print(f"stuck orders: {len(page.stuck)}")
     for line in page.red:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from client.cli.connect import call
-from client.cli.output import AsJson, agree, complain, out, print_json, table, when
+from client.cli.output import AsJson, agree, complain, out, print_json, when
+from client.cli.tables import table
 from client.sdk import OrderstreamClient
 from protos.operations.v1 import subscriptions_pb2 as pb
 
@@ -234,19 +235,32 @@ def _tell_done(events: int, *, as_json: bool) -> None:
 
 
 def _show(found: Any) -> None:
-    rows = table("source", "group", "status", "consumers", "lag", "in flight", "parked", "checkpoint", "per second")
+    rows = table(
+        "source",
+        "group",
+        "status",
+        "consumers",
+        "lag",
+        "in flight",
+        "parked",
+        "checkpoint",
+        "per second",
+        leave=("per second", "checkpoint", "in flight", "consumers", "status"),
+    )
     for x in found:
         numbers = [f"{n:,}" for n in (x.consumers, x.lag, x.in_flight, x.parked)]
         rows.add_row(x.source, x.group, x.status, *numbers, x.checkpoint or "-", f"{x.average_per_second:,}")
-    out.print(rows)
+    rows.show()
 
 
 def _show_parked(found: Any) -> None:
-    rows = table("number", "event", "type", "parked at", "because")
+    rows = table(
+        "number", "event", "type", "parked at", "because", leave=("parked at", "type", "because"), texts=("because",)
+    )
     for x in found:
         event = f"{x.revision}@{x.stream}"
         rows.add_row(f"{x.number}", event, x.type or "(gone)", when(x.parked_at), x.parked_because)
-    out.print(rows)
+    rows.show()
 
 
 def _age(stamp: Any) -> str:

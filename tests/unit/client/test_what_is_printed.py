@@ -7,8 +7,9 @@ import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.table import Table
 
-from client.cli.output import PlainConsole, clean, complain, table
+from client.cli.output import PlainConsole, clean, complain
 
 NASTY = "Mug [/blue] [bold]:smile:\x1b[31m\x07\u202eevil\u2066\x9b1m"
 
@@ -16,7 +17,7 @@ NASTY = "Mug [/blue] [bold]:smile:\x1b[31m\x07\u202eevil\u2066\x9b1m"
 def printed(*rows: str) -> str:
     told = io.StringIO()
     console = PlainConsole(file=told, width=200, force_terminal=True, color_system=None)
-    shown = table("name")
+    shown = Table("name")
     for row in rows:
         shown.add_row(row)
     console.print(shown)

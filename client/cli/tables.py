@@ -1,0 +1,74 @@
+"""Tables on a terminal: what does not fit leaves as a column, and nothing that is copied from it is broken up."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.measure import Measurement
+from rich.table import Table
+
+from client.cli.output import SHAPE, err, out
+
+NARROWEST_TEXT = 44  # columns of the terminal, so that no id within a text is broken: the stream of an order has 42
+UNBOUNDED = 100_000  # columns
+
+
+@dataclass(slots=True)
+class Rows:
+    """`leave` names columns in the order in which they go if the terminal is too narrow. `texts` may be folded."""
+
+    columns: Sequence[str]
+    leave: Sequence[str]
+    texts: Sequence[str]
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+
+    def add_row(self, *cells: str) -> None:
+        self.rows.append(cells)
+
+    def show(self) -> None:
+        """Print it, and beside it which columns have left. With --wide, and where there is no terminal, all stay."""
+        left: list[str] = []
+        going = iter(() if _has_room_for_all() else self.leave)
+        while self._least(left) > out.width and (name := next(going, None)) is not None:
+            left.append(name)
+        shown, natural = self._made(left), self._width(left)
+        shown.width = natural if _has_room_for_all() else max(self._least(left), min(natural, out.width))
+        out.print(shown, crop=False)  # what is still too wide, the terminal wraps: so it can be copied
+        if left:
+            err.print(f"not shown: {', '.join(left)}; --wide shows all", style="dim", soft_wrap=True)
+
+    def _made(self, without: Sequence[str]) -> Table:
+        made = Table(box=None, pad_edge=False, header_style="bold")
+        stay = [number for number, name in enumerate(self.columns) if name not in without]
+        for number in stay:
+            name = self.columns[number]
+            least = min(NARROWEST_TEXT, self._longest(number)) if name in self.texts else None
+            made.add_column(name, overflow="fold", no_wrap=name not in self.texts, min_width=least)
+        for cells in self.rows:
+            made.add_row(*(cells[number] for number in stay))
+        return made
+
+    def _longest(self, number: int) -> int:
+        """Of one column, in columns of the terminal."""
+        lines = [self.columns[number], *(line for cells in self.rows for line in cells[number].splitlines() or [""])]
+        return max(out.measure(line).maximum for line in lines)
+
+    def _width(self, without: Sequence[str]) -> int:
+        """With no text folded."""
+        return Measurement.get(out, out.options.update(width=UNBOUNDED), self._made(without)).maximum
+
+    def _least(self, without: Sequence[str]) -> int:
+        """With every text folded as far as it may be."""
+        return self._width(without) - sum(
+            max(0, self._longest(number) - NARROWEST_TEXT)
+            for number, name in enumerate(self.columns)
+            if name in self.texts and name not in without
+        )
+
+
+def table(*columns: str, leave: Sequence[str] = (), texts: Sequence[str] = ()) -> Rows:
+    return Rows(columns, leave, texts)
+
+
+def _has_room_for_all() -> bool:
+    return SHAPE.is_wide or not (out.is_terminal or "COLUMNS" in os.environ)
