@@ -15,6 +15,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from ipaddress import ip_address
 from pathlib import Path
 
+import grpc
+
 from embedded.eventstore.cluster import cluster
 from embedded.eventstore.errors import CertificateError, DamagedRecordError, LogError, PortError
 from embedded.eventstore.files import back_up, check_log, repair, restore
@@ -210,6 +212,7 @@ async def serve_both(data: Path | None) -> None:
 
 def _stopping(*, with_parent: bool) -> asyncio.Event:
     """Set by SIGTERM, SIGINT and, if asked for, the end of standard input."""
+    grpc.aio.init_grpc_aio()  # and never ended: with many calls cancelled at once, it and the loop wait for each other
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -30,6 +30,9 @@ async def until_stopped(serving: AbstractAsyncContextManager[str], ready: Callab
     """
     loop, starting = asyncio.get_running_loop(), asyncio.current_task()
     assert starting is not None, "a coroutine runs in a task"
+    # Without it, gRPC ends its queue of events with its last object: the loop's thread waits for the queue's, and that
+    # one, with some 300 calls cancelled at once, for the loop to read.
+    grpc.aio.init_grpc_aio()
     stop = asyncio.Event()
     serves = False
 
