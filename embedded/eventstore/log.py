@@ -274,6 +274,22 @@ class Log:
         """What is hidden of a stream."""
         return NEWEST_ONLY if stream.startswith("$$") else to_limits(self.last_of("$$" + stream))
 
+    def visible(self, stream: str, limits: Limits, last: int) -> tuple[int, int]:
+        """The lowest revision that may be readable of a stream that ends at `last`, and the oldest readable time.
+
+        What its age hides is passed over by halves, as a real server does: nobody reads through all of it.
+        """
+        low, oldest = limits.visible(last)
+        end = last + 1
+        while oldest and low < end:
+            middle = (low + end) // 2
+            entry = self.at(stream, middle)
+            if entry is None or entry.created >= oldest:
+                end = middle
+            else:
+                low = middle + 1
+        return low, oldest
+
     def last_of(self, stream: str) -> Entry | None:
         """The newest event of a stream, whatever its metadata says."""
         return next(self._query("WHERE e.stream = ? ORDER BY e.revision DESC LIMIT 1", (self._number(stream),)), None)

@@ -78,7 +78,7 @@ class Reading:
             response.stream_not_found.stream_identifier.stream_name = stream.encode()
             yield response.SerializeToString()
             return
-        low, oldest = limits.visible(last)
+        low, oldest = self._log.visible(stream, limits, last)
         at = max(asked, low) if forwards else min(asked, last)
         positions = options.control_option.compatibility >= 1
         unread = forwards and positions  # and nothing was found to read yet
@@ -157,8 +157,10 @@ class Reading:
                     continue
                 low, oldest = (0, 0)
                 if not told:  # live, every event is delivered, as it would be had nobody been slow
-                    newest = self._log.last_of(stream)
-                    low, oldest = self._log.limits(stream).visible(newest.revision if newest else -1)
+                    low, oldest = self._log.visible(stream, self._log.limits(stream), self._last(stream))
+                    if page[-1].revision < low <= self._last(stream):
+                        at = low - 1
+                        continue
                 for entry in page:
                     if entry.revision == TOMBSTONE:
                         yield shape(entry)
@@ -207,6 +209,10 @@ class Reading:
                 await follower.wait()
         finally:
             self._feed.remove(follower)
+
+    def _last(self, stream: str) -> int:
+        newest = self._log.last_of(stream)
+        return -1 if newest is None else newest.revision
 
     def _state(self, stream: str) -> tuple[int, Limits]:
         """Last revision (-1: none) and limits; raises for a tombstoned stream, and for the metadata of one."""

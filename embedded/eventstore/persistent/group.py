@@ -417,9 +417,10 @@ class Group:
         page = self._log.stream_page(source, self._next, forwards=True, count=self._batch)
         if page:
             newest = self._log.last_of(source)
-            low, oldest = self._log.limits(source).visible(newest.revision if newest else -1)
+            last = newest.revision if newest else -1
+            low, oldest = self._log.visible(source, self._log.limits(source), last)
             self.buffer += [self._item(e) for e in page if e.revision >= low and e.created >= oldest]
-            self._next, self._has_looked = page[-1].revision + 1, True
+            self._next, self._has_looked = max(page[-1].revision + 1, min(low, last)), True
         return bool(page)
 
     def _fetch_from_all(self) -> bool:
