@@ -26,7 +26,8 @@ from embedded.eventstore.writing import set_written
 
 MOST_IN_FLIGHT = 2_048  # appends of one call that wait for the disk, or for the client to take their answer
 MOST_OPEN = 1_024  # appends of one call whose last chunk has not come
-CHUNKS_WITHIN = 2.0  # seconds, from the options to the last chunk, unless the client asks for less
+CHUNKS_WITHIN = 2.0  # seconds, from the options to the last chunk, unless the client gives a deadline
+LONGEST_DEADLINE = 60.0  # seconds; clients without patience of their own ask for ten thousand years
 TIMEOUT = (4, "Timeout", shared_pb2.Timeout())
 ACCESS_DENIED = (7, "AccessDenied", shared_pb2.AccessDenied())
 NO_GUID = "Unrecognized Guid format."
@@ -170,7 +171,7 @@ class _Batch:
 
     def _open(self) -> None:
         options = self._request.options
-        self._deadline = time.monotonic() + min(_seconds(options), CHUNKS_WITHIN)
+        self._deadline = time.monotonic() + min(_seconds(options), LONGEST_DEADLINE)
         if not options.HasField("stream_identifier"):
             raise _BadRequestError("Object reference not set to an instance of an object.")
         try:
