@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
-from embedded.eventstore.errors import DamagedRecordError, HandlerError, RefusalError
+from embedded.eventstore.errors import MOST_OF_DETAIL, DamagedRecordError, HandlerError, RefusalError, shortened
 
 log = logging.getLogger(__name__)
 
@@ -234,7 +234,7 @@ async def _abort(context: Any, error: Exception) -> None:
             await context.abort(error.code, error.detail, error.trailers)
         case DamagedRecordError():
             log.error("%s", error)
-            await context.abort(grpc.StatusCode.DATA_LOSS, str(error))
+            await context.abort(grpc.StatusCode.DATA_LOSS, shortened(str(error), MOST_OF_DETAIL))
         case HandlerError() | UnicodeDecodeError() | DecodeError():
             await context.abort(grpc.StatusCode.UNKNOWN, THROWN)
         case _:

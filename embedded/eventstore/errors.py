@@ -11,6 +11,10 @@ RefusalError         a failure that the protocol defines: code, text and trailer
 
 import grpc
 
+# Clients of gRPC may refuse an end of a call of more than 8 KiB, and would not see its code.
+# There are five trailers at most.
+MOST_OF_DETAIL, MOST_OF_TRAILER = 2_400, 1_000  # bytes as they are sent
+
 
 class LogError(Exception):
     """One line that says what is wrong with the data directory, and what to do."""
@@ -39,13 +43,24 @@ class HandlerError(Exception):
 class RefusalError(Exception):
     """A failure that the protocol defines: code, text and trailers.
 
-    Underscores in the names of trailers become hyphens. Those without a value are left out, as the real server does.
+    Underscores in the names of trailers become hyphens. Those without a value are left out, as the real server does. Of
+    texts that are too long for a client, as the names of some streams, the middle is left out.
     """
 
     def __init__(self, code: grpc.StatusCode, detail: str, **trailers: object) -> None:
         super().__init__(detail)
-        self.code, self.detail = code, detail
-        self.trailers = tuple((k.replace("_", "-"), printable(str(v))) for k, v in trailers.items() if str(v))
+        self.code, self.detail = code, shortened(detail, MOST_OF_DETAIL)
+        self.trailers = tuple(
+            (k.replace("_", "-"), printable(shortened(str(v), MOST_OF_TRAILER))) for k, v in trailers.items() if str(v)
+        )
+
+
+def shortened(text: str, most: int) -> str:
+    """Its beginning and its end, if it takes more than so many bytes when it is percent-encoded."""
+    if len(text) <= most and len(printable(text)) <= most:
+        return text
+    kept = (most if text.isascii() else most // 12) // 2 - 2
+    return f"{text[:kept]}...{text[-kept:]}"
 
 
 def printable(text: str) -> str:
