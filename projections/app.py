@@ -10,7 +10,6 @@ from typing import Any
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
@@ -41,6 +40,7 @@ from server.readmodel.mongo import failure_of, may_read, mongo_client, mongo_err
 from server.readmodel.state import ViewState
 from server.rpc.health import telling
 from server.rpc.interceptors import CallLimits, Edge
+from server.rpc.reflection import enable_reflection
 from server.running import started
 
 log = structlog.get_logger()
@@ -98,7 +98,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
             add_ExclusionServiceServicer_to_server(excluding, server)
             status = health.aio.HealthServicer()
             health_pb2_grpc.add_HealthServicer_to_server(status, server)
-            reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+            enable_reflection(SERVICES, server)
             async with (
                 LogIdentity(leader).kept(),
                 started(server, settings.grace),

@@ -8,12 +8,12 @@ from importlib import import_module
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from server.config import Settings
 from server.part import Clock, Opened
 from server.rpc.health import telling
 from server.rpc.interceptors import CallLimits, Edge
+from server.rpc.reflection import enable_reflection
 from server.running import started
 
 KEEPALIVE = (
@@ -63,8 +63,7 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
         status = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
         if settings.reflection:
-            names = (*part.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, server)
+            enable_reflection(part.services, server)
         bound = server.add_insecure_port(f"{settings.host}:{port}")
         await stack.enter_async_context(started(server, settings.grace))
         try:

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from pymongo import AsyncMongoClient
 
 from client import errors
@@ -225,8 +225,12 @@ async def test_health_and_reflection_are_there(channel: grpc.aio.Channel) -> Non
     for service in ("", "orders.v1.OrderQueryService"):
         check = partial(health.Check, health_pb2.HealthCheckRequest(service=service), timeout=5)
         await eventually(check, lambda now: now.status == health_pb2.HealthCheckResponse.SERVING)
-    reflection: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
     ask = reflection_pb2.ServerReflectionRequest(list_services="")
-    call = reflection.ServerReflectionInfo(iter([ask]), timeout=5)
-    [told] = [reply async for reply in call]
-    assert "orders.v1.OrderQueryService" in {x.name for x in told.list_services_response.service}
+    for version in ("v1", "v1alpha"):
+        reflection: Any = channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            reflection_pb2.ServerReflectionRequest.SerializeToString,
+            reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        [told] = [reply async for reply in reflection(iter([ask]), timeout=5)]
+        assert "orders.v1.OrderQueryService" in {x.name for x in told.list_services_response.service}
