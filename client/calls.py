@@ -81,7 +81,7 @@ class _Method:
 
     def __init__(self, role: str, method: MethodDescriptor, caller: Caller) -> None:
         channel = caller.channels[role]
-        self._role, self._address = role, caller.addresses[role]
+        self._role, self._address, self._name = role, caller.addresses[role], method.name
         self._session = caller.session
         self._deadline = caller.deadline
         self._headers = tuple(caller.headers.items())
@@ -96,7 +96,7 @@ class _Method:
         )
 
     def _failure(self, error: grpc.aio.AioRpcError) -> OrderstreamError:
-        return from_rpc_error(error, self._role, self._address)
+        return from_rpc_error(error, self._role, self._address, self._name)
 
     def _build(self, fields: dict[str, Any]) -> Any:
         if self._is_command and not fields.get("request_id"):

@@ -1,6 +1,6 @@
 """What a call can fail with, rebuilt from google.rpc.Status.
 
-OrderstreamError            reason, metadata, code; role and address say who was asked
+OrderstreamError            reason, metadata, code; role and address say who was asked, and call for what
 ├── InvalidRequest          INVALID_ARGUMENT            change the request; `fields` says where
 ├── NotFound                NOT_FOUND
 ├── Refused                 FAILED_PRECONDITION, ALREADY_EXISTS, RESOURCE_EXHAUSTED    a rule says no
@@ -32,8 +32,10 @@ class OrderstreamError(Exception):
         fields: Mapping[str, str] = MappingProxyType({}),
         role: str = "",
         address: str = "",
+        call: str = "",
     ) -> None:
         super().__init__(text)
+        self.call = call
         self.role = role
         self.address = address
         self.code = code
@@ -83,8 +85,8 @@ _BY_CODE = {
 }
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError, role: str = "", address: str = "") -> OrderstreamError:
-    """The typed failure behind a failed call to the server of that role at that address."""
+def from_rpc_error(error: grpc.aio.AioRpcError, role: str = "", address: str = "", call: str = "") -> OrderstreamError:
+    """The typed failure behind a call that failed: to the server of that role at that address."""
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     status: Any = rpc_status.from_call(error)
     for detail in status.details if status else ():
@@ -99,4 +101,5 @@ def from_rpc_error(error: grpc.aio.AioRpcError, role: str = "", address: str = "
         fields={violation.field: violation.description for violation in bad.field_violations},
         role=role,
         address=address,
+        call=call,
     )

@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from typing import IO, Any, Protocol
 from client.sdk import Addresses
 
 READY_WITHIN = 90.0  # seconds; projections wait for stores that start slowly
+LONGER_THAN_STORES = 10  # times as long as the stores took, if that is more: on a starved machine all take longer
 STOP_WITHIN = 20.0  # seconds
 ENDS_WITHIN = 1.0  # seconds, after its standard output has ended
 LAST_LINES = 15
@@ -92,7 +94,7 @@ class Member:
         assert self.process is not None, "it was started"
         return self.process.pid
 
-    async def start(self) -> None:
+    async def start(self, within: float = READY_WITHIN) -> None:
         """Run it and wait for its ready line. A second start takes the port of the first."""
         place = self.arguments.index("--port") + 1
         if self.arguments[place] == "0":
@@ -111,7 +113,7 @@ class Member:
             log.close()
         assert self.process.stdout is not None, "stdout is a pipe"
         try:
-            async with asyncio.timeout(READY_WITHIN):
+            async with asyncio.timeout(within):
                 line = await self.process.stdout.readline()
         except TimeoutError:
             line = b""
@@ -235,7 +237,9 @@ async def stack(
             for store, variable in stores
             if not uris[variable]
         }
+        began = time.monotonic()
         await _start(running, own.values())
+        within = max(READY_WITHIN, LONGER_THAN_STORES * (time.monotonic() - began))
         uris |= {variable: store.ready["uri"] for variable, store in own.items()}
         by_hand = {} if processes else {"ORDERSTREAM_RUN_BY_HAND": "true"}
         services = [
@@ -251,11 +255,11 @@ async def stack(
             for number, service in enumerate(services):
                 port = str(first + number if first else 0)
                 service.environment = {**service.environment, "ORDERSTREAM_METRICS_PORT": port}
-        await _start(running, services)
+        await _start(running, services, within)
         yield Stack(members)
 
 
-async def _start(running: AsyncExitStack, members: Iterable[Member]) -> None:
+async def _start(running: AsyncExitStack, members: Iterable[Member], within: float = READY_WITHIN) -> None:
     """All at once; they stop at once too. The first failure is raised when each has started or failed."""
     members = list(members)
 
@@ -263,7 +267,7 @@ async def _start(running: AsyncExitStack, members: Iterable[Member]) -> None:
         await asyncio.gather(*(member.stop() for member in members))
 
     running.push_async_callback(stop)
-    for outcome in await asyncio.gather(*(member.start() for member in members), return_exceptions=True):
+    for outcome in await asyncio.gather(*(member.start(within) for member in members), return_exceptions=True):
         if outcome is not None:
             raise outcome
 

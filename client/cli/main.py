@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from client.cli import operate, output, shop
 from client.cli.connect import TARGET
+from client.cli.demo import demo
 from client.cli.events import events
 from client.cli.payments import payments
 from client.cli.processes import processes
@@ -75,7 +76,7 @@ def options(
 
 
 app.command()(operate.up)
-app.command()(operate.demo)
+app.command()(demo)
 app.command()(operate.verify)
 app.command()(shop.sales)
 app.command()(operate.health)

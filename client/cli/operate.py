@@ -1,12 +1,9 @@
-"""`orderstream up|demo|verify|health|embedded`: running it and looking after it."""
+"""`orderstream up|verify|health|embedded`: running it and looking after it."""
 
 import asyncio
 import os
 import signal
 import sys
-import tempfile
-from collections import Counter
-from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,30 +13,11 @@ import typer
 from grpc_health.v1 import health_pb2
 
 from client.cli.connect import call, health_of
-from client.cli.output import FAILED, UNAVAILABLE, AsJson, complain, err, money, out, print_json, run
-from client.cli.progress import progress_on
+from client.cli.output import FAILED, UNAVAILABLE, AsJson, complain, err, out, print_json, run
 from client.cli.tables import table
-from client.demo.baskets import CURRENCY, DataMissingError, baskets_of, product_names, read_rows
-from client.demo.outcome import Outcome
-from client.demo.proof import PROCESSES, ViewsStuckError
-from client.demo.rules import PAYMENTS
-from client.demo.run import Demo, OrderUndecidedError
-from client.demo.survey import survey
 from client.sdk import OrderstreamClient
-from client.stack import DEFAULT_PORTS, Stack, StackError, stack
-from protos.common.v1.types_pb2 import Money
+from client.stack import DEFAULT_PORTS, StackError, stack
 from protos.operations.v1.projections_pb2 import VerifyEmailsResult, VerifyProcessesResult, VerifyResult
-
-# what of a demo's outcome says whether goods or money were lost, and how often they might have been
-TROUBLES = (
-    "orders_without_process",
-    "parcels_lost",
-    "parcels_refused",
-    "authorisations_lapsed",
-    "refunds_retried",
-    "refunds_failed",
-    "money_owed",
-)
 
 Data = Annotated[Path, typer.Option(help="Where embedded stores and logs live.")]
 
@@ -100,143 +78,6 @@ async def _up(data: Path, ports: dict[str, int], *, processes: bool) -> None:
         with suppress(asyncio.CancelledError):
             await ending
         err.print("stopping …")
-
-
-# ------------------------------------------------------------------ demo
-
-
-def demo(
-    orders: Annotated[int, typer.Option(min=1, help="How many baskets of the year.")] = 300,
-    data: Annotated[Path | None, typer.Option(help="Keep the stores here; without it they go with the demo.")] = None,
-    only_survey: Annotated[
-        bool, typer.Option("--survey", help="Send nothing: count what of the whole year can be sold, and what cannot.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Send real baskets through the real services, then prove that log, views and data set agree.
-
-    Some parcels are lost or refused, some authorisations lapse and some refunds fail. Exit code 1 if anything differs.
-    """
-    if only_survey:
-        _survey(as_json=as_json)
-        return
-    with tempfile.TemporaryDirectory(prefix="orderstream-demo-") as temporary:
-        try:
-            outcome = run(_demo(data or Path(temporary), orders))
-        except (StackError, DataMissingError, ViewsStuckError, OrderUndecidedError) as error:
-            complain(str(error), FAILED)
-    if as_json:
-        print_json(demo_report(outcome))
-    else:
-        _tell(outcome)
-        for difference in outcome.differences[:20]:
-            err.print(difference, style="red", highlight=False)
-    if outcome.differences:
-        raise typer.Exit(FAILED)
-
-
-def _survey(*, as_json: bool) -> None:
-    try:
-        with err.status("reading the year"):
-            found = survey(read_rows())
-    except DataMissingError as error:
-        complain(str(error), FAILED)
-    if as_json:
-        print_json(found)
-        return
-    out.print(f"{found['baskets']:,} baskets, {found['baskets_left_out']:,} of them with nothing that can be sold")
-    rows = table("outcome", "rows", "value")
-    for what, of in found["rows"].items():
-        rows.add_row(what, f"{of['rows']:,}", f"{of['cents'] / 100:,.2f}")
-    rows.show()
-
-
-async def _demo(data: Path, most: int) -> Outcome:
-    left_out: Counter[str] = Counter()
-    with progress_on(err) as progress:
-        progress("reading", 0, most)
-        baskets = await asyncio.to_thread(lambda: baskets_of(read_rows(), most, left_out))
-        names = await asyncio.to_thread(product_names)
-        progress("reading", len(baskets), len(baskets))
-        async with (
-            stack(data, payments=PAYMENTS) as running,
-            OrderstreamClient(running.addresses, actor="demo") as shop,
-        ):
-            outcome = await _unless_one_ends(running, Demo(shop, names, progress).run(baskets))
-        outcome.left_out = left_out
-        return outcome
-
-
-async def _unless_one_ends(running: Stack, work: Coroutine[Any, Any, Outcome]) -> Outcome:
-    """The result of the work; a process that ends meanwhile is told at once, not when every retry has failed."""
-    working, ending = asyncio.create_task(work), asyncio.create_task(running.first_to_end())
-    try:
-        await asyncio.wait((working, ending), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise StackError(f"{ending.result().name} has ended: {ending.result().last_words()}")
-        return working.result()
-    finally:
-        for task in (working, ending):
-            task.cancel()
-        await asyncio.gather(working, ending, return_exceptions=True)
-
-
-def demo_report(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "users": outcome.users,
-        "products": outcome.products,
-        "orders": outcome.orders,
-        "lines": outcome.lines,
-        "commands": outcome.commands,
-        "events": outcome.events,
-        "seconds": outcome.seconds,
-        "processes": {what: outcome.processes[what] for what in PROCESSES},
-        **{what: getattr(outcome, what) for what in TROUBLES},
-        "verified": {
-            "streams": outcome.streams,
-            "documents": outcome.documents,
-            "differences": len(outcome.differences),
-            "listed": outcome.differences,
-        },
-        "left_out": dict(sorted(outcome.left_out.items())),
-    }
-
-
-def _tell(outcome: Outcome) -> None:
-    rate = outcome.commands / outcome.seconds if outcome.seconds else 0
-    out.print(
-        f"{outcome.orders:,} orders with {outcome.lines:,} lines, of {outcome.users:,} users and "
-        f"{outcome.products:,} products: {outcome.commands:,} commands in {outcome.seconds:,.1f} s ({rate:,.0f}/s)",
-        highlight=False,
-        soft_wrap=True,
-    )
-    out.print(
-        "processes: " + ", ".join(f"{outcome.processes[what]:,} {what}" for what in PROCESSES),
-        highlight=False,
-        soft_wrap=True,
-    )
-    out.print(
-        f"failures: {outcome.parcels_lost:,} parcels lost, {outcome.parcels_refused:,} refused, "
-        f"{outcome.authorisations_lapsed:,} authorisations lapsed, {outcome.refunds_retried:,} refunds tried again",
-        highlight=False,
-        soft_wrap=True,
-    )
-    owed = money(Money(amount_minor=outcome.money_owed, currency=CURRENCY))
-    out.print(
-        f"left open: {outcome.orders_without_process:,} orders without a process, "
-        f"{outcome.refunds_failed:,} refunds not settled, {owed} owed",
-        highlight=False,
-        soft_wrap=True,
-    )
-    left_out = ", ".join(f"{count:,} {reason}" for reason, count in sorted(outcome.left_out.items()))
-    out.print(f"left out: {left_out or 'nothing'}", highlight=False, soft_wrap=True)
-    out.print(
-        f"verified: {outcome.events:,} events in {outcome.streams:,} streams against {outcome.documents:,} documents, "
-        f"and totals against the data set: {len(outcome.differences)} differences",
-        highlight=False,
-        soft_wrap=True,
-        style="red" if outcome.differences else "green",
-    )
 
 
 # ------------------------------------------------------------------ verify

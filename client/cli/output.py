@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -138,18 +138,18 @@ def pass_on(said: str, exit_with: int) -> NoReturn:
     complain(message, exit_with, reason=reason.group(1) if reason else "")
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
+def run(work: Coroutine[Any, Any, T], words: Callable[[OrderstreamError], str] = words_of) -> T:
     """The result of a call; a failure is one line and an exit code."""
     try:
         return asyncio.run(work)
     except OrderstreamError as error:
-        _give_up(error)
+        _give_up(error, words)
     except ExceptionGroup as group:
         # of concurrent calls the first to fail ends the others, so the first is the one to tell
         failures = group.subgroup(OrderstreamError)
         if failures is None:
             raise
-        _give_up(_first(failures))
+        _give_up(_first(failures), words)
 
 
 def _first(group: ExceptionGroup[OrderstreamError]) -> OrderstreamError:
@@ -157,9 +157,9 @@ def _first(group: ExceptionGroup[OrderstreamError]) -> OrderstreamError:
     return _first(first) if isinstance(first, ExceptionGroup) else first
 
 
-def _give_up(error: OrderstreamError) -> NoReturn:
+def _give_up(error: OrderstreamError, words: Callable[[OrderstreamError], str]) -> NoReturn:
     code, reason, metadata = error.code.name, error.reason, error.metadata
-    complain(words_of(error), exit_code(error), code=code, reason=reason, metadata=metadata)
+    complain(words(error), exit_code(error), code=code, reason=reason, metadata=metadata)
 
 
 def exit_code(error: OrderstreamError) -> int:

@@ -1,21 +1,72 @@
 """What a run of the demo came to, and what its parts share."""
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
 
+from client.errors import Unavailable
+
 AT_ONCE = 32
-DEADLINE = 60.0  # seconds for one command, over all tries, and for views and processes to move at all
 NAMES = UUID("6f0d1c4e-6a55-5b0e-9d6e-0c6f7a9f2b11")  # ids are derived, so the demo may be run again on the same data
+LEAST_PATIENCE, MOST_PATIENCE = 60.0, 900.0  # seconds
+LEAST_TRY = 1.0  # seconds
+LONGER_THAN_SEEN = 20  # times the slowest answer so far
 
 Progress = Callable[[str, int, int], None]  # what, done, of
 
 
-def derived(*parts: object) -> str:
-    return str(uuid5(NAMES, ":".join(map(str, parts))))
+@dataclass(slots=True)
+class Patience:
+    """Seconds for one command over all tries, and for views and processes to move at all.
+
+    They grow with the slowest answer seen: on a machine that is starved everything takes longer, and nothing is wrong.
+    """
+
+    seconds: float = LEAST_PATIENCE
+
+    def took(self, seconds: float) -> None:
+        self.seconds = min(MOST_PATIENCE, max(self.seconds, LONGER_THAN_SEEN * seconds))
+
+    async def ask(self, call: Callable[..., Awaitable[Any]], **fields: Any) -> Any:
+        """The reply. A server cuts deadlines that are too long for it; so a call that was late is made again.
+
+        That is safe for queries, and for commands, which keep their request_id.
+        """
+        began = time.monotonic()
+        while True:
+            tried = time.monotonic()
+            left = max(LEAST_TRY, began + self.seconds - tried)
+            try:
+                reply = await call(deadline=left, **fields)
+            except Unavailable:
+                if time.monotonic() - began >= self.seconds:
+                    raise
+            else:
+                self.took(time.monotonic() - tried)
+                return reply
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a run calls things. With a name of its own, its things are apart from all others in the log."""
+
+    run: str = ""
+
+    def id_of(self, *parts: object) -> str:
+        return str(uuid5(NAMES, ":".join(map(str, (self.run, *parts) if self.run else parts))))
+
+    def email_of(self, household: int) -> str:
+        return f"household-{household}@{f'{self.run}.' if self.run else ''}example.org"
+
+    def sku_of(self, sku: str) -> str:
+        return f"{self.run}-{sku}" if self.run else sku
+
+
+OF_ALL_RUNS = Names()
 
 
 @dataclass(slots=True)

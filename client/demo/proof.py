@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from client.demo.money import refunds_failed, refunds_retried
-from client.demo.outcome import DEADLINE, Outcome, Progress, all_of, derived
+from client.demo.outcome import Names, Outcome, Patience, Progress, all_of
 from client.demo.rules import (
     Fate,
     ParcelFate,
@@ -36,6 +36,7 @@ from protos.orders.v1.types_pb2 import (
     OrderSummary,
 )
 from protos.processes.v1.types_pb2 import PROCESS_STATUS_ENDED, PROCESS_STATUS_STUCK, Process
+from protos.products.v1.types_pb2 import Stock
 
 LOOK_AGAIN = 0.5  # seconds
 # between them, each event of the log once, but for those of processes
@@ -52,16 +53,20 @@ class ViewsStuckError(Exception):
 class Proof:
     """The views against the data set's own sums, and the log against the views."""
 
-    def __init__(self, shop: OrderstreamClient, outcome: Outcome, progress: Progress) -> None:
+    def __init__(
+        self, shop: OrderstreamClient, outcome: Outcome, progress: Progress, names: Names, patience: Patience
+    ) -> None:
         self._shop = shop
         self._outcome = outcome
         self._progress = progress
+        self._names = names
+        self._patience = patience
         self._processed: set[str] = set()  # orders that have a process
         self._lapse_events = 0
 
     async def wait_until_refused_parcels_are_reserved_again(self, refused: Sequence[Planned]) -> None:
         """Of these orders; of those that have an end too, since another run has brought them there."""
-        wanted = {derived("order", x.basket.basket): events_before_cancelling(x) for x in refused}
+        wanted = {self._names.id_of("order", x.basket.basket): events_before_cancelling(x) for x in refused}
 
         async def ready() -> tuple[int, object]:
             found = [x async for x in self._processes() if x.order_id in wanted]
@@ -73,7 +78,7 @@ class Proof:
     async def wait_for_the_processes(self, planned: Sequence[Planned], tokens: list[str]) -> None:
         """Until each has ended, or is stuck; and no refund is left to try again, which an ended process may have."""
         await self._wait_for_the_views(planned, tokens)
-        owing = {derived("order", x.basket.basket) for x in planned if refunded(x)}
+        owing = {self._names.id_of("order", x.basket.basket) for x in planned if refunded(x)}
 
         async def at_rest() -> tuple[int, object]:
             found = [x async for x in self._processes()]
@@ -96,8 +101,8 @@ class Proof:
                 return
             if done != before:
                 before, since = done, time.monotonic()
-            elif time.monotonic() - since > DEADLINE:
-                raise ViewsStuckError(f"no process has moved for {DEADLINE:.0f} s; they wait for {waiting}")
+            elif (still := time.monotonic() - since) > self._patience.seconds:
+                raise ViewsStuckError(f"no process has moved for {still:.0f} s; they wait for {waiting}")
             await asyncio.sleep(LOOK_AGAIN)
 
     async def check(self, planned: Sequence[Planned], tokens: list[str]) -> None:
@@ -113,14 +118,21 @@ class Proof:
         self._events(planned)
 
     async def _orders(self, **wanted: Any) -> AsyncIterator[OrderSummary]:
-        async for page in self._shop.orders.pages("ListOrders", page_size=1000, deadline=DEADLINE, **wanted):
+        async for page in self._shop.orders.pages(
+            "ListOrders", page_size=1000, deadline=self._patience.seconds, **wanted
+        ):
             for order in page.orders:
                 yield order
 
     async def _processes(self) -> AsyncIterator[Process]:
-        async for page in self._shop.processes.pages("ListProcesses", page_size=1000, deadline=DEADLINE):
+        async for page in self._shop.processes.pages("ListProcesses", page_size=1000, deadline=self._patience.seconds):
             for process in page.processes:
                 yield process
+
+    async def _levels(self) -> AsyncIterator[Stock]:
+        async for page in self._shop.products.pages("ListStock", page_size=1000):
+            for level in page.stock:
+                yield level
 
     async def _processes_have_ended(self, planned: Sequence[Planned]) -> None:
         outcome, told = self._outcome, Counter[str]()
@@ -142,23 +154,30 @@ class Proof:
     async def _wait_for_the_views(self, planned: Sequence[Planned], tokens: list[str]) -> None:
         reached, since = -1, time.monotonic()
         while True:
-            views = (await self._shop.operations.ListProjections(deadline=DEADLINE)).projections
+            views = (await self._patience.ask(self._shop.operations.ListProjections)).projections
             at, head = sum(min(view.position, view.head) for view in views), sum(view.head for view in views)
             self._progress("views", at, head)
             if at == head:
                 break
             if at != reached:
                 reached, since = at, time.monotonic()
-            elif time.monotonic() - since > DEADLINE:
+            elif (still := time.monotonic() - since) > self._patience.seconds:
                 behind = ", ".join(f"{view.view} {view.last_error}" for view in views if view.position < view.head)
-                raise ViewsStuckError(f"no view has moved for {DEADLINE:.0f} s; behind the log: {behind}")
+                raise ViewsStuckError(f"no view has moved for {still:.0f} s; behind the log: {behind}")
             await asyncio.sleep(LOOK_AGAIN)
-        # each view has a position of its own, and which of the last answers is the newest the tokens do not say
-        orders, anyone = self._shop.orders, derived("user", planned[0].basket.household)
+        await self._wait_for_the_tokens(planned, tokens)
+
+    async def _wait_for_the_tokens(self, planned: Sequence[Planned], tokens: list[str]) -> None:
+        """Each view has a position of its own, and which of the last answers is the newest the tokens do not say."""
+        orders, ask, anyone = (
+            self._shop.orders,
+            self._patience.ask,
+            self._names.id_of("user", planned[0].basket.household),
+        )
         for token in tokens:
-            await orders.GetSalesDaily(consistency_token=token, page_size=1, deadline=DEADLINE)
-            await orders.ListOrders(consistency_token=token, page_size=1, deadline=DEADLINE)
-            await orders.GetCustomerOrders(consistency_token=token, customer_id=anyone, deadline=DEADLINE)
+            await ask(orders.GetSalesDaily, consistency_token=token, page_size=1)
+            await ask(orders.ListOrders, consistency_token=token, page_size=1)
+            await ask(orders.GetCustomerOrders, consistency_token=token, customer_id=anyone)
 
     async def _views_are_the_log(self) -> None:
         outcome, head = self._outcome, 0
@@ -220,7 +239,8 @@ class Proof:
             sums[x.basket.household] += sold(x)
 
         async def check(household: int) -> None:
-            reply = await self._shop.orders.GetCustomerOrders(customer_id=derived("user", household), deadline=DEADLINE)
+            customer_id = self._names.id_of("user", household)
+            reply = await self._patience.ask(self._shop.orders.GetCustomerOrders, customer_id=customer_id)
             found = sum(total.amount_minor for total in reply.totals)
             self._equal(f"cents of household {household}", sums[household], found)
 
@@ -229,12 +249,11 @@ class Proof:
     async def _stock(self, planned: Sequence[Planned]) -> None:
         """Nothing is left reserved, and what is on hand is what was received less what has gone."""
         left, found = units_left(planned), Counter[str]()
-        async for page in self._shop.products.pages("ListStock", page_size=1000):
-            for level in page.stock:
-                found["reserved"] += level.reserved
-                found["reservations"] += level.open_reservations
-                found["products"] += 1
-                self._equal(f"units of {level.sku} on hand", left[level.sku], level.on_hand)
+        async for level in self._levels():
+            found["reserved"] += level.reserved
+            found["reservations"] += level.open_reservations
+            found["products"] += 1
+            self._equal(f"units of {level.sku} on hand", left[level.sku], level.on_hand)
         self._equal("units reserved", 0, found["reserved"])
         self._equal("open reservations", 0, found["reservations"])
         self._equal("products in stock", len(left), found["products"])
@@ -243,8 +262,8 @@ class Proof:
         """What was drawn, given back and is held or owed, order by order; and what became of the parcels."""
 
         async def check(x: Planned) -> None:
-            order_id = derived("order", x.basket.basket)
-            order = (await self._shop.orders.GetOrder(order_id=order_id, deadline=DEADLINE)).order
+            order_id = self._names.id_of("order", x.basket.basket)
+            order = (await self._patience.ask(self._shop.orders.GetOrder, order_id=order_id)).order
             self._count(order)
             paid = order.payments
             self._equal(f"cents captured of {order_id}", captured(x), paid.captured.amount_minor)

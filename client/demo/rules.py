@@ -26,8 +26,9 @@ lapsed. Each leaves the events that `lapse_events` says, and changes nothing els
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from urllib.parse import parse_qsl
 
 from client.demo.baskets import Basket, Line
 
@@ -39,6 +40,38 @@ PAYMENTS = f"simulator?decline={DECLINED_CENTS}&refund_fails_on={FAILING_NUMBER}
 CANCEL_EVERY, SPLIT_EVERY, RETURN_EVERY = 20, 5, 15
 LOSE_EVERY, REFUSE_PART_EVERY, REFUSE_ALL_EVERY = 10, 20, 40
 LOSE_AT, REFUSE_PART_AT, REFUSE_ALL_AT = 3, 6, 17  # each of them is met in a small run, and never two at once
+
+
+class ProviderUnknownError(Exception):
+    """One line that says which rule of the payment provider the proof cannot foresee."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """What the payment provider does by rule: `declines` totals that end in so many cents, -1: none."""
+
+    declines: int = DECLINED_CENTS
+    fails_refunds: bool = True  # whose id ends in `FAILING_NUMBER`
+
+    @classmethod
+    def of(cls, setting: str) -> "Provider":
+        """By the setting of a stack. Raises `ProviderUnknownError`."""
+        kind, _, given = setting.partition("?")
+        rules = dict(parse_qsl(given, keep_blank_values=True))
+        unknown = sorted(set(rules) - {"decline", "refund_fails_on", "lapse", "seed"})
+        fails_on = rules.get("refund_fails_on", "-1")
+        if kind != "simulator" or unknown or fails_on not in ("-1", str(FAILING_NUMBER)):
+            raise ProviderUnknownError(
+                f"{setting!r}: the proof foresees simulator with decline, lapse, seed and "
+                f"refund_fails_on={FAILING_NUMBER}, and nothing else"
+            )
+        declines = rules.get("decline", "-1")
+        if not declines.lstrip("-").isdecimal():
+            raise ProviderUnknownError(f"{setting!r}: decline is no number")
+        return cls(declines=int(declines), fails_refunds=fails_on != "-1")
+
+
+OF_THE_DEMO = Provider()
 
 
 class Fate(Enum):
@@ -79,6 +112,7 @@ class Planned:
     parcels: tuple[Parcel, ...] = ()
     back: Line | None = None
     return_id: str = ""
+    provider: Provider = OF_THE_DEMO
 
     def lines_of(self, fate: ParcelFate) -> Iterator[Line]:
         return (line for parcel in self.parcels if parcel.fate is fate for line in parcel.lines)
@@ -89,9 +123,13 @@ class Planned:
         return any(parcel.fate is ParcelFate.RETURNED for parcel in self.parcels)
 
 
-def plan(index: int, basket: Basket) -> Planned:
+def plan(index: int, basket: Basket, provider: Provider = OF_THE_DEMO) -> Planned:
+    return replace(_plan(index, basket, provider), provider=provider)
+
+
+def _plan(index: int, basket: Basket, provider: Provider) -> Planned:
     lines = basket.lines
-    if basket.total % 100 == DECLINED_CENTS:
+    if basket.total % 100 == provider.declines:
         return Planned(basket, Fate.REJECTED)
     if index % CANCEL_EVERY == CANCEL_EVERY - 1:
         return Planned(basket, Fate.CANCELLED)
@@ -100,11 +138,11 @@ def plan(index: int, basket: Basket) -> Planned:
         return Planned(basket, Fate.COMPLETED, (Parcel("parcel-1", lines, ParcelFate.LOST), again))
     if index % REFUSE_ALL_EVERY == REFUSE_ALL_AT:
         return Planned(basket, Fate.CANCELLED, (Parcel("parcel-1", lines, ParcelFate.RETURNED),))
-    if index % REFUSE_PART_EVERY == REFUSE_PART_AT and can_be_split(basket):
+    if index % REFUSE_PART_EVERY == REFUSE_PART_AT and can_be_split(basket, provider):
         # the refused one is the second: what was captured for a parcel that came back pays for one that is sent later
         refused = Parcel("parcel-2", lines[:1], ParcelFate.RETURNED)
         return Planned(basket, Fate.COMPLETED, (Parcel("parcel-1", lines[1:]), refused))
-    split = index % SPLIT_EVERY == 0 and can_be_split(basket)
+    split = index % SPLIT_EVERY == 0 and can_be_split(basket, provider)
     parts = (lines[:1], lines[1:]) if split else (lines,)
     parcels = tuple(Parcel(f"parcel-{number}", part) for number, part in enumerate(parts, start=1))
     nth, rest = divmod(index, RETURN_EVERY)
@@ -114,14 +152,14 @@ def plan(index: int, basket: Basket) -> Planned:
     return Planned(basket, Fate.COMPLETED, parcels, lines[0], return_id)
 
 
-def can_be_split(basket: Basket) -> bool:
+def can_be_split(basket: Basket, provider: Provider) -> bool:
     """If the authorisation lapses between two parcels, one of them is authorised again, which must not be declined."""
     parts = (basket.lines[:1], basket.lines[1:])
-    return all(part and worth(part) % 100 != DECLINED_CENTS for part in parts)
+    return all(part and worth(part) % 100 != provider.declines for part in parts)
 
 
-def plans(baskets: Sequence[Basket]) -> list[Planned]:
-    return [plan(index, basket) for index, basket in enumerate(baskets)]
+def plans(baskets: Sequence[Basket], provider: Provider = OF_THE_DEMO) -> list[Planned]:
+    return [plan(index, basket, provider) for index, basket in enumerate(baskets)]
 
 
 # ------------------------------------------------------------------ goods
@@ -191,7 +229,7 @@ def refunded(x: Planned) -> int:
 def refund_fails(x: Planned) -> bool:
     """Whether the first try of its refund fails."""
     surplus = x.is_refused and x.fate is Fate.COMPLETED
-    return bool(refunded(x)) and (surplus or x.return_id.endswith(f"-{FAILING_NUMBER}"))
+    return x.provider.fails_refunds and bool(refunded(x)) and (surplus or x.return_id.endswith(f"-{FAILING_NUMBER}"))
 
 
 # ------------------------------------------------------------------ events

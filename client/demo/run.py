@@ -4,14 +4,16 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from client.demo.baskets import CURRENCY, Basket, Line
-from client.demo.outcome import AT_ONCE, DEADLINE, Outcome, Progress, all_of, derived
+from client.demo.outcome import AT_ONCE, OF_ALL_RUNS, Names, Outcome, Patience, Progress, all_of
+from client.demo.own_proof import OwnProof
 from client.demo.prices import PriceBoard
 from client.demo.proof import Proof
-from client.demo.rules import Fate, Parcel, ParcelFate, Planned, plans, units_received
+from client.demo.rules import OF_THE_DEMO, Fate, Parcel, ParcelFate, Planned, Provider, plans, units_received
 from client.errors import Refused
 from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address, Money
@@ -35,9 +37,21 @@ class OrderUndecidedError(Exception):
 class Demo:
     """One run. `token` is the newest answer's, so that the proof reads nothing older."""
 
-    def __init__(self, shop: OrderstreamClient, names: dict[int, str], progress: Progress) -> None:
+    def __init__(
+        self,
+        shop: OrderstreamClient,
+        products: dict[int, str],
+        progress: Progress,
+        *,
+        names: Names = OF_ALL_RUNS,
+        provider: Provider = OF_THE_DEMO,
+        patience: Patience | None = None,
+    ) -> None:
         self._shop = shop
+        self._products = products
         self._names = names
+        self._provider = provider
+        self._patience = patience or Patience()
         self._progress = progress
         self._prices = PriceBoard(self._set_price)
         self._known: dict[str, int] = {}
@@ -46,7 +60,8 @@ class Demo:
         self._hands = asyncio.Semaphore(AT_ONCE)
         self.tokens: list[str] = []
         self.outcome = Outcome()
-        self._proof = Proof(shop, self.outcome, progress)
+        proof = OwnProof if names.run else Proof
+        self._proof = proof(shop, self.outcome, progress, names, self._patience)
 
     async def run(self, baskets: list[Basket]) -> Outcome:
         await self.sell(baskets)
@@ -54,7 +69,7 @@ class Demo:
 
     async def sell(self, baskets: list[Basket]) -> None:
         """Every command of the run, and what processes make of them, to the end."""
-        started, planned = time.monotonic(), plans(baskets)
+        started, planned = time.monotonic(), self._planned(baskets)
         self._stock = units_received(planned)
         await self._register_users(baskets)
         await self._sell(planned)
@@ -64,8 +79,15 @@ class Demo:
 
     async def prove(self, baskets: list[Basket]) -> Outcome:
         """Every difference between what was sold and what the system says is in the outcome."""
-        await self._proof.check(plans(baskets), self.tokens)
+        await self._proof.check(self._planned(baskets), self.tokens)
         return self.outcome
+
+    def _planned(self, baskets: list[Basket]) -> list[Planned]:
+        named = (
+            replace(x, lines=tuple(replace(line, sku=self._names.sku_of(line.sku)) for line in x.lines))
+            for x in baskets
+        )
+        return plans(list(named), self._provider)
 
     async def _register_users(self, baskets: list[Basket]) -> None:
         households = sorted({basket.household for basket in baskets})
@@ -75,9 +97,9 @@ class Demo:
                 self._shop.users.RegisterUser,
                 "user",
                 household,
-                user_id=derived("user", household),
+                user_id=self._names.id_of("user", household),
                 name=f"Household {household}",
-                email=f"household-{household}@example.org",
+                email=self._names.email_of(household),
             )
 
         await all_of(self._progress, "users", [partial(register, household) for household in households])
@@ -121,14 +143,14 @@ class Demo:
             await self._command(self._shop.products.ChangePrice, "price", sku, self._changes[sku], sku=sku, price=money)
             return
         self._changes[sku] = 0
-        name = self._names.get(self._known[sku], f"Product {sku}")
+        name = self._products.get(self._known[sku], f"Product {sku}")
         await self._command(self._shop.products.RegisterProduct, "product", sku, sku=sku, name=name, price=money)
         await self._command(self._shop.products.ActivateProduct, "activate", sku, sku=sku)
         # a product is received once, for all baskets and what is lost; a stock that is short is for other tests
         await self._command(self._shop.products.ReceiveStock, "receive", sku, sku=sku, quantity=self._stock[sku])
 
     async def _place(self, basket: Basket) -> str:
-        order_id = derived("order", basket.basket)
+        order_id = self._names.id_of("order", basket.basket)
         address = Address(
             name=f"Household {basket.household}",
             line1="1 Main Street",
@@ -141,7 +163,7 @@ class Demo:
             "create",
             basket.basket,
             order_id=order_id,
-            customer_id=derived("user", basket.household),
+            customer_id=self._names.id_of("user", basket.household),
             currency=CURRENCY,
             lines=[NewLine(line_id=line.sku, sku=line.sku, quantity=line.quantity) for line in basket.lines],
             shipping_address=address,
@@ -161,17 +183,18 @@ class Demo:
 
     async def _decided(self, basket: Basket, token: str) -> None:
         """Wait until its process has confirmed the order, or turned it down."""
-        order_id, since = derived("order", basket.basket), time.monotonic()
+        order_id, since = self._names.id_of("order", basket.basket), time.monotonic()
         while True:
-            reply = await self._shop.orders.GetOrder(order_id=order_id, consistency_token=token, deadline=DEADLINE)
+            reply = await self._patience.ask(self._shop.orders.GetOrder, order_id=order_id, consistency_token=token)
             if reply.order.status not in UNDECIDED:
                 return
-            if time.monotonic() - since > DEADLINE:
-                raise OrderUndecidedError(f"order {order_id} was placed {DEADLINE:.0f} s ago and not decided since")
+            waited = time.monotonic() - since
+            if waited > self._patience.seconds:
+                raise OrderUndecidedError(f"order {order_id} was placed {waited:.0f} s ago and not decided since")
             await asyncio.sleep(LOOK_AGAIN)
 
     async def _fulfil(self, x: Planned) -> None:
-        orders, order_id, key = self._shop.orders, derived("order", x.basket.basket), x.basket.basket
+        orders, order_id, key = self._shop.orders, self._names.id_of("order", x.basket.basket), x.basket.basket
         if x.fate is Fate.CANCELLED and not x.parcels:
             await self._command(orders.CancelOrder, "cancel", key, order_id=order_id, reason="every 20th is cancelled")
         for parcel in x.parcels:
@@ -186,7 +209,7 @@ class Demo:
     async def _send(self, x: Planned, parcel: Parcel) -> None:
         """Pack a parcel, hand it to the carrier, and record what becomes of it."""
         orders, key, number = self._shop.orders, x.basket.basket, parcel.name
-        which = {"order_id": derived("order", key), "shipment_id": parcel.name}
+        which = {"order_id": self._names.id_of("order", key), "shipment_id": parcel.name}
         parts = [LineQuantity(line_id=line.sku, quantity=line.quantity) for line in parcel.lines]
         await self._command(orders.CreateShipment, "pack", key, number, lines=parts, **which)
         await self._command(
@@ -220,7 +243,7 @@ class Demo:
 
     async def _cancel_refused_of(self, x: Planned) -> None:
         orders, key, reason = self._shop.orders, x.basket.basket, "refused at the door"
-        order_id = derived("order", key)
+        order_id = self._names.id_of("order", key)
         if x.fate is Fate.CANCELLED:
             await self._command(orders.CancelOrder, "cancel", key, order_id=order_id, reason=reason)
             return
@@ -242,7 +265,7 @@ class Demo:
         return str((await self._reply(method, *key, **fields)).consistency_token)
 
     async def _reply(self, method: Any, *key: object, **fields: Any) -> Any:
-        reply = await method(request_id=derived(*key), deadline=DEADLINE, **fields)
+        reply = await self._patience.ask(method, request_id=self._names.id_of(*key), **fields)
         self.outcome.commands += 1
         self.tokens[:] = [reply.consistency_token, *self.tokens[:AT_ONCE]]
         return reply

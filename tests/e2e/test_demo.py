@@ -1,5 +1,6 @@
 """The demo, as a program runs it."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -7,6 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from client.cli.main import app
+from client.sdk import OrderstreamClient
+from client.stack import stack
+from protos.common.v1.types_pb2 import Address, Money
+from protos.orders.v1.commands_pb2 import NewLine
 
 ORDERSTREAM = str(Path(sys.executable).with_name("orderstream"))
 
@@ -60,6 +68,30 @@ def test_real_baskets_go_through_and_every_cent_is_found_again(report: Report) -
 @pytest.mark.sends_unknown_positions  # the node of the first run had sent them, and it belongs to the module
 def test_a_second_run_on_the_same_data_changes_nothing(data: Path, report: Report) -> None:
     assert demo(data) == report
+
+
+async def test_a_demo_on_a_stack_that_others_use_proves_what_it_has_placed_itself(tmp_path: Path) -> None:
+    async with stack(tmp_path) as running, OrderstreamClient(running.addresses) as shop:
+        ann = (await shop.users.RegisterUser(name="Ann", email="ann@example.org")).user_id
+        tea = Money(amount_minor=350, currency="USD")
+        await shop.products.RegisterProduct(sku="tea", name="Tea", price=tea)
+        await shop.products.ActivateProduct(sku="tea")
+        await shop.products.ReceiveStock(sku="tea", quantity=9)
+        home = Address(name="Ann", line1="1 High Street", city="Ghent", country="BE")
+        line = NewLine(sku="tea", quantity=2)
+        order = await shop.orders.CreateOrder(customer_id=ann, currency="USD", lines=[line], shipping_address=home)
+        await shop.orders.PlaceOrder(order_id=order.order_id)
+        roles = ("commands", "queries", "projections", "processes")
+        servers = [f"--{role}={getattr(running.addresses, role)}" for role in roles]
+        words = [*servers, "demo", "--stack", "--orders", str(ORDERS), "--json"]
+        done = await asyncio.to_thread(CliRunner().invoke, app, words)
+        assert done.exit_code == 0, done.stderr
+        report: Report = json.loads(done.stdout)
+        assert (report["orders"], report["processes"]["started"]) == (ORDERS, ORDERS)
+        assert report["verified"]["differences"] == 0
+        assert report["verified"]["streams"] == 2 * report["orders"] + 2 * report["products"] + report["users"]
+        assert report["events"] > report["commands"] > report["orders"]
+        assert (await shop.users.GetUser(user_id=ann)).user.name == "Ann", "the stack goes on"
 
 
 def test_no_order_is_no_demo() -> None:

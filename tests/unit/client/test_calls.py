@@ -89,22 +89,31 @@ def failure(code: int, reason: str, *more: error_details_pb2.BadRequest, **metad
 
 
 @asynccontextmanager
-async def shop_that(
-    handler: grpc.GenericRpcHandler, *, read_your_writes: bool = False
-) -> AsyncIterator[OrderstreamClient]:
+async def served(handler: grpc.GenericRpcHandler) -> AsyncIterator[str]:
+    """The address at which it answers."""
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((handler,))
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     try:
-        async with OrderstreamClient(
+        yield address
+    finally:
+        await server.stop(None)
+
+
+@asynccontextmanager
+async def shop_that(
+    handler: grpc.GenericRpcHandler, *, read_your_writes: bool = False
+) -> AsyncIterator[OrderstreamClient]:
+    async with (
+        served(handler) as address,
+        OrderstreamClient(
             Addresses(commands=address, queries=address, projections=address),
             deadline=5,
             read_your_writes=read_your_writes,
-        ) as shop:
-            yield shop
-    finally:
-        await server.stop(None)
+        ) as shop,
+    ):
+        yield shop
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,241 @@
+"""`orderstream demo`: real baskets through the real services, and the proof that all of them are found again."""
+
+import asyncio
+import secrets
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from client.cli.connect import TARGET
+from client.cli.output import FAILED, AsJson, complain, err, money, out, print_json, run
+from client.cli.progress import Told, progress_on
+from client.cli.tables import table
+from client.cli.words import words_of
+from client.demo.baskets import CURRENCY, Basket, DataMissingError, baskets_of, product_names, read_rows
+from client.demo.outcome import Names, Outcome, Patience
+from client.demo.proof import PROCESSES, ViewsStuckError
+from client.demo.rules import PAYMENTS, Provider, ProviderUnknownError
+from client.demo.run import Demo, OrderUndecidedError
+from client.demo.survey import survey
+from client.sdk import OrderstreamClient
+from client.stack import Stack, StackError, stack
+from protos.common.v1.types_pb2 import Money
+
+STARTS_LIKE = 10  # answers: a start of the stack takes as long as so many, on a machine that has little to do
+
+# what of a demo's outcome says whether goods or money were lost, and how often they might have been
+TROUBLES = (
+    "orders_without_process",
+    "parcels_lost",
+    "parcels_refused",
+    "authorisations_lapsed",
+    "refunds_retried",
+    "refunds_failed",
+    "money_owed",
+)
+
+
+def demo(
+    orders: Annotated[int, typer.Option(min=1, help="How many baskets of the year.")] = 300,
+    data: Annotated[
+        Path | None, typer.Option(help="Keep the stores here; without it they go with a demo that succeeds.")
+    ] = None,
+    on_stack: Annotated[
+        bool, typer.Option("--stack", help="Use the stack that runs (--commands …), and leave it running.")
+    ] = False,
+    payments: Annotated[
+        str, typer.Option(envvar="ORDERSTREAM_PAYMENTS", help="With --stack: the setting that the stack runs with.")
+    ] = "simulator",
+    only_survey: Annotated[
+        bool, typer.Option("--survey", help="Send nothing: count what of the whole year can be sold, and what cannot.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send real baskets through the real services, then prove that log, views and data set agree.
+
+    Some parcels are lost or refused, some authorisations lapse and some refunds fail. Exit code 1 if anything differs.
+    With --stack, everything has names of its own, and the proof is about that alone: others may use the stack too.
+    """
+    if only_survey:
+        _survey(as_json=as_json)
+        return
+    if on_stack and data is not None:
+        complain("--data is for a stack of the demo's own: leave it or --stack out", 2)
+    try:
+        place = OnTheStack(Provider.of(payments)) if on_stack else OnItsOwn(data)
+        outcome = run(_demo(place, orders), lambda error: f"{error.call} failed: {words_of(error)}{place.kept()}")
+    except ProviderUnknownError as error:
+        complain(str(error), 2)
+    except (StackError, DataMissingError, ViewsStuckError, OrderUndecidedError) as error:
+        complain(f"{error}{place.kept()}", FAILED)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        place.remove()
+        raise
+    if as_json:
+        print_json(demo_report(outcome))
+    else:
+        _tell(outcome)
+        for difference in outcome.differences[:20]:
+            err.print(difference, style="red", highlight=False)
+    if outcome.differences:
+        complain(f"{len(outcome.differences)} differences{place.kept()}", FAILED)
+    place.remove()
+
+
+def _survey(*, as_json: bool) -> None:
+    try:
+        with err.status("reading the year"):
+            found = survey(read_rows())
+    except DataMissingError as error:
+        complain(str(error), FAILED)
+    if as_json:
+        print_json(found)
+        return
+    out.print(f"{found['baskets']:,} baskets, {found['baskets_left_out']:,} of them with nothing that can be sold")
+    rows = table("outcome", "rows", "value")
+    for what, of in found["rows"].items():
+        rows.add_row(what, f"{of['rows']:,}", f"{of['cents'] / 100:,.2f}")
+    rows.show()
+
+
+@dataclass(slots=True)
+class OnItsOwn:
+    """A stack that the demo starts and stops. Without a directory it takes one that goes if all is well."""
+
+    given: Path | None
+    _taken: Path | None = None
+
+    @property
+    def data(self) -> Path:
+        if self.given is not None:
+            return self.given
+        if self._taken is None:
+            self._taken = Path(tempfile.mkdtemp(prefix="orderstream-demo-"))
+        return self._taken
+
+    async def go(self, baskets: list[Basket], products: dict[int, str], progress: Told) -> Outcome:
+        patience, began = Patience(), time.monotonic()
+        async with (
+            stack(self.data, payments=PAYMENTS) as running,
+            OrderstreamClient(running.addresses, actor="demo", deadline=patience.seconds) as shop,
+        ):
+            patience.took((time.monotonic() - began) / STARTS_LIKE)
+            return await _unless_one_ends(running, Demo(shop, products, progress, patience=patience).run(baskets))
+
+    def kept(self) -> str:
+        """For the one line that ends a demo which has failed."""
+        return f"; data are kept in {self.data}, logs in {self.data / 'logs'}" if self.data.exists() else ""
+
+    def remove(self) -> None:
+        if self._taken is not None:
+            shutil.rmtree(self._taken, ignore_errors=True)
+
+
+@dataclass(slots=True)
+class OnTheStack:
+    """A stack that runs, with the payment provider that it has. What the demo has sent stays there."""
+
+    provider: Provider
+
+    async def go(self, baskets: list[Basket], products: dict[int, str], progress: Told) -> Outcome:
+        names = Names(f"demo-{secrets.token_hex(4)}")
+        err.print(f"products and addresses of this run begin with {names.run}", soft_wrap=True)
+        async with OrderstreamClient(TARGET.addresses, actor=TARGET.actor or "demo", deadline=TARGET.deadline) as shop:
+            return await Demo(shop, products, progress, names=names, provider=self.provider).run(baskets)
+
+    def kept(self) -> str:
+        return ""
+
+    def remove(self) -> None:
+        pass
+
+
+async def _demo(place: OnItsOwn | OnTheStack, most: int) -> Outcome:
+    left_out: Counter[str] = Counter()
+    with progress_on(err) as progress:
+        progress("reading", 0, most)
+        baskets = await asyncio.to_thread(lambda: baskets_of(read_rows(), most, left_out))
+        products = await asyncio.to_thread(product_names)
+        progress("reading", len(baskets), len(baskets))
+        outcome = await place.go(baskets, products, progress)
+        outcome.left_out = left_out
+        return outcome
+
+
+async def _unless_one_ends(running: Stack, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """The result of the work; a process that ends meanwhile is told at once, not when every retry has failed."""
+    working, ending = asyncio.create_task(work), asyncio.create_task(running.first_to_end())
+    try:
+        await asyncio.wait((working, ending), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise StackError(f"{ending.result().name} has ended: {ending.result().last_words()}")
+        return working.result()
+    finally:
+        for task in (working, ending):
+            task.cancel()
+        await asyncio.gather(working, ending, return_exceptions=True)
+
+
+def demo_report(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "users": outcome.users,
+        "products": outcome.products,
+        "orders": outcome.orders,
+        "lines": outcome.lines,
+        "commands": outcome.commands,
+        "events": outcome.events,
+        "seconds": outcome.seconds,
+        "processes": {what: outcome.processes[what] for what in PROCESSES},
+        **{what: getattr(outcome, what) for what in TROUBLES},
+        "verified": {
+            "streams": outcome.streams,
+            "documents": outcome.documents,
+            "differences": len(outcome.differences),
+            "listed": outcome.differences,
+        },
+        "left_out": dict(sorted(outcome.left_out.items())),
+    }
+
+
+def _tell(outcome: Outcome) -> None:
+    rate = outcome.commands / outcome.seconds if outcome.seconds else 0
+    out.print(
+        f"{outcome.orders:,} orders with {outcome.lines:,} lines, of {outcome.users:,} users and "
+        f"{outcome.products:,} products: {outcome.commands:,} commands in {outcome.seconds:,.1f} s ({rate:,.0f}/s)",
+        highlight=False,
+        soft_wrap=True,
+    )
+    out.print(
+        "processes: " + ", ".join(f"{outcome.processes[what]:,} {what}" for what in PROCESSES),
+        highlight=False,
+        soft_wrap=True,
+    )
+    out.print(
+        f"failures: {outcome.parcels_lost:,} parcels lost, {outcome.parcels_refused:,} refused, "
+        f"{outcome.authorisations_lapsed:,} authorisations lapsed, {outcome.refunds_retried:,} refunds tried again",
+        highlight=False,
+        soft_wrap=True,
+    )
+    owed = money(Money(amount_minor=outcome.money_owed, currency=CURRENCY))
+    out.print(
+        f"left open: {outcome.orders_without_process:,} orders without a process, "
+        f"{outcome.refunds_failed:,} refunds not settled, {owed} owed",
+        highlight=False,
+        soft_wrap=True,
+    )
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in sorted(outcome.left_out.items()))
+    out.print(f"left out: {left_out or 'nothing'}", highlight=False, soft_wrap=True)
+    out.print(
+        f"verified: {outcome.events:,} events in {outcome.streams:,} streams against {outcome.documents:,} documents, "
+        f"and totals against the data set: {len(outcome.differences)} differences",
+        highlight=False,
+        soft_wrap=True,
+        style="red" if outcome.differences else "green",
+    )
