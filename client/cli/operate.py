@@ -15,9 +15,15 @@ from grpc_health.v1 import health_pb2
 from client.cli.connect import call, health_of
 from client.cli.output import FAILED, UNAVAILABLE, AsJson, complain, err, out, print_json, run
 from client.cli.tables import table
+from client.errors import Unavailable
 from client.sdk import OrderstreamClient
 from client.stack import DEFAULT_PORTS, StackError, stack
-from protos.operations.v1.projections_pb2 import VerifyEmailsResult, VerifyProcessesResult, VerifyResult
+from protos.operations.v1.projections_pb2 import (
+    VerifyEmailsResult,
+    VerifyProcessesResult,
+    VerifyProjectionsResponse,
+    VerifyResult,
+)
 
 Data = Annotated[Path, typer.Option(help="Where embedded stores and logs live.")]
 
@@ -85,6 +91,7 @@ async def _up(data: Path, ports: dict[str, int], *, processes: bool) -> None:
 
 COLUMNS = ("documents", "events", "streams", "checkpoint", "differences", "healed")
 SNAPSHOTS = "snapshots"
+BEGIN_AGAIN_AFTER = (0.5, 1.0, 2.0)  # seconds
 
 
 def verify(
@@ -179,24 +186,39 @@ class Verdict:
     results: dict[str, VerifyResult] = field(default_factory=dict)
     processes: VerifyProcessesResult | None = None
     emails: VerifyEmailsResult | None = None
+    has_begun: bool = False
+
+    def take(self, message: VerifyProjectionsResponse) -> None:
+        self.has_begun = True
+        match message.WhichOneof("message"):
+            case "result":
+                self.results[message.result.view] = message.result
+            case "snapshots":
+                self.results[SNAPSHOTS] = message.snapshots
+            case "processes":
+                self.processes = message.processes
+            case "emails":
+                self.emails = message.emails
 
 
 async def _verify(shop: OrderstreamClient, views: list[str], sample: int, heal: bool) -> Verdict:
-    verdict = Verdict()
+    """If the service stops meanwhile, another one has to begin again; that is asked for a few times."""
     with err.status("folding the log …") as status:
-        async for message in shop.operations.VerifyProjections(views=views, sample=sample, heal=heal):
-            match message.WhichOneof("message"):
-                case "progress":
-                    status.update(f"folding the log … {message.progress.events:,} events")
-                case "result":
-                    verdict.results[message.result.view] = message.result
-                case "snapshots":
-                    verdict.results[SNAPSHOTS] = message.snapshots
-                case "processes":
-                    verdict.processes = message.processes
-                case "emails":
-                    verdict.emails = message.emails
-    return verdict
+        for pause in (*BEGIN_AGAIN_AFTER, None):
+            verdict = Verdict()
+            try:
+                async for message in shop.operations.VerifyProjections(views=views, sample=sample, heal=heal):
+                    verdict.take(message)
+                    if message.HasField("progress"):
+                        status.update(f"folding the log … {message.progress.events:,} events")
+            except Unavailable:
+                if pause is None or not verdict.has_begun:
+                    raise
+                err.print("the service went away while it verified: it begins again", soft_wrap=True)
+                await asyncio.sleep(pause)
+            else:
+                return verdict
+    raise AssertionError("the last try returns or raises")
 
 
 # ------------------------------------------------------------------ health and embedded

@@ -11,9 +11,11 @@ made up.
 - The event store refuses a position of another log, mostly: that is `LogMismatch`. Who keeps a position across restarts
   keeps the id of the event there too (`LogPoint`) and checks both with `is_of_this_log`.
 
-Every other failure is `StoreUnavailable("event")`, also a read that breaks off.
+Every other failure is `StoreUnavailable("event")`, also a read that breaks off. A long read is gone on with first,
+behind the last event that was received (`_Resumption`).
 """
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractContextManager, aclosing
@@ -23,7 +25,7 @@ from typing import Any
 from server.eventstore.client import NotFound, RecordedEvent, StreamIsDeleted, position_of
 from server.eventstore.connection import Client
 from server.eventstore.exclusions import Excluded, excluded_by, exclusion_stream
-from server.failures import LogMismatch
+from server.failures import LogMismatch, StoreUnavailable
 from server.recent import Recent
 
 Events = AsyncGenerator[RecordedEvent, None]
@@ -32,6 +34,7 @@ HISTORY_TIMEOUT = 60.0  # seconds, for a page of the events of some streams out 
 PAGE = 1_000  # events
 LARGE_PAGE = 4_000  # events
 CHECKPOINT_WINDOW = 500  # events the event store looks through before it says how far it has come
+RESUME_AFTER = (0.1, 0.2, 0.4, 0.8, 1.6)  # seconds before each try to go on with a read that was cut
 START = 0  # the position before every event
 EVERYTHING: dict[str, Any] = {"filter_exclude": ()}  # also what the event store writes for itself
 
@@ -74,6 +77,11 @@ def point_of(event: RecordedEvent) -> LogPoint:
     return LogPoint(position_of(event), str(event.id))
 
 
+def _is_another(event: RecordedEvent, point: LogPoint) -> bool:
+    """Whether another event lies at a point: the log was replaced meanwhile."""
+    return bool(point.event_id) and position_of(event) == point.position and str(event.id) != point.event_id
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
     """What a reader has not seen that holds all that matches up to a position.
@@ -88,6 +96,22 @@ class Pending:
     def covers(self, position: int) -> bool:
         """Whether nothing that matches is pending up to a position."""
         return position < self.next_event if self.next_event is not None else position <= self.head.position
+
+
+class _Resumption:
+    """Whether a read that was cut is gone on with: only one that had received something, and a few times in a row."""
+
+    def __init__(self) -> None:
+        self._pauses: list[float] = []
+
+    def progressed(self) -> None:
+        self._pauses = list(RESUME_AFTER)
+
+    async def rest(self, cut: StoreUnavailable) -> None:
+        """Raises what cut it if it is not gone on with."""
+        if not self._pauses:
+            raise cut
+        await asyncio.sleep(self._pauses.pop(0))
 
 
 class EventLog:
@@ -157,7 +181,7 @@ class EventLog:
         # one more: the event at the position is among what is read if it matches
         bounds: dict[str, Any] = {} if limit is None else {"limit": limit + 1, "timeout": self._timeout}
         left = sys.maxsize if limit is None else limit
-        async with aclosing(self._read_all(wanted, commit_position=position or None, **bounds)) as reading:
+        async with aclosing(self._whole(wanted, position, **bounds)) as reading:
             async for event in reading:
                 if position_of(event) <= position:
                     continue
@@ -166,10 +190,36 @@ class EventLog:
                 if not left:
                     return
 
+    async def _whole(self, matching: EventFilter, position: int, **bounds: Any) -> Events:
+        """From a received position on. A read without a limit is gone on with where it was cut."""
+        resumption, last = _Resumption(), LogPoint(position)
+        while True:
+            try:
+                reading = self._read_all(matching, commit_position=last.position or None, **bounds)
+                async with aclosing(reading) as events:
+                    async for event in events:
+                        if _is_another(event, last):
+                            raise LogMismatch
+                        if position_of(event) > last.position or not last.event_id:
+                            last = point_of(event)
+                            if "limit" not in bounds:
+                                resumption.progressed()
+                            yield event
+            except StoreUnavailable as cut:
+                await resumption.rest(cut)
+            else:
+                return
+
     async def history(self, pattern: str, after: int = START, *, timeout: float = HISTORY_TIMEOUT) -> Events:
         """The same page by page, each within `timeout` seconds, so that no log is too long for the store."""
+        resumption = _Resumption()
         while True:
-            page = await self._page_after(after, pattern, timeout)
+            try:
+                page = await self._page_after(after, pattern, timeout)
+            except StoreUnavailable as cut:
+                await resumption.rest(cut)
+                continue
+            resumption.progressed()
             for event in page:
                 if position_of(event) > after:
                     yield event
@@ -275,12 +325,18 @@ class EventLog:
 
         Page by page, so that no stream is too long for the time that the store is given.
         """
-        left = sys.maxsize if most is None else most
+        resumption, left = _Resumption(), sys.maxsize if most is None else most
         while left:
             wanted = page = min(LARGE_PAGE, left)
-            async for event in self._stream(name, stream_position=start, limit=page):
-                start, page = event.stream_position + 1, page - 1
-                yield event
+            try:
+                async for event in self._stream(name, stream_position=start, limit=page):
+                    start, page = event.stream_position + 1, page - 1
+                    resumption.progressed()
+                    yield event
+            except StoreUnavailable as cut:
+                await resumption.rest(cut)
+                left -= wanted - page
+                continue
             if page:
                 return
             left -= wanted

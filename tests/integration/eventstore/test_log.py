@@ -5,6 +5,7 @@ import random
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 import pytest
 from esdbclient import NewEvent, StreamState
@@ -16,7 +17,7 @@ from server.eventstore.connection import Client, connect
 from server.eventstore.log import PAGE, START, EventLog, LogPoint, point_of, streams
 from server.eventstore.persistent import Groups
 from server.eventstore.subscription import CatchUpSubscription
-from server.failures import LogMismatch, NotFound
+from server.failures import LogMismatch, NotFound, StoreUnavailable
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
 from tests.support.processes import free_port
@@ -161,6 +162,54 @@ async def test_a_point_beyond_the_end_is_of_another_log(log: EventLog, written: 
             assert not await EventLog(other).is_of_this_log(point_of(written.ours[-1]))
         finally:
             await other.close()
+
+
+async def test_a_long_read_goes_on_where_a_cut_connection_left_it(tmp_path: Path) -> None:
+    port = free_port()
+    async with AsyncExitStack() as first, AsyncExitStack() as until_the_end:
+        uri = await first.enter_async_context(embedded_eventstore(tmp_path / "data", port=port))
+        client = await connect(uri)
+        until_the_end.push_async_callback(client.close)
+        wanted = await many_events(client)
+        log, found = EventLog(client), []
+        async with aclosing(log.after(START, "long-.*")) as reading:
+            for _ in range(10):
+                found.append((await anext(reading)).id)
+            await first.aclose()
+            async with embedded_eventstore(tmp_path / "data", port=port):
+                found += [event.id async for event in reading]
+                assert found == wanted
+                assert [event.id async for event in log.history("long-.*")] == wanted
+
+
+async def test_a_read_that_cannot_go_on_says_so_after_a_few_tries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.eventstore.log.RESUME_AFTER", (0.01, 0.01))
+    async with AsyncExitStack() as first, AsyncExitStack() as until_the_end:
+        client = await connect(await first.enter_async_context(embedded_eventstore(tmp_path / "data")))
+        until_the_end.push_async_callback(client.close)
+        wanted = await many_events(client)
+        read: list[UUID] = []
+
+        async def read_on() -> None:
+            async for event in reading:
+                read.append(event.id)
+
+        async with aclosing(EventLog(client).after(START, "long-.*")) as reading:
+            await anext(reading)
+            await first.aclose()
+            with pytest.raises(StoreUnavailable):
+                await read_on()
+        assert 0 < len(read) < len(wanted) - 1
+
+
+async def many_events(client: Client) -> list[UUID]:
+    """More than a connection holds ahead of its reader: 16 MB. Their ids."""
+    events = [NewEvent("Happened", b"{}", metadata=b"0" * 8_000) for _ in range(2_000)]
+    for at in range(0, len(events), 100):
+        await client.append_to_stream("long-1", current_version=StreamState.ANY, events=events[at : at + 100])
+    return [event.id for event in events]
 
 
 async def test_a_subscription_is_intact_until_its_connection_breaks(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """What a call does about failures, against a server of gRPC's own that answers as told."""
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from queue import Queue
+from threading import Event, Thread
 from typing import Any, TypeAlias
 
 import grpc
@@ -99,6 +102,25 @@ async def served(handler: grpc.GenericRpcHandler) -> AsyncIterator[str]:
         yield address
     finally:
         await server.stop(None)
+
+
+@contextmanager
+def serving(handler: grpc.GenericRpcHandler) -> Iterator[str]:
+    """Its address, while it serves beside the test: the command line has a loop of its own."""
+    ready, ended = Queue[str](), Event()
+
+    async def serve() -> None:
+        async with served(handler) as address:
+            ready.put(address)
+            await asyncio.to_thread(ended.wait)
+
+    thread = Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        yield ready.get(timeout=10)
+    finally:
+        ended.set()
+        thread.join()
 
 
 @asynccontextmanager

@@ -1,12 +1,7 @@
 """The demo waits longer on a machine that is slow, and says which call failed and where its data are."""
 
-import asyncio
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from queue import Queue
-from threading import Event, Thread
 
 import pytest
 from google.rpc import code_pb2
@@ -16,7 +11,7 @@ from client import errors
 from client.cli.main import app
 from client.demo.outcome import LEAST_PATIENCE, LONGER_THAN_SEEN, MOST_PATIENCE, Names, Patience
 from client.demo.rules import Provider, ProviderUnknownError
-from tests.unit.client.test_calls import Scripted, failure, served, shop_that
+from tests.unit.client.test_calls import Scripted, failure, serving, shop_that
 
 LATE = failure(code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
 
@@ -87,22 +82,3 @@ def test_a_provider_that_the_proof_cannot_foresee_is_refused(setting: str) -> No
 def test_the_rules_of_a_provider_are_read_from_the_setting() -> None:
     assert Provider.of("simulator") == Provider(declines=-1, fails_refunds=False)
     assert Provider.of("simulator?decline=13&refund_fails_on=1&lapse=15&seed=1") == Provider()
-
-
-@contextmanager
-def serving(handler: Scripted) -> Iterator[str]:
-    """Its address, while it serves beside the test: the command line has a loop of its own."""
-    ready, ended = Queue[str](), Event()
-
-    async def serve() -> None:
-        async with served(handler) as address:
-            ready.put(address)
-            await asyncio.to_thread(ended.wait)
-
-    thread = Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    try:
-        yield ready.get(timeout=10)
-    finally:
-        ended.set()
-        thread.join()
