@@ -40,7 +40,7 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=$(BIN)/
 
 CATALOGUE = $(BIN)/python -m grpc_tools.protoc -I. --include_source_info --descriptor_set_out=/dev/stdout $(PROTOS) | $(BIN)/python -m client.catalogue
 CURRENCIES = $(BIN)/python -m server.currencies
-LIMITS = $(BIN)/python -m server.limits
+LIMITS = $(BIN)/python -m projections.limits
 SDK = $(BIN)/python -m client.stubgen | $(BIN)/ruff format --stdin-filename contexts.pyi -
 
 proto: $(VENV)/.installed  ## check that no caller breaks, then generate all that is made of the contract

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 
 import structlog
 from google.protobuf import timestamp_pb2
+from google.protobuf.message import Message
 
 from projections.acts import Act, Acts
 from projections.changes import DONE_WITHIN, By, Changes, GenerationUnavailable
@@ -37,9 +38,9 @@ from server.rpc.validation import require_reason
 logger = structlog.get_logger()
 
 SERVICE = "operations.v1.ProjectionService"
-MOST_LISTED = 20
 MOVING = (Status.CATCHING_UP, Status.LIVE, Status.FAILING, Status.STOPPED, Status.STANDBY)
-MOST = 1_000  # streams or acts in one reply
+MOST = 1_000  # entries in one reply
+UNLESS_ASKED_FOR = {"max_streams": 100, "max_acts": 50, "max_exclusions": 50, "max_differences": 20}
 NOTICED_WITHIN = 2.0  # seconds
 LONGEST_CALL = 3_600.0  # seconds
 TO_ANSWER = 1.0  # seconds before a deadline, in which the answer is made
@@ -133,14 +134,14 @@ class ProjectionAdmin(ProjectionServiceServicer):
         self, request: pb.ListParkedStreamsRequest, context: Context
     ) -> pb.ListParkedStreamsResponse:
         self._named(request.view)
-        most = asked_for(request.max_streams, "max_streams", 100)
+        most = asked_for(request, "max_streams")
         parked = await self._changes.parked(await self._state.pointers.get(request.view))
         return pb.ListParkedStreamsResponse(streams=[_parked(one) for one in parked[:most]], total=len(parked))
 
     async def ListActs(self, request: pb.ListActsRequest, context: Context) -> pb.ListActsResponse:
         if request.view:
             self._named(request.view)
-        most = asked_for(request.max_acts, "max_acts", 50)
+        most = asked_for(request, "max_acts")
         found = await self._acts.latest(MOST)
         acts = [one for one in found if request.view in ("", one.act.subject) or one.unreadable]
         return pb.ListActsResponse(acts=acts[:most])
@@ -197,38 +198,35 @@ class ProjectionAdmin(ProjectionServiceServicer):
         names = request.views or sorted(self._supervisors)
         for name in names:
             self._named(name)
-        for field in ("max_differences", "sample"):
-            if getattr(request, field) < 0:
-                raise InvalidRequest({field: "must not be negative"})
+        if request.sample < 0:
+            raise InvalidRequest({"sample": "must not be negative"})
+        most = asked_for(request, "max_differences")
         if request.heal:
             subject = request.views[0] if len(request.views) == 1 else ""
             act = Act(act="VerifyProjections", subject=subject, actor=actor_of(context), reason="heal what differs")
             async with self._acts.acting(act):
                 pass  # what it does is told document by document, and folding anew harms nothing
-        async for message in self._checked(names, request):
+        async for message in self._checked(names, request.sample, most):
             if isinstance(message, Result) and request.heal:
                 message.healed = await self._changes.heal(self._supervisors[message.view].view, message.keys)
             yield _told(message)
         if not request.views and not request.sample:
-            found = await self._snapshots.verify(request.max_differences or MOST_LISTED)
+            found = await self._snapshots.verify(most)
             yield pb.VerifyProjectionsResponse(snapshots=_verdict(found))
-            processes = await self._processes.verify(request.max_differences or MOST_LISTED)
+            processes = await self._processes.verify(most)
             yield pb.VerifyProjectionsResponse(processes=_processes_verdict(processes))
-            emails = await self._emails.verify(request.max_differences or MOST_LISTED)
+            emails = await self._emails.verify(most)
             yield pb.VerifyProjectionsResponse(emails=_emails_verdict(emails))
 
-    async def _checked(
-        self, names: Sequence[str], request: pb.VerifyProjectionsRequest
-    ) -> AsyncIterator[Progress | Result]:
-        most = request.max_differences or MOST_LISTED
+    async def _checked(self, names: Sequence[str], sample: int, most: int) -> AsyncIterator[Progress | Result]:
         views = [self._supervisors[name] for name in names]
-        if not request.sample:
+        if not sample:
             async for message in self._verifier.verify([one.view for one in views], most):
                 yield message
-        for one in views if request.sample else ():
+        for one in views if sample else ():
             sampler = one.sampler()
             if sampler is not None:
-                yield await sampler.check(request.sample, most)
+                yield await sampler.check(sample, most)
 
     async def _entry(self, view: Supervisor) -> pb.Projection:
         """As `_tell`; a view of which nothing can be found out now says why, and is no failure of the others."""
@@ -401,11 +399,12 @@ def _result(view: str, ended: Outcome | Superseded) -> pb.RebuildResult:
     )
 
 
-def asked_for(number: int, name: str, default: int) -> int:
+def asked_for(request: Message, name: str) -> int:
     """How many are wanted. Raises `InvalidRequest`."""
+    number = int(getattr(request, name))
     if not 0 <= number <= MOST:
         raise InvalidRequest({name: f"must be from 0 to {MOST}"})
-    return number or default
+    return number or UNLESS_ASKED_FOR[name]
 
 
 def _parked(one: ParkedStream) -> pb.ParkedStream:

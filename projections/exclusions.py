@@ -118,7 +118,7 @@ class ExclusionAdmin(ExclusionServiceServicer):
         return pb.ApplyExclusionResponse(exclusion=_to_proto(excluded))
 
     async def ListExclusions(self, request: pb.ListExclusionsRequest, context: Context) -> pb.ListExclusionsResponse:
-        most = asked_for(request.max_exclusions, "max_exclusions", 50)
+        most = asked_for(request, "max_exclusions")
         found = await self._listed(request.stream)
         return pb.ListExclusionsResponse(exclusions=[_to_proto(one) for one in found[::-1][:most]])
 

@@ -1,8 +1,8 @@
 """docs/limits.md, made from the code by `make proto`: every bound that callers can meet, with its reason."""
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
+from types import MappingProxyType
 from typing import NamedTuple
 
 from server import failures
@@ -65,15 +65,17 @@ def of_calls() -> Iterator[Limit]:
     actor, conversation = validation.LONGEST_ACTOR, validation.LONGEST_CORRELATION_ID
     yield Limit("header `x-orderstream-actor`", f"1 to {actor}", "characters", "FIELD_INVALID")
     yield Limit("header `x-correlation-id`", f"1 to {conversation}", "characters", "FIELD_INVALID")
-    yield Limit(
-        "entries of a page", f"{paging.LARGEST_SIZE}, or {paging.DEFAULT_SIZE} unless asked for", "entries", "cut"
-    )
+    yield rows_of_a_page("entries of a page")
     yield Limit("a page", f"{paging.LARGEST_PAGE}", "bytes", "it ends there, with a token for the next one")
     yield Limit(
         "a reply", f"{interceptors.LARGEST_REPLY}", "bytes", "REPLY_TOO_LARGE: clients of gRPC take no more by default"
     )
     yield Limit("fields that a refusal names", f"{failures.MAX_VIOLATIONS}", "fields", "the rest is counted")
     yield Limit("a value in a refusal", f"{errors.MAX_VALUE}", "bytes", "cut, so that a refusal fits into trailers")
+
+
+def rows_of_a_page(what: str) -> Limit:
+    return Limit(what, f"{paging.LARGEST_SIZE}, or {paging.DEFAULT_SIZE} unless asked for", "entries", "cut")
 
 
 def of_stores() -> Iterator[Limit]:
@@ -120,17 +122,15 @@ def _table(title: str, rows: Iterable[Limit], last: str = "Reason") -> Iterator[
         yield f"| {' | '.join(row)} |\n"
 
 
-def page() -> str:
+def page(of_others: Mapping[str, Iterable[Limit]] = MappingProxyType({})) -> str:
+    """With the tables of those who have limits of their own."""
     tables: Mapping[str, Iterable[Limit]] = {
         "An order": of_orders(),
         "Users and stock": of_users_and_stock(),
         "Calls": of_calls(),
+        **of_others,
         "Settings and what they are unless set": of_settings(),
         "The stores": of_stores(),
     }
     texts = _table("Fields of commands (reason: FIELD_INVALID)", of_fields(), "Commands")
     return HEAD + "".join(chain(*(_table(title, rows) for title, rows in tables.items()), texts))
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

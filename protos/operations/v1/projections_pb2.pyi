@@ -1200,7 +1200,7 @@ class VerifyProjectionsRequest(google.protobuf.message.Message):
     SAMPLE_FIELD_NUMBER: builtins.int
     HEAL_FIELD_NUMBER: builtins.int
     max_differences: builtins.int
-    """max_differences is how many differences to list per view; 0: 20."""
+    """max_differences is how many differences to list per view; 0: 20, largest: 1000."""
     sample: builtins.int
     """sample is how many documents to check of each view that has a stream for each document; 0: all. Views whose
     documents share streams are left out then.

@@ -234,10 +234,14 @@ async def test_the_whole_service(own_log: str, client: Client, mongo: Mongo, mon
 
         nowhere = await refusal(operations.GetProjection(pb.GetProjectionRequest(view="nowhere"), timeout=5))
         assert (nowhere.code, nowhere.reason) == (grpc.StatusCode.NOT_FOUND, "VIEW_NOT_FOUND")
-        negative = pb.VerifyProjectionsRequest(max_differences=-1)
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            [x async for x in operations.VerifyProjections(negative, timeout=5)]
-        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        for request in (
+            pb.VerifyProjectionsRequest(max_differences=-1),
+            pb.VerifyProjectionsRequest(max_differences=1_001),
+            pb.VerifyProjectionsRequest(sample=-1),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                [x async for x in operations.VerifyProjections(request, timeout=5)]
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_paused_view_stands_still_until_it_is_resumed(

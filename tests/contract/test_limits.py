@@ -1,0 +1,39 @@
+"""docs/limits.md has every bound on how many of something a request may ask for."""
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from client.contexts import CONTEXTS
+from projections.limits import of_operators
+from server.limits import of_calls, page
+
+HOW_MANY = ("max_", "page_size", "limit", "sample")
+OF_OPERATORS = ("operations", "processes")
+
+
+def bounded_fields() -> set[tuple[str, str]]:
+    """Of services of operators: the RPC, and the field that says how many."""
+    services = [
+        service for context in CONTEXTS for file in context.files.values() for service in file.services_by_name.values()
+    ]
+    return {
+        (method.name, field.name)
+        for service in services
+        if service.full_name.startswith(OF_OPERATORS)
+        for method in service.methods
+        for field in method.input_type.fields
+        if field.name.startswith(HOW_MANY) and field.cpp_type != FieldDescriptor.CPPTYPE_MESSAGE
+    }
+
+
+def test_every_number_that_operators_ask_for_is_on_the_page() -> None:
+    rows = [row.what for row in of_operators()]
+    missing = {
+        (rpc, field) for rpc, field in bounded_fields() if not any(f"`{field}`" in row and rpc in row for row in rows)
+    }
+    assert missing == set()
+
+
+def test_the_page_has_the_table_of_operators_beside_its_own() -> None:
+    told = page({"Services of operators": of_operators()})
+    assert "## Services of operators" in told
+    assert all(row.what in told for row in (*of_calls(), *of_operators()))
