@@ -9,7 +9,8 @@ from rich.table import Table
 
 from client.cli.output import SHAPE, err, out
 
-NARROWEST_TEXT = 44  # columns of the terminal, so that no id within a text is broken: the stream of an order has 42
+NARROWEST_TEXT = 20  # columns of the terminal
+LONGEST_WORD = 44  # of a text, so that no id in it is broken: the stream of an order has 42
 UNBOUNDED = 100_000  # columns
 
 
@@ -42,7 +43,7 @@ class Rows:
         stay = [number for number, name in enumerate(self.columns) if name not in without]
         for number in stay:
             name = self.columns[number]
-            least = min(NARROWEST_TEXT, self._longest(number)) if name in self.texts else None
+            least = self._narrowest(number) if name in self.texts else None
             made.add_column(name, overflow="fold", no_wrap=name not in self.texts, min_width=least)
         for cells in self.rows:
             made.add_row(*(cells[number] for number in stay))
@@ -53,6 +54,12 @@ class Rows:
         lines = [self.columns[number], *(line for cells in self.rows for line in cells[number].splitlines() or [""])]
         return max(out.measure(line).maximum for line in lines)
 
+    def _narrowest(self, number: int) -> int:
+        """Of a column with texts, folded between words."""
+        words = (word for cells in self.rows for word in (*cells[number].split(), self.columns[number]))
+        word = max((out.measure(word).maximum for word in words), default=0)
+        return min(self._longest(number), max(NARROWEST_TEXT, min(word, LONGEST_WORD)))
+
     def _width(self, without: Sequence[str]) -> int:
         """With no text folded."""
         return Measurement.get(out, out.options.update(width=UNBOUNDED), self._made(without)).maximum
@@ -60,7 +67,7 @@ class Rows:
     def _least(self, without: Sequence[str]) -> int:
         """With every text folded as far as it may be."""
         return self._width(without) - sum(
-            max(0, self._longest(number) - NARROWEST_TEXT)
+            self._longest(number) - self._narrowest(number)
             for number, name in enumerate(self.columns)
             if name in self.texts and name not in without
         )

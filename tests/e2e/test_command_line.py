@@ -403,7 +403,7 @@ def test_parked_events_are_planned_and_replayed(quick: Line, up: dict[str, int])
             for _, event in zip(range(3), consumer, strict=False):
                 consumer.nack(event, "park")
             # before the consumer goes: it may take an answer with it that it has not sent
-            assert polled(lambda: "T2" in quick("subscriptions", "parked", stream, "workers"))
+            polled(lambda: quick("subscriptions", "parked", stream, "workers", "--wide"), lambda said: "T2" in said)
     plan = quick("subscriptions", "replay", stream, "workers", "--limit", "2", "--dry-run", "--json")
     assert (plan["events"], plan["left"], len(plan["sample"])) == (2, 1, 2)
     apply = ("subscriptions", "replay", stream, "workers", "--limit", "2", "--plan", plan["plan_id"])
