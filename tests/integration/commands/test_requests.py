@@ -229,6 +229,7 @@ async def test_a_price_that_moved_is_found_when_placing(shop: Shop) -> None:
         "sku": sku,
         "order_price_minor": "350",
         "current_price_minor": "400",
+        "currency": "EUR",
         "order_id": order_id,
         "line_id": sku,
         "remedy": f"RefreshPrices (orderstream orders refresh-prices {order_id})",
