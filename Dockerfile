@@ -6,6 +6,7 @@ WORKDIR /src
 RUN python -m venv /opt/orderstream
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY protos protos
+COPY core core
 COPY server server
 COPY projections projections
 COPY client client

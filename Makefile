@@ -38,10 +38,10 @@ format: $(VENV)/.installed
 
 PROTOC = $(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 
-CATALOGUE = $(BIN)/python -m grpc_tools.protoc -I. --include_source_info --descriptor_set_out=/dev/stdout $(PROTOS) | $(BIN)/python -m client.catalogue
-CURRENCIES = $(BIN)/python -m server.currencies
-LIMITS = $(BIN)/python -m projections.limits
-SDK = $(BIN)/python -m client.stubgen | $(BIN)/ruff format --stdin-filename contexts.pyi -
+CATALOGUE = $(BIN)/python -m grpc_tools.protoc -I. --include_source_info --descriptor_set_out=/dev/stdout $(PROTOS) | $(BIN)/python -m tools.event_catalogue
+CURRENCIES = $(BIN)/python -m tools.currencies
+LIMITS = $(BIN)/python -m tools.limits
+SDK = $(BIN)/python -m tools.stubgen | $(BIN)/ruff format --stdin-filename contexts.pyi -
 
 proto: $(VENV)/.installed  ## check that no caller breaks, then generate all that is made of the contract
 	$(BIN)/buf breaking --against protos/main.binpb || { echo 'the contract breaks its callers; if that is wanted: `make contract-break`'; exit 1; }

@@ -24,15 +24,15 @@ from bench.queries import get_order, list_orders
 from bench.running import fresh_stack, pids
 from client.sdk import OrderstreamClient
 from client.stack import Stack
+from core.domain.stock.events import StockReceived
+from core.eventstore import codec
+from core.eventstore.connection import connect
 from projections.views.customer_orders import customer_orders
 from projections.views.order_detail import order_detail
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
 from protos.common.v1.types_pb2 import Money
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
-from server.domain.stock.events import StockReceived
-from server.eventstore import codec
-from server.eventstore.connection import connect
 
 VIEW_COUNTS = (1, 4, 16)
 WATCHES = (1, 10, 100)

@@ -8,11 +8,11 @@ from typing import Any
 from uuid_utils import uuid7
 
 from bench.appending import append_all, request
-from server.domain.address import Address
-from server.domain.money import Money
-from server.domain.order import ORDER, commands
-from server.domain.order import events as order
-from server.eventstore import codec
+from core.domain.address import Address
+from core.domain.money import Money
+from core.domain.order import ORDER, commands
+from core.domain.order import events as order
+from core.eventstore import codec
 
 EVENTS_OF_AN_ORDER = 5  # which is the fold factor of the views by order: events per document written
 BETWEEN_EACH_OTHER = 40  # orders under way at the same time

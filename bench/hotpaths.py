@@ -25,17 +25,17 @@ from bench.queries import AT_ONCE as QUERIES_AT_ONCE
 from bench.queries import some_of
 from bench.running import caught_up, fresh_stack, pids
 from client.stack import Stack
+from core.eventstore.connection import connect
+from core.eventstore.store import EventStore
+from core.readmodel.finders import Finders
+from core.readmodel.pointer import FIRST_GENERATION
+from core.readmodel.state import ViewState, collection_name
 from projections.views.order_list import order_list
-from server.eventstore.connection import connect
-from server.eventstore.store import EventStore
 from server.queries import replies
-from server.readmodel.finders import Finders
-from server.readmodel.pointer import FIRST_GENERATION
-from server.readmodel.state import ViewState, collection_name
 
 WAITS = ("poll", "select", "sleep", "acquire")  # built-in, where the loop waits for something to do
 KINDS: Mapping[str, str] = {  # the first that is in the path of a file
-    "server/domain": "the domain",
+    "core/domain": "the domain",
     "server/": "our server",
     "projections/": "our projections",
     "bench/": "the bench",

@@ -14,10 +14,10 @@ from uuid_utils import uuid7
 from bench.history import write_orders
 from bench.measuring import Result, Size, interleaved, median
 from bench.running import fresh_stack
+from core.eventstore.connection import connect
 from projections.config import Settings
 from projections.runner import Runner
 from projections.views.order_list import order_list
-from server.eventstore.connection import connect
 
 WORKERS = (1, 2, 4)
 LOOK_EVERY = 0.005  # seconds

@@ -34,14 +34,14 @@ from bench.measuring import (
 from bench.processes import Meter
 from bench.running import fresh_stack, pids
 from client.stack import Stack
+from core.config import Settings
+from core.domain.user import USER, commands
+from core.domain.user.state import UserState
+from core.eventstore.connection import connect
+from core.eventstore.repository import Repository
+from core.eventstore.snapshots import Snapshots
+from core.eventstore.store import EventStore
 from server.commands.handler import CommandHandler, Envelope
-from server.config import Settings
-from server.domain.user import USER, commands
-from server.domain.user.state import UserState
-from server.eventstore.connection import connect
-from server.eventstore.repository import Repository
-from server.eventstore.snapshots import Snapshots
-from server.eventstore.store import EventStore
 
 AT_ONCE = 128
 HOME = Path(sys.prefix) / "bench-peer"

@@ -19,6 +19,10 @@ from bench.measuring import Result, Size, at_least, interleaved, median, ratios
 from bench.processes import Meter
 from bench.running import fresh_stack, pids
 from client.stack import Stack
+from core.eventstore import codec
+from core.eventstore.connection import Client, connect
+from core.readmodel.documents import INDEXES
+from core.readmodel.state import ViewState
 from projections.batch import Applier
 from projections.config import Settings
 from projections.failure import ParkingLot
@@ -27,10 +31,6 @@ from projections.runner import Runner
 from projections.view import View
 from projections.views import VIEWS
 from projections.views.order_list import order_list
-from server.eventstore import codec
-from server.eventstore.connection import Client, connect
-from server.readmodel.documents import INDEXES
-from server.readmodel.state import ViewState
 
 LOOK_EVERY = 0.005  # seconds
 Database = AsyncDatabase[dict[str, Any]]

@@ -31,10 +31,10 @@ from bench.measuring import (
 from bench.processes import Meter
 from bench.running import caught_up, fresh_stack, pids
 from client.stack import Stack
+from core.readmodel.pointer import FIRST_GENERATION
+from core.readmodel.state import collection_name
 from protos.orders.v1.queries_pb2 import GetOrderRequest, GetOrderResponse, ListOrdersRequest
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
-from server.readmodel.pointer import FIRST_GENERATION
-from server.readmodel.state import collection_name
 
 AT_ONCE = 16
 PAGE = 50

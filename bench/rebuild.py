@@ -37,12 +37,12 @@ from bench.queries import AT_ONCE, get_order
 from bench.running import caught_up, fresh_stack, pids
 from client.sdk import OrderstreamClient
 from client.stack import Stack
+from core.eventstore.connection import Client, connect
+from core.readmodel.state import collection_name
 from projections.pace import Pace
 from projections.views.order_list import order_list
 from protos.operations.v1 import projections_pb2 as pb
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
-from server.eventstore.connection import Client, connect
-from server.readmodel.state import collection_name
 
 LOAD = 0.2  # share of the top rate of queries that is asked for
 VIEW = "order_list"

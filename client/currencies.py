@@ -1,4 +1,4 @@
-"""The digits of the minor unit of each currency, as server/domain/money.py has them; made by `make proto`."""
+"""The digits of the minor unit of each currency, as core/domain/money.py has them; made by `make proto`."""
 
 MINOR_DIGITS = {
     "AED": 2,

@@ -8,10 +8,10 @@ import argparse
 import asyncio
 import sys
 
+from core.config import from_environment
+from core.process import configure_logging, ended_well, port_taken, say_ready, until_stopped
 from projections.app import serving
 from projections.config import Settings
-from server.config import from_environment
-from server.running import configure_logging, ended_well, port_taken, say_ready, until_stopped
 
 DEFAULT_PORT = 50053
 

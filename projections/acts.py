@@ -12,12 +12,12 @@ import structlog
 from google.protobuf import json_format
 from uuid_utils.compat import uuid7
 
+from core.error_text import bounded, error_text
+from core.eventstore.client import NewEvent, NotFound, RecordedEvent, StreamState
+from core.eventstore.connection import Client
 from protos.operations.v1.events_pb2 import OperatorActed
 from protos.operations.v1.projections_pb2 import RecordedAct
 from protos.operations.v1.types_pb2 import ActDetail
-from server.error_text import bounded, error_text
-from server.eventstore.client import NewEvent, NotFound, RecordedEvent, StreamState
-from server.eventstore.connection import Client
 
 log = structlog.get_logger()
 

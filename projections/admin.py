@@ -9,6 +9,16 @@ import structlog
 from google.protobuf import timestamp_pb2
 from google.protobuf.message import Message
 
+from core.error_text import bounded, error_text
+from core.eventstore.identity import identity_of
+from core.eventstore.log import EventLog
+from core.failures import InvalidRequest, NotFound
+from core.readmodel.documents import to_micros
+from core.readmodel.pointer import Outcome, Pointer
+from core.readmodel.state import Checkpoint, Lease, ViewState, now_micros
+from core.rpc.headers import actor_of
+from core.rpc.typing import Context
+from core.rpc.validation import require_reason
 from projections.acts import Act, Acts
 from projections.changes import DONE_WITHIN, By, Changes, GenerationUnavailable
 from projections.emails import EmailVerdict, EmailVerifier
@@ -24,16 +34,6 @@ from projections.supervisor import Supervisor
 from projections.verify import Progress, Result, Verifier, to_json
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceServicer
-from server.error_text import bounded, error_text
-from server.eventstore.identity import identity_of
-from server.eventstore.log import EventLog
-from server.failures import InvalidRequest, NotFound
-from server.readmodel.documents import to_micros
-from server.readmodel.pointer import Outcome, Pointer
-from server.readmodel.state import Checkpoint, Lease, ViewState, now_micros
-from server.rpc.headers import actor_of
-from server.rpc.typing import Context
-from server.rpc.validation import require_reason
 
 logger = structlog.get_logger()
 

@@ -13,6 +13,19 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
+from core.background import beside
+from core.error_text import error_text
+from core.eventstore.connection import connected
+from core.eventstore.identity import LogIdentity
+from core.eventstore.log import EventLog
+from core.eventstore.persistent import Groups
+from core.failures import ServiceFailure, StoreUnavailable
+from core.process import started
+from core.readmodel.mongo import failure_of, may_read, mongo_client, mongo_errors
+from core.readmodel.state import ViewState
+from core.rpc.health import telling
+from core.rpc.interceptors import CallLimits, Edge
+from core.rpc.reflection import enable_reflection
 from projections import admin, exclusions, subscriptions
 from projections.acts import Acts
 from projections.changes import Changes
@@ -29,19 +42,6 @@ from projections.views import VIEWS
 from protos.operations.v1.exclusions_pb2_grpc import add_ExclusionServiceServicer_to_server
 from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServicer_to_server
 from protos.operations.v1.subscriptions_pb2_grpc import add_SubscriptionServiceServicer_to_server
-from server.background import beside
-from server.error_text import error_text
-from server.eventstore.connection import connected
-from server.eventstore.identity import LogIdentity
-from server.eventstore.log import EventLog
-from server.eventstore.persistent import Groups
-from server.failures import ServiceFailure, StoreUnavailable
-from server.readmodel.mongo import failure_of, may_read, mongo_client, mongo_errors
-from server.readmodel.state import ViewState
-from server.rpc.health import telling
-from server.rpc.interceptors import CallLimits, Edge
-from server.rpc.reflection import enable_reflection
-from server.running import started
 
 log = structlog.get_logger()
 

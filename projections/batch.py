@@ -11,16 +11,16 @@ from pymongo import DeleteOne, InsertOne, ReplaceOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
+from core.eventstore import codec
+from core.eventstore.client import RecordedEvent, position_of
+from core.eventstore.exclusions import NOTHING_EXCLUDED, Excluded, HasExclusions, is_excluded
+from core.eventstore.recorded import Recorded, StreamDeleted
+from core.eventstore.registry import DomainEvent
 from projections.failure import Parked, ParkingLot, parked, told
 from projections.hanging import called
 from projections.pace import Pace
 from projections.storable import NotStorable, storable
 from projections.view import View
-from server.eventstore import codec
-from server.eventstore.client import RecordedEvent, position_of
-from server.eventstore.exclusions import NOTHING_EXCLUDED, Excluded, HasExclusions, is_excluded
-from server.eventstore.recorded import Recorded, StreamDeleted
-from server.eventstore.registry import DomainEvent
 
 log = structlog.get_logger()
 

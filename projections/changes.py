@@ -11,6 +11,11 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.eventstore.log import START, EventLog
+from core.failures import InvalidRequest, LogMismatch, ServiceFailure, StoreFailure
+from core.readmodel.pointer import Building, Made, Phase, Pointer, begun, dropped, rolled_back
+from core.readmodel.state import ViewState, now_micros
+from core.rpc.validation import require_reason
 from projections.acts import Act, Acts
 from projections.batch import Share
 from projections.code import stamp
@@ -21,11 +26,6 @@ from projections.queries_of import QUERIES
 from projections.requests import Request, Requests
 from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
-from server.eventstore.log import START, EventLog
-from server.failures import InvalidRequest, LogMismatch, ServiceFailure, StoreFailure
-from server.readmodel.pointer import Building, Made, Phase, Pointer, begun, dropped, rolled_back
-from server.readmodel.state import ViewState, now_micros
-from server.rpc.validation import require_reason
 
 MOST_COUNTED = 1_000  # events that a view lacks
 MOST_EXACT = 10_000  # events that a plan counts one by one

@@ -2,8 +2,8 @@
 
 from pydantic import Field, field_validator
 
+from core.config import ProcessSettings
 from projections.views import VIEWS_BY_NAME
-from server.config import ProcessSettings
 
 
 class Settings(ProcessSettings):

@@ -4,10 +4,10 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
 
+from core.eventstore.connection import Client
+from core.eventstore.log import START, EventLog
+from core.readmodel.email_holders import USERS, EmailHolders
 from projections.batch import Share
-from server.eventstore.connection import Client
-from server.eventstore.log import START, EventLog
-from server.readmodel.email_holders import USERS, EmailHolders
 
 MAX_PASSES = 1_024  # then a pass may be of any size: an address that very many users have is in one
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.failures import LogMismatch
+from core.rpc.validation import require_reason
 from projections.changes import By, Changes, Outcome, Plan, StreamNotParked
 from projections.plans import plan_id, still_holds
 from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
-from server.failures import LogMismatch
-from server.rpc.validation import require_reason
 
 ACTIONS = ("retry", "skip")
 

@@ -8,24 +8,24 @@ from uuid import NAMESPACE_URL, uuid5
 
 from google.protobuf import json_format
 
+from core.error_text import error_text
+from core.eventstore import codec
+from core.eventstore.client import NewEvent, RecordedEvent, StreamState
+from core.eventstore.codec import CodecError, UnknownEventType
+from core.eventstore.connection import Client
+from core.eventstore.exclusions import EVENT_EXCLUDED, PATTERN, exclusion_of, exclusion_stream, is_excluded
+from core.eventstore.log import START, EventLog
+from core.eventstore.registry import CATEGORIES
+from core.failures import InvalidRequest, NotFound, ServiceFailure
+from core.rpc.headers import actor_of
+from core.rpc.typing import Context
+from core.rpc.validation import require_reason
 from projections.acts import Act, Acts
 from projections.admin import asked_for
 from projections.plans import plan_id, still_holds
 from protos.operations.v1 import exclusions_pb2 as pb
 from protos.operations.v1.events_pb2 import EventExcluded
 from protos.operations.v1.exclusions_pb2_grpc import ExclusionServiceServicer
-from server.error_text import error_text
-from server.eventstore import codec
-from server.eventstore.client import NewEvent, RecordedEvent, StreamState
-from server.eventstore.codec import CodecError, UnknownEventType
-from server.eventstore.connection import Client
-from server.eventstore.exclusions import EVENT_EXCLUDED, PATTERN, exclusion_of, exclusion_stream, is_excluded
-from server.eventstore.log import START, EventLog
-from server.eventstore.registry import CATEGORIES
-from server.failures import InvalidRequest, NotFound, ServiceFailure
-from server.rpc.headers import actor_of
-from server.rpc.typing import Context
-from server.rpc.validation import require_reason
 
 SERVICE = "operations.v1.ExclusionService"
 TIMEOUT = 5.0  # seconds

@@ -8,11 +8,11 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
-from server.error_text import bounded, error_text
-from server.eventstore.client import RecordedEvent
-from server.eventstore.codec import MalformedEvent, UnknownEventType
-from server.readmodel.durable import durable
-from server.readmodel.state import checkpoint_name, now_micros
+from core.error_text import bounded, error_text
+from core.eventstore.client import RecordedEvent
+from core.eventstore.codec import MalformedEvent, UnknownEventType
+from core.readmodel.durable import durable
+from core.readmodel.state import checkpoint_name, now_micros
 
 UNREAD = (
     f"^({UnknownEventType.__name__}|{MalformedEvent.__name__}): "  # how such an error begins, as `parked` writes it

@@ -5,11 +5,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.eventstore.client import position_of
+from core.eventstore.log import START, EventLog
+from core.failures import LogMismatch
+from core.readmodel.state import Checkpoint, now_micros
 from projections.view import View
-from server.eventstore.client import position_of
-from server.eventstore.log import START, EventLog
-from server.failures import LogMismatch
-from server.readmodel.state import Checkpoint, now_micros
 
 MOST_COUNTED = 1_000  # events
 

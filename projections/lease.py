@@ -16,7 +16,7 @@ from pathlib import Path
 
 from uuid_utils import uuid7
 
-from server.readmodel.state import Checkpoint, Lease, ViewState
+from core.readmodel.state import Checkpoint, Lease, ViewState
 
 MOST_DOUBLINGS = 5  # of the lease, while views change hands
 REMEMBERED = 200  # times the lease, for which a hand-over counts

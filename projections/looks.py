@@ -5,10 +5,10 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-from server.eventstore.connection import Client
-from server.eventstore.log import EventLog
-from server.readmodel.pointer import Pointer, Pointers
-from server.recent import Recent
+from core.eventstore.connection import Client
+from core.eventstore.log import EventLog
+from core.readmodel.pointer import Pointer, Pointers
+from core.recent import Recent
 
 
 class Looks:

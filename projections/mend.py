@@ -11,16 +11,16 @@ from typing import Any
 from pymongo import DeleteOne, InsertOne, ReplaceOne
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.eventstore import codec
+from core.eventstore.codec import CodecError
+from core.eventstore.log import EventLog
+from core.readmodel.state import Checkpoint, ViewState
 from projections.batch import Applier, Contested, Share, Write
 from projections.failure import ParkingLot, Skips
 from projections.refold import Refold, Unfoldable
 from projections.requests import DONE, FAILED, Request
 from projections.runner import Runner
 from projections.view import View
-from server.eventstore import codec
-from server.eventstore.codec import CodecError
-from server.eventstore.log import EventLog
-from server.readmodel.state import Checkpoint, ViewState
 
 SHORT = 0.2  # seconds that the rest of the fold may take between two batches
 MOST_ROUNDS = 10

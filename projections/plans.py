@@ -7,7 +7,7 @@ the store, by another operator or by the same plan applied before, gives another
 import hashlib
 import json
 
-from server.failures import ServiceFailure
+from core.failures import ServiceFailure
 
 
 class PlanOutdated(ServiceFailure):  # it names what happened

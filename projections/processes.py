@@ -6,21 +6,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from core.domain.checkout import CHECKOUT
+from core.domain.checkout.events import CheckoutStarted
+from core.domain.checkout.plan import PlannedStep, plan
+from core.domain.checkout.state import NotStarted
+from core.domain.order import ORDER
+from core.domain.order.events import OrderPlaced
+from core.domain.order.state import Order
+from core.eventstore.connection import Client
+from core.eventstore.exclusions import readable
+from core.eventstore.log import START, EventLog
+from core.eventstore.swept import STREAM as SWEPT
+from core.eventstore.swept import Swept, swept
+from core.eventstore.upcasters import stored_names
+from core.failures import UnreadableEvent
 from projections.view import stream_filter
-from server.domain.checkout import CHECKOUT
-from server.domain.checkout.events import CheckoutStarted
-from server.domain.checkout.plan import PlannedStep, plan
-from server.domain.checkout.state import NotStarted
-from server.domain.order import ORDER
-from server.domain.order.events import OrderPlaced
-from server.domain.order.state import Order
-from server.eventstore.connection import Client
-from server.eventstore.exclusions import readable
-from server.eventstore.log import START, EventLog
-from server.eventstore.swept import STREAM as SWEPT
-from server.eventstore.swept import Swept, swept
-from server.eventstore.upcasters import stored_names
-from server.failures import UnreadableEvent
 
 YOUNG = timedelta(minutes=1)  # a process service begins the process of a placed order within this time
 PLACED, STARTED = stored_names(OrderPlaced), stored_names(CheckoutStarted)

@@ -5,9 +5,9 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 
+from core.readmodel.pointer import Building, Outcome, Pointer
+from core.readmodel.state import ViewState, now_micros
 from protos.operations.v1 import projections_pb2 as pb
-from server.readmodel.pointer import Building, Outcome, Pointer
-from server.readmodel.state import ViewState, now_micros
 
 LOOK_EVERY = 0.25  # seconds
 OF_LATE = 10.0  # seconds over which the rate is taken

@@ -12,6 +12,10 @@ import structlog
 from pymongo import InsertOne
 from pymongo.errors import BulkWriteError
 
+from core.error_text import bounded
+from core.failures import LogMismatch
+from core.readmodel.pointer import Building, Outcome, Phase, Pointer, entered, failed, switched
+from core.readmodel.state import Checkpoint, ViewState, now_micros
 from projections.acts import Act, Acts
 from projections.batch import DUPLICATE_KEY
 from projections.config import Settings
@@ -19,10 +23,6 @@ from projections.lease import Keeper, this_process
 from projections.pace import Pace
 from projections.verify import Result, Verifier
 from projections.view import View
-from server.error_text import bounded
-from server.failures import LogMismatch
-from server.readmodel.pointer import Building, Outcome, Phase, Pointer, entered, failed, switched
-from server.readmodel.state import Checkpoint, ViewState, now_micros
 
 log = structlog.get_logger()
 

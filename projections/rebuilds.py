@@ -7,16 +7,16 @@ asks again with the same plan finds what was begun.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from core.eventstore.log import EventLog
+from core.readmodel.pointer import Outcome, Phase, Pointer
+from core.readmodel.state import Checkpoint, ViewState
+from core.rpc.validation import require_reason
 from projections.changes import By, Changes, Plan
 from projections.lag import is_stalled, lag_of
 from projections.plans import plan_id, still_holds
 from projections.progress import Superseded, until_all_end
 from projections.supervisor import Supervisor
 from protos.operations.v1 import projections_pb2 as pb
-from server.eventstore.log import EventLog
-from server.readmodel.pointer import Outcome, Phase, Pointer
-from server.readmodel.state import Checkpoint, ViewState
-from server.rpc.validation import require_reason
 
 
 def rebuild_reason(view: Supervisor, pointer: Pointer, checkpoint: Checkpoint | None, *, stalled: bool) -> str:

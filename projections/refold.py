@@ -5,14 +5,14 @@ from collections.abc import AsyncGenerator, Mapping, Set
 from contextlib import aclosing
 from typing import Any
 
+from core.error_text import error_text
+from core.eventstore import codec
+from core.eventstore.client import RecordedEvent, position_of
+from core.eventstore.exclusions import Excluded, is_excluded
+from core.eventstore.log import EventLog
 from projections.hanging import called
 from projections.storable import storable
 from projections.view import View
-from server.error_text import error_text
-from server.eventstore import codec
-from server.eventstore.client import RecordedEvent, position_of
-from server.eventstore.exclusions import Excluded, is_excluded
-from server.eventstore.log import EventLog
 
 PAGE = 1_000  # events of one stream read at once
 NEVER = 2**63

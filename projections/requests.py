@@ -15,9 +15,9 @@ from pymongo import ReplaceOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
-from server.readmodel.durable import durable
-from server.readmodel.pointer import Pointers
-from server.readmodel.state import now_micros
+from core.readmodel.durable import durable
+from core.readmodel.pointer import Pointers
+from core.readmodel.state import now_micros
 
 WAITING, DONE, FAILED = "WAITING", "DONE", "FAILED"
 LOOK_EVERY = 0.1  # seconds

@@ -18,22 +18,22 @@ from prometheus_client import Counter, Gauge
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
+from core.error_text import error_text
+from core.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, is_cancelling, position_of
+from core.eventstore.connection import Client
+from core.eventstore.identity import identity_of
+from core.eventstore.log import EventLog, LogPoint, point_of, streams
+from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
+from core.failures import ServiceFailure, StoreFailure
+from core.readmodel import state
+from core.readmodel.documents import INDEXES
+from core.readmodel.state import Fenced, Lease, ViewState, now_micros
 from projections.batch import Applier, Contested, Share
 from projections.config import Settings
 from projections.failure import ParkingLot
 from projections.lease import Keeper, this_process
 from projections.pace import Pace
 from projections.view import View
-from server.error_text import error_text
-from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, is_cancelling, position_of
-from server.eventstore.connection import Client
-from server.eventstore.identity import identity_of
-from server.eventstore.log import EventLog, LogPoint, point_of, streams
-from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
-from server.failures import ServiceFailure, StoreFailure
-from server.readmodel import state
-from server.readmodel.documents import INDEXES
-from server.readmodel.state import Fenced, Lease, ViewState, now_micros
 
 log = structlog.get_logger()
 

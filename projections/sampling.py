@@ -9,17 +9,17 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.eventstore import codec
+from core.eventstore.client import position_of
+from core.eventstore.codec import CodecError
+from core.eventstore.connection import Client
+from core.eventstore.log import START, EventLog
+from core.failures import LogMismatch
+from core.readmodel.state import ViewState
 from projections.failure import Skips, held_back
 from projections.refold import Refold, Unfoldable
 from projections.verify import Difference, Result, difference
 from projections.view import View
-from server.eventstore import codec
-from server.eventstore.client import position_of
-from server.eventstore.codec import CodecError
-from server.eventstore.connection import Client
-from server.eventstore.log import START, EventLog
-from server.failures import LogMismatch
-from server.readmodel.state import ViewState
 
 PAGE = 200  # events looked through at once for keys
 

@@ -3,15 +3,15 @@
 from dataclasses import asdict
 from typing import Any
 
+from core.eventstore import codec
+from core.eventstore.connection import Client
+from core.eventstore.exclusions import readable
+from core.eventstore.log import EventLog
+from core.eventstore.receipts import MARK, NO_MARK, mark
+from core.eventstore.snapshots import DECIDERS, SNAPSHOT, Snapshot, Snapshots, snapshot_stream
+from core.eventstore.store import EventStore
+from core.failures import UnreadableEvent
 from projections.verify import Difference, Result
-from server.eventstore import codec
-from server.eventstore.connection import Client
-from server.eventstore.exclusions import readable
-from server.eventstore.log import EventLog
-from server.eventstore.receipts import MARK, NO_MARK, mark
-from server.eventstore.snapshots import DECIDERS, SNAPSHOT, Snapshot, Snapshots, snapshot_stream
-from server.eventstore.store import EventStore
-from server.failures import UnreadableEvent
 
 
 class SnapshotVerifier:

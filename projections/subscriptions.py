@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from google.protobuf import timestamp_pb2
 from google.protobuf.message import Message
 
+from core.eventstore import checkout_group
+from core.eventstore.persistent import ALL, Group, Groups, Parked, ParkedRange
+from core.failures import PageTokenInvalid, ServiceFailure
+from core.rpc.headers import actor_of
+from core.rpc.typing import Context
+from core.rpc.validation import REASON, Rules, check, chosen, known_id, store_texts
 from projections.acts import Act, Acts
 from projections.plans import plan_id, still_holds
 from protos.operations.v1 import subscriptions_pb2 as pb
 from protos.operations.v1.subscriptions_pb2_grpc import SubscriptionServiceServicer
-from server.eventstore import checkout_group
-from server.eventstore.persistent import ALL, Group, Groups, Parked, ParkedRange
-from server.failures import PageTokenInvalid, ServiceFailure
-from server.rpc.headers import actor_of
-from server.rpc.typing import Context
-from server.rpc.validation import REASON, Rules, check, chosen, known_id, store_texts
 
 SERVICE = "operations.v1.SubscriptionService"
 PAGE, LARGEST_PAGE = 50, 1_000

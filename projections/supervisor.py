@@ -16,6 +16,14 @@ import structlog
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
+from core.error_text import error_text
+from core.eventstore import codec
+from core.eventstore.connection import Client
+from core.eventstore.exclusions import decoded
+from core.eventstore.log import EventLog
+from core.failures import ServiceFailure, UnreadableEvent
+from core.readmodel.pointer import Made, Phase, Pointer, dropped, forgotten
+from core.readmodel.state import Fenced, ViewState, now_micros
 from projections import metrics
 from projections.acts import Acts
 from projections.code import stamp
@@ -32,14 +40,6 @@ from projections.runner import Runner, Status
 from projections.sampling import Sampler
 from projections.verify import Result, Verifier
 from projections.view import View
-from server.error_text import error_text
-from server.eventstore import codec
-from server.eventstore.connection import Client
-from server.eventstore.exclusions import decoded
-from server.eventstore.log import EventLog
-from server.failures import ServiceFailure, UnreadableEvent
-from server.readmodel.pointer import Made, Phase, Pointer, dropped, forgotten
-from server.readmodel.state import Fenced, ViewState, now_micros
 
 log = structlog.get_logger()
 

@@ -16,6 +16,17 @@ from typing import Any
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.error_text import LONGEST, bounded, error_text
+from core.eventstore import codec
+from core.eventstore.client import RecordedEvent, position_of
+from core.eventstore.codec import CodecError
+from core.eventstore.connection import Client
+from core.eventstore.exclusions import Excluded, is_excluded
+from core.eventstore.log import EventLog
+from core.eventstore.recorded import Recorded, StreamDeleted
+from core.eventstore.registry import CATEGORIES, DomainEvent
+from core.failures import LogMismatch, StoreFailure
+from core.readmodel.state import Checkpoint, ViewState
 from projections.batch import Share
 from projections.failure import Skips, held_back
 from projections.hanging import called
@@ -23,17 +34,6 @@ from projections.lag import holds
 from projections.pace import Pace
 from projections.storable import storable
 from projections.view import View, stream_filter
-from server.error_text import LONGEST, bounded, error_text
-from server.eventstore import codec
-from server.eventstore.client import RecordedEvent, position_of
-from server.eventstore.codec import CodecError
-from server.eventstore.connection import Client
-from server.eventstore.exclusions import Excluded, is_excluded
-from server.eventstore.log import EventLog
-from server.eventstore.recorded import Recorded, StreamDeleted
-from server.eventstore.registry import CATEGORIES, DomainEvent
-from server.failures import LogMismatch, StoreFailure
-from server.readmodel.state import Checkpoint, ViewState
 
 PROGRESS_EVERY = 5_000  # events
 AT_A_STRETCH = 100  # events folded, or documents compared, before readers are let go first

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from server.eventstore.recorded import Recorded, StreamDeleted
-from server.eventstore.registry import BY_EVENT, DomainEvent
+from core.eventstore.recorded import Recorded, StreamDeleted
+from core.eventstore.registry import BY_EVENT, DomainEvent
 
 B = TypeVar("B")
 E = TypeVar("E", bound=DomainEvent)

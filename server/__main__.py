@@ -8,10 +8,10 @@ import asyncio
 import gc
 import sys
 
+from core.config import Settings, from_environment
+from core.process import configure_logging, ended_well, port_taken, say_ready, until_stopped
 from server import store_command
 from server.app import ROLES, serving
-from server.config import Settings, from_environment
-from server.running import configure_logging, ended_well, port_taken, say_ready, until_stopped
 
 DEFAULT_PORTS = {"commands": 50051, "queries": 50052, "processes": 50054}
 

@@ -9,12 +9,12 @@ from importlib import import_module
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
-from server.config import Settings
+from core.config import Settings
+from core.process import started
+from core.rpc.health import telling
+from core.rpc.interceptors import CallLimits, Edge
+from core.rpc.reflection import enable_reflection
 from server.part import Clock, Opened
-from server.rpc.health import telling
-from server.rpc.interceptors import CallLimits, Edge
-from server.rpc.reflection import enable_reflection
-from server.running import started
 
 KEEPALIVE = (
     ("grpc.keepalive_time_ms", 30_000),

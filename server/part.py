@@ -7,8 +7,8 @@ from datetime import datetime
 
 import grpc
 
-from server.config import Settings
-from server.rpc.health import Probe
+from core.config import Settings
+from core.rpc.health import Probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from server.config import PREFIX, StoreSettings, WrongSettingError, from_environment, password_in
-from server.eventstore.address import Address, address_of, whereabouts
-from server.eventstore.checkout_group import NAME
-from server.eventstore.connection import connect
-from server.eventstore.grants import planned
-from server.eventstore.rights import GRANT, NEEDED, Report, reports
-from server.running import NO_STORE, configure_logging, ended_well
+from core.config import PREFIX, StoreSettings, WrongSettingError, from_environment, password_in
+from core.eventstore.address import Address, address_of, whereabouts
+from core.eventstore.checkout_group import NAME
+from core.eventstore.connection import connect
+from core.eventstore.grants import planned
+from core.eventstore.rights import GRANT, NEEDED, Report, reports
+from core.process import NO_STORE, configure_logging, ended_well
 
 DECLINED = 1  # exit code
 LARGEST_DIFFERENCE = 1.0  # seconds between two clocks, above which it is pointed out

@@ -15,14 +15,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from server.config import StoreSettings, from_environment
-from server.eventstore.address import Address, address_of, whereabouts
-from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, position_of
-from server.eventstore.connection import connect
-from server.eventstore.log import START, EventLog, Pending, streams
-from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
-from server.failures import StoreUnavailable, StreamGone
-from server.running import configure_logging, ended_well
+from core.config import StoreSettings, from_environment
+from core.eventstore.address import Address, address_of, whereabouts
+from core.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, position_of
+from core.eventstore.connection import connect
+from core.eventstore.log import START, EventLog, Pending, streams
+from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
+from core.failures import StoreUnavailable, StreamGone
+from core.process import configure_logging, ended_well
 
 OURS = "(order|product|stock|user|useremail)-.*"
 SILENCE = 5.0  # seconds without a word, after which the log is asked whether there was anything to say

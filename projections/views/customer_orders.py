@@ -1,7 +1,6 @@
 """What a customer has ordered in all, by user id."""
 
-from projections.view import View
-from server.domain.order.events import (
+from core.domain.order.events import (
     LineQuantityCancelled,
     OrderCancelled,
     OrderCreated,
@@ -10,8 +9,9 @@ from server.domain.order.events import (
     OrderRejected,
     ReturnReceived,
 )
-from server.eventstore.recorded import Recorded
-from server.readmodel.documents import CurrencySum, CustomerOrders, currency_sums
+from core.eventstore.recorded import Recorded
+from core.readmodel.documents import CurrencySum, CustomerOrders, currency_sums
+from projections.view import View
 
 customer_orders: View[CustomerOrders] = View("customer_orders", key=lambda e: e.data.customer_id, categories=("order",))
 

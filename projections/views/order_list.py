@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from projections.view import View
-from server.domain.order.events import (
+from core.domain.order.events import (
     AuthorisationLapsed,
     DeliveryRefused,
     DiscountApplied,
@@ -37,8 +36,8 @@ from server.domain.order.events import (
     ShipmentReturned,
     ShippingMethodSet,
 )
-from server.eventstore.recorded import Recorded
-from server.readmodel.documents import (
+from core.eventstore.recorded import Recorded
+from core.readmodel.documents import (
     OrderRow,
     PaymentSums,
     RowLine,
@@ -49,6 +48,7 @@ from server.readmodel.documents import (
     row_returns,
     to_micros,
 )
+from projections.view import View
 
 order_list: View[OrderRow] = View("order_list", key=lambda e: e.data.order_id, categories=("order",), own_streams=True)
 

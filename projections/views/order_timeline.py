@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from projections.view import View
-from server.domain.money import Money
-from server.domain.order.events import (
+from core.domain.money import Money
+from core.domain.order.events import (
     AuthorisationLapsed,
     DeliveryRefused,
     DiscountApplied,
@@ -51,8 +50,9 @@ from server.domain.order.events import (
     ShippingAddressChanged,
     ShippingMethodSet,
 )
-from server.eventstore.recorded import Recorded
-from server.readmodel.documents import TimelineRow, timeline_key, to_micros
+from core.eventstore.recorded import Recorded
+from core.readmodel.documents import TimelineRow, timeline_key, to_micros
+from projections.view import View
 
 order_timeline: View[TimelineRow] = View(
     "order_timeline", key=lambda e: timeline_key(e.data.order_id, e.revision), categories=("order",)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from projections.view import View
-from server.domain.checkout.events import (
+from core.domain.checkout.events import (
     CheckoutEnded,
     CheckoutGivenUp,
     CheckoutPaymentVoided,
@@ -21,8 +20,8 @@ from server.domain.checkout.events import (
     CheckoutStockReservedAgain,
     CheckoutStockTrimmed,
 )
-from server.domain.checkout.state import StepName
-from server.domain.order.events import (
+from core.domain.checkout.state import StepName
+from core.domain.order.events import (
     AuthorisationLapsed,
     OrderCancelled,
     OrderCompleted,
@@ -42,8 +41,9 @@ from server.domain.order.events import (
     ShipmentLost,
     ShipmentReturned,
 )
-from server.eventstore.recorded import Recorded
-from server.readmodel.documents import ProcessRow, to_micros
+from core.eventstore.recorded import Recorded
+from core.readmodel.documents import ProcessRow, to_micros
+from projections.view import View
 
 process_status: View[ProcessRow] = View(
     "process_status", key=lambda e: e.data.order_id, categories=("order", "checkout"), own_streams=True

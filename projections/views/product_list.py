@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from projections.view import View
-from server.domain.product.events import (
+from core.domain.product.events import (
     PriceChanged,
     ProductActivated,
     ProductDiscontinued,
     ProductRegistered,
     ProductRenamed,
 )
-from server.eventstore.recorded import Recorded
-from server.readmodel.documents import ProductRow, to_micros
+from core.eventstore.recorded import Recorded
+from core.readmodel.documents import ProductRow, to_micros
+from projections.view import View
 
 product_list: View[ProductRow] = View(
     "product_list", key=lambda e: e.data.sku, categories=("product",), own_streams=True

@@ -5,8 +5,7 @@ A counter: nothing may be applied twice.
 
 from datetime import datetime
 
-from projections.view import View
-from server.domain.order.events import (
+from core.domain.order.events import (
     LineQuantityCancelled,
     OrderCancelled,
     OrderExpired,
@@ -14,8 +13,9 @@ from server.domain.order.events import (
     OrderRejected,
     ReturnReceived,
 )
-from server.eventstore.recorded import Recorded
-from server.readmodel.documents import SalesDay
+from core.eventstore.recorded import Recorded
+from core.readmodel.documents import SalesDay
+from projections.view import View
 
 
 def key(day: datetime | None, currency: str) -> str | None:

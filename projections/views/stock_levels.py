@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from projections.view import View
-from server.domain.stock.events import (
+from core.domain.stock.events import (
     ReservationCommitted,
     ReservationExpired,
     ReservationPartlyCommitted,
@@ -14,8 +13,9 @@ from server.domain.stock.events import (
     StockReserved,
     StockRestocked,
 )
-from server.eventstore.recorded import Recorded
-from server.readmodel.documents import StockLevel, to_micros
+from core.eventstore.recorded import Recorded
+from core.readmodel.documents import StockLevel, to_micros
+from projections.view import View
 
 stock_levels: View[StockLevel] = View("stock_levels", key=lambda e: e.data.sku, categories=("stock",), own_streams=True)
 

@@ -3,8 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from projections.view import View
-from server.domain.user.events import (
+from core.domain.user.events import (
     AddressAdded,
     AddressChanged,
     AddressRemoved,
@@ -17,8 +16,9 @@ from server.domain.user.events import (
     UserRegistered,
     UserUnblocked,
 )
-from server.eventstore.recorded import Recorded
-from server.readmodel.documents import UserAddress, UserDetail, to_micros
+from core.eventstore.recorded import Recorded
+from core.readmodel.documents import UserAddress, UserDetail, to_micros
+from projections.view import View
 
 user_detail: View[UserDetail] = View(
     "user_detail", key=lambda e: e.data.user_id, categories=("user",), own_streams=True

@@ -1,8 +1,8 @@
 """Addresses of requests as those of the domain."""
 
+from core.domain.address import Address
+from core.domain.text import as_stored
 from protos.common.v1 import types_pb2 as common
-from server.domain.address import Address
-from server.domain.text import as_stored
 
 
 def to_address(address: common.Address) -> Address:

@@ -4,19 +4,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 
+from core.config import Settings
+from core.eventstore import store
+from core.eventstore.connection import connected
+from core.eventstore.identity import LogIdentity
+from core.eventstore.repository import Repository
+from core.eventstore.snapshots import Snapshots
+from core.eventstore.store_time import StoreTime
+from core.eventstore.unchanged import UnchangedRequests
 from server.commands.emails import EmailClaims
 from server.commands.facts import Facts
 from server.commands.former_claims import FormerClaims
 from server.commands.handler import CommandHandler
 from server.commands.services import SERVICES, CommandServices
-from server.config import Settings
-from server.eventstore import store
-from server.eventstore.connection import connected
-from server.eventstore.identity import LogIdentity
-from server.eventstore.repository import Repository
-from server.eventstore.snapshots import Snapshots
-from server.eventstore.store_time import StoreTime
-from server.eventstore.unchanged import UnchangedRequests
 from server.part import Clock, Part
 from server.processes.automatic_start import AutomaticStart
 

@@ -23,24 +23,24 @@ from uuid import uuid4
 
 import structlog
 
+from core.domain.decider import Decider
+from core.domain.email import EMAIL
+from core.domain.email.commands import ClaimEmail, ReleaseEmail
+from core.domain.email.decide import ABANDONED_AFTER
+from core.domain.email.normal_form import claim_keys
+from core.domain.email.state import Claimed, EmailState
+from core.domain.rejection import Rejected
+from core.domain.user import USER
+from core.domain.user.commands import RevokeEmailClaim
+from core.domain.user.email import has_email
+from core.domain.user.state import UserState
+from core.eventstore.receipts import Receipt
+from core.eventstore.registry import DomainEvent
+from core.eventstore.repository import Aggregate, Repository
+from core.eventstore.store import EventStore, WrongRevision
+from core.eventstore.store_time import StoreTime
+from core.failures import Contention, StoreFailure, StreamGone
 from server.commands.handler import LONGEST_PAUSE, MOST_ATTEMPTS, Envelope, new_events
-from server.domain.decider import Decider
-from server.domain.email import EMAIL
-from server.domain.email.commands import ClaimEmail, ReleaseEmail
-from server.domain.email.decide import ABANDONED_AFTER
-from server.domain.email.normal_form import claim_keys
-from server.domain.email.state import Claimed, EmailState
-from server.domain.rejection import Rejected
-from server.domain.user import USER
-from server.domain.user.commands import RevokeEmailClaim
-from server.domain.user.email import has_email
-from server.domain.user.state import UserState
-from server.eventstore.receipts import Receipt
-from server.eventstore.registry import DomainEvent
-from server.eventstore.repository import Aggregate, Repository
-from server.eventstore.store import EventStore, WrongRevision
-from server.eventstore.store_time import StoreTime
-from server.failures import Contention, StoreFailure, StreamGone
 
 log = structlog.get_logger()
 

@@ -3,16 +3,16 @@
 import asyncio
 from collections.abc import Iterable
 
-from server.background import together
-from server.domain.order import ORDER
-from server.domain.order.commands import NO_CUSTOMER, Customer, Listing, unlisted
-from server.domain.order.state import Completed, Confirmed, Order, Placed, live_shipments
-from server.domain.product import PRODUCT
-from server.domain.product.state import Discontinued, NoProduct, Product, ProductState
-from server.domain.user import USER
-from server.domain.user.state import NoUser, User, UserState
-from server.eventstore.repository import Repository
-from server.eventstore.store_time import StoreTime
+from core.background import together
+from core.domain.order import ORDER
+from core.domain.order.commands import NO_CUSTOMER, Customer, Listing, unlisted
+from core.domain.order.state import Completed, Confirmed, Order, Placed, live_shipments
+from core.domain.product import PRODUCT
+from core.domain.product.state import Discontinued, NoProduct, Product, ProductState
+from core.domain.user import USER
+from core.domain.user.state import NoUser, User, UserState
+from core.eventstore.repository import Repository
+from core.eventstore.store_time import StoreTime
 
 WHILE_DRAFTING = 1.0  # good enough for a draft, since placing asks again
 NOW = 0.0

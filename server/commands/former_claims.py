@@ -16,22 +16,22 @@ from uuid import uuid4
 
 import structlog
 
-from server.background import beside
+from core.background import beside
+from core.domain.email.events import EmailClaimed, EmailResolved
+from core.domain.email.normal_form import claim_keys
+from core.domain.rejection import Rejected
+from core.domain.user import USER
+from core.domain.user.email import has_email
+from core.domain.user.events import EmailChanged, EmailChangeRequired, UserRegistered
+from core.eventstore import codec
+from core.eventstore.client import NewEvent, RecordedEvent, position_of
+from core.eventstore.log import START
+from core.eventstore.repository import Repository
+from core.eventstore.store import EventStore
+from core.eventstore.upcasters import stored_names
+from core.failures import Contention, LogMismatch, StoreFailure, StreamGone
 from server.commands.emails import EmailClaims
 from server.commands.handler import Envelope
-from server.domain.email.events import EmailClaimed, EmailResolved
-from server.domain.email.normal_form import claim_keys
-from server.domain.rejection import Rejected
-from server.domain.user import USER
-from server.domain.user.email import has_email
-from server.domain.user.events import EmailChanged, EmailChangeRequired, UserRegistered
-from server.eventstore import codec
-from server.eventstore.client import NewEvent, RecordedEvent, position_of
-from server.eventstore.log import START
-from server.eventstore.repository import Repository
-from server.eventstore.store import EventStore
-from server.eventstore.upcasters import stored_names
-from server.failures import Contention, LogMismatch, StoreFailure, StreamGone
 
 log = structlog.get_logger()
 

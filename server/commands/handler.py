@@ -8,17 +8,17 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
-from server.domain.decider import Decider
-from server.domain.rejection import Rejected
-from server.eventstore import codec
-from server.eventstore.client import NewEvent
-from server.eventstore.receipts import Receipt
-from server.eventstore.registry import DomainEvent
-from server.eventstore.repository import MAX_READS, Aggregate, Repository
-from server.eventstore.store import NO_EVENTS, EventStore, SessionEnded, WrongRevision
-from server.eventstore.unchanged import Known, UnchangedRequests
-from server.failures import Contention, RequestIdReused, RevisionConflict, StoreUnavailable
-from server.turns import Turns
+from core.domain.decider import Decider
+from core.domain.rejection import Rejected
+from core.eventstore import codec
+from core.eventstore.client import NewEvent
+from core.eventstore.receipts import Receipt
+from core.eventstore.registry import DomainEvent
+from core.eventstore.repository import MAX_READS, Aggregate, Repository
+from core.eventstore.store import NO_EVENTS, EventStore, SessionEnded, WrongRevision
+from core.eventstore.unchanged import Known, UnchangedRequests
+from core.failures import Contention, RequestIdReused, RevisionConflict, StoreUnavailable
+from core.locks import Turns
 
 S = TypeVar("S")
 C = TypeVar("C")

@@ -3,19 +3,13 @@
 import asyncio
 from typing import Any
 
-from protos.common.v1 import types_pb2 as common
-from protos.orders.v1 import commands_pb2 as pb
-from protos.orders.v1 import types_pb2 as types
-from server.commands.addresses import to_address
-from server.commands.facts import NOW
-from server.commands.routes import Route, World
-from server.domain.money import Money
-from server.domain.order import ORDER, commands
-from server.domain.order.commands import NO_CUSTOMER, Customer, Listing, NewLine
-from server.domain.order.events import Condition, LineQuantity
-from server.domain.order.limits import MAX_LINES, require_line_count
-from server.domain.order.state import Draft, Order, Placed
-from server.rpc.validation import (
+from core.domain.money import Money
+from core.domain.order import ORDER, commands
+from core.domain.order.commands import NO_CUSTOMER, Customer, Listing, NewLine
+from core.domain.order.events import Condition, LineQuantity
+from core.domain.order.limits import MAX_LINES, require_line_count
+from core.domain.order.state import Draft, Order, Placed
+from core.rpc.validation import (
     LINES_OF_TEXT,
     REASON,
     chosen,
@@ -28,6 +22,12 @@ from server.rpc.validation import (
     text,
     uuid,
 )
+from protos.common.v1 import types_pb2 as common
+from protos.orders.v1 import commands_pb2 as pb
+from protos.orders.v1 import types_pb2 as types
+from server.commands.addresses import to_address
+from server.commands.facts import NOW
+from server.commands.routes import Route, World
 
 
 async def create(request: pb.CreateOrderRequest, order_id: str, _: Order, world: World) -> commands.CreateOrder:

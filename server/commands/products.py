@@ -1,12 +1,12 @@
 """Product requests as commands."""
 
+from core.domain.money import Money
+from core.domain.product import PRODUCT, commands
+from core.domain.product.state import ProductState
+from core.rpc.validation import sku, text
 from protos.common.v1 import types_pb2 as common
 from protos.products.v1 import commands_pb2 as pb
 from server.commands.routes import Route, World
-from server.domain.money import Money
-from server.domain.product import PRODUCT, commands
-from server.domain.product.state import ProductState
-from server.rpc.validation import sku, text
 
 
 async def register(

@@ -10,12 +10,12 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from core.domain.decider import Decider
+from core.eventstore.receipts import Receipt
+from core.rpc.validation import Rules, callers_uuid, optional, uuid
 from server.commands.emails import RequestClaims
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler, Envelope
-from server.domain.decider import Decider
-from server.eventstore.receipts import Receipt
-from server.rpc.validation import Rules, callers_uuid, optional, uuid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,18 +8,18 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
+from core.domain.rejection import Rejected
+from core.eventstore.receipts import Receipt
+from core.eventstore.token import to_token
+from core.failures import EventsTooLarge, RevisionConflict
+from core.rpc import validation
+from core.rpc.headers import actor_of, correlation_of, headers_of, traceparent_of
+from core.rpc.typing import Context, Handler
 from server.commands import orders, products, stock, users
 from server.commands.emails import EmailClaims
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler, Envelope
 from server.commands.routes import Route, World
-from server.domain.rejection import Rejected
-from server.eventstore.receipts import Receipt
-from server.eventstore.token import to_token
-from server.failures import EventsTooLarge, RevisionConflict
-from server.rpc import validation
-from server.rpc.headers import actor_of, correlation_of, headers_of, traceparent_of
-from server.rpc.typing import Context, Handler
 
 # a call with one of them was sent before: gRPC sets the first where it retries by itself, our client sets the second
 RETRY_HEADERS = ("grpc-previous-rpc-attempts", "x-orderstream-retry")

@@ -3,12 +3,12 @@
 from datetime import UTC
 from typing import Any
 
+from core.domain.product.state import Discontinued, NoProduct
+from core.domain.stock import STOCK, commands
+from core.domain.stock.state import Stock
+from core.rpc.validation import REASON, Rule, callers_uuid, sku, time
 from protos.products.v1 import commands_pb2 as pb
 from server.commands.routes import Route, World
-from server.domain.product.state import Discontinued, NoProduct
-from server.domain.stock import STOCK, commands
-from server.domain.stock.state import Stock
-from server.rpc.validation import REASON, Rule, callers_uuid, sku, time
 
 
 async def receive(request: pb.ReceiveStockRequest, sku_: str, _: Stock, world: World) -> commands.ReceiveStock:

@@ -2,20 +2,20 @@
 
 from dataclasses import replace
 
+from core.domain.email import EMAIL
+from core.domain.email.commands import ResolveEmail
+from core.domain.email.state import EmailState
+from core.domain.rejection import Reason, Rejected
+from core.domain.user import USER, commands
+from core.domain.user.email import is_changed
+from core.domain.user.state import User, UserState
+from core.eventstore.receipts import Receipt
+from core.failures import InvalidRequest
+from core.rpc.validation import NEW_EMAIL, REASON, count, sha256, sku, text, uuid
 from protos.users.v1 import commands_pb2 as pb
 from server.commands.addresses import to_address
 from server.commands.handler import CommandHandler, Envelope
 from server.commands.routes import Route, World
-from server.domain.email import EMAIL
-from server.domain.email.commands import ResolveEmail
-from server.domain.email.state import EmailState
-from server.domain.rejection import Reason, Rejected
-from server.domain.user import USER, commands
-from server.domain.user.email import is_changed
-from server.domain.user.state import User, UserState
-from server.eventstore.receipts import Receipt
-from server.failures import InvalidRequest
-from server.rpc.validation import NEW_EMAIL, REASON, count, sha256, sku, text, uuid
 
 
 async def register(request: pb.RegisterUserRequest, user_id: str, _: UserState, world: World) -> commands.RegisterUser:

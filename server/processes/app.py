@@ -5,17 +5,17 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
+from core.config import Settings
+from core.eventstore import store
+from core.eventstore.connection import connected
+from core.eventstore.identity import LogIdentity
+from core.eventstore.repository import Repository
+from core.eventstore.snapshots import Snapshots
+from core.eventstore.store_time import StoreTime
 from server.commands.emails import EmailClaims
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler
 from server.commands.services import CommandServices
-from server.config import Settings
-from server.eventstore import store
-from server.eventstore.connection import connected
-from server.eventstore.identity import LogIdentity
-from server.eventstore.repository import Repository
-from server.eventstore.snapshots import Snapshots
-from server.eventstore.store_time import StoreTime
 from server.part import Clock, Part
 from server.processes import routes as process_routes
 from server.processes.automatic_start import AutomaticStart

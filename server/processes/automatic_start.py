@@ -16,13 +16,13 @@ from uuid import UUID, uuid5
 
 import structlog
 
-from server.background import beside
-from server.domain.order import ORDER
-from server.domain.order.events import OrderPlaced
-from server.eventstore.client import NewEvent
-from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
-from server.eventstore.upcasters import stored_names
-from server.failures import StoreFailure, StoreRefusal, StreamGone
+from core.background import beside
+from core.domain.order import ORDER
+from core.domain.order.events import OrderPlaced
+from core.eventstore.client import NewEvent
+from core.eventstore.store import NO_EVENTS, EventStore, WrongRevision
+from core.eventstore.upcasters import stored_names
+from core.failures import StoreFailure, StoreRefusal, StreamGone
 from server.processes.sender import Cause
 
 log = structlog.get_logger()

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from server.domain.checkout.events import CheckoutEnded, CheckoutStarted, CheckoutStepFailed
-from server.domain.order.events import OrderConfirmed
-from server.domain.stock.events import (
+from core.domain.checkout.events import CheckoutEnded, CheckoutStarted, CheckoutStepFailed
+from core.domain.order.events import OrderConfirmed
+from core.domain.stock.events import (
     ReservationCommitted,
     ReservationExpired,
     ReservationReleased,
     StockEvent,
     StockReserved,
 )
-from server.eventstore.registry import DomainEvent
+from core.eventstore.registry import DomainEvent
 from server.processes.sender import Cause
 
 

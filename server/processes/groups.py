@@ -14,12 +14,12 @@ from contextlib import aclosing, suppress
 import structlog
 from prometheus_client import Counter, Gauge
 
-from server.background import beside, ended
-from server.eventstore.checkout_group import NONE, create_missing
-from server.eventstore.client import RecordedEvent
-from server.eventstore.connection import Client
-from server.eventstore.persistent import ALL, Consumer, Groups
-from server.failures import (
+from core.background import beside, ended
+from core.eventstore.checkout_group import NONE, create_missing
+from core.eventstore.client import RecordedEvent
+from core.eventstore.connection import Client
+from core.eventstore.persistent import ALL, Consumer, Groups
+from core.failures import (
     EventTypeUnknown,
     NotFound,
     ServiceFailure,
@@ -27,7 +27,7 @@ from server.failures import (
     UnreadableEvent,
     words_of,
 )
-from server.turns import Turns
+from core.locks import Turns
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ before the process does. Processes that former releases started keep their ids, 
 import hashlib
 from uuid import UUID, uuid5
 
-from server.domain.checkout.state import FORMER_IDS, OWN_IDS
+from core.domain.checkout.state import FORMER_IDS, OWN_IDS
 
 NAMESPACE = UUID("0b5f6b0e-52a5-5b3e-9a5e-3f8f0f3f8a11")
 PART_END = "\0"

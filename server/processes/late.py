@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import structlog
 
-from server.domain.checkout.numbering import name_of
-from server.domain.checkout.state import OWN_IDS
-from server.domain.checkout.steps import AUTHORISATION
-from server.domain.rejection import Rejected
-from server.failures import ServiceFailure
+from core.domain.checkout.numbering import name_of
+from core.domain.checkout.state import OWN_IDS
+from core.domain.checkout.steps import AUTHORISATION
+from core.domain.rejection import Rejected
+from core.failures import ServiceFailure
 from server.processes.ids import derived
 from server.processes.payments.port import Approved, Declined, Lapsed
 from server.processes.reconciler import Reconciler

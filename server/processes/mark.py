@@ -8,9 +8,9 @@ from zlib import crc32
 import msgspec
 import structlog
 
-from server.eventstore.client import NewEvent
-from server.eventstore.log import START
-from server.eventstore.store import EventStore
+from core.eventstore.client import NewEvent
+from core.eventstore.log import START
+from core.eventstore.store import EventStore
 
 log = structlog.get_logger()
 

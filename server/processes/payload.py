@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from server.domain.decider import ADDED, FACT
-from server.eventstore.codec import EPOCH
+from core.domain.decider import ADDED, FACT
+from core.eventstore.codec import EPOCH
 
 
 def payload_hash(command: object) -> str:

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
-from server.background import ended
-from server.domain.checkout.steps import Wait
-from server.eventstore.checkout_group import FORMER, NAME
-from server.eventstore.client import RecordedEvent, position_of
-from server.eventstore.connection import Client
-from server.eventstore.log import EventLog
-from server.eventstore.store import EventStore
-from server.failures import StoreUnavailable
+from core.background import ended
+from core.domain.checkout.steps import Wait
+from core.eventstore.checkout_group import FORMER, NAME
+from core.eventstore.client import RecordedEvent, position_of
+from core.eventstore.connection import Client
+from core.eventstore.log import EventLog
+from core.eventstore.store import EventStore
+from core.failures import StoreUnavailable
 from server.processes.automatic_start import AutomaticStart
 from server.processes.dues import reservation_of
 from server.processes.groups import Group

@@ -12,23 +12,23 @@ from datetime import datetime, timedelta
 import structlog
 from prometheus_client import Counter
 
+from core.domain.checkout import CHECKOUT
+from core.domain.checkout.commands import NoteFailure
+from core.domain.checkout.next_step import after_refusal, holds_up, next_step, wanted
+from core.domain.checkout.state import OWN_IDS, Checkout, Failure, Running, StepName
+from core.domain.checkout.steps import Start, Step, Wait
+from core.domain.order import ORDER
+from core.domain.order.state import Order, Placed
+from core.domain.rejection import Rejected
+from core.eventstore.repository import Repository
+from core.failures import RequestIdReused, ServiceFailure, StreamGone, UnreadableEvent
+from core.locks import Turns
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler
-from server.domain.checkout import CHECKOUT
-from server.domain.checkout.commands import NoteFailure
-from server.domain.checkout.next_step import after_refusal, holds_up, next_step, wanted
-from server.domain.checkout.state import OWN_IDS, Checkout, Failure, Running, StepName
-from server.domain.checkout.steps import Start, Step, Wait
-from server.domain.order import ORDER
-from server.domain.order.state import Order, Placed
-from server.domain.rejection import Rejected
-from server.eventstore.repository import Repository
-from server.failures import RequestIdReused, ServiceFailure, StreamGone, UnreadableEvent
 from server.processes.automatic_start import AutomaticStart
 from server.processes.payments.port import PaymentProvider, ProviderUnavailable
 from server.processes.sender import Cause, Sender
 from server.processes.work import ProviderRefusedError, RefundFailedError, Work, do
-from server.turns import Turns
 
 log = structlog.get_logger()
 

@@ -2,14 +2,14 @@
 
 import structlog
 
+from core.domain.checkout.steps import Wait
+from core.domain.rejection import Rejected
+from core.domain.stock import STOCK
+from core.domain.stock.commands import ExpireReservation
+from core.eventstore.repository import Repository
+from core.eventstore.store_time import StoreTime
+from core.failures import StreamGone
 from server.commands.handler import CommandHandler
-from server.domain.checkout.steps import Wait
-from server.domain.rejection import Rejected
-from server.domain.stock import STOCK
-from server.domain.stock.commands import ExpireReservation
-from server.eventstore.repository import Repository
-from server.eventstore.store_time import StoreTime
-from server.failures import StreamGone
 from server.processes.sender import Cause, Sender
 
 log = structlog.get_logger()

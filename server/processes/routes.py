@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from datetime import UTC
 
+from core.domain.checkout import CHECKOUT, commands
+from core.domain.checkout.plan import plan
+from core.domain.checkout.state import Checkout, NotStarted, StepName
+from core.domain.order.limits import MAX_LINES
+from core.domain.rejection import Reason, Rejected
+from core.rpc.validation import REASON, count, known_id, time
 from protos.processes.v1 import commands_pb2 as pb
 from server.commands.routes import Route, World
-from server.domain.checkout import CHECKOUT, commands
-from server.domain.checkout.plan import plan
-from server.domain.checkout.state import Checkout, NotStarted, StepName
-from server.domain.order.limits import MAX_LINES
-from server.domain.rejection import Reason, Rejected
-from server.rpc.validation import REASON, count, known_id, time
 
 
 async def start(

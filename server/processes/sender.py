@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from core.domain.checkout.state import OWN_IDS
+from core.domain.decider import Decider
+from core.eventstore.receipts import Receipt
 from server.commands.handler import CommandHandler, Envelope
-from server.domain.checkout.state import OWN_IDS
-from server.domain.decider import Decider
-from server.eventstore.receipts import Receipt
 from server.processes.ids import derived
 from server.processes.payload import payload_hash
 

@@ -18,12 +18,12 @@ from itertools import takewhile
 import structlog
 from prometheus_client import Counter, Gauge
 
-from server.domain.checkout.state import OWN_IDS, StepName
-from server.eventstore.client import RecordedEvent, position_of
-from server.eventstore.log import EventFilter, EventLog, LogPoint, point_of
-from server.eventstore.store import EventStore
-from server.eventstore.swept import Found, SweepCheckpoint
-from server.failures import LogMismatch, ServiceFailure, StoreFailure
+from core.domain.checkout.state import OWN_IDS, StepName
+from core.eventstore.client import RecordedEvent, position_of
+from core.eventstore.log import EventFilter, EventLog, LogPoint, point_of
+from core.eventstore.store import EventStore
+from core.eventstore.swept import Found, SweepCheckpoint
+from core.failures import LogMismatch, ServiceFailure, StoreFailure
 from server.processes.automatic_start import AutomaticStart
 from server.processes.ids import derived
 from server.processes.reconciler import Looked

@@ -18,19 +18,19 @@ from datetime import datetime, timedelta
 import structlog
 from prometheus_client import Counter, Gauge
 
-from server.background import together
-from server.domain.checkout import CHECKOUT
-from server.domain.checkout.steps import Wait
-from server.domain.order.events import OrderConfirmed
-from server.domain.stock.events import ReservationCommitted, ReservationExpired, ReservationReleased, StockReserved
-from server.eventstore import codec
-from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent
-from server.eventstore.log import START, EventFilter, LogPoint, point_of
-from server.eventstore.registry import ROWS
-from server.eventstore.store import EventStore
-from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
-from server.eventstore.upcasters import stored_names
-from server.failures import LogMismatch, ServiceFailure, UnreadableEvent
+from core.background import together
+from core.domain.checkout import CHECKOUT
+from core.domain.checkout.steps import Wait
+from core.domain.order.events import OrderConfirmed
+from core.domain.stock.events import ReservationCommitted, ReservationExpired, ReservationReleased, StockReserved
+from core.eventstore import codec
+from core.eventstore.client import CaughtUp, Checkpoint, RecordedEvent
+from core.eventstore.log import START, EventFilter, LogPoint, point_of
+from core.eventstore.registry import ROWS
+from core.eventstore.store import EventStore
+from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
+from core.eventstore.upcasters import stored_names
+from core.failures import LogMismatch, ServiceFailure, UnreadableEvent
 from server.processes.dues import Due, Dues, reservation_key
 from server.processes.mark import Mark
 from server.processes.sender import Cause

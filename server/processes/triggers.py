@@ -3,14 +3,14 @@
 What the process itself has caused does not: it is looking at the order already.
 """
 
-from server.domain.checkout import CHECKOUT, events
-from server.domain.order import ORDER
-from server.domain.order import events as order
-from server.eventstore import codec
-from server.eventstore.client import RecordedEvent
-from server.eventstore.exclusions import EVENT_EXCLUDED, stream_of
-from server.eventstore.registry import DomainEvent
-from server.eventstore.upcasters import stored_names
+from core.domain.checkout import CHECKOUT, events
+from core.domain.order import ORDER
+from core.domain.order import events as order
+from core.eventstore import codec
+from core.eventstore.client import RecordedEvent
+from core.eventstore.exclusions import EVENT_EXCLUDED, stream_of
+from core.eventstore.registry import DomainEvent
+from core.eventstore.upcasters import stored_names
 from server.processes.sender import ACTOR, Cause
 
 TRIGGERS: tuple[type[DomainEvent], ...] = (

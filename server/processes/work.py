@@ -10,11 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
-from server.commands.facts import Facts
-from server.domain.checkout import CHECKOUT
-from server.domain.checkout import commands as checkout
-from server.domain.checkout.events import CheckoutLine
-from server.domain.checkout.steps import (
+from core.domain.checkout import CHECKOUT
+from core.domain.checkout import commands as checkout
+from core.domain.checkout.events import CheckoutLine
+from core.domain.checkout.steps import (
     AUTHORISATION,
     AuthorisePayment,
     Cancel,
@@ -40,12 +39,13 @@ from server.domain.checkout.steps import (
     TrimStock,
     VoidPayment,
 )
-from server.domain.money import Money
-from server.domain.order import ORDER
-from server.domain.order import commands as order
-from server.domain.rejection import Reason, Rejected
-from server.domain.stock import STOCK
-from server.domain.stock import commands as stock
+from core.domain.money import Money
+from core.domain.order import ORDER
+from core.domain.order import commands as order
+from core.domain.rejection import Reason, Rejected
+from core.domain.stock import STOCK
+from core.domain.stock import commands as stock
+from server.commands.facts import Facts
 from server.processes.ids import derived
 from server.processes.payments.port import Approved, Declined, Lapsed, PaymentProvider
 from server.processes.sender import Sender

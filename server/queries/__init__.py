@@ -6,6 +6,9 @@ from typing import Any
 import grpc
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.eventstore.log import EventLog
+from core.readmodel.finders import Finders
+from core.readmodel.state import ViewState
 from protos.orders.v1.queries_pb2_grpc import add_OrderQueryServiceServicer_to_server
 from protos.processes.v1.queries_pb2_grpc import add_ProcessQueryServiceServicer_to_server
 from protos.products.v1.queries_pb2_grpc import (
@@ -13,7 +16,6 @@ from protos.products.v1.queries_pb2_grpc import (
     add_StockQueryServiceServicer_to_server,
 )
 from protos.users.v1.queries_pb2_grpc import add_UserQueryServiceServicer_to_server
-from server.eventstore.log import EventLog
 from server.queries.freshness import FreshViews
 from server.queries.orders import OrderQueries
 from server.queries.processes import ProcessQueries
@@ -23,8 +25,6 @@ from server.queries.users import UserQueries
 from server.queries.views import Views
 from server.queries.watching.hub import Hub
 from server.queries.watching.orders import Watching
-from server.readmodel.finders import Finders
-from server.readmodel.state import ViewState
 
 # which streams each view follows: what a token has to be proved against
 FOLLOWS = {

@@ -6,16 +6,16 @@ from functools import partial
 
 import grpc
 
-from server.config import Settings
-from server.eventstore.connection import connected
-from server.eventstore.identity import LogIdentity
-from server.eventstore.log import EventLog
-from server.failures import LogMismatch
+from core.config import Settings
+from core.eventstore.connection import connected
+from core.eventstore.identity import LogIdentity
+from core.eventstore.log import EventLog
+from core.failures import LogMismatch
+from core.readmodel.mongo import may_read, mongo_client, mongo_errors
+from core.rpc.health import Probe
 from server.part import Clock, Part
 from server.queries import fresh_views, of_another_log, query_services
 from server.queries.watching.hub import Hub, Limits
-from server.readmodel.mongo import may_read, mongo_client, mongo_errors
-from server.rpc.health import Probe
 
 LOG = "log"  # health of the query service: whether the event store answers, as time travel and watches need it
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.domain.checkout import CHECKOUT
+from core.domain.order.events import LineAdded, OrderPlaced
+from core.domain.stock import STOCK
+from core.eventstore import codec
+from core.eventstore.client import RecordedEvent, position_of
+from core.eventstore.log import EventLog
 from protos.orders.v1 import queries_pb2 as pb
-from server.domain.checkout import CHECKOUT
-from server.domain.order.events import LineAdded, OrderPlaced
-from server.domain.stock import STOCK
-from server.eventstore import codec
-from server.eventstore.client import RecordedEvent, position_of
-from server.eventstore.log import EventLog
 from server.queries import past
 from server.queries.history import to_entries
 from server.queries.paging import fitting

@@ -16,13 +16,13 @@ from typing import Any
 
 import structlog
 
-from server.background import beside
-from server.eventstore.log import EventLog
-from server.eventstore.token import from_token
-from server.failures import Draining, LogMismatch, NotFreshEnough, StoreFailure
-from server.readmodel.mongo import shared_read
-from server.readmodel.pointer import Pointer
-from server.readmodel.state import Checkpoint, ViewState
+from core.background import beside
+from core.eventstore.log import EventLog
+from core.eventstore.token import from_token
+from core.failures import Draining, LogMismatch, NotFreshEnough, StoreFailure
+from core.readmodel.mongo import shared_read
+from core.readmodel.pointer import Pointer
+from core.readmodel.state import Checkpoint, ViewState
 
 log = structlog.get_logger()
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from google.protobuf import json_format
 
+from core.eventstore import codec
+from core.eventstore.client import RecordedEvent
+from core.eventstore.codec import CodecError, UnknownEventType
+from core.eventstore.exclusions import NONE, Excluded, is_excluded
+from core.eventstore.log import EventLog
 from protos.orders.v1 import events_pb2, queries_pb2
-from server.eventstore import codec
-from server.eventstore.client import RecordedEvent
-from server.eventstore.codec import CodecError, UnknownEventType
-from server.eventstore.exclusions import NONE, Excluded, is_excluded
-from server.eventstore.log import EventLog
 
 FIELDS = {
     field.message_type.name: field.name for field in queries_pb2.OrderEvent.DESCRIPTOR.fields if field.message_type

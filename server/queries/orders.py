@@ -4,23 +4,23 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC
 from typing import Any
 
+from core.eventstore.client import position_of
+from core.eventstore.log import EventLog
+from core.eventstore.token import from_token
+from core.failures import InvalidRequest, NotFound
+from core.readmodel.documents import currency_sums, timeline_key, timeline_revision, to_micros
+from core.rpc.typing import Context
+from core.rpc.validation import Rule, check, day, known_enum, optional, time, uuid
 from protos.common.v1.types_pb2 import Freshness, Money
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceServicer
-from server.eventstore.client import position_of
-from server.eventstore.log import EventLog
-from server.eventstore.token import from_token
-from server.failures import InvalidRequest, NotFound
 from server.queries import causation, past, replies
 from server.queries.history import to_entries
 from server.queries.paging import fitting, from_page_token, page_size, to_page_token
 from server.queries.rows import shown
 from server.queries.views import Views
 from server.queries.watching.orders import Watching
-from server.readmodel.documents import currency_sums, timeline_key, timeline_revision, to_micros
-from server.rpc.typing import Context
-from server.rpc.validation import Rule, check, day, known_enum, optional, time, uuid
 
 RECENT = 20
 ORDERS = {"": True, "created_at desc": True, "created_at asc": False}  # order_by → newest first

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from google.protobuf.message import Message
 
-from server.eventstore.log import LogPoint
-from server.eventstore.token import MAX_POSITION
-from server.failures import InvalidRequest, PageTokenInvalid, ResumeTokenInvalid
+from core.eventstore.log import LogPoint
+from core.eventstore.token import MAX_POSITION
+from core.failures import InvalidRequest, PageTokenInvalid, ResumeTokenInvalid
 
 DEFAULT_SIZE = 50
 LARGEST_SIZE = 1_000

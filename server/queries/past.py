@@ -9,20 +9,20 @@ from typing import Any
 import structlog
 from google.protobuf import json_format
 
+from core.eventstore import codec
+from core.eventstore.client import RecordedEvent
+from core.eventstore.codec import CodecError
+from core.eventstore.exclusions import Excluded, is_excluded, unreadable
+from core.eventstore.log import EventLog
+from core.eventstore.recorded import Recorded
+from core.eventstore.registry import BY_EVENT
+from core.failures import InvalidRequest, NotFound, UnreadableEvent
+from core.readmodel.documents import OrderDetail
+from core.readmodel.order_detail import REDUCERS
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
-from server.eventstore import codec
-from server.eventstore.client import RecordedEvent
-from server.eventstore.codec import CodecError
-from server.eventstore.exclusions import Excluded, is_excluded, unreadable
-from server.eventstore.log import EventLog
-from server.eventstore.recorded import Recorded
-from server.eventstore.registry import BY_EVENT
-from server.failures import InvalidRequest, NotFound, UnreadableEvent
 from server.queries import replies
 from server.queries.history import unread_reason
-from server.readmodel.documents import OrderDetail
-from server.readmodel.order_detail import REDUCERS
 
 log = structlog.get_logger()
 

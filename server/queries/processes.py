@@ -4,25 +4,25 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from core.domain.checkout import CHECKOUT
+from core.domain.checkout.plan import Plan, plan
+from core.domain.decider import Decider
+from core.domain.order import ORDER
+from core.domain.order.limits import MAX_LINES
+from core.domain.order.state import Draft, NoOrder
+from core.eventstore.exclusions import readable
+from core.eventstore.log import EventLog
+from core.failures import NotFound
+from core.rpc.typing import Context
+from core.rpc.validation import Rules, check, count, known_enum, known_id, time, uuid
 from protos.common.v1.types_pb2 import Money
 from protos.processes.v1 import queries_pb2 as pb
 from protos.processes.v1 import types_pb2 as types
 from protos.processes.v1.queries_pb2_grpc import ProcessQueryServiceServicer
-from server.domain.checkout import CHECKOUT
-from server.domain.checkout.plan import Plan, plan
-from server.domain.decider import Decider
-from server.domain.order import ORDER
-from server.domain.order.limits import MAX_LINES
-from server.domain.order.state import Draft, NoOrder
-from server.eventstore.exclusions import readable
-from server.eventstore.log import EventLog
-from server.failures import NotFound
 from server.queries import replies
 from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.rows import Row, shown
 from server.queries.views import Views
-from server.rpc.typing import Context
-from server.rpc.validation import Rules, check, count, known_enum, known_id, time, uuid
 
 VIEW = "process_status"
 PLAN_RULES: Rules = {

@@ -5,6 +5,9 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from core.readmodel.documents import PaymentSums, fulfilment, payment, returned, row_returns, taken_off, to_micros
+from core.readmodel.email_holders import Holder
+from core.readmodel.order_owed import owed_minor
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1 import queries_pb2 as orders_queries
 from protos.orders.v1 import types_pb2 as orders
@@ -12,9 +15,6 @@ from protos.processes.v1 import types_pb2 as processes
 from protos.products.v1 import types_pb2 as products
 from protos.users.v1 import queries_pb2 as users_queries
 from protos.users.v1 import types_pb2 as users
-from server.readmodel.documents import PaymentSums, fulfilment, payment, returned, row_returns, taken_off, to_micros
-from server.readmodel.email_holders import Holder
-from server.readmodel.order_owed import owed_minor
 
 Document = dict[str, Any]
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import structlog
 from prometheus_client import Counter
 
-from server.error_text import error_text
+from core.error_text import error_text
 
 log = structlog.get_logger()
 M = TypeVar("M")

@@ -1,14 +1,14 @@
 """StockQueryService."""
 
+from core.failures import NotFound
+from core.rpc.typing import Context
+from core.rpc.validation import check, sku
 from protos.products.v1 import queries_pb2 as pb
 from protos.products.v1.queries_pb2_grpc import StockQueryServiceServicer
-from server.failures import NotFound
 from server.queries import replies
 from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.rows import shown
 from server.queries.views import Views
-from server.rpc.typing import Context
-from server.rpc.validation import check, sku
 
 
 class StockQueries(StockQueryServiceServicer):

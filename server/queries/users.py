@@ -3,19 +3,19 @@
 from contextlib import aclosing
 from typing import Any
 
+from core.domain.email import EMAIL
+from core.domain.email.normal_form import email_hash
+from core.domain.email.state import Claimed, EmailState
+from core.eventstore.exclusions import readable
+from core.eventstore.log import START, EventLog
+from core.failures import InvalidRequest, NotFound
+from core.readmodel.email_holders import USERS, EmailHolders
+from core.rpc.typing import Context
+from core.rpc.validation import check, email, optional, sha256, uuid
 from protos.users.v1 import queries_pb2 as pb
 from protos.users.v1.queries_pb2_grpc import UserQueryServiceServicer
-from server.domain.email import EMAIL
-from server.domain.email.normal_form import email_hash
-from server.domain.email.state import Claimed, EmailState
-from server.eventstore.exclusions import readable
-from server.eventstore.log import START, EventLog
-from server.failures import InvalidRequest, NotFound
 from server.queries import replies
 from server.queries.views import Views
-from server.readmodel.email_holders import USERS, EmailHolders
-from server.rpc.typing import Context
-from server.rpc.validation import check, email, optional, sha256, uuid
 
 PAGE = 1_000  # events
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
+from core.config import Settings as ServerSettings
 from projections.config import Settings as ProjectionSettings
-from server.config import Settings as ServerSettings
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"

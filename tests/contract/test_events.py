@@ -8,14 +8,14 @@ import pytest
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from core.eventstore import codec
+from core.eventstore.registry import BY_EVENT, BY_NAME, ROWS, DomainEvent
+from core.eventstore.upcasters import CHAINS
 from protos.orders.v1 import events_pb2 as orders_pb
 from protos.orders.v1 import queries_pb2
 from protos.processes.v1 import events_pb2 as processes_pb
 from protos.products.v1 import events_pb2 as products_pb
 from protos.users.v1 import events_pb2 as users_pb
-from server.eventstore import codec
-from server.eventstore.registry import BY_EVENT, BY_NAME, ROWS, DomainEvent
-from server.eventstore.upcasters import CHAINS
 from tests.support.events import EXAMPLES, LIFTED
 from tests.support.orders import cancelled
 

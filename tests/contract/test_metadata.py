@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.domain.rejection import Reason
+from core.domain.rejection import Reason
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +23,7 @@ def comments() -> dict[str, str]:
 
 def names() -> Iterator[tuple[str, str]]:
     """(reason, name of a value) of every refusal that is written out."""
-    for path in (ROOT / "server" / "domain").rglob("*.py"):
+    for path in (ROOT / "core" / "domain").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and ast.unparse(call.func) == "Rejected" and call.args:
                 reason = ast.unparse(call.args[0]).removeprefix("Reason.")

@@ -6,10 +6,10 @@ from typing import get_args
 import pytest
 from google.protobuf.descriptor import EnumDescriptor
 
+from core.domain.order.events import Condition
+from core.domain.order.ledger import AuthorisationStage, RefundStage
+from core.domain.order.state import NoOrder, Order, ReturnStage, ShipmentStage
 from protos.orders.v1 import types_pb2 as types
-from server.domain.order.events import Condition
-from server.domain.order.ledger import AuthorisationStage, RefundStage
-from server.domain.order.state import NoOrder, Order, ReturnStage, ShipmentStage
 
 
 def published(enum: EnumDescriptor, prefix: str) -> set[str]:

@@ -1,5 +1,8 @@
 """Reasons are API: code, contract and table of status codes name the same ones."""
 
+from core import failures
+from core.domain.rejection import Reason
+from core.rpc.errors import STATUS
 from projections.plans import PlanOutdated
 from protos.common.v1 import errors_pb2 as common
 from protos.operations.v1 import errors_pb2 as operations
@@ -7,9 +10,6 @@ from protos.orders.v1 import errors_pb2 as orders
 from protos.processes.v1 import errors_pb2 as processes
 from protos.products.v1 import errors_pb2 as products
 from protos.users.v1 import errors_pb2 as users
-from server import failures
-from server.domain.rejection import Reason
-from server.rpc.errors import STATUS
 
 PREFIX = "ERROR_REASON_"
 

@@ -11,8 +11,8 @@ import pytest
 from client.cli.refusals import REFUSALS
 from client.cli.words import words_of
 from client.errors import NotFound, Refused
-from server.domain.rejection import Reason, Rejected
-from server.rpc.errors import status_of
+from core.domain.rejection import Reason, Rejected
+from core.rpc.errors import status_of
 from tests.support.processes import ROOT
 
 ANYTHING = "**"  # what is raised has further values that the source does not name
@@ -26,7 +26,7 @@ class Raised(NamedTuple):
 
 def raised() -> Iterator[Raised]:
     """Each `Rejected(Reason.X, …)` and `NotFound("X", …)` in the source, with the names of its metadata."""
-    for path in (*(ROOT / "server").rglob("*.py"), *(ROOT / "projections").rglob("*.py")):
+    for path in (path for room in ("core", "server", "projections") for path in (ROOT / room).rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text())):
             if not isinstance(call, ast.Call) or not call.args:
                 continue

@@ -4,9 +4,9 @@ import ast
 from pathlib import Path
 from typing import get_args
 
-from server.domain.order.commands import OrderCommand
-from server.domain.rejection import Reason
-from server.eventstore.registry import ROWS
+from core.domain.order.commands import OrderCommand
+from core.domain.rejection import Reason
+from core.eventstore.registry import ROWS
 
 TESTS = Path(__file__).parents[1] / "unit" / "domain"
 SUPPORT = Path(__file__).parents[1] / "support" / "orders.py"

@@ -17,9 +17,9 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from uuid_utils import uuid7
 
+from core.eventstore.connection import Client, connect
+from core.readmodel.state import Lease, ViewState
 from projections.views.sales_daily import sales_daily
-from server.eventstore.connection import Client, connect
-from server.readmodel.state import Lease, ViewState
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled
 from tests.support.processes import Running, running

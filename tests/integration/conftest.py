@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from uuid_utils import uuid7
 
-from server.eventstore.connection import Client, connect
+from core.eventstore.connection import Client, connect
 from tests.support.processes import running
 
 

@@ -6,16 +6,16 @@ import pytest
 from esdbclient import NewEvent, StreamState
 
 from client.sdk import Addresses, OrderstreamClient
+from core.config import Settings
+from core.eventstore.connection import connect
+from core.eventstore.log import EventLog, LogPoint
+from core.eventstore.persistent import ALL, Groups
+from core.failures import StoreUnavailable
 from embedded.eventstore.cluster import cluster
 from projections.app import serving as serving_projections
 from projections.config import Settings as ProjectionSettings
 from protos.operations.v1.projections_pb2 import PROJECTION_STATUS_LIVE
 from server.app import serving
-from server.config import Settings
-from server.eventstore.connection import connect
-from server.eventstore.log import EventLog, LogPoint
-from server.eventstore.persistent import ALL, Groups
-from server.failures import StoreUnavailable
 from tests.support.buying import orders
 from tests.support.eventually import eventually
 

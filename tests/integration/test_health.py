@@ -9,10 +9,10 @@ import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from core.config import Settings
+from core.rpc.health import telling
 from server.app import serving
-from server.config import Settings
 from server.queries.app import LOG
-from server.rpc.health import telling
 from tests.support.eventually import eventually
 from tests.support.processes import running
 

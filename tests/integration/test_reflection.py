@@ -7,8 +7,8 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from core.rpc.reflection import enable_reflection
 from protos.orders.v1 import queries_pb2
-from server.rpc.reflection import enable_reflection
 
 ORDERS = queries_pb2.DESCRIPTOR.services_by_name["OrderQueryService"].full_name
 VERSIONS = pytest.mark.parametrize("version", ["v1", "v1alpha"])

@@ -13,14 +13,14 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from client.errors import NotFound
 from client.sdk import Addresses, OrderstreamClient
+from core.config import Settings
+from core.eventstore.client import position_of
+from core.eventstore.log import EventLog
+from core.failures import LogMismatch
 from embedded.stack import Uris, embedded_eventstore
 from projections.app import serving as projecting
 from protos.orders.v1.types_pb2 import OrderStatus
 from server.app import serving
-from server.config import Settings
-from server.eventstore.client import position_of
-from server.eventstore.log import EventLog
-from server.failures import LogMismatch
 from tests.support.buying import user
 from tests.support.calling import HOME, euros, fresh_id, fresh_sku
 from tests.support.eventually import eventually

@@ -12,15 +12,15 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
+from core.eventstore.connection import Client
+from core.eventstore.log import EventLog
+from core.failures import StoreUnavailable
+from core.readmodel.gathering import ByKey
+from core.readmodel.mongo import mongo_client, mongo_errors
+from core.readmodel.state import Checkpoint, ViewState
 from projections.config import Settings
 from projections.views.order_list import order_list
-from server.eventstore.connection import Client
-from server.eventstore.log import EventLog
-from server.failures import StoreUnavailable
 from server.queries.freshness import FreshViews
-from server.readmodel.gathering import ByKey
-from server.readmodel.mongo import mongo_client, mongo_errors
-from server.readmodel.state import Checkpoint, ViewState
 from tests.support.eventually import eventually
 from tests.support.view_store_wire import ViewStoreWire, view_store_wire
 from tests.support.viewing import fold

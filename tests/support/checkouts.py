@@ -12,29 +12,29 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
+from core.domain.checkout import CHECKOUT
+from core.domain.checkout.state import Running
+from core.domain.checkout.steps import AUTHORISATION
+from core.domain.decider import Decider
+from core.domain.money import Money
+from core.domain.order import ORDER
+from core.domain.order import commands as order
+from core.domain.order.events import Condition
+from core.domain.order.state import Completed, Confirmed, Order
+from core.domain.rejection import Reason, Rejected
+from core.domain.stock import STOCK
+from core.domain.stock.commands import ReceiveStock
+from core.domain.stock.state import Stock
+from core.domain.user import USER
+from core.domain.user import commands as user
+from core.eventstore import codec
+from core.eventstore.receipts import Receipt
+from core.eventstore.repository import Repository
+from core.eventstore.snapshots import Snapshots
+from core.eventstore.store_time import StoreTime
+from core.failures import StoreUnavailable
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler, Envelope
-from server.domain.checkout import CHECKOUT
-from server.domain.checkout.state import Running
-from server.domain.checkout.steps import AUTHORISATION
-from server.domain.decider import Decider
-from server.domain.money import Money
-from server.domain.order import ORDER
-from server.domain.order import commands as order
-from server.domain.order.events import Condition
-from server.domain.order.state import Completed, Confirmed, Order
-from server.domain.rejection import Reason, Rejected
-from server.domain.stock import STOCK
-from server.domain.stock.commands import ReceiveStock
-from server.domain.stock.state import Stock
-from server.domain.user import USER
-from server.domain.user import commands as user
-from server.eventstore import codec
-from server.eventstore.receipts import Receipt
-from server.eventstore.repository import Repository
-from server.eventstore.snapshots import Snapshots
-from server.eventstore.store_time import StoreTime
-from server.failures import StoreUnavailable
 from server.processes.automatic_start import AutomaticStart
 from server.processes.late import LateAnswers
 from server.processes.payments.port import Approved, Declined, Lapsed, ProviderUnavailable

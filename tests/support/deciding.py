@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from server.domain.decider import Decider
-from server.domain.rejection import Reason, Rejected
+from core.domain.decider import Decider
+from core.domain.rejection import Reason, Rejected
 
 S = TypeVar("S")
 C = TypeVar("C")

@@ -1,6 +1,6 @@
 """One example of every event there is, and of what former shapes become."""
 
-from server.domain.checkout.events import (
+from core.domain.checkout.events import (
     CheckoutEnded,
     CheckoutGivenUp,
     CheckoutLine,
@@ -18,17 +18,17 @@ from server.domain.checkout.events import (
     CheckoutStockReservedAgain,
     CheckoutStockTrimmed,
 )
-from server.domain.email.events import EmailClaimed, EmailReleased, EmailResolved
-from server.domain.email.normal_form import email_hash
-from server.domain.order.events import Condition
-from server.domain.product.events import (
+from core.domain.email.events import EmailClaimed, EmailReleased, EmailResolved
+from core.domain.email.normal_form import email_hash
+from core.domain.order.events import Condition
+from core.domain.product.events import (
     PriceChanged,
     ProductActivated,
     ProductDiscontinued,
     ProductRegistered,
     ProductRenamed,
 )
-from server.domain.stock.events import (
+from core.domain.stock.events import (
     ReservationCommitted,
     ReservationExpired,
     ReservationPartlyCommitted,
@@ -39,7 +39,7 @@ from server.domain.stock.events import (
     StockReserved,
     StockRestocked,
 )
-from server.domain.user.events import (
+from core.domain.user.events import (
     AddressAdded,
     AddressChanged,
     AddressRemoved,
@@ -52,7 +52,7 @@ from server.domain.user.events import (
     UserRegistered,
     UserUnblocked,
 )
-from server.eventstore.registry import DomainEvent
+from core.eventstore.registry import DomainEvent
 from tests.support import orders
 from tests.support.orders import ANN, HOME, LATER, NOON, ORDER_ID, euros
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import grpc
 
-from server.eventstore.client import is_cancelling
+from core.eventstore.client import is_cancelling
 
 
 class Gateway(grpc.GenericRpcHandler):

@@ -15,18 +15,18 @@ from typing import Any
 
 from esdbclient import NewEvent, RecordedEvent
 
+from core.domain.rejection import Rejected
+from core.eventstore.repository import Repository
+from core.eventstore.snapshots import Snapshots
+from core.eventstore.store import NO_EVENTS, EventStore
+from core.eventstore.store_time import StoreTime
+from core.eventstore.unchanged import UnchangedRequests
+from core.failures import Contention, RevisionConflict
 from server.commands import users
 from server.commands.emails import EmailClaims
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler
 from server.commands.services import CommandServices
-from server.domain.rejection import Rejected
-from server.eventstore.repository import Repository
-from server.eventstore.snapshots import Snapshots
-from server.eventstore.store import NO_EVENTS, EventStore
-from server.eventstore.store_time import StoreTime
-from server.eventstore.unchanged import UnchangedRequests
-from server.failures import Contention, RevisionConflict
 from tests.support.memory_store import MemoryStore
 from tests.support.orders import NOON
 

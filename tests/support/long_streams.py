@@ -4,12 +4,12 @@ from uuid import NAMESPACE_URL, uuid5
 
 from esdbclient import NewEvent, StreamState
 
+from core.domain.product import PRODUCT
+from core.domain.product.events import PriceChanged, ProductRegistered
+from core.eventstore.connection import Client
+from core.eventstore.registry import DomainEvent
+from core.eventstore.snapshots import snapshot_stream
 from server.commands.handler import Envelope, new_events
-from server.domain.product import PRODUCT
-from server.domain.product.events import PriceChanged, ProductRegistered
-from server.eventstore.connection import Client
-from server.eventstore.registry import DomainEvent
-from server.eventstore.snapshots import snapshot_stream
 from tests.support.calling import fresh_sku
 from tests.support.orders import NOON, euros
 

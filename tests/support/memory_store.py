@@ -10,11 +10,11 @@ from uuid import UUID
 
 from esdbclient import NewEvent, RecordedEvent
 
-from server.eventstore.client import position_of
-from server.eventstore.codec import EPOCH
-from server.eventstore.log import START
-from server.eventstore.store import NO_EVENTS, EventStore, SessionEnded, WrongRevision
-from server.failures import LogMismatch
+from core.eventstore.client import position_of
+from core.eventstore.codec import EPOCH
+from core.eventstore.log import START
+from core.eventstore.store import NO_EVENTS, EventStore, SessionEnded, WrongRevision
+from core.failures import LogMismatch
 
 GAPS = (318, 1_207, 546)  # between two positions
 

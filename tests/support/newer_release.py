@@ -8,8 +8,8 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from server.domain.order.events import NoteAdded
-from server.eventstore import registry
+from core.domain.order.events import NoteAdded
+from core.eventstore import registry
 
 TODAY, NEWER = "NoteAdded", "NoteAddedV2"
 
@@ -26,7 +26,7 @@ def add_event_type() -> None:
     )
     later.BY_NAME = {row.name: row for row in later.ROWS}
     later.BY_EVENT = {row.event: row for row in later.ROWS}
-    from server.eventstore import upcasters  # noqa: PLC0415  # it reads the registry when it is imported
+    from core.eventstore import upcasters  # noqa: PLC0415  # it reads the registry when it is imported
 
     upcasters.UPCASTERS += (upcasters.Upcaster(TODAY, NEWER, note_added),)  # type: ignore[assignment]  # one more
     upcasters.CHAINS = upcasters.chains(later.ROWS, upcasters.UPCASTERS)

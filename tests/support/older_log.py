@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from core.eventstore.connection import Client, connect
 from embedded.stack import embedded_eventstore
-from server.eventstore.connection import Client, connect
 
 
 @asynccontextmanager

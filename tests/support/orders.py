@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from server.domain.address import Address
-from server.domain.money import Money
-from server.domain.order.commands import (
+from core.domain.address import Address
+from core.domain.money import Money
+from core.domain.order.commands import (
     AddLine,
     AddNote,
     ApplyDiscount,
@@ -49,7 +49,7 @@ from server.domain.order.commands import (
     SettleRefund,
     VoidAuthorisation,
 )
-from server.domain.order.events import (
+from core.domain.order.events import (
     AppliedDiscount,
     AuthorisationLapsed,
     Condition,

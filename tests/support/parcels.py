@@ -7,11 +7,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from server.domain.order import ORDER
-from server.domain.order.commands import OrderCommand
-from server.domain.order.events import Condition
-from server.domain.order.ledger import Ledger
-from server.domain.order.state import (
+from core.domain.order import ORDER
+from core.domain.order.commands import OrderCommand
+from core.domain.order.events import Condition
+from core.domain.order.ledger import Ledger
+from core.domain.order.state import (
     Cancelled,
     Completed,
     Confirmed,
@@ -20,8 +20,8 @@ from server.domain.order.state import (
     delivered_quantities,
     left_shipments,
 )
-from server.domain.stock import STOCK
-from server.domain.stock import commands as stock
+from core.domain.stock import STOCK
+from core.domain.stock import commands as stock
 from server.processes.triggers import cause_of
 from tests.support import orders
 from tests.support.checkouts import LINES, Schedule, Shop

@@ -5,10 +5,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from server.domain.order import ORDER
-from server.domain.order.events import Condition, OrderEvent
-from server.domain.order.state import Order
-from server.domain.rejection import Rejected
+from core.domain.order import ORDER
+from core.domain.order.events import Condition, OrderEvent
+from core.domain.order.state import Order
+from core.domain.rejection import Rejected
 from tests.support import orders
 from tests.support.orders import HOME, WORK, create, listing, new_line
 

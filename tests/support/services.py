@@ -8,15 +8,15 @@ from typing import Any
 
 from esdbclient import NewEvent, RecordedEvent
 
+from core.domain.user import USER
+from core.domain.user.commands import ChangeName, RegisterUser, UserCommand
+from core.eventstore.receipts import Receipt
+from core.eventstore.repository import Repository
+from core.eventstore.snapshots import Snapshots
+from core.eventstore.store import EventStore
+from core.eventstore.unchanged import UnchangedRequests
+from core.failures import StoreUnavailable
 from server.commands.handler import CommandHandler, Envelope
-from server.domain.user import USER
-from server.domain.user.commands import ChangeName, RegisterUser, UserCommand
-from server.eventstore.receipts import Receipt
-from server.eventstore.repository import Repository
-from server.eventstore.snapshots import Snapshots
-from server.eventstore.store import EventStore
-from server.eventstore.unchanged import UnchangedRequests
-from server.failures import StoreUnavailable
 from tests.support.calling import fresh_id
 from tests.support.memory_store import MemoryStore
 from tests.support.orders import NOON

@@ -4,8 +4,8 @@ from typing import Any
 
 from esdbclient import NewEvent
 
-from server.eventstore import codec
-from server.eventstore.store import NO_EVENTS, EventStore
+from core.eventstore import codec
+from core.eventstore.store import NO_EVENTS, EventStore
 
 
 async def write(store: EventStore, stream: str, *events: Any, after: int = NO_EVENTS) -> int:

@@ -8,8 +8,8 @@ import msgspec
 from esdbclient import NewEvent, RecordedEvent
 from uuid_utils.compat import uuid7
 
-from server.eventstore.exclusions import EVENT_EXCLUDED, EventExcluded, exclusion_stream
-from server.eventstore.store import NO_EVENTS, EventStore
+from core.eventstore.exclusions import EVENT_EXCLUDED, EventExcluded, exclusion_stream
+from core.eventstore.store import NO_EVENTS, EventStore
 from tests.support.newer_release import NEWER
 
 BROKEN = b'{"order_id": 7'

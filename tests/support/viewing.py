@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 
 from esdbclient import RecordedEvent
 
+from core.eventstore import codec
+from core.eventstore.recorded import Recorded
+from core.eventstore.registry import BY_EVENT, DomainEvent
 from projections.view import View
-from server.eventstore import codec
-from server.eventstore.recorded import Recorded
-from server.eventstore.registry import BY_EVENT, DomainEvent
 from tests.support.orders import NOON
 
 

@@ -10,6 +10,12 @@ from esdbclient import NewEvent, StreamState
 from pymongo.asynchronous.database import AsyncDatabase
 from uuid_utils import uuid7
 
+from core.domain.order.events import OrderEvent
+from core.eventstore import codec
+from core.eventstore.connection import Client
+from core.eventstore.log import EventLog
+from core.readmodel.pointer import Outcome, Pointer
+from core.readmodel.state import ViewState
 from projections.acts import Acts
 from projections.changes import By, Changes
 from projections.config import Settings
@@ -18,12 +24,6 @@ from projections.runner import Runner, Status
 from projections.supervisor import Supervisor
 from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
-from server.domain.order.events import OrderEvent
-from server.eventstore import codec
-from server.eventstore.connection import Client
-from server.eventstore.log import EventLog
-from server.readmodel.pointer import Outcome, Pointer
-from server.readmodel.state import ViewState
 from tests.support.eventually import eventually
 from tests.support.orders import confirmed, created, line_added, order_line, placed
 

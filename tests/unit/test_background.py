@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from server import background
-from server.background import beside, together
-from server.failures import StoreUnavailable
+from core import background
+from core.background import beside, together
+from core.failures import StoreUnavailable
 
 
 async def test_work_that_swallows_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from pymongo.errors import BulkWriteError, PyMongoError, WriteError
 
-from server.error_text import LONGEST, bounded, error_text
+from core.error_text import LONGEST, bounded, error_text
 
 DOCUMENT = {"_id": "o1", "address": "1 Secret Lane"}
 REFUSED = {"index": 0, "code": 10334, "errmsg": "object to insert too large", "op": DOCUMENT}

@@ -3,8 +3,8 @@
 import pytest
 import structlog
 
-from server.failures import StoreUnavailable
-from server.running import NO_STORE, configure_logging, ended_well
+from core.failures import StoreUnavailable
+from core.process import NO_STORE, configure_logging, ended_well
 
 
 def test_an_outage_without_a_word_is_one_line_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from server.domain.money import Money
+from core.domain.money import Money
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
-from server.config import WrongSettingError
-from server.domain.money import Money
+from core.config import WrongSettingError
+from core.domain.money import Money
 from server.processes.payments.port import Approved, Declined, Lapsed, ProviderUnavailable, Told
 
 NAME = "simulator"

@@ -6,14 +6,14 @@ from functools import cached_property
 
 import structlog
 
+from core.eventstore.client import RecordedEvent, position_of
+from core.eventstore.log import EventLog, LogPoint, point_of
+from core.readmodel.documents import OrderDetail
+from core.readmodel.order_detail import REDUCERS
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
-from server.eventstore.client import RecordedEvent, position_of
-from server.eventstore.log import EventLog, LogPoint, point_of
 from server.queries import past, replies
 from server.queries.history import to_entry
-from server.readmodel.documents import OrderDetail
-from server.readmodel.order_detail import REDUCERS
 
 log = structlog.get_logger()
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import Gauge
 
-from server.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, position_of
-from server.eventstore.log import START, EventLog, LogPoint, Pending, point_of, streams
-from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
-from server.failures import (
+from core.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, position_of
+from core.eventstore.log import START, EventLog, LogPoint, Pending, point_of, streams
+from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
+from core.failures import (
     Draining,
     LogMismatch,
     ServiceFailure,

@@ -6,11 +6,11 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from core.eventstore.client import position_of
+from core.eventstore.log import EventLog, LogPoint, point_of
+from core.failures import NotFound, ResumeTokenInvalid
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
-from server.eventstore.client import position_of
-from server.eventstore.log import EventLog, LogPoint, point_of
-from server.failures import NotFound, ResumeTokenInvalid
 from server.queries import past, replies
 from server.queries.paging import from_resume_token, to_resume_token
 from server.queries.rows import shown

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from core.config import Settings
+from core.eventstore.connection import connect
+from core.eventstore.store import EventStore
 from server.app import serving
-from server.config import Settings
-from server.eventstore.connection import connect
-from server.eventstore.store import EventStore
 from tests.support.calling import Shop, shop_at
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import grpc
 import pytest
 
+from core.config import Settings
+from core.eventstore.store import EventStore
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1 import commands_pb2 as pb
 from protos.orders.v1.types_pb2 import LineQuantity, ReceivedQuantity
 from protos.products.v1 import commands_pb2 as products_pb
 from protos.users.v1 import commands_pb2 as users_pb
 from server.app import serving
-from server.config import Settings
-from server.eventstore.store import EventStore
 from tests.support.calling import DEADLINE, HOME, Shop, done_before, euros, fresh_email, fresh_id, refusal, shop_at
 
 Code = grpc.StatusCode

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from core.config import Settings
 from protos.common.v1.types_pb2 import Money
 from protos.orders.v1 import commands_pb2 as pb
 from protos.products.v1 import commands_pb2 as products_pb
 from protos.users.v1 import commands_pb2 as users_pb
 from server.app import serving
-from server.config import Settings
 from tests.support.calling import DEADLINE, Shop, fresh_id, fresh_sku, refusal, shop_at
 
 

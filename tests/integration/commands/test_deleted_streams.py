@@ -7,10 +7,10 @@ import grpc
 import pytest
 from esdbclient import StreamState
 
+from core.config import Settings
+from core.eventstore.connection import Client, connect
 from protos.orders.v1 import commands_pb2 as pb
 from server.app import serving
-from server.config import Settings
-from server.eventstore.connection import Client, connect
 from tests.support.calling import DEADLINE, Shop, fresh_id, refusal, shop_at
 
 

@@ -9,15 +9,15 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 
+from core.config import Settings
+from core.domain.email.normal_form import email_hash
+from core.domain.user import USER
+from core.domain.user.state import User
+from core.eventstore.repository import Repository
+from core.eventstore.snapshots import Snapshots
+from core.eventstore.store import EventStore
 from protos.users.v1 import commands_pb2 as pb
 from server.app import serving
-from server.config import Settings
-from server.domain.email.normal_form import email_hash
-from server.domain.user import USER
-from server.domain.user.state import User
-from server.eventstore.repository import Repository
-from server.eventstore.snapshots import Snapshots
-from server.eventstore.store import EventStore
 from tests.support.calling import DEADLINE, Shop, fresh_email, fresh_id, refusal, shop_at
 
 FIVE_MINUTES, TWO_HOURS = timedelta(minutes=5), timedelta(hours=2)

@@ -10,25 +10,25 @@ from typing import NamedTuple
 import grpc
 import pytest
 
+from core.config import Settings
+from core.domain.email import EMAIL
+from core.domain.email.commands import ClaimEmail
+from core.domain.email.decide import ABANDONED_AFTER
+from core.domain.email.normal_form import email_hash, former_email_hash
+from core.domain.email.state import Claimed, Free
+from core.domain.rejection import Rejected
+from core.domain.user import USER
+from core.domain.user.commands import ChangeEmail, RegisterUser
+from core.domain.user.events import UserRegistered
+from core.domain.user.state import User
+from core.eventstore.repository import Repository
+from core.eventstore.snapshots import Snapshots
+from core.eventstore.store import NO_EVENTS, EventStore
+from core.eventstore.store_time import StoreTime
 from protos.users.v1 import commands_pb2 as pb
 from server.app import serving
 from server.commands.emails import EmailClaims
 from server.commands.handler import CommandHandler, Envelope, new_events
-from server.config import Settings
-from server.domain.email import EMAIL
-from server.domain.email.commands import ClaimEmail
-from server.domain.email.decide import ABANDONED_AFTER
-from server.domain.email.normal_form import email_hash, former_email_hash
-from server.domain.email.state import Claimed, Free
-from server.domain.rejection import Rejected
-from server.domain.user import USER
-from server.domain.user.commands import ChangeEmail, RegisterUser
-from server.domain.user.events import UserRegistered
-from server.domain.user.state import User
-from server.eventstore.repository import Repository
-from server.eventstore.snapshots import Snapshots
-from server.eventstore.store import NO_EVENTS, EventStore
-from server.eventstore.store_time import StoreTime
 from tests.support.calling import DEADLINE, HOME, Shop, fresh_email, fresh_id, refusal, shop_at
 from tests.support.eventually import eventually
 from tests.support.long_streams import envelope

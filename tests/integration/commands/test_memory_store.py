@@ -5,8 +5,8 @@ from uuid import uuid4
 import pytest
 from esdbclient import NewEvent
 
-from server.eventstore.log import START
-from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
+from core.eventstore.log import START
+from core.eventstore.store import NO_EVENTS, EventStore, WrongRevision
 from tests.support.memory_store import MemoryStore
 
 

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 
+from core.config import Settings
 from protos.orders.v1 import commands_pb2 as pb
 from protos.users.v1 import commands_pb2 as users_pb
 from server.app import serving
-from server.config import Settings
 from tests.support.calling import DEADLINE, Shop, fresh_email, fresh_id, refusal, refusal_of, shop_at
 
 Code = grpc.StatusCode

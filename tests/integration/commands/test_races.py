@@ -7,10 +7,10 @@ from typing import Any
 
 import grpc
 
+from core.config import Settings
+from core.eventstore.store import EventStore
 from protos.orders.v1 import commands_pb2 as pb
 from server.app import serving
-from server.config import Settings
-from server.eventstore.store import EventStore
 from tests.support.calling import DEADLINE, Shop, euros, fresh_id, refusal_of, shop_at
 
 WRITERS = 64

@@ -8,15 +8,15 @@ import pytest
 from esdbclient import NewEvent, RecordedEvent
 from uuid_utils import uuid7
 
-from server.domain.product import PRODUCT
-from server.domain.product.events import PriceChanged, ProductRegistered
-from server.domain.product.state import NoProduct
-from server.eventstore import codec
-from server.eventstore.connection import connect
-from server.eventstore.registry import DomainEvent
-from server.eventstore.repository import Repository
-from server.eventstore.snapshots import Snapshots
-from server.eventstore.store import NO_EVENTS, EventStore
+from core.domain.product import PRODUCT
+from core.domain.product.events import PriceChanged, ProductRegistered
+from core.domain.product.state import NoProduct
+from core.eventstore import codec
+from core.eventstore.connection import connect
+from core.eventstore.registry import DomainEvent
+from core.eventstore.repository import Repository
+from core.eventstore.snapshots import Snapshots
+from core.eventstore.store import NO_EVENTS, EventStore
 from tests.support.orders import NOON, euros
 
 AN_HOUR = 3_600.0  # seconds of age that nobody minds

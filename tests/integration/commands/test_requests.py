@@ -8,10 +8,10 @@ from uuid import NAMESPACE_URL, uuid5
 import grpc
 import pytest
 
+from core.config import Settings
+from core.eventstore.store import EventStore
 from protos.orders.v1 import commands_pb2 as pb
 from server.app import serving
-from server.config import Settings
-from server.eventstore.store import EventStore
 from tests.support.calling import DEADLINE, Shop, done_before, fresh_id, refusal, refusal_of, shop_at
 
 

@@ -10,15 +10,15 @@ import grpc
 import pytest
 from esdbclient import NewEvent, StreamState
 
+from core.config import Settings
+from core.domain.user import USER
+from core.domain.user.events import NameChanged
+from core.eventstore import codec
+from core.eventstore.connection import Client, connect
+from core.eventstore.store import EventStore
 from embedded.stack import embedded_eventstore
 from protos.users.v1 import commands_pb2 as users_pb
 from server.app import serving
-from server.config import Settings
-from server.domain.user import USER
-from server.domain.user.events import NameChanged
-from server.eventstore import codec
-from server.eventstore.connection import Client, connect
-from server.eventstore.store import EventStore
 from tests.support.calling import DEADLINE, Shop, fresh_id, shop_at
 from tests.support.eventually import eventually
 from tests.support.older_log import copied, node

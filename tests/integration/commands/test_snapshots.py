@@ -8,22 +8,22 @@ import pytest
 from esdbclient import RecordedEvent
 from msgspec.structs import replace
 
+from core.config import Settings
+from core.domain.product import PRODUCT
+from core.domain.product.commands import ChangePrice
+from core.domain.product.state import Product
+from core.eventstore.connection import Client
+from core.eventstore.receipts import Receipt
+from core.eventstore.registry import CATEGORIES
+from core.eventstore.repository import Aggregate, Repository
+from core.eventstore.snapshots import CHAPTER, DECIDERS, Snapshots, Stored, shape_of, snapshot_stream
+from core.eventstore.store import EventStore
+from core.failures import RequestIdReused, StoreUnavailable
 from embedded.stack import started
 from protos.common.v1.types_pb2 import Money
 from protos.products.v1 import commands_pb2 as pb
 from server.app import serving
 from server.commands.handler import CommandHandler
-from server.config import Settings
-from server.domain.product import PRODUCT
-from server.domain.product.commands import ChangePrice
-from server.domain.product.state import Product
-from server.eventstore.connection import Client
-from server.eventstore.receipts import Receipt
-from server.eventstore.registry import CATEGORIES
-from server.eventstore.repository import Aggregate, Repository
-from server.eventstore.snapshots import CHAPTER, DECIDERS, Snapshots, Stored, shape_of, snapshot_stream
-from server.eventstore.store import EventStore
-from server.failures import RequestIdReused, StoreUnavailable
 from tests.support.calling import DEADLINE, done_before, fresh_id, shop_at
 from tests.support.eventually import eventually
 from tests.support.long_streams import envelope, long_product, put_snapshot, request_of

@@ -10,10 +10,10 @@ import pytest
 from esdbclient import NewEvent, StreamState
 from uuid_utils import uuid7
 
-from server.eventstore.connection import Client, connect
-from server.eventstore.store import NO_EVENTS, EventStore, WrongRevision
-from server.eventstore.unchanged import UnchangedRequests
-from server.failures import EventsTooLarge, StoreUnavailable
+from core.eventstore.connection import Client, connect
+from core.eventstore.store import NO_EVENTS, EventStore, WrongRevision
+from core.eventstore.unchanged import UnchangedRequests
+from core.failures import EventsTooLarge, StoreUnavailable
 from tests.support.eventually import eventually
 from tests.support.wire import wire
 

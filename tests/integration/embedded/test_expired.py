@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from core.eventstore.connection import connect
 from embedded.eventstore import writer
 from embedded.eventstore.log import Log
 from embedded.eventstore.node import node
 from embedded.eventstore.records import ANY, TICKS_PER_SECOND, Proposed, system_event, ticks
 from embedded.eventstore.writer import Outcome, Writer
-from server.eventstore.connection import connect
 from tests.support.eventually import polled
 
 EXPIRED = 50_000

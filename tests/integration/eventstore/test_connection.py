@@ -13,16 +13,16 @@ import grpc
 import pytest
 from esdbclient import NewEvent, StreamState
 
+from core.eventstore.client import RecordedEvent
+from core.eventstore.connection import Client, connect
+from core.eventstore.log import EventFilter, EventLog
+from core.eventstore.persistent import ALL, Groups
+from core.eventstore.store import EventStore
+from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
+from core.failures import StoreUnavailable
 from embedded.eventstore.cluster import Cluster, cluster
 from embedded.eventstore.messages import gossip_pb2
 from embedded.eventstore.node import node
-from server.eventstore.client import RecordedEvent
-from server.eventstore.connection import Client, connect
-from server.eventstore.log import EventFilter, EventLog
-from server.eventstore.persistent import ALL, Groups
-from server.eventstore.store import EventStore
-from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
-from server.failures import StoreUnavailable
 from tests.support.eventually import eventually
 
 PACE = 0.1

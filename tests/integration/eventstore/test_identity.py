@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from server.eventstore.identity import LogIdentity, identity_of
-from server.eventstore.log import EventLog
+from core.eventstore.identity import LogIdentity, identity_of
+from core.eventstore.log import EventLog
 from tests.support.older_log import copied, node
 
 

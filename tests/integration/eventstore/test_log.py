@@ -11,13 +11,13 @@ import pytest
 from esdbclient import NewEvent, StreamState
 from esdbclient.exceptions import CancelledByClient
 
+from core.eventstore.client import RecordedEvent, position_of, store_errors
+from core.eventstore.connection import Client, connect
+from core.eventstore.log import PAGE, START, EventLog, LogPoint, point_of, streams
+from core.eventstore.persistent import Groups
+from core.eventstore.subscription import CatchUpSubscription
+from core.failures import LogMismatch, NotFound, StoreUnavailable
 from embedded.stack import embedded_eventstore
-from server.eventstore.client import RecordedEvent, position_of, store_errors
-from server.eventstore.connection import Client, connect
-from server.eventstore.log import PAGE, START, EventLog, LogPoint, point_of, streams
-from server.eventstore.persistent import Groups
-from server.eventstore.subscription import CatchUpSubscription
-from server.failures import LogMismatch, NotFound, StoreUnavailable
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
 from tests.support.processes import free_port
@@ -185,7 +185,7 @@ async def test_a_long_read_goes_on_where_a_cut_connection_left_it(tmp_path: Path
 async def test_a_read_that_cannot_go_on_says_so_after_a_few_tries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.eventstore.log.RESUME_AFTER", (0.01, 0.01))
+    monkeypatch.setattr("core.eventstore.log.RESUME_AFTER", (0.01, 0.01))
     async with AsyncExitStack() as first, AsyncExitStack() as until_the_end:
         client = await connect(await first.enter_async_context(embedded_eventstore(tmp_path / "data")))
         until_the_end.push_async_callback(client.close)

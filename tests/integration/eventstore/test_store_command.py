@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from core.config import WrongSettingError
+from core.failures import StoreUnauthenticated
 from embedded.eventstore.node import node
 from embedded.eventstore.security.settings import Security
 from server import store_command
-from server.config import WrongSettingError
-from server.failures import StoreUnauthenticated
 from tests.support.certificates import Certificate, certificate_in
 from tests.support.secure_node import OK, calling
 

@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 from esdbclient import NewEvent, StreamState
 
-from server.eventstore.address import parsed
-from server.eventstore.connection import Client
+from core.eventstore.address import parsed
+from core.eventstore.connection import Client
 from server.tail import What, tail
 
 

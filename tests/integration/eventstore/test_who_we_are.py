@@ -15,26 +15,26 @@ import trustme
 from esdbclient import NewEvent, StreamState
 from pydantic import SecretStr
 
+from core.config import Settings
+from core.eventstore import checkout_group
+from core.eventstore.address import Address
+from core.eventstore.connection import Client, connect
+from core.eventstore.grants import GrantOutdated, planned
+from core.eventstore.persistent import ALL, Groups, parked_stream
+from core.eventstore.rights import NEEDED, OPERATE, READ_ALL, READ_PARKED, WRITE, reports
+from core.failures import (
+    StorePermissionDenied,
+    StoreRefusal,
+    StoreTlsFailed,
+    StoreUnauthenticated,
+)
+from core.rpc.errors import STATUS
 from embedded.eventstore.node import node
 from embedded.eventstore.security.settings import Security
 from projections.acts import Act, Acts
 from projections.app import serving as projections
 from projections.config import Settings as ProjectionSettings
 from server.app import serving
-from server.config import Settings
-from server.eventstore import checkout_group
-from server.eventstore.address import Address
-from server.eventstore.connection import Client, connect
-from server.eventstore.grants import GrantOutdated, planned
-from server.eventstore.persistent import ALL, Groups, parked_stream
-from server.eventstore.rights import NEEDED, OPERATE, READ_ALL, READ_PARKED, WRITE, reports
-from server.failures import (
-    StorePermissionDenied,
-    StoreRefusal,
-    StoreTlsFailed,
-    StoreUnauthenticated,
-)
-from server.rpc.errors import STATUS
 from tests.support.certificates import Certificate, certificate_in
 from tests.support.eventually import eventually
 from tests.support.processes import free_port

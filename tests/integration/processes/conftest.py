@@ -10,6 +10,10 @@ from typing import Any
 import grpc
 import pytest
 
+from core.config import Settings
+from core.eventstore import codec
+from core.eventstore.connection import connect
+from core.eventstore.store import EventStore
 from protos.orders.v1 import commands_pb2 as orders_pb
 from protos.orders.v1.types_pb2 import LineQuantity, ReceivedQuantity
 from protos.processes.v1 import commands_pb2 as pb
@@ -17,10 +21,6 @@ from protos.processes.v1 import commands_pb2_grpc as pb_grpc
 from protos.products.v1 import commands_pb2 as products_pb
 from protos.products.v1 import commands_pb2_grpc as products_grpc
 from server.app import serving
-from server.config import Settings
-from server.eventstore import codec
-from server.eventstore.connection import connect
-from server.eventstore.store import EventStore
 from tests.support.calling import DEADLINE, Shop, fresh_id, shop_at
 from tests.support.eventually import eventually
 

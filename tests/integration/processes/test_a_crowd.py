@@ -6,11 +6,11 @@ from functools import partial
 
 import pytest
 
-from server.config import Settings
-from server.domain.order import ORDER
-from server.domain.order.state import Confirmed, Refused
-from server.domain.stock import STOCK
-from server.domain.stock.state import Stock
+from core.config import Settings
+from core.domain.order import ORDER
+from core.domain.order.state import Confirmed, Refused
+from core.domain.stock import STOCK
+from core.domain.stock.state import Stock
 from tests.integration.processes.conftest import World
 from tests.support.eventually import eventually
 

@@ -14,14 +14,14 @@ from esdbclient import NewEvent, RecordedEvent, StreamState
 from esdbclient.exceptions import NotFound
 from prometheus_client import REGISTRY
 
+from core import failures
+from core.eventstore import persistent
+from core.eventstore.checkout_group import SETTINGS
+from core.eventstore.connection import Client, connect
+from core.eventstore.log import EventLog
+from core.eventstore.persistent import ALL, Groups
+from core.failures import EventMalformed, StoreUnavailable
 from embedded.eventstore.node import node
-from server import failures
-from server.eventstore import persistent
-from server.eventstore.checkout_group import SETTINGS
-from server.eventstore.connection import Client, connect
-from server.eventstore.log import EventLog
-from server.eventstore.persistent import ALL, Groups
-from server.failures import EventMalformed, StoreUnavailable
 from server.processes import groups
 from server.processes.groups import Group
 from tests.support.eventually import eventually

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from server.eventstore import codec
-from server.eventstore.log import EventLog
+from core.eventstore import codec
+from core.eventstore.log import EventLog
 from server.queries.causation import life, tree
 from tests.integration.processes.conftest import World
 

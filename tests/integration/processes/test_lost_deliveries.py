@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from esdbclient import NewEvent, StreamState
 
+from core.config import Settings
+from core.eventstore.checkout_group import NAME, SETTINGS
+from core.eventstore.connection import Client, connect
+from core.eventstore.log import EventLog, point_of
+from core.eventstore.persistent import ALL, Groups
+from core.eventstore.store import EventStore
+from core.eventstore.swept import STREAM, Swept
+from core.eventstore.swept import swept as swept_of
 from embedded.eventstore.node import node
 from projections.processes import YOUNG, ProcessVerifier
 from server.app import serving
-from server.config import Settings
-from server.eventstore.checkout_group import NAME, SETTINGS
-from server.eventstore.connection import Client, connect
-from server.eventstore.log import EventLog, point_of
-from server.eventstore.persistent import ALL, Groups
-from server.eventstore.store import EventStore
-from server.eventstore.swept import STREAM, Swept
-from server.eventstore.swept import swept as swept_of
 from tests.integration.processes.conftest import world_of
 from tests.support.calling import shop_at
 from tests.support.eventually import eventually

@@ -3,17 +3,17 @@
 import json
 from typing import Any
 
+from core.config import Settings
+from core.domain.order import ORDER
+from core.domain.order.events import PaymentCaptured
+from core.domain.order.state import Completed
+from core.domain.stock import STOCK
+from core.eventstore.store import EventStore
 from protos.orders.v1 import commands_pb2 as orders_pb
 from protos.orders.v1.types_pb2 import RETURN_CONDITION_DAMAGED as DAMAGED
 from protos.orders.v1.types_pb2 import RETURN_CONDITION_RESALEABLE as RESALEABLE
 from protos.orders.v1.types_pb2 import ReceivedQuantity
 from protos.processes.v1 import commands_pb2 as pb
-from server.config import Settings
-from server.domain.order import ORDER
-from server.domain.order.events import PaymentCaptured
-from server.domain.order.state import Completed
-from server.domain.stock import STOCK
-from server.eventstore.store import EventStore
 from server.processes.sender import ACTOR
 from tests.integration.processes.conftest import World, world_of
 from tests.support.calling import DEADLINE, fresh_id, refusal, shop_at

@@ -12,15 +12,15 @@ import pytest
 from esdbclient import NewEvent, StreamState
 from prometheus_client import REGISTRY
 
+from core.domain.checkout.state import StepName
+from core.domain.checkout.steps import Wait
+from core.eventstore import codec
+from core.eventstore.connection import Client, connect
+from core.eventstore.log import EventLog, point_of
+from core.eventstore.store import NO_EVENTS, EventStore
+from core.eventstore.swept import STREAM, Found, SweepCheckpoint, Swept
+from core.failures import EventMalformed, StoreUnavailable
 from embedded.eventstore.node import node
-from server.domain.checkout.state import StepName
-from server.domain.checkout.steps import Wait
-from server.eventstore import codec
-from server.eventstore.connection import Client, connect
-from server.eventstore.log import EventLog, point_of
-from server.eventstore.store import NO_EVENTS, EventStore
-from server.eventstore.swept import STREAM, Found, SweepCheckpoint, Swept
-from server.failures import EventMalformed, StoreUnavailable
 from server.processes import sweep
 from server.processes.automatic_start import AutomaticStart
 from server.processes.reconciler import Looked

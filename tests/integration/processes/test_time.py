@@ -7,15 +7,15 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from core.config import Settings
+from core.domain.order import ORDER
+from core.domain.order.state import Confirmed
+from core.domain.stock import STOCK
+from core.eventstore.store import EventStore
 from protos.orders.v1 import commands_pb2 as orders_pb
 from protos.products.v1 import commands_pb2 as products_pb
 from protos.products.v1 import commands_pb2_grpc as products_grpc
 from server.app import serving
-from server.config import Settings
-from server.domain.order import ORDER
-from server.domain.order.state import Confirmed
-from server.domain.stock import STOCK
-from server.eventstore.store import EventStore
 from tests.integration.processes.conftest import World, world_of
 from tests.support.calling import DEADLINE, fresh_id, refusal, shop_at
 

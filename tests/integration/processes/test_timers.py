@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from esdbclient import NewEvent, StreamState
 
+from core.domain.checkout.events import CheckoutEnded, CheckoutStarted
+from core.domain.checkout.steps import Wait
+from core.eventstore import codec
+from core.eventstore.connection import Client, connect
+from core.eventstore.store import EventStore
+from core.failures import StoreUnavailable
 from embedded.stack import embedded_eventstore
-from server.domain.checkout.events import CheckoutEnded, CheckoutStarted
-from server.domain.checkout.steps import Wait
-from server.eventstore import codec
-from server.eventstore.connection import Client, connect
-from server.eventstore.store import EventStore
-from server.failures import StoreUnavailable
 from server.processes.mark import Mark
 from server.processes.sender import Cause
 from server.processes.timers import TYPES, Timers

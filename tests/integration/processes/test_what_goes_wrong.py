@@ -6,14 +6,14 @@ import grpc
 import pytest
 from esdbclient import StreamState
 
+from core.config import Settings
+from core.domain.checkout import CHECKOUT
+from core.domain.checkout.state import Running
+from core.domain.stock import STOCK
+from core.eventstore.connection import connect
+from core.eventstore.store import EventStore
 from protos.orders.v1 import commands_pb2 as orders_pb
 from protos.processes.v1 import commands_pb2 as pb
-from server.config import Settings
-from server.domain.checkout import CHECKOUT
-from server.domain.checkout.state import Running
-from server.domain.stock import STOCK
-from server.eventstore.connection import connect
-from server.eventstore.store import EventStore
 from tests.integration.processes.conftest import DECLINED, MUTE, REFUSED, World, world_of
 from tests.support.calling import DEADLINE, euros, fresh_id, refusal
 from tests.support.eventually import eventually

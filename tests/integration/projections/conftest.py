@@ -7,7 +7,7 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from server.eventstore.connection import Client, connect
+from core.eventstore.connection import Client, connect
 from tests.support.processes import running
 
 

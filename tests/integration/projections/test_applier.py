@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.domain.order.events import OrderPlaced
+from core.readmodel.state import Fenced, ViewState
 from projections.batch import Applier
 from projections.failure import ParkingLot
 from projections.view import View
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
-from server.domain.order.events import OrderPlaced
-from server.readmodel.state import Fenced, ViewState
 from tests.support.orders import confirmed, created, line_added, order_line, placed
 from tests.support.viewing import fold, stored
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.readmodel.state import ViewState
 from projections import lease
 from projections.lease import Keeper
-from server.readmodel.state import ViewState
 
 Mongo = AsyncDatabase[Any]
 LEASE = 0.05  # seconds

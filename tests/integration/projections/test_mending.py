@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.domain.order.events import OrderConfirmed, OrderPlaced
+from core.eventstore.connection import Client
+from core.eventstore.log import EventLog
+from core.failures import InvalidRequest
 from projections.changes import By, StreamNotParked
 from projections.mend import Mender
 from projections.plans import PlanOutdated
@@ -20,10 +24,6 @@ from projections.views.order_list import order_list
 from projections.views.order_timeline import order_timeline
 from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
-from server.domain.order.events import OrderConfirmed, OrderPlaced
-from server.eventstore.connection import Client
-from server.eventstore.log import EventLog
-from server.failures import InvalidRequest
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled, confirmed, noted
 from tests.support.processes import running

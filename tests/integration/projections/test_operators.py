@@ -9,15 +9,15 @@ import pytest
 from esdbclient import NewEvent, StreamState
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.eventstore.connection import Client
+from core.eventstore.log import EventLog
+from core.readmodel.state import ViewState
 from projections.acts import STREAM, Act, Acts
 from projections.app import serving
 from projections.lag import Lag, lag_of
 from projections.views.order_list import order_list
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceStub
-from server.eventstore.connection import Client
-from server.eventstore.log import EventLog
-from server.readmodel.state import ViewState
 from tests.support.calling import refusal
 from tests.support.eventually import eventually
 from tests.support.processes import running

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.eventstore.connection import Client
+from core.eventstore.log import EventLog
+from core.eventstore.token import to_token
+from core.failures import NotFreshEnough
+from core.readmodel.state import ViewState
 from projections.batch import Share
 from projections.runner import Runner
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
-from server.eventstore.connection import Client
-from server.eventstore.log import EventLog
-from server.eventstore.token import to_token
-from server.failures import NotFreshEnough
 from server.queries.freshness import FreshViews
-from server.readmodel.state import ViewState
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled
 from tests.support.processes import running

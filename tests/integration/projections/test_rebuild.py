@@ -8,19 +8,19 @@ import pytest
 from esdbclient import StreamState
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.eventstore.connection import Client
+from core.eventstore.log import EventLog
+from core.eventstore.token import to_token
+from core.failures import InvalidRequest, ServiceFailure
+from core.readmodel.pointer import Kept, Made, Phase, Pointer
+from core.readmodel.state import ViewState
 from projections.changes import By, GenerationUnavailable, RebuildRunning, RollbackStale
 from projections.plans import PlanOutdated
 from projections.views.customer_orders import customer_orders
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
-from server.eventstore.connection import Client
-from server.eventstore.log import EventLog
-from server.eventstore.token import to_token
-from server.failures import InvalidRequest, ServiceFailure
 from server.queries.freshness import FreshViews
-from server.readmodel.pointer import Kept, Made, Phase, Pointer
-from server.readmodel.state import ViewState
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled
 from tests.support.processes import running

@@ -9,12 +9,12 @@ import grpc
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.eventstore.connection import Client
+from core.eventstore.log import EventLog
+from core.readmodel.state import ViewState
 from projections.app import serving
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceStub
-from server.eventstore.connection import Client
-from server.eventstore.log import EventLog
-from server.readmodel.state import ViewState
 from tests.support.calling import fresh_id, refusal
 from tests.support.eventually import eventually
 from tests.support.views import QUICK, append, new_order

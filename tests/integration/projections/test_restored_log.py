@@ -8,6 +8,12 @@ import pytest
 from esdbclient import NewEvent, StreamState
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.eventstore.connection import Client
+from core.eventstore.identity import LogIdentity
+from core.eventstore.log import EventLog
+from core.failures import LogMismatch
+from core.readmodel.pointer import Building, Made, Phase, begun
+from core.readmodel.state import Checkpoint, ViewState
 from projections.acts import Acts
 from projections.changes import GenerationUnavailable
 from projections.rebuild import Rebuild
@@ -15,12 +21,6 @@ from projections.runner import Status
 from projections.verify import Result, Verifier
 from projections.views.order_list import order_list
 from protos.operations.v1 import projections_pb2 as pb
-from server.eventstore.connection import Client
-from server.eventstore.identity import LogIdentity
-from server.eventstore.log import EventLog
-from server.failures import LogMismatch
-from server.readmodel.pointer import Building, Made, Phase, begun
-from server.readmodel.state import Checkpoint, ViewState
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
 from tests.support.older_log import copied, node

@@ -7,6 +7,13 @@ import pytest
 from esdbclient import NewEvent, StreamState
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.domain.order.events import OrderPlaced
+from core.eventstore.connection import Client, connect
+from core.eventstore.log import EventLog, streams
+from core.eventstore.recorded import Recorded
+from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
+from core.failures import StoreUnavailable
+from core.readmodel.state import Fenced, ViewState
 from projections.batch import Applier
 from projections.failure import Parked, ParkingLot
 from projections.lease import gone, this_process
@@ -14,13 +21,6 @@ from projections.runner import Status
 from projections.view import View
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
-from server.domain.order.events import OrderPlaced
-from server.eventstore.connection import Client, connect
-from server.eventstore.log import EventLog, streams
-from server.eventstore.recorded import Recorded
-from server.eventstore.subscription import CatchUpSubscription, SubscriptionLost
-from server.failures import StoreUnavailable
-from server.readmodel.state import Fenced, ViewState
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
 from tests.support.orders import ANN, cancelled, placed

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.eventstore.connection import Client
+from core.eventstore.registry import BY_EVENT
+from core.readmodel.state import ViewState
 from projections.sampling import Sampler
 from projections.view import View
 from projections.views import VIEWS
 from projections.views.order_detail import order_detail
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
-from server.eventstore.connection import Client
-from server.eventstore.registry import BY_EVENT
-from server.readmodel.state import ViewState
 from tests.support.events import EXAMPLES
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled

@@ -6,14 +6,14 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from core.domain.product import PRODUCT
+from core.domain.product.state import Product
+from core.eventstore.connection import Client
+from core.eventstore.repository import Repository
+from core.eventstore.snapshots import Snapshots, Stored, snapshot_stream
+from core.eventstore.store import EventStore
 from projections.snapshots import SnapshotVerifier
 from projections.verify import Result
-from server.domain.product import PRODUCT
-from server.domain.product.state import Product
-from server.eventstore.connection import Client
-from server.eventstore.repository import Repository
-from server.eventstore.snapshots import Snapshots, Stored, snapshot_stream
-from server.eventstore.store import EventStore
 from tests.support.eventually import eventually
 from tests.support.long_streams import long_product, put_snapshot
 from tests.support.orders import euros

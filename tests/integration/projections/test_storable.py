@@ -8,6 +8,8 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.domain.order.events import OrderPlaced
+from core.eventstore.connection import Client
 from projections.batch import Applier
 from projections.failure import ParkingLot
 from projections.sampling import Sampler
@@ -17,8 +19,6 @@ from projections.view import Handler, View
 from projections.views.order_detail import order_detail
 from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
-from server.domain.order.events import OrderPlaced
-from server.eventstore.connection import Client
 from tests.support.orders import euros, line_added, noted
 from tests.support.processes import running
 from tests.support.viewing import fold, stored

@@ -9,6 +9,9 @@ import grpc
 import pytest
 from esdbclient import NewEvent, StreamState
 
+from core.eventstore.checkout_group import SETTINGS
+from core.eventstore.connection import Client
+from core.eventstore.persistent import ALL, Groups
 from projections.acts import STREAM, Acts
 from projections.app import edge
 from projections.config import Settings
@@ -18,9 +21,6 @@ from protos.operations.v1.subscriptions_pb2_grpc import (
     SubscriptionServiceStub,
     add_SubscriptionServiceServicer_to_server,
 )
-from server.eventstore.checkout_group import SETTINGS
-from server.eventstore.connection import Client
-from server.eventstore.persistent import ALL, Groups
 from tests.support.calling import refusal
 from tests.support.eventually import eventually
 

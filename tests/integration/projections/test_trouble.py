@@ -10,19 +10,19 @@ from esdbclient import NewEvent, StreamState
 from prometheus_client import REGISTRY
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.domain.order.events import OrderPlaced
+from core.eventstore.connection import Client, connect
+from core.eventstore.log import EventLog
+from core.eventstore.token import to_token
+from core.failures import LogMismatch
+from core.readmodel.state import Checkpoint, ViewState, now_micros
 from projections import hanging
 from projections.lag import Lag, is_stalled, lag_of
 from projections.runner import Runner, Status
 from projections.verify import Result, Verifier
 from projections.view import Handler
 from projections.views.order_list import order_list
-from server.domain.order.events import OrderPlaced
-from server.eventstore.connection import Client, connect
-from server.eventstore.log import EventLog
-from server.eventstore.token import to_token
-from server.failures import LogMismatch
 from server.queries.freshness import FreshViews
-from server.readmodel.state import Checkpoint, ViewState, now_micros
 from tests.support.eventually import eventually
 from tests.support.processes import running
 from tests.support.viewing import fold

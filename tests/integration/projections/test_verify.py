@@ -13,6 +13,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.domain.order.events import OrderPlaced
+from core.eventstore.connection import Client
+from core.eventstore.log import EventLog
+from core.eventstore.token import to_token
+from core.failures import NotFreshEnough
+from core.readmodel.state import ViewState
 from projections.app import serving
 from projections.config import Settings
 from projections.verify import Progress, Result, Verifier
@@ -23,13 +29,7 @@ from projections.views.order_timeline import order_timeline
 from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceStub
-from server.domain.order.events import OrderPlaced
-from server.eventstore.connection import Client
-from server.eventstore.log import EventLog
-from server.eventstore.token import to_token
-from server.failures import NotFreshEnough
 from server.queries.freshness import FreshViews
-from server.readmodel.state import ViewState
 from tests.support.calling import refusal
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled

@@ -10,12 +10,12 @@ from esdbclient import NewEvent, StreamState
 
 from client.errors import NotFound
 from client.sdk import OrderstreamClient
+from core.domain.checkout.events import CheckoutStarted, CheckoutStockReserved
+from core.domain.stock.events import StockReceived, StockReserved
+from core.eventstore import codec
+from core.eventstore.connection import Client, connect
+from core.eventstore.log import EventLog
 from protos.orders.v1.queries_pb2 import CausationNode
-from server.domain.checkout.events import CheckoutStarted, CheckoutStockReserved
-from server.domain.stock.events import StockReceived, StockReserved
-from server.eventstore import codec
-from server.eventstore.connection import Client, connect
-from server.eventstore.log import EventLog
 from server.queries.causation import life, tree
 from tests.support.buying import orders
 from tests.support.orders import NOON, cancelled

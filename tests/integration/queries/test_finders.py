@@ -9,9 +9,9 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from server.readmodel.documents import INDEXES
-from server.readmodel.finders import Finders
-from server.readmodel.state import ViewState
+from core.readmodel.documents import INDEXES
+from core.readmodel.finders import Finders
+from core.readmodel.state import ViewState
 
 Database = AsyncDatabase[dict[str, Any]]
 PAGE = 7

@@ -7,9 +7,9 @@ import pytest
 from esdbclient import NewEvent
 
 from client.sdk import OrderstreamClient
+from core.eventstore.connection import Client, connect
+from core.eventstore.token import to_token
 from protos.common.v1.types_pb2 import Money
-from server.eventstore.connection import Client, connect
-from server.eventstore.token import to_token
 from tests.support.buying import product, user
 from tests.support.orders import ANN
 

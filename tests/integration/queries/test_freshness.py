@@ -10,12 +10,12 @@ from esdbclient import NewEvent, StreamState
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from server.eventstore.connection import Client, connect
-from server.eventstore.log import EventLog
-from server.eventstore.token import to_token
-from server.failures import Draining, NotFreshEnough, TokenInvalid
+from core.eventstore.connection import Client, connect
+from core.eventstore.log import EventLog
+from core.eventstore.token import to_token
+from core.failures import Draining, NotFreshEnough, TokenInvalid
+from core.readmodel.state import Checkpoint, ViewState
 from server.queries.freshness import FreshViews
-from server.readmodel.state import Checkpoint, ViewState
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from server.eventstore.connection import Client, connect
-from server.eventstore.log import EventLog, LogPoint
-from server.failures import Draining, WatchTooSlow
+from core.eventstore.connection import Client, connect
+from core.eventstore.log import EventLog, LogPoint
+from core.failures import Draining, WatchTooSlow
 from server.queries.watching.changes import Change
 from server.queries.watching.hub import Hub, Limits
 from tests.support.eventually import eventually

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 
 from client import errors
 from client.sdk import Addresses, OrderstreamClient
+from core.domain.order import ORDER
+from core.domain.order.events import OrderEvent
+from core.eventstore.connection import connect
+from core.eventstore.token import to_token
+from core.readmodel.order_detail import fold
 from protos.orders.v1.queries_pb2 import Moment
 from protos.orders.v1.types_pb2 import LineQuantity, OrderStatus, ReceivedQuantity, ReturnCondition
-from server.domain.order import ORDER
-from server.domain.order.events import OrderEvent
-from server.eventstore.connection import connect
-from server.eventstore.token import to_token
 from server.queries.replies import order
-from server.readmodel.order_detail import fold
 from tests.support.buying import orders
 from tests.support.calling import euros, fresh_id
 from tests.support.sequences import lived, sequences

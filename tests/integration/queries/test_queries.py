@@ -12,9 +12,9 @@ from pymongo import AsyncMongoClient
 
 from client import errors
 from client.sdk import OrderstreamClient
+from core.eventstore.token import to_token
 from protos.common.v1.types_pb2 import Money
 from protos.orders.v1.types_pb2 import OrderStatus
-from server.eventstore.token import to_token
 from tests.support.buying import orders, product
 from tests.support.calling import fresh_email, fresh_id
 from tests.support.eventually import eventually

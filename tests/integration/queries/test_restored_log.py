@@ -13,22 +13,22 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pymongo import AsyncMongoClient
 
+from core.config import Settings
+from core.eventstore.connection import connect
+from core.eventstore.log import EventLog
+from core.eventstore.token import to_token
+from core.failures import LogMismatch, StoreUnavailable
+from core.readmodel.finders import Finders
+from core.readmodel.state import ViewState
 from embedded.stack import embedded_eventstore
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
 from server.app import serving
-from server.config import Settings
-from server.eventstore.connection import connect
-from server.eventstore.log import EventLog
-from server.eventstore.token import to_token
-from server.failures import LogMismatch, StoreUnavailable
 from server.queries import fresh_views
 from server.queries.freshness import FreshViews
 from server.queries.views import Views
 from server.queries.watching.hub import Hub, Limits
 from server.queries.watching.orders import Watching
-from server.readmodel.finders import Finders
-from server.readmodel.state import ViewState
 from tests.support.calling import fresh_id, refusal
 from tests.support.eventually import eventually
 from tests.support.older_log import copied, node

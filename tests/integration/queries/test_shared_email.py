@@ -8,13 +8,13 @@ from esdbclient import NewEvent, StreamState
 
 from client import errors
 from client.sdk import Addresses, OrderstreamClient
+from core.domain.email.events import EmailClaimed
+from core.domain.email.normal_form import email_hash
+from core.domain.user.events import UserRegistered
+from core.eventstore import codec
+from core.eventstore.connection import Client, connect
+from core.eventstore.registry import BY_EVENT, DomainEvent
 from protos.operations.v1.projections_pb2 import VerifyEmailsResult
-from server.domain.email.events import EmailClaimed
-from server.domain.email.normal_form import email_hash
-from server.domain.user.events import UserRegistered
-from server.eventstore import codec
-from server.eventstore.connection import Client, connect
-from server.eventstore.registry import BY_EVENT, DomainEvent
 from tests.support.calling import done_before, fresh_email, fresh_id
 from tests.support.orders import LATER, NOON
 from tests.support.processes import own_log, running

@@ -6,8 +6,8 @@ import pytest
 from uuid_utils import uuid7
 
 from client.sdk import Addresses, OrderstreamClient
-from server.eventstore.connection import connect
-from server.eventstore.store import EventStore
+from core.eventstore.connection import connect
+from core.eventstore.store import EventStore
 from tests.support.processes import own_log, running
 
 

@@ -9,12 +9,12 @@ import pytest
 
 from client import errors
 from client.sdk import OrderstreamClient
+from core.eventstore import codec
+from core.eventstore.store import EventStore
 from protos.common.v1.types_pb2 import Money
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1.commands_pb2 import NewLine
 from protos.orders.v1.types_pb2 import ORDER_STATUS_CONFIRMED
-from server.eventstore import codec
-from server.eventstore.store import EventStore
 from tests.support.buying import product, user
 from tests.support.calling import HOME
 from tests.support.eventually import eventually

@@ -1,8 +1,8 @@
 """The log that the bench writes is one that the domain would have written."""
 
 from bench.history import EVENTS_OF_AN_ORDER, events_of
-from server.domain.order import ORDER
-from server.domain.order.state import Placed
+from core.domain.order import ORDER
+from core.domain.order.state import Placed
 from tests.support.orders import ORDER_ID
 
 

@@ -79,7 +79,7 @@ def test_ids_that_fill_more_than_a_line_are_not_broken_all_the_same(capsys: pyte
     rows = table("id", "other", leave=())
     rows.add_row(LONG_ID * 3, LONG_ID)
     rows.show()
-    assert capsys.readouterr().out.splitlines()[1].split() == [LONG_ID * 3, LONG_ID]
+    assert [LONG_ID * 3, LONG_ID] in [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
 @pytest.mark.usefixtures("narrow")

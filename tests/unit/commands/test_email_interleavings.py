@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from esdbclient import NewEvent
 
+from core.domain.email import EMAIL
+from core.domain.email.events import EmailClaimed
+from core.domain.email.normal_form import email_hash
+from core.domain.rejection import Rejected
+from core.domain.user import USER
+from core.domain.user.events import UserRegistered
+from core.domain.user.state import NoUser, User
+from core.eventstore import codec
 from protos.users.v1 import commands_pb2 as pb
-from server.domain.email import EMAIL
-from server.domain.email.events import EmailClaimed
-from server.domain.email.normal_form import email_hash
-from server.domain.rejection import Rejected
-from server.domain.user import USER
-from server.domain.user.events import UserRegistered
-from server.domain.user.state import NoUser, User
-from server.eventstore import codec
 from tests.support.interleaving import Request, Shop, Turn, all_schedules, run, some_schedules
 from tests.support.orders import NOON
 

@@ -6,19 +6,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from esdbclient import RecordedEvent
 
+from core.domain.email import EMAIL
+from core.domain.email.events import EmailClaimed
+from core.domain.email.normal_form import email_hash, former_email_hash
+from core.domain.email.state import Claimed, EmailState
+from core.domain.rejection import Rejected
+from core.domain.user.events import EmailChanged, EmailChangeRequired, UserRegistered
+from core.eventstore.registry import BY_EVENT, DomainEvent
+from core.eventstore.repository import Repository
+from core.eventstore.snapshots import Snapshots
+from core.eventstore.store import NO_EVENTS
+from core.eventstore.store_time import StoreTime
 from server.commands.emails import EmailClaims
 from server.commands.former_claims import FormerClaims, Unclaimed
-from server.domain.email import EMAIL
-from server.domain.email.events import EmailClaimed
-from server.domain.email.normal_form import email_hash, former_email_hash
-from server.domain.email.state import Claimed, EmailState
-from server.domain.rejection import Rejected
-from server.domain.user.events import EmailChanged, EmailChangeRequired, UserRegistered
-from server.eventstore.registry import BY_EVENT, DomainEvent
-from server.eventstore.repository import Repository
-from server.eventstore.snapshots import Snapshots
-from server.eventstore.store import NO_EVENTS
-from server.eventstore.store_time import StoreTime
 from tests.support.calling import fresh_id
 from tests.support.long_streams import envelope
 from tests.support.memory_store import MemoryStore

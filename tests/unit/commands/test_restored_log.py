@@ -6,19 +6,19 @@ from typing import Any
 import pytest
 from esdbclient import NewEvent
 
+from core.domain.product import PRODUCT
+from core.domain.product.events import PriceChanged, ProductRegistered
+from core.domain.product.state import Product
+from core.domain.rejection import Reason, Rejected
+from core.domain.user import USER
+from core.domain.user.commands import ChangeName
+from core.eventstore import codec
+from core.eventstore.log import START
+from core.eventstore.repository import Repository
+from core.eventstore.snapshots import Snapshots
+from core.eventstore.store import NO_EVENTS
+from core.failures import StoreUnavailable
 from server.commands.handler import Envelope
-from server.domain.product import PRODUCT
-from server.domain.product.events import PriceChanged, ProductRegistered
-from server.domain.product.state import Product
-from server.domain.rejection import Reason, Rejected
-from server.domain.user import USER
-from server.domain.user.commands import ChangeName
-from server.eventstore import codec
-from server.eventstore.log import START
-from server.eventstore.repository import Repository
-from server.eventstore.snapshots import Snapshots
-from server.eventstore.store import NO_EVENTS
-from server.failures import StoreUnavailable
 from tests.support.calling import fresh_id
 from tests.support.memory_store import MemoryStore
 from tests.support.orders import NOON, euros

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from esdbclient import NewEvent
 
-from server.domain.rejection import Rejected
-from server.domain.user import USER
-from server.eventstore.log import START
-from server.eventstore.receipts import Receipt
-from server.eventstore.registry import CATEGORIES
-from server.eventstore.store import NO_EVENTS
-from server.eventstore.unchanged import MAX_AGE, MAX_GAP, unchanged_stream
-from server.failures import RequestIdReused, RevisionConflict
+from core.domain.rejection import Rejected
+from core.domain.user import USER
+from core.eventstore.log import START
+from core.eventstore.receipts import Receipt
+from core.eventstore.registry import CATEGORIES
+from core.eventstore.store import NO_EVENTS
+from core.eventstore.unchanged import MAX_AGE, MAX_GAP, unchanged_stream
+from core.failures import RequestIdReused, RevisionConflict
 from tests.support.calling import fresh_id
 from tests.support.memory_store import MemoryStore
 from tests.support.services import Seconds, Service

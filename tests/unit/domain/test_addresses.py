@@ -8,13 +8,13 @@ from hypothesis import given as each
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from server.domain.address import Address
-from server.domain.rejection import Reason, Rejected
-from server.domain.user import USER
-from server.domain.user.addresses import MAX_ADDRESSES
-from server.domain.user.commands import AddAddress, ChangeAddress, RemoveAddress, SetDefaultAddress, UserCommand
-from server.domain.user.events import AddressAdded, AddressChanged, AddressRemoved, DefaultAddressSet, UserRegistered
-from server.domain.user.state import User
+from core.domain.address import Address
+from core.domain.rejection import Reason, Rejected
+from core.domain.user import USER
+from core.domain.user.addresses import MAX_ADDRESSES
+from core.domain.user.commands import AddAddress, ChangeAddress, RemoveAddress, SetDefaultAddress, UserCommand
+from core.domain.user.events import AddressAdded, AddressChanged, AddressRemoved, DefaultAddressSet, UserRegistered
+from core.domain.user.state import User
 from tests.support import deciding
 from tests.support.orders import ANN, HOME, NOON, WORK
 

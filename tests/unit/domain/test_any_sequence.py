@@ -6,9 +6,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.domain.order import ORDER
-from server.domain.order.commands import CreateOrder
-from server.domain.order.events import (
+from core.domain.order import ORDER
+from core.domain.order.commands import CreateOrder
+from core.domain.order.events import (
     LineQuantityCancelled,
     OrderCancelled,
     OrderEvent,
@@ -17,8 +17,8 @@ from server.domain.order.events import (
     OrderRejected,
     ReturnReceived,
 )
-from server.domain.order.ledger import AuthorisationStage
-from server.domain.order.state import (
+from core.domain.order.ledger import AuthorisationStage
+from core.domain.order.state import (
     Completed,
     Confirmed,
     Draft,
@@ -34,8 +34,8 @@ from server.domain.order.state import (
     remaining_units,
     returned_quantities,
 )
-from server.domain.rejection import Rejected
-from server.eventstore.registry import BY_EVENT
+from core.domain.rejection import Rejected
+from core.eventstore.registry import BY_EVENT
 from tests.support.events import EXAMPLES
 from tests.support.sequences import BEGINNINGS, lived, sequences
 

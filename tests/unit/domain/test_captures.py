@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.domain.checkout.captures import bills, next_capture, waived
-from server.domain.checkout.state import Running
-from server.domain.checkout.steps import CapturePayment
-from server.domain.order import ORDER, owed
-from server.domain.order.state import Confirmed, Placed
-from server.domain.rejection import Rejected
+from core.domain.checkout.captures import bills, next_capture, waived
+from core.domain.checkout.state import Running
+from core.domain.checkout.steps import CapturePayment
+from core.domain.order import ORDER, owed
+from core.domain.order.state import Confirmed, Placed
+from core.domain.rejection import Rejected
 from tests.support import orders
 from tests.support.orders import HOME, LATER, ORDER_ID, euros, listing, new_line
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from server.domain.checkout import CHECKOUT
-from server.domain.checkout.commands import (
+from core.domain.checkout import CHECKOUT
+from core.domain.checkout.commands import (
     CompensateProcess,
     EndCheckout,
     NoteFailure,
@@ -24,7 +24,7 @@ from server.domain.checkout.commands import (
     SkipStep,
     StartCheckout,
 )
-from server.domain.checkout.events import (
+from core.domain.checkout.events import (
     CheckoutEnded,
     CheckoutGivenUp,
     CheckoutLine,
@@ -42,9 +42,9 @@ from server.domain.checkout.events import (
     CheckoutStockReservedAgain,
     CheckoutStockTrimmed,
 )
-from server.domain.checkout.next_step import after_refusal, next_step
-from server.domain.checkout.state import StepName
-from server.domain.checkout.steps import (
+from core.domain.checkout.next_step import after_refusal, next_step
+from core.domain.checkout.state import StepName
+from core.domain.checkout.steps import (
     AuthorisePayment,
     Cancel,
     CapturePayment,
@@ -69,9 +69,9 @@ from server.domain.checkout.steps import (
     VoidPayment,
     Wait,
 )
-from server.domain.order import ORDER
-from server.domain.order.events import Condition
-from server.domain.rejection import Reason, Rejected
+from core.domain.order import ORDER
+from core.domain.order.events import Condition
+from core.domain.rejection import Reason, Rejected
 from tests.support import deciding, orders
 from tests.support.orders import LATER, NOON, ORDER_ID, euros
 

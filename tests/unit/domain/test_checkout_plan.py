@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from server.domain.checkout import CHECKOUT
-from server.domain.checkout.commands import StartAsPlanned
-from server.domain.checkout.events import CheckoutStarted
-from server.domain.checkout.plan import Plan, plan
-from server.domain.checkout.state import NotStarted
-from server.domain.order import ORDER
-from server.domain.rejection import Reason, Rejected
+from core.domain.checkout import CHECKOUT
+from core.domain.checkout.commands import StartAsPlanned
+from core.domain.checkout.events import CheckoutStarted
+from core.domain.checkout.plan import Plan, plan
+from core.domain.checkout.state import NotStarted
+from core.domain.order import ORDER
+from core.domain.rejection import Reason, Rejected
 from tests.support import orders
 from tests.support.deciding import given
 from tests.support.orders import LATER, NOON, euros

@@ -7,12 +7,12 @@ import pytest
 from iso4217 import Currency
 
 from client.currencies import MINOR_DIGITS
-from server.domain.money import CURRENCIES, ENDED_CURRENCIES, Money
-from server.domain.order import ORDER
-from server.domain.product import PRODUCT
-from server.domain.product.commands import ChangePrice, RegisterProduct
-from server.domain.product.events import PriceChanged, ProductRegistered
-from server.domain.rejection import Reason
+from core.domain.money import CURRENCIES, ENDED_CURRENCIES, Money
+from core.domain.order import ORDER
+from core.domain.product import PRODUCT
+from core.domain.product.commands import ChangePrice, RegisterProduct
+from core.domain.product.events import PriceChanged, ProductRegistered
+from core.domain.rejection import Reason
 from tests.support import deciding
 from tests.support.orders import (
     NOON,

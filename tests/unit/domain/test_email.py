@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from server.domain.email import EMAIL
-from server.domain.email.commands import ClaimEmail, ReleaseEmail, ResolveEmail
-from server.domain.email.events import EmailClaimed, EmailReleased, EmailResolved
-from server.domain.email.normal_form import email_hash
-from server.domain.rejection import Reason
+from core.domain.email import EMAIL
+from core.domain.email.commands import ClaimEmail, ReleaseEmail, ResolveEmail
+from core.domain.email.events import EmailClaimed, EmailReleased, EmailResolved
+from core.domain.email.normal_form import email_hash
+from core.domain.rejection import Reason
 from tests.support import deciding
 from tests.support.orders import ANN, NOON
 

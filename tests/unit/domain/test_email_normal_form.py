@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from server.domain.email.normal_form import claim_keys, email_hash, former_email_hash, normal_form
+from core.domain.email.normal_form import claim_keys, email_hash, former_email_hash, normal_form
 
 MUNICH = "info@m\u00fcnchen.de"
 STREET = "info@strasse.de"

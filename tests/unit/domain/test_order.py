@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from server.domain.money import LARGEST_AMOUNT
-from server.domain.order import ORDER
-from server.domain.order.commands import Customer
-from server.domain.rejection import Reason
+from core.domain.money import LARGEST_AMOUNT
+from core.domain.order import ORDER
+from core.domain.order.commands import Customer
+from core.domain.rejection import Reason
 from tests.support import deciding
 from tests.support.orders import (
     ANN,

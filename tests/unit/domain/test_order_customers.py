@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from server.domain.order import ORDER
-from server.domain.rejection import Reason
+from core.domain.order import ORDER
+from core.domain.rejection import Reason
 from tests.support import deciding
 from tests.support.orders import (
     ANN,

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from server.domain.order import ORDER
-from server.domain.order.limits import MAX_ENTRIES
-from server.domain.rejection import Reason
+from core.domain.order import ORDER
+from core.domain.order.limits import MAX_ENTRIES
+from core.domain.rejection import Reason
 from tests.support import deciding
 from tests.support.orders import (
     confirmed,

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from server.domain.order import ORDER, owed
-from server.domain.order.state import Completed, Confirmed
-from server.domain.rejection import Reason
+from core.domain.order import ORDER, owed
+from core.domain.order.state import Completed, Confirmed
+from core.domain.rejection import Reason
 from tests.support import deciding
 from tests.support.orders import (
     authorised,

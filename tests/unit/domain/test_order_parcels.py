@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from server.domain.order import ORDER
-from server.domain.order.events import Condition
-from server.domain.order.state import Cancelled, Completed, Confirmed, open_quantities, returnable_quantities
-from server.domain.rejection import Reason
+from core.domain.order import ORDER
+from core.domain.order.events import Condition
+from core.domain.order.state import Cancelled, Completed, Confirmed, open_quantities, returnable_quantities
+from core.domain.rejection import Reason
 from tests.support import deciding
 from tests.support.orders import (
     WORK,

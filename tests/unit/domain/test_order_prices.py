@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given as whatever
 from hypothesis import strategies as st
 
-from server.domain.money import LARGEST_AMOUNT
-from server.domain.order import ORDER
-from server.domain.rejection import Reason
+from core.domain.money import LARGEST_AMOUNT
+from core.domain.order import ORDER
+from core.domain.rejection import Reason
 from tests.support import deciding
 from tests.support.orders import (
     ORDER_ID,

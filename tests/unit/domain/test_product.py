@@ -4,23 +4,23 @@ from typing import Any
 
 import pytest
 
-from server.domain.money import LARGEST_AMOUNT, Money
-from server.domain.product import PRODUCT
-from server.domain.product.commands import (
+from core.domain.money import LARGEST_AMOUNT, Money
+from core.domain.product import PRODUCT
+from core.domain.product.commands import (
     ActivateProduct,
     ChangePrice,
     DiscontinueProduct,
     RegisterProduct,
     RenameProduct,
 )
-from server.domain.product.events import (
+from core.domain.product.events import (
     PriceChanged,
     ProductActivated,
     ProductDiscontinued,
     ProductRegistered,
     ProductRenamed,
 )
-from server.domain.rejection import Reason
+from core.domain.rejection import Reason
 from tests.support import deciding
 from tests.support.orders import NOON, euros
 

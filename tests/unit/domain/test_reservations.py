@@ -5,10 +5,10 @@ from typing import Any
 
 from hypothesis import given, settings
 
-from server.domain.checkout.events import CheckoutLine
-from server.domain.checkout.reservations import OWN, Reserved, arrival, left_in_all, reserved
-from server.domain.order import ORDER
-from server.domain.order.state import (
+from core.domain.checkout.events import CheckoutLine
+from core.domain.checkout.reservations import OWN, Reserved, arrival, left_in_all, reserved
+from core.domain.order import ORDER
+from core.domain.order.state import (
     Completed,
     Confirmed,
     Order,

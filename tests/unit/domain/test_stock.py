@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from server.domain.rejection import Reason, Rejected
-from server.domain.stock import STOCK
-from server.domain.stock.commands import (
+from core.domain.rejection import Reason, Rejected
+from core.domain.stock import STOCK
+from core.domain.stock.commands import (
     AdjustStock,
     CommitReservation,
     ExpireReservation,
@@ -19,8 +19,8 @@ from server.domain.stock.commands import (
     ReserveStock,
     RestockReturn,
 )
-from server.domain.stock.decide import MAX_AT_ONCE, MAX_ON_HAND, MAX_OPEN
-from server.domain.stock.events import (
+from core.domain.stock.decide import MAX_AT_ONCE, MAX_ON_HAND, MAX_OPEN
+from core.domain.stock.events import (
     ReservationCommitted,
     ReservationExpired,
     ReservationPartlyCommitted,
@@ -31,7 +31,7 @@ from server.domain.stock.events import (
     StockReserved,
     StockRestocked,
 )
-from server.domain.stock.state import REMEMBERED, Stock
+from core.domain.stock.state import REMEMBERED, Stock
 from tests.support import deciding
 from tests.support.orders import NOON
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.domain.text import as_stored, fault_of
+from core.domain.text import as_stored, fault_of
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from server.domain.email.normal_form import email_hash, former_email_hash
-from server.domain.rejection import Reason
-from server.domain.user import USER
-from server.domain.user.commands import (
+from core.domain.email.normal_form import email_hash, former_email_hash
+from core.domain.rejection import Reason
+from core.domain.user import USER
+from core.domain.user.commands import (
     BlockUser,
     ChangeEmail,
     ChangeName,
@@ -16,7 +16,7 @@ from server.domain.user.commands import (
     RevokeEmailClaim,
     UnblockUser,
 )
-from server.domain.user.events import (
+from core.domain.user.events import (
     EmailChanged,
     EmailChangeRequired,
     EmailClaimRevoked,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.config import StoreSettings, WrongSettingError
-from server.eventstore.address import Address, address_of, checked, parsed, read_address_of, shown
+from core.config import StoreSettings, WrongSettingError
+from core.eventstore.address import Address, address_of, checked, parsed, read_address_of, shown
 
 SECRET = "s3cr3t"
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from server.eventstore.client import unauthenticated
-from server.eventstore.discovery import LEADER, PREFERENCES, Discovery, Found, Member, NoAnswer, Wanted
+from core.eventstore.client import unauthenticated
+from core.eventstore.discovery import LEADER, PREFERENCES, Discovery, Found, Member, NoAnswer, Wanted
 
 HANGS, REFUSES, UNKNOWN_HERE = "hangs", "refuses", "does not know us"
 World = dict[str, str | list[Member]]

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 from hypothesis import given, settings
 
-from server.domain.order import ORDER
-from server.eventstore.snapshots import shape_of
+from core.domain.order import ORDER
+from core.eventstore.snapshots import shape_of
 from tests.support.sequences import lived, sequences
 
 KINDS = shape_of(ORDER).kinds

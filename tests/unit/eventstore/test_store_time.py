@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from server.domain.order import ORDER
-from server.domain.order.state import Placed
-from server.eventstore.store_time import FRESH, StoreTime
+from core.domain.order import ORDER
+from core.domain.order.state import Placed
+from core.eventstore.store_time import FRESH, StoreTime
 from tests.support.memory_store import MemoryStore
 from tests.support.orders import NOON, ORDER_ID, created, placed
 from tests.support.stored import write

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from server.eventstore.registry import Row
-from server.eventstore.upcasters import Upcaster, chains
+from core.eventstore.registry import Row
+from core.eventstore.upcasters import Upcaster, chains
 
 
 @dataclass(frozen=True)

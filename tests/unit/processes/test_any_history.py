@@ -15,13 +15,13 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.domain.checkout.state import NotStarted, Running
-from server.domain.order import events as order
-from server.domain.order.state import Cancelled, Completed, Confirmed, Expired, Placed, Refused
-from server.domain.stock import STOCK
-from server.domain.stock import events as stock
-from server.domain.stock.commands import ReceiveStock
-from server.eventstore import codec
+from core.domain.checkout.state import NotStarted, Running
+from core.domain.order import events as order
+from core.domain.order.state import Cancelled, Completed, Confirmed, Expired, Placed, Refused
+from core.domain.stock import STOCK
+from core.domain.stock import events as stock
+from core.domain.stock.commands import ReceiveStock
+from core.eventstore import codec
 from server.processes.automatic_start import AutomaticStart
 from tests.support.checkouts import Shop
 from tests.support.orders import NOON, ORDER_ID

@@ -2,9 +2,9 @@
 
 import pytest
 
-from server.domain.order import ORDER
-from server.eventstore.store import EventStore
-from server.failures import StoreUnavailable
+from core.domain.order import ORDER
+from core.eventstore.store import EventStore
+from core.failures import StoreUnavailable
 from server.processes.automatic_start import STREAM, AutomaticStart
 from server.processes.sender import Cause
 from tests.support.eventually import eventually

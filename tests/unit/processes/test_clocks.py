@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-from server.domain.order.state import Confirmed, Expired
+from core.domain.order.state import Confirmed, Expired
 from server.processes.payments.simulator import Rules
 from tests.support.checkouts import TOTAL, Shop, ran
 from tests.support.orders import LATER

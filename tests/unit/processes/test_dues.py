@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.domain.checkout.events import (
+from core.domain.checkout.events import (
     CheckoutEnded,
     CheckoutRetried,
     CheckoutStarted,

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import structlog
 
-from server.domain.checkout.state import Running
-from server.domain.order import owed
-from server.domain.order.ledger import RefundStage
-from server.domain.order.state import Cancelled, Completed, Confirmed, Expired, Refused, cancelled_quantities
+from core.domain.checkout.state import Running
+from core.domain.order import owed
+from core.domain.order.ledger import RefundStage
+from core.domain.order.state import Cancelled, Completed, Confirmed, Expired, Refused, cancelled_quantities
 from server.processes.payments.simulator import Rules
 from tests.support.checkouts import LINES, TOTAL, Fault, Schedule, Shop
 

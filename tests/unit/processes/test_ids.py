@@ -6,16 +6,16 @@ from uuid import UUID
 import pytest
 from esdbclient import NewEvent
 
-from server.domain.checkout.events import CheckoutStepFailed
-from server.domain.checkout.state import FORMER_IDS, OWN_IDS
-from server.domain.order import ORDER
-from server.domain.order.events import NoteAdded
-from server.domain.order.state import Confirmed
-from server.domain.stock import STOCK
-from server.domain.stock.commands import ReleaseReservation, ReserveStock
-from server.eventstore import codec
+from core.domain.checkout.events import CheckoutStepFailed
+from core.domain.checkout.state import FORMER_IDS, OWN_IDS
+from core.domain.order import ORDER
+from core.domain.order.events import NoteAdded
+from core.domain.order.state import Confirmed
+from core.domain.stock import STOCK
+from core.domain.stock.commands import ReleaseReservation, ReserveStock
+from core.eventstore import codec
+from core.rpc.validation import actor, callers_uuid, not_of_a_process
 from server.processes.ids import derived
-from server.rpc.validation import actor, callers_uuid, not_of_a_process
 from tests.support.checkouts import Shop
 from tests.support.orders import NOON, ORDER_ID
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import structlog
 
-from server.domain.checkout.commands import CompensateProcess, RetryProcess, SkipStep
-from server.domain.order.commands import RecordPaymentFailure
-from server.domain.order.ledger import Ledger
-from server.domain.order.state import Cancelled, Completed, Confirmed, Placed, Refused
+from core.domain.checkout.commands import CompensateProcess, RetryProcess, SkipStep
+from core.domain.order.commands import RecordPaymentFailure
+from core.domain.order.ledger import Ledger
+from core.domain.order.state import Cancelled, Completed, Confirmed, Placed, Refused
 from server.processes.payments.simulator import Rules
 from tests.support import orders
 from tests.support.checkouts import TOTAL, Fault, Shop

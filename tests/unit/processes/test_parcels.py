@@ -12,10 +12,10 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.domain.checkout.state import OWN_IDS
-from server.domain.order.events import Condition
-from server.domain.order.state import Cancelled, Completed, Confirmed
-from server.domain.stock.commands import CommitReservation, ReceiveStock
+from core.domain.checkout.state import OWN_IDS
+from core.domain.order.events import Condition
+from core.domain.order.state import Cancelled, Completed, Confirmed
+from core.domain.stock.commands import CommitReservation, ReceiveStock
 from server.processes.ids import derived
 from tests.support.checkouts import TOTAL, Fault, Shop
 from tests.support.orders import (

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from server.domain.checkout import commands as checkout
-from server.domain.checkout.events import CheckoutLine
-from server.domain.decider import ADDED, FACT
-from server.domain.money import Money
-from server.domain.order import commands as order
-from server.domain.order.events import Condition
-from server.domain.stock import commands as stock
+from core.domain.checkout import commands as checkout
+from core.domain.checkout.events import CheckoutLine
+from core.domain.decider import ADDED, FACT
+from core.domain.money import Money
+from core.domain.order import commands as order
+from core.domain.order.events import Condition
+from core.domain.stock import commands as stock
 from server.processes.payload import payload_hash
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from server.domain.checkout.state import Running
-from server.domain.order.state import Confirmed, Expired, Refused
+from core.domain.checkout.state import Running
+from core.domain.order.state import Confirmed, Expired, Refused
 from tests.support.checkouts import LINES, Fault, Shop, ran
 
 

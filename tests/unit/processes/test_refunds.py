@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import structlog
 
-from server.domain.checkout.commands import RetryProcess, SkipStep
-from server.domain.checkout.events import CheckoutStepFailed
-from server.domain.checkout.state import Failure, Running
-from server.domain.order.ledger import RefundStage
-from server.domain.order.state import Cancelled, Completed, Confirmed
-from server.eventstore import codec
+from core.domain.checkout.commands import RetryProcess, SkipStep
+from core.domain.checkout.events import CheckoutStepFailed
+from core.domain.checkout.state import Failure, Running
+from core.domain.order.ledger import RefundStage
+from core.domain.order.state import Cancelled, Completed, Confirmed
+from core.eventstore import codec
 from server.processes.payments.simulator import Rules
 from tests.support import orders
 from tests.support.checkouts import TOTAL, Fault, FaultyProvider, Shop

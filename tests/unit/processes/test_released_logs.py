@@ -17,7 +17,7 @@ import pytest
 import structlog
 from esdbclient import NewEvent
 
-from server.domain.checkout.state import NotStarted, Running
+from core.domain.checkout.state import NotStarted, Running
 from server.processes.automatic_start import AutomaticStart
 from server.processes.payments.simulator import Rules
 from server.processes.sender import ACTOR

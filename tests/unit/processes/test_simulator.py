@@ -5,8 +5,8 @@ from collections.abc import Awaitable
 
 import pytest
 
-from server.config import WrongSettingError
-from server.domain.money import Money
+from core.config import WrongSettingError
+from core.domain.money import Money
 from server.processes.payments.port import Approved, Declined, Lapsed, ProviderUnavailable
 from server.processes.payments.simulator import Rules, Simulator, rules_of
 from tests.support.orders import euros

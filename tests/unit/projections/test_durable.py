@@ -7,9 +7,9 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
+from core.readmodel.state import ViewState
 from projections.failure import ParkingLot
 from projections.requests import Requests
-from server.readmodel.state import ViewState
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def collections(owner: object) -> Iterator[AsyncCollection[dict[str, Any]]]:
     for held in vars(owner).values():
         if isinstance(held, AsyncCollection):
             yield held
-        elif type(held).__module__.startswith(("projections.", "server.readmodel.")):
+        elif type(held).__module__.startswith(("projections.", "core.readmodel.")):
             yield from collections(held)
 
 

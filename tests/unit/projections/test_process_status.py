@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from projections.views.process_status import process_status
-from server.domain.checkout.events import (
+from core.domain.checkout.events import (
     CheckoutEnded,
     CheckoutGivenUp,
     CheckoutLine,
@@ -21,8 +20,9 @@ from server.domain.checkout.events import (
     CheckoutStockReserved,
     CheckoutStockReservedAgain,
 )
-from server.domain.order.events import OrderCompleted, PaymentAuthorised, PaymentRefunded, RefundRequested
-from server.readmodel.documents import to_micros
+from core.domain.order.events import OrderCompleted, PaymentAuthorised, PaymentRefunded, RefundRequested
+from core.readmodel.documents import to_micros
+from projections.views.process_status import process_status
 from tests.support import orders
 from tests.support.orders import LATER, NOON, ORDER_ID, euros
 from tests.support.viewing import fold

@@ -6,27 +6,16 @@ from typing import Any
 
 import pytest
 
-from projections.view import View
-from projections.views import VIEWS
-from projections.views.customer_orders import customer_orders
-from projections.views.order_detail import order_detail
-from projections.views.order_list import order_list
-from projections.views.order_timeline import STEPS, order_timeline
-from projections.views.product_list import product_list
-from projections.views.sales_daily import sales_daily
-from projections.views.stock_levels import stock_levels
-from projections.views.user_detail import user_detail
-from protos.orders.v1.types_pb2 import FulfilmentStatus, PaymentStatus, ReturnStatus, ShipmentStatus
-from server.domain.money import Money
-from server.domain.order.events import Condition, OrderCreated
-from server.domain.product.events import (
+from core.domain.money import Money
+from core.domain.order.events import Condition, OrderCreated
+from core.domain.product.events import (
     PriceChanged,
     ProductActivated,
     ProductDiscontinued,
     ProductRegistered,
     ProductRenamed,
 )
-from server.domain.stock.events import (
+from core.domain.stock.events import (
     ReservationCommitted,
     ReservationExpired,
     ReservationReleased,
@@ -35,7 +24,7 @@ from server.domain.stock.events import (
     StockReserved,
     StockRestocked,
 )
-from server.domain.user.events import (
+from core.domain.user.events import (
     AddressAdded,
     AddressChanged,
     AddressRemoved,
@@ -48,10 +37,21 @@ from server.domain.user.events import (
     UserRegistered,
     UserUnblocked,
 )
-from server.eventstore.registry import ROWS
+from core.eventstore.registry import ROWS
+from core.readmodel.documents import INDEXES, to_micros
+from projections.view import View
+from projections.views import VIEWS
+from projections.views.customer_orders import customer_orders
+from projections.views.order_detail import order_detail
+from projections.views.order_list import order_list
+from projections.views.order_timeline import STEPS, order_timeline
+from projections.views.product_list import product_list
+from projections.views.sales_daily import sales_daily
+from projections.views.stock_levels import stock_levels
+from projections.views.user_detail import user_detail
+from protos.orders.v1.types_pb2 import FulfilmentStatus, PaymentStatus, ReturnStatus, ShipmentStatus
 from server.queries import FOLLOWS
 from server.queries.replies import order, order_summary, timeline_entry, user
-from server.readmodel.documents import INDEXES, to_micros
 from tests.support.events import EXAMPLES
 from tests.support.orders import (
     ANN,

@@ -5,14 +5,9 @@ from typing import Any
 
 from hypothesis import given, settings
 
-from projections.views.customer_orders import customer_orders
-from projections.views.order_detail import order_detail
-from projections.views.order_list import order_list
-from projections.views.sales_daily import sales_daily
-from protos.orders.v1.types_pb2 import OrderStatus
-from server.domain.order import ORDER, owed
-from server.domain.order.events import OrderEvent, ReturnReceived
-from server.domain.order.state import (
+from core.domain.order import ORDER, owed
+from core.domain.order.events import OrderEvent, ReturnReceived
+from core.domain.order.state import (
     Cancelled,
     Completed,
     Confirmed,
@@ -25,6 +20,11 @@ from server.domain.order.state import (
     draft_total,
     remaining_units,
 )
+from projections.views.customer_orders import customer_orders
+from projections.views.order_detail import order_detail
+from projections.views.order_list import order_list
+from projections.views.sales_daily import sales_daily
+from protos.orders.v1.types_pb2 import OrderStatus
 from server.queries.replies import order, order_summary
 from tests.support.orders import ORDER_ID
 from tests.support.sequences import lived, sequences

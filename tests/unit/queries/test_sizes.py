@@ -2,16 +2,16 @@
 
 import pytest
 
+from core.domain.address import LENGTHS
+from core.domain.money import LARGEST_AMOUNT
+from core.domain.order.limits import MAX_ENTRIES, MAX_LINES, MAX_UNITS
+from core.domain.order.notes import LONGEST
+from core.failures import ReplyTooLarge
+from core.rpc.interceptors import LARGEST_REPLY, _sendable
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
-from server.domain.address import LENGTHS
-from server.domain.money import LARGEST_AMOUNT
-from server.domain.order.limits import MAX_ENTRIES, MAX_LINES, MAX_UNITS
-from server.domain.order.notes import LONGEST
-from server.failures import ReplyTooLarge
 from server.queries.paging import LARGEST_PAGE, fitting
-from server.rpc.interceptors import LARGEST_REPLY, _sendable
 
 ID, LONG_ID, REASON = "i" * 64, "i" * 80, "r" * 500
 MONEY = Money(amount_minor=LARGEST_AMOUNT, currency="EUR")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from core.eventstore.log import LogPoint
+from core.eventstore.token import from_token, to_token
+from core.failures import PageTokenInvalid, ResumeTokenInvalid, TokenInvalid
 from projections.subscriptions import _from_token, _token
 from protos.operations.v1 import subscriptions_pb2
 from protos.orders.v1 import queries_pb2 as pb
-from server.eventstore.log import LogPoint
-from server.eventstore.token import from_token, to_token
-from server.failures import PageTokenInvalid, ResumeTokenInvalid, TokenInvalid
 from server.queries.paging import from_page_token, from_resume_token, to_page_token, to_resume_token
 
 OUT_OF_RANGE = [-1, 2**63, 2**64, 10**40, True, 1.5, "1", None]

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from server.domain.email.normal_form import email_hash
-from server.domain.user.events import EmailChanged, EmailChangeRequired, UserBlocked, UserRegistered
-from server.eventstore.registry import DomainEvent
-from server.readmodel.email_holders import EmailHolders
+from core.domain.email.normal_form import email_hash
+from core.domain.user.events import EmailChanged, EmailChangeRequired, UserBlocked, UserRegistered
+from core.eventstore.registry import DomainEvent
+from core.readmodel.email_holders import EmailHolders
 from tests.support.orders import LATER, NOON
 from tests.support.viewing import stored
 

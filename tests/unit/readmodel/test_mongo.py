@@ -3,14 +3,14 @@
 import pytest
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
-from server.failures import (
+from core.failures import (
     StoreFailure,
     StorePermissionDenied,
     StoreTlsFailed,
     StoreUnauthenticated,
     StoreUnavailable,
 )
-from server.readmodel.mongo import failure_of
+from core.readmodel.mongo import failure_of
 
 HANDSHAKE = (
     "SSL handshake failed: h:1: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate has expired"

@@ -7,12 +7,12 @@ import typer
 from google.rpc import error_details_pb2, status_pb2
 
 from client.cli.main import app
+from core.domain.rejection import Reason, Rejected
+from core.rpc.errors import REMEDIES, status_of
 from protos.operations.v1 import exclusions_pb2 as exclusions
 from protos.orders.v1 import commands_pb2 as orders
 from protos.processes.v1 import queries_pb2 as processes
 from protos.products.v1 import commands_pb2 as products
-from server.domain.rejection import Reason, Rejected
-from server.rpc.errors import REMEDIES, status_of
 
 RPCS = {
     method.name

@@ -6,9 +6,9 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from server.domain.rejection import Reason, Rejected
-from server.failures import InvalidRequest, NotFound
-from server.rpc.errors import FIELDS, STATUS, status_of
+from core.domain.rejection import Reason, Rejected
+from core.failures import InvalidRequest, NotFound
+from core.rpc.errors import FIELDS, STATUS, status_of
 
 VALUE = "\U0001f375" * 300  # 1,200 bytes
 MOST = 4_096

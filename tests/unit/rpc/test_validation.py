@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.rpc.validation import day
+from core.rpc.validation import day
 
 ARABIC = "\u0662\u0660\u0662\u0666-\u0660\u0661-\u0660\u0661"  # 2026-01-01 in Arabic-Indic digits
 

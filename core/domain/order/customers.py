@@ -1,0 +1,20 @@
+"""The rules of who may order.
+
+A user that was registered stays known, so that is checked once. A user can be blocked at any time, so every step
+towards a sale checks it: lines that are added or changed, placing and confirming. A draft can still be reduced or
+cancelled.
+"""
+
+from core.domain.order.commands import Customer
+from core.domain.rejection import Reason, Rejected
+
+
+def require_customer(customer: Customer) -> None:
+    if not customer.known:
+        raise Rejected(Reason.USER_NOT_FOUND, user_id=customer.user_id)
+    require_not_blocked(customer)
+
+
+def require_not_blocked(customer: Customer) -> None:
+    if customer.blocked:
+        raise Rejected(Reason.USER_BLOCKED, user_id=customer.user_id)

@@ -1,0 +1,197 @@
+"""The rules of what comes back: requested, approved or rejected, received.
+
+Only what was delivered can come back, each unit once. What has come may be less than was requested: the rest may be
+requested again.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from core.domain.money import Money, of_units
+from core.domain.order.commands import (
+    ApproveReturn,
+    ReceivedQuantity,
+    ReceiveReturn,
+    RejectReturn,
+    RequestReturn,
+    ReturnCommand,
+)
+from core.domain.order.events import (
+    Condition,
+    LineQuantity,
+    OrderEvent,
+    ReceivedLine,
+    ReturnApproved,
+    ReturnReceived,
+    ReturnRejected,
+    ReturnRequested,
+)
+from core.domain.order.limits import require_lines, require_quantities, require_room
+from core.domain.order.state import (
+    Completed,
+    Confirmed,
+    Return,
+    ReturnStage,
+    net_of,
+    returnable_quantities,
+    returned_quantities,
+)
+from core.domain.rejection import Reason, Rejected
+
+Returning = Confirmed | Completed
+"""Every stage that something can come back to."""
+
+
+def decide(order: Returning, command: ReturnCommand) -> Sequence[OrderEvent]:
+    match command:
+        case RequestReturn():
+            return _request(order, command)
+        case ApproveReturn():
+            return _approve(order, command)
+        case RejectReturn():
+            return _reject(order, command)
+        case ReceiveReturn():
+            return _receive(order, command)
+
+
+def _request(order: Returning, command: RequestReturn) -> Sequence[OrderEvent]:
+    require_quantities(command.lines)
+    wanted: Counter[str] = Counter()
+    for part in command.lines:
+        wanted[part.line_id] += part.quantity
+
+    existing = next((x for x in order.returns if x.return_id == command.return_id), None)
+    if existing is not None:
+        if not wanted or wanted == Counter({x.line_id: x.quantity for x in existing.requested}):
+            return []
+        raise Rejected(Reason.RETURN_ID_USED, order_id=order.order_id, return_id=command.return_id)
+
+    require_room(order.order_id, "returns", len(order.returns))
+    returnable = returnable_quantities(order)
+    if not wanted:
+        wanted.update({line_id: n for line_id, n in returnable.items() if n > 0})
+        if not wanted:
+            raise Rejected(Reason.RETURN_EXCEEDS_DELIVERED, line_id="", wanted=1, returnable=0)
+    known = {line.line_id for line in order.lines}
+    for line_id, quantity in wanted.items():
+        if line_id not in known:
+            raise Rejected(Reason.LINE_NOT_FOUND, order_id=order.order_id, line_id=line_id)
+        if quantity > returnable.get(line_id, 0):
+            raise Rejected(
+                Reason.RETURN_EXCEEDS_DELIVERED,
+                line_id=line_id,
+                wanted=quantity,
+                returnable=returnable.get(line_id, 0),
+            )
+    require_room(order.order_id, "lines_of_returns", sum(len(x.requested) for x in order.returns), len(wanted))
+    return [
+        ReturnRequested(
+            order_id=order.order_id,
+            return_id=command.return_id,
+            lines=tuple(LineQuantity(line_id=line_id, quantity=n) for line_id, n in wanted.items()),
+            reason=command.reason,
+            at=command.at,
+        )
+    ]
+
+
+def _approve(order: Returning, command: ApproveReturn) -> Sequence[OrderEvent]:
+    asked = _return(order, command)
+    match asked.stage:
+        case ReturnStage.REQUESTED:
+            return [ReturnApproved(order_id=order.order_id, return_id=asked.return_id, at=command.at)]
+        case ReturnStage.APPROVED | ReturnStage.RECEIVED:
+            return []
+        case ReturnStage.REJECTED:
+            raise _does_not_follow(order, asked)
+
+
+def _reject(order: Returning, command: RejectReturn) -> Sequence[OrderEvent]:
+    asked = _return(order, command)
+    match asked.stage:
+        case ReturnStage.REQUESTED | ReturnStage.APPROVED:
+            return [
+                ReturnRejected(order_id=order.order_id, return_id=asked.return_id, reason=command.reason, at=command.at)
+            ]
+        case ReturnStage.REJECTED:
+            return []
+        case ReturnStage.RECEIVED:
+            raise _does_not_follow(order, asked)
+
+
+def _receive(order: Returning, command: ReceiveReturn) -> Sequence[OrderEvent]:
+    asked = _return(order, command)
+    require_lines(command.lines)
+    received: Counter[str] = Counter()
+    for part in command.lines:
+        received[part.line_id] += part.quantity
+    if asked.stage == ReturnStage.RECEIVED and _same(command, asked):
+        return []
+    if asked.stage != ReturnStage.APPROVED:
+        raise _does_not_follow(order, asked)
+
+    requested = {x.line_id: x.quantity for x in asked.requested}
+    for line_id, quantity in received.items():
+        if quantity > requested.get(line_id, 0):
+            raise Rejected(
+                Reason.RECEIVED_EXCEEDS_REQUESTED,
+                line_id=line_id,
+                received=quantity,
+                requested=requested.get(line_id, 0),
+            )
+    lines = _worth(order, command)
+    return [
+        ReturnReceived(
+            order_id=order.order_id,
+            customer_id=order.customer_id,
+            return_id=asked.return_id,
+            lines=lines,
+            amount=Money(amount_minor=sum(x.amount.amount_minor for x in lines), currency=order.currency),
+            placed_at=order.placed_at,
+            at=command.at,
+        )
+    ]
+
+
+def _worth(order: Returning, command: ReceiveReturn) -> tuple[ReceivedLine, ...]:
+    """What has come, each part with what those units had cost: the first units of a line come back first."""
+    sold = {line.line_id: line for line in order.lines}
+    back = returned_quantities(order)
+    lines = []
+    for (line_id, condition), quantity in _by_condition(command.lines).items():
+        line = sold[line_id]
+        worth = of_units(net_of(line), line.quantity, back[line_id], quantity)
+        back[line_id] += quantity
+        lines.append(
+            ReceivedLine(
+                line_id=line_id,
+                sku=line.sku,
+                quantity=quantity,
+                condition=condition,
+                amount=Money(amount_minor=worth, currency=order.currency),
+            )
+        )
+    return tuple(lines)
+
+
+def _same(command: ReceiveReturn, asked: Return) -> bool:
+    """Whether it says what is known already, in whatever order and parts."""
+    return _by_condition(command.lines) == _by_condition(asked.received)
+
+
+def _by_condition(parts: Iterable[ReceivedQuantity | ReceivedLine]) -> Counter[tuple[str, Condition]]:
+    come: Counter[tuple[str, Condition]] = Counter()
+    for part in parts:
+        come[part.line_id, part.condition] += part.quantity
+    return come
+
+
+def _return(order: Returning, command: ApproveReturn | RejectReturn | ReceiveReturn) -> Return:
+    known = next((x for x in order.returns if x.return_id == command.return_id), None)
+    if known is None:
+        raise Rejected(Reason.RETURN_NOT_FOUND, order_id=order.order_id, return_id=command.return_id)
+    return known
+
+
+def _does_not_follow(order: Returning, asked: Return) -> Rejected:
+    return Rejected(Reason.RETURN_STATE, order_id=order.order_id, return_id=asked.return_id, stage=asked.stage)

@@ -1,0 +1,531 @@
+"""The one connection to EventStoreDB that all parts of a role share, and how it finds a node that serves.
+
+`Client` is esdbclient's, with another way to connect. esdbclient connects anew only where a call fails before it
+returns, takes a dead leader for a leader, and lets the deadline of one caller end what all wait for. Here a task of the
+client keeps the connection: every `LOOK_EVERY` seconds, and whenever a call has failed, it asks the node what it is. If
+the node does not answer, or is not the leader any more, another one is looked for until there is one
+(`core.eventstore.discovery`). Meanwhile callers wait a short time, and then fail with `StoreUnavailable`.
+
+Nothing is asked twice here that a node may have taken: callers repeat what may be repeated. A node takes so many calls
+at once on a connection, and refuses others unseen; these are asked again.
+"""
+
+import asyncio
+import gc
+import inspect
+import random
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import grpc
+import structlog
+
+from core.config import StoreSettings
+from core.eventstore import tls
+from core.eventstore.address import Address, address_of, checked, parsed, read_address_of
+from core.eventstore.client import (
+    AbortedByServer,
+    AsyncESDBConnection,
+    AsyncEventStoreDBClient,
+    EventStoreDBClientException,
+    NodeIsNotLeader,
+    RecordedEvent,
+    ServiceUnavailable,
+    StreamIsDeleted,
+    complete,
+    gossip_pb2,
+    gossip_pb2_grpc,
+    is_cancelling,
+    is_denied,
+    permission_denied,
+    shared_pb2,
+    store_errors,
+    unauthenticated,
+)
+from core.eventstore.discovery import PREFERENCES, Discovery, Member, NoAnswer
+from core.failures import StoreRefusal, StoreTlsFailed, StoreUnauthenticated, StoreUnavailable
+
+log = structlog.get_logger()
+
+FIRST_BACKOFF, LONGEST_BACKOFF = 100, 1_000  # milliseconds between two attempts at a connection; gRPC goes to minutes
+CONNECT_WITHIN = 2_000  # milliseconds for one of them
+DIAGNOSE_EVERY = 5.0  # seconds between two looks whether TLS is why no node answers
+LOOK_EVERY = 2.0  # seconds between two questions to the node whether it still serves
+ANSWER_WITHIN = 2.0  # seconds for the answer, and for asking all nodes that are known
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two searches
+WAIT_WITHIN = 3.0  # seconds after a loss during which calls wait for another node
+CLOSE_WITHIN = 1.0  # seconds for what goes on over a connection that was replaced
+CONFIRMED_WITHIN = 5.0  # seconds for a subscription to begin
+REFUSED = "RST_STREAM with error code 7"  # HTTP/2: nothing of the call was looked at
+MOST_REFUSALS = 20
+AFTER_REFUSAL, LONGEST_AFTER_REFUSAL = 0.05, 0.25  # seconds, longer with each
+
+# what a call of esdbclient needs a right to: on the stream that it names first, or on the log of all
+STREAM_RIGHTS = {
+    "append_to_stream": "write",
+    "read_stream": "read",
+    "get_stream_metadata": "read the metadata of",
+    "set_stream_metadata": "write the metadata of",
+}
+OTHER_RIGHTS = {
+    "read_all": "read",
+    "subscribe_to_all": "read",
+    "read_subscription_to_all": "read",
+    "create_subscription_to_all": "create a persistent subscription on",
+    "create_subscription_to_stream": "create a persistent subscription on",
+}
+SERVER_FEATURES = "/event_store.client.server_features.ServerFeatures/GetSupportedMethods"
+VERSION = re.compile(rb"\d+(?:\.\d+){2,}")  # in a message of which esdbclient has no class
+METADATA_OF = "$$"  # begins the name of the stream with the metadata of another one
+STATES = {number: name for name, number in gossip_pb2.MemberInfo.VNodeState.items()}
+
+
+class Client(AsyncEventStoreDBClient):
+    """Raises what esdbclient raises; `ServiceUnavailable` while no node serves, and a `StoreRefusal` that says why none
+    will until an operator acts, or which right is lacking.
+
+    `generation` rises with each new connection. `when_replaced` is called after that: new calls go over the new one.
+    `leader` is asked what a follower may not know yet; it is this client itself unless another one was given.
+    """
+
+    def __init__(self, address: Address | str, leader: "Client | None" = None) -> None:
+        if isinstance(address, str):
+            address = checked(parsed(address))
+        super().__init__(address.without_secrets, **_authorities(address))
+        if address.user_cert_file and address.user_key_file:  # esdbclient takes them out of its own address only
+            self.certificate_chain = address.user_cert_file.read_bytes()
+            self.private_key = address.user_key_file.read_bytes()
+        self.address = address
+        # TLS only: without it there are no users, and a password would be sent in clear
+        self._call_credentials = self.construct_call_credentials(address.username, address.password)
+        self.leader = leader or self
+        self.grpc_options += _grpc_options(address)
+        self.generation = 0
+        self.when_replaced: list[Callable[[], None]] = []
+        self.trouble = "not connected yet"  # why no node serves; "" while one does
+        self._refusal: StoreRefusal | None = None  # the same, if waiting does not mend it
+        self._known: Sequence[str] = address.hosts
+        self._doubted_leader = ""
+        self._serves = False
+        self._is_settled = asyncio.Event()  # set while a node serves, and while a refusal is known
+        self._is_doubted = asyncio.Event()
+        self._lost_at = 0.0
+        self._diagnosed_until = 0.0
+        self._diagnosing: asyncio.Task[StoreTlsFailed | None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._stays = not address.discover
+        self._discovery = Discovery(
+            self._opened,
+            _closed,
+            self._members,
+            PREFERENCES[address.node_preference],
+            stays=self._stays,
+        )
+
+    @property
+    def writes(self) -> bool:
+        """Whether this is a connection to the leader."""
+        return self.address.node_preference == "leader"
+
+    async def connect(self) -> None:
+        """Begin; the first node is waited for a short time only. Raises a `StoreRefusal`: it will stay away."""
+        self._lost_at = asyncio.get_running_loop().time()
+        self._connection = self._opened(self._known[0])
+        self._is_doubted.set()
+        self._keeper = asyncio.create_task(self._keep())
+        try:
+            with suppress(ServiceUnavailable):
+                await self.ready()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def reconnect(self, grpc_target: str | None = None) -> None:
+        """For esdbclient's own methods that are not overridden here."""
+        self.doubt(self.generation, f"not {grpc_target}" if grpc_target else "the connection is lost")
+        await self.ready()
+
+    async def close(self) -> None:
+        if self._keeper is None or self.is_closed:
+            return
+        self._is_closed = True
+        ending = [task for task in (self._keeper, self._diagnosing) if task is not None]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        await asyncio.gather(_closed(self._connection), *self._closing)
+
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Failures as `store_errors` has them. After one the node is asked whether it still serves."""
+        generation = self.generation
+        try:
+            with store_errors():
+                yield
+        except (StoreUnavailable, StoreUnauthenticated) as failure:
+            self._look_into(generation, failure.__cause__)
+            raise
+
+    # ------------------------------------------------------------ esdbclient's calls, without its way to connect anew
+
+    async def append_to_stream(self, *args: Any, **how: Any) -> int:
+        return int(await self._plainly("append_to_stream", *args, **how))
+
+    async def read_all(self, **how: Any) -> Any:
+        return await self._plainly("read_all", **how)
+
+    async def read_stream(self, *args: Any, **how: Any) -> Any:
+        return await self._plainly("read_stream", *args, **how)
+
+    async def get_stream_metadata(self, *args: Any, **how: Any) -> Any:
+        return await self._plainly("get_stream_metadata", *args, **how)
+
+    async def set_stream_metadata(self, *args: Any, **how: Any) -> None:
+        await self._plainly("set_stream_metadata", *args, **how)
+
+    async def subscribe_to_all(self, **how: Any) -> Any:
+        return await self._begun("subscribe_to_all", **how)
+
+    async def create_subscription_to_stream(self, *args: Any, **how: Any) -> None:
+        await self._plainly("create_subscription_to_stream", *args, **{"timeout": CONFIRMED_WITHIN} | how)
+
+    async def create_subscription_to_all(self, *args: Any, **how: Any) -> None:
+        await self._plainly("create_subscription_to_all", *args, **{"timeout": CONFIRMED_WITHIN} | how)
+
+    async def read_subscription_to_all(self, *args: Any, **how: Any) -> Any:
+        return await self._begun("read_subscription_to_all", *args, **how)
+
+    async def _begun(self, name: str, *args: Any, **how: Any) -> Any:
+        """A subscription has no deadline; its confirmation has."""
+        try:
+            async with asyncio.timeout(CONFIRMED_WITHIN):
+                return await self._plainly(name, *args, **how)
+        except TimeoutError as error:
+            raise ServiceUnavailable(f"{name}: no answer within {CONFIRMED_WITHIN:g} s") from error
+
+    async def _plainly(self, name: str, *args: Any, **how: Any) -> Any:
+        refusals = 0
+        while True:
+            await self.ready()
+            try:
+                return await inspect.unwrap(getattr(AsyncEventStoreDBClient, name))(self, *args, **how)
+            except ServiceUnavailable as error:
+                refusals += 1
+                await _may_ask_again(error, refusals)
+            except EventStoreDBClientException as error:
+                _say_of_what(error, name, args, how)
+                raise
+
+    # ------------------------------------------------------------ reads
+
+    def events_of_all(self, **how: Any) -> AsyncGenerator[RecordedEvent, None]:
+        """What `read_all` reads, all of it; else it raises."""
+        return self._whole("read_all", **how)
+
+    def events_of_stream(self, name: str, **how: Any) -> AsyncGenerator[RecordedEvent, None]:
+        """The same of `read_stream`."""
+        return self._whole("read_stream", name, **how)
+
+    async def _whole(self, method: str, *args: Any, **how: Any) -> AsyncGenerator[RecordedEvent, None]:
+        refusals, has_begun = 0, False
+        while True:
+            try:
+                async with aclosing(complete(await self._plainly(method, *args, **how))) as events:
+                    async for event in events:
+                        has_begun = True
+                        yield event
+            except ServiceUnavailable as error:
+                refusals += 1
+                if has_begun:
+                    raise
+                await _may_ask_again(error, refusals)
+            except EventStoreDBClientException as error:
+                _say_of_what(error, method, args, how)
+                raise
+            else:
+                return
+
+    # ------------------------------------------------------------ the node
+
+    async def members(self) -> Sequence[Member]:
+        """The nodes, as the one that is connected to lists them. Raises a `StoreFailure`."""
+        with self.calling():
+            await self.ready()
+            try:
+                return await self._members(self._connection)
+            except NoAnswer as failure:
+                raise ServiceUnavailable(str(failure)) from failure
+
+    async def version(self) -> str:
+        """Of the node, like "24.10.14"; "" if it does not tell. Raises a `StoreFailure`."""
+        with self.calling():
+            await self.ready()
+        channel = self._connection._grpc_channel  # noqa: SLF001  # docs/adr/0006
+        asking = channel.unary_unary(SERVER_FEATURES, request_serializer=bytes, response_deserializer=bytes)
+        try:
+            answer = await asking(
+                b"", timeout=ANSWER_WITHIN, metadata=self._call_metadata, credentials=self._call_credentials
+            )
+        except grpc.aio.AioRpcError:
+            return ""
+        found = VERSION.search(answer)
+        return found[0].decode() if found else ""
+
+    # ------------------------------------------------------------ keeping the connection
+
+    async def ready(self) -> None:
+        """Wait for a node, unless one has been missing for longer than `WAIT_WITHIN`: then it fails at once.
+
+        Raises `ServiceUnavailable`, and a `StoreRefusal` if no node is waited for in vain.
+        """
+        if self._serves:
+            return
+        left = self._lost_at + WAIT_WITHIN - asyncio.get_running_loop().time()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(left, 0.0)):
+                await self._is_settled.wait()
+        if self._refusal is not None:
+            raise self._refusal.with_traceback(None)
+        if not self._serves:
+            raise ServiceUnavailable(self.trouble)
+
+    def _look_into(self, generation: int, cause: BaseException | None) -> None:
+        if isinstance(cause, AbortedByServer):  # a leader that is one no longer, and does not know it
+            self._doubted_leader = self._connection.grpc_target
+        self.doubt(generation, str(cause), is_lost=isinstance(cause, NodeIsNotLeader | ServiceUnavailable))
+
+    def doubt(self, generation: int, why: str, *, is_lost: bool = True) -> None:
+        """Have the node asked whether it still serves; if `is_lost`, calls wait for the answer."""
+        if generation != self.generation:
+            return  # it was another connection
+        if is_lost:
+            self._lose(why)
+        self._is_doubted.set()
+
+    def _lose(self, why: str, refusal: StoreRefusal | None = None) -> None:
+        if self._serves:
+            self._lost_at = asyncio.get_running_loop().time()
+            self._serves = False
+        self.trouble, self._refusal = why, refusal
+        if refusal is None:
+            self._is_settled.clear()
+        else:
+            self._is_settled.set()
+
+    async def _keep(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._is_doubted.wait()
+            self._is_doubted.clear()
+            try:
+                if self.generation == 0 or not await self._still_serves():
+                    await self._connect_anew()
+            except Exception as error:  # a defect; without this task no connection would come back
+                log.exception("the connection to the event store is not looked after")
+                self._lose(f"{type(error).__name__}: {error}")
+                await asyncio.sleep(LONGEST_PAUSE)
+                self._is_doubted.set()
+            else:
+                self._doubted_leader = self.trouble = ""
+                self._serves, self._refusal = True, None
+                self._is_settled.set()
+
+    async def _still_serves(self) -> bool:
+        target = self._connection.grpc_target
+        try:
+            if await self._discovery.suits(target, self._connection):
+                return target != self._doubted_leader
+            self._lose(f"{target} is not what is looked for")
+        except NoAnswer as failure:  # it may be slow: calls go on over it until others have been asked
+            log.warning("a node of the event store does not answer", node=target, error=str(failure))
+        return False
+
+    async def _connect_anew(self) -> None:
+        """Until there is a node. How long it takes is in the log, and in `trouble`."""
+        pause, begun = FIRST_PAUSE, asyncio.get_running_loop().time()
+        while True:
+            try:
+                found = await self._discovery.find(self._known, ANSWER_WITHIN, {self._doubted_leader})
+                break
+            except NoAnswer as failure:
+                refusal = failure.refusal or (None if failure.has_answered else self._tls_failure())
+                if refusal is not None and self._refusal is None:
+                    log.error("the event store refuses this process", error=refusal.complaint)
+                self._lose(refusal.complaint if refusal else str(failure), refusal)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+            pause = min(pause * 2, LONGEST_PAUSE)
+        # what was given stays known, whatever a node lists
+        given = self.address.hosts
+        self._known = given if found.address in given and self._stays else tuple(dict.fromkeys((*given, *found.known)))
+        old, self._connection = self._connection, found.channel
+        self.generation += 1
+        for tell in self.when_replaced:
+            tell()
+        closing = asyncio.create_task(_closed(old) if self.generation == 1 else _replaced(old))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        seconds = round(asyncio.get_running_loop().time() - begun, 3)
+        log.info("connected to the event store", node=found.address, generation=self.generation, seconds=seconds)
+
+    def _tls_failure(self) -> StoreTlsFailed | None:
+        """Why no node answers, if it is for TLS, as far as it is known.
+
+        It is looked into now and then, beside the search: each look is another handshake.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._diagnosing is None or (self._diagnosing.done() and now >= self._diagnosed_until):
+            self._diagnosed_until = now + DIAGNOSE_EVERY
+            self._diagnosing = asyncio.create_task(tls.failure_of(self._known, self.address, ANSWER_WITHIN))
+        return self._diagnosing.result() if self._diagnosing.done() else None
+
+    # ------------------------------------------------------------ channels
+
+    def _opened(self, target: str) -> AsyncESDBConnection:
+        return self._construct_esdb_connection(target)
+
+    async def _members(self, connection: AsyncESDBConnection) -> list[Member]:
+        stub = gossip_pb2_grpc.GossipStub(connection._grpc_channel)  # type: ignore[no-untyped-call]  # noqa: SLF001  # docs/adr/0006
+        within = min(ANSWER_WITHIN, self.address.gossip_timeout / 1_000)
+        try:
+            async with asyncio.timeout(within):
+                answer = await stub.Read(
+                    shared_pb2.Empty(),
+                    timeout=within,
+                    metadata=self._call_metadata,
+                    credentials=self._call_credentials,
+                )
+        except grpc.aio.AioRpcError as error:
+            refusal = unauthenticated() if error.code() is grpc.StatusCode.UNAUTHENTICATED else None
+            raise NoAnswer(error.details() or error.code().name, refusal) from error
+        except TimeoutError as error:
+            raise NoAnswer(f"no answer within {within:g} s") from error
+        except grpc.aio.UsageError as error:
+            raise NoAnswer(str(error)) from error
+        except asyncio.CancelledError as error:
+            if is_cancelling():
+                raise
+            raise NoAnswer("the connection was closed") from error
+        return [
+            Member(
+                address=f"{member.http_end_point.address}:{member.http_end_point.port}",
+                state=STATES.get(member.state, f"state {member.state}"),
+                is_alive=member.is_alive,
+            )
+            for member in answer.members
+        ]
+
+
+async def connect(address: Address | str, leader: Client | None = None) -> Client:
+    """A client of the leader, or of the preferred node, at an address or behind a connection string.
+
+    Whether a node serves yet is seen at the first call. A connection over which nothing comes is given up after
+    `keepAliveInterval` and `keepAliveTimeout`. Raises `WrongSettingError`, and a `StoreRefusal` if a node that answers
+    will not have us.
+    """
+    with store_errors():
+        client = Client(address, leader)
+        await client.connect()
+        return client
+
+
+@asynccontextmanager
+async def connected(settings: StoreSettings, *, reads: bool = False) -> AsyncIterator[Client]:
+    """The client of a role; its `leader` takes what is written. If the role `reads` only, it does so where
+    ORDERSTREAM_EVENTSTORE_READ_URI says.
+
+    Raises `WrongSettingError`, and a `StoreRefusal` if the store answers and will not let us read the log.
+    """
+    address, read_address = address_of(settings), read_address_of(settings)
+    leader = await connect(address)
+    try:
+        await _may_read(leader)
+        if not reads or read_address is None:
+            yield leader
+            return
+        reader = await connect(read_address, leader)
+        try:
+            yield reader
+        finally:
+            await reader.close()
+    finally:
+        await leader.close()
+
+
+async def _may_read(client: Client) -> None:
+    """Every role reads the log of all. A store that does not answer yet may say so later."""
+    with suppress(StoreUnavailable), client.calling():
+        async with aclosing(client.events_of_all(backwards=True, limit=1, timeout=ANSWER_WITHIN)) as events:
+            async for _ in events:
+                return
+
+
+def _say_of_what(
+    error: EventStoreDBClientException, method: str, arguments: Sequence[Any], named: Mapping[str, Any]
+) -> None:
+    """Raise a refusal with the name of what it is about, which esdbclient leaves out."""
+    on = str(arguments[0]) if arguments and method in STREAM_RIGHTS else str(named.get("stream_name", "$all"))
+    if isinstance(error, StreamIsDeleted):
+        raise StreamIsDeleted(on) from error
+    if is_denied(error):
+        right = STREAM_RIGHTS.get(method) or OTHER_RIGHTS[method]
+        if on.startswith(METADATA_OF):
+            right, on = f"{right} the metadata of", on.removeprefix(METADATA_OF)
+        raise permission_denied(right, on) from error
+
+
+def _authorities(address: Address) -> dict[str, bytes]:
+    return {} if address.ca_file is None else {"root_certificates": address.ca_file.read_bytes()}
+
+
+def _grpc_options(address: Address) -> tuple[tuple[str, int], ...]:
+    """gRPC's options. esdbclient passes the interval of keep-alives under a name that gRPC does not know."""
+    return (
+        ("grpc.keepalive_time_ms", address.keep_alive_interval),
+        ("grpc.keepalive_timeout_ms", address.keep_alive_timeout),
+        ("grpc.http2.ping_timeout_ms", address.keep_alive_timeout),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.initial_reconnect_backoff_ms", FIRST_BACKOFF),
+        ("grpc.max_reconnect_backoff_ms", LONGEST_BACKOFF),
+        ("grpc.min_reconnect_backoff_ms", CONNECT_WITHIN),
+        ("grpc.use_local_subchannel_pool", 1),  # a new channel is a new connection
+    )
+
+
+async def _may_ask_again(error: ServiceUnavailable, refusals: int) -> None:
+    """Wait a moment if the call was refused unseen; else, and at last, raise it."""
+    if REFUSED not in str(error) or refusals > MOST_REFUSALS:
+        raise error
+    pause = min(AFTER_REFUSAL * refusals, LONGEST_AFTER_REFUSAL)
+    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+
+
+async def _replaced(connection: AsyncESDBConnection) -> None:
+    """Close a connection, and let its socket go.
+
+    A socket stays open as long as there is a call that went over it, and gRPC's calls are garbage in cycles. A pass of
+    the collector costs some tens of milliseconds; the change of the node has cost more.
+    """
+    await _closed(connection, CLOSE_WITHIN)
+    del connection
+    gc.collect()
+
+
+async def _closed(connection: AsyncESDBConnection, grace: float = 0.0) -> None:
+    """Let what goes on over a connection go on for `grace` seconds, and end it.
+
+    gRPC does not end streaming calls with their channel. esdbclient does, and waits for each without a limit.
+    """
+    streaming = list(connection._grpc_streamers)  # noqa: SLF001  # docs/adr/0006
+    if streaming:
+        await asyncio.sleep(grace)
+    stopping = [asyncio.create_task(call.stop()) for call in streaming]
+    if stopping:
+        _, late = await asyncio.wait(stopping, timeout=CLOSE_WITHIN)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*stopping, return_exceptions=True)
+    await connection._grpc_channel.close()  # noqa: SLF001  # docs/adr/0006

@@ -1,0 +1,95 @@
+"""The identity of a log: the id of the only event in the stream `log_identity`, written by the first role that starts.
+
+It tells another log from an older copy of the same one, which has the same identity: operators want to know which it
+is. That it is one of them, the event at a kept position tells (`core.eventstore.log.LogPoint`). A log whose
+stream is deleted gets another identity, and its views have to be rebuilt.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from uuid import uuid4
+
+import structlog
+
+from core.background import beside
+from core.eventstore.client import NewEvent, StreamState, WrongCurrentVersion
+from core.eventstore.connection import Client
+from core.eventstore.log import TIMEOUT, EventLog
+from core.failures import StoreFailure, StoreRefusal, StreamGone
+
+log = structlog.get_logger()
+
+STREAM = "log_identity"
+FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds
+
+
+async def identity_of(events: EventLog) -> str:
+    """A UUID; "" if no role has written one yet. Raises a `StoreFailure`."""
+    first = await events.stream(STREAM, 0, 1)
+    return str(first[0].id) if first else ""
+
+
+class LogIdentity:
+    """Sees that the log has an identity, and logs which. `may_write`: if there is none, make one."""
+
+    def __init__(self, client: Client, *, may_write: bool = True) -> None:
+        self._client = client
+        self._log = EventLog(client)
+        self._may_write = may_write
+        self._known = ""
+        self._is_doubted = asyncio.Event()
+        client.when_replaced.append(self._is_doubted.set)
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """While this is open, it is looked at after each new connection. The block begins after the first attempt.
+
+        Raises a `StoreRefusal`.
+        """
+        is_known = await self._try(at_start=True)
+        async with beside(self._keep(is_known=is_known)):
+            yield
+
+    async def ensure(self) -> str:
+        """The identity; it is written if there is none. Raises a `StoreFailure`."""
+        found = await identity_of(self._log)
+        if found or not self._may_write:
+            return found
+        with self._client.calling(), suppress(WrongCurrentVersion):  # another role was first
+            await self._client.append_to_stream(
+                STREAM,
+                current_version=StreamState.NO_STREAM,
+                events=[NewEvent(type="LogIdentified", data=b"{}", id=uuid4())],
+                timeout=TIMEOUT,
+            )
+        return await identity_of(self._log)
+
+    async def _keep(self, *, is_known: bool) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            if is_known:
+                await self._is_doubted.wait()
+                pause = FIRST_PAUSE
+            else:
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+                pause = min(pause * 2, MAX_PAUSE)
+            is_known = await self._try()
+
+    async def _try(self, *, at_start: bool = False) -> bool:
+        """Whether the event store has answered. Raises a `StoreRefusal` `at_start`; later somebody may mend it."""
+        self._is_doubted.clear()
+        try:
+            found = await self.ensure()
+        except (StoreFailure, StreamGone) as failure:
+            if at_start and isinstance(failure, StoreRefusal):
+                raise
+            log.warning("the identity of the log is not known", error=str(failure))
+            return False
+        if self._known and found != self._known:
+            log.error("the event store serves another log", identity=found, before=self._known)
+        elif found != self._known:
+            log.info("the event store serves this log", identity=found)
+        self._known = found
+        return True

@@ -1,0 +1,381 @@
+"""The log of all streams as every reader sees it. The one module that knows how positions are handled.
+
+A commit position says where a record lies in the log. Two neighbours are hundreds or thousands apart, and records of
+the event store itself lie between. EventStoreDB refuses a position at which no record lies, or answers as if it were
+another one. So a position that is sent to the event store was received from it: nothing is added to it, and none is
+made up.
+
+- To go on after a position, read from the position inclusively and drop what is not behind it (`after`), or subscribe
+  after it (`core.eventstore.subscription`).
+- A position that came from outside (typed by an operator) is only compared; `last` finds the event at or before it.
+- The event store refuses a position of another log, mostly: that is `LogMismatch`. Who keeps a position across restarts
+  keeps the id of the event there too (`LogPoint`) and checks both with `is_of_this_log`.
+
+Every other failure is `StoreUnavailable("event")`, also a read that breaks off. A long read is gone on with first,
+behind the last event that was received (`_Resumption`).
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractContextManager, aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from core.eventstore.client import NotFound, RecordedEvent, StreamIsDeleted, position_of
+from core.eventstore.connection import Client
+from core.eventstore.exclusions import Excluded, excluded_by, exclusion_stream
+from core.failures import LogMismatch, StoreUnavailable
+from core.recent import Recent
+
+Events = AsyncGenerator[RecordedEvent, None]
+TIMEOUT = 5.0  # seconds, for reads that return one event or one page
+HISTORY_TIMEOUT = 60.0  # seconds, for a page of the events of some streams out of the log of all
+PAGE = 1_000  # events
+LARGE_PAGE = 4_000  # events
+CHECKPOINT_WINDOW = 500  # events the event store looks through before it says how far it has come
+RESUME_AFTER = (0.1, 0.2, 0.4, 0.8, 1.6)  # seconds before each try to go on with a read that was cut
+START = 0  # the position before every event
+EVERYTHING: dict[str, Any] = {"filter_exclude": ()}  # also what the event store writes for itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Regular expressions for complete stream names, or for complete event types, one of which has to match.
+
+    Without any, everything matches but the event store's own events.
+    """
+
+    include: tuple[str, ...] = ()
+    by_stream_name: bool = True
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """As esdbclient takes it. The event store itself filters."""
+        if not self.include:
+            return {}
+        return {"filter_include": self.include, "filter_by_stream_name": self.by_stream_name}
+
+
+def streams(pattern: str) -> EventFilter:
+    """Events of the streams whose complete name matches; "": all but the event store's own events."""
+    return EventFilter(include=(pattern,) if pattern else ())
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LogPoint:
+    """A place in one particular log: a commit position, and the id of the event that lies there.
+
+    With `event_id` "" nothing is known but the position.
+    """
+
+    position: int = START
+    event_id: str = ""
+
+
+def point_of(event: RecordedEvent) -> LogPoint:
+    return LogPoint(position_of(event), str(event.id))
+
+
+def _is_another(event: RecordedEvent, point: LogPoint) -> bool:
+    """Whether another event lies at a point: the log was replaced meanwhile."""
+    return bool(point.event_id) and position_of(event) == point.position and str(event.id) != point.event_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """What a reader has not seen that holds all that matches up to a position.
+
+    `next_event` is the position of the first one, None if there is none. `head` is the last event of the log, asked for
+    before: with nothing pending the reader holds all that matches up to there.
+    """
+
+    head: LogPoint
+    next_event: int | None
+
+    def covers(self, position: int) -> bool:
+        """Whether nothing that matches is pending up to a position."""
+        return position < self.next_event if self.next_event is not None else position <= self.head.position
+
+
+class _Resumption:
+    """Whether a read that was cut is gone on with: only one that had received something, and a few times in a row."""
+
+    def __init__(self) -> None:
+        self._pauses: list[float] = []
+
+    def progressed(self) -> None:
+        self._pauses = list(RESUME_AFTER)
+
+    async def rest(self, cut: StoreUnavailable) -> None:
+        """Raises what cut it if it is not gone on with."""
+        if not self._pauses:
+            raise cut
+        await asyncio.sleep(self._pauses.pop(0))
+
+
+class EventLog:
+    """Reads of streams and of the log of all. A pattern is a regular expression for complete stream names.
+
+    `shares_head` is for how many seconds readers that ask for what is pending are told the same head of the log.
+    """
+
+    def __init__(self, client: Client, timeout: float = TIMEOUT, *, shares_head: float = 0.0) -> None:
+        self._client = client
+        self._timeout = timeout
+        self._heads = Recent(self._read_head, shares_head)
+        self._head_of = 0  # the connection that it was read on
+        self._one = {"limit": 1, "timeout": timeout}
+
+    @property
+    def generation(self) -> int:
+        """Of the connection; it rises with each new one."""
+        return self._client.generation
+
+    def calling(self) -> AbstractContextManager[None]:
+        """Failures of a call on its client, for who iterates over one himself."""
+        return self._client.calling()
+
+    # ------------------------------------------------------------ all streams
+
+    async def last(self, pattern: str = "", at_or_before: int | None = None) -> RecordedEvent | None:
+        """The last event (of streams that match, at or before a position, which may be any number)."""
+        bounds = self._one if at_or_before is None else {}
+        async with aclosing(self._read_all(streams(pattern), backwards=True, **bounds)) as reading:
+            async for event in reading:
+                if at_or_before is None or position_of(event) <= at_or_before:
+                    return event
+        return None
+
+    async def head(self, pattern: str = "", at_or_before: int | None = None) -> int:
+        """The position of the last event (as `last` finds it); `START` if there is none.
+
+        This is not the end of the log: the event store writes behind it for itself.
+        """
+        event = await self.last(pattern, at_or_before)
+        return START if event is None else position_of(event)
+
+    async def last_before(self, position: int) -> RecordedEvent | None:
+        """The last event before a received position that is not the event store's own."""
+        bounds = {"commit_position": position, "backwards": True} | self._one
+        async with aclosing(self._read_all(EventFilter(), **bounds)) as reading:
+            async for event in reading:
+                return event
+        return None
+
+    async def end(self) -> int:
+        """The position of the very last record, be it the store's own: a subscription can have come as far."""
+        async with aclosing(self._read_all(EventFilter(), backwards=True, **self._one, **EVERYTHING)) as reading:
+            async for event in reading:
+                return position_of(event)
+        return START
+
+    async def after(self, position: int, matching: str | EventFilter, *, limit: int | None = None) -> Events:
+        """The matching events behind a received position, in the order of the log.
+
+        Raises `LogMismatch` if the event store has no record at the position.
+        """
+        if limit == 0:
+            return
+        wanted = streams(matching) if isinstance(matching, str) else matching
+        # one more: the event at the position is among what is read if it matches
+        bounds: dict[str, Any] = {} if limit is None else {"limit": limit + 1, "timeout": self._timeout}
+        left = sys.maxsize if limit is None else limit
+        async with aclosing(self._whole(wanted, position, **bounds)) as reading:
+            async for event in reading:
+                if position_of(event) <= position:
+                    continue
+                yield event
+                left -= 1
+                if not left:
+                    return
+
+    async def _whole(self, matching: EventFilter, position: int, **bounds: Any) -> Events:
+        """From a received position on. A read without a limit is gone on with where it was cut."""
+        resumption, last = _Resumption(), LogPoint(position)
+        while True:
+            try:
+                reading = self._read_all(matching, commit_position=last.position or None, **bounds)
+                async with aclosing(reading) as events:
+                    async for event in events:
+                        if _is_another(event, last):
+                            raise LogMismatch
+                        if position_of(event) > last.position or not last.event_id:
+                            last = point_of(event)
+                            if "limit" not in bounds:
+                                resumption.progressed()
+                            yield event
+            except StoreUnavailable as cut:
+                await resumption.rest(cut)
+            else:
+                return
+
+    async def history(self, pattern: str, after: int = START, *, timeout: float = HISTORY_TIMEOUT) -> Events:
+        """The same page by page, each within `timeout` seconds, so that no log is too long for the store."""
+        resumption = _Resumption()
+        while True:
+            try:
+                page = await self._page_after(after, pattern, timeout)
+            except StoreUnavailable as cut:
+                await resumption.rest(cut)
+                continue
+            resumption.progressed()
+            for event in page:
+                if position_of(event) > after:
+                    yield event
+            if len(page) < LARGE_PAGE:
+                return
+            after = position_of(page[-1])
+
+    async def _page_after(self, position: int, pattern: str, timeout: float) -> list[RecordedEvent]:
+        bounds = {"commit_position": position or None, "limit": LARGE_PAGE, "timeout": timeout}
+        reading = self._read_all(streams(pattern), **bounds)
+        async with aclosing(reading) as events:
+            return [event async for event in events]
+
+    async def subscribe(self, matching: EventFilter, position: int) -> Any:
+        """esdbclient's subscription to what matches behind a received position; `CatchUpSubscription` uses it."""
+        with self._client.calling():
+            return await self._client.subscribe_to_all(
+                commit_position=position or None,
+                include_checkpoints=True,
+                include_caught_up=True,
+                window_size=CHECKPOINT_WINDOW,
+                checkpoint_interval_multiplier=1,
+                **matching.arguments,
+            )
+
+    async def at(self, position: int) -> RecordedEvent | None:
+        """The event at a received position, be it the store's own; None if it is no longer there.
+
+        Raises `LogMismatch` if this log has no record at the position.
+        """
+        reading = self._read_all(EventFilter(), commit_position=position, **self._one, **EVERYTHING)
+        async with aclosing(reading) as events:
+            async for event in events:
+                return event if position_of(event) == position else None
+        return None
+
+    async def is_of_this_log(self, point: LogPoint) -> bool:
+        """Whether the log has the event at the point. One that was scavenged meanwhile tells nothing: True.
+
+        The leader is asked: a follower may not have come as far as another one that was read before.
+        """
+        if self._client.leader is not self._client:
+            return await EventLog(self._client.leader, self._timeout).is_of_this_log(point)
+        if point.position == START:
+            return True
+        try:
+            event = await self.at(point.position)
+        except LogMismatch:
+            return False
+        if event is None:
+            return point.position <= await self.end()
+        return not point.event_id or str(event.id) == point.event_id
+
+    async def count_after(self, position: int, pattern: str, most: int) -> int:
+        """How many events of matching streams lie behind a position, counted up to `most`."""
+        counted = 0
+        async with aclosing(self.after(position, pattern, limit=most)) as reading:
+            async for _ in reading:
+                counted += 1
+        return counted
+
+    async def pending_after(self, position: int, matching: str | EventFilter) -> Pending:
+        """What a reader that holds all matching events up to `position` has not seen.
+
+        The head is asked first: what is appended between the two reads lies behind it, and is no gap below it. A reader
+        that has come as far as the head lacks nothing.
+        """
+        head = await self._head_for_readers()
+        if head.position == position:
+            return Pending(head=head, next_event=None)
+        async with aclosing(self.after(position, matching, limit=1)) as reading:
+            async for event in reading:
+                return Pending(head=head, next_event=position_of(event))
+        return Pending(head=head, next_event=None)
+
+    async def _head_for_readers(self) -> LogPoint:
+        if self.generation != self._head_of:  # the log may be another one
+            self._heads.forget()
+            self._head_of = self.generation
+        return await self._heads.get()
+
+    async def _read_head(self) -> LogPoint:
+        last = await self.last()
+        return LogPoint() if last is None else point_of(last)
+
+    async def has_any(self, category: str) -> bool:
+        """Whether any stream of a category has an event."""
+        async with aclosing(self.after(START, f"{category}-.*", limit=1)) as reading:
+            async for _ in reading:
+                return True
+        return False
+
+    async def _read_all(self, matching: EventFilter, **bounds: Any) -> Events:
+        with self._client.calling():
+            async with aclosing(self._client.events_of_all(**matching.arguments, **bounds)) as events:
+                async for event in events:
+                    yield event
+
+    # ------------------------------------------------------------ one stream
+
+    async def events(self, name: str, start: int = 0, most: int | None = None) -> AsyncIterator[RecordedEvent]:
+        """The events of a stream from revision `start` on; none if the stream does not exist.
+
+        Page by page, so that no stream is too long for the time that the store is given.
+        """
+        resumption, left = _Resumption(), sys.maxsize if most is None else most
+        while left:
+            wanted = page = min(LARGE_PAGE, left)
+            try:
+                async for event in self._stream(name, stream_position=start, limit=page):
+                    start, page = event.stream_position + 1, page - 1
+                    resumption.progressed()
+                    yield event
+            except StoreUnavailable as cut:
+                await resumption.rest(cut)
+                left -= wanted - page
+                continue
+            if page:
+                return
+            left -= wanted
+
+    async def newest(self, name: str, most: int) -> list[RecordedEvent]:
+        """The last events of a stream, oldest first; none if the stream does not exist."""
+        return [event async for event in self._stream(name, backwards=True, limit=most)][::-1]
+
+    async def stream(self, name: str, start: int, most: int) -> list[RecordedEvent] | None:
+        """Up to `most` events from revision `start` on; None if there is no such stream, or if it was deleted."""
+        with self._client.calling():
+            try:
+                bounds = {"stream_position": start, "limit": most, "timeout": self._timeout}
+                return [event async for event in self._client.events_of_stream(name, **bounds)]
+            except (NotFound, StreamIsDeleted):
+                return None
+
+    async def complete_stream(self, name: str) -> list[RecordedEvent] | None:
+        """Every event of a stream, read page by page; None if there is no such stream."""
+        events: list[RecordedEvent] = []
+        start = 0
+        while True:
+            page = await self.stream(name, start, PAGE)
+            if page is None:
+                return events or None
+            events += page
+            if len(page) < PAGE:
+                return events
+            start = page[-1].stream_position + 1  # not the number of events: the first ones may be truncated
+
+    async def excluded(self, stream: str) -> Excluded:
+        """The events of a stream that operators have excluded."""
+        return excluded_by(await self.complete_stream(exclusion_stream(stream)) or ())
+
+    async def _stream(self, name: str, **bounds: Any) -> Events:
+        with self._client.calling():
+            try:
+                async with aclosing(self._client.events_of_stream(name, timeout=self._timeout, **bounds)) as events:
+                    async for event in events:
+                        yield event
+            except NotFound:
+                return

@@ -1,0 +1,152 @@
+"""The event store as commands see it: append with an exact expected revision, read streams, find the head.
+
+Raises `WrongRevision` for a lost race, `SessionEnded` for a decision on what may be another log, and `StoreUnavailable`
+where the outcome may be unknown. Callers repeat safely: event ids are derived from the request.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from core.eventstore.batch_append import BatchAppender, OutcomeUnknown
+from core.eventstore.client import (
+    MaximumAppendSizeExceededError,
+    NewEvent,
+    NotFound,
+    RecordedEvent,
+    StreamState,
+    WrongCurrentVersion,
+)
+from core.eventstore.connection import Client
+from core.eventstore.exclusions import Excluded, excluded_by, exclusion_stream
+from core.eventstore.log import EventLog
+from core.failures import EventsTooLarge, StoreUnavailable
+
+NO_EVENTS = -1
+STORE_TIMEOUT = 5.0  # seconds; a store that needs longer than this for one append or page counts as down
+CLOCK = "timers_clock"  # the stream of which the last event tells the store's time
+
+
+class WrongRevision(Exception):  # a lost race, not a defect
+    """Another writer was first."""
+
+
+class SessionEnded(WrongRevision):  # it names what happened
+    """The connection broke since the caller read what it decided on: the log may be another one.
+
+    The events may have been written. Whoever reads the stream again knows.
+    """
+
+
+class EventStore:
+    """Streams of stored events, as the command side needs them. A read gives all there is, or raises."""
+
+    def __init__(self, client: Client, timeout: float = STORE_TIMEOUT) -> None:
+        self.log = EventLog(client, timeout)
+        self._client = client
+        self._batch_appender = BatchAppender(client)
+        self._timeout = timeout
+        self._has_clock = False
+
+    @property
+    def session(self) -> int:
+        """It is the same as long as the log is surely the same (`batch_append`).
+
+        What was read in an earlier session may be of another log. It counts again once the event that it ends with has
+        been seen at the same place.
+        """
+        return self._batch_appender.session
+
+    async def append(
+        self, stream: str, expected: int, events: Sequence[NewEvent], *, session: int | None = None
+    ) -> int:
+        """Write all or none after revision `expected` (-1: the stream is new); the commit position of the last event.
+
+        The same events under the same expected revision are written once, however often they are sent. Raises
+        `EventsTooLarge` for more bytes than the store takes at once.
+
+        An event store checks the number of the revision only. `session` is the one in which the caller read what it
+        decided on; if it is over, or ends meanwhile, that raises `SessionEnded`.
+        """
+        current_version = StreamState.NO_STREAM if expected == NO_EVENTS else expected
+        with _refused(stream, events), self._client.calling():
+            await self._client.ready()
+            if session not in (None, self.session):
+                raise SessionEnded  # and if not, the events go over this very call: nothing is waited for in between
+            try:
+                return await self._batch_appender.append(stream, current_version, events, self._timeout)
+            except OutcomeUnknown as unknown:
+                self._client.doubt(self._client.generation, "the call that appends go over is broken")
+                if session not in (None, self.session):
+                    if not unknown.had_served:  # to decide again is of no use with a store that takes nothing
+                        raise StoreUnavailable("event") from unknown
+                    raise SessionEnded from unknown
+                return await self._client.append_to_stream(
+                    stream, current_version=current_version, events=events, timeout=self._timeout
+                )
+
+    def read(self, stream: str, start: int = 0, most: int | None = None) -> AsyncIterator[RecordedEvent]:
+        """The events of a stream from revision `start` on; none if the stream does not exist."""
+        return self.log.events(stream, start, most)
+
+    async def newest(self, stream: str, most: int) -> list[RecordedEvent]:
+        """The last events of a stream, oldest first; none if the stream does not exist."""
+        return await self.log.newest(stream, most)
+
+    async def excluded(self, stream: str) -> Excluded:
+        """The events of a stream that operators have excluded."""
+        return excluded_by([event async for event in self.read(exclusion_stream(stream))])
+
+    def history(self, pattern: str, after: int) -> AsyncIterator[RecordedEvent]:
+        """The events of every stream whose name matches behind a received position (`START`: all), in that order."""
+        return self.log.history(pattern, after)
+
+    def read_category(self, category: str, after: int) -> AsyncIterator[RecordedEvent]:
+        """The same of every stream of a category, with no more patience than a command has."""
+        return self.log.history(f"{category}-.*", after, timeout=self._timeout)
+
+    async def has_any(self, category: str) -> bool:
+        """Whether any stream of a category has an event."""
+        return await self.log.has_any(category)
+
+    async def keep_newest(self, stream: str, event: NewEvent, *, is_first: bool) -> None:
+        """Put an event at the end of a stream that keeps the last one only. `is_first`: no event is known there."""
+        with self._client.calling():
+            if is_first:
+                await self._client.set_stream_metadata(stream, metadata={"$maxCount": 1}, timeout=self._timeout)
+            await self._client.append_to_stream(
+                stream, current_version=StreamState.ANY, events=[event], timeout=self._timeout
+            )
+
+    async def keep_at_most(self, stream: str, most: int) -> None:
+        """Let a stream keep its last so many events; the revisions of its events do not change."""
+        with self._client.calling():
+            await self._client.set_stream_metadata(stream, metadata={"$maxCount": most}, timeout=self._timeout)
+
+    async def now(self) -> datetime:
+        """The store's own time, UTC: that of an event which it has just recorded."""
+        await self.keep_newest(CLOCK, NewEvent(type="Tick", data=b"{}"), is_first=not self._has_clock)
+        self._has_clock = True
+        newest = await self.newest(CLOCK, 1)
+        if not newest or newest[-1].recorded_at is None:
+            raise StoreUnavailable("event")  # somebody deleted it meanwhile: the next tick is there
+        return newest[-1].recorded_at.astimezone(UTC)
+
+    async def head(self) -> int:
+        """The position of the last event in the log that is not the event store's own; `START` if there is none."""
+        return await self.log.head()
+
+    async def close(self) -> None:
+        """End the call that appends go over; the client stays open."""
+        await self._batch_appender.close()
+
+
+@contextmanager
+def _refused(stream: str, events: Sequence[NewEvent]) -> Iterator[None]:
+    try:
+        yield
+    except MaximumAppendSizeExceededError as error:
+        size = sum(len(event.data) + len(event.metadata) + 2 * len(event.type) for event in events)
+        raise EventsTooLarge(stream, size, int(str(error).rpartition(" ")[2])) from error  # "Max size is N"
+    except (WrongCurrentVersion, NotFound) as error:  # `NotFound` if the stream has no event at all
+        raise WrongRevision from error

@@ -1,0 +1,272 @@
+"""Requests that changed nothing, so that a repeat of one does not act after others have changed the aggregate.
+
+Such a request leaves no event in its aggregate's stream. It is an event in a companion stream, `unchanged_<stream>`,
+which keeps the newest `MAX_REMEMBERED`. These streams are the shop's own; deleting one forgets its requests only.
+
+A command that changes something must not pay for them, so it finds them in memory:
+
+- The first command of a service on an aggregate reads the companion stream and the aggregate's own at the same time.
+- From then on all companion streams are followed with one short read of the log every `POLL` seconds.
+- What is in memory counts for `MAX_AGE` seconds after the last such read. If following fails for longer, or a decision
+  has to rest on what the store says now, the companion stream is read.
+- In another session of the store (`EventStore.session`) nothing that is in memory counts: the log may be another one.
+
+(docs/adr/0022)
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import msgspec
+import structlog
+
+from core.background import beside
+from core.eventstore.client import NewEvent, RecordedEvent, position_of
+from core.eventstore.log import START
+from core.eventstore.receipts import Receipt
+from core.eventstore.store import NO_EVENTS, EventStore, SessionEnded, WrongRevision
+from core.failures import Contention, LogMismatch
+
+log = structlog.get_logger()
+
+UNCHANGED = "unchanged_"
+MAX_REMEMBERED = 1_000  # requests of one aggregate
+POLL = 0.25  # seconds between two reads of what other services have written
+MOST_POLL = 5.0  # seconds between two reads that fail
+MAX_AGE = 1.0  # seconds; older knowledge of other services' requests is not relied on
+MAX_GAP = 30.0  # seconds; after a longer silence it is cheaper to forget than to read through the log
+MAX_ATTEMPTS = 10
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as it is stored; `revision` and `position` are the aggregate's when it changed nothing."""
+
+    request_id: str
+    payload_hash: str
+    revision: int
+    position: int
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of one companion stream: `revision` is its last one. `read_at` is in monotonic seconds. It was read
+    in `session` of the store.
+
+    It is complete once the companion stream was read. What the log brings before that waits in `early`.
+    """
+
+    session: int
+    revision: int = NO_EVENTS
+    read_at: float = float("-inf")
+    is_complete: bool = False
+    receipts: OrderedDict[str, Receipt] = field(default_factory=OrderedDict)
+    early: list[RecordedEvent] = field(default_factory=list)
+
+    def complete(self, read: Iterable[RecordedEvent], read_at: float) -> None:
+        """Take over what was read; that read began at `read_at`."""
+        early, self.early, self.is_complete = self.early, [], True
+        for stored in (*read, *early):
+            self.take(stored)
+        self.read_at = max(self.read_at, read_at)
+
+    def take(self, stored: RecordedEvent) -> None:
+        if not self.is_complete:
+            self.early.append(stored)
+            return
+        if stored.stream_position <= self.revision:
+            return
+        self.revision = stored.stream_position
+        try:
+            request = _decoder.decode(stored.data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            log.warning("request ignored: it is not what we write", stream=stored.stream_name)
+            return
+        self.note(request)
+
+    def note(self, request: Stored) -> None:
+        receipt = Receipt(request.revision, request.position, request.payload_hash, unchanged=True)
+        self.receipts.setdefault(request.request_id, receipt)  # of two the first one counts
+        if len(self.receipts) > MAX_REMEMBERED:
+            self.receipts.popitem(last=False)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Stored)
+
+
+class UnchangedRequests:
+    """Finds and records them. `most` is the number of aggregates in memory, `clock` gives monotonic seconds.
+
+    `poll` is the pause between two reads of the log, in seconds.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        most: int = 10_000,
+        *,
+        poll: float = POLL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._most = most
+        self._poll = poll
+        self._clock = clock
+        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._session = -1  # of the store; all that is known was read in it
+        self._position = START  # up to it the log has been followed
+        self._as_of = float("-inf")
+        self._failures = 0  # to follow the log, one after another
+
+    @property
+    def position(self) -> int:
+        """A commit position that the log had reached when it was last looked at; `START` if it never was."""
+        return self._position
+
+    def at_hand(self, stream: str) -> Known | None:
+        """What is in memory of an aggregate, if that may be relied on: all requests up to `MAX_AGE` ago."""
+        self._keep_to_session()
+        known = self._known.get(stream)
+        if known is None or not known.is_complete:
+            return None
+        if self._clock() - max(known.read_at, self._as_of) > MAX_AGE:
+            return None
+        self._known.move_to_end(stream)
+        return known
+
+    async def read(self, stream: str) -> Known:
+        """All that the store knows now of an aggregate's requests."""
+        self._keep_to_session()
+        read_at, known = self._clock(), self._known.get(stream)
+        if known is None:
+            # it is there before the read, so that what the log brings meanwhile is not lost
+            known = self._remember(stream, Known(self._session))
+        name = unchanged_stream(stream)
+        if known.is_complete:
+            newer = [event async for event in self._store.read(name, known.revision + 1)]
+        else:
+            newer = await self._store.newest(name, MAX_REMEMBERED)
+        known.complete(newer, read_at)
+        return known
+
+    async def record(self, stream: str, request_id: str, receipt: Receipt, session: int) -> Receipt:
+        """Write down that a request changed nothing; if it is there, what it came to the first time.
+
+        It was found to change nothing in `session`. Raises `SessionEnded`, `Contention`.
+        """
+        request = Stored(
+            request_id=request_id,
+            payload_hash=receipt.payload_hash,
+            revision=receipt.revision,
+            position=receipt.position,
+        )
+        name = unchanged_stream(stream)
+        # its id is new each time: were it derived, the store would take a repeat at the same time for this request
+        event = NewEvent(type="RequestUnchanged", data=_encoder.encode(request), content_type="application/json")
+        known = self.at_hand(stream) or await self.read(stream)
+        for _ in range(MAX_ATTEMPTS):
+            first = known.receipts.get(request_id)
+            if first is not None:
+                return replace(first, is_repeat=True)
+            expected = known.revision
+            if expected == NO_EVENTS:
+                await self._store.keep_at_most(name, MAX_REMEMBERED)
+            try:
+                await self._store.append(name, expected, [event], session=session)
+            except SessionEnded:
+                raise
+            except WrongRevision:
+                known = await self.read(stream)
+                continue
+            known.revision = max(known.revision, expected + 1)
+            known.note(request)
+            return receipt
+        raise Contention(name, MAX_ATTEMPTS)
+
+    def opened(self, stream: str, position: int) -> None:
+        """The stream of an aggregate has just begun, at this commit position.
+
+        Its companion is later in the log. If the log was not followed up to there, following it will bring everything.
+        """
+        self._keep_to_session()
+        if position > self._position and stream not in self._known:
+            self._remember(stream, Known(self._session, is_complete=True))
+
+    async def catch_up(self) -> None:
+        """Take over what the services have written since the last time."""
+        session, as_of = self._keep_to_session(), self._clock()
+        head = await self._store.head()
+        if self._keep_to_session() != session:
+            return
+        if as_of - self._as_of > MAX_GAP or head < self._position:
+            self._begin(head, as_of)
+            return
+        if head == self._position:
+            self._as_of = as_of
+            return
+        try:
+            news = [event async for event in self._store.history(f"{UNCHANGED}.*", self._position)]
+        except LogMismatch:
+            self._begin(head, as_of)
+            return
+        if self._keep_to_session() != session:
+            return
+        # at one go: what is not in memory now and is read later is read with all of this
+        for event in news:
+            known = self._known.get(event.stream_name.removeprefix(UNCHANGED))
+            if known is not None:
+                known.take(event)
+        self._position = max(head, *map(position_of, news), self._position)
+        self._as_of = as_of
+
+    def _keep_to_session(self) -> int:
+        """The store's session. Nothing is kept of one before."""
+        session = self._store.session
+        if session != self._session:
+            self._session = session
+            self._begin(START, float("-inf"))
+        return session
+
+    def _begin(self, head: int, as_of: float) -> None:
+        """Nothing remembered counts: it is too old, or of a log that is not this one any more."""
+        self._known.clear()
+        self._position, self._as_of = head, as_of
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """While this is open, the log is followed. The block begins after the first read, if the store answers."""
+        await self._try_to_catch_up()
+        async with beside(self._follow()):
+            yield
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(min(self._poll * 2 ** min(self._failures, 10), MOST_POLL))
+            await self._try_to_catch_up()
+
+    async def _try_to_catch_up(self) -> None:
+        """Whatever fails: commands read for themselves what they need. An outage is logged when it begins and ends."""
+        try:
+            await self.catch_up()
+        except Exception as error:  # noqa: BLE001  # the next attempt is not far
+            self._failures += 1
+            if self._failures == 1:
+                log.warning("unchanged requests not followed", error=f"{type(error).__name__}: {error}")
+        else:
+            if self._failures:
+                log.info("unchanged requests followed again", attempts=self._failures)
+            self._failures = 0
+
+    def _remember(self, stream: str, known: Known) -> Known:
+        self._known[stream] = known
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+        return known
+
+
+def unchanged_stream(stream: str) -> str:
+    return UNCHANGED + stream

@@ -1,0 +1,57 @@
+"""What every call may carry beside its request: who calls, and the conversation that it belongs to."""
+
+import re
+from dataclasses import dataclass
+from uuid import NAMESPACE_URL, uuid5
+
+from core.domain.text import as_stored
+from core.failures import InvalidRequest
+from core.rpc import validation
+from core.rpc.typing import Context
+
+ACTOR, CORRELATION_ID, TRACE = "x-orderstream-actor", "x-correlation-id", "traceparent"
+_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """A conversation. `text` is what the caller calls it if that is no UUID; "" otherwise.
+
+    `id` is a UUID, so that everything that goes by `$correlationId` can rely on one.
+    """
+
+    id: str
+    text: str = ""
+
+
+def headers_of(context: Context) -> dict[str, str]:
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def actor_of(context: Context) -> str:
+    """Who calls, as the call itself says. Raises `InvalidRequest`, also for one who would pass for one of ours."""
+    actor = headers_of(context).get(ACTOR) or "anonymous"
+    if problem := validation.actor(actor):
+        raise InvalidRequest({ACTOR: problem})
+    return as_stored(actor)
+
+
+def correlation_of(context: Context, request_id: str) -> Correlation:
+    """The conversation; a request without one is its own. Raises `InvalidRequest`.
+
+    The id of a text is the same everywhere: the UUIDv5 of `x-correlation-id:<text>` in the namespace of URLs.
+    """
+    text = headers_of(context).get(CORRELATION_ID)
+    if text is None:
+        return Correlation(request_id)
+    if problem := validation.correlation_id(text):
+        raise InvalidRequest({CORRELATION_ID: problem})
+    if validation.uuid(text) is None:
+        return Correlation(text)
+    return Correlation(str(uuid5(NAMESPACE_URL, f"{CORRELATION_ID}:{text}")), text)
+
+
+def traceparent_of(context: Context) -> str:
+    """The trace that the call is part of (W3C Trace Context). One of another form is left out, as the standard says."""
+    trace = headers_of(context).get(TRACE, "")
+    return trace if _TRACE.fullmatch(trace) else ""

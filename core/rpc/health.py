@@ -1,0 +1,65 @@
+"""Health (`grpc.health.v1`) that is true.
+
+The empty name says that the process runs with settings that are right, and no more: nothing is restarted because a
+store is away. Every other name says whether what it needs answers now.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import structlog
+from grpc_health.v1 import health, health_pb2
+
+from core.background import beside
+from core.failures import words_of
+
+log = structlog.get_logger()
+
+Probe = Callable[[], Awaitable[object]]  # raises if what is needed does not answer
+
+WHILE_GREEN, WHILE_RED = 2.0, 0.5  # seconds between two probes
+WITHIN = 2.0  # seconds for one of them
+RED, GREEN = health_pb2.HealthCheckResponse.NOT_SERVING, health_pb2.HealthCheckResponse.SERVING
+
+
+@asynccontextmanager
+async def telling(status: health.aio.HealthServicer, needs: Mapping[str, Probe]) -> AsyncIterator[None]:
+    """Probe what each name needs while this is open: red within 5 s of a cause, green within 2 s of its end."""
+    await status.set("", GREEN)
+    for name in needs:
+        await status.set(name, RED)  # until it has answered
+    names: dict[Probe, list[str]] = {}
+    for name, probe in needs.items():
+        names.setdefault(probe, []).append(name)
+    async with beside(_tell_all(status, names)):
+        yield
+
+
+async def _tell_all(status: health.aio.HealthServicer, names: Mapping[Probe, list[str]]) -> None:
+    """Side by side: what hangs keeps no other name waiting."""
+    await asyncio.gather(*(_tell(status, probe, of) for probe, of in names.items()))
+
+
+async def _tell(status: health.aio.HealthServicer, probe: Probe, names: list[str]) -> None:
+    before: type | None = None  # the kind of what failed; that of None while nothing does
+    while True:
+        failure = await _failure(probe)
+        if type(failure) is not before:
+            before = type(failure)
+            if failure is None:
+                log.info("serving", names=names)
+            else:
+                log.warning("not serving", names=names, error=f"{before.__name__}: {words_of(failure)}")
+            for name in names:
+                await status.set(name, GREEN if failure is None else RED)
+        await asyncio.sleep(WHILE_GREEN if failure is None else WHILE_RED)
+
+
+async def _failure(probe: Probe) -> Exception | None:
+    try:
+        async with asyncio.timeout(WITHIN):
+            await probe()
+    except Exception as error:  # noqa: BLE001  # whatever it is, health says so
+        return error
+    return None

@@ -1,0 +1,200 @@
+"""The edge of every call of ours: deadline, errors, metrics, log."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from typing import NoReturn
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+from prometheus_client import Counter, Histogram
+from uuid_utils import uuid7
+
+from core.domain.rejection import Rejected
+from core.failures import DeadlinePassed, ReplyTooLarge, RequestTooLarge, ServerBusy, ServiceFailure
+from core.rpc.errors import internal, status_of
+from core.rpc.headers import CORRELATION_ID, headers_of
+from core.rpc.typing import Context, Handler
+from core.rpc.validation import LONGEST_CORRELATION_ID
+
+log = structlog.get_logger()
+
+LARGEST_REPLY = 4 * 1024 * 1024  # bytes that a client of gRPC takes, unless it is told otherwise
+
+CALLS = Counter("orderstream_rpc_calls_total", "Calls by method and status code.", ["method", "code"])
+SECONDS = Histogram("orderstream_rpc_seconds", "Time from request to reply.", ["method"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLimits:
+    """Deadlines in seconds (of calls without a stream), the size of a request in bytes."""
+
+    default_deadline: float
+    longest_deadline: float
+    most_calls: int
+    largest_request: int
+
+
+class Edge(grpc.aio.ServerInterceptor):
+    """Wraps the handlers of our own services; health and reflection pass as they are.
+
+    `known` makes a failure of ours of an exception of a library; None: it is a defect.
+    """
+
+    def __init__(
+        self,
+        services: frozenset[str],
+        limits: CallLimits,
+        known: Callable[[Exception], ServiceFailure | None] = lambda _: None,
+    ) -> None:
+        self._services = services
+        self._limits = limits
+        self._known = known
+        self._calls = 0  # under way
+        self._handlers: dict[str, Handler] = {}  # made once per method: this runs for every call
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.split("/")[1] not in self._services:
+            return handler
+        if method not in self._handlers:
+            self._handlers[method] = self._wrapped(method, handler)
+        return self._handlers[method]
+
+    def _wrapped(self, method: str, handler: Handler) -> Handler:
+        how = {
+            "request_deserializer": self._sized(handler.request_deserializer),
+            "response_serializer": handler.response_serializer,
+        }
+        # grpc.aio takes coroutines and asynchronous generators where its stubs say functions
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(self._guarded(method, handler.unary_unary), **how)  # type: ignore[arg-type]  # see above
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(self._guarded_stream(method, handler.unary_stream), **how)  # type: ignore[arg-type]  # see above
+        raise NotImplementedError(f"{method}: calls that stream requests are not guarded so far")
+
+    def _guarded(
+        self, method: str, inner: Callable[[Message, Context], Awaitable[Message]]
+    ) -> Callable[[Message, Context], Awaitable[Message]]:
+        answered, took = CALLS.labels(method, "OK"), SECONDS.labels(method)
+
+        async def call(request: Message, context: Context) -> Message:  # noqa: RET503  # abort raises
+            started = time.perf_counter()
+            # every line that this call logs, wherever, says which conversation it belongs to
+            structlog.contextvars.bind_contextvars(method=method, correlation_id=_correlation_id(request, context))
+            try:
+                with self._admitted(request):
+                    async with asyncio.timeout(self._limit(context)):
+                        reply = _sendable(await inner(request, context))
+            except TimeoutError:
+                status = status_of(DeadlinePassed())
+            except asyncio.CancelledError:
+                CALLS.labels(method, "CANCELLED").inc()
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever it is, the caller is answered
+                status = self._status(error)
+            else:
+                answered.inc()
+                took.observe(time.perf_counter() - started)
+                return reply
+            seconds = time.perf_counter() - started
+            took.observe(seconds)
+            log.info("call refused", code=status.code, reason=status.message, seconds=round(seconds, 4))
+            await abort(context, method, status)
+
+        return call
+
+    def _guarded_stream(
+        self, method: str, inner: Callable[[Message, Context], AsyncGenerator[Message, None]]
+    ) -> Callable[[Message, Context], AsyncGenerator[Message, None]]:
+        """Without a deadline but the caller's own: a watch is as long as its caller wants it."""
+
+        async def call(request: Message, context: Context) -> AsyncGenerator[Message, None]:
+            structlog.contextvars.bind_contextvars(method=method, correlation_id=_correlation_id(request, context))
+            try:
+                with self._admitted(request):
+                    async with aclosing(inner(request, context)) as replies:
+                        async for reply in replies:
+                            yield _sendable(reply)
+            except asyncio.CancelledError:
+                CALLS.labels(method, "CANCELLED").inc()
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever it is, the caller is answered
+                status = self._status(error)
+            else:
+                CALLS.labels(method, "OK").inc()
+                return
+            log.info("stream ended", code=status.code, reason=status.message)
+            await abort(context, method, status)
+
+        return call
+
+    def _status(self, error: Exception) -> status_pb2.Status:
+        """The one place where a defect ends; it is logged whole."""
+        failure = error if isinstance(error, Rejected | ServiceFailure) else self._known(error)
+        if failure is not None:
+            return status_of(failure)
+        error_id = str(uuid7())
+        log.error("internal error", exc_info=error, error_id=error_id)
+        return internal(error_id)
+
+    def _sized(self, deserialize: Callable[[bytes], Message] | None) -> Callable[[bytes], Message | RequestTooLarge]:
+        """What is too large is not read, and refused in its call."""
+        assert deserialize is not None, "ours are all of protobuf"
+
+        def sized(raw: bytes) -> Message | RequestTooLarge:
+            size = len(raw)
+            largest = self._limits.largest_request
+            return deserialize(raw) if size <= largest else RequestTooLarge(size, largest)
+
+        return sized
+
+    @contextmanager
+    def _admitted(self, request: Message | RequestTooLarge) -> Iterator[None]:
+        """Counts the call while it is under way. Raises `ServerBusy` and `RequestTooLarge`."""
+        if isinstance(request, RequestTooLarge):
+            raise request
+        if self._calls >= self._limits.most_calls:
+            raise ServerBusy(self._limits.most_calls)
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+
+    def _limit(self, context: Context) -> float:
+        remaining = context.time_remaining()
+        limits = self._limits
+        return min(limits.default_deadline if remaining is None else remaining, limits.longest_deadline)
+
+
+def _sendable(reply: Message) -> Message:
+    """Raises `ReplyTooLarge`: the caller's own gRPC would refuse it, without a reason."""
+    size = reply.ByteSize()
+    if size > LARGEST_REPLY:
+        raise ReplyTooLarge(size, LARGEST_REPLY)
+    return reply
+
+
+def _correlation_id(request: Message, context: Context) -> str:
+    """The caller's, or the request's own id."""
+    named = headers_of(context).get(CORRELATION_ID) or str(getattr(request, "request_id", ""))
+    return named[:LONGEST_CORRELATION_ID]  # nothing of it has been checked yet
+
+
+async def abort(context: Context, method: str, status: status_pb2.Status) -> NoReturn:
+    code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+    CALLS.labels(method, code.name).inc()
+    await context.abort(
+        code, status.message, trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),)
+    )
+    raise AssertionError("abort returned")

@@ -1,0 +1,1 @@
+"""Generators: what `make proto` writes out of the contract and the code. No process imports them."""
