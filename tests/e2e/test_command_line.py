@@ -13,11 +13,10 @@ from typing import IO, Any
 import pytest
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from pymongo import MongoClient
-from typer.testing import CliRunner
 
-from client.cli.main import app
+from tests.support.command_line import invoke
 from tests.support.eventually import polled
-from tests.support.processes import free_port
+from tests.support.processes import completed, free_port
 
 ORDERSTREAM = str(Path(sys.executable).with_name("orderstream"))
 PARTS = ("eventstore", "mongo", "commands", "projections", "queries")
@@ -55,7 +54,7 @@ def command_line(ports: dict[str, int], *arguments: str) -> list[str]:
 
 
 def orderstream(ports: dict[str, int], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command_line(ports, *arguments), capture_output=True, text=True, timeout=60, check=False)
+    return completed("orderstream", *command_line(ports, *arguments)[1:])
 
 
 @pytest.fixture
@@ -72,10 +71,9 @@ def line(up: dict[str, int]) -> Line:
 @pytest.fixture
 def quick(up: dict[str, int]) -> Line:
     """The same command line in this process, for tests of many commands: starting one for each takes longest."""
-    runner = CliRunner()
 
     def run(*arguments: str, code: int = 0) -> Any:
-        done = runner.invoke(app, command_line(up, *arguments)[1:])
+        done = invoke(command_line(up, *arguments)[1:])
         assert done.exit_code == code, (arguments, done.stdout, done.stderr, done.exception)
         return json.loads(done.stdout) if "--json" in arguments else done.stdout + done.stderr
 

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from client.cli.main import app
 from client.sdk import OrderstreamClient
 from client.stack import stack
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1.commands_pb2 import NewLine
+from tests.support.command_line import invoke
 
 ORDERSTREAM = str(Path(sys.executable).with_name("orderstream"))
 
@@ -84,7 +83,7 @@ async def test_a_demo_on_a_stack_that_others_use_proves_what_it_has_placed_itsel
         roles = ("commands", "queries", "projections", "processes")
         servers = [f"--{role}={getattr(running.addresses, role)}" for role in roles]
         words = [*servers, "demo", "--stack", "--orders", str(ORDERS), "--json"]
-        done = await asyncio.to_thread(CliRunner().invoke, app, words)
+        done = await asyncio.to_thread(invoke, words)
         assert done.exit_code == 0, done.stderr
         report: Report = json.loads(done.stdout)
         assert (report["orders"], report["processes"]["started"]) == (ORDERS, ORDERS)

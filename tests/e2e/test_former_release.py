@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from client.cli.main import app
 from client.demo.rules import PAYMENTS
 from client.sdk import OrderstreamClient
 from protos.orders.v1.types_pb2 import ORDER_STATUS_CONFIRMED, ORDER_STATUS_PLACED, OrderSummary
@@ -28,6 +26,7 @@ from protos.processes.v1.types_pb2 import (
     Process,
 )
 from tests.support.books import Books
+from tests.support.command_line import invoke
 from tests.support.eventually import eventually
 from tests.support.processes import Stack, stack
 
@@ -47,7 +46,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Stack]:
 
 async def orderstream(running: Stack, *arguments: str) -> Any:
     servers = [f"--{role}={running.members[role].ready['address']}" for role in ("queries", "projections", "processes")]
-    done = await asyncio.to_thread(CliRunner().invoke, app, [*servers, *arguments, "--json"])
+    done = await asyncio.to_thread(invoke, [*servers, *arguments, "--json"])
     assert done.exit_code == 0, (arguments, done.output)
     return json.loads(done.stdout)
 

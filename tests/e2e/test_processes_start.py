@@ -5,12 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from typer.testing import CliRunner
-
-from client.cli.main import app
 from client.sdk import OrderstreamClient
 from tests.support.buying import user
 from tests.support.calling import HOME, euros, fresh_sku
+from tests.support.command_line import invoke
 from tests.support.eventually import eventually
 from tests.support.processes import Stack, running, stack
 
@@ -18,7 +16,7 @@ from tests.support.processes import Stack, running, stack
 async def orderstream(running_: Stack, processes: str, *arguments: str, code: int = 0) -> Any:
     servers = [f"--{role}={running_.members[role].ready['address']}" for role in ("queries", "projections")]
     typed = [*servers, f"--processes={processes}", *arguments]
-    done = await asyncio.to_thread(CliRunner().invoke, app, typed)
+    done = await asyncio.to_thread(invoke, typed)
     assert done.exit_code == code, (arguments, done.output)
     return json.loads(done.stdout) if "--json" in arguments else done.output
 

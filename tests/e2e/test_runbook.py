@@ -16,11 +16,10 @@ from typing import Any
 import pytest
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from pymongo import MongoClient
-from typer.testing import CliRunner
 
-from client.cli.main import app
 from client.cli.output import err, out
 from tests.support.calling import fresh_id, fresh_sku
+from tests.support.command_line import invoke
 from tests.support.disks import HAS_STRACE, NO_STRACE, failing
 from tests.support.eventually import polled
 from tests.support.processes import ROOT, Running, running
@@ -83,7 +82,7 @@ class Shop:
     def type(self, command: str) -> tuple[int, str]:
         """The exit code, and what is printed."""
         servers = [f"--{role}={self.members[role].ready['address']}" for role in ("commands", "queries", "projections")]
-        done = CliRunner().invoke(app, [*servers, "--actor", "ann", *shlex.split(command)])
+        done = invoke([*servers, "--actor", "ann", *shlex.split(command)])
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         return done.exit_code, done.stdout + done.stderr
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from typer.testing import CliRunner
 
-from client.cli.main import app
 from client.sdk import OrderstreamClient
 from protos.orders.v1.types_pb2 import OrderStatus, PaymentStatus
 from tests.support.buying import user
 from tests.support.calling import HOME, euros, fresh_sku
+from tests.support.command_line import invoke
 from tests.support.eventually import eventually
 from tests.support.processes import Stack, stack
 
@@ -22,7 +21,7 @@ REFUSED = 19  # cents; the last two digits of an amount that is never captured
 
 async def orderstream(running: Stack, *arguments: str, code: int = 0) -> Any:
     servers = [f"--{role}={running.members[role].ready['address']}" for role in ("queries", "processes")]
-    done = await asyncio.to_thread(CliRunner().invoke, app, [*servers, *arguments])
+    done = await asyncio.to_thread(invoke, [*servers, *arguments])
     assert done.exit_code == code, (arguments, done.output)
     return json.loads(done.stdout) if "--json" in arguments else done.output
 

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 from google.rpc import code_pb2
-from typer.testing import CliRunner
 
 from client import errors
-from client.cli.main import app
 from client.demo.outcome import LEAST_PATIENCE, LONGER_THAN_SEEN, MOST_PATIENCE, Names, Patience
 from client.demo.rules import Provider, ProviderUnknownError
+from tests.support.command_line import invoke
 from tests.unit.client.test_calls import Scripted, failure, serving, shop_that
 
 LATE = failure(code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
@@ -46,7 +45,7 @@ def test_a_demo_that_fails_says_which_call() -> None:
     refused = failure(code_pb2.FAILED_PRECONDITION, "USER_BLOCKED", user_id="u-1")
     with serving(Scripted(refused)) as address:
         servers = [f"--{role}={address}" for role in ("commands", "queries", "projections", "processes")]
-        done = CliRunner().invoke(app, [*servers, "demo", "--stack", "--orders", "1"])
+        done = invoke([*servers, "demo", "--stack", "--orders", "1"])
     assert done.exit_code == 3
     assert "orderstream: RegisterUser failed: user u-1 is blocked; " in done.stderr
 
@@ -54,7 +53,7 @@ def test_a_demo_that_fails_says_which_call() -> None:
 def test_a_demo_that_fails_keeps_its_data_and_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
     for store in ("EVENTSTORE", "MONGO"):  # so that nothing starts
         monkeypatch.setenv(f"ORDERSTREAM_{store}_URI", "no address")
-    done = CliRunner().invoke(app, ["demo", "--orders", "1"])
+    done = invoke(["demo", "--orders", "1"])
     assert done.exit_code == 1
     kept, logs = (Path(text) for text in done.stderr.rpartition("data are kept in ")[2].strip().split(", logs in "))
     try:

@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
-from typer.testing import CliRunner
 
 from client.cli import output
-from client.cli.main import app
 from client.cli.output import as_dict
 from protos.orders.v1.queries_pb2 import GetOrderResponse
 from protos.orders.v1.types_pb2 import Order
 from tests.support.answering_anything import LARGE, LONG_ID, answering_anything, filled
-from tests.support.command_line import commands, typed
+from tests.support.command_line import commands, invoke, typed
 from tests.support.processes import ROOT
 
 NOWHERE = "127.0.0.1:1"
@@ -42,7 +40,7 @@ def anything() -> Iterator[str]:
 def run(address: str, path: str) -> Any:
     words = typed(path, **{"address": address, "--json": None, **GIVEN})
     servers = [f"--{role}={address}" for role in ROLES]
-    return CliRunner().invoke(app, ["--deadline", "0.5", *servers, *words])
+    return invoke(["--deadline", "0.5", *servers, *words])
 
 
 def objects(printed: str) -> list[dict[str, Any]]:
@@ -115,7 +113,7 @@ def test_nothing_but_one_module_writes_to_stdout_or_makes_json() -> None:
     ],
 )
 def test_a_wrong_command_line_is_an_object_too(words: list[str], said: str) -> None:
-    done = CliRunner().invoke(app, words)
+    done = invoke(words)
     [failure] = objects(done.stderr)
     assert (done.exit_code, failure["code"], done.stdout) == (2, "INVALID_ARGUMENT", "")
     assert said in failure["message"]
@@ -124,10 +122,10 @@ def test_a_wrong_command_line_is_an_object_too(words: list[str], said: str) -> N
 def test_a_plan_to_agree_to_is_shown_beside_the_object(anything: str) -> None:
     servers = [f"--{role}={anything}" for role in ROLES]
     words = ["projections", "drop", "order_list", "--why", "a test", "--json"]
-    done = CliRunner().invoke(app, [*servers, *words], input="y\n")
+    done = invoke([*servers, *words], typed_in="y\n")
     assert len(objects(done.stdout.removeprefix(" y\n"))) == 1  # the test's terminal shows what was typed
     assert "drop order_list?" in done.stderr
-    done = CliRunner().invoke(app, [*servers, *words], input="n\n")
+    done = invoke([*servers, *words], typed_in="n\n")
     assert (done.exit_code, done.stdout) == (1, " n\n")
     assert '"message": "nothing was done"' in done.stderr
 

@@ -2,13 +2,11 @@
 
 import grpc
 import pytest
-from typer.testing import CliRunner
 
-from client.cli.main import app
 from client.cli.words import words_of
 from client.errors import InternalError, Unreachable, from_rpc_error
 from client.sdk import Addresses, OrderstreamClient
-from tests.support.command_line import commands, typed
+from tests.support.command_line import commands, invoke, typed
 
 NOWHERE = "127.0.0.1:1"  # nobody listens on it, for it is not given to users
 ROLES = ("commands", "queries", "projections", "processes")
@@ -19,7 +17,7 @@ GIVEN = {"address": NOWHERE, "--uri": f"esdb://{NOWHERE}?Tls=false"}
 
 @pytest.mark.parametrize("path", [path for path in commands() if path not in NOT_OF_A_SERVICE])
 def test_each_command_says_who_is_not_there_and_what_to_do(path: str, capfd: pytest.CaptureFixture[str]) -> None:
-    done = CliRunner().invoke(app, ["--deadline", "0.1", *ADDRESSES, *typed(path, **GIVEN)])
+    done = invoke(["--deadline", "0.1", *ADDRESSES, *typed(path, **GIVEN)])
     told = done.output + capfd.readouterr().err  # `events tail` reads in a process of its own
     assert done.exit_code == (1 if path == "status" else 5), told
     assert NOWHERE in told

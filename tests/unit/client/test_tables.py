@@ -4,13 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 from rich.cells import cell_len
-from typer.testing import CliRunner
 
-from client.cli.main import app
 from client.cli.output import SHAPE, err, out
 from client.cli.tables import table
 from tests.support.answering_anything import LONG_ID, answering_anything
-from tests.support.command_line import commands, typed
+from tests.support.command_line import commands, invoke, typed
 from tests.support.processes import ROOT
 
 WIDTH = 80
@@ -38,7 +36,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_command_breaks_an_id(path: str, anything: str) -> None:
     given = {"address": anything, "--limit": "1", "--keep": LONG_ID, "--survey": None}
     servers = [f"--{role}={anything}" for role in ROLES]
-    done = CliRunner().invoke(app, ["--deadline", "1", *servers, *typed(path, **given)])
+    done = invoke(["--deadline", "1", *servers, *typed(path, **given)])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     left = done.stdout.replace(LONG_ID, "")
     assert HEAD not in left, done.stdout
@@ -86,8 +84,8 @@ def test_ids_that_fill_more_than_a_line_are_not_broken_all_the_same(capsys: pyte
 @pytest.mark.parametrize("words", [["--wide", "orders", "list"], ["orders", "list", "--wide"]])
 def test_wide_shows_every_column(words: list[str], anything: str) -> None:
     servers = [f"--{role}={anything}" for role in ROLES]
-    narrow = CliRunner().invoke(app, [*servers, "orders", "list"])
-    wide = CliRunner().invoke(app, [*servers, *words])
+    narrow = invoke([*servers, "orders", "list"])
+    wide = invoke([*servers, *words])
     assert "not shown: " in narrow.stderr
     assert wide.stdout.splitlines()[0].split() == [
         *("order", "status", "fulfilment", "payment", "lines", "total", "created")

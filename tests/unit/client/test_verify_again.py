@@ -3,10 +3,9 @@
 import json
 
 import pytest
-from typer.testing import CliRunner
 
 from client.cli import operate
-from client.cli.main import app
+from tests.support.command_line import invoke
 from tests.unit.client.test_calls import Streaming, serving
 
 
@@ -19,7 +18,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_verification_that_is_cut_begins_again_a_few_times(failures: int, code: int, calls: int) -> None:
     handler = Streaming(failures, begins=True)
     with serving(handler) as address:
-        done = CliRunner().invoke(app, [f"--projections={address}", "verify", "--json"])
+        done = invoke([f"--projections={address}", "verify", "--json"])
     assert (done.exit_code, handler.calls) == (code, calls), done.stderr
     assert not done.stdout or json.loads(done.stdout)["differences"] == 0
 
@@ -27,6 +26,6 @@ def test_a_verification_that_is_cut_begins_again_a_few_times(failures: int, code
 def test_a_service_that_never_begins_is_not_asked_again_after_the_deadline() -> None:
     handler = Streaming(1_000, begins=False)
     with serving(handler) as address:
-        done = CliRunner().invoke(app, ["--deadline", "0.2", f"--projections={address}", "verify"])
+        done = invoke(["--deadline", "0.2", f"--projections={address}", "verify"])
     assert done.exit_code == 5
     assert "begins again" not in done.stderr
