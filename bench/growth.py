@@ -123,7 +123,7 @@ async def with_a_long_stream(running: Stack, events: int) -> dict[str, Any]:
             for number in range(first, min(events, first + IN_ONE_APPEND))
         ]
         requests.append(request(f"stock-{sku}", first - 1, new))
-    await append_all(running.members["eventstore"].ready["uri"], requests)
+    await append_all(running.eventstore_uri, requests)
     async with OrderstreamClient(running.addresses, deadline=60.0) as shop:
         for one in (sku, other := str(uuid7())):
             price = Money(amount_minor=350, currency="EUR")
@@ -147,7 +147,7 @@ async def with_views(orders: int) -> list[dict[str, Any]]:
     async with fresh_stack() as running:
         for name in ("projections", "queries", "commands"):
             await running.members[name].stop()
-        uri = running.members["eventstore"].ready["uri"]
+        uri = running.eventstore_uri
         history = await write_orders(uri, orders)
         client = await connect(uri)
         meter_pids = pids(running, "eventstore", "mongo")

@@ -70,7 +70,7 @@ async def run(size: Size) -> Result:
 
 
 async def measure(running: Stack, size: Size) -> Result:
-    uri = running.members["eventstore"].ready["uri"]
+    uri = running.eventstore_uri
     history = await write_orders(uri, max(40, min(2_000, size.operations)))
     await caught_up(running, history.head)
     for name in ("projections", "queries", "commands"):

@@ -27,8 +27,8 @@ async def run(size: Size) -> Result:
     async with fresh_stack() as running:
         for name in ("projections", "queries", "commands"):
             await running.members[name].stop()
-        history = await write_orders(running.members["eventstore"].ready["uri"], max(40, size.operations))
-        client = await connect(running.members["eventstore"].ready["uri"])
+        history = await write_orders(running.eventstore_uri, max(40, size.operations))
+        client = await connect(running.eventstore_uri)
         async with AsyncMongoClient[dict[str, Any]](running.members["mongo"].ready["uri"]) as mongo:
 
             async def rate(workers: int) -> float:

@@ -83,7 +83,7 @@ async def run(size: Size) -> Result:
 
 
 async def measure(running: Stack, size: Size) -> Result:
-    uri = running.members["eventstore"].ready["uri"]
+    uri = running.eventstore_uri
     left_out: dict[str, str] = {}
     peers: dict[str, Peer] = {}
     async with AsyncExitStack() as stack:

@@ -44,7 +44,7 @@ async def run(size: Size) -> Result:
 
 
 async def measure(running: Stack, size: Size) -> Result:
-    uri = running.members["eventstore"].ready["uri"]
+    uri = running.eventstore_uri
     history = await write_orders(uri, max(40, 2 * size.operations))
     client = await connect(uri)
     meters = {

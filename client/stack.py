@@ -163,6 +163,7 @@ class Stack:
     """What is running."""
 
     members: dict[str, Member]
+    eventstore_uri: str
 
     @property
     def addresses(self) -> Addresses:
@@ -256,7 +257,7 @@ async def stack(
                 port = str(first + number if first else 0)
                 service.environment = {**service.environment, "ORDERSTREAM_METRICS_PORT": port}
         await _start(running, services, within)
-        yield Stack(members)
+        yield Stack(members, uris["ORDERSTREAM_EVENTSTORE_URI"])
 
 
 async def _start(running: AsyncExitStack, members: Iterable[Member], within: float = READY_WITHIN) -> None:

@@ -79,7 +79,7 @@ async def test_a_command_sent_many_times_has_one_effect_and_one_answer_for_ever(
         await restart_without_views(running)
         assert await asyncio.gather(*(visited(buyer, AT_ONCE) for buyer in buyers)) == first
 
-        with EventStoreDBClient(running.members["eventstore"].ready["uri"]) as log:
+        with EventStoreDBClient(running.eventstore_uri) as log:
             written = log.read_all(filter_include=["(user|product|stock|order)-.*"], filter_by_stream_name=True)
             effects = Counter(event.type for event in written)
         assert effects == dict.fromkeys(EFFECTS, len(buyers))

@@ -112,6 +112,6 @@ async def test_open_steps_end_and_nothing_is_lost(running: Stack) -> None:
         assert told_at_last == {PROCESS_STATUS_ENDED: 24}
         verified = await orderstream(running, "verify")
         assert (verified["differences"], verified["emails"]["shared"]) == (0, 0)
-        books = Books(running.members["eventstore"].ready["uri"])
+        books = Books(running.eventstore_uri)
         assert await books.differences(shop) == []
         assert sum(books.open.values()) == 0

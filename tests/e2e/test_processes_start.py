@@ -49,7 +49,7 @@ async def test_orders_of_a_shop_that_ran_by_hand_are_started_by_an_operator_only
         await shop.products.ReceiveStock(sku=sku, quantity=10)
         older = await sold_by_hand(shop, sku)
         uris = {
-            "ORDERSTREAM_EVENTSTORE_URI": shops.members["eventstore"].ready["uri"],
+            "ORDERSTREAM_EVENTSTORE_URI": shops.eventstore_uri,
             "ORDERSTREAM_MONGO_URI": shops.members["mongo"].ready["uri"],
         }
         with running("server", "processes", "--port", "0", environment=uris) as service:

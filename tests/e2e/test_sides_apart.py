@@ -6,17 +6,18 @@ import pytest
 
 from client.errors import Unavailable
 from client.sdk import OrderstreamClient
+from tests.support.calling import fresh_email
 from tests.support.processes import stack
 
 
 async def test_commands_are_answered_without_views_and_queries_without_commands(tmp_path: Path) -> None:
-    async with stack(tmp_path) as running, OrderstreamClient(running.addresses) as shop:
-        ann = await shop.users.RegisterUser(name="Ann", email="ann@example.org")
+    async with stack(tmp_path, any_log=True) as running, OrderstreamClient(running.addresses) as shop:
+        ann = await shop.users.RegisterUser(name="Ann", email=fresh_email())
         await shop.users.GetUser(user_id=ann.user_id, consistency_token=ann.consistency_token)
 
         await running.members["projections"].stop()
         await running.members["mongo"].stop()
-        bob = await shop.users.RegisterUser(name="Bob", email="bob@example.org")
+        bob = await shop.users.RegisterUser(name="Bob", email=fresh_email())
         assert bob.revision == 0
 
         await running.members["mongo"].start()

@@ -72,7 +72,7 @@ async def services(tmp_path: Path) -> AsyncIterator[tuple[dict[str, Pair], str]]
         try:
             await asyncio.gather(*(member.start() for member in second.values()))
             pairs = {role: Pair((first[role], second[role])) for role in ROLES}
-            yield pairs, running.members["eventstore"].ready["uri"]
+            yield pairs, running.eventstore_uri
         finally:
             await asyncio.gather(*(member.stop() for member in second.values()))
 
