@@ -43,14 +43,20 @@ class Commands(TyperGroup):
             sys.exit(output.DECLINED)
 
 
-app = typer.Typer(
-    cls=Commands, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=output.__doc__
+ABOUT = """Runs orderstream, an event-sourced order management system, and sends it commands and queries.
+
+Results go to stdout, progress and errors to stderr. With --json, stdout has JSON objects only, one a line.
+"""
+EXIT_CODES = (
+    "Exit codes: 0 done · 1 it ran, and found differences or failed · 2 the command line is wrong"
+    " · 3 a rule or the input was refused · 4 not found · 5 unavailable or too late: try again"
 )
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=ABOUT)
 
 DEFAULTS = Addresses()
 
 
-@app.callback(epilog=output.__doc__)
+@app.callback(epilog=EXIT_CODES)
 def options(
     commands: Annotated[str, typer.Option(envvar="ORDERSTREAM_COMMANDS", help="host:port")] = DEFAULTS.commands,
     queries: Annotated[str, typer.Option(envvar="ORDERSTREAM_QUERIES", help="host:port")] = DEFAULTS.queries,
@@ -68,7 +74,6 @@ def options(
     _wide: Annotated[bool, typer.Option(WIDE, help="All columns of tables; it may stand anywhere.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="After a change, wait until the views show it.")] = False,
 ) -> None:
-    """An order management system, event sourced."""
     TARGET.addresses = Addresses(commands=commands, queries=queries, projections=projections, processes=processes_)
     TARGET.actor = actor
     TARGET.deadline = deadline
