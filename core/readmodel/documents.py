@@ -309,10 +309,6 @@ def to_micros(at: datetime) -> int:
     return (at - _EPOCH) // timedelta(microseconds=1)
 
 
-def from_micros(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
-
-
 def entries(stored: Any, key: str, value: str) -> list[Any]:
     """A list of entries as it is stored; or as former releases stored it: a mapping from `key` to `value`.
 

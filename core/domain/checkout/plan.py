@@ -14,7 +14,7 @@ from core.domain.checkout import CHECKOUT
 from core.domain.checkout import commands as process
 from core.domain.checkout.events import CheckoutLine
 from core.domain.checkout.next_step import next_step
-from core.domain.checkout.state import Checkout, NotStarted
+from core.domain.checkout.state import Checkout
 from core.domain.checkout.steps import (
     AuthorisePayment,
     Cancel,
@@ -177,11 +177,6 @@ AS_COMMAND: Mapping[type, Callable[[Any, str, datetime], Any]] = {
     Cancel: lambda x, o, at: commands.CancelOrder(order_id=o, reason=x.reason, at=at),
     Complete: lambda _, o, at: commands.CompleteOrder(order_id=o, at=at),
 }
-
-
-def is_to_be_started(order: Order, checkout: Checkout, now: datetime) -> bool:
-    """Whether the order has no process and needs one."""
-    return isinstance(checkout, NotStarted) and isinstance(next_step(order, checkout, now), Start)
 
 
 def _lines(lines: Sequence[CheckoutLine]) -> str:
