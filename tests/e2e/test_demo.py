@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 
 from client.sdk import OrderstreamClient
-from client.stack import stack
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1.commands_pb2 import NewLine
+from tests.support.calling import fresh_email, fresh_sku
 from tests.support.command_line import invoke
+from tests.support.processes import stack
 
 ORDERSTREAM = str(Path(sys.executable).with_name("orderstream"))
-
-
-ORDERS = 20
+ORDERS, FEW = 20, 5
 Report = dict[str, Any]
 
 
@@ -70,23 +69,23 @@ def test_a_second_run_on_the_same_data_changes_nothing(data: Path, report: Repor
 
 
 async def test_a_demo_on_a_stack_that_others_use_proves_what_it_has_placed_itself(tmp_path: Path) -> None:
-    async with stack(tmp_path) as running, OrderstreamClient(running.addresses) as shop:
-        ann = (await shop.users.RegisterUser(name="Ann", email="ann@example.org")).user_id
-        tea = Money(amount_minor=350, currency="USD")
-        await shop.products.RegisterProduct(sku="tea", name="Tea", price=tea)
-        await shop.products.ActivateProduct(sku="tea")
-        await shop.products.ReceiveStock(sku="tea", quantity=9)
+    async with stack(tmp_path, any_log=True) as running, OrderstreamClient(running.addresses) as shop:
+        ann = (await shop.users.RegisterUser(name="Ann", email=fresh_email())).user_id
+        sku, price = fresh_sku(), Money(amount_minor=350, currency="USD")
+        await shop.products.RegisterProduct(sku=sku, name="Tea", price=price)
+        await shop.products.ActivateProduct(sku=sku)
+        await shop.products.ReceiveStock(sku=sku, quantity=9)
         home = Address(name="Ann", line1="1 High Street", city="Ghent", country="BE")
-        line = NewLine(sku="tea", quantity=2)
+        line = NewLine(sku=sku, quantity=2)
         order = await shop.orders.CreateOrder(customer_id=ann, currency="USD", lines=[line], shipping_address=home)
         await shop.orders.PlaceOrder(order_id=order.order_id)
         roles = ("commands", "queries", "projections", "processes")
         servers = [f"--{role}={getattr(running.addresses, role)}" for role in roles]
-        words = [*servers, "demo", "--stack", "--orders", str(ORDERS), "--json"]
+        words = [*servers, "demo", "--stack", "--orders", str(FEW), "--json"]
         done = await asyncio.to_thread(invoke, words)
         assert done.exit_code == 0, done.stderr
         report: Report = json.loads(done.stdout)
-        assert (report["orders"], report["processes"]["started"]) == (ORDERS, ORDERS)
+        assert (report["orders"], report["processes"]["started"]) == (FEW, FEW)
         assert report["verified"]["differences"] == 0
         assert report["verified"]["streams"] == 2 * report["orders"] + 2 * report["products"] + report["users"]
         assert report["events"] > report["commands"] > report["orders"]
