@@ -29,7 +29,7 @@ async def test_a_node_client_places_an_order_and_reads_it_back(
 ) -> None:
     script = modules / "place_order.js"
     shutil.copy(ROOT / "tests/e2e/node/place_order.js", script)
-    async with stack(tmp_path_factory.mktemp("stack"), any_log=True, processes=False) as running:
+    async with stack(tmp_path_factory.mktemp("stack"), processes=False) as running:
         addresses = running.addresses
         assert NODE is not None
         done = subprocess.run(  # noqa: ASYNC221  # nothing else runs in this loop meanwhile
