@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/operations/v1/errors.proto\x12\roperations.v1*\xd4\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_VIEW_NOT_FOUND\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_PLAN_OUTDATED\x10\x02\x12\'\n#ERROR_REASON_SUBSCRIPTION_NOT_FOUND\x10\x03\x12 \n\x1c\x45RROR_REASON_REBUILD_RUNNING\x10\x04\x12\'\n#ERROR_REASON_GENERATION_UNAVAILABLE\x10\x05\x12\x1f\n\x1b\x45RROR_REASON_ROLLBACK_STALE\x10\x06\x12\"\n\x1e\x45RROR_REASON_STREAM_NOT_PARKED\x10\x07\x12 \n\x1c\x45RROR_REASON_EVENT_NOT_FOUND\x10\x08\x12\x1f\n\x1b\x45RROR_REASON_EVENT_READABLE\x10\t\x12\x1f\n\x1b\x45RROR_REASON_EVENT_EXCLUDED\x10\n\x12#\n\x1f\x45RROR_REASON_EVENT_MAY_BE_NEWER\x10\x0b\x12$\n ERROR_REASON_SUBSCRIPTION_EXISTS\x10\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/operations/v1/errors.proto\x12\roperations.v1*\xd4\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_VIEW_NOT_FOUND\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_PLAN_OUTDATED\x10\x02\x12\'\n#ERROR_REASON_SUBSCRIPTION_NOT_FOUND\x10\x03\x12 \n\x1c\x45RROR_REASON_REBUILD_RUNNING\x10\x04\x12\'\n#ERROR_REASON_GENERATION_UNAVAILABLE\x10\x05\x12\x1f\n\x1b\x45RROR_REASON_ROLLBACK_STALE\x10\x06\x12\"\n\x1e\x45RROR_REASON_STREAM_NOT_PARKED\x10\x07\x12 \n\x1c\x45RROR_REASON_EVENT_NOT_FOUND\x10\x08\x12\x1f\n\x1b\x45RROR_REASON_EVENT_READABLE\x10\t\x12\x1f\n\x1b\x45RROR_REASON_EVENT_EXCLUDED\x10\n\x12#\n\x1f\x45RROR_REASON_EVENT_MAY_BE_NEWER\x10\x0b\x12$\n ERROR_REASON_SUBSCRIPTION_EXISTS\x10\x0c\x42n\n\x1cio.orderstream.operations.v1P\x01Z0orderstream.io/protos/operations/v1;operationsv1\xaa\x02\x19Orderstream.Operations.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.operations.v1.errors_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\034io.orderstream.operations.v1P\001Z0orderstream.io/protos/operations/v1;operationsv1\252\002\031Orderstream.Operations.V1'
   _globals['_ERRORREASON']._serialized_start=53
   _globals['_ERRORREASON']._serialized_end=521
 # @@protoc_insertion_point(module_scope)

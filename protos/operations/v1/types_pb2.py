@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/operations/v1/types.proto\x12\roperations.v1\"(\n\tActDetail\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/operations/v1/types.proto\x12\roperations.v1\"(\n\tActDetail\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\tBn\n\x1cio.orderstream.operations.v1P\x01Z0orderstream.io/protos/operations/v1;operationsv1\xaa\x02\x19Orderstream.Operations.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.operations.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\034io.orderstream.operations.v1P\001Z0orderstream.io/protos/operations/v1;operationsv1\252\002\031Orderstream.Operations.V1'
   _globals['_ACTDETAIL']._serialized_start=51
   _globals['_ACTDETAIL']._serialized_end=91
 # @@protoc_insertion_point(module_scope)

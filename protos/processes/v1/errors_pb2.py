@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/processes/v1/errors.proto\x12\x0cprocesses.v1*\xe4\x01\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x45RROR_REASON_PROCESS_NOT_FOUND\x10\x01\x12(\n$ERROR_REASON_PROCESS_STEP_NOT_FAILED\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_PROCESS_ENDED\x10\x03\x12$\n ERROR_REASON_PROCESS_HAS_SHIPPED\x10\x04\x12#\n\x1f\x45RROR_REASON_PROCESS_PLAN_STALE\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/processes/v1/errors.proto\x12\x0cprocesses.v1*\xe4\x01\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x45RROR_REASON_PROCESS_NOT_FOUND\x10\x01\x12(\n$ERROR_REASON_PROCESS_STEP_NOT_FAILED\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_PROCESS_ENDED\x10\x03\x12$\n ERROR_REASON_PROCESS_HAS_SHIPPED\x10\x04\x12#\n\x1f\x45RROR_REASON_PROCESS_PLAN_STALE\x10\x05\x42j\n\x1bio.orderstream.processes.v1P\x01Z.orderstream.io/protos/processes/v1;processesv1\xaa\x02\x18Orderstream.Processes.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.processes.v1.errors_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\033io.orderstream.processes.v1P\001Z.orderstream.io/protos/processes/v1;processesv1\252\002\030Orderstream.Processes.V1'
   _globals['_ERRORREASON']._serialized_start=51
   _globals['_ERRORREASON']._serialized_end=279
 # @@protoc_insertion_point(module_scope)

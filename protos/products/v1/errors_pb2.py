@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/products/v1/errors.proto\x12\x0bproducts.v1*\xd4\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x45RROR_REASON_PRODUCT_NOT_FOUND\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_PRODUCT_EXISTS\x10\x02\x12%\n!ERROR_REASON_PRODUCT_DISCONTINUED\x10\x03\x12\'\n#ERROR_REASON_PRODUCT_CURRENCY_FIXED\x10\x04\x12\x1d\n\x19\x45RROR_REASON_OUT_OF_STOCK\x10\x05\x12%\n!ERROR_REASON_STOCK_BELOW_RESERVED\x10\x06\x12 \n\x1c\x45RROR_REASON_STOCK_TOO_LARGE\x10\x07\x12&\n\"ERROR_REASON_RESERVATION_NOT_FOUND\x10\x08\x12#\n\x1f\x45RROR_REASON_RESERVATION_EXISTS\x10\t\x12\"\n\x1e\x45RROR_REASON_RESERVATION_ENDED\x10\n\x12(\n$ERROR_REASON_RESERVATION_NOT_EXPIRED\x10\x0b\x12&\n\"ERROR_REASON_TOO_MANY_RESERVATIONS\x10\x0c\x12\x1e\n\x1a\x45RROR_REASON_RETURN_EXISTS\x10\r\x12 \n\x1c\x45RROR_REASON_STOCK_NOT_FOUND\x10\x0e\x12%\n!ERROR_REASON_RESERVATION_EXCEEDED\x10\x0f\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/products/v1/errors.proto\x12\x0bproducts.v1*\xd4\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x45RROR_REASON_PRODUCT_NOT_FOUND\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_PRODUCT_EXISTS\x10\x02\x12%\n!ERROR_REASON_PRODUCT_DISCONTINUED\x10\x03\x12\'\n#ERROR_REASON_PRODUCT_CURRENCY_FIXED\x10\x04\x12\x1d\n\x19\x45RROR_REASON_OUT_OF_STOCK\x10\x05\x12%\n!ERROR_REASON_STOCK_BELOW_RESERVED\x10\x06\x12 \n\x1c\x45RROR_REASON_STOCK_TOO_LARGE\x10\x07\x12&\n\"ERROR_REASON_RESERVATION_NOT_FOUND\x10\x08\x12#\n\x1f\x45RROR_REASON_RESERVATION_EXISTS\x10\t\x12\"\n\x1e\x45RROR_REASON_RESERVATION_ENDED\x10\n\x12(\n$ERROR_REASON_RESERVATION_NOT_EXPIRED\x10\x0b\x12&\n\"ERROR_REASON_TOO_MANY_RESERVATIONS\x10\x0c\x12\x1e\n\x1a\x45RROR_REASON_RETURN_EXISTS\x10\r\x12 \n\x1c\x45RROR_REASON_STOCK_NOT_FOUND\x10\x0e\x12%\n!ERROR_REASON_RESERVATION_EXCEEDED\x10\x0f\x42\x66\n\x1aio.orderstream.products.v1P\x01Z,orderstream.io/protos/products/v1;productsv1\xaa\x02\x17Orderstream.Products.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.products.v1.errors_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\032io.orderstream.products.v1P\001Z,orderstream.io/protos/products/v1;productsv1\252\002\027Orderstream.Products.V1'
   _globals['_ERRORREASON']._serialized_start=49
   _globals['_ERRORREASON']._serialized_end=645
 # @@protoc_insertion_point(module_scope)

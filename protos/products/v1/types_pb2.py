@@ -26,13 +26,14 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.common.v1 import types_pb2 as protos_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/products/v1/types.proto\x12\x0bproducts.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\"\xb3\x01\n\x07Product\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1f\n\x05price\x18\x03 \x01(\x0b\x32\x10.common.v1.Money\x12*\n\x06status\x18\x04 \x01(\x0e\x32\x1a.products.v1.ProductStatus\x12.\n\nupdated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x06 \x01(\x04\"\xa7\x01\n\x05Stock\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0f\n\x07on_hand\x18\x02 \x01(\x03\x12\x10\n\x08reserved\x18\x03 \x01(\x03\x12\x11\n\tavailable\x18\x04 \x01(\x03\x12\x19\n\x11open_reservations\x18\x05 \x01(\x05\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x07 \x01(\x04*\x88\x01\n\rProductStatus\x12\x1e\n\x1aPRODUCT_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17PRODUCT_STATUS_INACTIVE\x10\x01\x12\x19\n\x15PRODUCT_STATUS_ACTIVE\x10\x02\x12\x1f\n\x1bPRODUCT_STATUS_DISCONTINUED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/products/v1/types.proto\x12\x0bproducts.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\"\xb3\x01\n\x07Product\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1f\n\x05price\x18\x03 \x01(\x0b\x32\x10.common.v1.Money\x12*\n\x06status\x18\x04 \x01(\x0e\x32\x1a.products.v1.ProductStatus\x12.\n\nupdated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x06 \x01(\x04\"\xa7\x01\n\x05Stock\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0f\n\x07on_hand\x18\x02 \x01(\x03\x12\x10\n\x08reserved\x18\x03 \x01(\x03\x12\x11\n\tavailable\x18\x04 \x01(\x03\x12\x19\n\x11open_reservations\x18\x05 \x01(\x05\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x07 \x01(\x04*\x88\x01\n\rProductStatus\x12\x1e\n\x1aPRODUCT_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17PRODUCT_STATUS_INACTIVE\x10\x01\x12\x19\n\x15PRODUCT_STATUS_ACTIVE\x10\x02\x12\x1f\n\x1bPRODUCT_STATUS_DISCONTINUED\x10\x03\x42\x66\n\x1aio.orderstream.products.v1P\x01Z,orderstream.io/protos/products/v1;productsv1\xaa\x02\x17Orderstream.Products.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.products.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\032io.orderstream.products.v1P\001Z,orderstream.io/protos/products/v1;productsv1\252\002\027Orderstream.Products.V1'
   _globals['_PRODUCTSTATUS']._serialized_start=463
   _globals['_PRODUCTSTATUS']._serialized_end=599
   _globals['_PRODUCT']._serialized_start=111

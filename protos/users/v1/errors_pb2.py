@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/users/v1/errors.proto\x12\x08users.v1*\xd4\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x01\x12\x1c\n\x18\x45RROR_REASON_USER_EXISTS\x10\x02\x12\x1d\n\x19\x45RROR_REASON_USER_BLOCKED\x10\x03\x12\x1c\n\x18\x45RROR_REASON_EMAIL_TAKEN\x10\x04\x12\"\n\x1e\x45RROR_REASON_ADDRESS_NOT_FOUND\x10\x05\x12\x1f\n\x1b\x45RROR_REASON_ADDRESS_EXISTS\x10\x06\x12#\n\x1f\x45RROR_REASON_TOO_MANY_ADDRESSES\x10\x07\x12 \n\x1c\x45RROR_REASON_ADDRESS_INVALID\x10\x08\x12\x1f\n\x1b\x45RROR_REASON_EMAIL_NOT_HELD\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/users/v1/errors.proto\x12\x08users.v1*\xd4\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x01\x12\x1c\n\x18\x45RROR_REASON_USER_EXISTS\x10\x02\x12\x1d\n\x19\x45RROR_REASON_USER_BLOCKED\x10\x03\x12\x1c\n\x18\x45RROR_REASON_EMAIL_TAKEN\x10\x04\x12\"\n\x1e\x45RROR_REASON_ADDRESS_NOT_FOUND\x10\x05\x12\x1f\n\x1b\x45RROR_REASON_ADDRESS_EXISTS\x10\x06\x12#\n\x1f\x45RROR_REASON_TOO_MANY_ADDRESSES\x10\x07\x12 \n\x1c\x45RROR_REASON_ADDRESS_INVALID\x10\x08\x12\x1f\n\x1b\x45RROR_REASON_EMAIL_NOT_HELD\x10\tBZ\n\x17io.orderstream.users.v1P\x01Z&orderstream.io/protos/users/v1;usersv1\xaa\x02\x14Orderstream.Users.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.users.v1.errors_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\027io.orderstream.users.v1P\001Z&orderstream.io/protos/users/v1;usersv1\252\002\024Orderstream.Users.V1'
   _globals['_ERRORREASON']._serialized_start=43
   _globals['_ERRORREASON']._serialized_end=383
 # @@protoc_insertion_point(module_scope)

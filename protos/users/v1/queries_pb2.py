@@ -27,13 +27,14 @@ from protos.common.v1 import types_pb2 as protos_dot_common_dot_v1_dot_types__pb
 from protos.users.v1 import types_pb2 as protos_dot_users_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotos/users/v1/queries.proto\x12\x08users.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\x1a\x1bprotos/users/v1/types.proto\"<\n\x0eGetUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"X\n\x0fGetUserResponse\x12\x1c\n\x04user\x18\x01 \x01(\x0b\x32\x0e.users.v1.User\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\";\n\x16GetEmailHoldersRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x12\n\nemail_hash\x18\x02 \x01(\t\"I\n\x0b\x45mailHolder\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa1\x01\n\x17GetEmailHoldersResponse\x12\x12\n\nemail_hash\x18\x01 \x01(\t\x12&\n\x07holders\x18\x02 \x03(\x0b\x32\x15.users.v1.EmailHolder\x12\x1a\n\x12\x63laimed_by_user_id\x18\x03 \x01(\t\x12\x1b\n\x0e\x63laim_revision\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x11\n\x0f_claim_revision2\xaa\x01\n\x10UserQueryService\x12>\n\x07GetUser\x12\x18.users.v1.GetUserRequest\x1a\x19.users.v1.GetUserResponse\x12V\n\x0fGetEmailHolders\x12 .users.v1.GetEmailHoldersRequest\x1a!.users.v1.GetEmailHoldersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotos/users/v1/queries.proto\x12\x08users.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\x1a\x1bprotos/users/v1/types.proto\"<\n\x0eGetUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"X\n\x0fGetUserResponse\x12\x1c\n\x04user\x18\x01 \x01(\x0b\x32\x0e.users.v1.User\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\";\n\x16GetEmailHoldersRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x12\n\nemail_hash\x18\x02 \x01(\t\"I\n\x0b\x45mailHolder\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa1\x01\n\x17GetEmailHoldersResponse\x12\x12\n\nemail_hash\x18\x01 \x01(\t\x12&\n\x07holders\x18\x02 \x03(\x0b\x32\x15.users.v1.EmailHolder\x12\x1a\n\x12\x63laimed_by_user_id\x18\x03 \x01(\t\x12\x1b\n\x0e\x63laim_revision\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x11\n\x0f_claim_revision2\xaa\x01\n\x10UserQueryService\x12>\n\x07GetUser\x12\x18.users.v1.GetUserRequest\x1a\x19.users.v1.GetUserResponse\x12V\n\x0fGetEmailHolders\x12 .users.v1.GetEmailHoldersRequest\x1a!.users.v1.GetEmailHoldersResponseBZ\n\x17io.orderstream.users.v1P\x01Z&orderstream.io/protos/users/v1;usersv1\xaa\x02\x14Orderstream.Users.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.users.v1.queries_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\027io.orderstream.users.v1P\001Z&orderstream.io/protos/users/v1;usersv1\252\002\024Orderstream.Users.V1'
   _globals['_GETUSERREQUEST']._serialized_start=135
   _globals['_GETUSERREQUEST']._serialized_end=195
   _globals['_GETUSERRESPONSE']._serialized_start=197

@@ -26,13 +26,14 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.common.v1 import types_pb2 as protos_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotos/users/v1/types.proto\x12\x08users.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\"\xb5\x02\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x62locked\x18\x04 \x01(\x08\x12\x14\n\x0c\x62lock_reason\x18\x05 \x01(\t\x12\x31\n\rregistered_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x08 \x01(\x04\x12(\n\taddresses\x18\t \x03(\x0b\x32\x15.users.v1.UserAddress\x12\x1a\n\x12\x64\x65\x66\x61ult_address_id\x18\n \x01(\t\x12\x1d\n\x15\x65mail_change_required\x18\x0b \x01(\x08\"F\n\x0bUserAddress\x12\x12\n\naddress_id\x18\x01 \x01(\t\x12#\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0b\x32\x12.common.v1.Addressb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotos/users/v1/types.proto\x12\x08users.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\"\xb5\x02\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x62locked\x18\x04 \x01(\x08\x12\x14\n\x0c\x62lock_reason\x18\x05 \x01(\t\x12\x31\n\rregistered_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x08 \x01(\x04\x12(\n\taddresses\x18\t \x03(\x0b\x32\x15.users.v1.UserAddress\x12\x1a\n\x12\x64\x65\x66\x61ult_address_id\x18\n \x01(\t\x12\x1d\n\x15\x65mail_change_required\x18\x0b \x01(\x08\"F\n\x0bUserAddress\x12\x12\n\naddress_id\x18\x01 \x01(\t\x12#\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0b\x32\x12.common.v1.AddressBZ\n\x17io.orderstream.users.v1P\x01Z&orderstream.io/protos/users/v1;usersv1\xaa\x02\x14Orderstream.Users.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.users.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\027io.orderstream.users.v1P\001Z&orderstream.io/protos/users/v1;usersv1\252\002\024Orderstream.Users.V1'
   _globals['_USER']._serialized_start=105
   _globals['_USER']._serialized_end=414
   _globals['_USERADDRESS']._serialized_start=416
