@@ -14,6 +14,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
 from core.background import beside
+from core.backoff import Backoff
 from core.error_text import error_text
 from core.eventstore.connection import connected
 from core.eventstore.identity import LogIdentity
@@ -140,16 +141,16 @@ def _chosen(settings: Settings) -> list[View[Any]]:
 
 async def _stores_answer(events: EventLog, mongo: AsyncMongoClient[dict[str, object]], within: float) -> None:
     """Wait for both, whichever starts first. Raises `StoreUnavailable` when patience ends."""
-    deadline, pause = time.monotonic() + within, FIRST_PAUSE
+    deadline, backoff = time.monotonic() + within, Backoff(FIRST_PAUSE, LONGEST_PAUSE)
     while True:
         try:
             await _answer(events, mongo)
         except StoreUnavailable as error:
+            pause = backoff.pause()
             if time.monotonic() + pause > deadline:
                 raise
             log.warning("waiting for a store", error=error_text(error))
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
         else:
             return
 

@@ -4,7 +4,6 @@ The checkpoint goes last: a crash before it replays a batch, and a replay change
 """
 
 import asyncio
-import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -18,6 +17,7 @@ from prometheus_client import Counter, Gauge
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
+from core.backoff import Backoff
 from core.error_text import error_text
 from core.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, is_cancelling, position_of
 from core.eventstore.connection import Client
@@ -167,7 +167,7 @@ class Runner:
         return 0 if self.checkpoint is None else self.checkpoint.epoch
 
     async def run(self) -> None:
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, self._settings.longest_pause)
         try:
             while not self._stop.is_set():
                 before = self.applied
@@ -178,18 +178,18 @@ class Runner:
                 except Astray as error:
                     await self._failed(error, ASTRAY_PAUSE)
                 except (ServiceFailure, PyMongoError, Contested, SubscriptionLost) as error:
-                    pause = FIRST_PAUSE if self.applied > before else pause
-                    await self._failed(error, pause)
+                    if self.applied > before:
+                        backoff.reset()
+                    await self._failed(error, backoff.pause())
                 except asyncio.CancelledError as error:
                     if is_cancelling():
                         raise
-                    await self._failed(error, pause)  # the client's reconnect cancels what else is under way on it
+                    await self._failed(
+                        error, backoff.pause()
+                    )  # the client's reconnect cancels what else is under way on it
                 except Exception as error:  # a defect in one view must not end it for good, nor touch the others
                     log.exception("defect", view=self.view.name)
-                    await self._failed(error, pause)
-                else:
-                    continue
-                pause = min(pause * 2, self._settings.longest_pause)
+                    await self._failed(error, backoff.pause())
         finally:
             self.status = Status.STOPPED
             if self.checkpoint is not None:
@@ -207,7 +207,7 @@ class Runner:
             with suppress(PyMongoError):  # then that is told when the view store answers again
                 await self._state.tell(self.checkpoint)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+            await asyncio.wait_for(self._stop.wait(), pause)
 
     async def _own_and_follow(self) -> None:
         name = self.view.name

@@ -22,6 +22,7 @@ from typing import Any
 import grpc
 import structlog
 
+from core.backoff import Backoff
 from core.config import StoreSettings
 from core.eventstore import tls
 from core.eventstore.address import Address, address_of, checked, parsed, read_address_of
@@ -346,7 +347,7 @@ class Client(AsyncEventStoreDBClient):
 
     async def _connect_anew(self) -> None:
         """Until there is a node. How long it takes is in the log, and in `trouble`."""
-        pause, begun = FIRST_PAUSE, asyncio.get_running_loop().time()
+        backoff, begun = Backoff(FIRST_PAUSE, LONGEST_PAUSE), asyncio.get_running_loop().time()
         while True:
             try:
                 found = await self._discovery.find(self._known, ANSWER_WITHIN, {self._doubted_leader})
@@ -356,8 +357,7 @@ class Client(AsyncEventStoreDBClient):
                 if refusal is not None and self._refusal is None:
                     log.error("the event store refuses this process", error=refusal.complaint)
                 self._lose(refusal.complaint if refusal else str(failure), refusal)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-            pause = min(pause * 2, LONGEST_PAUSE)
+            await backoff.rest()
         # what was given stays known, whatever a node lists
         given = self.address.hosts
         self._known = given if found.address in given and self._stays else tuple(dict.fromkeys((*given, *found.known)))

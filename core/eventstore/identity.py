@@ -6,7 +6,6 @@ stream is deleted gets another identity, and its views have to be rebuilt.
 """
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
@@ -14,6 +13,7 @@ from uuid import uuid4
 import structlog
 
 from core.background import beside
+from core.backoff import Backoff
 from core.eventstore.client import NewEvent, StreamState, WrongCurrentVersion
 from core.eventstore.connection import Client
 from core.eventstore.log import TIMEOUT, EventLog
@@ -67,14 +67,13 @@ class LogIdentity:
         return await identity_of(self._log)
 
     async def _keep(self, *, is_known: bool) -> None:
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, MAX_PAUSE)
         while True:
             if is_known:
                 await self._is_doubted.wait()
-                pause = FIRST_PAUSE
+                backoff.reset()
             else:
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-                pause = min(pause * 2, MAX_PAUSE)
+                await backoff.rest()
             is_known = await self._try()
 
     async def _try(self, *, at_start: bool = False) -> bool:

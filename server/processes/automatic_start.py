@@ -8,8 +8,6 @@ The marker is one event in a stream of its own. The first process service that r
 first command service that runs on a log without orders, unless the shop is run by hand: no order is older than it then.
 """
 
-import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid5
@@ -17,6 +15,7 @@ from uuid import UUID, uuid5
 import structlog
 
 from core.background import beside
+from core.backoff import Backoff
 from core.domain.order import ORDER
 from core.domain.order.events import OrderPlaced
 from core.eventstore.client import NewEvent
@@ -71,12 +70,11 @@ class AutomaticStart:
             yield
 
     async def _keep_trying(self, *, only_on_a_new_log: bool) -> None:
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, MAX_PAUSE)
         while True:
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+            await backoff.rest()
             if await self._try(only_on_a_new_log=only_on_a_new_log):
                 return
-            pause = min(pause * 2, MAX_PAUSE)
 
     async def _try(self, *, only_on_a_new_log: bool, at_start: bool = False) -> bool:
         """Whether the event store has answered. Raises a `StoreRefusal` `at_start`; later somebody may mend it."""

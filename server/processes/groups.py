@@ -6,7 +6,6 @@ after a pause; the store parks what has come too often.
 """
 
 import asyncio
-import random
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
@@ -15,6 +14,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from core.background import beside, ended
+from core.backoff import Backoff
 from core.eventstore.checkout_group import NONE, create_missing
 from core.eventstore.client import RecordedEvent
 from core.eventstore.connection import Client
@@ -127,16 +127,18 @@ class Group:
             await self._subscribe_and_work()
 
     async def _subscribe_and_work(self) -> None:
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while not self._stopping.is_set():
             heard_before = self._heard_at
             self.last_error = await self._attempt()
             if self._stopping.is_set():
                 return
             RESTARTS.labels(self.name).inc()
-            pause = FIRST_PAUSE if self._heard_at > heard_before else min(pause * 2, LONGEST_PAUSE)
+            if self._heard_at > heard_before:
+                backoff.reset()
+            pause = backoff.pause()
             log.warning("the group subscribes anew", group=self.name, error=self.last_error, pause=pause)
-            await self._pause(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+            await self._pause(pause)
 
     async def _attempt(self) -> str:
         """Subscribe and work until that ends, or comes to nothing; why it did."""

@@ -10,7 +10,6 @@ says how long it is to be waited for still.
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from core.background import together
+from core.backoff import Backoff
 from core.domain.checkout import CHECKOUT
 from core.domain.checkout.steps import Wait
 from core.domain.order.events import OrderConfirmed
@@ -91,7 +91,7 @@ class Timers:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _follow(self) -> None:
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
             before = self._position
             try:
@@ -101,9 +101,11 @@ class Timers:
                 self._begin()
             except (ServiceFailure, SubscriptionLost) as failure:
                 error = f"{type(failure).__name__}: {failure}"
-            pause = FIRST_PAUSE if self._position != before else min(pause * 2, LONGEST_PAUSE)
+            if self._position != before:
+                backoff.reset()
+            pause = backoff.pause()
             log.warning("the timers subscribe anew", error=error, pause=pause)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+            await asyncio.sleep(pause)
 
     async def _read(self) -> None:
         if self._position is None:
@@ -175,13 +177,13 @@ class Timers:
 
     async def _wake_up(self, order_id: str, due: Due) -> None:
         """The timer is only gone when the process has looked: until then it is tried again."""
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LONGEST_SLEEP)
         while True:
             try:
                 async with self._places:
                     waits = await self._wake(order_id, due.cause)
             except UnreadableEvent as failure:
-                pause = LONGEST_SLEEP  # a newer release or an operator has to come first
+                backoff.exhaust()  # a newer release or an operator has to come first
                 log.error("a timer has to wait", order_id=order_id, error=str(failure))
             except ServiceFailure as failure:
                 log.warning("a timer has to wait", order_id=order_id, error=str(failure))
@@ -194,5 +196,4 @@ class Timers:
                     self._news.set()
                 self._dues.woken(due)
                 return
-            pause = min(pause * 2, LONGEST_SLEEP)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+            await backoff.rest()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import Gauge
 
+from core.backoff import Backoff
 from core.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, position_of
 from core.eventstore.log import START, EventLog, LogPoint, Pending, point_of, streams
 from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
@@ -155,14 +156,15 @@ class Hub:
     async def _run(self) -> None:
         folding, loop = Folding(self._log), asyncio.get_running_loop()
         ends_with: StoreFailure = StoreUnavailable("event")
-        alive, pause = loop.time(), FIRST_PAUSE
+        alive, backoff = loop.time(), Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         try:
             while True:
                 try:
                     subscription = CatchUpSubscription(self._log, streams(PATTERN), await self._known_position())
                     async with subscription, aclosing(subscription.items(SILENCE)) as items:
                         async for item in items:
-                            alive, pause = loop.time(), FIRST_PAUSE
+                            alive = loop.time()
+                            backoff.reset()
                             await self._take(folding, item)
                             if not self._watches and not await self._somebody_comes():
                                 self._task = None  # who joins from here on begins another one
@@ -177,8 +179,7 @@ class Hub:
                     )
                 if loop.time() - alive > PATIENCE:
                     return
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                await backoff.rest()
         except Exception:
             log.exception("the watches are ended by a defect", watches=len(self._watches))
         finally:

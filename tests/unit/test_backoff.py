@@ -1,0 +1,32 @@
+"""Pauses grow to a limit, are never equal for long, and begin anew after a success."""
+
+import pytest
+
+from core.backoff import Backoff
+
+FIRST, LONGEST = 0.1, 1.0
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    backoff = Backoff(FIRST, LONGEST)
+    bounds = [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    assert all(bound / 2 <= backoff.pause() <= bound for bound in bounds)
+
+
+def test_after_a_success_they_begin_anew() -> None:
+    backoff = Backoff(FIRST, LONGEST)
+    for _ in range(5):
+        backoff.pause()
+    backoff.reset()
+    assert backoff.pause() <= FIRST
+
+
+def test_where_nothing_is_to_be_expected_soon_the_longest_is_next() -> None:
+    backoff = Backoff(FIRST, LONGEST)
+    backoff.exhaust()
+    assert [pause >= LONGEST / 2 for pause in (backoff.pause(), backoff.pause())] == [True, True]
+
+
+def test_two_that_failed_together_try_at_other_moments() -> None:
+    one, other = Backoff(FIRST, LONGEST), Backoff(FIRST, LONGEST)
+    assert one.pause() != pytest.approx(other.pause(), abs=1e-12)
