@@ -14,7 +14,7 @@ from uuid_utils import uuid7
 
 from client.errors import OrderstreamError, Unreachable, from_rpc_error
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between tries
+FIRST_PAUSE, MAX_PAUSE = 0.05, 1.0  # seconds between tries
 WORTH_A_RETRY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}  # by a server that stops
 REASONS_WORTH_A_RETRY = {"CONTENTION", "SERVER_BUSY"}
 REASONS_WORTH_A_RESUME = {"WATCH_TOO_SLOW", "TOO_MANY_WATCHES", "SERVER_BUSY"}
@@ -147,7 +147,7 @@ def _most_telling(failure: OrderstreamError, earlier: OrderstreamError | None) -
 async def _rested(pause: float) -> float:
     """Wait about so many seconds; how many before the try after the next."""
     await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-    return min(pause * 2, LONGEST_PAUSE)
+    return min(pause * 2, MAX_PAUSE)
 
 
 def _kind(method: MethodDescriptor) -> type[_Method]:

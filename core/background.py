@@ -12,16 +12,16 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 AGAIN = 0.5  # seconds after which work that was cancelled, and goes on, is cancelled again
-MOST_ATTEMPTS = 20
+MAX_ATTEMPTS = 20
 
 
 async def ended(task: asyncio.Task[Any]) -> bool:
     """Cancel a task until it ends; whether it did.
 
     The client of the event store swallows a cancellation that comes while it ends a read, and the work would go on for
-    ever. So it is cancelled `MOST_ATTEMPTS` times at most.
+    ever. So it is cancelled `MAX_ATTEMPTS` times at most.
     """
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         task.cancel()
         await asyncio.wait([task], timeout=AGAIN)
         if task.done():

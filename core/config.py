@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 PREFIX = "ORDERSTREAM_"
-LONGEST_SHOWN = 60  # characters of a wrong value
+MAX_SHOWN_LENGTH = 60  # characters of a wrong value
 
 
 class WrongSettingError(ValueError):
@@ -143,7 +143,7 @@ def _complaint(kind: type[BaseSettings], problem: Mapping[str, object]) -> str:
     if told is None or not told.repr or told.annotation is SecretStr:
         return f"{PREFIX}{field.upper()}: {said}"
     value = str(problem["input"])
-    shown = value if len(value) <= LONGEST_SHOWN else value[:LONGEST_SHOWN] + "…"
+    shown = value if len(value) <= MAX_SHOWN_LENGTH else value[:MAX_SHOWN_LENGTH] + "…"
     return f"{PREFIX}{field.upper()}: {said}, not {shown!r}"
 
 

@@ -2,12 +2,12 @@
 
 from pymongo.errors import BulkWriteError, OperationFailure
 
-LONGEST = 500  # characters
+MAX_LENGTH = 500  # characters
 
 
 def bounded(text: str) -> str:
     """The text, or its beginning if it is too long."""
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 1] + "…"
 
 
 def error_text(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from core.failures import ServiceFailure, StoreUnavailable, words_of
 log = structlog.get_logger()
 
 WRONG_SETTING, NO_STORE = 2, 5  # exit codes
-LONGEST_CAUSE = 300  # characters
+MAX_CAUSE_LENGTH = 300  # characters
 WHERE = "ORDERSTREAM_EVENTSTORE_URI and ORDERSTREAM_MONGO_URI say where the stores are"
 
 
@@ -87,7 +87,7 @@ def ended_well(work: Callable[[], int | None], where: Callable[[], str] = lambda
 def _cause(failure: BaseException) -> str:
     cause = failure.__cause__
     said = next(iter(str(cause or "").splitlines()), "") or (type(cause).__name__ if cause else "no answer")
-    return said[:LONGEST_CAUSE]
+    return said[:MAX_CAUSE_LENGTH]
 
 
 @contextmanager

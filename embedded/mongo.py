@@ -21,9 +21,9 @@ READY_WITHIN = 30.0  # seconds
 STOP_WITHIN = 10.0  # seconds
 FREE_WITHIN = 2.0  # seconds; a store that was just killed may hold its port a moment longer
 LOOK_EVERY, READ_WITHIN = 5.0, 10.0  # seconds between two reads, and for one of them
-MOST_UNANSWERED = 3  # reads in a row, of a store that is only slow
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between two starts
-MOST_ATTEMPTS = 5  # to start it again, while the disk has space
+MAX_UNANSWERED = 3  # reads in a row, of a store that is only slow
+FIRST_PAUSE, MAX_PAUSE = 0.2, 5.0  # seconds between two starts
+MAX_ATTEMPTS = 5  # to start it again, while the disk has space
 SPACE_TO_START = 32 * 1024 * 1024  # bytes
 SILENT = "no answer"
 PANIC = b"WT_PANIC"
@@ -168,11 +168,11 @@ class Store:
                         return
                 except MongoError:
                     pass
-                if attempt >= MOST_ATTEMPTS and not self._disk_is_full():
+                if attempt >= MAX_ATTEMPTS and not self._disk_is_full():
                     raise MongoError(f"the view store on {self._directory} does not start again; its words are above")
                 await self.end(at_once=True)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = min(2 * pause, MAX_PAUSE)
 
     async def _fault(self) -> str:
         """Wait until it does not answer reads any more; why not."""
@@ -187,7 +187,7 @@ class Store:
                 return "its storage has failed"
             fault = await self._read()
             unanswered = unanswered + 1 if fault is not None else 0
-            if fault is not None and (fault != SILENT or unanswered >= MOST_UNANSWERED):
+            if fault is not None and (fault != SILENT or unanswered >= MAX_UNANSWERED):
                 return fault
 
     async def _read(self) -> str | None:

@@ -39,10 +39,10 @@ logger = structlog.get_logger()
 
 SERVICE = "operations.v1.ProjectionService"
 MOVING = (Status.CATCHING_UP, Status.LIVE, Status.FAILING, Status.STOPPED, Status.STANDBY)
-MOST = 1_000  # entries in one reply
+MAX_ENTRIES_IN_A_REPLY = 1_000  # entries in one reply
 UNLESS_ASKED_FOR = {"max_streams": 100, "max_acts": 50, "max_exclusions": 50, "max_differences": 20}
 NOTICED_WITHIN = 2.0  # seconds
-LONGEST_CALL = 3_600.0  # seconds
+MAX_CALL = 3_600.0  # seconds
 TO_ANSWER = 1.0  # seconds before a deadline, in which the answer is made
 
 
@@ -142,7 +142,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         if request.view:
             self._named(request.view)
         most = asked_for(request, "max_acts")
-        found = await self._acts.latest(MOST)
+        found = await self._acts.latest(MAX_ENTRIES_IN_A_REPLY)
         acts = [one for one in found if request.view in ("", one.act.subject) or one.unreadable]
         return pb.ListActsResponse(acts=acts[:most])
 
@@ -289,7 +289,7 @@ def _is_everywhere(change: pb.ProjectionChange) -> bool:
 def _time_left(context: Context, unless_told: float) -> float:
     """Seconds that a call may wait until it answers."""
     left = context.time_remaining()
-    return max(0.0, min(unless_told if left is None else left, LONGEST_CALL) - TO_ANSWER)
+    return max(0.0, min(unless_told if left is None else left, MAX_CALL) - TO_ANSWER)
 
 
 def _status(view: Supervisor, pointer: Pointer, checkpoint: Checkpoint | None) -> Status:
@@ -402,8 +402,8 @@ def _result(view: str, ended: Outcome | Superseded) -> pb.RebuildResult:
 def asked_for(request: Message, name: str) -> int:
     """How many are wanted. Raises `InvalidRequest`."""
     number = int(getattr(request, name))
-    if not 0 <= number <= MOST:
-        raise InvalidRequest({name: f"must be from 0 to {MOST}"})
+    if not 0 <= number <= MAX_ENTRIES_IN_A_REPLY:
+        raise InvalidRequest({name: f"must be from 0 to {MAX_ENTRIES_IN_A_REPLY}"})
     return number or UNLESS_ASKED_FOR[name]
 
 

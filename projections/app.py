@@ -49,7 +49,7 @@ log = structlog.get_logger()
 SERVICES = (admin.SERVICE, subscriptions.SERVICE, exclusions.SERVICE)
 LOOK_EVERY = 0.5  # seconds
 FIRST_PAUSE = 0.2  # seconds
-LONGEST_PAUSE = 2.0  # seconds
+MAX_PAUSE = 2.0  # seconds
 OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -119,7 +119,7 @@ def edge(settings: Settings) -> Edge:
     """Through which every call of operators passes."""
     limits = CallLimits(
         default_deadline=settings.operator_deadline,
-        longest_deadline=admin.LONGEST_CALL,
+        longest_deadline=admin.MAX_CALL,
         most_calls=settings.most_concurrent_calls,
         largest_request=settings.largest_request,
     )
@@ -141,7 +141,7 @@ def _chosen(settings: Settings) -> list[View[Any]]:
 
 async def _stores_answer(events: EventLog, mongo: AsyncMongoClient[dict[str, object]], within: float) -> None:
     """Wait for both, whichever starts first. Raises `StoreUnavailable` when patience ends."""
-    deadline, backoff = time.monotonic() + within, Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+    deadline, backoff = time.monotonic() + within, Backoff(FIRST_PAUSE, MAX_PAUSE)
     while True:
         try:
             await _answer(events, mongo)

@@ -27,7 +27,7 @@ log = structlog.get_logger()
 Document = dict[str, Any]
 Write = InsertOne[Document] | ReplaceOne[Document] | DeleteOne
 Encoded = Any  # a document as it is stored; what pymongo takes in place of a dict is not in its types
-MOST_TRIES = 5
+MAX_TRIES = 5
 DUPLICATE_KEY = 11000
 NEVER = 2**63
 AT_A_STRETCH = 200  # events decoded while readers are to be spared
@@ -101,7 +101,7 @@ class Applier:
         """Each event has its effect once, whatever was applied before. All is written at the end but the checkpoint."""
         decoded, failed = await self._decode(events)
         hoped_new = _beginnings(decoded)
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_TRIES):
             held = await self._hold({key for _, _, key in decoded}, hoped_new)
             held, encoded, parking = self._folded(decoded, held, failed)
             self._tell(parking)
@@ -113,7 +113,7 @@ class Applier:
                 return
             self._cache.clear()
             hoped_new = set()
-        raise Contested(f"{self._view.name}: others changed the same documents {MOST_TRIES} times in a row")
+        raise Contested(f"{self._view.name}: others changed the same documents {MAX_TRIES} times in a row")
 
     async def _decode(
         self, events: Sequence[RecordedEvent]

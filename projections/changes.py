@@ -27,12 +27,12 @@ from projections.requests import Request, Requests
 from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
 
-MOST_COUNTED = 1_000  # events that a view lacks
-MOST_EXACT = 10_000  # events that a plan counts one by one
+MAX_COUNTED = 1_000  # events that a view lacks
+MAX_EXACT = 10_000  # events that a plan counts one by one
 FRESH_WITHIN = 5.0  # seconds that a kept generation has to come as far as the live one
 LOOK_EVERY = 0.05  # seconds
-MOST_TOLD = 10  # parked streams in a plan
-MOST_HEALED = 500  # documents in one go
+MAX_TOLD = 10  # parked streams in a plan
+MAX_HEALED = 500  # documents in one go
 HEALED_WITHIN = 60.0  # seconds
 DONE_WITHIN = 5.0  # seconds that a call waits for what it asked of the owner
 
@@ -307,7 +307,7 @@ class Changes:
     async def _retry(self, view: View[Any], pointer: Pointer, wanted: pb.RetryParked) -> Plan:
         await self._require_this_log(pointer)
         parked = await self._parked(pointer, wanted.stream)
-        return self._taking_in(view, pointer, "retry", parked, [_about(one) for one in parked[:MOST_TOLD]])
+        return self._taking_in(view, pointer, "retry", parked, [_about(one) for one in parked[:MAX_TOLD]])
 
     async def _skip(self, view: View[Any], pointer: Pointer, wanted: pb.SkipParked) -> Plan:
         if not wanted.stream:
@@ -358,7 +358,7 @@ class Changes:
         await self._require_this_log(pointer)
         if view.own_streams:
             names = [f"{category}-{wanted.key}" for category in view.categories]
-            streams = [await self._log.stream(name, 0, MOST_COUNTED) for name in names]
+            streams = [await self._log.stream(name, 0, MAX_COUNTED) for name in names]
             events = sum(len(stream or ()) for stream in streams)
         else:
             events = sum(await self._events(view, pointer))
@@ -410,8 +410,8 @@ class Changes:
         pointer, healed, wanted = await self._state.pointers.get(view.name), 0, sorted(keys)
         if await self._is_astray(pointer, pointer.generation):
             return healed  # nobody follows the log for it any more
-        for start in range(0, len(wanted), MOST_HEALED):
-            some = tuple(wanted[start : start + MOST_HEALED])
+        for start in range(0, len(wanted), MAX_HEALED):
+            some = tuple(wanted[start : start + MAX_HEALED])
             done, _ = await self._ask(view, pointer, f"heal:{some[0]}", keys=some, within=HEALED_WITHIN)
             healed += len(some) if done else 0
         return healed
@@ -456,17 +456,17 @@ class Changes:
     async def _behind(self, view: View[Any], since: int, about: int) -> int:
         """How many events of the view lie behind a position: counted, or `about` so many if they are too many."""
         try:
-            counted = await self._log.count_after(since, view.stream_filter(), MOST_EXACT)
+            counted = await self._log.count_after(since, view.stream_filter(), MAX_EXACT)
         except StoreFailure:  # it had to look through too much of what others wrote
             return about
-        return counted if counted < MOST_EXACT else max(counted, about)
+        return counted if counted < MAX_EXACT else max(counted, about)
 
     async def _events(self, view: View[Any], pointer: Pointer) -> tuple[int, int]:
         """How many the live generation has taken in, and how many it lacks (counted up to a thousand)."""
         live = await self._state.of_generation(pointer, pointer.generation)
         if live is None or live.astray:
-            return 0, await self._log.count_after(0, view.stream_filter(), MOST_COUNTED)
+            return 0, await self._log.count_after(0, view.stream_filter(), MAX_COUNTED)
         try:
-            return live.events, await self._log.count_after(live.position, view.stream_filter(), MOST_COUNTED)
+            return live.events, await self._log.count_after(live.position, view.stream_filter(), MAX_COUNTED)
         except LogMismatch:  # a paused view is not told that its log is another one
-            return 0, await self._log.count_after(START, view.stream_filter(), MOST_COUNTED)
+            return 0, await self._log.count_after(START, view.stream_filter(), MAX_COUNTED)

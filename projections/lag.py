@@ -11,7 +11,7 @@ from core.failures import LogMismatch
 from core.readmodel.state import Checkpoint, now_micros
 from projections.view import View
 
-MOST_COUNTED = 1_000  # events
+MAX_COUNTED = 1_000  # events
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,12 @@ async def lag_of(log: EventLog, view: View[Any], checkpoint: Checkpoint | None) 
 
 async def _lag_after(log: EventLog, view: View[Any], position: int) -> Lag:
     events, since, head = 0, None, position
-    async with aclosing(log.after(position, view.stream_filter(), limit=MOST_COUNTED)) as reading:
+    async with aclosing(log.after(position, view.stream_filter(), limit=MAX_COUNTED)) as reading:
         async for event in reading:
             since = event.recorded_at if since is None else since
             head = position_of(event)
             events += 1
-    if events >= MOST_COUNTED:
+    if events >= MAX_COUNTED:
         head = max(head, await log.head())
     return Lag(events, 0.0 if since is None else max(0.0, time.time() - since.timestamp()), head)
 

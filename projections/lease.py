@@ -18,7 +18,7 @@ from uuid_utils import uuid7
 
 from core.readmodel.state import Checkpoint, Lease, ViewState
 
-MOST_DOUBLINGS = 5  # of the lease, while views change hands
+MAX_DOUBLINGS = 5  # of the lease, while views change hands
 REMEMBERED = 200  # times the lease, for which a hand-over counts
 
 
@@ -59,7 +59,7 @@ class Keeper:
         self._state = state
         self._owner = owner
         self._lease = lease
-        self._hand_overs: deque[float] = deque(maxlen=MOST_DOUBLINGS)  # when they were, by the monotonic clock
+        self._hand_overs: deque[float] = deque(maxlen=MAX_DOUBLINGS)  # when they were, by the monotonic clock
         self._held = False
 
     @property

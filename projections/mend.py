@@ -23,8 +23,8 @@ from projections.runner import Runner
 from projections.view import View
 
 SHORT = 0.2  # seconds that the rest of the fold may take between two batches
-MOST_ROUNDS = 10
-MOST_TRIES = 3  # to take in a stream that is written meanwhile, before the view waits for it
+MAX_ROUNDS = 10
+MAX_TRIES = 3  # to take in a stream that is written meanwhile, before the view waits for it
 STREAMS_AT_ONCE = 100  # parked streams in one fold
 PAGE = 1_000  # events of one stream read at once
 NEVER = 2**63
@@ -67,14 +67,13 @@ class Mender:
         while True:
             rounds += 1
             try:
-                if await self._anew(runner, documents, until, at_any_price=rounds >= MOST_TRIES):
+                if await self._anew(runner, documents, until, at_any_price=rounds >= MAX_TRIES):
                     return {stream: "" if failed is None else str(failed) for stream, failed in until.items()}
             except Unfoldable as failure:
                 if failure.stream in until and until[failure.stream] is None:
                     until[failure.stream] = failure
                 elif (
-                    failure.position < runner.lot.first.get(failure.stream, NEVER)
-                    or rounds > len(streams) + MOST_ROUNDS
+                    failure.position < runner.lot.first.get(failure.stream, NEVER) or rounds > len(streams) + MAX_ROUNDS
                 ):
                     raise  # otherwise it was parked since this fold began, and the next one holds it back
 
@@ -99,7 +98,7 @@ class Mender:
             return Refold(self._view, self._log, frozenset(documents.keys), first, skipped)
 
         fold = folding()
-        for _ in range(MOST_ROUNDS):
+        for _ in range(MAX_ROUNDS):
             assert runner.checkpoint is not None, "a view is mended by its owner"
             started = time.monotonic()
             await fold.advance(runner.checkpoint.position)

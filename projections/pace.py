@@ -16,7 +16,7 @@ LOOKED_BACK = 20  # answers
 SOMEBODY = 3  # of them waited: more than chance
 ALONE, AMONG_READERS = 40, 8  # documents in one write
 BACK = 3.0  # times the work that is done between two rests
-LONGEST = 0.5  # seconds
+MAX_REST = 0.5  # seconds
 
 
 class Pace:
@@ -52,7 +52,7 @@ class Pace:
         await self._ask()
         self._learn(self._clock() - asked)
         if self.is_shared:
-            await self._rest(min(LONGEST, BACK * worked))
+            await self._rest(min(MAX_REST, BACK * worked))
         self._worked_from = self._clock()
 
     def _learn(self, took: float) -> None:

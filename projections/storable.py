@@ -6,7 +6,7 @@ import bson
 from bson.errors import InvalidDocument
 from bson.raw_bson import RawBSONDocument
 
-LARGEST = 16 * 1024 * 1024  # bytes of one document
+MAX_DOCUMENT = 16 * 1024 * 1024  # bytes of one document
 
 
 class NotStorable(Exception):  # it names what is the case
@@ -21,6 +21,6 @@ def storable(key: str, position: int, body: dict[str, Any]) -> RawBSONDocument:
         raise NotStorable(f"an integer in document {key} has more than 8 bytes") from None
     except (InvalidDocument, UnicodeError, TypeError):
         raise NotStorable(f"document {key} has a key or a value that MongoDB does not take") from None
-    if len(encoded) > LARGEST:
-        raise NotStorable(f"document {key} would have {len(encoded):,} bytes, MongoDB takes {LARGEST:,}")
+    if len(encoded) > MAX_DOCUMENT:
+        raise NotStorable(f"document {key} would have {len(encoded):,} bytes, MongoDB takes {MAX_DOCUMENT:,}")
     return RawBSONDocument(encoded)

@@ -20,8 +20,8 @@ from protos.operations.v1 import subscriptions_pb2 as pb
 from protos.operations.v1.subscriptions_pb2_grpc import SubscriptionServiceServicer
 
 SERVICE = "operations.v1.SubscriptionService"
-PAGE, LARGEST_PAGE = 50, 1_000
-LONGEST_NAME = 500  # characters of a stream or a group
+PAGE, MAX_PAGE = 50, 1_000
+MAX_NAME_LENGTH = 500  # characters of a stream or a group
 IN_A_SAMPLE = 10
 NUMBER = re.compile("[0-9]{1,18}")  # below 2^63
 
@@ -47,7 +47,7 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
         self, request: pb.ListParkedEventsRequest, context: Context
     ) -> pb.ListParkedEventsResponse:
         _check(request)
-        size = min(request.page_size or PAGE, LARGEST_PAGE)
+        size = min(request.page_size or PAGE, MAX_PAGE)
         parked = await self._groups.parked_range(request.source, request.group)
         first = max(parked.first, _from_token(request)) if request.page_token else parked.first
         found = await self._groups.parked(request.source, request.group, first, size) if len(parked) else []
@@ -197,8 +197,8 @@ def _not_negative(value: object) -> str | None:
 
 
 RULES: Rules = {
-    "source": known_id(LONGEST_NAME),
-    "group": known_id(LONGEST_NAME),
+    "source": known_id(MAX_NAME_LENGTH),
+    "group": known_id(MAX_NAME_LENGTH),
     "limit": _not_negative,
     "page_size": _not_negative,
     "start": _not_negative,

@@ -16,7 +16,7 @@ from typing import Any
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
-from core.error_text import LONGEST, bounded, error_text
+from core.error_text import MAX_LENGTH, bounded, error_text
 from core.eventstore import codec
 from core.eventstore.client import RecordedEvent, position_of
 from core.eventstore.codec import CodecError
@@ -376,4 +376,4 @@ class _Reading:
 def to_json(value: Any) -> str:
     """JSON of a value; if that is too long, a string with its beginning."""
     text = json.dumps(value, sort_keys=True, default=str)
-    return text if len(text) <= LONGEST else json.dumps(bounded(text))
+    return text if len(text) <= MAX_LENGTH else json.dumps(bounded(text))

@@ -22,7 +22,7 @@ from core.eventstore.rights import GRANT, NEEDED, Report, reports
 from core.process import NO_STORE, configure_logging, ended_well
 
 DECLINED = 1  # exit code
-LARGEST_DIFFERENCE = 1.0  # seconds between two clocks, above which it is pointed out
+MAX_DIFFERENCE = 1.0  # seconds between two clocks, above which it is pointed out
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -73,7 +73,7 @@ def _show(address: Address, found: Sequence[Report]) -> None:
     ]
     behind = next((one.behind for one in found if one.behind is not None), None)
     if behind is not None:
-        noted = "" if abs(behind) <= LARGEST_DIFFERENCE else "; set the clocks"
+        noted = "" if abs(behind) <= MAX_DIFFERENCE else "; set the clocks"
         lines.append(f"clock        {abs(behind):.3f} s {'behind' if behind > 0 else 'before'} this machine{noted}")
     for one in found:
         lines.append(f"{one.role}{'' if one.is_enough else ': does not run like this'}")

@@ -50,10 +50,8 @@ def of_orders() -> Iterator[Limit]:
     yield Limit("quantity of a line", f"1 to {limits.MAX_UNITS}", "units", "QUANTITY_INVALID")
     for what, most in limits.MAX_ENTRIES.items():
         yield Limit(what.replace("_", " "), f"{most}", "entries", f"TOO_MANY_ENTRIES, what={what}")
-    yield Limit("a note", f"1 to {notes.LONGEST}", "characters", "NOTE_TOO_LONG")
-    yield Limit(
-        "an amount", f"up to {money.LARGEST_AMOUNT}", "minor units", "AMOUNT_INVALID: exact in every JSON reader"
-    )
+    yield Limit("a note", f"1 to {notes.MAX_NOTE_LENGTH}", "characters", "NOTE_TOO_LONG")
+    yield Limit("an amount", f"up to {money.MAX_AMOUNT}", "minor units", "AMOUNT_INVALID: exact in every JSON reader")
     yield Limit("refunds that fail", f"{steps.MAX_REFUND_TRIES}", "tries", "then an operator decides")
 
 
@@ -73,46 +71,46 @@ def of_users_and_stock() -> Iterator[Limit]:
 
 
 def of_calls() -> Iterator[Limit]:
-    actor, conversation = validation.LONGEST_ACTOR, validation.LONGEST_CORRELATION_ID
+    actor, conversation = validation.MAX_ACTOR_LENGTH, validation.MAX_CORRELATION_ID_LENGTH
     yield Limit("header `x-orderstream-actor`", f"1 to {actor}", "characters", "FIELD_INVALID")
     yield Limit("header `x-correlation-id`", f"1 to {conversation}", "characters", "FIELD_INVALID")
     yield rows_of_a_page("entries of a page")
-    yield Limit("a page", f"{paging.LARGEST_PAGE}", "bytes", "it ends there, with a token for the next one")
+    yield Limit("a page", f"{paging.MAX_PAGE}", "bytes", "it ends there, with a token for the next one")
     yield Limit(
-        "a reply", f"{interceptors.LARGEST_REPLY}", "bytes", "REPLY_TOO_LARGE: clients of gRPC take no more by default"
+        "a reply", f"{interceptors.MAX_REPLY}", "bytes", "REPLY_TOO_LARGE: clients of gRPC take no more by default"
     )
     yield Limit("fields that a refusal names", f"{failures.MAX_VIOLATIONS}", "fields", "the rest is counted")
     yield Limit("a value in a refusal", f"{errors.MAX_VALUE}", "bytes", "cut, so that a refusal fits into trailers")
 
 
 def rows_of_a_page(what: str) -> Limit:
-    return Limit(what, f"{paging.LARGEST_SIZE}, or {paging.DEFAULT_SIZE} unless asked for", "entries", "cut")
+    return Limit(what, f"{paging.MAX_SIZE}, or {paging.DEFAULT_SIZE} unless asked for", "entries", "cut")
 
 
 def of_operators() -> Iterator[Limit]:
     for name, usual in admin.UNLESS_ASKED_FOR.items():
-        bounds = f"1 to {admin.MOST}, or {usual} unless asked for"
+        bounds = f"1 to {admin.MAX_ENTRIES_IN_A_REPLY}, or {usual} unless asked for"
         yield Limit(f"`{name}` of {RPC_OF[name]}", bounds, "entries", "FIELD_INVALID")
-    yield Limit("acts that ListActs looks at", f"{admin.MOST}", "acts", "the latest ones")
+    yield Limit("acts that ListActs looks at", f"{admin.MAX_ENTRIES_IN_A_REPLY}", "acts", "the latest ones")
     yield Limit("`sample` of VerifyProjections", "0 or more", "documents", "FIELD_INVALID; 0: all")
-    of_a_page = f"{subscriptions.LARGEST_PAGE}, or {subscriptions.PAGE} unless asked for"
+    of_a_page = f"{subscriptions.MAX_PAGE}, or {subscriptions.PAGE} unless asked for"
     yield Limit("`page_size` of ListParkedEvents", of_a_page, "entries", "cut")
     yield rows_of_a_page("`page_size` of ListProcesses")
     yield Limit("`limit` of PlanReplay and ApplyReplay", "0 or more", "events", "FIELD_INVALID; 0: all")
     yield Limit("`drawn` of PlanProcess", f"0 to {MAX_LINES}", "values", "FIELD_INVALID")
-    longest = subscriptions.LONGEST_NAME
+    longest = subscriptions.MAX_NAME_LENGTH
     yield Limit("`source` and `group` of a subscription group", f"1 to {longest}", "characters", "FIELD_INVALID")
     yield Limit("`reason` of an act", "1 to 500", "characters", "FIELD_INVALID")
-    yield Limit("a call that waits for the owner of a view", f"{admin.LONGEST_CALL:g}", "seconds", "it answers then")
-    yield Limit("events that a view lacks, counted", f"{lag.MOST_COUNTED}", "events", "so many stand for more")
+    yield Limit("a call that waits for the owner of a view", f"{admin.MAX_CALL:g}", "seconds", "it answers then")
+    yield Limit("events that a view lacks, counted", f"{lag.MAX_COUNTED}", "events", "so many stand for more")
     yield Limit("events that a group lacks, counted", f"{persistent.MAX_COUNTED}", "events", "so many stand for more")
     yield Limit(
-        "events that a plan counts one by one", f"{changes.MOST_EXACT}", "events", "above, the count is an estimate"
+        "events that a plan counts one by one", f"{changes.MAX_EXACT}", "events", "above, the count is an estimate"
     )
-    yield Limit("parked streams that a plan names", f"{changes.MOST_TOLD}", "streams", "the rest is counted")
+    yield Limit("parked streams that a plan names", f"{changes.MAX_TOLD}", "streams", "the rest is counted")
     yield Limit("parked events that a plan shows", f"{subscriptions.IN_A_SAMPLE}", "events", "the rest is counted")
     yield Limit("a stored event in a plan", f"{exclusions.MAX_DATA}", "characters", "cut")
-    yield Limit("an error of a view", f"{error_text.LONGEST}", "characters", "cut, and never the document")
+    yield Limit("an error of a view", f"{error_text.MAX_LENGTH}", "characters", "cut, and never the document")
 
 
 def of_stores() -> Iterator[Limit]:

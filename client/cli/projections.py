@@ -36,11 +36,11 @@ AllowParked = Annotated[
 ]
 
 NEW_GENERATION = ("rebuild", "reset")
-MOST_COUNTED = 1_000  # events that a view lacks; the server counts no further
+MAX_COUNTED = 1_000  # events that a view lacks; the server counts no further
 PLAN_WITHIN = 60.0  # seconds
 PATIENCE = 60.0  # seconds that the projection process may be away during a rebuild
 PAUSE = 0.5  # seconds
-LONGEST_WAIT = 3_600.0  # seconds
+MAX_WAIT = 3_600.0  # seconds
 
 
 # ------------------------------------------------------------------ looking
@@ -293,7 +293,7 @@ def _apply(
     agreed = _planned(change, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
     if agreed is None:
         return
-    deadline = LONGEST_WAIT if wait else None
+    deadline = MAX_WAIT if wait else None
     reply = call(
         lambda shop: shop.operations.ApplyProjection(
             plan_id=agreed, change=change, reason=why, wait=wait, deadline=deadline
@@ -510,7 +510,7 @@ def _show(found: Any) -> None:
         status = enum_name(pb.ProjectionStatus, x.status, "PROJECTION_STATUS_").replace("_", " ")
         status += f", {x.parked_streams:,} parked" if x.parked_streams else ""
         generation = f"{x.generation} (kept {x.kept_generation})" if x.kept_generation else str(x.generation)
-        lag = f"{x.lag_events:,}" if x.lag_events < MOST_COUNTED else f"{MOST_COUNTED:,}+"
+        lag = f"{x.lag_events:,}" if x.lag_events < MAX_COUNTED else f"{MAX_COUNTED:,}+"
         rate = f"{x.events_per_second:,.0f}/s"
         told = (f"{x.position:,}", lag, f"{x.lag_seconds:,.1f} s", rate, f"{x.parked_streams:,}", _owners(x))
         rows.add_row(x.view, status, generation, *told, _rebuild_of(x), _error_of(x))

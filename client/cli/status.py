@@ -21,7 +21,7 @@ from protos.processes.v1.types_pb2 import PROCESS_STATUS_STUCK
 
 WITHIN = 3.0  # seconds for each answer
 EVERY = 2.0  # seconds between two pages
-MOST_STUCK = 100
+MAX_STUCK = 100
 # of each role: a service that says by its health whether the role can work
 SERVICES = {
     "commands": "orders.v1.OrderCommandService",
@@ -124,7 +124,7 @@ def _groups(page: Page, reply: Any) -> None:
 
 
 async def _ask_stuck(shop: OrderstreamClient) -> Any:
-    return await shop.processes.ListProcesses(status=PROCESS_STATUS_STUCK, page_size=MOST_STUCK)
+    return await shop.processes.ListProcesses(status=PROCESS_STATUS_STUCK, page_size=MAX_STUCK)
 
 
 def _stuck(page: Page, reply: Any) -> None:

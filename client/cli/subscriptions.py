@@ -13,7 +13,7 @@ from protos.operations.v1 import subscriptions_pb2 as pb
 
 subscriptions = typer.Typer(no_args_is_help=True, help="Persistent subscription groups: lag, what is parked, replay.")
 
-MOST_COUNTED = 1_000  # events
+MAX_COUNTED = 1_000  # events
 Source = Annotated[str, typer.Argument(help="The stream that the group follows, or $all.")]
 Group = Annotated[str, typer.Argument(help="The name of the group.")]
 Why = Annotated[str, typer.Option(help="Why, for the record.", show_default=False)]
@@ -194,7 +194,7 @@ def _tell_change(change: "pb.GroupChange.ValueType", plan: Any, *, as_json: bool
             out.print(f"{plan.subscription.parked:,} parked events would be lost: replay them first", highlight=False)
     if change != pb.GROUP_CHANGE_DELETE:
         where = f"at {plan.start}" if plan.start else "at the beginning"
-        more = "more than " if plan.events >= MOST_COUNTED else ""
+        more = "more than " if plan.events >= MAX_COUNTED else ""
         out.print(f"it would begin {where}: {more}{plan.events:,} events to deliver", highlight=False)
     out.print(f"plan {plan.plan_id}", highlight=False)
 

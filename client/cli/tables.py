@@ -10,7 +10,7 @@ from rich.table import Table
 from client.cli.output import SHAPE, err, out
 
 NARROWEST_TEXT = 20  # columns of the terminal
-LONGEST_WORD = 44  # of a text, so that no id in it is broken: the stream of an order has 42
+MAX_WORD_LENGTH = 44  # of a text, so that no id in it is broken: the stream of an order has 42
 UNBOUNDED = 100_000  # columns
 
 
@@ -58,7 +58,7 @@ class Rows:
         """Of a column with texts, folded between words."""
         words = (word for cells in self.rows for word in (*cells[number].split(), self.columns[number]))
         word = max((out.measure(word).maximum for word in words), default=0)
-        return min(self._longest(number), max(NARROWEST_TEXT, min(word, LONGEST_WORD)))
+        return min(self._longest(number), max(NARROWEST_TEXT, min(word, MAX_WORD_LENGTH)))
 
     def _width(self, without: Sequence[str]) -> int:
         """With no text folded."""

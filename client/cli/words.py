@@ -10,7 +10,7 @@ from client.cli.amounts import in_words
 from client.cli.refusals import REFUSALS
 from client.errors import InvalidRequest, OrderstreamError, Unreachable
 
-LONGEST_CAUSE = 160  # characters
+MAX_CAUSE_LENGTH = 160  # characters
 IS_IT_RUNNING = "is `orderstream up` running?"
 TYPED = re.compile(r"\((orderstream .*)\)$")  # of a remedy that the server names: an RPC, and what is typed for it
 NAMES_OF_STATES = ("status", "stage", "outcome", "ended", "waits_for")
@@ -81,4 +81,4 @@ def _cause(error: OrderstreamError) -> str:
     """The last part of what gRPC says of a connection: "Connection refused (111)"."""
     if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return "not in time"
-    return str(error).rpartition(": ")[2][:LONGEST_CAUSE]
+    return str(error).rpartition(": ")[2][:MAX_CAUSE_LENGTH]

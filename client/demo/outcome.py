@@ -12,7 +12,7 @@ from client.errors import Unavailable
 
 AT_ONCE = 32
 NAMES = UUID("6f0d1c4e-6a55-5b0e-9d6e-0c6f7a9f2b11")  # ids are derived, so the demo may be run again on the same data
-LEAST_PATIENCE, MOST_PATIENCE = 60.0, 900.0  # seconds
+LEAST_PATIENCE, MAX_PATIENCE = 60.0, 900.0  # seconds
 LEAST_TRY = 1.0  # seconds
 LONGER_THAN_SEEN = 20  # times the slowest answer so far
 
@@ -29,7 +29,7 @@ class Patience:
     seconds: float = LEAST_PATIENCE
 
     def took(self, seconds: float) -> None:
-        self.seconds = min(MOST_PATIENCE, max(self.seconds, LONGER_THAN_SEEN * seconds))
+        self.seconds = min(MAX_PATIENCE, max(self.seconds, LONGER_THAN_SEEN * seconds))
 
     async def ask(self, call: Callable[..., Awaitable[Any]], **fields: Any) -> Any:
         """The reply. A server cuts deadlines that are too long for it; so a call that was late is made again.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from core.domain.rejection import Reason, Rejected
 
-LARGEST_AMOUNT = 2**53 - 1  # the largest integer that every JSON reader holds exactly
+MAX_AMOUNT = 2**53 - 1  # the largest integer that every JSON reader holds exactly
 
 
 def _digits(groups: Mapping[int, str]) -> Mapping[str, int]:
@@ -77,7 +77,7 @@ def _require_known(currency: str, field: str) -> None:
 
 
 def _require_within(money: Money, field: str, *, least: int) -> None:
-    if not least <= money.amount_minor <= LARGEST_AMOUNT:
+    if not least <= money.amount_minor <= MAX_AMOUNT:
         raise Rejected(Reason.AMOUNT_INVALID, field=field, amount_minor=money.amount_minor, currency=money.currency)
 
 

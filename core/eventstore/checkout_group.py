@@ -15,11 +15,11 @@ NAME = "checkout"
 FORMER = re.compile(r"checkout-[0-9a-f]{8}")  # of releases whose groups had a filter, which the store cannot change
 NONE = re.compile(r"(?!)")  # matches no name
 MESSAGE_TIMEOUT = 60.0  # seconds; then the store gives an event to somebody else
-MOST_DELIVERIES = 20  # then it is parked
+MAX_DELIVERIES = 20  # then it is parked
 SETTINGS: Mapping[str, Any] = {
     "consumer_strategy": "RoundRobin",
     "message_timeout": MESSAGE_TIMEOUT,
-    "max_retry_count": MOST_DELIVERIES,
+    "max_retry_count": MAX_DELIVERIES,
     "max_subscriber_count": 100,
 }
 

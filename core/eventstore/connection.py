@@ -50,18 +50,18 @@ from core.failures import StoreRefusal, StoreTlsFailed, StoreUnauthenticated, St
 
 log = structlog.get_logger()
 
-FIRST_BACKOFF, LONGEST_BACKOFF = 100, 1_000  # milliseconds between two attempts at a connection; gRPC goes to minutes
+FIRST_BACKOFF, MAX_BACKOFF = 100, 1_000  # milliseconds between two attempts at a connection; gRPC goes to minutes
 CONNECT_WITHIN = 2_000  # milliseconds for one of them
 DIAGNOSE_EVERY = 5.0  # seconds between two looks whether TLS is why no node answers
 LOOK_EVERY = 2.0  # seconds between two questions to the node whether it still serves
 ANSWER_WITHIN = 2.0  # seconds for the answer, and for asking all nodes that are known
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two searches
+FIRST_PAUSE, MAX_PAUSE = 0.1, 1.0  # seconds between two searches
 WAIT_WITHIN = 3.0  # seconds after a loss during which calls wait for another node
 CLOSE_WITHIN = 1.0  # seconds for what goes on over a connection that was replaced
 CONFIRMED_WITHIN = 5.0  # seconds for a subscription to begin
 REFUSED = "RST_STREAM with error code 7"  # HTTP/2: nothing of the call was looked at
-MOST_REFUSALS = 20
-AFTER_REFUSAL, LONGEST_AFTER_REFUSAL = 0.05, 0.25  # seconds, longer with each
+MAX_REFUSALS = 20
+AFTER_REFUSAL, MAX_AFTER_REFUSAL = 0.05, 0.25  # seconds, longer with each
 
 # what a call of esdbclient needs a right to: on the stream that it names first, or on the log of all
 STREAM_RIGHTS = {
@@ -328,7 +328,7 @@ class Client(AsyncEventStoreDBClient):
             except Exception as error:  # a defect; without this task no connection would come back
                 log.exception("the connection to the event store is not looked after")
                 self._lose(f"{type(error).__name__}: {error}")
-                await asyncio.sleep(LONGEST_PAUSE)
+                await asyncio.sleep(MAX_PAUSE)
                 self._is_doubted.set()
             else:
                 self._doubted_leader = self.trouble = ""
@@ -347,7 +347,7 @@ class Client(AsyncEventStoreDBClient):
 
     async def _connect_anew(self) -> None:
         """Until there is a node. How long it takes is in the log, and in `trouble`."""
-        backoff, begun = Backoff(FIRST_PAUSE, LONGEST_PAUSE), asyncio.get_running_loop().time()
+        backoff, begun = Backoff(FIRST_PAUSE, MAX_PAUSE), asyncio.get_running_loop().time()
         while True:
             try:
                 found = await self._discovery.find(self._known, ANSWER_WITHIN, {self._doubted_leader})
@@ -489,7 +489,7 @@ def _grpc_options(address: Address) -> tuple[tuple[str, int], ...]:
         ("grpc.http2.ping_timeout_ms", address.keep_alive_timeout),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", FIRST_BACKOFF),
-        ("grpc.max_reconnect_backoff_ms", LONGEST_BACKOFF),
+        ("grpc.max_reconnect_backoff_ms", MAX_BACKOFF),
         ("grpc.min_reconnect_backoff_ms", CONNECT_WITHIN),
         ("grpc.use_local_subchannel_pool", 1),  # a new channel is a new connection
     )
@@ -497,9 +497,9 @@ def _grpc_options(address: Address) -> tuple[tuple[str, int], ...]:
 
 async def _may_ask_again(error: ServiceUnavailable, refusals: int) -> None:
     """Wait a moment if the call was refused unseen; else, and at last, raise it."""
-    if REFUSED not in str(error) or refusals > MOST_REFUSALS:
+    if REFUSED not in str(error) or refusals > MAX_REFUSALS:
         raise error
-    pause = min(AFTER_REFUSAL * refusals, LONGEST_AFTER_REFUSAL)
+    pause = min(AFTER_REFUSAL * refusals, MAX_AFTER_REFUSAL)
     await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
 

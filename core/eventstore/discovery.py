@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from core.failures import StoreRefusal
 
 Channel = TypeVar("Channel")
-MOST_KNOWN = 16  # addresses
+MAX_KNOWN = 16  # addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class Discovery(Generic[Channel]):
             known |= dict.fromkeys(member.address for member in others)
             for member in filter(self._will_do, others):
                 around.ask(member.address)
-            found = Found(address, channel, tuple(known)[:MOST_KNOWN])
+            found = Found(address, channel, tuple(known)[:MAX_KNOWN])
             match self._rank(own, is_doubted=address in doubted):
                 case Rank.SUITS:
                     return found
@@ -186,7 +186,7 @@ class _Round(Generic[Channel]):
         self._asked: dict[asyncio.Task[Sequence[Member] | NoAnswer], str] = {}
 
     def ask(self, address: str) -> None:
-        if address not in self._channels and len(self._channels) < MOST_KNOWN:
+        if address not in self._channels and len(self._channels) < MAX_KNOWN:
             channel = self._channels[address] = self._open(address)
             self._asked[asyncio.create_task(_answer(self._ask, channel))] = address
 

@@ -41,7 +41,7 @@ log = structlog.get_logger()
 DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {x.category: x for x in (ORDER, PRODUCT, STOCK, USER, EMAIL, CHECKOUT)}
 SNAPSHOT, RECEIPTS = "snapshot_", "receipts_"
 CHAPTER = 4_096  # events
-MOST_WAITING = 100  # snapshots to be written; more are skipped
+MAX_WAITING = 100  # snapshots to be written; more are skipped
 SPARE = 100  # events that may come while a snapshot is being written
 READING = ("codec.py", "registry.py", "upcasters.py")  # modules that say which events can be read, and as what
 AT_THE_END = 1.0  # seconds for what is still to be written when the service stops
@@ -107,7 +107,7 @@ class Snapshots:
 
     def offer(self, decider: Decider[Any, Any, Any], stream: str, snapshot: Snapshot, last: int) -> None:
         """Have it written some time. Never waits and never fails. `last` is the revision of the one before."""
-        if len(self._waiting) >= MOST_WAITING and stream not in self._waiting:
+        if len(self._waiting) >= MAX_WAITING and stream not in self._waiting:
             WRITTEN.labels("skipped").inc()
             return
         self._waiting[stream] = (decider, snapshot, last)

@@ -36,7 +36,7 @@ log = structlog.get_logger()
 UNCHANGED = "unchanged_"
 MAX_REMEMBERED = 1_000  # requests of one aggregate
 POLL = 0.25  # seconds between two reads of what other services have written
-MOST_POLL = 5.0  # seconds between two reads that fail
+MAX_POLL = 5.0  # seconds between two reads that fail
 MAX_AGE = 1.0  # seconds; older knowledge of other services' requests is not relied on
 MAX_GAP = 30.0  # seconds; after a longer silence it is cheaper to forget than to read through the log
 MAX_ATTEMPTS = 10
@@ -245,7 +245,7 @@ class UnchangedRequests:
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(min(self._poll * 2 ** min(self._failures, 10), MOST_POLL))
+            await asyncio.sleep(min(self._poll * 2 ** min(self._failures, 10), MAX_POLL))
             await self._try_to_catch_up()
 
     async def _try_to_catch_up(self) -> None:

@@ -11,7 +11,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from core.readmodel.mongo import shared_read
 
 Document = dict[str, Any]
-MOST_KEYS = 100  # of one read
+MAX_KEYS = 100  # of one read
 
 
 class ByKey:
@@ -33,7 +33,7 @@ class ByKey:
 
     async def _read_while_asked(self) -> None:
         while self._asked:
-            keys = list(self._asked)[:MOST_KEYS]
+            keys = list(self._asked)[:MAX_KEYS]
             answers = {key: self._asked.pop(key) for key in keys}
             try:
                 async with shared_read():

@@ -23,7 +23,7 @@ from core.readmodel.durable import durable
 
 Document = dict[str, Any]
 FIRST_GENERATION = 1
-MOST_TRIES = 10
+MAX_TRIES = 10
 
 
 class Phase(StrEnum):
@@ -215,7 +215,7 @@ class Pointers:
 
     async def change(self, view: str, how: Callable[[Pointer], Pointer | None]) -> Pointer | None:
         """What `how` made of the pointer as it stands; None if `how` returned None, and so wants no change."""
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_TRIES):
             found = await self._pointers.find_one({"_id": view})
             before = Pointer(view=view) if found is None else _pointer(found)
             after = how(before)
@@ -231,7 +231,7 @@ class Pointers:
             guard = {"_id": view, "version": found.get("version")}
             if await self._pointers.find_one_and_replace(guard, _document(after), return_document=ReturnDocument.AFTER):
                 return after
-        raise RuntimeError(f"the pointer of {view} was changed by others {MOST_TRIES} times in a row")
+        raise RuntimeError(f"the pointer of {view} was changed by others {MAX_TRIES} times in a row")
 
 
 def _document(pointer: Pointer) -> Document:

@@ -19,11 +19,11 @@ from core.failures import DeadlinePassed, ReplyTooLarge, RequestTooLarge, Server
 from core.rpc.errors import internal, status_of
 from core.rpc.headers import CORRELATION_ID, headers_of
 from core.rpc.typing import Context, Handler
-from core.rpc.validation import LONGEST_CORRELATION_ID
+from core.rpc.validation import MAX_CORRELATION_ID_LENGTH
 
 log = structlog.get_logger()
 
-LARGEST_REPLY = 4 * 1024 * 1024  # bytes that a client of gRPC takes, unless it is told otherwise
+MAX_REPLY = 4 * 1024 * 1024  # bytes that a client of gRPC takes, unless it is told otherwise
 
 CALLS = Counter("orderstream_rpc_calls_total", "Calls by method and status code.", ["method", "code"])
 SECONDS = Histogram("orderstream_rpc_seconds", "Time from request to reply.", ["method"])
@@ -180,15 +180,15 @@ class Edge(grpc.aio.ServerInterceptor):
 def _sendable(reply: Message) -> Message:
     """Raises `ReplyTooLarge`: the caller's own gRPC would refuse it, without a reason."""
     size = reply.ByteSize()
-    if size > LARGEST_REPLY:
-        raise ReplyTooLarge(size, LARGEST_REPLY)
+    if size > MAX_REPLY:
+        raise ReplyTooLarge(size, MAX_REPLY)
     return reply
 
 
 def _correlation_id(request: Message, context: Context) -> str:
     """The caller's, or the request's own id."""
     named = headers_of(context).get(CORRELATION_ID) or str(getattr(request, "request_id", ""))
-    return named[:LONGEST_CORRELATION_ID]  # nothing of it has been checked yet
+    return named[:MAX_CORRELATION_ID_LENGTH]  # nothing of it has been checked yet
 
 
 async def abort(context: Context, method: str, status: status_pb2.Status) -> NoReturn:

@@ -25,7 +25,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PROCESS_NAME = re.compile(r"checkout(~[0-9]+)?")
 PROCESS_UUID = 8  # the version
 OUR_ACTORS = ("process:", "orderstream")
-LONGEST_ID, LONGEST_ACTOR, LONGEST_CORRELATION_ID = 64, 200, 128  # characters
+MAX_ID_LENGTH, MAX_ACTOR_LENGTH, MAX_CORRELATION_ID_LENGTH = 64, 200, 128  # characters
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 
@@ -58,13 +58,13 @@ def actor(value: object) -> str | None:
     """Who asks, as the caller says: it may not pass for one of ours."""
     if str(value).lower().startswith(OUR_ACTORS):
         return "must not begin as those of processes and services do"
-    return text(1, LONGEST_ACTOR)(value)
+    return text(1, MAX_ACTOR_LENGTH)(value)
 
 
 def correlation_id(value: object) -> str | None:
     """Any text that can be shown; it is kept as it is."""
-    if not 1 <= len(str(value)) <= LONGEST_CORRELATION_ID:
-        return f"must have 1 to {LONGEST_CORRELATION_ID} characters"
+    if not 1 <= len(str(value)) <= MAX_CORRELATION_ID_LENGTH:
+        return f"must have 1 to {MAX_CORRELATION_ID_LENGTH} characters"
     return None if str(value).isprintable() else "must be printable"
 
 
@@ -118,7 +118,7 @@ class NewId(Text):
         return None if as_stored(str(value)) == value else "must be in Unicode's form NFC, without spaces at its ends"
 
 
-new_id = NewId(1, LONGEST_ID)
+new_id = NewId(1, MAX_ID_LENGTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class KnownId:
         return None if 1 <= len(str(value)) <= self.longest else f"must have 1 to {self.longest} characters"
 
 
-def known_id(longest: int = LONGEST_ID) -> Rule:
+def known_id(longest: int = MAX_ID_LENGTH) -> Rule:
     return KnownId(longest)
 
 

@@ -20,7 +20,7 @@ from urllib.parse import quote
 HEADER = struct.Struct(">8I")  # magic, version, page size, number of the round, two salts, two checksums
 FRAME = struct.Struct(">6I")  # page, pages after the commit (0: not the end of one), two salts, two checksums
 MAGIC, BIG_ENDIAN = 0x377F0682, 1
-MOST_VALUE = 0xFFFFFFFF
+MAX_VALUE = 0xFFFFFFFF
 LAST_FRAME_AT = 16  # in the file with the index of the write-ahead log
 
 
@@ -116,6 +116,6 @@ class _Frames:
         first, second = before
         words = struct.unpack(f"{self._order}{len(content) // 4}I", content)
         for even, odd in zip(words[::2], words[1::2], strict=True):
-            first = (first + even + second) & MOST_VALUE
-            second = (second + odd + first) & MOST_VALUE
+            first = (first + even + second) & MAX_VALUE
+            second = (second + odd + first) & MAX_VALUE
         return first, second

@@ -14,7 +14,7 @@ from embedded.eventstore.log import Log, NotWrittenError
 from embedded.eventstore.messages import shared_pb2, status_pb2, streams_pb2
 from embedded.eventstore.records import ANY, Proposed
 from embedded.eventstore.requests import (
-    MOST_BYTES,
+    MAX_BYTES,
     expected_of,
     name_to_write,
     proposed_of,
@@ -24,10 +24,10 @@ from embedded.eventstore.requests import (
 from embedded.eventstore.writer import Deleted, Outcome, Writer, Written, WrongVersion
 from embedded.eventstore.writing import set_written
 
-MOST_IN_FLIGHT = 2_048  # appends of one call that wait for the disk, or for the client to take their answer
-MOST_OPEN = 1_024  # appends of one call whose last chunk has not come
+MAX_IN_FLIGHT = 2_048  # appends of one call that wait for the disk, or for the client to take their answer
+MAX_OPEN = 1_024  # appends of one call whose last chunk has not come
 CHUNKS_WITHIN = 2.0  # seconds, from the options to the last chunk, unless the client gives a deadline
-LONGEST_DEADLINE = 60.0  # seconds; clients without patience of their own ask for ten thousand years
+MAX_DEADLINE = 60.0  # seconds; clients without patience of their own ask for ten thousand years
 TIMEOUT = (4, "Timeout", shared_pb2.Timeout())
 ACCESS_DENIED = (7, "AccessDenied", shared_pb2.AccessDenied())
 NO_GUID = "Unrecognized Guid format."
@@ -76,7 +76,7 @@ class _Call:
         """Take chunks until the client has no more; whatever happens, the answering side learns of the end."""
         try:
             async for request in requests:
-                while self._in_flight >= MOST_IN_FLIGHT:
+                while self._in_flight >= MAX_IN_FLIGHT:
                     self._room.clear()
                     await self._room.wait()
                 self._take(request)
@@ -107,7 +107,7 @@ class _Call:
             self._open[key] = batch
             if request.HasField("options"):
                 asyncio.get_running_loop().call_later(batch.seconds_left(), self._give_up, key, batch)
-            if len(self._open) > MOST_OPEN:
+            if len(self._open) > MAX_OPEN:
                 self._give_up(*next(iter(self._open.items())))
 
     def _give_up(self, key: bytes, batch: "_Batch") -> None:
@@ -157,8 +157,8 @@ class _Batch:
                 self._events.append(event)
         except (_BadRequestError, HandlerError, RefusalError) as error:
             return _bad_request(str(error))
-        if self._size > MOST_BYTES:
-            return 3, "MaximumAppendSizeExceeded", shared_pb2.MaximumAppendSizeExceeded(maxAppendSize=MOST_BYTES)
+        if self._size > MAX_BYTES:
+            return 3, "MaximumAppendSizeExceeded", shared_pb2.MaximumAppendSizeExceeded(maxAppendSize=MAX_BYTES)
         if self.is_overdue():
             return TIMEOUT
         return None
@@ -171,7 +171,7 @@ class _Batch:
 
     def _open(self) -> None:
         options = self._request.options
-        self._deadline = time.monotonic() + min(_seconds(options), LONGEST_DEADLINE)
+        self._deadline = time.monotonic() + min(_seconds(options), MAX_DEADLINE)
         if not options.HasField("stream_identifier"):
             raise _BadRequestError("Object reference not set to an instance of an object.")
         try:

@@ -10,13 +10,13 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
-from embedded.eventstore.errors import MOST_OF_DETAIL, DamagedRecordError, HandlerError, RefusalError, shortened
+from embedded.eventstore.errors import MAX_OF_DETAIL, DamagedRecordError, HandlerError, RefusalError, shortened
 
 log = logging.getLogger(__name__)
 
 NO_TIME = 0.002  # seconds; who leaves less for an answer will not see it
 OVER_WITHIN = 1.0  # seconds, until a call without time is refused if its deadline has not ended it
-LARGEST_MESSAGE = 16 * 1024 * 1024 - 10_000  # bytes
+MAX_MESSAGE = 16 * 1024 * 1024 - 10_000  # bytes
 TOO_LARGE = "Received message exceeds the maximum configured message size."
 THROWN = "Exception was thrown by handler."
 NOT_READY = "Server Is Not Ready"
@@ -212,7 +212,7 @@ class _Unusable:
 
 def _reading(kind: Any) -> Callable[[bytes], Any] | None:
     def read(raw: bytes) -> Any:
-        if len(raw) > LARGEST_MESSAGE:
+        if len(raw) > MAX_MESSAGE:
             return _Unusable(RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, TOO_LARGE))
         try:
             return kind.FromString(raw)
@@ -234,7 +234,7 @@ async def _abort(context: Any, error: Exception) -> None:
             await context.abort(error.code, error.detail, error.trailers)
         case DamagedRecordError():
             log.error("%s", error)
-            await context.abort(grpc.StatusCode.DATA_LOSS, shortened(str(error), MOST_OF_DETAIL))
+            await context.abort(grpc.StatusCode.DATA_LOSS, shortened(str(error), MAX_OF_DETAIL))
         case HandlerError() | UnicodeDecodeError() | DecodeError():
             await context.abort(grpc.StatusCode.UNKNOWN, THROWN)
         case _:

@@ -13,7 +13,7 @@ import grpc
 
 # Clients of gRPC may refuse an end of a call of more than 8 KiB, and would not see its code.
 # There are five trailers at most.
-MOST_OF_DETAIL, MOST_OF_TRAILER = 2_400, 1_000  # bytes as they are sent
+MAX_OF_DETAIL, MAX_OF_TRAILER = 2_400, 1_000  # bytes as they are sent
 
 
 class LogError(Exception):
@@ -49,9 +49,9 @@ class RefusalError(Exception):
 
     def __init__(self, code: grpc.StatusCode, detail: str, **trailers: object) -> None:
         super().__init__(detail)
-        self.code, self.detail = code, shortened(detail, MOST_OF_DETAIL)
+        self.code, self.detail = code, shortened(detail, MAX_OF_DETAIL)
         self.trailers = tuple(
-            (k.replace("_", "-"), printable(shortened(str(v), MOST_OF_TRAILER))) for k, v in trailers.items() if str(v)
+            (k.replace("_", "-"), printable(shortened(str(v), MAX_OF_TRAILER))) for k, v in trailers.items() if str(v)
         )
 
 

@@ -22,7 +22,7 @@ Wanted = Callable[[Entry], bool]
 T = TypeVar("T")
 
 FILTER_OPTIONS = "EventStore.Client.Streams.ReadReq+Types+Options+Types+FilterOptions"
-LONGEST = 0.05  # seconds of computing, of one search
+MAX_SEARCH = 0.05  # seconds of computing, of one search
 EACH = 0.0001  # the same, of a search on the average
 GETTING_READY = 0.5  # the same, before the first search
 REMEMBERED = 4_096  # answers of one expression; types repeat, and names of streams do
@@ -92,11 +92,11 @@ class Expression:
         return self._look(text) if found is None else found
 
     def _look(self, text: str) -> bool:
-        if self._overdrawn > LONGEST:
+        if self._overdrawn > MAX_SEARCH:
             raise too_slow()
         began = time.thread_time()
         try:
-            found = self._within(LONGEST, self._search, text) is not None
+            found = self._within(MAX_SEARCH, self._search, text) is not None
         except TooSlowError as error:
             self._overdrawn = float("inf")
             raise too_slow() from error

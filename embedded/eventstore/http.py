@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from embedded.eventstore.errors import PortError
 
-LARGEST_REQUEST = 16 * 1024  # bytes of its head
+MAX_REQUEST = 16 * 1024  # bytes of its head
 WITHIN = 10.0  # seconds, until its head has come, and for the answer to go
 
 
@@ -64,7 +64,7 @@ async def http(host: str, port: int, routes: Mapping[str, Route], *, option: str
             writer.close()
 
     try:
-        server = await asyncio.start_server(answer, host, port, limit=LARGEST_REQUEST)
+        server = await asyncio.start_server(answer, host, port, limit=MAX_REQUEST)
     except OSError as error:
         raise PortError(f"port {port} on {host} is taken or not allowed; choose another with {option}") from error
     async with server:

@@ -35,7 +35,7 @@ from embedded.eventstore.writer import Outcome, Writer
 
 log = logging.getLogger(__name__)
 
-MOST_IN_ONE_COMMIT = 512
+MAX_IN_ONE_COMMIT = 512
 GATHER_FROM = 16  # requests in a commit from which on the next one waits for more to come
 GATHER_STEP = 0.001  # seconds
 GATHER_LEAST = 4  # requests; a step that brings fewer was the last
@@ -169,7 +169,7 @@ class Log:
                 self._gather()
             jobs = [first]
             stopping = False
-            while len(jobs) < MOST_IN_ONE_COMMIT:
+            while len(jobs) < MAX_IN_ONE_COMMIT:
                 try:
                     job = self._jobs.get_nowait()
                 except queue.Empty:
@@ -197,7 +197,7 @@ class Log:
         for _ in range(GATHER_STEPS):
             time.sleep(GATHER_STEP)
             there = self._jobs.qsize()
-            if there - before < GATHER_LEAST or there >= MOST_IN_ONE_COMMIT:
+            if there - before < GATHER_LEAST or there >= MAX_IN_ONE_COMMIT:
                 return
             before = there
 

@@ -15,7 +15,7 @@ from embedded.eventstore.log import Log
 from embedded.eventstore.persistent.service import PersistentSubscriptions
 from embedded.eventstore.positions import offset
 
-SHORTEST_PERIOD = 0.1  # seconds
+MIN_PERIOD = 0.1  # seconds
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _TEXT, _INT32, _UINT64, _ENUM = _FIELD.TYPE_STRING, _FIELD.TYPE_INT32, _FIELD.TYPE_UINT64, _FIELD.TYPE_ENUM
 
@@ -93,7 +93,7 @@ class Operations:
                 "es-writer-lastPosition": str(offset(self._log.head)),
             }
             yield bytes(MESSAGES["StatsResp"](stats=figures).SerializeToString())
-            await asyncio.sleep(max(period, SHORTEST_PERIOD))
+            await asyncio.sleep(max(period, MIN_PERIOD))
 
     def handlers(self) -> dict[str, Callable[[Any, Any], Awaitable[Any]]]:
         return {

@@ -7,8 +7,8 @@ that calculates with positions therefore fails here as it fails there. Position 
 
 STEP_BITS = 11
 STEP = 1 << STEP_BITS  # the mean gap
-SMALLEST_GAP = 257
-SPREAD = STEP - SMALLEST_GAP + 1  # gaps are between SMALLEST_GAP and 2 * STEP - SMALLEST_GAP
+MIN_GAP = 257
+SPREAD = STEP - MIN_GAP + 1  # gaps are between MIN_GAP and 2 * STEP - MIN_GAP
 _BITS = (1 << 64) - 1
 
 

@@ -16,7 +16,7 @@ NO_STREAM, ANY, STREAM_EXISTS = -1, -2, -4
 TOMBSTONE = 2**63 - 1  # the revision of $streamDeleted, and the $tb of a soft-deleted stream
 EMPTY_APPENDS = "$empty-appends"  # a stream that `$all` does not show
 TICKS_PER_SECOND = 10_000_000
-LONGEST_AGE = 63_000_000_000  # seconds; the years since the first one are hardly more
+MAX_AGE = 63_000_000_000  # seconds; the years since the first one are hardly more
 
 
 class Proposed(NamedTuple):
@@ -57,7 +57,7 @@ class Limits:
     @property
     def is_unreadable(self) -> bool:
         """Whether the age is more than a calendar holds: a real server cannot read such a stream."""
-        return self.max_age is not None and self.max_age > LONGEST_AGE
+        return self.max_age is not None and self.max_age > MAX_AGE
 
     @property
     def soft_deleted(self) -> bool:

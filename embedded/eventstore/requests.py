@@ -10,7 +10,7 @@ from embedded.eventstore.messages import shared_pb2
 from embedded.eventstore.records import ANY, NO_STREAM, STREAM_EXISTS, TOMBSTONE, Proposed
 
 END = 2**64 - 1
-MOST_BYTES = 1_048_576  # of one append
+MAX_BYTES = 1_048_576  # of one append
 
 
 def uuid_bytes(message: Any) -> bytes:
@@ -105,7 +105,7 @@ def size_of(event: Proposed) -> int:
 def too_large() -> RefusalError:
     return RefusalError(
         grpc.StatusCode.INVALID_ARGUMENT,
-        f"Maximum Append Size of {MOST_BYTES} Exceeded.",
+        f"Maximum Append Size of {MAX_BYTES} Exceeded.",
         exception="maximum-append-size-exceeded",
-        maximum_append_size=MOST_BYTES,
+        maximum_append_size=MAX_BYTES,
     )

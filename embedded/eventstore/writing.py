@@ -13,7 +13,7 @@ from embedded.eventstore.positions import offset
 from embedded.eventstore.records import ANY
 from embedded.eventstore.requests import (
     END,
-    MOST_BYTES,
+    MAX_BYTES,
     expected_of,
     name_of,
     name_to_write,
@@ -89,7 +89,7 @@ class Writing:
                 continue
             event = proposed_of(request.proposed_message)
             size += size_of(event)
-            if size > MOST_BYTES:
+            if size > MAX_BYTES:
                 raise too_large()
             events.append(event)
         if options is None:

@@ -40,7 +40,7 @@ from core.eventstore.repository import Aggregate, Repository
 from core.eventstore.store import EventStore, WrongRevision
 from core.eventstore.store_time import StoreTime
 from core.failures import Contention, StoreFailure, StreamGone
-from server.commands.handler import LONGEST_PAUSE, MOST_ATTEMPTS, Envelope, new_events
+from server.commands.handler import MAX_ATTEMPTS, MAX_PAUSE, Envelope, new_events
 
 log = structlog.get_logger()
 
@@ -75,7 +75,7 @@ class EmailClaims:
         stream = EMAIL.stream(key)
         # most addresses are new: the store refuses the append if this one is not
         address, is_fresh = self._repository.remembered_or_new(EMAIL, stream), False
-        for attempt in range(MOST_ATTEMPTS):
+        for attempt in range(MAX_ATTEMPTS):
             try:
                 # the claim's user is looked up only for a claim that the store has confirmed to be the newest
                 is_void = is_fresh and await self._make_void(address, user_id, key, envelope)
@@ -85,11 +85,11 @@ class EmailClaims:
                 if is_fresh:
                     raise
             except WrongRevision:
-                await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.002 * 2**attempt)))  # noqa: S311  # jitter
+                await asyncio.sleep(random.uniform(0, min(MAX_PAUSE, 0.002 * 2**attempt)))  # noqa: S311  # jitter
             else:
                 return address
             address, is_fresh = await self._repository.load(EMAIL, stream, max_age=NOW), True
-        raise Contention(stream, MOST_ATTEMPTS)
+        raise Contention(stream, MAX_ATTEMPTS)
 
     async def release_void(self, key: str, user_id: str, envelope: Envelope) -> None:
         """Release a claim of the user that is void, so that the log shows the address as free. It may fail."""

@@ -24,8 +24,8 @@ S = TypeVar("S")
 C = TypeVar("C")
 E = TypeVar("E", bound=DomainEvent)
 
-MOST_ATTEMPTS = 10
-LONGEST_PAUSE = 0.1  # seconds between two attempts
+MAX_ATTEMPTS = 10
+MAX_PAUSE = 0.1  # seconds between two attempts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class CommandHandler:
         stream = decider.stream(aggregate_id)
         async with self._turns.of(stream):
             must_be_fresh, was_sent = envelope.is_retry, False
-            for attempt in range(MOST_ATTEMPTS):
+            for attempt in range(MAX_ATTEMPTS):
                 aggregate, known = await self._look(decider, stream, envelope, opens=opens, must_be_fresh=must_be_fresh)
                 try:
                     outcome = await self._decide(decider, stream, aggregate, envelope, command, known=known)
@@ -111,8 +111,8 @@ class CommandHandler:
                     return await self._write(decider, stream, aggregate, envelope, outcome)
                 except WrongRevision as lost:
                     must_be_fresh, was_sent = True, was_sent or isinstance(lost, SessionEnded)
-                    await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.002 * 2**attempt)))  # noqa: S311  # jitter
-            raise Contention(stream, MOST_ATTEMPTS)
+                    await asyncio.sleep(random.uniform(0, min(MAX_PAUSE, 0.002 * 2**attempt)))  # noqa: S311  # jitter
+            raise Contention(stream, MAX_ATTEMPTS)
 
     async def _look(
         self, decider: Decider[S, C, E], stream: str, envelope: Envelope, *, opens: bool, must_be_fresh: bool

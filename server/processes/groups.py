@@ -35,9 +35,9 @@ EVENTS = Counter("orderstream_group_events_total", "Events delivered, and what b
 RESTARTS = Counter("orderstream_group_restarts_total", "Times the subscription had to begin anew.", ["group"])
 AT_WORK = Gauge("orderstream_group_at_work", "Keys that are worked on or wait for it.", ["group"])
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two subscriptions
+FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds between two subscriptions
 BEFORE_SENDING_BACK = 0.5  # seconds, times the deliveries so far
-LONGEST_BEFORE_SENDING_BACK = 10.0
+MAX_BEFORE_SENDING_BACK = 10.0
 UNREAD_DELIVERIES = 3  # to consumers that may be of a newer release, of an event whose order this one cannot read
 REPLAY_AFTER = (0.0, 5.0, 15.0, 60.0, 300.0, 1800.0)  # seconds after it began; consumers of older releases may go on
 ASK_AFTER = 10.0  # seconds of silence after which the store is asked whether it has something for us
@@ -127,7 +127,7 @@ class Group:
             await self._subscribe_and_work()
 
     async def _subscribe_and_work(self) -> None:
-        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        backoff = Backoff(FIRST_PAUSE, MAX_PAUSE)
         while not self._stopping.is_set():
             heard_before = self._heard_at
             self.last_error = await self._attempt()
@@ -278,7 +278,7 @@ class Group:
                 answer = "retry"
                 log.exception("events are sent back", group=self.name, key=key, delivered=before + 1)
         if answer == "retry":
-            await self._pause(min(BEFORE_SENDING_BACK * (before + 1), LONGEST_BEFORE_SENDING_BACK))
+            await self._pause(min(BEFORE_SENDING_BACK * (before + 1), MAX_BEFORE_SENDING_BACK))
         await self._answer(events, answer, consumer)
 
     async def _answer(self, events: list[RecordedEvent], how: str, consumer: Consumer) -> None:

@@ -37,9 +37,9 @@ WITHOUT_PROCESS = Counter(
 )
 STEPS = Counter("orderstream_process_steps_total", "Steps by name and how they went.", ["step", "outcome"])
 
-MOST_STEPS = 1_000  # in one go; an order of the largest size with a parcel for each line has fewer
+MAX_STEPS = 1_000  # in one go; an order of the largest size with a parcel for each line has fewer
 WORTH_NOTING = 3  # deliveries that came to nothing before they are counted in the log
-LONGEST_REASON = 300  # characters
+MAX_REASON_LENGTH = 300  # characters
 
 
 class EndlessError(Exception):
@@ -129,7 +129,7 @@ class Reconciler:
         tried: list[StepName] = []
         before: Step | None = None
         fresh = True
-        for _ in range(MOST_STEPS):
+        for _ in range(MAX_STEPS):
             seen = await self._look(order_id, fresh=fresh)
             work = self._work(order_id, cause, seen)
             step = await self._next(seen)
@@ -158,7 +158,7 @@ class Reconciler:
                 await self._note(work, await self._look(work.order_id, fresh=True), step, failed)
             # the pause after a failure may be over by now, and the step due again: that is a further attempt
             before, fresh = None if failed else step, failed is not None
-        raise EndlessError(f"order {order_id} asks for more than {MOST_STEPS} steps")
+        raise EndlessError(f"order {order_id} asks for more than {MAX_STEPS} steps")
 
     def _work(self, order_id: str, cause: Cause, seen: _Seen) -> Work:
         id_version = seen.checkout.id_version if isinstance(seen.checkout, Running) else OWN_IDS
@@ -202,7 +202,7 @@ class Reconciler:
 
     async def _correct(self, work: Work, step: Step, counted: _Failed, failed: _Failed) -> None:
         """Write down why a counted attempt has failed, if that is not what was expected of it."""
-        if failed.reason[:LONGEST_REASON] == counted.reason:
+        if failed.reason[:MAX_REASON_LENGTH] == counted.reason:
             return
         seen = await self._look(work.order_id, fresh=True)
         failure = seen.checkout.failure if isinstance(seen.checkout, Running) else None
@@ -274,7 +274,7 @@ class Reconciler:
             order_id=work.order_id,
             step=step.name,
             subject=step.subject,
-            reason=reason[:LONGEST_REASON],
+            reason=reason[:MAX_REASON_LENGTH],
             pauses=self._patience.pauses if failed.tries is None else self._patience.between(failed.allowed),
             attempt=failed.tries or attempt,
             at=self._clock(),

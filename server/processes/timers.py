@@ -41,9 +41,9 @@ log = structlog.get_logger()
 OPEN = Gauge("orderstream_process_timers", "Deadlines and retries that are waited for.")
 FIRED = Counter("orderstream_process_timers_fired_total", "Deadlines and retries whose time has come.")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds
-SHORTEST_WAIT = timedelta(seconds=0.1)  # for a deadline that our clock and the store's disagree about
-LONGEST_SLEEP = 60.0  # seconds; the clock may be set meanwhile
+FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds
+MIN_WAIT = timedelta(seconds=0.1)  # for a deadline that our clock and the store's disagree about
+MAX_SLEEP = 60.0  # seconds; the clock may be set meanwhile
 MARK_EVERY = 60.0  # seconds
 SILENCE = 5.0  # seconds without a word, after which the log is asked whether there was anything to say
 
@@ -91,7 +91,7 @@ class Timers:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _follow(self) -> None:
-        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        backoff = Backoff(FIRST_PAUSE, MAX_PAUSE)
         while True:
             before = self._position
             try:
@@ -156,9 +156,9 @@ class Timers:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             next_at = self._dues.next_at()
-            wait = LONGEST_SLEEP if next_at is None else max(0.0, (next_at - now).total_seconds())
+            wait = MAX_SLEEP if next_at is None else max(0.0, (next_at - now).total_seconds())
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(wait, LONGEST_SLEEP)):
+                async with asyncio.timeout(min(wait, MAX_SLEEP)):
                     await self._news.wait()
 
     async def _keep_mark(self) -> None:
@@ -177,7 +177,7 @@ class Timers:
 
     async def _wake_up(self, order_id: str, due: Due) -> None:
         """The timer is only gone when the process has looked: until then it is tried again."""
-        backoff = Backoff(FIRST_PAUSE, LONGEST_SLEEP)
+        backoff = Backoff(FIRST_PAUSE, MAX_SLEEP)
         while True:
             try:
                 async with self._places:
@@ -191,7 +191,7 @@ class Timers:
                 log.exception("a timer came to nothing", order_id=order_id)
             else:
                 if waits.again_in is not None:
-                    again_in = max(waits.again_in, SHORTEST_WAIT)
+                    again_in = max(waits.again_in, MIN_WAIT)
                     self._dues.postpone(order_id, due, self._clock() + again_in)
                     self._news.set()
                 self._dues.woken(due)

@@ -21,7 +21,7 @@ from server.queries import past
 from server.queries.history import to_entries
 from server.queries.paging import fitting
 
-MOST = 10_000  # events in one tree, and events looked through in the stream of one product's stock
+MAX_EVENTS = 10_000  # events in one tree, and events looked through in the stream of one product's stock
 PAGE = 500  # events
 UNKNOWN = ""
 
@@ -46,7 +46,7 @@ async def life(log: EventLog, order_id: str) -> Life:
         stream, looked = STOCK.stream(sku), 0
         async for event in _from(log, stream, await _revision_at(log, stream, first)):
             looked += 1
-            if looked > MOST:
+            if looked > MAX_EVENTS:
                 truncated = True
                 break
             metadata = codec.decode_metadata(event.metadata)
@@ -54,7 +54,7 @@ async def life(log: EventLog, order_id: str) -> Life:
                 own.append(event)
                 causes.add(str(event.id))
     own.sort(key=position_of)
-    events = own[:MOST]
+    events = own[:MAX_EVENTS]
     entries = await to_entries(log, events)
     most = fitting(entries)
     return Life(events[:most], entries[:most], truncated or len(own) > most)

@@ -13,8 +13,8 @@ from core.eventstore.token import MAX_POSITION
 from core.failures import InvalidRequest, PageTokenInvalid, ResumeTokenInvalid
 
 DEFAULT_SIZE = 50
-LARGEST_SIZE = 1_000
-LARGEST_PAGE = 3 * 1024 * 1024  # bytes: with all that is around it, below what clients of gRPC take
+MAX_SIZE = 1_000
+MAX_PAGE = 3 * 1024 * 1024  # bytes: with all that is around it, below what clients of gRPC take
 NOT_THE_QUERY = ("page_size", "page_token", "resume_token", "consistency_token")
 
 
@@ -27,7 +27,7 @@ def page_size(wanted: int) -> int:
     """0 means the default; more than the largest is cut to it. Raises `InvalidRequest` for less than 0."""
     if wanted < 0:
         raise InvalidRequest({"page_size": "must not be negative"})
-    return min(wanted or DEFAULT_SIZE, LARGEST_SIZE)
+    return min(wanted or DEFAULT_SIZE, MAX_SIZE)
 
 
 def fitting(messages: Sequence[Message]) -> int:
@@ -35,7 +35,7 @@ def fitting(messages: Sequence[Message]) -> int:
     size = 0
     for count, message in enumerate(messages):
         size += message.ByteSize()
-        if size > LARGEST_PAGE and count:
+        if size > MAX_PAGE and count:
             return count
     return len(messages)
 

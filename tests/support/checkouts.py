@@ -49,7 +49,7 @@ from tests.support.orders import ANN, HOME, LATER, NOON, ORDER_ID, euros, listin
 LINES = {"tea": (2, 350), "milk": (3, 101)}  # line → units, price
 TOTAL = sum(units * price for units, price in LINES.values())
 CANCELLED_WHEN_PAID = ("milk", 2)  # line, units
-MOST_ROUNDS = 100
+MAX_ROUNDS = 100
 NEVER = 1_000_000  # events
 
 
@@ -422,7 +422,7 @@ class Shop:
     async def run(self) -> None:
         """Deliver events until each was acknowledged, and let time pass, until nothing is left to wait for."""
         acknowledged = 0
-        for _ in range(MOST_ROUNDS):
+        for _ in range(MAX_ROUNDS):
             acknowledged = await self._deliver(acknowledged)
             if self.provider.late and self.hears_of_it:
                 await self._be_told()
@@ -460,7 +460,7 @@ class Shop:
             self._postponed.add(self.process_clock() + waits.again_in)
 
     async def _until_taken(self, key: str, work: Callable[[str, int], Awaitable[None]]) -> None:
-        for delivered_before in range(self.delivered_elsewhere, self.delivered_elsewhere + MOST_ROUNDS):
+        for delivered_before in range(self.delivered_elsewhere, self.delivered_elsewhere + MAX_ROUNDS):
             try:
                 await work(key, delivered_before)
             except (StoreUnavailable, NotBegunError, Rejected):  # sent back, and delivered again

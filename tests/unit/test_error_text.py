@@ -3,7 +3,7 @@
 import pytest
 from pymongo.errors import BulkWriteError, PyMongoError, WriteError
 
-from core.error_text import LONGEST, bounded, error_text
+from core.error_text import MAX_LENGTH, bounded, error_text
 
 DOCUMENT = {"_id": "o1", "address": "1 Secret Lane"}
 REFUSED = {"index": 0, "code": 10334, "errmsg": "object to insert too large", "op": DOCUMENT}
@@ -26,6 +26,6 @@ def test_what_mongodb_refuses_is_told_by_its_code(error: PyMongoError) -> None:
 
 
 def test_a_long_message_is_cut() -> None:
-    assert len(error_text(ValueError("x" * 10_000))) == LONGEST
+    assert len(error_text(ValueError("x" * 10_000))) == MAX_LENGTH
     assert bounded("short") == "short"
     assert error_text(KeyError("position")) == "KeyError: 'position'"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from core.domain.money import LARGEST_AMOUNT, Money, of_units
+from core.domain.money import MAX_AMOUNT, Money, of_units
 from core.domain.order.commands import CancelLineQuantity, CancelOrder
 from core.domain.order.events import LineQuantityCancelled, OrderCancelled, OrderEvent
 from core.domain.order.limits import require_quantity, require_room
@@ -25,7 +25,7 @@ from core.domain.rejection import Reason, Rejected
 def cancel(order: Draft | Placed | Confirmed, command: CancelOrder) -> Sequence[OrderEvent]:
     if isinstance(order, Draft):
         # a draft may be worth more than can be placed, or written
-        worth = min(draft_total(order).amount_minor, LARGEST_AMOUNT)
+        worth = min(draft_total(order).amount_minor, MAX_AMOUNT)
         return [
             OrderCancelled(
                 order_id=order.order_id,

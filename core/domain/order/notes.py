@@ -8,14 +8,14 @@ from core.domain.order.limits import require_room
 from core.domain.order.state import Cancelled, Completed, Confirmed, Draft, Expired, Placed, Refused
 from core.domain.rejection import Reason, Rejected
 
-LONGEST = 2_000  # characters
+MAX_NOTE_LENGTH = 2_000  # characters
 
 
 def add(
     order: Draft | Placed | Confirmed | Completed | Cancelled | Refused | Expired, command: AddNote
 ) -> Sequence[OrderEvent]:
-    if len(command.text) > LONGEST:
-        raise Rejected(Reason.NOTE_TOO_LONG, order_id=order.order_id, length=len(command.text), most=LONGEST)
+    if len(command.text) > MAX_NOTE_LENGTH:
+        raise Rejected(Reason.NOTE_TOO_LONG, order_id=order.order_id, length=len(command.text), most=MAX_NOTE_LENGTH)
     for known in order.notes:
         if known.note_id == command.note_id:
             if known.text == command.text:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from core.domain.money import LARGEST_AMOUNT, Money
+from core.domain.money import MAX_AMOUNT, Money
 from core.domain.order import owed
 from core.domain.order.commands import CompleteOrder, ConfirmOrder, ExpireOrder, Listing, PlaceOrder, RejectOrder
 from core.domain.order.customers import require_not_blocked
@@ -42,7 +42,7 @@ def place(draft: Draft, command: PlaceOrder) -> Sequence[OrderEvent]:
     goods = goods_total(draft.lines, draft.currency)
     total = draft_total(draft)
     require_fitting_discounts(draft)
-    if max(goods.amount_minor, total.amount_minor) > LARGEST_AMOUNT:
+    if max(goods.amount_minor, total.amount_minor) > MAX_AMOUNT:
         raise Rejected(Reason.TOTAL_TOO_LARGE, order_id=draft.order_id)
     off = amounts_off(goods.amount_minor, draft.discounts)
     return [

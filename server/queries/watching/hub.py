@@ -34,7 +34,7 @@ log = structlog.get_logger()
 PATTERN = "order-.*"
 WATCHES = Gauge("orderstream_watches", "Watches that are open.")
 SILENCE = 2.0  # seconds without a word, after which the log is asked whether there was anything to say
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two subscriptions
+FIRST_PAUSE, MAX_PAUSE = 0.05, 1.0  # seconds between two subscriptions
 PATIENCE = 15.0  # seconds without a subscription, after which all watches are ended
 LINGER = 30.0  # seconds that the subscription is kept though nobody watches
 
@@ -156,7 +156,7 @@ class Hub:
     async def _run(self) -> None:
         folding, loop = Folding(self._log), asyncio.get_running_loop()
         ends_with: StoreFailure = StoreUnavailable("event")
-        alive, backoff = loop.time(), Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        alive, backoff = loop.time(), Backoff(FIRST_PAUSE, MAX_PAUSE)
         try:
             while True:
                 try:

@@ -16,7 +16,7 @@ from tests.support.eventually import polled
 
 EXPIRED = 50_000
 AN_HOUR = 3_600
-MOST_STATEMENTS = 100
+MAX_STATEMENTS = 100
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_the_first_event_that_can_be_read_is_found_by_a_few_looks(log: Log, monk
     limits, statements = log.limits("s-1"), list[str]()
     log._reader.set_trace_callback(statements.append)
     assert log.visible("s-1", limits, EXPIRED + 2)[0] == EXPIRED
-    assert len(statements) < MOST_STATEMENTS
+    assert len(statements) < MAX_STATEMENTS
 
 
 async def test_readers_of_every_kind_begin_behind_what_is_too_old(

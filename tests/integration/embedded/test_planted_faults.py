@@ -116,7 +116,7 @@ FAULTS = [
     ),
     Fault(
         "an append may be of any size", f"{NODE}/batches.py",
-        "if self._size > MOST_BYTES:", "if False:",
+        "if self._size > MAX_BYTES:", "if False:",
         f"{HERE}/test_wire.py {THERE}/test_client_streams.py::TestAppending",
     ),
     Fault(

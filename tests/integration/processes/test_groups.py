@@ -170,7 +170,7 @@ async def test_a_group_that_waits_to_send_something_back_stops_at_once(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(groups, "BEFORE_SENDING_BACK", 60.0)
-    monkeypatch.setattr(groups, "LONGEST_BEFORE_SENDING_BACK", 60.0)
+    monkeypatch.setattr(groups, "MAX_BEFORE_SENDING_BACK", 60.0)
     kind, stream = names()
     failed = asyncio.Event()
 

@@ -24,7 +24,7 @@ from tests.support.calling import shop_at
 from tests.support.eventually import eventually
 
 SOON, NEVER = 0.4, 3600.0  # seconds between two sweeps
-MOST_BUFFERED = 300  # events; the group's buffer holds 500, and is filled in pages of 200
+MAX_BUFFERED = 300  # events; the group's buffer holds 500, and is filled in pages of 200
 
 
 @asynccontextmanager
@@ -51,7 +51,7 @@ async def until_read(client: Client) -> None:
     async def has_read() -> bool:
         info = await Groups(client).info(ALL, NAME)
         known = int(info.last_known_event_position.partition("/")[0].removeprefix("C:"))
-        return known >= end or info.read_buffer_count >= MOST_BUFFERED
+        return known >= end or info.read_buffer_count >= MAX_BUFFERED
 
     await eventually(has_read)
 

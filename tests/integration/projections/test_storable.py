@@ -13,7 +13,7 @@ from core.eventstore.connection import Client
 from projections.batch import Applier
 from projections.failure import ParkingLot
 from projections.sampling import Sampler
-from projections.storable import LARGEST
+from projections.storable import MAX_DOCUMENT
 from projections.verify import Result, Verifier
 from projections.view import Handler, View
 from projections.views.order_detail import order_detail
@@ -52,7 +52,7 @@ async def parked(operator: Operator) -> list[tuple[str, int, int]]:
 
 UNSTORABLE: dict[str, dict[str, Any]] = {
     "an integer of more than 8 bytes": {"sum": TOO_MUCH},
-    "larger than 16 MB": {"text": "x" * LARGEST},
+    "larger than 16 MB": {"text": "x" * MAX_DOCUMENT},
     "a key with a NUL": {"a\x00b": 1},
     "a key that is no text": {"of": {1: 2}},
     "text that is not Unicode": {"text": "\ud800"},

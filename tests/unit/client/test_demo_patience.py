@@ -7,7 +7,7 @@ import pytest
 from google.rpc import code_pb2
 
 from client import errors
-from client.demo.outcome import LEAST_PATIENCE, LONGER_THAN_SEEN, MOST_PATIENCE, Names, Patience
+from client.demo.outcome import LEAST_PATIENCE, LONGER_THAN_SEEN, MAX_PATIENCE, Names, Patience
 from client.demo.rules import Provider, ProviderUnknownError
 from tests.support.command_line import invoke
 from tests.unit.client.test_calls import Scripted, failure, serving, shop_that
@@ -23,7 +23,7 @@ def test_patience_grows_with_the_slowest_answer_up_to_a_bound() -> None:
     patience.took(0.1)
     assert patience.seconds == 10.0 * LONGER_THAN_SEEN
     patience.took(1_000.0)
-    assert patience.seconds == MOST_PATIENCE
+    assert patience.seconds == MAX_PATIENCE
 
 
 async def test_a_call_that_was_late_is_made_again_with_its_request_id() -> None:

@@ -5,10 +5,10 @@ from itertools import pairwise
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from core.domain.money import LARGEST_AMOUNT, of_units, split
+from core.domain.money import MAX_AMOUNT, of_units, split
 
-amounts = st.one_of(st.integers(0, 1000), st.integers(0, LARGEST_AMOUNT))
-weights = st.lists(st.one_of(st.integers(0, 1000), st.integers(0, LARGEST_AMOUNT)), min_size=1, max_size=200)
+amounts = st.one_of(st.integers(0, 1000), st.integers(0, MAX_AMOUNT))
+weights = st.lists(st.one_of(st.integers(0, 1000), st.integers(0, MAX_AMOUNT)), min_size=1, max_size=200)
 
 
 @given(amounts, weights)

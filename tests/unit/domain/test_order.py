@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.domain.money import LARGEST_AMOUNT
+from core.domain.money import MAX_AMOUNT
 from core.domain.order import ORDER
 from core.domain.order.commands import Customer
 from core.domain.rejection import Reason
@@ -183,8 +183,8 @@ class TestPlacing:
         given(*DRAFT).when(place(listing(sellable=False))).rejected(Reason.PRODUCT_NOT_SELLABLE, sku="tea")
 
     def test_a_total_must_be_exact_in_every_reader(self) -> None:
-        history = (created(), line_added(quantity=2, price=LARGEST_AMOUNT), address_changed())
-        given(*history).when(place(listing(price=LARGEST_AMOUNT))).rejected(Reason.TOTAL_TOO_LARGE)
+        history = (created(), line_added(quantity=2, price=MAX_AMOUNT), address_changed())
+        given(*history).when(place(listing(price=MAX_AMOUNT))).rejected(Reason.TOTAL_TOO_LARGE)
 
     @pytest.mark.parametrize("history", [PLACED, CONFIRMED])
     def test_placing_twice_changes_nothing(self, history: tuple[Any, ...]) -> None:

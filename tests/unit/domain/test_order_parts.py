@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from core.domain.money import LARGEST_AMOUNT
+from core.domain.money import MAX_AMOUNT
 from core.domain.order import ORDER
 from core.domain.rejection import Reason
 from tests.support import deciding
@@ -198,8 +198,8 @@ class TestNotes:
 
 
 def test_a_draft_that_is_worth_more_than_can_be_written_can_still_be_cancelled() -> None:
-    history = (created(), line_added(quantity=2, price=LARGEST_AMOUNT))
-    given(*history).when(cancel()).then(cancelled(total=euros(LARGEST_AMOUNT), placed_at=None))
+    history = (created(), line_added(quantity=2, price=MAX_AMOUNT))
+    given(*history).when(cancel()).then(cancelled(total=euros(MAX_AMOUNT), placed_at=None))
 
 
 def test_holding_and_placing_know_nothing_of_parts() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.domain.money import LARGEST_AMOUNT
+from core.domain.money import MAX_AMOUNT
 from core.domain.order import ORDER
 from core.domain.rejection import Reason
 from tests.support import deciding
@@ -113,7 +113,7 @@ class TestAuthorising:
         given(*PLACED, payment_failed()).when(authorise()).then(authorised())
         given(*PLACED, payment_failed(), authorised()).when(void()).then(voided())
 
-    @pytest.mark.parametrize("amount", [-1, 0, LARGEST_AMOUNT + 1])
+    @pytest.mark.parametrize("amount", [-1, 0, MAX_AMOUNT + 1])
     @pytest.mark.parametrize("command", [authorise, capture, refund])
     def test_an_amount_is_at_least_1_and_exact(self, command: Any, amount: int) -> None:
         given(*PAID).when(command("x", amount)).rejected(Reason.AMOUNT_INVALID, field="amount", amount_minor=amount)

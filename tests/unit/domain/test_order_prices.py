@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given as whatever
 from hypothesis import strategies as st
 
-from core.domain.money import LARGEST_AMOUNT
+from core.domain.money import MAX_AMOUNT
 from core.domain.order import ORDER
 from core.domain.rejection import Reason
 from tests.support import deciding
@@ -139,7 +139,7 @@ class TestDiscounts:
     def test_it_is_an_amount_or_a_share_and_never_more_than_all(self, value: Any) -> None:
         given(*DRAFT).when(value).rejected(Reason.DISCOUNT_INVALID)
 
-    @pytest.mark.parametrize("amount", [0, -1, LARGEST_AMOUNT + 1])
+    @pytest.mark.parametrize("amount", [0, -1, MAX_AMOUNT + 1])
     def test_an_amount_is_at_least_1_and_exact(self, amount: int) -> None:
         given(*DRAFT).when(discount(amount=amount)).rejected(Reason.AMOUNT_INVALID, field="amount")
 
@@ -192,8 +192,8 @@ class TestTotals:
         given(*draft).when(cancel()).then(cancelled(total=history[-1].total, placed_at=None))
 
     def test_a_total_with_shipping_must_be_exact_in_every_reader(self) -> None:
-        history = (created(), line_added(quantity=1, price=LARGEST_AMOUNT), address_changed(), shipping_set(1))
-        given(*history).when(place(listing(price=LARGEST_AMOUNT))).rejected(Reason.TOTAL_TOO_LARGE)
+        history = (created(), line_added(quantity=1, price=MAX_AMOUNT), address_changed(), shipping_set(1))
+        given(*history).when(place(listing(price=MAX_AMOUNT))).rejected(Reason.TOTAL_TOO_LARGE)
 
     @whatever(
         st.lists(st.tuples(st.integers(1, 50), st.integers(0, 10_000)), min_size=1, max_size=20),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from core.domain.money import LARGEST_AMOUNT, Money
+from core.domain.money import MAX_AMOUNT, Money
 from core.domain.product import PRODUCT
 from core.domain.product.commands import (
     ActivateProduct,
@@ -52,7 +52,7 @@ def test_a_product_is_registered_once() -> None:
     given(REGISTERED).when(register(name="Coffee")).rejected(Reason.PRODUCT_EXISTS, sku="tea")
 
 
-@pytest.mark.parametrize("amount", [-1, LARGEST_AMOUNT + 1])
+@pytest.mark.parametrize("amount", [-1, MAX_AMOUNT + 1])
 def test_a_price_is_not_negative_and_exact_in_every_reader(amount: int) -> None:
     given().when(register(euros(amount))).rejected(Reason.AMOUNT_INVALID, amount_minor=amount)
     given(REGISTERED).when(change_price(euros(amount))).rejected(Reason.AMOUNT_INVALID, amount_minor=amount)

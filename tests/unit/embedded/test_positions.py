@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedded.eventstore.positions import SMALLEST_GAP, STEP, last_number, number_of, offset
+from embedded.eventstore.positions import MIN_GAP, STEP, last_number, number_of, offset
 
 LARGEST = 2**63 - 1
 numbers = st.integers(0, 2**51)
@@ -11,7 +11,7 @@ numbers = st.integers(0, 2**51)
 
 @given(numbers)
 def test_they_rise_by_hundreds_or_thousands(number: int) -> None:
-    assert SMALLEST_GAP <= offset(number + 1) - offset(number) < 2 * STEP
+    assert MIN_GAP <= offset(number + 1) - offset(number) < 2 * STEP
     assert offset(number + 1) < LARGEST
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from projections.pace import ALONE, AMONG_READERS, BACK, LONGEST, Pace
+from projections.pace import ALONE, AMONG_READERS, BACK, MAX_REST, Pace
 
 QUICK, WAITED = 0.001, 0.01  # seconds that the view store takes to answer
 
@@ -68,4 +68,4 @@ async def test_a_store_that_has_become_slower_for_good_is_not_taken_for_a_crowd_
 async def test_a_rest_has_an_end_however_long_the_work_took() -> None:
     store = Store([QUICK, WAITED, WAITED, WAITED, WAITED])
     await store.work(chunks=4, seconds=60.0)
-    assert max(store.rests) == LONGEST
+    assert max(store.rests) == MAX_REST

@@ -3,18 +3,18 @@
 import pytest
 
 from core.domain.address import LENGTHS
-from core.domain.money import LARGEST_AMOUNT
+from core.domain.money import MAX_AMOUNT
 from core.domain.order.limits import MAX_ENTRIES, MAX_LINES, MAX_UNITS
-from core.domain.order.notes import LONGEST
+from core.domain.order.notes import MAX_NOTE_LENGTH
 from core.failures import ReplyTooLarge
-from core.rpc.interceptors import LARGEST_REPLY, _sendable
+from core.rpc.interceptors import MAX_REPLY, _sendable
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
-from server.queries.paging import LARGEST_PAGE, fitting
+from server.queries.paging import MAX_PAGE, fitting
 
 ID, LONG_ID, REASON = "i" * 64, "i" * 80, "r" * 500
-MONEY = Money(amount_minor=LARGEST_AMOUNT, currency="EUR")
+MONEY = Money(amount_minor=MAX_AMOUNT, currency="EUR")
 UNITS = types.LineQuantity(line_id=ID, quantity=MAX_UNITS)
 DAMAGED = types.RETURN_CONDITION_DAMAGED
 PARCELS, RETURNS = MAX_ENTRIES["shipments"], MAX_ENTRIES["returns"]
@@ -83,28 +83,28 @@ def largest_order() -> types.Order:
         discounts=[types.AppliedDiscount(discount_id=ID, name="d" * 100, amount=MONEY)] * MAX_ENTRIES["discounts"],
         cancellations=[off] * MAX_ENTRIES["cancellations"],
         returns=[sent_back] * RETURNS,
-        notes=[types.Note(note_id=ID, text="x" * LONGEST)] * MAX_ENTRIES["notes"],
+        notes=[types.Note(note_id=ID, text="x" * MAX_NOTE_LENGTH)] * MAX_ENTRIES["notes"],
     )
 
 
 def test_the_largest_order_fits_into_one_message() -> None:
     reply = pb.GetOrderResponse(order=largest_order())
-    assert LARGEST_REPLY // 2 < reply.ByteSize() < LARGEST_REPLY - 100_000
+    assert MAX_REPLY // 2 < reply.ByteSize() < MAX_REPLY - 100_000
     assert _sendable(reply) is reply
 
 
 def test_what_does_not_fit_is_refused_with_a_reason() -> None:
     with pytest.raises(ReplyTooLarge) as refused:
-        _sendable(pb.DiffOrderResponse(entries=[pb.HistoryEntry(data_json="x" * LARGEST_REPLY)]))
-    assert refused.value.metadata["most"] == str(LARGEST_REPLY)
+        _sendable(pb.DiffOrderResponse(entries=[pb.HistoryEntry(data_json="x" * MAX_REPLY)]))
+    assert refused.value.metadata["most"] == str(MAX_REPLY)
 
 
 def test_a_page_ends_where_it_is_full() -> None:
-    entry = pb.HistoryEntry(data_json="x" * (LARGEST_PAGE // 4))
+    entry = pb.HistoryEntry(data_json="x" * (MAX_PAGE // 4))
     assert fitting([entry] * 10) == 3
     assert fitting([entry] * 2) == 2
     assert fitting([]) == 0
 
 
 def test_a_page_has_an_entry_even_if_that_is_large() -> None:
-    assert fitting([pb.HistoryEntry(data_json="x" * LARGEST_PAGE)] * 2) == 1
+    assert fitting([pb.HistoryEntry(data_json="x" * MAX_PAGE)] * 2) == 1

@@ -10,7 +10,7 @@ from tests.contract.eventstore.recorded.scenarios.requests import (
     BYTES,
     JSON,
     LARGEST,
-    LARGEST_SIGNED,
+    MAX_SIGNED,
     STREAMS,
     append,
     append_these,
@@ -70,11 +70,11 @@ async def append_expecting_the_largest_numbers(t: Transcript) -> None:
     await append(t, "2^64-1, nothing is there", a, LARGEST, [1])
     await append(t, "2^64-1 again: a repeat", a, LARGEST, [1])
     await append(t, "2^64-1, another event", a, LARGEST, [2])
-    await append(t, "2^63-1", a, LARGEST_SIGNED, [3])
-    await append(t, "2^63", a, LARGEST_SIGNED + 1, [4])
+    await append(t, "2^63-1", a, MAX_SIGNED, [3])
+    await append(t, "2^63", a, MAX_SIGNED + 1, [4])
     await append(t, "2^64-2", a, LARGEST - 1, [5])
-    await append(t, "2^63-1, nothing is there", b, LARGEST_SIGNED, [6])
-    await append(t, "2^63, nothing is there", b, LARGEST_SIGNED + 1, [7])
+    await append(t, "2^63-1, nothing is there", b, MAX_SIGNED, [6])
+    await append(t, "2^63, nothing is there", b, MAX_SIGNED + 1, [7])
     await append(t, "2^64-2, nothing is there", b, LARGEST - 1, [8])
     await read(t, "what is in a", stream=a, count=100)
     await read(t, "what is in b", stream=b, count=100)

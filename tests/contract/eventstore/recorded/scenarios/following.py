@@ -9,7 +9,7 @@ from tests.contract.eventstore.recorded.scenarios.requests import (
     BYTES,
     FAR,
     LARGEST,
-    LARGEST_SIGNED,
+    MAX_SIGNED,
     STREAMS,
     append,
     append_these,
@@ -47,7 +47,7 @@ async def follow_a_stream(t: Transcript) -> None:
     await read(t, "after 1", stream=a, revision=1)
     await read(t, "after the last", stream=a, revision=2)
     await read(t, "after one that is to come", stream=a, revision=10)
-    await read(t, "after 2^63-1", stream=a, revision=LARGEST_SIGNED)
+    await read(t, "after 2^63-1", stream=a, revision=MAX_SIGNED)
     await read(t, "after 2^64-1", stream=a, revision=LARGEST)
     await read(t, "from the end", stream=a, revision="end")
     await read(t, "one that is not there", stream=b)
@@ -162,7 +162,7 @@ async def follow_everything_from_positions(t: Transcript) -> None:
     await read(t, "one after the second, no filter", all_from=(second + 1, second + 1), keep_if=only)
     await read(t, "2^50, far after the end", all_from=(FAR, FAR), **mine)
     await read(t, "2^50, no filter", all_from=(FAR, FAR))
-    await read(t, "2^63", all_from=(LARGEST_SIGNED + 1, LARGEST_SIGNED + 1), **mine)
+    await read(t, "2^63", all_from=(MAX_SIGNED + 1, MAX_SIGNED + 1), **mine)
     await read(t, "2^64-1", all_from=(LARGEST, LARGEST), without=("position",), **mine)
     assert third > second
 

@@ -22,7 +22,7 @@ from tests.contract.eventstore.recorded.scenarios.registry import alone, scenari
 from tests.contract.eventstore.recorded.scenarios.requests import (
     FAR,
     LARGEST,
-    LARGEST_SIGNED,
+    MAX_SIGNED,
     PLACES,
     append,
     delete,
@@ -133,7 +133,7 @@ async def groups_begin_where_they_are_told(t: Transcript) -> None:
         await consumer.more()
         await consumer.leave()
         await group.info_when(f"from {title}: its information", is_live, ("total_items",), 2)
-    for title, start in {"2^63-1": LARGEST_SIGNED, "2^63": LARGEST_SIGNED + 1, "2^64-1": LARGEST}.items():
+    for title, start in {"2^63-1": MAX_SIGNED, "2^63": MAX_SIGNED + 1, "2^64-1": LARGEST}.items():
         group = Group(t, a, f"from {title}")
         await group.create(f"from {title}: make it", start)
         await group.info_when(f"from {title}: its information", is_live, seconds=2)
@@ -172,9 +172,7 @@ async def groups_of_streams_that_changed(t: Transcript) -> None:
     await consumer.take(2)
     await tombstone(t, "a tombstone", d)
     events = await consumer.take(3, 4)
-    await group.info_when(
-        "its information", lambda info: info.last_known_event_position == str(LARGEST_SIGNED), seconds=3
-    )
+    await group.info_when("its information", lambda info: info.last_known_event_position == str(MAX_SIGNED), seconds=3)
     await consumer.ack(*events)
     await group.info_when(
         "its information when all was acknowledged",

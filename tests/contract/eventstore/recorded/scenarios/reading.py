@@ -11,7 +11,7 @@ from tests.contract.eventstore.recorded.scenarios.requests import (
     FAR,
     JSON,
     LARGEST,
-    LARGEST_SIGNED,
+    MAX_SIGNED,
     STREAMS,
     append,
     append_these,
@@ -40,8 +40,8 @@ async def read_a_stream(t: Transcript) -> None:
     await read(t, "from 3", stream=a, revision=3, count=100)
     await read(t, "from the first after the last", stream=a, revision=5, count=100)
     await read(t, "from far after the last", stream=a, revision=50, count=100)
-    await read(t, "from 2^63-1", stream=a, revision=LARGEST_SIGNED, count=100)
-    await read(t, "from 2^63", stream=a, revision=LARGEST_SIGNED + 1, count=100)
+    await read(t, "from 2^63-1", stream=a, revision=MAX_SIGNED, count=100)
+    await read(t, "from 2^63", stream=a, revision=MAX_SIGNED + 1, count=100)
     await read(t, "backwards from the end", stream=a, revision="end", forwards=False, count=2)
     await read(t, "backwards from 1", stream=a, revision=1, forwards=False, count=100)
     await read(t, "backwards from far after the last", stream=a, revision=50, forwards=False, count=2)
@@ -115,8 +115,8 @@ async def read_everything_beyond_its_end(t: Transcript) -> None:
     for title, far in {
         "2^50": FAR,
         "2^62": 2**62,
-        "2^63-1": LARGEST_SIGNED,
-        "2^63": LARGEST_SIGNED + 1,
+        "2^63-1": MAX_SIGNED,
+        "2^63": MAX_SIGNED + 1,
         "2^64-2": LARGEST - 1,
     }.items():
         await read(t, f"forwards from {title}", all_from=(far, far), count=1)

@@ -3,7 +3,7 @@
 from tests.contract.eventstore.recorded.scenarios.registry import scenario
 from tests.contract.eventstore.recorded.scenarios.requests import (
     LARGEST,
-    LARGEST_SIGNED,
+    MAX_SIGNED,
     append,
     delete,
     read,
@@ -73,7 +73,7 @@ async def delete_and_write_again(t: Transcript) -> None:
 
 @scenario
 async def delete_expecting_the_largest_numbers(t: Transcript) -> None:
-    for title, number in {"2^64-1": LARGEST, "2^63": LARGEST_SIGNED + 1, "2^63-1": LARGEST_SIGNED}.items():
+    for title, number in {"2^64-1": LARGEST, "2^63": MAX_SIGNED + 1, "2^63-1": MAX_SIGNED}.items():
         a, b = t.stream_name(f"{number}"), t.stream_name(f"none{number}")
         await append(t, f"two events to be deleted at {title}", a, "no_stream", [f"{number}/0", f"{number}/1"])
         await delete(t, f"delete, expecting {title}", a, number)

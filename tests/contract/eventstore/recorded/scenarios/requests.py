@@ -11,7 +11,7 @@ from tests.contract.eventstore.recorded.transcript import Transcript
 
 STREAMS = "/event_store.client.streams.Streams/"
 LARGEST = 2**64 - 1
-LARGEST_SIGNED = 2**63 - 1
+MAX_SIGNED = 2**63 - 1
 JSON = "application/json"
 BYTES = "application/octet-stream"
 FAR = 2**50  # a position that no log here reaches
