@@ -27,9 +27,9 @@ from bench.running import caught_up, fresh_stack, pids
 from client.stack import Stack
 from core.eventstore.connection import connect
 from core.eventstore.store import EventStore
+from core.readmodel.checkpoints import ViewState, collection_name
 from core.readmodel.finders import Finders
-from core.readmodel.pointer import FIRST_GENERATION
-from core.readmodel.state import ViewState, collection_name
+from core.readmodel.generations import FIRST_GENERATION
 from projections.views.order_list import order_list
 from server.queries import replies
 

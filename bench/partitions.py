@@ -16,7 +16,7 @@ from bench.measuring import Result, Size, interleaved, median
 from bench.running import fresh_stack
 from core.eventstore.connection import connect
 from projections.config import Settings
-from projections.runner import Runner
+from projections.engine.runner import Runner
 from projections.views.order_list import order_list
 
 WORKERS = (1, 2, 4)

@@ -21,13 +21,13 @@ from bench.running import fresh_stack, pids
 from client.stack import Stack
 from core.eventstore import codec
 from core.eventstore.connection import Client, connect
+from core.readmodel.checkpoints import ViewState
 from core.readmodel.documents import INDEXES
-from core.readmodel.state import ViewState
-from projections.batch import Applier
 from projections.config import Settings
-from projections.failure import ParkingLot
-from projections.pace import Pace
-from projections.runner import Runner
+from projections.engine.applier import Applier
+from projections.engine.parked_events import ParkingLot
+from projections.engine.runner import Runner
+from projections.engine.throttle import Pace
 from projections.view import View
 from projections.views import VIEWS
 from projections.views.order_list import order_list

@@ -31,8 +31,8 @@ from bench.measuring import (
 from bench.processes import Meter
 from bench.running import caught_up, fresh_stack, pids
 from client.stack import Stack
-from core.readmodel.pointer import FIRST_GENERATION
-from core.readmodel.state import collection_name
+from core.readmodel.checkpoints import collection_name
+from core.readmodel.generations import FIRST_GENERATION
 from protos.orders.v1.queries_pb2 import GetOrderRequest, GetOrderResponse, ListOrdersRequest
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
 

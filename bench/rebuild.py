@@ -38,8 +38,8 @@ from bench.running import caught_up, fresh_stack, pids
 from client.sdk import OrderstreamClient
 from client.stack import Stack
 from core.eventstore.connection import Client, connect
-from core.readmodel.state import collection_name
-from projections.pace import Pace
+from core.readmodel.checkpoints import collection_name
+from projections.engine.throttle import Pace
 from projections.views.order_list import order_list
 from protos.operations.v1 import projections_pb2 as pb
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub

@@ -22,22 +22,22 @@ from core.eventstore.log import EventLog
 from core.eventstore.persistent import Groups
 from core.failures import ServiceFailure, StoreUnavailable
 from core.process import started
+from core.readmodel.checkpoints import ViewState
 from core.readmodel.mongo import failure_of, may_read, mongo_client, mongo_errors
-from core.readmodel.state import ViewState
+from core.rpc.edge import CallLimits, Edge
 from core.rpc.health import telling
-from core.rpc.interceptors import CallLimits, Edge
 from core.rpc.reflection import enable_reflection
-from projections import admin, exclusions, subscriptions
-from projections.acts import Acts
-from projections.changes import Changes
 from projections.config import Settings
-from projections.emails import EmailVerifier
-from projections.exclusions import ExclusionAdmin
-from projections.looks import Looks
-from projections.processes import ProcessVerifier
-from projections.snapshots import SnapshotVerifier
-from projections.supervisor import Supervisor
-from projections.verify import Verifier
+from projections.engine.shared_reads import Looks
+from projections.lifecycle.audit_log import Acts
+from projections.lifecycle.supervisor import Supervisor
+from projections.operations import exclusion_service, projection_service, subscription_service
+from projections.operations.changes import Changes
+from projections.operations.exclusion_service import ExclusionAdmin
+from projections.verification.emails import EmailVerifier
+from projections.verification.full import Verifier
+from projections.verification.processes import ProcessVerifier
+from projections.verification.snapshots import SnapshotVerifier
 from projections.view import View
 from projections.views import VIEWS
 from protos.operations.v1.exclusions_pb2_grpc import add_ExclusionServiceServicer_to_server
@@ -46,7 +46,7 @@ from protos.operations.v1.subscriptions_pb2_grpc import add_SubscriptionServiceS
 
 log = structlog.get_logger()
 
-SERVICES = (admin.SERVICE, subscriptions.SERVICE, exclusions.SERVICE)
+SERVICES = (projection_service.SERVICE, subscription_service.SERVICE, exclusion_service.SERVICE)
 LOOK_EVERY = 0.5  # seconds
 FIRST_PAUSE = 0.2  # seconds
 MAX_PAUSE = 2.0  # seconds
@@ -80,7 +80,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
             changes = Changes(database, EventLog(leader), acts, settings)
             verifier, snapshots = Verifier(leader, database, at_once=settings.verify_at_once), SnapshotVerifier(leader)
             emails = EmailVerifier(leader, at_once=settings.verify_at_once)
-            views = admin.ProjectionAdmin(
+            views = projection_service.ProjectionAdmin(
                 supervisors=supervisors,
                 state=state,
                 verifier=verifier,
@@ -93,7 +93,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
                 deadline=settings.operator_deadline,
             )
             add_ProjectionServiceServicer_to_server(views, server)
-            groups = subscriptions.SubscriptionAdmin(Groups(leader), acts)
+            groups = subscription_service.SubscriptionAdmin(Groups(leader), acts)
             add_SubscriptionServiceServicer_to_server(groups, server)
             excluding = ExclusionAdmin(leader, acts, lambda: _recheck(supervisors))
             add_ExclusionServiceServicer_to_server(excluding, server)
@@ -119,7 +119,7 @@ def edge(settings: Settings) -> Edge:
     """Through which every call of operators passes."""
     limits = CallLimits(
         default_deadline=settings.operator_deadline,
-        longest_deadline=admin.MAX_CALL,
+        longest_deadline=projection_service.MAX_CALL,
         most_calls=settings.most_concurrent_calls,
         largest_request=settings.largest_request,
     )
@@ -177,5 +177,7 @@ async def _watch(views: list[Supervisor], status: health.aio.HealthServicer) -> 
     response = health_pb2.HealthCheckResponse
     while True:
         for view in views:
-            await status.set(view.view.name, response.SERVING if admin.healthy(view) else response.NOT_SERVING)
+            await status.set(
+                view.view.name, response.SERVING if projection_service.healthy(view) else response.NOT_SERVING
+            )
         await asyncio.sleep(LOOK_EVERY)

@@ -11,10 +11,10 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 from core.config import Settings
 from core.process import started
+from core.rpc.edge import CallLimits, Edge
 from core.rpc.health import telling
-from core.rpc.interceptors import CallLimits, Edge
 from core.rpc.reflection import enable_reflection
-from server.part import Clock, Opened
+from server.role import Clock, Opened
 
 KEEPALIVE = (
     ("grpc.keepalive_time_ms", 30_000),

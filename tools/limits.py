@@ -15,9 +15,10 @@ from core.domain.stock.decide import MAX_AT_ONCE, MAX_ON_HAND, MAX_OPEN
 from core.domain.stock.state import REMEMBERED
 from core.domain.user import addresses
 from core.eventstore import persistent
-from core.rpc import errors, interceptors, validation
+from core.rpc import edge, errors, validation
 from core.rpc.validation import Count, KnownId, Optional, Rule, Text
-from projections import admin, changes, exclusions, lag, subscriptions
+from projections.engine import lag
+from projections.operations import changes, exclusion_service, projection_service, subscription_service
 from server.commands import services
 from server.processes import routes
 from server.queries import paging
@@ -76,9 +77,7 @@ def of_calls() -> Iterator[Limit]:
     yield Limit("header `x-correlation-id`", f"1 to {conversation}", "characters", "FIELD_INVALID")
     yield rows_of_a_page("entries of a page")
     yield Limit("a page", f"{paging.MAX_PAGE}", "bytes", "it ends there, with a token for the next one")
-    yield Limit(
-        "a reply", f"{interceptors.MAX_REPLY}", "bytes", "REPLY_TOO_LARGE: clients of gRPC take no more by default"
-    )
+    yield Limit("a reply", f"{edge.MAX_REPLY}", "bytes", "REPLY_TOO_LARGE: clients of gRPC take no more by default")
     yield Limit("fields that a refusal names", f"{failures.MAX_VIOLATIONS}", "fields", "the rest is counted")
     yield Limit("a value in a refusal", f"{errors.MAX_VALUE}", "bytes", "cut, so that a refusal fits into trailers")
 
@@ -88,28 +87,34 @@ def rows_of_a_page(what: str) -> Limit:
 
 
 def of_operators() -> Iterator[Limit]:
-    for name, usual in admin.UNLESS_ASKED_FOR.items():
-        bounds = f"1 to {admin.MAX_ENTRIES_IN_A_REPLY}, or {usual} unless asked for"
+    for name, usual in projection_service.UNLESS_ASKED_FOR.items():
+        bounds = f"1 to {projection_service.MAX_ENTRIES_IN_A_REPLY}, or {usual} unless asked for"
         yield Limit(f"`{name}` of {RPC_OF[name]}", bounds, "entries", "FIELD_INVALID")
-    yield Limit("acts that ListActs looks at", f"{admin.MAX_ENTRIES_IN_A_REPLY}", "acts", "the latest ones")
+    yield Limit(
+        "acts that ListActs looks at", f"{projection_service.MAX_ENTRIES_IN_A_REPLY}", "acts", "the latest ones"
+    )
     yield Limit("`sample` of VerifyProjections", "0 or more", "documents", "FIELD_INVALID; 0: all")
-    of_a_page = f"{subscriptions.MAX_PAGE}, or {subscriptions.PAGE} unless asked for"
+    of_a_page = f"{subscription_service.MAX_PAGE}, or {subscription_service.PAGE} unless asked for"
     yield Limit("`page_size` of ListParkedEvents", of_a_page, "entries", "cut")
     yield rows_of_a_page("`page_size` of ListProcesses")
     yield Limit("`limit` of PlanReplay and ApplyReplay", "0 or more", "events", "FIELD_INVALID; 0: all")
     yield Limit("`drawn` of PlanProcess", f"0 to {MAX_LINES}", "values", "FIELD_INVALID")
-    longest = subscriptions.MAX_NAME_LENGTH
+    longest = subscription_service.MAX_NAME_LENGTH
     yield Limit("`source` and `group` of a subscription group", f"1 to {longest}", "characters", "FIELD_INVALID")
     yield Limit("`reason` of an act", "1 to 500", "characters", "FIELD_INVALID")
-    yield Limit("a call that waits for the owner of a view", f"{admin.MAX_CALL:g}", "seconds", "it answers then")
+    yield Limit(
+        "a call that waits for the owner of a view", f"{projection_service.MAX_CALL:g}", "seconds", "it answers then"
+    )
     yield Limit("events that a view lacks, counted", f"{lag.MAX_COUNTED}", "events", "so many stand for more")
     yield Limit("events that a group lacks, counted", f"{persistent.MAX_COUNTED}", "events", "so many stand for more")
     yield Limit(
         "events that a plan counts one by one", f"{changes.MAX_EXACT}", "events", "above, the count is an estimate"
     )
     yield Limit("parked streams that a plan names", f"{changes.MAX_TOLD}", "streams", "the rest is counted")
-    yield Limit("parked events that a plan shows", f"{subscriptions.IN_A_SAMPLE}", "events", "the rest is counted")
-    yield Limit("a stored event in a plan", f"{exclusions.MAX_DATA}", "characters", "cut")
+    yield Limit(
+        "parked events that a plan shows", f"{subscription_service.IN_A_SAMPLE}", "events", "the rest is counted"
+    )
+    yield Limit("a stored event in a plan", f"{exclusion_service.MAX_DATA}", "characters", "cut")
     yield Limit("an error of a view", f"{error_text.MAX_LENGTH}", "characters", "cut, and never the document")
 
 

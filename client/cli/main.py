@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from client.cli import operate, output, shop
+from client.cli import local, output, shop
 from client.cli.connect import TARGET
 from client.cli.demo import demo
 from client.cli.events import events
@@ -80,14 +80,14 @@ def options(
     TARGET.wait = wait
 
 
-app.command()(operate.up)
+app.command()(local.up)
 app.command()(demo)
-app.command()(operate.verify)
+app.command()(local.verify)
 app.command()(shop.sales)
-app.command()(operate.health)
+app.command()(local.health)
 app.command()(status)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(
-    operate.embedded
+    local.embedded
 )
 shop.orders.command("watch")(watch)
 app.add_typer(shop.orders, name="orders")

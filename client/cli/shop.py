@@ -9,6 +9,7 @@ import typer
 from google.protobuf.message import Message
 
 from client.cli.connect import TARGET, Expected, RequestId, Token, call, expecting
+from client.cli.order_view import show_order, show_unread
 from client.cli.output import (
     AsJson,
     agree,
@@ -23,7 +24,6 @@ from client.cli.output import (
     to_money,
     when,
 )
-from client.cli.showing import show_order, show_unread
 from client.cli.tables import table
 from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address

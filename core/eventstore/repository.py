@@ -21,8 +21,8 @@ from core.domain.decider import Decider
 from core.eventstore import codec
 from core.eventstore.client import RecordedEvent, position_of
 from core.eventstore.exclusions import decoded
+from core.eventstore.idempotency import Receipt, Receipts
 from core.eventstore.log import LARGE_PAGE, START
-from core.eventstore.receipts import Receipt, Receipts
 from core.eventstore.registry import DomainEvent
 from core.eventstore.snapshots import Snapshot, Snapshots
 from core.eventstore.store import NO_EVENTS, EventStore

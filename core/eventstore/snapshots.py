@@ -33,7 +33,7 @@ from core.domain.product import PRODUCT
 from core.domain.stock import STOCK
 from core.domain.user import USER
 from core.eventstore.client import NewEvent, RecordedEvent
-from core.eventstore.receipts import MARK
+from core.eventstore.idempotency import MARK
 from core.eventstore.store import NO_EVENTS, EventStore
 
 log = structlog.get_logger()

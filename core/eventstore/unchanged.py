@@ -26,8 +26,8 @@ import structlog
 
 from core.background import beside
 from core.eventstore.client import NewEvent, RecordedEvent, position_of
+from core.eventstore.idempotency import Receipt
 from core.eventstore.log import START
-from core.eventstore.receipts import Receipt
 from core.eventstore.store import NO_EVENTS, EventStore, SessionEnded, WrongRevision
 from core.failures import Contention, LogMismatch
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from core.readmodel.gathering import ByKey
-from core.readmodel.spans import NEWEST_FIRST, OLDEST_FIRST, Spans
-from core.readmodel.state import ViewState
+from core.readmodel.checkpoints import ViewState
+from core.readmodel.dataloader import ByKey
+from core.readmodel.time_windows import NEWEST_FIRST, OLDEST_FIRST, Spans
 
 Document = dict[str, Any]
 

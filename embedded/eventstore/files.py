@@ -12,10 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from embedded.eventstore.ahead import damaged_middle, holds_frames, wal_of
 from embedded.eventstore.errors import DamagedRecordError, LogError
 from embedded.eventstore.positions import offset
 from embedded.eventstore.records import Entry, checksum
+from embedded.eventstore.wal_check import damaged_middle, holds_frames, wal_of
 
 FILE = "events.db"
 APPLICATION_ID = 0x0E5DB10C

@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from embedded.eventstore.checking import PATIENCE, Checking
 from embedded.eventstore.errors import DamagedRecordError, LogError
 from embedded.eventstore.files import FILE, SELECT, connect, last_number_shown, open_log, take, to_entry
+from embedded.eventstore.integrity_check import PATIENCE, Checking
 from embedded.eventstore.positions import offset
 from embedded.eventstore.records import (
     NEWEST_ONLY,

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import grpc
 
 from embedded.eventstore.errors import HandlerError, RefusalError, invalid, stream_deleted
+from embedded.eventstore.event_encoding import Shape, is_hidden
 from embedded.eventstore.filtering import Wanted, filter_of, require_window
-from embedded.eventstore.following import Feed, Follower
+from embedded.eventstore.live_feed import Feed, Follower
 from embedded.eventstore.log import Log
 from embedded.eventstore.messages import streams_pb2
 from embedded.eventstore.positions import last_number, number_of, offset
 from embedded.eventstore.records import TOMBSTONE, Entry, Limits
 from embedded.eventstore.requests import END, name_of, none_of
-from embedded.eventstore.shaping import Shape, is_hidden
 from embedded.eventstore.wire import MESSAGES
 
 PAGE = 500

@@ -11,8 +11,8 @@ import grpc
 
 from embedded.eventstore.batches import Batches
 from embedded.eventstore.calls import Calls, Routes, Services, many_to_many, many_to_one, one_to_many, one_to_one
-from embedded.eventstore.following import Feed
 from embedded.eventstore.info import supported_methods
+from embedded.eventstore.live_feed import Feed
 from embedded.eventstore.log import Log, WriterMaker
 from embedded.eventstore.messages import persistent_pb2, projections_pb2, shared_pb2, streams_pb2
 from embedded.eventstore.operations import Operations

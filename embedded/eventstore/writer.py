@@ -11,7 +11,6 @@ from functools import cache
 from typing import NamedTuple
 
 from embedded.eventstore.files import SELECT, to_entry
-from embedded.eventstore.names import Names, StreamRow
 from embedded.eventstore.records import (
     ANY,
     EMPTY_APPENDS,
@@ -29,6 +28,7 @@ from embedded.eventstore.records import (
     ticks,
     to_limits,
 )
+from embedded.eventstore.stream_index import Names, StreamRow
 
 REMEMBERED_HEADS = 50_000
 REMEMBERED_IDS = 500_000  # over all streams; like the real server's, this memory is bounded

@@ -17,8 +17,8 @@ from server.commands.facts import Facts
 from server.commands.former_claims import FormerClaims
 from server.commands.handler import CommandHandler
 from server.commands.services import SERVICES, CommandServices
-from server.part import Clock, Part
 from server.processes.automatic_start import AutomaticStart
+from server.role import Clock, Part
 
 
 @asynccontextmanager

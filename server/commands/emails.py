@@ -34,7 +34,7 @@ from core.domain.user import USER
 from core.domain.user.commands import RevokeEmailClaim
 from core.domain.user.email import has_email
 from core.domain.user.state import UserState
-from core.eventstore.receipts import Receipt
+from core.eventstore.idempotency import Receipt
 from core.eventstore.registry import DomainEvent
 from core.eventstore.repository import Aggregate, Repository
 from core.eventstore.store import EventStore, WrongRevision

@@ -12,7 +12,7 @@ from core.domain.decider import Decider
 from core.domain.rejection import Rejected
 from core.eventstore import codec
 from core.eventstore.client import NewEvent
-from core.eventstore.receipts import Receipt
+from core.eventstore.idempotency import Receipt
 from core.eventstore.registry import DomainEvent
 from core.eventstore.repository import MAX_READS, Aggregate, Repository
 from core.eventstore.store import NO_EVENTS, EventStore, SessionEnded, WrongRevision

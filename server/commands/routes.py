@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from core.domain.decider import Decider
-from core.eventstore.receipts import Receipt
+from core.eventstore.idempotency import Receipt
 from core.rpc.validation import Rules, callers_uuid, optional, uuid
 from server.commands.emails import RequestClaims
 from server.commands.facts import Facts

@@ -9,8 +9,8 @@ import grpc
 from google.protobuf.message import Message
 
 from core.domain.rejection import Rejected
-from core.eventstore.receipts import Receipt
-from core.eventstore.token import to_token
+from core.eventstore.consistency_token import to_token
+from core.eventstore.idempotency import Receipt
 from core.failures import EventsTooLarge, RevisionConflict
 from core.rpc import validation
 from core.rpc.headers import actor_of, correlation_of, headers_of, traceparent_of

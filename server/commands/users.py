@@ -9,7 +9,7 @@ from core.domain.rejection import Reason, Rejected
 from core.domain.user import USER, commands
 from core.domain.user.email import is_changed
 from core.domain.user.state import User, UserState
-from core.eventstore.receipts import Receipt
+from core.eventstore.idempotency import Receipt
 from core.failures import InvalidRequest
 from core.rpc.validation import NEW_EMAIL, REASON, count, sha256, sku, text, uuid
 from protos.users.v1 import commands_pb2 as pb

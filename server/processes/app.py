@@ -16,15 +16,15 @@ from server.commands.emails import EmailClaims
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler
 from server.commands.services import CommandServices
-from server.part import Clock, Part
 from server.processes import routes as process_routes
 from server.processes.automatic_start import AutomaticStart
-from server.processes.late import LateAnswers
+from server.processes.command_sender import PAYMENTS, Sender
+from server.processes.payment_callbacks import LateAnswers
 from server.processes.payments.simulator import Simulator, rules_of
 from server.processes.process import OrderProcess
 from server.processes.reconciler import Patience, Reconciler
 from server.processes.reservations import ReservationExpiry
-from server.processes.sender import PAYMENTS, Sender
+from server.role import Clock, Part
 
 
 @asynccontextmanager

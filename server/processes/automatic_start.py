@@ -22,7 +22,7 @@ from core.eventstore.client import NewEvent
 from core.eventstore.store import NO_EVENTS, EventStore, WrongRevision
 from core.eventstore.upcasters import stored_names
 from core.failures import StoreFailure, StoreRefusal, StreamGone
-from server.processes.sender import Cause
+from server.processes.command_sender import Cause
 
 log = structlog.get_logger()
 

@@ -14,11 +14,11 @@ from core.eventstore.log import EventLog
 from core.eventstore.store import EventStore
 from core.failures import StoreUnavailable
 from server.processes.automatic_start import AutomaticStart
-from server.processes.dues import reservation_of
-from server.processes.groups import Group
+from server.processes.command_sender import Cause
+from server.processes.consumer import Group
+from server.processes.deadlines import reservation_of
 from server.processes.reconciler import Reconciler
 from server.processes.reservations import ReservationExpiry
-from server.processes.sender import Cause
 from server.processes.sweep import READ_WITHIN, Seen, Sweep
 from server.processes.timers import Timers
 from server.processes.triggers import cause_of, key_of

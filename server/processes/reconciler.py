@@ -26,9 +26,9 @@ from core.locks import Turns
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler
 from server.processes.automatic_start import AutomaticStart
+from server.processes.command_sender import Cause, Sender
 from server.processes.payments.port import PaymentProvider, ProviderUnavailable
-from server.processes.sender import Cause, Sender
-from server.processes.work import ProviderRefusedError, RefundFailedError, Work, do
+from server.processes.step_handlers import ProviderRefusedError, RefundFailedError, Work, do
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ from core.eventstore.repository import Repository
 from core.eventstore.store_time import StoreTime
 from core.failures import StreamGone
 from server.commands.handler import CommandHandler
-from server.processes.sender import Cause, Sender
+from server.processes.command_sender import Cause, Sender
 
 log = structlog.get_logger()
 

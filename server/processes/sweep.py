@@ -25,9 +25,9 @@ from core.eventstore.store import EventStore
 from core.eventstore.swept import Found, SweepCheckpoint
 from core.failures import LogMismatch, ServiceFailure, StoreFailure
 from server.processes.automatic_start import AutomaticStart
+from server.processes.command_sender import Cause
 from server.processes.ids import derived
 from server.processes.reconciler import Looked
-from server.processes.sender import Cause
 from server.processes.triggers import TYPES, cause_of, key_of
 
 log = structlog.get_logger()

@@ -31,9 +31,9 @@ from core.eventstore.store import EventStore
 from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
 from core.eventstore.upcasters import stored_names
 from core.failures import LogMismatch, ServiceFailure, UnreadableEvent
-from server.processes.dues import Due, Dues, reservation_key
-from server.processes.mark import Mark
-from server.processes.sender import Cause
+from server.processes.command_sender import Cause
+from server.processes.deadlines import Due, Dues, reservation_key
+from server.processes.resume_position import Mark
 from server.processes.triggers import cause_of, order_of
 
 log = structlog.get_logger()

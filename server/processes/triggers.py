@@ -11,7 +11,7 @@ from core.eventstore.client import RecordedEvent
 from core.eventstore.exclusions import EVENT_EXCLUDED, stream_of
 from core.eventstore.registry import DomainEvent
 from core.eventstore.upcasters import stored_names
-from server.processes.sender import ACTOR, Cause
+from server.processes.command_sender import ACTOR, Cause
 
 TRIGGERS: tuple[type[DomainEvent], ...] = (
     order.OrderPlaced,

@@ -7,8 +7,8 @@ import grpc
 from pymongo.asynchronous.database import AsyncDatabase
 
 from core.eventstore.log import EventLog
+from core.readmodel.checkpoints import ViewState
 from core.readmodel.finders import Finders
-from core.readmodel.state import ViewState
 from protos.orders.v1.queries_pb2_grpc import add_OrderQueryServiceServicer_to_server
 from protos.processes.v1.queries_pb2_grpc import add_ProcessQueryServiceServicer_to_server
 from protos.products.v1.queries_pb2_grpc import (

@@ -13,9 +13,9 @@ from core.eventstore.log import EventLog
 from core.failures import LogMismatch
 from core.readmodel.mongo import may_read, mongo_client, mongo_errors
 from core.rpc.health import Probe
-from server.part import Clock, Part
 from server.queries import fresh_views, of_another_log, query_services
 from server.queries.watching.hub import Hub, Limits
+from server.role import Clock, Part
 
 LOG = "log"  # health of the query service: whether the event store answers, as time travel and watches need it
 

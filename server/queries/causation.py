@@ -17,8 +17,8 @@ from core.eventstore import codec
 from core.eventstore.client import RecordedEvent, position_of
 from core.eventstore.log import EventLog
 from protos.orders.v1 import queries_pb2 as pb
-from server.queries import past
-from server.queries.history import to_entries
+from server.queries import time_travel
+from server.queries.event_entries import to_entries
 from server.queries.paging import fitting
 
 MAX_EVENTS = 10_000  # events in one tree, and events looked through in the stream of one product's stock
@@ -37,7 +37,7 @@ class Life:
 
 async def life(log: EventLog, order_id: str) -> Life:
     """Raises `NotFound`."""
-    of_order = await past.history(log, order_id)
+    of_order = await time_travel.history(log, order_id)
     own = [*of_order, *[event async for event in _from(log, CHECKOUT.stream(order_id), 0)]]
     causes = {str(event.id) for event in own}
     first = position_of(of_order[0])

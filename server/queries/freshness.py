@@ -17,12 +17,12 @@ from typing import Any
 import structlog
 
 from core.background import beside
+from core.eventstore.consistency_token import from_token
 from core.eventstore.log import EventLog
-from core.eventstore.token import from_token
 from core.failures import Draining, LogMismatch, NotFreshEnough, StoreFailure
+from core.readmodel.checkpoints import Checkpoint, ViewState
+from core.readmodel.generations import Pointer
 from core.readmodel.mongo import shared_read
-from core.readmodel.pointer import Pointer
-from core.readmodel.state import Checkpoint, ViewState
 
 log = structlog.get_logger()
 

@@ -5,8 +5,8 @@ from datetime import UTC
 from typing import Any
 
 from core.eventstore.client import position_of
+from core.eventstore.consistency_token import from_token
 from core.eventstore.log import EventLog
-from core.eventstore.token import from_token
 from core.failures import InvalidRequest, NotFound
 from core.readmodel.documents import currency_sums, timeline_key, timeline_revision, to_micros
 from core.rpc.typing import Context
@@ -15,8 +15,8 @@ from protos.common.v1.types_pb2 import Freshness, Money
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceServicer
-from server.queries import causation, past, replies
-from server.queries.history import to_entries
+from server.queries import causation, replies, time_travel
+from server.queries.event_entries import to_entries
 from server.queries.paging import fitting, from_page_token, page_size, to_page_token
 from server.queries.rows import shown
 from server.queries.views import Views
@@ -65,24 +65,26 @@ class OrderQueries(OrderQueryServiceServicer):
     async def _as_of(self, request: pb.GetOrderRequest) -> pb.GetOrderResponse:
         if request.consistency_token:
             from_token(request.consistency_token)  # the log holds whatever a token of ours stands for
-        events = await past.history(self._log, request.order_id)
-        then = past.until(events, request.as_of, "as_of")
-        order, unread = await past.order_of(self._log, request.order_id, then)
+        events = await time_travel.history(self._log, request.order_id)
+        then = time_travel.until(events, request.as_of, "as_of")
+        order, unread = await time_travel.order_of(self._log, request.order_id, then)
         if order is None:
             raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
         return pb.GetOrderResponse(order=order, freshness=Freshness(position=position_of(then[-1])), unread=unread)
 
     async def DiffOrder(self, request: pb.DiffOrderRequest, context: Context) -> pb.DiffOrderResponse:
         check(request, {"order_id": uuid, "since.time": time, "until.time": time})
-        events = await past.history(self._log, request.order_id)
-        start = past.until(events, request.since, "since") if request.HasField("since") else []
-        end = past.until(events, request.until, "until") if request.HasField("until") else events
+        events = await time_travel.history(self._log, request.order_id)
+        start = time_travel.until(events, request.since, "since") if request.HasField("since") else []
+        end = time_travel.until(events, request.until, "until") if request.HasField("until") else events
         if len(end) < len(start):
             raise InvalidRequest({"until": "must not be before since"})
-        before, _ = await past.order_of(self._log, request.order_id, start)
-        after, unread = await past.order_of(self._log, request.order_id, end)
+        before, _ = await time_travel.order_of(self._log, request.order_id, start)
+        after, unread = await time_travel.order_of(self._log, request.order_id, end)
         return pb.DiffOrderResponse(
-            changes=past.changes(before, after), entries=await to_entries(self._log, end[len(start) :]), unread=unread
+            changes=time_travel.changes(before, after),
+            entries=await to_entries(self._log, end[len(start) :]),
+            unread=unread,
         )
 
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from google.protobuf.message import Message
 
+from core.eventstore.consistency_token import MAX_POSITION
 from core.eventstore.log import LogPoint
-from core.eventstore.token import MAX_POSITION
 from core.failures import InvalidRequest, PageTokenInvalid, ResumeTokenInvalid
 
 DEFAULT_SIZE = 50

@@ -5,9 +5,9 @@ from typing import Any, TypeVar
 
 from core.eventstore.codec import MalformedEvent, UnknownEventType
 from core.failures import EventMalformed, EventTypeUnknown, UnreadableEvent
+from core.readmodel.checkpoints import Checkpoint, now_micros
 from core.readmodel.finders import Finders
 from core.readmodel.mongo import mongo_errors
-from core.readmodel.state import Checkpoint, now_micros
 from protos.common.v1.types_pb2 import Freshness
 from protos.orders.v1 import queries_pb2 as pb
 from server.queries.freshness import FreshViews

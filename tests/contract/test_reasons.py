@@ -3,7 +3,7 @@
 from core import failures
 from core.domain.rejection import Reason
 from core.rpc.errors import STATUS
-from projections.plans import PlanOutdated
+from projections.operations.plans import PlanOutdated
 from protos.common.v1 import errors_pb2 as common
 from protos.operations.v1 import errors_pb2 as operations
 from protos.orders.v1 import errors_pb2 as orders

@@ -18,7 +18,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from uuid_utils import uuid7
 
 from core.eventstore.connection import Client, connect
-from core.readmodel.state import Lease, ViewState
+from core.readmodel.checkpoints import Lease, ViewState
 from projections.views.sales_daily import sales_daily
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled

@@ -15,9 +15,9 @@ from pymongo.errors import PyMongoError
 from core.eventstore.connection import Client
 from core.eventstore.log import EventLog
 from core.failures import StoreUnavailable
-from core.readmodel.gathering import ByKey
+from core.readmodel.checkpoints import Checkpoint, ViewState
+from core.readmodel.dataloader import ByKey
 from core.readmodel.mongo import mongo_client, mongo_errors
-from core.readmodel.state import Checkpoint, ViewState
 from projections.config import Settings
 from projections.views.order_list import order_list
 from server.queries.freshness import FreshViews

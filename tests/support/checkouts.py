@@ -28,7 +28,7 @@ from core.domain.stock.state import Stock
 from core.domain.user import USER
 from core.domain.user import commands as user
 from core.eventstore import codec
-from core.eventstore.receipts import Receipt
+from core.eventstore.idempotency import Receipt
 from core.eventstore.repository import Repository
 from core.eventstore.snapshots import Snapshots
 from core.eventstore.store_time import StoreTime
@@ -36,11 +36,11 @@ from core.failures import StoreUnavailable
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler, Envelope
 from server.processes.automatic_start import AutomaticStart
-from server.processes.late import LateAnswers
+from server.processes.command_sender import PAYMENTS, Sender
+from server.processes.payment_callbacks import LateAnswers
 from server.processes.payments.port import Approved, Declined, Lapsed, ProviderUnavailable
 from server.processes.payments.simulator import Rules, Simulator
 from server.processes.reconciler import NotBegunError, Patience, Reconciler
-from server.processes.sender import PAYMENTS, Sender
 from server.processes.triggers import cause_of, key_of
 from tests.support import orders
 from tests.support.memory_store import MemoryStore

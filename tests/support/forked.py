@@ -18,7 +18,7 @@ from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import IO, Any
 
-from client import supervised
+from client import child
 from client.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -53,18 +53,18 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str], pipe: int, st
     os.dup2(stderr, sys.__stderr__.fileno() if sys.__stderr__ else 2)
     if arguments[0] not in (*MODULES, ORDERSTREAM):  # it has changes to make before ours are imported
         os.set_inheritable(pipe, True)
-        command = [sys.executable, "-m", "client.supervised", str(pipe), *arguments]
+        command = [sys.executable, "-m", "client.child", str(pipe), *arguments]
         os.execve(command[0], command, dict(environment))
     os.environ.clear()
     os.environ.update(environment)
     if arguments[0] == ORDERSTREAM:
-        supervised.end_with(pipe)
+        child.end_with(pipe)
         sys.argv = list(arguments)
         main()
         return
     sys.argv = ["supervised", str(pipe), *arguments]
     del sys.modules[f"{arguments[0]}.__main__"]  # it is run as `__main__`
-    supervised.main()
+    child.main()
 
 
 class Forked:

@@ -10,7 +10,7 @@ from esdbclient import NewEvent, RecordedEvent
 
 from core.domain.user import USER
 from core.domain.user.commands import ChangeName, RegisterUser, UserCommand
-from core.eventstore.receipts import Receipt
+from core.eventstore.idempotency import Receipt
 from core.eventstore.repository import Repository
 from core.eventstore.snapshots import Snapshots
 from core.eventstore.store import EventStore

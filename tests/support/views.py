@@ -14,14 +14,14 @@ from core.domain.order.events import OrderEvent
 from core.eventstore import codec
 from core.eventstore.connection import Client
 from core.eventstore.log import EventLog
-from core.readmodel.pointer import Outcome, Pointer
-from core.readmodel.state import ViewState
-from projections.acts import Acts
-from projections.changes import By, Changes
+from core.readmodel.checkpoints import ViewState
+from core.readmodel.generations import Outcome, Pointer
 from projections.config import Settings
-from projections.looks import Looks
-from projections.runner import Runner, Status
-from projections.supervisor import Supervisor
+from projections.engine.runner import Runner, Status
+from projections.engine.shared_reads import Looks
+from projections.lifecycle.audit_log import Acts
+from projections.lifecycle.supervisor import Supervisor
+from projections.operations.changes import By, Changes
 from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
 from tests.support.eventually import eventually

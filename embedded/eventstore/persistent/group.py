@@ -14,14 +14,14 @@ from functools import partial
 import grpc
 
 from embedded.eventstore.errors import HandlerError, RefusalError
-from embedded.eventstore.following import Follower
+from embedded.eventstore.event_encoding import LINK, is_hidden, make_structured, resolve
+from embedded.eventstore.live_feed import Follower
 from embedded.eventstore.log import Log
 from embedded.eventstore.messages import persistent_pb2
 from embedded.eventstore.persistent.config import ALL, NOWHERE, Config, dropped
 from embedded.eventstore.persistent.system_events import ONLY_ADMINS, append_own, checkpoint_event, parked_metadata
 from embedded.eventstore.positions import offset
 from embedded.eventstore.records import ANY, TOMBSTONE, Entry, decode, system_event
-from embedded.eventstore.shaping import LINK, is_hidden, make_structured, resolve
 from embedded.eventstore.writer import Outcome, Writer, Written
 from embedded.eventstore.writing import write
 

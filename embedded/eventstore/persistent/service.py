@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from embedded.eventstore.errors import HandlerError, RefusalError
-from embedded.eventstore.following import Feed
+from embedded.eventstore.live_feed import Feed
 from embedded.eventstore.log import Log
 from embedded.eventstore.messages import persistent_pb2 as pb
 from embedded.eventstore.messages import shared_pb2

@@ -15,10 +15,10 @@ from functools import partial
 from typing import Any
 
 from embedded.eventstore.errors import RefusalError
+from embedded.eventstore.event_encoding import resolve
 from embedded.eventstore.log import Log
 from embedded.eventstore.projections.system import READABLE_BY_ALL, Emitted, emitted, is_visible
 from embedded.eventstore.records import NO_STREAM, Entry, system_event
-from embedded.eventstore.shaping import resolve
 from embedded.eventstore.writer import Outcome, Writer
 from embedded.eventstore.writing import write
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from embedded.eventstore.event_encoding import LINK
 from embedded.eventstore.positions import offset
 from embedded.eventstore.records import (
     TOMBSTONE,
@@ -16,7 +17,6 @@ from embedded.eventstore.records import (
     to_limits,
     uuid_text,
 )
-from embedded.eventstore.shaping import LINK
 
 CORRELATION = "$correlationId"
 STREAM_REFERENCE = "$@"

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from embedded.eventstore.event_encoding import readable
 from embedded.eventstore.log import Log
 from embedded.eventstore.records import Entry, decode, to_limits
 from embedded.eventstore.security.users import User
-from embedded.eventstore.shaping import readable
 
 ALL = "$all"  # as a stream: everything; in a list: everybody who is logged in
 ADMINS = "$admins"

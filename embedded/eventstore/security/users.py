@@ -16,11 +16,11 @@ from typing import Any
 import grpc
 
 from embedded.eventstore.errors import HandlerError, RefusalError
+from embedded.eventstore.event_encoding import readable
 from embedded.eventstore.log import Log
 from embedded.eventstore.records import ANY, TOMBSTONE, Entry, Proposed, decode, system_event
 from embedded.eventstore.security.passwords import NOBODYS, Hashed, hashed, verify
 from embedded.eventstore.security.settings import Security
-from embedded.eventstore.shaping import readable
 from embedded.eventstore.writer import Deleted, Outcome, Writer
 from embedded.eventstore.writing import Settled, write
 

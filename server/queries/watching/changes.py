@@ -12,8 +12,8 @@ from core.readmodel.documents import OrderDetail
 from core.readmodel.order_detail import REDUCERS
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
-from server.queries import past, replies
-from server.queries.history import to_entry
+from server.queries import replies, time_travel
+from server.queries.event_entries import to_entry
 
 log = structlog.get_logger()
 
@@ -120,7 +120,7 @@ class Folding:
         return folded
 
     async def _next(self, before: _Folded, event: RecordedEvent) -> _Folded:
-        read = await past.known(self._log, [event])
+        read = await time_travel.known(self._log, [event])
         if read.unread is not None:
             log.error("an event cannot be read", stream=event.stream_name, error=str(read.failure))
             return replace(before, unread=read.unread)
@@ -133,6 +133,6 @@ class Folding:
             log.error(
                 "an event cannot be folded", stream=event.stream_name, revision=event.stream_position, error=str(error)
             )
-            unread = past.to_unread(event, 1)
+            unread = time_travel.to_unread(event, 1)
             unread.reason = pb.UNREAD_REASON_FAILED
             return replace(before, unread=unread)

@@ -11,7 +11,7 @@ from core.eventstore.log import EventLog, LogPoint, point_of
 from core.failures import NotFound, ResumeTokenInvalid
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
-from server.queries import past, replies
+from server.queries import replies, time_travel
 from server.queries.paging import from_resume_token, to_resume_token
 from server.queries.rows import shown
 from server.queries.views import Views
@@ -38,10 +38,10 @@ class Watching:
 
         # joined first: what comes while the past is read is waiting
         async with self._hub.watch(lambda change: change.order_id == order_id, order_id) as watch:
-            events = await past.history(self._log, order_id)
+            events = await time_travel.history(self._log, order_id)
             told = point_of(events[-1])
             if resumed is None:
-                order, unread = await past.order_of(self._log, order_id, events)
+                order, unread = await time_travel.order_of(self._log, order_id, events)
                 if order is None:
                     raise NotFound("ORDER_NOT_FOUND", order_id=order_id)
                 yield step(told, snapshot=order, unread=unread)

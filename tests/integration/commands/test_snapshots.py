@@ -13,7 +13,7 @@ from core.domain.product import PRODUCT
 from core.domain.product.commands import ChangePrice
 from core.domain.product.state import Product
 from core.eventstore.connection import Client
-from core.eventstore.receipts import Receipt
+from core.eventstore.idempotency import Receipt
 from core.eventstore.registry import CATEGORIES
 from core.eventstore.repository import Aggregate, Repository
 from core.eventstore.snapshots import CHAPTER, DECIDERS, Snapshots, Stored, shape_of, snapshot_stream

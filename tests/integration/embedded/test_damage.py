@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from embedded.eventstore import names
+from embedded.eventstore import stream_index
 from embedded.eventstore.errors import DamagedRecordError, LogError
 from embedded.eventstore.log import Log
 from embedded.eventstore.records import ANY, Entry, Proposed, system_event
@@ -59,7 +59,7 @@ def the_end(chance: random.Random, content: bytearray) -> bytearray:
 
 @pytest.fixture(autouse=True)
 def half_of_the_names_are_indexed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "INDEXED_TOGETHER", 3 * len(STREAMS) // 4)
+    monkeypatch.setattr(stream_index, "INDEXED_TOGETHER", 3 * len(STREAMS) // 4)
 
 
 KINDS: dict[Damage, int] = {a_bit: 3, a_byte: 1, a_page: 1, the_end: 1}  # and how often

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 import pytest
 
 from embedded.eventstore import log as log_module
-from embedded.eventstore.following import Follower
+from embedded.eventstore.live_feed import Follower
 from embedded.eventstore.log import Log
 from embedded.eventstore.records import ANY, Entry, Proposed
 from embedded.eventstore.writer import Outcome, Writer

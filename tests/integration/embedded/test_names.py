@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from embedded.eventstore import names
+from embedded.eventstore import stream_index
 from embedded.eventstore.errors import LogError
 from embedded.eventstore.files import FILE, open_log
 from embedded.eventstore.log import Log
-from embedded.eventstore.names import INDEXED_TOGETHER
 from embedded.eventstore.records import NO_STREAM, system_event
+from embedded.eventstore.stream_index import INDEXED_TOGETHER
 from embedded.eventstore.writer import Outcome, Writer, Written, WrongVersion
 
 FEW = 10  # names that are indexed together where a test says so
@@ -60,7 +60,7 @@ class Followed:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "INDEXED_TOGETHER", FEW)
+    monkeypatch.setattr(stream_index, "INDEXED_TOGETHER", FEW)
 
 
 def some(count: int) -> list[str]:
@@ -153,7 +153,7 @@ def test_a_name_that_no_index_vouches_for_is_not_lost_unnoticed(tmp_path: Path, 
 
 
 def test_metadata_holds_whether_there_is_little_of_it_or_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "METADATA_STREAMS", 3)
+    monkeypatch.setattr(stream_index, "METADATA_STREAMS", 3)
     streams = some(6)
     with closing(Followed(tmp_path)) as followed:
         followed.append(*streams)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from embedded.eventstore.ahead import FRAME, HEADER, damaged_middle
 from embedded.eventstore.errors import LogError
 from embedded.eventstore.files import back_up, check_log, repair, restore
 from embedded.eventstore.log import Log
 from embedded.eventstore.records import ANY, system_event
+from embedded.eventstore.wal_check import FRAME, HEADER, damaged_middle
 from tests.integration.embedded.test_damage import PAGE, Contents, all_of, fill, up_to, write
 from tests.support.processes import completed
 

@@ -31,9 +31,9 @@ from core.failures import (
 from core.rpc.errors import STATUS
 from embedded.eventstore.node import node
 from embedded.eventstore.security.settings import Security
-from projections.acts import Act, Acts
 from projections.app import serving as projections
 from projections.config import Settings as ProjectionSettings
+from projections.lifecycle.audit_log import Act, Acts
 from server.app import serving
 from tests.support.certificates import Certificate, certificate_in
 from tests.support.eventually import eventually

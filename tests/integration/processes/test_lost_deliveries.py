@@ -17,7 +17,7 @@ from core.eventstore.store import EventStore
 from core.eventstore.swept import STREAM, Swept
 from core.eventstore.swept import swept as swept_of
 from embedded.eventstore.node import node
-from projections.processes import YOUNG, ProcessVerifier
+from projections.verification.processes import YOUNG, ProcessVerifier
 from server.app import serving
 from tests.integration.processes.conftest import world_of
 from tests.support.calling import shop_at

@@ -14,7 +14,7 @@ from protos.orders.v1.types_pb2 import RETURN_CONDITION_DAMAGED as DAMAGED
 from protos.orders.v1.types_pb2 import RETURN_CONDITION_RESALEABLE as RESALEABLE
 from protos.orders.v1.types_pb2 import ReceivedQuantity
 from protos.processes.v1 import commands_pb2 as pb
-from server.processes.sender import ACTOR
+from server.processes.command_sender import ACTOR
 from tests.integration.processes.conftest import World, world_of
 from tests.support.calling import DEADLINE, fresh_id, refusal, shop_at
 

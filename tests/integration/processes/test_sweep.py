@@ -23,8 +23,8 @@ from core.failures import EventMalformed, StoreUnavailable
 from embedded.eventstore.node import node
 from server.processes import sweep
 from server.processes.automatic_start import AutomaticStart
+from server.processes.command_sender import Cause
 from server.processes.reconciler import Looked
-from server.processes.sender import Cause
 from server.processes.sweep import Seen, Sweep, TooManyLeftError
 from tests.support import orders
 from tests.support.calling import fresh_id

@@ -19,8 +19,8 @@ from core.eventstore.connection import Client, connect
 from core.eventstore.store import EventStore
 from core.failures import StoreUnavailable
 from embedded.stack import embedded_eventstore
-from server.processes.mark import Mark
-from server.processes.sender import Cause
+from server.processes.command_sender import Cause
+from server.processes.resume_position import Mark
 from server.processes.timers import TYPES, Timers
 from tests.support import orders
 from tests.support.calling import fresh_id

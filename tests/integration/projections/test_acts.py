@@ -7,7 +7,7 @@ from google.protobuf import json_format
 
 from core.eventstore.connection import Client, connect
 from core.failures import StoreUnavailable
-from projections.acts import STREAM, Act, Acts
+from projections.lifecycle.audit_log import STREAM, Act, Acts
 from protos.operations.v1.events_pb2 import OperatorActed
 
 PAUSE = Act(act="PauseProjection", subject="order_list", actor="ann", reason="a bug", details={"generation": 2})

@@ -12,9 +12,9 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from core.domain.order.events import OrderPlaced
-from core.readmodel.state import Fenced, ViewState
-from projections.batch import Applier
-from projections.failure import ParkingLot
+from core.readmodel.checkpoints import Fenced, ViewState
+from projections.engine.applier import Applier
+from projections.engine.parked_events import ParkingLot
 from projections.view import View
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
-from core.readmodel.state import ViewState
-from projections import lease
-from projections.lease import Keeper
+from core.readmodel.checkpoints import ViewState
+from projections.engine import lease
+from projections.engine.lease import Keeper
 
 Mongo = AsyncDatabase[Any]
 LEASE = 0.05  # seconds

@@ -12,12 +12,12 @@ from core.domain.order.events import OrderConfirmed, OrderPlaced
 from core.eventstore.connection import Client
 from core.eventstore.log import EventLog
 from core.failures import InvalidRequest
-from projections.changes import By, StreamNotParked
-from projections.mend import Mender
-from projections.plans import PlanOutdated
-from projections.requests import DONE, Request
-from projections.runner import Runner
-from projections.verify import Result, Verifier
+from projections.engine.runner import Runner
+from projections.lifecycle.owner_requests import DONE, Request
+from projections.lifecycle.repair import Mender
+from projections.operations.changes import By, StreamNotParked
+from projections.operations.plans import PlanOutdated
+from projections.verification.full import Result, Verifier
 from projections.view import Handler, View
 from projections.views.customer_orders import customer_orders
 from projections.views.order_list import order_list
@@ -254,7 +254,7 @@ async def test_one_document_is_made_anew(client: Client, mongo: Mongo, view: Any
 async def test_what_is_asked_while_nobody_owns_the_view_is_done_later(
     client: Client, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projections.changes.DONE_WITHIN", 0.2)
+    monkeypatch.setattr("projections.operations.changes.DONE_WITHIN", 0.2)
     operator = Operator(order_list, client, mongo)
     last = await append(client, order := new_order())
     async with supervised(order_list, client, mongo):

@@ -9,12 +9,12 @@ import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
 from core.eventstore.connection import Client
+from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
-from core.eventstore.token import to_token
 from core.failures import NotFreshEnough
-from core.readmodel.state import ViewState
-from projections.batch import Share
-from projections.runner import Runner
+from core.readmodel.checkpoints import ViewState
+from projections.engine.applier import Share
+from projections.engine.runner import Runner
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb

@@ -9,13 +9,13 @@ from esdbclient import StreamState
 from pymongo.asynchronous.database import AsyncDatabase
 
 from core.eventstore.connection import Client
+from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
-from core.eventstore.token import to_token
 from core.failures import InvalidRequest, ServiceFailure
-from core.readmodel.pointer import Kept, Made, Phase, Pointer
-from core.readmodel.state import ViewState
-from projections.changes import By, GenerationUnavailable, RebuildRunning, RollbackStale
-from projections.plans import PlanOutdated
+from core.readmodel.checkpoints import ViewState
+from core.readmodel.generations import Kept, Made, Phase, Pointer
+from projections.operations.changes import By, GenerationUnavailable, RebuildRunning, RollbackStale
+from projections.operations.plans import PlanOutdated
 from projections.views.customer_orders import customer_orders
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
@@ -266,7 +266,7 @@ async def test_a_kept_generation_that_nobody_follows_is_not_rolled_back_to(
         await eventually(lambda: _follows(operator, 1), lambda now: not now)
         _, last = await orders(client, 3)
         await reached(mongo, order_list, last)
-        monkeypatch.setattr("projections.changes.FRESH_WITHIN", 0.2)
+        monkeypatch.setattr("projections.operations.changes.FRESH_WITHIN", 0.2)
         with pytest.raises(RollbackStale):
             await operator.apply(rollback=pb.Rollback())
         assert (await operator.pointer()).generation == 2

@@ -11,7 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from core.eventstore.connection import Client
 from core.eventstore.log import EventLog
-from core.readmodel.state import ViewState
+from core.readmodel.checkpoints import ViewState
 from projections.app import serving
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceStub

@@ -12,13 +12,13 @@ from core.eventstore.connection import Client
 from core.eventstore.identity import LogIdentity
 from core.eventstore.log import EventLog
 from core.failures import LogMismatch
-from core.readmodel.pointer import Building, Made, Phase, begun
-from core.readmodel.state import Checkpoint, ViewState
-from projections.acts import Acts
-from projections.changes import GenerationUnavailable
-from projections.rebuild import Rebuild
-from projections.runner import Status
-from projections.verify import Result, Verifier
+from core.readmodel.checkpoints import Checkpoint, ViewState
+from core.readmodel.generations import Building, Made, Phase, begun
+from projections.engine.runner import Status
+from projections.lifecycle.audit_log import Acts
+from projections.lifecycle.rebuild import Rebuild
+from projections.operations.changes import GenerationUnavailable
+from projections.verification.full import Result, Verifier
 from projections.views.order_list import order_list
 from protos.operations.v1 import projections_pb2 as pb
 from tests.support.calling import fresh_id

@@ -13,11 +13,11 @@ from core.eventstore.log import EventLog, streams
 from core.eventstore.recorded import Recorded
 from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
 from core.failures import StoreUnavailable
-from core.readmodel.state import Fenced, ViewState
-from projections.batch import Applier
-from projections.failure import Parked, ParkingLot
-from projections.lease import gone, this_process
-from projections.runner import Status
+from core.readmodel.checkpoints import Fenced, ViewState
+from projections.engine.applier import Applier
+from projections.engine.lease import gone, this_process
+from projections.engine.parked_events import Parked, ParkingLot
+from projections.engine.runner import Status
 from projections.view import View
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily

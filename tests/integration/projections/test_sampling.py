@@ -11,8 +11,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from core.eventstore.connection import Client
 from core.eventstore.registry import BY_EVENT
-from core.readmodel.state import ViewState
-from projections.sampling import Sampler
+from core.readmodel.checkpoints import ViewState
+from projections.verification.sampling import Sampler
 from projections.view import View
 from projections.views import VIEWS
 from projections.views.order_detail import order_detail

@@ -12,8 +12,8 @@ from core.eventstore.connection import Client
 from core.eventstore.repository import Repository
 from core.eventstore.snapshots import Snapshots, Stored, snapshot_stream
 from core.eventstore.store import EventStore
-from projections.snapshots import SnapshotVerifier
-from projections.verify import Result
+from projections.verification.full import Result
+from projections.verification.snapshots import SnapshotVerifier
 from tests.support.eventually import eventually
 from tests.support.long_streams import long_product, put_snapshot
 from tests.support.orders import euros

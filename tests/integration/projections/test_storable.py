@@ -10,11 +10,11 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from core.domain.order.events import OrderPlaced
 from core.eventstore.connection import Client
-from projections.batch import Applier
-from projections.failure import ParkingLot
-from projections.sampling import Sampler
-from projections.storable import MAX_DOCUMENT
-from projections.verify import Result, Verifier
+from projections.engine.applier import Applier
+from projections.engine.parked_events import ParkingLot
+from projections.engine.storable import MAX_DOCUMENT
+from projections.verification.full import Result, Verifier
+from projections.verification.sampling import Sampler
 from projections.view import Handler, View
 from projections.views.order_detail import order_detail
 from projections.views.sales_daily import sales_daily

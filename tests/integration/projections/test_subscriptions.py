@@ -12,10 +12,10 @@ from esdbclient import NewEvent, StreamState
 from core.eventstore.checkout_group import SETTINGS
 from core.eventstore.connection import Client
 from core.eventstore.persistent import ALL, Groups
-from projections.acts import STREAM, Acts
 from projections.app import edge
 from projections.config import Settings
-from projections.subscriptions import SubscriptionAdmin
+from projections.lifecycle.audit_log import STREAM, Acts
+from projections.operations.subscription_service import SubscriptionAdmin
 from protos.operations.v1 import subscriptions_pb2 as pb
 from protos.operations.v1.subscriptions_pb2_grpc import (
     SubscriptionServiceStub,

@@ -12,14 +12,14 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from core.domain.order.events import OrderPlaced
 from core.eventstore.connection import Client, connect
+from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
-from core.eventstore.token import to_token
 from core.failures import LogMismatch
-from core.readmodel.state import Checkpoint, ViewState, now_micros
-from projections import hanging
-from projections.lag import Lag, is_stalled, lag_of
-from projections.runner import Runner, Status
-from projections.verify import Result, Verifier
+from core.readmodel.checkpoints import Checkpoint, ViewState, now_micros
+from projections.engine import handler_timeout
+from projections.engine.lag import Lag, is_stalled, lag_of
+from projections.engine.runner import Runner, Status
+from projections.verification.full import Result, Verifier
 from projections.view import Handler
 from projections.views.order_list import order_list
 from server.queries.freshness import FreshViews
@@ -57,7 +57,7 @@ async def test_a_handler_that_hangs_parks_its_stream_and_no_other(
         return right.reduce(document, e)
 
     monkeypatch.setitem(order_list.handlers, OrderPlaced, Handler(right.key, hangs))
-    monkeypatch.setattr(hanging, "WITHIN", 0.2)
+    monkeypatch.setattr(handler_timeout, "WITHIN", 0.2)
     await append(client, bad)
     last = await append(client, good)
     async with run(order_list, client, mongo) as runner:

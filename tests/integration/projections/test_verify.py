@@ -15,13 +15,13 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from core.domain.order.events import OrderPlaced
 from core.eventstore.connection import Client
+from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
-from core.eventstore.token import to_token
 from core.failures import NotFreshEnough
-from core.readmodel.state import ViewState
+from core.readmodel.checkpoints import ViewState
 from projections.app import serving
 from projections.config import Settings
-from projections.verify import Progress, Result, Verifier
+from projections.verification.full import Progress, Result, Verifier
 from projections.view import Handler
 from projections.views import VIEWS
 from projections.views.order_list import order_list

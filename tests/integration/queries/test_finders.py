@@ -9,9 +9,9 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.readmodel.checkpoints import ViewState
 from core.readmodel.documents import INDEXES
 from core.readmodel.finders import Finders
-from core.readmodel.state import ViewState
 
 Database = AsyncDatabase[dict[str, Any]]
 PAGE = 7

@@ -8,7 +8,7 @@ from esdbclient import NewEvent
 
 from client.sdk import OrderstreamClient
 from core.eventstore.connection import Client, connect
-from core.eventstore.token import to_token
+from core.eventstore.consistency_token import to_token
 from protos.common.v1.types_pb2 import Money
 from tests.support.buying import product, user
 from tests.support.orders import ANN

@@ -11,10 +11,10 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from core.eventstore.connection import Client, connect
+from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
-from core.eventstore.token import to_token
 from core.failures import Draining, NotFreshEnough, TokenInvalid
-from core.readmodel.state import Checkpoint, ViewState
+from core.readmodel.checkpoints import Checkpoint, ViewState
 from server.queries.freshness import FreshViews
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually

@@ -14,7 +14,7 @@ from client.sdk import Addresses, OrderstreamClient
 from core.domain.order import ORDER
 from core.domain.order.events import OrderEvent
 from core.eventstore.connection import connect
-from core.eventstore.token import to_token
+from core.eventstore.consistency_token import to_token
 from core.readmodel.order_detail import fold
 from protos.orders.v1.queries_pb2 import Moment
 from protos.orders.v1.types_pb2 import LineQuantity, OrderStatus, ReceivedQuantity, ReturnCondition

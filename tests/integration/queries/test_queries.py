@@ -12,7 +12,7 @@ from pymongo import AsyncMongoClient
 
 from client import errors
 from client.sdk import OrderstreamClient
-from core.eventstore.token import to_token
+from core.eventstore.consistency_token import to_token
 from protos.common.v1.types_pb2 import Money
 from protos.orders.v1.types_pb2 import OrderStatus
 from tests.support.buying import orders, product

@@ -15,11 +15,11 @@ from pymongo import AsyncMongoClient
 
 from core.config import Settings
 from core.eventstore.connection import connect
+from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
-from core.eventstore.token import to_token
 from core.failures import LogMismatch, StoreUnavailable
+from core.readmodel.checkpoints import ViewState
 from core.readmodel.finders import Finders
-from core.readmodel.state import ViewState
 from embedded.stack import embedded_eventstore
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from client.cli import operate
+from client.cli import local
 from tests.support.command_line import invoke
 from tests.unit.client.test_calls import Streaming, serving
 
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operate, "BEGIN_AGAIN_AFTER", (0.01, 0.01))
+    monkeypatch.setattr(local, "BEGIN_AGAIN_AFTER", (0.01, 0.01))
 
 
 @pytest.mark.parametrize(("failures", "code", "calls"), [(0, 0, 1), (2, 0, 3), (9, 5, 3)])

@@ -12,8 +12,8 @@ from esdbclient import NewEvent
 
 from core.domain.rejection import Rejected
 from core.domain.user import USER
+from core.eventstore.idempotency import Receipt
 from core.eventstore.log import START
-from core.eventstore.receipts import Receipt
 from core.eventstore.registry import CATEGORIES
 from core.eventstore.store import NO_EVENTS
 from core.eventstore.unchanged import MAX_AGE, MAX_GAP, unchanged_stream

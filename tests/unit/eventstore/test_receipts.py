@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.eventstore.receipts import MARK, Receipt, Receipts
+from core.eventstore.idempotency import MARK, Receipt, Receipts
 
 REQUESTS = st.lists(st.tuples(st.uuids(), st.integers(1, 3)), unique_by=lambda pair: pair[0], max_size=40)
 

@@ -6,7 +6,7 @@ from core.domain.order import ORDER
 from core.eventstore.store import EventStore
 from core.failures import StoreUnavailable
 from server.processes.automatic_start import STREAM, AutomaticStart
-from server.processes.sender import Cause
+from server.processes.command_sender import Cause
 from tests.support.eventually import eventually
 from tests.support.memory_store import MemoryStore
 from tests.support.orders import created, placed

@@ -14,8 +14,8 @@ from core.domain.checkout.events import (
     CheckoutStepFailed,
     CheckoutStockReserved,
 )
-from server.processes.dues import Due, Dues
-from server.processes.sender import Cause
+from server.processes.command_sender import Cause
+from server.processes.deadlines import Due, Dues
 from tests.support import orders
 from tests.support.orders import NOON
 

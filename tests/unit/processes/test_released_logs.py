@@ -19,8 +19,8 @@ from esdbclient import NewEvent
 
 from core.domain.checkout.state import NotStarted, Running
 from server.processes.automatic_start import AutomaticStart
+from server.processes.command_sender import ACTOR
 from server.processes.payments.simulator import Rules
-from server.processes.sender import ACTOR
 from tests.support.checkouts import TOTAL, Shop
 
 LOGS = Path(__file__).parent / "released_logs"

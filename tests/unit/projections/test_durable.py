@@ -7,9 +7,9 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
-from core.readmodel.state import ViewState
-from projections.failure import ParkingLot
-from projections.requests import Requests
+from core.readmodel.checkpoints import ViewState
+from projections.engine.parked_events import ParkingLot
+from projections.lifecycle.owner_requests import Requests
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from types import FrameType
 
 import pytest
 
-from projections import hanging
-from projections.hanging import HandlerHangs, called
+from projections.engine import handler_timeout
+from projections.engine.handler_timeout import HandlerHangs, called
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(hanging, "WITHIN", 0.05)
+    monkeypatch.setattr(handler_timeout, "WITHIN", 0.05)
     before, limit = signal.getsignal(signal.SIGALRM), signal.setitimer(signal.ITIMER_REAL, 0)  # the test's own limit
     yield
     signal.signal(signal.SIGALRM, before)

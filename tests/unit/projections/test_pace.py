@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from projections.pace import ALONE, AMONG_READERS, BACK, MAX_REST, Pace
+from projections.engine.throttle import ALONE, AMONG_READERS, BACK, MAX_REST, Pace
 
 QUICK, WAITED = 0.001, 0.01  # seconds that the view store takes to answer
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from projections.plans import PlanOutdated, plan_id, still_holds
+from projections.operations.plans import PlanOutdated, plan_id, still_holds
 
 
 def test_the_same_facts_make_the_same_plan_in_whatever_order() -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from core.readmodel.pointer import Building, Made, Phase, Pointer
-from core.readmodel.state import Checkpoint
-from projections.rebuilds import rebuild_reason
+from core.readmodel.checkpoints import Checkpoint
+from core.readmodel.generations import Building, Made, Phase, Pointer
+from projections.operations.rebuilds import rebuild_reason
 
 BUILDING = Building(generation=2, plan_id="plan", started_at=0, total=1)
 FAILED = Building(generation=2, plan_id="plan", started_at=0, total=1, phase=Phase.FAILED)

@@ -8,7 +8,7 @@ from esdbclient import RecordedEvent
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos.orders.v1.queries_pb2 import Moment
-from server.queries import past
+from server.queries import time_travel
 from tests.support.orders import NOON, created, line_added, quantity_changed
 from tests.support.viewing import stored
 
@@ -37,14 +37,14 @@ def at(moment: datetime) -> Moment:
 
 @pytest.mark.parametrize(("second", "last"), [(0, 0), (1, 3), (2, 4), (5, 4), (6, 4), (60, 4)])
 def test_a_time_is_the_prefix_up_to_the_last_event_that_is_not_later(second: int, last: int) -> None:
-    then = past.until(history(), at(NOON + timedelta(seconds=second)), "as_of")
+    then = time_travel.until(history(), at(NOON + timedelta(seconds=second)), "as_of")
     assert [event.stream_position for event in then] == list(range(last + 1))
 
 
 def test_nothing_is_before_the_first_event() -> None:
-    assert not past.until(history(), at(NOON - timedelta(seconds=1)), "as_of")
+    assert not time_travel.until(history(), at(NOON - timedelta(seconds=1)), "as_of")
 
 
 def test_a_later_time_never_shows_less() -> None:
-    lengths = [len(past.until(history(), at(NOON + timedelta(seconds=n)), "until")) for n in range(-1, 10)]
+    lengths = [len(time_travel.until(history(), at(NOON + timedelta(seconds=n)), "until")) for n in range(-1, 10)]
     assert lengths == sorted(lengths)

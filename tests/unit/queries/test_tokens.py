@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from core.eventstore.consistency_token import from_token, to_token
 from core.eventstore.log import LogPoint
-from core.eventstore.token import from_token, to_token
 from core.failures import PageTokenInvalid, ResumeTokenInvalid, TokenInvalid
-from projections.subscriptions import _from_token, _token
+from projections.operations.subscription_service import _from_token, _token
 from protos.operations.v1 import subscriptions_pb2
 from protos.orders.v1 import queries_pb2 as pb
 from server.queries.paging import from_page_token, from_resume_token, to_page_token, to_resume_token

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.readmodel.spans import NEWEST_FIRST, OLDEST_FIRST, Span
+from core.readmodel.time_windows import NEWEST_FIRST, OLDEST_FIRST, Span
 
 times = st.integers(min_value=0, max_value=10_000)
 ways = st.sampled_from([NEWEST_FIRST, OLDEST_FIRST])

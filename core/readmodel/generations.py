@@ -1,0 +1,262 @@
+"""The pointer of a view: which generation readers see, and what else there is of it. One document, changed as a whole.
+
+A change is a pure function from pointer to pointer; `Pointers.change` writes it only if nobody else was quicker. So a
+switch, and a rollback, is one atomic step.
+
+building      a generation that fills beside the live one; nobody reads it
+generation    the live one
+kept          the one before it, which goes on following the log, for a rollback
+dropping      generations that nobody may come back to; their documents are being removed
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
+
+from core.readmodel.journaled import durable
+
+Document = dict[str, Any]
+FIRST_GENERATION = 1
+MAX_TRIES = 10
+
+
+class Phase(StrEnum):
+    """The names are those of RebuildPhase without its prefix."""
+
+    SEEDING = "SEEDING"
+    FILLING = "FILLING"
+    VERIFYING = "VERIFYING"
+    SWITCHED = "SWITCHED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """How a generation is made: by how many workers, each with a checkpoint of its own, and by which code."""
+
+    partitions: int = 1
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Building:
+    """A rebuild at work. `total` is how many events it has to take in; times are in µs since the epoch.
+
+    `since` is the position of a reset: documents that have not changed since are taken over as they are; 0: none.
+    """
+
+    generation: int
+    plan_id: str
+    started_at: int
+    total: int
+    phase: Phase = Phase.FILLING
+    since: int = 0
+    allow_parked: bool = False
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """`until` is when it may go, in µs since the epoch."""
+
+    generation: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How the last rebuild ended."""
+
+    plan_id: str
+    from_generation: int
+    to_generation: int
+    events: int
+    documents: int
+    micros: int
+    verified: bool
+    differences: int
+    switched: bool
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """`newest` is the highest number ever given to a generation; `version` counts changes, `switches` those that
+    readers see.
+    """
+
+    view: str
+    version: int = 0
+    generation: int = FIRST_GENERATION
+    newest: int = FIRST_GENERATION
+    switches: int = 0
+    asked: int = 0  # how often something was asked of whoever owns the view
+    paused: bool = False
+    building: Building | None = None
+    kept: Kept | None = None
+    dropping: tuple[int, ...] = ()
+    outcome: Outcome | None = None
+    made: Mapping[int, Made] = field(default_factory=dict)
+
+    def how(self, generation: int) -> Made:
+        return self.made.get(generation, Made())
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What plans depend on: which generations there are, and what they are there for."""
+        building, kept = self.building, self.kept
+        fills = (0, 0) if building is None else (building.generation, int(building.phase is Phase.FAILED))
+        return (self.generation, self.switches, self.newest, *fills, 0 if kept is None else kept.generation)
+
+    def followed(self) -> tuple[int, ...]:
+        """The generations that follow the log."""
+        others = (self.kept, self.building)
+        return (self.generation, *(one.generation for one in others if one is not None))
+
+
+# ------------------------------------------------------------------ changes
+
+
+def begun(pointer: Pointer, building: Building, made: Made) -> Pointer:
+    """A new generation begins to fill. One that failed before it goes."""
+    abandoned = () if pointer.building is None else (pointer.building.generation,)
+    return replace(
+        pointer,
+        building=building,
+        newest=building.generation,
+        dropping=(*pointer.dropping, *abandoned),
+        made={**pointer.made, building.generation: made},
+    )
+
+
+def entered(pointer: Pointer, generation: int, phase: Phase) -> Pointer:
+    assert pointer.building is not None, "a phase is one of a rebuild"
+    assert pointer.building.generation == generation, "a phase is one of this rebuild"
+    return replace(pointer, building=replace(pointer.building, phase=phase))
+
+
+def failed(pointer: Pointer, outcome: Outcome) -> Pointer:
+    """It stays as it is, to be looked at, until it is dropped or the next rebuild begins."""
+    assert pointer.building is not None, "a rebuild fails"
+    building = replace(pointer.building, phase=Phase.FAILED, failure=outcome.failure)
+    return replace(pointer, building=building, outcome=outcome)
+
+
+def switched(pointer: Pointer, outcome: Outcome, keep_until: int) -> Pointer:
+    """Readers go over to the new generation; the one they come from is kept, the one kept so far may go."""
+    assert pointer.building is not None, "a rebuild ends in a switch"
+    before = () if pointer.kept is None else (pointer.kept.generation,)
+    return replace(
+        pointer,
+        generation=pointer.building.generation,
+        switches=pointer.switches + 1,
+        building=None,
+        kept=Kept(generation=pointer.generation, until=keep_until),
+        dropping=(*pointer.dropping, *before),
+        outcome=outcome,
+    )
+
+
+def rolled_back(pointer: Pointer, keep_until: int) -> Pointer:
+    """Live and kept change places; so a second rollback undoes the first."""
+    assert pointer.kept is not None, "there is something to go back to"
+    return replace(
+        pointer,
+        generation=pointer.kept.generation,
+        switches=pointer.switches + 1,
+        kept=Kept(generation=pointer.generation, until=keep_until),
+    )
+
+
+def dropped(pointer: Pointer, generation: int) -> Pointer:
+    """The kept one, or one that is building, may go."""
+    building, kept = pointer.building, pointer.kept
+    return replace(
+        pointer,
+        building=None if building is not None and building.generation == generation else building,
+        kept=None if kept is not None and kept.generation == generation else kept,
+        dropping=(*pointer.dropping, generation),
+    )
+
+
+def forgotten(pointer: Pointer, generation: int) -> Pointer:
+    """Nothing is left of it."""
+    return replace(
+        pointer,
+        dropping=tuple(one for one in pointer.dropping if one != generation),
+        made={number: made for number, made in pointer.made.items() if number != generation},
+    )
+
+
+# ------------------------------------------------------------------ stored
+
+
+class Pointers:
+    """Collection `projections`: one document per view."""
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._pointers: AsyncCollection[Document] = durable(database)["projections"]
+
+    async def get(self, view: str) -> Pointer:
+        """As it stands; that of a view nobody has run yet is not stored."""
+        found = await self._pointers.find_one({"_id": view})
+        return Pointer(view=view) if found is None else _pointer(found)
+
+    async def of(self, views: Sequence[str]) -> dict[str, Pointer]:
+        """The same for several views, in one read."""
+        found = {one["_id"]: _pointer(one) async for one in self._pointers.find({"_id": {"$in": list(views)}})}
+        return {view: found.get(view) or Pointer(view=view) for view in views}
+
+    async def change(self, view: str, how: Callable[[Pointer], Pointer | None]) -> Pointer | None:
+        """What `how` made of the pointer as it stands; None if `how` returned None, and so wants no change."""
+        for _ in range(MAX_TRIES):
+            found = await self._pointers.find_one({"_id": view})
+            before = Pointer(view=view) if found is None else _pointer(found)
+            after = how(before)
+            if after is None:
+                return None
+            after = replace(after, version=before.version + 1)
+            if found is None:
+                try:
+                    await self._pointers.insert_one(_document(after))
+                except DuplicateKeyError:
+                    continue
+                return after
+            guard = {"_id": view, "version": found.get("version")}
+            if await self._pointers.find_one_and_replace(guard, _document(after), return_document=ReturnDocument.AFTER):
+                return after
+        raise RuntimeError(f"the pointer of {view} was changed by others {MAX_TRIES} times in a row")
+
+
+def _document(pointer: Pointer) -> Document:
+    document = asdict(pointer)
+    document["_id"] = document.pop("view")
+    document["dropping"] = list(pointer.dropping)
+    document["made"] = {str(number): asdict(made) for number, made in pointer.made.items()}
+    if pointer.building is not None:
+        document["building"]["phase"] = str(pointer.building.phase)
+    return document
+
+
+def _pointer(found: Document) -> Pointer:
+    building, kept, outcome = found.get("building"), found.get("kept"), found.get("outcome")
+    return Pointer(
+        view=found["_id"],
+        version=found.get("version") or 0,
+        generation=found["generation"],
+        newest=found.get("newest") or found["generation"],
+        switches=found.get("switches", 0),
+        asked=found.get("asked", 0),
+        paused=bool(found.get("paused")),
+        building=Building(**{**building, "phase": Phase(building["phase"])}) if building else None,
+        kept=Kept(**kept) if kept else None,
+        dropping=tuple(found.get("dropping", ())),
+        outcome=Outcome(**outcome) if outcome else None,
+        made={int(number): Made(**made) for number, made in found.get("made", {}).items()},
+    )

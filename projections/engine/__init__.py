@@ -1,0 +1,1 @@
+"""What follows the log and writes documents: one runner per generation and worker."""

@@ -1,0 +1,291 @@
+"""One batch into one view: fold in memory, write each changed document once, guarded by its old position."""
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from pymongo import DeleteOne, InsertOne, ReplaceOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError
+
+from core.eventstore import codec
+from core.eventstore.client import RecordedEvent, position_of
+from core.eventstore.exclusions import NOTHING_EXCLUDED, Excluded, HasExclusions, is_excluded
+from core.eventstore.recorded import Recorded, StreamDeleted
+from core.eventstore.registry import DomainEvent
+from projections.engine.handler_timeout import called
+from projections.engine.parked_events import Parked, ParkingLot, parked, told
+from projections.engine.storable import NotStorable, storable
+from projections.engine.throttle import Pace
+from projections.view import View
+
+log = structlog.get_logger()
+
+Document = dict[str, Any]
+Write = InsertOne[Document] | ReplaceOne[Document] | DeleteOne
+Encoded = Any  # a document as it is stored; what pymongo takes in place of a dict is not in its types
+MAX_TRIES = 5
+DUPLICATE_KEY = 11000
+NEVER = 2**63
+AT_A_STRETCH = 200  # events decoded while readers are to be spared
+
+
+class Contested(Exception):  # it names what happened
+    """Somebody else keeps writing the same documents: two processes believe that they own the view."""
+
+
+@dataclass(slots=True)
+class Held:
+    """A document as it is stored (`position` None: it is not) and as the batch leaves it (`body` None: gone)."""
+
+    stored: int | None
+    position: int
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The documents that one of several workers has: by a hash of the key, so that a key's events keep their order."""
+
+    part: int = 0
+    parts: int = 1
+
+    def has(self, key: str) -> bool:
+        return self.parts == 1 or zlib.crc32(key.encode()) % self.parts == self.part
+
+
+def _beginnings(decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]]) -> set[str]:
+    """Documents of one stream each whose stream begins here: there is nothing to load, but in a replay.
+
+    Then the insert meets a duplicate key, and all are loaded after all.
+    """
+    first: dict[str, RecordedEvent] = {}
+    for event, _, key in decoded:
+        first.setdefault(key, event)
+    return {
+        key for key, event in first.items() if event.stream_position == 0 and event.stream_name.partition("-")[2] == key
+    }
+
+
+class Applier:
+    """Applies batches. What it wrote last it remembers, so that a document is seldom read twice."""
+
+    def __init__(
+        self,
+        view: View[Any],
+        documents: AsyncCollection[Document],
+        lot: ParkingLot,
+        *,
+        exclusions: HasExclusions = NOTHING_EXCLUDED,
+        most_cached: int = 10_000,
+        share: Share = Share(),
+        pace: Pace | None = None,
+        between_chunks: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._view = view
+        self._documents = documents
+        self._lot = lot
+        self._exclusions = exclusions
+        self._most = most_cached
+        self._share = share
+        self._pace = pace
+        self._between_chunks = between_chunks
+        self._cache: OrderedDict[str, tuple[int, Any]] = OrderedDict()
+        self.skipped = 0
+        self.last_error = ""
+
+    async def apply(self, events: Sequence[RecordedEvent]) -> None:
+        """Each event has its effect once, whatever was applied before. All is written at the end but the checkpoint."""
+        decoded, failed = await self._decode(events)
+        hoped_new = _beginnings(decoded)
+        for _ in range(MAX_TRIES):
+            held = await self._hold({key for _, _, key in decoded}, hoped_new)
+            held, encoded, parking = self._folded(decoded, held, failed)
+            self._tell(parking)
+            # parked before the documents are written: a document that several streams share moves past the failed
+            # event in the same batch, and a replay after a crash between the two would take it for applied
+            await self._lot.add(parking)
+            if await self._write(held, encoded):
+                self._remember(held)
+                return
+            self._cache.clear()
+            hoped_new = set()
+        raise Contested(f"{self._view.name}: others changed the same documents {MAX_TRIES} times in a row")
+
+    async def _decode(
+        self, events: Sequence[RecordedEvent]
+    ) -> tuple[list[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]], dict[int, Exception]]:
+        """Events with the key they change, and what is wrong with those that cannot be read, by position."""
+        decoded: list[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]] = []
+        failed: dict[int, Exception] = {}
+        excluded: dict[str, Excluded] = {}
+        for number, event in enumerate(events, start=1):
+            if number % AT_A_STRETCH == 0 and self._between_chunks:
+                await self._between_chunks()
+            if position_of(event) in self._lot.skipped:
+                continue
+            try:
+                recorded = codec.recorded(event)
+                handled = self._view.handler(recorded)
+            except codec.CodecError as error:
+                if await self._is_left_out(event, excluded):
+                    self.skipped += 1
+                else:  # also a type that is newer than this code: newer code takes the stream in from here on
+                    failed[position_of(event)] = error
+                    decoded.append((event, None, ""))
+            except Exception as error:  # noqa: BLE001  # whatever it is, it parks this stream only
+                failed[position_of(event)] = error
+                decoded.append((event, None, ""))
+            else:
+                if handled is not None and self._share.has(handled[0]):
+                    decoded.append((event, recorded, handled[0]))
+        return decoded, failed
+
+    async def _is_left_out(self, event: RecordedEvent, excluded: dict[str, Excluded]) -> bool:
+        """Whether an event that cannot be read is the event store's own, or was excluded by an operator.
+
+        `excluded` has what is known of the streams of this batch. Behind a parked event it makes no difference.
+        """
+        if codec.is_of_the_store(event.type):
+            return True
+        stream = event.stream_name
+        if position_of(event) > self._lot.first.get(stream, NEVER):
+            return False
+        if stream not in excluded:
+            excluded[stream] = await self._exclusions.excluded(stream)
+        return is_excluded(event, excluded[stream])
+
+    async def _hold(self, keys: set[str], hoped_new: set[str]) -> dict[str, Held]:
+        held = {}
+        for key in keys & self._cache.keys():
+            position, body = self._cache[key]
+            held[key] = Held(position, position, body)
+        missing = [key for key in keys - hoped_new if key and key not in held]
+        if missing:
+            async for document in self._documents.find({"_id": {"$in": missing}}):
+                key, position = document.pop("_id"), document.pop("position")
+                held[key] = Held(position, position, document)
+        return held
+
+    def _folded(
+        self,
+        decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]],
+        held: Mapping[str, Held],
+        failed: Mapping[int, Exception],
+    ) -> tuple[dict[str, Held], dict[str, Encoded], list[Parked]]:
+        """The documents after the batch, those of them to be stored, and what is parked.
+
+        A document that cannot be stored is folded again, with a look at it after each event: the stream of the first
+        event after which it cannot is parked.
+        """
+        suspects: set[str] = set()
+        while True:
+            after = dict(held)
+            parking = self._fold(decoded, after, failed, suspects)
+            encoded: dict[str, Encoded] = {}
+            found = len(suspects)
+            for key, document in after.items():
+                if document.position != document.stored and document.body is not None:
+                    try:
+                        encoded[key] = storable(key, document.position, document.body)
+                    except NotStorable:
+                        suspects.add(key)
+            if len(suspects) == found:
+                return after, encoded, parking
+
+    def _fold(
+        self,
+        decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]],
+        held: dict[str, Held],
+        failed: Mapping[int, Exception],
+        suspects: Set[str],
+    ) -> list[Parked]:
+        parking: list[Parked] = []
+        waiting = dict(self._lot.first)
+        for event, recorded, key in decoded:
+            if position_of(event) >= waiting.get(event.stream_name, NEVER):
+                parking.append(parked(event, None))
+                continue
+            if recorded is None:
+                waiting[event.stream_name] = position_of(event)
+                parking.append(parked(event, failed[position_of(event)]))
+                continue
+            document = held.get(key)
+            if document is not None and recorded.position <= document.position:
+                continue
+            handled = self._view.handler(recorded)
+            assert handled is not None, "it was decoded because it is handled"
+            try:
+                body = called(handled[1], None if document is None else document.body, recorded)
+                if key in suspects and body is not None:
+                    storable(key, recorded.position, body)
+            except Exception as error:  # noqa: BLE001  # whatever it is, it parks this stream only
+                waiting[event.stream_name] = position_of(event)
+                parking.append(parked(event, error))
+                continue
+            stored = None if document is None else document.stored
+            held[key] = Held(stored, recorded.position, body)
+        return parking
+
+    def _tell(self, parking: Iterable[Parked]) -> None:
+        for entry in parking:
+            if entry.error is None:
+                continue
+            self.last_error = told(entry.event_type, entry.revision, entry.stream, entry.error)
+            log.error(
+                "stream parked", view=self._view.name, stream=entry.stream, revision=entry.revision, error=entry.error
+            )
+
+    async def _write(self, held: Mapping[str, Held], encoded: Mapping[str, Encoded]) -> bool:
+        """All changed documents in one go; False if one of them is not as it was held."""
+        writes: list[Write] = []
+        guarded = 0
+        for key, document in held.items():
+            if document.position == document.stored:
+                continue
+            if document.stored is None:
+                if document.body is not None:
+                    writes.append(InsertOne(encoded[key]))
+                continue
+            guarded += 1
+            guard = {"_id": key, "position": document.stored}
+            if document.body is None:
+                writes.append(DeleteOne(guard))
+            else:
+                writes.append(ReplaceOne(guard, encoded[key]))
+        try:
+            return await self._write_all(writes) == guarded
+        except BulkWriteError as error:
+            if all(problem["code"] == DUPLICATE_KEY for problem in error.details["writeErrors"]):
+                return False
+            raise
+
+    async def _write_all(self, writes: list[Write]) -> int:
+        """How many guards held."""
+        held = begin = 0
+        while begin < len(writes):
+            end = begin + (self._pace.chunk if self._pace else len(writes))
+            done = await self._documents.bulk_write(writes[begin:end], ordered=False)
+            held += done.matched_count + done.deleted_count
+            begin = end
+            if self._between_chunks:
+                await self._between_chunks()
+        return held
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """They were changed by somebody else in agreement with the runner."""
+        for key in keys:
+            self._cache.pop(key, None)
+
+    def _remember(self, held: dict[str, Held]) -> None:
+        for key, document in held.items():
+            if document.body is None:
+                self._cache.pop(key, None)
+            else:
+                self._cache[key] = (document.position, document.body)
+                self._cache.move_to_end(key)
+        while len(self._cache) > self._most:
+            self._cache.popitem(last=False)

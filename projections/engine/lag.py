@@ -1,0 +1,70 @@
+"""How far a view is behind: worked out of stored positions and the log, so that it is right after a restart too."""
+
+import time
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.eventstore.client import position_of
+from core.eventstore.log import START, EventLog
+from core.failures import LogMismatch
+from core.readmodel.checkpoints import Checkpoint, now_micros
+from projections.view import View
+
+MAX_COUNTED = 1_000  # events
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """`events` it lacks, counted up to a thousand; `seconds` that the first of them has waited.
+
+    `head` is the position of the last of them, that of the log if there are a thousand, or that of the view if it lacks
+    none: it is found by reading on from the view, since the last event of rare streams may lie far back in the log.
+    """
+
+    events: int
+    seconds: float
+    head: int = field(default=START, compare=False)
+
+
+NO_LAG = Lag(0, 0.0)
+
+
+async def lag_of(log: EventLog, view: View[Any], checkpoint: Checkpoint | None) -> Lag:
+    """Of what the checkpoint vouches for; 0 seconds if the first event does not say when it was written.
+
+    A checkpoint of another log vouches for nothing.
+    """
+    try:
+        return await _lag_after(log, view, START if checkpoint is None else checkpoint.vouched)
+    except LogMismatch:
+        return await _lag_after(log, view, START)
+
+
+async def _lag_after(log: EventLog, view: View[Any], position: int) -> Lag:
+    events, since, head = 0, None, position
+    async with aclosing(log.after(position, view.stream_filter(), limit=MAX_COUNTED)) as reading:
+        async for event in reading:
+            since = event.recorded_at if since is None else since
+            head = position_of(event)
+            events += 1
+    if events >= MAX_COUNTED:
+        head = max(head, await log.head())
+    return Lag(events, 0.0 if since is None else max(0.0, time.time() - since.timestamp()), head)
+
+
+async def holds(log: EventLog, view: View[Any], checkpoint: Checkpoint, position: int) -> bool:
+    """Whether the view holds all that it follows up to a position. What lies behind the view decides."""
+    if checkpoint.vouched >= position:
+        return True
+    async with aclosing(log.after(checkpoint.vouched, view.stream_filter(), limit=1)) as reading:
+        async for event in reading:
+            return position_of(event) > position
+    return True
+
+
+def is_stalled(checkpoint: Checkpoint | None, lag: Lag, after: float) -> bool:
+    """No progress for so many seconds although the log has gone on as long ago."""
+    if checkpoint is None or lag.seconds < after:
+        return False
+    return now_micros() - checkpoint.moved_at > after * 1_000_000

@@ -1,0 +1,27 @@
+"""What all views of one process look at now and then: once for all of them, not once for each."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+from core.eventstore.connection import Client
+from core.eventstore.log import EventLog
+from core.readmodel.generations import Pointer, Pointers
+from core.recent import Recent
+
+
+class Looks:
+    """`every` is the pause between two looks of a view, in seconds; what it sees is at most half as old."""
+
+    def __init__(self, views: Iterable[str], client: Client, database: AsyncDatabase[Any], every: float) -> None:
+        names = tuple(views)
+        pointers = Pointers(database)
+        self.log = EventLog(client, shares_head=every)
+        self._pointers = Recent(lambda: pointers.of(names), every / 2)
+
+    async def pointer(self, view: str, *, anew: bool = False) -> Pointer:
+        """That of one of the views; `anew` if it may have changed a moment ago."""
+        if anew:
+            self._pointers.forget()
+        return (await self._pointers.get())[view]

@@ -1,0 +1,1 @@
+"""Generations of views: supervision, rebuild, removal, repair, and the record of what operators did."""

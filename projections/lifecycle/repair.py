@@ -1,0 +1,180 @@
+"""Mends documents of a view that runs: folds them anew from the log, and puts them in place between two batches.
+
+The long part is done beside the runner; what has come meanwhile is folded when it is the runner's turn to write nothing
+else. Documents first, then the parked events go: a crash between the two leaves them parked, to be retried once more.
+"""
+
+import time
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+from pymongo import DeleteOne, InsertOne, ReplaceOne
+from pymongo.asynchronous.database import AsyncDatabase
+
+from core.eventstore import codec
+from core.eventstore.codec import CodecError
+from core.eventstore.log import EventLog
+from core.readmodel.checkpoints import Checkpoint, ViewState
+from projections.engine.applier import Applier, Contested, Share, Write
+from projections.engine.parked_events import ParkingLot, Skips
+from projections.engine.runner import Runner
+from projections.lifecycle.owner_requests import DONE, FAILED, Request
+from projections.verification.replay import Refold, Unfoldable
+from projections.view import View
+
+SHORT = 0.2  # seconds that the rest of the fold may take between two batches
+MAX_ROUNDS = 10
+MAX_TRIES = 3  # to take in a stream that is written meanwhile, before the view waits for it
+STREAMS_AT_ONCE = 100  # parked streams in one fold
+PAGE = 1_000  # events of one stream read at once
+NEVER = 2**63
+
+
+class Mender:
+    """Of one view."""
+
+    def __init__(self, view: View[Any], database: AsyncDatabase[Any], log: EventLog) -> None:
+        self._view = view
+        self._database = database
+        self._state = ViewState(database)
+        self._log = log
+
+    async def mend(self, runner: Runner, request: Request) -> tuple[str, str]:
+        """The state of the request afterwards, and what to tell. Raises `Fenced` if the view was lost meanwhile."""
+        told, state = [], DONE
+        try:
+            for start in range(0, len(request.streams), STREAMS_AT_ONCE):
+                streams = request.streams[start : start + STREAMS_AT_ONCE]
+                for stream, left in (await self._retry(runner, streams)).items():
+                    told.append(f"{stream}: {left or 'taken in'}")
+                    state = FAILED if left else state
+            if request.keys:
+                await self._anew(runner, _Documents(self._view, self._log, runner.share, keys=request.keys), {})
+                told.append(f"{len(request.keys)} made anew")
+        except Unfoldable as failure:  # of a stream that nobody asked for: what was asked for stays as it is
+            return FAILED, "; ".join([*told, str(failure)])
+        return state, "; ".join(told)
+
+    async def _retry(self, runner: Runner, streams: Sequence[str]) -> dict[str, str]:
+        """Take the streams' events in as far as they go; the error at which each stays parked, or "".
+
+        All of them in one fold: where documents share streams, a fold reads the log from its beginning.
+        """
+        documents = _Documents(self._view, self._log, runner.share, streams)
+        await documents.read_on()
+        until: dict[str, Unfoldable | None] = dict.fromkeys(streams)
+        rounds = 0
+        while True:
+            rounds += 1
+            try:
+                if await self._anew(runner, documents, until, at_any_price=rounds >= MAX_TRIES):
+                    return {stream: "" if failed is None else str(failed) for stream, failed in until.items()}
+            except Unfoldable as failure:
+                if failure.stream in until and until[failure.stream] is None:
+                    until[failure.stream] = failure
+                elif (
+                    failure.position < runner.lot.first.get(failure.stream, NEVER) or rounds > len(streams) + MAX_ROUNDS
+                ):
+                    raise  # otherwise it was parked since this fold began, and the next one holds it back
+
+    async def _anew(
+        self,
+        runner: Runner,
+        documents: "_Documents",
+        streams: Mapping[str, Unfoldable | None],
+        *,
+        at_any_price: bool = False,
+    ) -> bool:
+        """Fold the documents and put them in place; with the events of `streams`, up to what does not fold in each.
+
+        False, and nothing is done, if events that wait in the streams have come meanwhile whose documents are not among
+        those folded. Then it is to be done again, at last `at_any_price`: while the view waits.
+        """
+        skipped = await Skips(self._database).of(self._view.name)
+        first = {name: position for name, position in runner.lot.first.items() if name not in streams}
+        first |= {name: failed.position for name, failed in streams.items() if failed is not None}
+
+        def folding() -> Refold:
+            return Refold(self._view, self._log, frozenset(documents.keys), first, skipped)
+
+        fold = folding()
+        for _ in range(MAX_ROUNDS):
+            assert runner.checkpoint is not None, "a view is mended by its owner"
+            started = time.monotonic()
+            await fold.advance(runner.checkpoint.position)
+            if time.monotonic() - started < SHORT:
+                break
+        done = True
+
+        async def put(applier: Applier, lot: ParkingLot, checkpoint: Checkpoint) -> None:
+            nonlocal fold, done
+            if await documents.read_on():
+                if not at_any_price:
+                    done = False
+                    return
+                fold = folding()
+            await fold.advance(checkpoint.position)
+            await self._write(checkpoint, documents.keys, fold)
+            applier.forget(documents.keys)
+            for stream, failed in streams.items():
+                await lot.release(stream, None if failed is None else (failed.position, failed.error))
+
+        await runner.between_batches(put)
+        return done
+
+    async def _write(self, checkpoint: Checkpoint, keys: Set[str], fold: Refold) -> None:
+        documents = self._state.documents(self._view.name, checkpoint.generation)
+        stored = {x["_id"]: x["position"] async for x in documents.find({"_id": {"$in": sorted(keys)}})}
+        writes: list[Write] = []
+        for key in keys:
+            body, guard = fold.bodies.get(key), {"_id": key, "position": stored.get(key)}
+            document = None if body is None else {"_id": key, "position": fold.positions[key], **body}
+            if document is None:
+                writes += [DeleteOne(guard)] if key in stored else []
+            else:
+                writes.append(ReplaceOne(guard, document) if key in stored else InsertOne(document))
+        if not writes:
+            return
+        done = await documents.bulk_write(writes, ordered=False)
+        if done.matched_count + done.deleted_count + done.inserted_count != len(writes):
+            raise Contested(f"{self._view.name}: others changed the documents that were mended")
+
+
+class _Documents:
+    """The documents to be made anew: those of chosen keys, and all that the events of some streams change."""
+
+    def __init__(
+        self, view: View[Any], log: EventLog, share: Share, streams: Sequence[str] = (), keys: Sequence[str] = ()
+    ) -> None:
+        self.keys = set(keys)
+        self._view = view
+        self._log = log
+        self._share = share
+        self._next = dict.fromkeys(streams, 0)  # the revision from which on a stream has not been looked at
+
+    async def read_on(self) -> bool:
+        """Look at what the streams have had since the last time; whether documents were added."""
+        before = len(self.keys)
+        for stream in self._next:
+            if self._view.own_streams:
+                self._add(stream.partition("-")[2])
+            else:
+                await self._read(stream)
+        return len(self.keys) > before
+
+    async def _read(self, stream: str) -> None:
+        while page := await self._log.stream(stream, self._next[stream], PAGE):
+            for event in page:
+                try:
+                    handled = self._view.handler(codec.recorded(event))
+                except CodecError:
+                    continue
+                if handled is not None:
+                    self._add(handled[0])
+            self._next[stream] = page[-1].stream_position + 1
+            if len(page) < PAGE:
+                break  # the end as it was; whoever goes on writing does not keep us here
+
+    def _add(self, key: str) -> None:
+        if self._share.has(key):
+            self.keys.add(key)

@@ -1,0 +1,1 @@
+"""The services of operators, and the plans behind them."""

@@ -1,0 +1,74 @@
+"""Retry and skip of a parked stream in every view that holds it back: one plan, and one answer."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from core.failures import LogMismatch
+from core.rpc.validation import require_reason
+from projections.operations.changes import By, Changes, Outcome, Plan, StreamNotParked
+from projections.operations.plans import plan_id, still_holds
+from projections.view import View
+from protos.operations.v1 import projections_pb2 as pb
+
+ACTIONS = ("retry", "skip")
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """One plan for each view that holds the stream back. Views of `another_log` are left out."""
+
+    plans: Sequence[Plan]
+    another_log: Sequence[str]
+
+    @property
+    def id(self) -> str:
+        return plan_id("everywhere", plans=[plan.id for plan in self.plans])
+
+    @property
+    def views(self) -> list[str]:
+        return [plan.view for plan in self.plans]
+
+    def told(self) -> pb.PlanProjectionResponse:
+        left_out = [f"{view} is left out, it was made from another log: rebuild it" for view in self.another_log]
+        return pb.PlanProjectionResponse(
+            plan_id=self.id,
+            from_position=min(plan.from_position for plan in self.plans),
+            to_position=max(plan.to_position for plan in self.plans),
+            events=sum(plan.events for plan in self.plans),
+            documents=sum(plan.documents for plan in self.plans),
+            queries=sorted({query for plan in self.plans for query in plan.queries}),
+            effects=[*(f"{plan.view}: {effect}" for plan in self.plans for effect in plan.effects), *left_out],
+        )
+
+
+class Everywhere:
+    """Plans and applies over several views."""
+
+    def __init__(self, views: Sequence[View[Any]], changes: Changes) -> None:
+        self._views = views
+        self._changes = changes
+
+    async def plan(self, change: pb.ProjectionChange) -> Plans:
+        """Raises `StreamNotParked` if no view holds the stream back."""
+        plans, another_log = [], []
+        for view in self._views:
+            try:
+                plans.append(await self._changes.plan(view, change))
+            except StreamNotParked:
+                continue
+            except LogMismatch:
+                another_log.append(view.name)
+        if not plans:
+            raise StreamNotParked("no view", getattr(change, str(change.WhichOneof("action"))).stream)
+        return Plans(plans, another_log)
+
+    async def apply(self, change: pb.ProjectionChange, by: By) -> tuple[Outcome, list[str]]:
+        """Do it in all views at once; what has come of it, and in which. Raises `PlanOutdated`."""
+        by = replace(by, reason=require_reason(by.reason))
+        plans = await self.plan(change)
+        still_holds(by.plan_id, plans.id)
+        outcomes = await asyncio.gather(*(self._changes.carry_out(plan, by) for plan in plans.plans))
+        told = [f"{view}: {text}" for view, (_, texts) in zip(plans.views, outcomes, strict=True) for text in texts]
+        return (all(done for done, _ in outcomes), told), plans.views

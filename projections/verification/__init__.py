@@ -1,0 +1,1 @@
+"""What proves that documents are what the log says."""

@@ -1,0 +1,40 @@
+"""The payment provider's late answers. Money that is held must be known, so that it can be let go."""
+
+from collections.abc import Callable
+
+import structlog
+
+from core.domain.checkout.numbering import name_of
+from core.domain.checkout.state import OWN_IDS
+from core.domain.checkout.steps import AUTHORISATION
+from core.domain.rejection import Rejected
+from core.failures import ServiceFailure
+from server.processes.command_sender import Cause, Sender
+from server.processes.ids import derived
+from server.processes.payments.port import Approved, Declined, Lapsed
+from server.processes.reconciler import Reconciler
+from server.processes.step_handlers import record_authorisation
+
+log = structlog.get_logger()
+
+
+class LateAnswers:
+    """Writes them down, also for an order that has ended, and lets its process see to what follows."""
+
+    def __init__(self, reconciler: Reconciler, sender: Callable[[str, Cause], Sender]) -> None:
+        self._reconciler = reconciler
+        self._sender = sender
+
+    async def told(self, key: str, answer: Approved | Declined | Lapsed) -> None:
+        order_id, _, authorisation = key.partition(":")
+        if isinstance(answer, Declined) or name_of(authorisation) != AUTHORISATION:
+            return
+        conversation = derived(OWN_IDS, order_id, "told")
+        cause = Cause(event_id=conversation, correlation_id=conversation)
+        try:
+            await record_authorisation(self._sender(order_id, cause), order_id, authorisation, answer)
+            await self._reconciler.reconcile(order_id, cause)
+        except (Rejected, ServiceFailure) as failure:
+            # the process voids by key before it ends an order, and a capture says that an authorisation has lapsed,
+            # so nothing stays held for want of this
+            log.warning("a late answer could not be written down", order_id=order_id, error=str(failure))

@@ -1,0 +1,448 @@
+"""How each step is done: one function and one row per step.
+
+Every one may be cut off anywhere and done again: commands carry derived ids, and the provider knows its keys. What a
+step has come to is written down last.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+from core.domain.checkout import CHECKOUT
+from core.domain.checkout import commands as checkout
+from core.domain.checkout.events import CheckoutLine
+from core.domain.checkout.steps import (
+    AUTHORISATION,
+    AuthorisePayment,
+    Cancel,
+    CapturePayment,
+    CommitStock,
+    Complete,
+    Confirm,
+    DropReshipment,
+    End,
+    Expire,
+    FurtherReservation,
+    GiveUpRefund,
+    Reject,
+    ReleaseStock,
+    RequestRefund,
+    ReserveAgain,
+    ReserveStock,
+    RestockReturn,
+    RestockShipment,
+    SettleRefund,
+    Start,
+    Step,
+    TrimStock,
+    VoidPayment,
+)
+from core.domain.money import Money
+from core.domain.order import ORDER
+from core.domain.order import commands as order
+from core.domain.rejection import Reason, Rejected
+from core.domain.stock import STOCK
+from core.domain.stock import commands as stock
+from server.commands.facts import Facts
+from server.processes.command_sender import Sender
+from server.processes.ids import derived
+from server.processes.payments.port import Approved, Declined, Lapsed, PaymentProvider
+
+AT_ONCE = 16  # lines side by side
+
+T = TypeVar("T")
+
+
+class ProviderRefusedError(Exception):
+    """The payment provider will not do it, and asking again is of no use."""
+
+
+class NotAuthorisedError(ProviderRefusedError):
+    """An authorisation was declined; another may be given."""
+
+    def __init__(self, amount: Money, reason: str) -> None:
+        super().__init__(f"{_in_words(amount)} not authorised: {reason}")
+
+
+class RefundFailedError(ProviderRefusedError):
+    """A refund has failed, and is over: try number `tries` of `allowed`."""
+
+    def __init__(self, amount: Money, tries: int, allowed: int, reason: str) -> None:
+        super().__init__(f"{_in_words(amount)} not refunded, {tries} of {allowed} tries have failed: {reason}")
+        self.tries = tries
+        self.allowed = allowed
+
+
+def _in_words(amount: Money) -> str:
+    return f"{amount.amount_minor} {amount.currency} (minor units)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What the steps of one order are done with; `id_version` is that of its ids."""
+
+    order_id: str
+    sender: Sender
+    facts: Facts
+    payments: PaymentProvider
+    id_version: int
+
+    def reservation_id(self, line_id: str, *shipment_id: str) -> str:
+        """Of a line's own reservation; or of the one made to send the units of a lost or returned parcel again."""
+        return derived(self.id_version, "reservation", self.order_id, line_id, *shipment_id)
+
+
+def payment_key(order_id: str, *what: str) -> str:
+    """By this the provider knows a payment of ours."""
+    return ":".join((order_id, *what))
+
+
+async def do(work: Work, step: Step) -> None:
+    """Do it. Raises `Rejected`, `ProviderRefusedError`, `ProviderUnavailable`, or a `ServiceFailure`."""
+    await STEPS[type(step)](work, step)
+
+
+# ------------------------------------------------------------------ stock
+
+
+async def _start(work: Work, step: Start) -> None:
+    command = checkout.StartCheckout(
+        order_id=work.order_id, lines=step.lines, deadline=step.deadline, at=work.sender.now()
+    )
+    await work.sender.send(CHECKOUT, work.order_id, command, "start", opens=True)
+
+
+async def _reserve(work: Work, step: ReserveStock) -> None:
+    async def one(line: CheckoutLine) -> None:
+        command = stock.ReserveStock(
+            sku=line.sku,
+            reservation_id=work.reservation_id(line.line_id),
+            quantity=line.quantity,
+            expires_at=None,
+            at=work.sender.now(),
+        )
+        await work.sender.send(STOCK, line.sku, command, "reserve", line.line_id)
+
+    await _each([line for line in step.lines if line.quantity], one)  # of the others all was drawn by hand
+    await _note(work, checkout.NoteStockReserved(order_id=work.order_id, at=work.sender.now()), "reserved")
+
+
+async def _reserve_again(work: Work, step: ReserveAgain) -> None:
+    async def one(line: CheckoutLine) -> None:
+        if line.quantity:
+            command = stock.ReserveStock(
+                sku=line.sku,
+                reservation_id=work.reservation_id(line.line_id, step.subject),
+                quantity=line.quantity,
+                expires_at=None,
+                at=work.sender.now(),
+            )
+            purpose = ("reserve", line.line_id, step.subject, str(line.quantity))
+            try:
+                await work.sender.send(STOCK, line.sku, command, *purpose)
+            except Rejected as rejection:
+                if rejection.reason is not Reason.RESERVATION_EXISTS:
+                    raise
+            else:
+                return
+        # an earlier attempt may have reserved more, before units were cancelled
+        await _keep(work, line, step.subject)
+
+    await _each(step.lines, one)
+    noted = checkout.NoteStockReservedAgain(
+        order_id=work.order_id, shipment_id=step.subject, trims=step.trims, at=work.sender.now()
+    )
+    await _note(work, noted, "reserved again", step.subject)
+
+
+async def _release(work: Work, step: ReleaseStock) -> None:
+    async def one(line: CheckoutLine, *shipment_id: str) -> None:
+        command = stock.ReleaseReservation(
+            sku=line.sku, reservation_id=work.reservation_id(line.line_id, *shipment_id), at=work.sender.now()
+        )
+        try:
+            await work.sender.send(STOCK, line.sku, command, "release", line.line_id, *shipment_id)
+        except Rejected as rejection:
+            if rejection.reason is not Reason.STOCK_NOT_FOUND:  # then nothing was, or could be, reserved of it
+                raise
+
+    async def one_further(further: FurtherReservation) -> None:
+        await one(further.line, further.shipment_id)
+
+    await _each(step.lines, one)
+    await _each(step.further, one_further)
+    await _note(work, checkout.NoteStockReleased(order_id=work.order_id, at=work.sender.now()), "released")
+
+
+async def _commit(work: Work, step: CommitStock) -> None:
+    async def one(line: CheckoutLine, *shipment_id: str) -> None:
+        command = stock.CommitReservation(
+            sku=line.sku,
+            reservation_id=work.reservation_id(line.line_id, *shipment_id),
+            quantity=line.quantity,
+            at=work.sender.now(),
+        )
+        await work.sender.send(STOCK, line.sku, command, "commit", line.line_id, *shipment_id, str(line.quantity))
+
+    async def one_further(further: FurtherReservation) -> None:
+        await one(further.line, further.shipment_id)
+
+    await _each(step.lines, one)
+    await _each(step.further, one_further)
+    noted = checkout.NoteStockCommitted(order_id=work.order_id, shipment_id=step.subject, at=work.sender.now())
+    await _note(work, noted, "committed", step.subject)
+
+
+async def _trim(work: Work, step: TrimStock) -> None:
+    await _keep_all(work, () if step.line is None else (step.line,), step.further)
+    noted = checkout.NoteStockTrimmed(order_id=work.order_id, cancellation_id=step.subject, at=work.sender.now())
+    await _note(work, noted, "trimmed", step.subject)
+
+
+async def _drop(work: Work, step: DropReshipment) -> None:
+    await _keep_all(work, step.lines, step.further)
+    noted = checkout.NoteReshipmentDropped(order_id=work.order_id, shipment_id=step.shipment_id, at=work.sender.now())
+    await _note(work, noted, "dropped", step.shipment_id)
+
+
+async def _keep_all(work: Work, lines: Sequence[CheckoutLine], further: Sequence[FurtherReservation]) -> None:
+    async def own(line: CheckoutLine) -> None:
+        await _keep(work, line)
+
+    async def one_further(one: FurtherReservation) -> None:
+        await _keep(work, one.line, one.shipment_id)
+
+    await _each(lines, own)
+    await _each(further, one_further)
+
+
+async def _keep(work: Work, line: CheckoutLine, *shipment_id: str) -> None:
+    """Release what is beyond a line's quantity."""
+    command = stock.ReleaseReservation(
+        sku=line.sku,
+        reservation_id=work.reservation_id(line.line_id, *shipment_id),
+        keep=line.quantity,
+        at=work.sender.now(),
+    )
+    await work.sender.send(STOCK, line.sku, command, "trim", line.line_id, *shipment_id, str(line.quantity))
+
+
+async def _restock_shipment(work: Work, step: RestockShipment) -> None:
+    # a return of the customer may have the same id as a parcel
+    await _put_back(work, step.lines, step.subject, id_of="shipment", purpose="restock shipment")
+    noted = checkout.NoteShipmentRestocked(order_id=work.order_id, shipment_id=step.subject, at=work.sender.now())
+    await _note(work, noted, "restocked shipment", step.subject)
+
+
+async def _restock(work: Work, step: RestockReturn) -> None:
+    quantities: Counter[tuple[str, str]] = Counter()
+    for line in step.lines:
+        quantities[line.line_id, line.sku] += line.quantity
+    together = [CheckoutLine(line_id=line_id, sku=sku, quantity=n) for (line_id, sku), n in quantities.items()]
+    await _put_back(work, together, step.subject, id_of="return", purpose="restock")
+    noted = checkout.NoteReturnRestocked(order_id=work.order_id, return_id=step.subject, at=work.sender.now())
+    await _note(work, noted, "restocked", step.subject)
+
+
+async def _put_back(work: Work, lines: Sequence[CheckoutLine], subject: str, *, id_of: str, purpose: str) -> None:
+    """Take units back into stock that came back with a parcel or a return, `subject`."""
+
+    async def one(line: CheckoutLine) -> None:
+        command = stock.RestockReturn(
+            sku=line.sku,
+            return_id=derived(work.id_version, id_of, work.order_id, subject, line.line_id),
+            quantity=line.quantity,
+            at=work.sender.now(),
+        )
+        await work.sender.send(STOCK, line.sku, command, purpose, subject, line.line_id)
+
+    await _each(lines, one)
+
+
+async def _each(lines: Sequence[T], one: Callable[[T], Awaitable[None]]) -> None:
+    """All of them, whatever becomes of any; then the first failure, if there was one."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def in_turn(line: T) -> None:
+        async with places:
+            await one(line)
+
+    failures = [x for x in await asyncio.gather(*map(in_turn, lines), return_exceptions=True) if x is not None]
+    for failure in failures:
+        if not isinstance(failure, Rejected):  # an outcome that is not known weighs more than a refusal
+            raise failure
+    for failure in failures:
+        raise failure
+
+
+# ------------------------------------------------------------------ money
+
+
+async def _authorise(work: Work, step: AuthorisePayment) -> None:
+    known = step.authorisation_id
+    answer = await work.payments.authorise(payment_key(work.order_id, known), step.amount)
+    if isinstance(answer, Declined):
+        failed = order.RecordPaymentFailure(
+            order_id=work.order_id, authorisation_id=known, reason=answer.reason, at=work.sender.now()
+        )
+        await work.sender.send(ORDER, work.order_id, failed, "declined", *_number(known))
+        raise NotAuthorisedError(step.amount, answer.reason)
+    await record_authorisation(work.sender, work.order_id, known, answer)
+
+
+async def record_authorisation(sender: Sender, order_id: str, known: str, answer: Approved | Lapsed) -> None:
+    """That it was given, and, if it has lapsed since, that too."""
+    authorised = order.RecordAuthorisation(
+        order_id=order_id, authorisation_id=known, amount=answer.amount, at=sender.now()
+    )
+    try:
+        await sender.send(ORDER, order_id, authorised, "authorised", *_number(known))
+    except Rejected:
+        if isinstance(answer, Approved):
+            raise
+    if isinstance(answer, Lapsed):
+        await _record_lapse(sender, order_id, known, answer.reason)
+
+
+async def _record_lapse(sender: Sender, order_id: str, known: str, reason: str) -> None:
+    lapsed = order.RecordAuthorisationLapse(order_id=order_id, authorisation_id=known, reason=reason, at=sender.now())
+    await sender.send(ORDER, order_id, lapsed, "lapsed", known, reason)
+
+
+def _number(authorisation_id: str) -> tuple[str, ...]:
+    """What tells the steps of several authorisations apart. The first needs nothing: once there was only one."""
+    return () if authorisation_id == AUTHORISATION else (authorisation_id,)
+
+
+async def _void(work: Work, step: VoidPayment) -> None:
+    for known in (step.subject, *step.also):
+        await work.payments.void(payment_key(work.order_id, known))
+    if not step.recorded:
+        await _note(work, checkout.NotePaymentVoided(order_id=work.order_id, at=work.sender.now()), "voided")
+    elif step.drawn:
+        await _record_lapse(work.sender, work.order_id, step.subject, "released: it is not needed any more")
+    else:
+        command = order.VoidAuthorisation(order_id=work.order_id, authorisation_id=step.subject, at=work.sender.now())
+        await work.sender.send(ORDER, work.order_id, command, "void", step.subject)
+
+
+async def _capture(work: Work, step: CapturePayment) -> None:
+    capture_id = step.capture_id or step.subject
+    answer = await work.payments.capture(
+        payment_key(work.order_id, "capture", capture_id),
+        payment_key(work.order_id, step.authorisation_id),
+        step.amount,
+    )
+    if isinstance(answer, Declined):
+        raise ProviderRefusedError(answer.reason)
+    if isinstance(answer, Lapsed):
+        await _record_lapse(work.sender, work.order_id, step.authorisation_id, answer.reason)
+        raise ProviderRefusedError(f"{_in_words(step.amount)} not captured: {answer.reason}")
+    drawn_from = answer.drawn_from.removeprefix(payment_key(work.order_id, ""))
+    command = order.CapturePayment(
+        order_id=work.order_id,
+        capture_id=capture_id,
+        authorisation_id=drawn_from or step.authorisation_id,
+        amount=answer.amount,
+        at=work.sender.now(),
+    )
+    await work.sender.send(ORDER, work.order_id, command, "capture", capture_id)
+
+
+async def _request_refund(work: Work, step: RequestRefund) -> None:
+    command = order.RefundPayment(
+        order_id=work.order_id,
+        refund_id=step.subject,
+        amount=step.amount,
+        reason=step.reason,
+        return_id=step.return_id,
+        at=work.sender.now(),
+    )
+    await work.sender.send(ORDER, work.order_id, command, "refund", step.subject)
+
+
+async def _settle_refund(work: Work, step: SettleRefund) -> None:
+    if not step.outside:
+        answer = await work.payments.refund(payment_key(work.order_id, "refund", step.subject), step.amount)
+        if isinstance(answer, Declined):
+            await _fail_refund(work, step, answer.reason)
+    command = order.SettleRefund(order_id=work.order_id, refund_id=step.subject, at=work.sender.now())
+    await work.sender.send(ORDER, work.order_id, command, "settle", step.subject)
+
+
+async def _fail_refund(work: Work, step: SettleRefund, reason: str) -> NoReturn:
+    """The order learns it first: if this is cut off, the next look sees a failed refund, and counts it as a try."""
+    command = order.RecordRefundFailure(
+        order_id=work.order_id, refund_id=step.subject, reason=reason, at=work.sender.now()
+    )
+    await work.sender.send(ORDER, work.order_id, command, "refund failed", step.subject)
+    raise RefundFailedError(step.amount, step.tries, step.allowed, reason)
+
+
+async def _give_up_refund(_: Work, step: GiveUpRefund) -> None:
+    raise RefundFailedError(step.amount, step.tries, step.tries, step.reason)
+
+
+# ------------------------------------------------------------------ the order's fate
+
+
+async def _confirm(work: Work, _: Confirm) -> None:
+    customer = await work.facts.customer_of(work.order_id)
+    command = order.ConfirmOrder(order_id=work.order_id, customer=customer, at=work.sender.now())
+    await work.sender.send(ORDER, work.order_id, command, "confirm")
+
+
+async def _reject(work: Work, step: Reject) -> None:
+    command = order.RejectOrder(order_id=work.order_id, reason=step.reason, at=work.sender.now())
+    await work.sender.send(ORDER, work.order_id, command, "reject", step.reason)
+
+
+async def _expire(work: Work, step: Expire) -> None:
+    command = order.ExpireOrder(order_id=work.order_id, now=step.now, at=work.sender.now())
+    await work.sender.send(ORDER, work.order_id, command, "expire")
+
+
+async def _cancel(work: Work, step: Cancel) -> None:
+    command = order.CancelOrder(order_id=work.order_id, reason=step.reason, at=work.sender.now())
+    await work.sender.send(ORDER, work.order_id, command, "cancel", step.reason)
+
+
+async def _complete(work: Work, _: Complete) -> None:
+    await work.sender.send(
+        ORDER, work.order_id, order.CompleteOrder(order_id=work.order_id, at=work.sender.now()), "complete"
+    )
+
+
+async def _end(work: Work, step: End) -> None:
+    await _note(work, checkout.EndCheckout(order_id=work.order_id, outcome=step.outcome, at=work.sender.now()), "end")
+
+
+async def _note(work: Work, command: checkout.CheckoutCommand, *purpose: str) -> None:
+    await work.sender.send(CHECKOUT, work.order_id, command, *purpose)
+
+
+STEPS: Mapping[type, Callable[[Work, Any], Awaitable[None]]] = {
+    Start: _start,
+    ReserveStock: _reserve,
+    ReserveAgain: _reserve_again,
+    AuthorisePayment: _authorise,
+    Confirm: _confirm,
+    Reject: _reject,
+    Expire: _expire,
+    Cancel: _cancel,
+    ReleaseStock: _release,
+    VoidPayment: _void,
+    TrimStock: _trim,
+    DropReshipment: _drop,
+    CommitStock: _commit,
+    RestockReturn: _restock,
+    RestockShipment: _restock_shipment,
+    CapturePayment: _capture,
+    RequestRefund: _request_refund,
+    SettleRefund: _settle_refund,
+    GiveUpRefund: _give_up_refund,
+    Complete: _complete,
+    End: _end,
+}
