@@ -205,19 +205,21 @@ class Pointers:
 
     async def get(self, view: str) -> Pointer:
         """As it stands; that of a view nobody has run yet is not stored."""
-        found = await self._pointers.find_one({"_id": view})
-        return Pointer(view=view) if found is None else _pointer(found)
+        return self.as_pointer(view, await self._pointers.find_one({"_id": view}))
 
-    async def of(self, views: Sequence[str]) -> dict[str, Pointer]:
-        """The same for several views, in one read."""
-        found = {one["_id"]: _pointer(one) async for one in self._pointers.find({"_id": {"$in": list(views)}})}
-        return {view: found.get(view) or Pointer(view=view) for view in views}
+    async def stored(self, views: Sequence[str]) -> dict[str, Document]:
+        """The same for several views in one read, for `as_pointer`; one that cannot be read touches no other."""
+        return {one["_id"]: one async for one in self._pointers.find({"_id": {"$in": list(views)}})}
+
+    @staticmethod
+    def as_pointer(view: str, stored: Document | None) -> Pointer:
+        return Pointer(view=view) if stored is None else _pointer(stored)
 
     async def change(self, view: str, how: Callable[[Pointer], Pointer | None]) -> Pointer | None:
         """What `how` made of the pointer as it stands; None if `how` returned None, and so wants no change."""
         for _ in range(MAX_TRIES):
             found = await self._pointers.find_one({"_id": view})
-            before = Pointer(view=view) if found is None else _pointer(found)
+            before = self.as_pointer(view, found)
             after = how(before)
             if after is None:
                 return None

@@ -18,10 +18,10 @@ class Looks:
         names = tuple(views)
         pointers = Pointers(database)
         self.log = EventLog(client, shares_head=every)
-        self._pointers = Recent(lambda: pointers.of(names), every / 2)
+        self._pointers = Recent(lambda: pointers.stored(names), every / 2)
 
     async def pointer(self, view: str, *, anew: bool = False) -> Pointer:
         """That of one of the views; `anew` if it may have changed a moment ago."""
         if anew:
             self._pointers.forget()
-        return (await self._pointers.get())[view]
+        return Pointers.as_pointer(view, (await self._pointers.get()).get(view))

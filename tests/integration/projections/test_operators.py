@@ -195,3 +195,17 @@ async def test_a_request_over_the_limit_is_refused_with_a_reason(operations: Any
     request = pb.GetProjectionRequest(view="x" * 300_000)
     refused = await refusal(operations.GetProjection(request, timeout=WITHIN))
     assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "REQUEST_TOO_LARGE")
+
+
+async def test_a_view_of_which_nothing_can_be_told_keeps_no_other_from_what_operators_want(
+    operations: Any, client: Client, mongo: Mongo
+) -> None:
+    last = await append(client, new_order())
+    await live(operations, last)
+    await mongo["projections"].update_one({"_id": "order_list"}, {"$unset": {"generation": ""}})
+    change = pb.ProjectionChange(view="sales_daily", rebuild=pb.Rebuild())
+    request = pb.RebuildProjectionRequest(
+        change=change, plan_id=(await planned(operations, change)).plan_id, reason="a test"
+    )
+    told = [message async for message in operations.RebuildProjection(request, timeout=WITHIN)]
+    assert told[-1].result.switched
