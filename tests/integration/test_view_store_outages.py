@@ -1,7 +1,6 @@
 """The view store is cut off, changes its primary, or hangs: nothing is lost, and all goes on soon after."""
 
 import asyncio
-import gc
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -125,8 +124,6 @@ async def tried(fresh: FreshViews) -> bool:
     return True
 
 
-# the driver leaves the socket of an attempt to connect that is cancelled to the garbage collector
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 async def test_calls_that_are_cancelled_while_there_is_no_store_leave_the_client_usable(store: Store) -> None:
     documents = store.database["documents"]
     await documents.find_one({})
@@ -149,4 +146,3 @@ async def test_calls_that_are_cancelled_while_there_is_no_store_leave_the_client
         return True
 
     await eventually(answers, within=SOON)
-    gc.collect()  # now, and not during another test
