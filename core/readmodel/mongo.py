@@ -1,6 +1,7 @@
 """The client of MongoDB, out of the settings; and MongoDB's failures as ours."""
 
 import asyncio
+import socket
 import sys
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Iterator
@@ -8,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
 import pymongo.lock
+import pymongo.pool_shared
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure, PyMongoError
@@ -36,6 +38,31 @@ if sys.version_info < (3, 12):
     # When the caller is cancelled at the wrong moment, it leaves before that task has taken the lock of the condition
     # back. Then the lock is held for ever, and every later operation of the client hangs.
     pymongo.lock.wait_for = _wait_for  # type: ignore[attr-defined,assignment]  # no part of its API
+
+
+_connect = pymongo.pool_shared._async_create_connection  # noqa: SLF001  # no part of its API
+
+
+async def _connected(address: Any, options: Any) -> socket.socket:
+    """As the driver connects. It does not close the socket of an attempt that is cancelled.
+
+    Such an attempt goes on, at most for `connectTimeoutMS`, and is closed then. Else each call that a deadline ends
+    during an outage would keep a file open until the garbage collector comes by.
+    """
+    connecting = asyncio.create_task(_connect(address, options))
+    try:
+        return await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        connecting.add_done_callback(_close)
+        raise
+
+
+def _close(connecting: asyncio.Task[socket.socket]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().close()
+
+
+pymongo.pool_shared._async_create_connection = _connected  # noqa: SLF001
 
 
 def mongo_client(settings: StoreSettings, **how: Any) -> AsyncMongoClient[dict[str, object]]:
