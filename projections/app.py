@@ -28,7 +28,7 @@ from core.rpc.edge import CallLimits, Edge
 from core.rpc.health import telling
 from core.rpc.reflection import enable_reflection
 from projections.config import Settings
-from projections.engine.shared_reads import Looks
+from projections.engine.shared_reads import SharedReads
 from projections.lifecycle.audit_log import Acts
 from projections.lifecycle.supervisor import Supervisor
 from projections.operations import exclusion_service, projection_service, subscription_service
@@ -75,8 +75,8 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
             await may_read(database)
             acts, state = Acts(leader), ViewState(database)
             chosen = _chosen(settings)
-            looks = Looks((view.name for view in chosen), client, database, settings.look_every)
-            supervisors = [Supervisor(view, client, database, settings, looks) for view in chosen]
+            shared = SharedReads((view.name for view in chosen), client, database, settings.look_every)
+            supervisors = [Supervisor(view, client, database, settings, shared) for view in chosen]
             changes = Changes(database, EventLog(leader), acts, settings)
             verifier, snapshots = Verifier(leader, database, at_once=settings.verify_at_once), SnapshotVerifier(leader)
             emails = EmailVerifier(leader, at_once=settings.verify_at_once)

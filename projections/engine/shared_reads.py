@@ -11,7 +11,7 @@ from core.readmodel.generations import Pointer, Pointers
 from core.recent import Recent
 
 
-class Looks:
+class SharedReads:
     """`every` is the pause between two looks of a view, in seconds; what it sees is at most half as old."""
 
     def __init__(self, views: Iterable[str], client: Client, database: AsyncDatabase[Any], every: float) -> None:

@@ -30,7 +30,7 @@ from projections.engine.fingerprint import stamp
 from projections.engine.lag import NO_LAG, Lag, is_stalled, lag_of
 from projections.engine.parked_events import Parked
 from projections.engine.runner import Runner, Status
-from projections.engine.shared_reads import Looks
+from projections.engine.shared_reads import SharedReads
 from projections.engine.throttle import Pace
 from projections.lifecycle.audit_log import Acts
 from projections.lifecycle.owner_requests import FAILED, Request, Requests
@@ -56,7 +56,7 @@ class Supervisor:
     """Runs the view until it is told to stop."""
 
     def __init__(
-        self, view: View[Any], client: Client, database: AsyncDatabase[Any], settings: Settings, looks: Looks
+        self, view: View[Any], client: Client, database: AsyncDatabase[Any], settings: Settings, shared: SharedReads
     ) -> None:
         self.view = view
         self.code = stamp(view)
@@ -71,8 +71,8 @@ class Supervisor:
         self._side: dict[str, asyncio.Task[None]] = {}
         self._requests = Requests(database)
         self._mender = Mender(view, database, EventLog(client.leader))
-        self._looks = looks
-        self._log = looks.log
+        self._shared = shared
+        self._log = shared.log
         self._sampler = self.sampler()
         self._served = -1
         self._measured_at = 0.0
@@ -175,7 +175,7 @@ class Supervisor:
 
     async def _look(self, *, anew: bool) -> None:
         """`anew` if the pointer may have been changed a moment ago."""
-        pointer = await self._stamped(await self._looks.pointer(self.view.name, anew=anew))
+        pointer = await self._stamped(await self._shared.pointer(self.view.name, anew=anew))
         if pointer.generation != self.pointer.generation:
             self.lag, self.stalled, self._measured_at = NO_LAG, False, 0.0  # they were another generation's
         self.pointer = pointer

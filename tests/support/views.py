@@ -18,7 +18,7 @@ from core.readmodel.checkpoints import ViewState
 from core.readmodel.generations import Outcome, Pointer
 from projections.config import Settings
 from projections.engine.runner import Runner, Status
-from projections.engine.shared_reads import Looks
+from projections.engine.shared_reads import SharedReads
 from projections.lifecycle.audit_log import Acts
 from projections.lifecycle.supervisor import Supervisor
 from projections.operations.changes import By, Changes
@@ -79,8 +79,8 @@ async def supervised(
     view: View[Any], client: Client, mongo: AsyncDatabase[Any], settings: Settings = QUICK
 ) -> AsyncIterator[Supervisor]:
     """As a process runs it: whatever generations there are, and rebuilds."""
-    looks = Looks([view.name], client, mongo, settings.look_every)
-    supervisor = Supervisor(view, client, mongo, settings, looks)
+    shared = SharedReads([view.name], client, mongo, settings.look_every)
+    supervisor = Supervisor(view, client, mongo, settings, shared)
     task = asyncio.create_task(supervisor.run())
     try:
         yield supervisor
