@@ -15,6 +15,7 @@ from bench.history import write_orders
 from bench.measuring import Result, Size, interleaved, median
 from bench.running import fresh_stack
 from core.eventstore.connection import connect
+from core.eventstore.log import EventLog
 from projections.config import Settings
 from projections.engine.runner import Runner
 from projections.views.order_list import order_list
@@ -35,7 +36,7 @@ async def run(size: Size) -> Result:
                 database = mongo[f"bench_{uuid7().hex}"]
                 began = time.perf_counter()
                 runners = [
-                    Runner(order_list, client, database, Settings(), part=part, parts=workers)
+                    Runner(order_list, EventLog(client), database, Settings(), part=part, parts=workers)
                     for part in range(workers)
                 ]
                 async with asyncio.TaskGroup() as group:

@@ -21,6 +21,7 @@ from bench.running import fresh_stack, pids
 from client.stack import Stack
 from core.eventstore import codec
 from core.eventstore.connection import Client, connect
+from core.eventstore.log import EventLog
 from core.readmodel.checkpoints import ViewState
 from core.readmodel.documents import INDEXES
 from projections.config import Settings
@@ -105,7 +106,7 @@ async def catch_up(
     pace: Pace | None = None,
 ) -> None:
     """As the projection process does it, until the last checkpoint is written; with a `pace` as in a rebuild."""
-    runners = [Runner(view, client, database, Settings(), pace=pace) for view in views]
+    runners = [Runner(view, EventLog(client), database, Settings(), pace=pace) for view in views]
     async with asyncio.TaskGroup() as group:
         for runner in runners:
             group.create_task(runner.run())

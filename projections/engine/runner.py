@@ -20,7 +20,6 @@ from pymongo.errors import PyMongoError
 from core.backoff import Backoff
 from core.error_text import error_text
 from core.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, is_cancelling, position_of
-from core.eventstore.connection import Client
 from core.eventstore.identity import identity_of
 from core.eventstore.log import EventLog, LogPoint, point_of, streams
 from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
@@ -83,11 +82,10 @@ class Runner:
     def __init__(
         self,
         view: View[Any],
-        client: Client,
+        log: EventLog,
         database: AsyncDatabase[Any],
         settings: Settings,
         *,
-        log: EventLog | None = None,
         generation: int | None = None,
         part: int = 0,
         parts: int = 1,
@@ -105,7 +103,7 @@ class Runner:
         self._settings = settings
         self._state = ViewState(database)
         self._keeper = Keeper(self._state, this_process(), settings.lease)
-        self._log = log or EventLog(client)
+        self._log = log
         self._generation = generation
         self.share = Share(part, parts)
         self.lot = ParkingLot(database, view.name, generation or 0, part)

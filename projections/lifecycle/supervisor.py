@@ -237,10 +237,9 @@ class Supervisor:
         fills = building is not None and building.generation == generation
         return Runner(
             self.view,
-            self._client,
+            self._log,
             self._database,
             self._settings,
-            log=self._log,
             generation=generation,
             part=part,
             parts=pointer.how(generation).partitions,

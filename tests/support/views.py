@@ -65,7 +65,7 @@ async def begin_at_the_end(client: Client, mongo: AsyncDatabase[Any], view: View
 async def run(
     view: View[Any], client: Client, mongo: AsyncDatabase[Any], settings: Settings = QUICK
 ) -> AsyncIterator[Runner]:
-    runner = Runner(view, client, mongo, settings)
+    runner = Runner(view, EventLog(client), mongo, settings)
     task = asyncio.create_task(runner.run())
     try:
         yield runner
