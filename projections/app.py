@@ -24,7 +24,7 @@ from core.failures import ServiceFailure, StoreUnavailable
 from core.process import started
 from core.readmodel.checkpoints import ViewState
 from core.readmodel.mongo import failure_of, may_read, mongo_client, mongo_errors
-from core.rpc.edge import CallLimits, Edge
+from core.rpc.call_guard import CallGuard, CallLimits
 from core.rpc.health import telling
 from core.rpc.reflection import enable_reflection
 from projections.config import Settings
@@ -64,7 +64,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
 
     On leaving: NOT_SERVING, finish the batches at work, write the checkpoints, close.
     """
-    server = grpc.aio.server(interceptors=[edge(settings)], options=OPTIONS)
+    server = grpc.aio.server(interceptors=[call_guard(settings)], options=OPTIONS)
     bound = server.add_insecure_port(f"{settings.host}:{port}")  # first: a taken port is told before any waiting
     async with connected(settings, reads=True) as client:
         leader = client.leader
@@ -115,7 +115,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
             await mongo.close()
 
 
-def edge(settings: Settings) -> Edge:
+def call_guard(settings: Settings) -> CallGuard:
     """Through which every call of operators passes."""
     limits = CallLimits(
         default_deadline=settings.operator_deadline,
@@ -123,7 +123,7 @@ def edge(settings: Settings) -> Edge:
         most_calls=settings.most_concurrent_calls,
         largest_request=settings.largest_request,
     )
-    return Edge(frozenset(SERVICES), limits, _known)
+    return CallGuard(frozenset(SERVICES), limits, _known)
 
 
 def _known(error: Exception) -> ServiceFailure | None:

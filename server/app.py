@@ -11,7 +11,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 from core.config import Settings
 from core.process import started
-from core.rpc.edge import CallLimits, Edge
+from core.rpc.call_guard import CallGuard, CallLimits
 from core.rpc.health import telling
 from core.rpc.reflection import enable_reflection
 from server.role import Clock, Opened
@@ -22,7 +22,7 @@ KEEPALIVE = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients may ping every 10 s
     ("grpc.http2.max_ping_strikes", 0),
 )
-# gRPC itself refuses without a reason, so its own bounds are so many times those by which `Edge` refuses with one
+# gRPC itself refuses without a reason, so its own bounds are so many times those by which `CallGuard` refuses with one
 TRANSPORT = 4
 # gRPC counts a call for a while after its answer; and of the calls about health there is no other bound
 SPARE_CALLS = 100
@@ -43,7 +43,7 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
     """
     async with AsyncExitStack() as stack:
         opened: Opened = import_module(f"server.{role}.app").opened
-        part = await stack.enter_async_context(opened(settings, clock))
+        served = await stack.enter_async_context(opened(settings, clock))
         limits = CallLimits(
             default_deadline=settings.default_deadline,
             longest_deadline=settings.longest_deadline,
@@ -51,7 +51,7 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
             largest_request=settings.largest_request,
         )
         server = grpc.aio.server(
-            interceptors=[Edge(frozenset(part.services), limits)],
+            interceptors=[CallGuard(frozenset(served.services), limits)],
             options=[
                 *KEEPALIVE,
                 ("grpc.so_reuseport", 0),
@@ -59,17 +59,17 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
             ],
             maximum_concurrent_rpcs=TRANSPORT * limits.most_calls + SPARE_CALLS,
         )
-        part.register(server)
+        served.register(server)
         status = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
         if settings.reflection:
-            enable_reflection(part.services, server)
+            enable_reflection(served.services, server)
         bound = server.add_insecure_port(f"{settings.host}:{port}")
         await stack.enter_async_context(started(server, settings.grace))
         try:
-            async with telling(status, part.needs):
+            async with telling(status, served.needs):
                 yield f"{settings.host}:{bound}"
         finally:
             await status.enter_graceful_shutdown()
             await asyncio.sleep(settings.drain_delay)
-            part.drain()
+            served.drain()

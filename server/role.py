@@ -12,7 +12,7 @@ from core.rpc.health import Probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Role:
     """What a role serves: its services by name, and how to register them.
 
     `needs` has, by name for health, what raises if that which the name needs does not answer. `drain` ends the calls
@@ -26,4 +26,4 @@ class Part:
 
 
 Clock = Callable[[], datetime]  # the time in UTC
-Opened = Callable[[Settings, Clock], AbstractAsyncContextManager[Part]]  # constructs a role, and closes it in the end
+Opened = Callable[[Settings, Clock], AbstractAsyncContextManager[Role]]  # constructs a role, and closes it in the end

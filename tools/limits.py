@@ -15,7 +15,7 @@ from core.domain.stock.decide import MAX_AT_ONCE, MAX_ON_HAND, MAX_OPEN
 from core.domain.stock.state import REMEMBERED
 from core.domain.user import addresses
 from core.eventstore import persistent
-from core.rpc import edge, errors, validation
+from core.rpc import call_guard, errors, validation
 from core.rpc.validation import Count, KnownId, Optional, Rule, Text
 from projections.engine import lag
 from projections.operations import changes, exclusion_service, projection_service, subscription_service
@@ -77,7 +77,7 @@ def of_calls() -> Iterator[Limit]:
     yield Limit("header `x-correlation-id`", f"1 to {conversation}", "characters", "FIELD_INVALID")
     yield rows_of_a_page("entries of a page")
     yield Limit("a page", f"{paging.MAX_PAGE}", "bytes", "it ends there, with a token for the next one")
-    yield Limit("a reply", f"{edge.MAX_REPLY}", "bytes", "REPLY_TOO_LARGE: clients of gRPC take no more by default")
+    yield Limit("a reply", f"{call_guard.MAX_REPLY}", "bytes", "REPLY_TOO_LARGE: gRPC clients take no more by default")
     yield Limit("fields that a refusal names", f"{failures.MAX_VIOLATIONS}", "fields", "the rest is counted")
     yield Limit("a value in a refusal", f"{errors.MAX_VALUE}", "bytes", "cut, so that a refusal fits into trailers")
 

@@ -1,1 +1,1 @@
-"""What every service shares at its edge: errors, interceptors, validation, health."""
+"""What every service shares: the guard of its calls, errors, validation, health."""

@@ -18,11 +18,11 @@ from server.commands.former_claims import FormerClaims
 from server.commands.handler import CommandHandler
 from server.commands.services import SERVICES, CommandServices
 from server.processes.automatic_start import AutomaticStart
-from server.role import Clock, Part
+from server.role import Clock, Role
 
 
 @asynccontextmanager
-async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
+async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Role]:
     async with connected(settings) as client:
         events = store.EventStore(client)
         snapshots = Snapshots(events, every=settings.snapshot_every)
@@ -41,7 +41,7 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
             former_claims = FormerClaims(events, repository, emails, clock)
             identity = LogIdentity(client).kept()
             async with identity, by_hand, snapshots.writing(), unchanged.following(), former_claims.running():
-                yield Part(
+                yield Role(
                     services=tuple(SERVICES),
                     register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
                     needs=dict.fromkeys(SERVICES, events.head),

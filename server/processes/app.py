@@ -24,11 +24,11 @@ from server.processes.payments.simulator import Simulator, rules_of
 from server.processes.process import OrderProcess
 from server.processes.reconciler import Patience, Reconciler
 from server.processes.reservations import ReservationExpiry
-from server.role import Clock, Part
+from server.role import Clock, Role
 
 
 @asynccontextmanager
-async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
+async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Role]:
     async with connected(settings) as client:
         events = store.EventStore(client)
         snapshots = Snapshots(events, every=settings.snapshot_every)
@@ -67,7 +67,7 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Part]:
                     raise ConnectionError(process.trouble)
 
             async with LogIdentity(client).kept(), automatic.enabled(), snapshots.writing(), process.running():
-                yield Part(
+                yield Role(
                     services=tuple(process_routes.SERVICES),
                     register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
                     needs=dict.fromkeys(process_routes.SERVICES, probe),

@@ -15,13 +15,13 @@ from core.readmodel.mongo import may_read, mongo_client, mongo_errors
 from core.rpc.health import Probe
 from server.queries import fresh_views, of_another_log, query_services
 from server.queries.watching.hub import Hub, Limits
-from server.role import Clock, Part
+from server.role import Clock, Role
 
 LOG = "log"  # health of the query service: whether the event store answers, as time travel and watches need it
 
 
 @asynccontextmanager
-async def opened(settings: Settings, _: Clock) -> AsyncIterator[Part]:
+async def opened(settings: Settings, _: Clock) -> AsyncIterator[Role]:
     async with connected(settings, reads=True) as client:
         mongo = mongo_client(settings, tz_aware=True, socketTimeoutMS=round(settings.default_deadline * 1_000))
         try:
@@ -50,6 +50,6 @@ async def opened(settings: Settings, _: Clock) -> AsyncIterator[Part]:
             async with LogIdentity(client, may_write=False).kept(), hub.open(), fresh.checked():
                 names = tuple(name for name, _ in services)
                 needs: dict[str, Probe] = {name: partial(probe, name) for name in names}
-                yield Part(services=names, register=register, needs={**needs, LOG: log.head}, drain=drain)
+                yield Role(services=names, register=register, needs={**needs, LOG: log.head}, drain=drain)
         finally:
             await mongo.close()

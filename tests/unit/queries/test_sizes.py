@@ -7,7 +7,7 @@ from core.domain.money import MAX_AMOUNT
 from core.domain.order.limits import MAX_ENTRIES, MAX_LINES, MAX_UNITS
 from core.domain.order.notes import MAX_NOTE_LENGTH
 from core.failures import ReplyTooLarge
-from core.rpc.edge import MAX_REPLY, _sendable
+from core.rpc.call_guard import MAX_REPLY, _sendable
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types

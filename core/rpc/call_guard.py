@@ -1,4 +1,4 @@
-"""The edge of every call of ours: deadline, errors, metrics, log."""
+"""The interceptor of every call of ours: deadline, errors, metrics, log."""
 
 import asyncio
 import time
@@ -39,7 +39,7 @@ class CallLimits:
     largest_request: int
 
 
-class Edge(grpc.aio.ServerInterceptor):
+class CallGuard(grpc.aio.ServerInterceptor):
     """Wraps the handlers of our own services; health and reflection pass as they are.
 
     `known` makes a failure of ours of an exception of a library; None: it is a defect.
