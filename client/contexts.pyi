@@ -404,6 +404,8 @@ class Orders:
         order_id: str = ...,
         since: protos.orders.v1.queries_pb2.Moment | Fields | None = ...,
         until: protos.orders.v1.queries_pb2.Moment | Fields | None = ...,
+        page_size: int = ...,
+        page_token: str = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.queries_pb2.DiffOrderResponse: ...
     async def ListOrders(
@@ -463,6 +465,18 @@ class Orders:
         page_token: str = ...,
         deadline: float | None = ...,
     ) -> protos.orders.v1.queries_pb2.GetSalesDailyResponse: ...
+    @typing.overload
+    def pages(
+        self,
+        name: typing.Literal["DiffOrder"],
+        *,
+        order_id: str = ...,
+        since: protos.orders.v1.queries_pb2.Moment | Fields | None = ...,
+        until: protos.orders.v1.queries_pb2.Moment | Fields | None = ...,
+        page_size: int = ...,
+        page_token: str = ...,
+        deadline: float | None = ...,
+    ) -> collections.abc.AsyncIterator[protos.orders.v1.queries_pb2.DiffOrderResponse]: ...
     @typing.overload
     def pages(
         self,

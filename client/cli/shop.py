@@ -651,6 +651,10 @@ def diff(
     if until is not None or until_time is not None:
         fields["until"] = _moment(until, until_time)
     reply = ask("orders", "DiffOrder", **fields)
+    while reply.next_page_token:
+        page = ask("orders", "DiffOrder", **fields, page_token=reply.next_page_token)
+        reply.ClearField("next_page_token")
+        reply.MergeFrom(page)
     if as_json:
         print_json(reply)
         return

@@ -7,7 +7,7 @@ from typing import Any
 from core.eventstore.client import position_of
 from core.eventstore.consistency_token import from_token
 from core.eventstore.log import EventLog
-from core.failures import InvalidRequest, NotFound
+from core.failures import NotFound
 from core.readmodel.documents import currency_sums, timeline_key, timeline_revision, to_micros
 from core.rpc.typing import Context
 from core.rpc.validation import Rule, check, day, known_enum, optional, time, uuid
@@ -74,17 +74,20 @@ class OrderQueries(OrderQueryServiceServicer):
 
     async def DiffOrder(self, request: pb.DiffOrderRequest, context: Context) -> pb.DiffOrderResponse:
         check(request, {"order_id": uuid, "since.time": time, "until.time": time})
+        most = page_size(request.page_size) if request.page_size else None
+        token = from_page_token(request, int, int, int)
         events = await time_travel.history(self._log, request.order_id)
-        start = time_travel.until(events, request.since, "since") if request.HasField("since") else []
-        end = time_travel.until(events, request.until, "until") if request.HasField("until") else events
-        if len(end) < len(start):
-            raise InvalidRequest({"until": "must not be before since"})
-        before, _ = await time_travel.order_of(self._log, request.order_id, start)
-        after, unread = await time_travel.order_of(self._log, request.order_id, end)
+        first, since, until = token or (0, *time_travel.between(events, request))
+        before, _ = await time_travel.order_of(self._log, request.order_id, events[:since])
+        after, unread = await time_travel.order_of(self._log, request.order_id, events[:until])
+        rows = [*time_travel.changes(before, after), *await to_entries(self._log, events[since:until])][first:]
+        page = rows[: fitting(rows[:most])]
+        following = [first + len(page), since, until]
         return pb.DiffOrderResponse(
-            changes=time_travel.changes(before, after),
-            entries=await to_entries(self._log, end[len(start) :]),
+            changes=[row for row in page if isinstance(row, pb.FieldChange)],
+            entries=[row for row in page if isinstance(row, pb.HistoryEntry)],
             unread=unread,
+            next_page_token=to_page_token(request, following) if len(page) < len(rows) else "",
         )
 
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:

@@ -61,6 +61,15 @@ def until(events: Sequence[RecordedEvent], moment: pb.Moment, field: str) -> Seq
             raise InvalidRequest({field: "needs a revision or a time"})
 
 
+def between(events: Sequence[RecordedEvent], request: pb.DiffOrderRequest) -> tuple[int, int]:
+    """How many events come up to each of the two moments. Raises `InvalidRequest` if they are in the wrong order."""
+    start = until(events, request.since, "since") if request.HasField("since") else []
+    end = until(events, request.until, "until") if request.HasField("until") else events
+    if len(end) < len(start):
+        raise InvalidRequest({"until": "must not be before since"})
+    return len(start), len(end)
+
+
 def _count_until(events: Sequence[RecordedEvent], at: datetime) -> int:
     """How many events come up to the last one that was recorded not later than `at`.
 

@@ -120,8 +120,16 @@ class DiffOrderRequest(google.protobuf.message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     SINCE_FIELD_NUMBER: builtins.int
     UNTIL_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """order_id is a UUID."""
+    page_size: builtins.int
+    """page_size is the number of changes and entries wanted, counted together; 0: as many as one reply takes;
+    above 1000: 1000.
+    """
+    page_token: builtins.str
+    """page_token is the last reply's next_page_token; only valid for the same query."""
     @property
     def since(self) -> Global___Moment:
         """since is the earlier moment; not given: before the first event."""
@@ -136,9 +144,11 @@ class DiffOrderRequest(google.protobuf.message.Message):
         order_id: builtins.str = ...,
         since: Global___Moment | None = ...,
         until: Global___Moment | None = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_since", b"_since", "_until", b"_until", "since", b"since", "until", b"until"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_since", b"_since", "_until", b"_until", "order_id", b"order_id", "since", b"since", "until", b"until"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_since", b"_since", "_until", b"_until", "order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token", "since", b"since", "until", b"until"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_since", b"_since"]) -> typing.Literal["since"] | None: ...
     @typing.overload
@@ -148,13 +158,16 @@ Global___DiffOrderRequest: typing_extensions.TypeAlias = DiffOrderRequest
 
 @typing.final
 class DiffOrderResponse(google.protobuf.message.Message):
-    """DiffOrderResponse is what changed."""
+    """DiffOrderResponse is one page of what changed: the changes come first, then the entries."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CHANGES_FIELD_NUMBER: builtins.int
     ENTRIES_FIELD_NUMBER: builtins.int
     UNREAD_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """next_page_token asks for the next page, of the same two moments; empty: this was the last."""
     @property
     def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___FieldChange]:
         """changes are the fields that differ, in the order of their paths."""
@@ -173,9 +186,10 @@ class DiffOrderResponse(google.protobuf.message.Message):
         changes: collections.abc.Iterable[Global___FieldChange] | None = ...,
         entries: collections.abc.Iterable[Global___HistoryEntry] | None = ...,
         unread: Global___Unread | None = ...,
+        next_page_token: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["unread", b"unread"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["changes", b"changes", "entries", b"entries", "unread", b"unread"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "entries", b"entries", "next_page_token", b"next_page_token", "unread", b"unread"]) -> None: ...
 
 Global___DiffOrderResponse: typing_extensions.TypeAlias = DiffOrderResponse
 

@@ -12,15 +12,18 @@ from hypothesis import given, settings
 from client import errors
 from client.sdk import Addresses, OrderstreamClient
 from core.domain.order import ORDER
-from core.domain.order.events import OrderEvent
+from core.domain.order.events import NoteAdded, OrderEvent
+from core.domain.order.notes import MAX_NOTE_LENGTH
 from core.eventstore.connection import connect
 from core.eventstore.consistency_token import to_token
 from core.readmodel.order_detail import fold
+from core.rpc.call_guard import MAX_REPLY
 from protos.orders.v1.queries_pb2 import Moment
 from protos.orders.v1.types_pb2 import LineQuantity, OrderStatus, ReceivedQuantity, ReturnCondition
 from server.queries.replies import order
 from tests.support.buying import orders
 from tests.support.calling import euros, fresh_id
+from tests.support.orders import created
 from tests.support.sequences import lived, sequences
 from tests.support.viewing import recorded
 from tests.support.views import append
@@ -99,6 +102,42 @@ async def test_a_diff_of_everything_begins_with_nothing(client: OrderstreamClien
     same = await client.orders.DiffOrder(order_id=order_id, since=Moment(revision=4), until=Moment(revision=4))
     assert not same.changes
     assert not same.entries
+
+
+async def test_a_diff_comes_in_pages_that_together_are_the_whole(client: OrderstreamClient) -> None:
+    order_id, _ = await a_life(client)
+    whole = await client.orders.DiffOrder(order_id=order_id)
+    pages = [page async for page in client.orders.pages("DiffOrder", order_id=order_id, page_size=7)]
+    assert {len(page.changes) + len(page.entries) for page in pages[:-1]} == {7}
+    assert [change for page in pages for change in page.changes] == list(whole.changes)
+    assert [entry for page in pages for entry in page.entries] == list(whole.entries)
+
+
+async def test_the_pages_of_a_diff_are_of_the_same_two_moments(client: OrderstreamClient) -> None:
+    order_id, _ = await a_life(client)
+    whole = await client.orders.DiffOrder(order_id=order_id)
+    first = await client.orders.DiffOrder(order_id=order_id, page_size=1)
+    await client.orders.AddNote(order_id=order_id, note_id="n2", text="Came later.")
+    rest = await client.orders.DiffOrder(order_id=order_id, page_token=first.next_page_token)
+    assert [*first.changes, *rest.changes] == list(whole.changes)
+    assert list(rest.entries) == list(whole.entries)
+
+
+async def test_a_diff_that_one_reply_cannot_hold_comes_in_several(
+    client: OrderstreamClient, eventstore_uri: str
+) -> None:
+    order_id, log = fresh_id(), await connect(eventstore_uri)
+    text = "茶" * MAX_NOTE_LENGTH
+    at, notes = created().at, range(400)
+    await append(log, [replace(created(), order_id=order_id)])
+    for note in notes[::100]:
+        some = [NoteAdded(order_id=order_id, note_id=f"n{n}", text=text, at=at) for n in range(note, note + 100)]
+        await append(log, some)
+    await log.close()
+    pages = [page async for page in client.orders.pages("DiffOrder", order_id=order_id)]
+    assert sum(page.ByteSize() for page in pages) > MAX_REPLY
+    assert max(page.ByteSize() for page in pages) <= MAX_REPLY
+    assert [entry.revision for page in pages for entry in page.entries] == list(range(len(notes) + 1))
 
 
 async def test_moments_that_are_none_are_refused(client: OrderstreamClient) -> None:
