@@ -27,7 +27,7 @@ from bench.running import caught_up, fresh_stack, pids
 from client.stack import Stack
 from core.eventstore.connection import connect
 from core.eventstore.store import EventStore
-from core.readmodel.checkpoints import ViewState, collection_name
+from core.readmodel.checkpoints import CheckpointStore, collection_name
 from core.readmodel.finders import Finders
 from core.readmodel.generations import FIRST_GENERATION
 from projections.views.order_list import order_list
@@ -149,7 +149,7 @@ def _on(
 
 
 def _read(database: Database, history: History) -> Operation:
-    finders, ids = Finders(ViewState(database)), some_of(history)
+    finders, ids = Finders(CheckpointStore(database)), some_of(history)
 
     async def ask() -> None:
         found = await finders.one("order_detail", FIRST_GENERATION, next(ids))

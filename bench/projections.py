@@ -22,13 +22,13 @@ from client.stack import Stack
 from core.eventstore import codec
 from core.eventstore.connection import Client, connect
 from core.eventstore.log import EventLog
-from core.readmodel.checkpoints import ViewState
+from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.documents import INDEXES
 from projections.config import Settings
-from projections.engine.applier import Applier
-from projections.engine.parked_events import ParkingLot
+from projections.engine.applier import BatchApplier
+from projections.engine.parked_events import ParkedEvents
 from projections.engine.runner import Runner
-from projections.engine.throttle import Pace
+from projections.engine.throttle import ReaderAwareThrottle
 from projections.view import View
 from projections.views import VIEWS
 from projections.views.order_list import order_list
@@ -103,10 +103,10 @@ async def catch_up(
     client: Client,
     database: Database,
     history: History,
-    pace: Pace | None = None,
+    pace: ReaderAwareThrottle | None = None,
 ) -> None:
     """As the projection process does it, until the last checkpoint is written; with a `pace` as in a rebuild."""
-    runners = [Runner(view, EventLog(client), database, Settings(), pace=pace) for view in views]
+    runners = [Runner(view, EventLog(client), database, Settings(), throttle=pace) for view in views]
     async with asyncio.TaskGroup() as group:
         for runner in runners:
             group.create_task(runner.run())
@@ -122,11 +122,11 @@ def _has_come_to(runner: Runner, history: History) -> bool:
 
 async def apply(events: Sequence[RecordedEvent], database: Database) -> None:
     """Decode, fold and write events that were taken before, in batches as they come while catching up."""
-    state = ViewState(database)
-    documents, lot = state.documents(order_list.name, 1), ParkingLot(database, order_list.name, 1)
+    state = CheckpointStore(database)
+    documents, parked_events = state.documents(order_list.name, 1), ParkedEvents(database, order_list.name, 1)
     for index in INDEXES[order_list.name]:
         await documents.create_index(list(index))
-    applier, most = Applier(order_list, documents, lot), Settings().most_behind
+    applier, most = BatchApplier(order_list, documents, parked_events), Settings().most_behind
     for first in range(0, len(events), most):
         await applier.apply(events[first : first + most])
 

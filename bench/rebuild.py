@@ -39,7 +39,7 @@ from client.sdk import OrderstreamClient
 from client.stack import Stack
 from core.eventstore.connection import Client, connect
 from core.readmodel.checkpoints import collection_name
-from projections.engine.throttle import Pace
+from projections.engine.throttle import ReaderAwareThrottle
 from projections.views.order_list import order_list
 from protos.operations.v1 import projections_pb2 as pb
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
@@ -109,7 +109,7 @@ async def measure(running: Stack, size: Size) -> Result:
 
 async def _fill(client: Client, mongo: AsyncMongoClient[dict[str, Any]], history: History, meter: Meter) -> float:
     database = mongo[f"bench_{uuid7().hex}"]
-    pace = Pace(lambda: database["pace"].find_one({}))
+    pace = ReaderAwareThrottle(lambda: database["pace"].find_one({}))
     meter.start()
     began = time.perf_counter()
     await catch_up([order_list], client, database, history, pace=pace)

@@ -22,17 +22,17 @@ from core.eventstore.log import EventLog
 from core.eventstore.persistent import Groups
 from core.failures import ServiceFailure, StoreUnavailable
 from core.process import started
-from core.readmodel.checkpoints import ViewState
+from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.mongo import failure_of, may_read, mongo_client, mongo_errors
 from core.rpc.call_guard import CallGuard, CallLimits
 from core.rpc.health import telling
 from core.rpc.reflection import enable_reflection
 from projections.config import Settings
 from projections.engine.shared_reads import SharedReads
-from projections.lifecycle.audit_log import Acts
+from projections.lifecycle.audit_log import AuditLog
 from projections.lifecycle.supervisor import Supervisor
 from projections.operations import exclusion_service, projection_service, subscription_service
-from projections.operations.changes import Changes
+from projections.operations.changes import ChangePlanner
 from projections.operations.exclusion_service import ExclusionAdmin
 from projections.verification.emails import EmailVerifier
 from projections.verification.full import Verifier
@@ -73,11 +73,11 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
             await _stores_answer(EventLog(leader), mongo, settings.start_within)
             database = mongo[settings.mongo_database]
             await may_read(database)
-            acts, state = Acts(leader), ViewState(database)
+            audit_log, state = AuditLog(leader), CheckpointStore(database)
             chosen = _chosen(settings)
             shared = SharedReads((view.name for view in chosen), client, database, settings.look_every)
             supervisors = [Supervisor(view, client, database, settings, shared) for view in chosen]
-            changes = Changes(database, EventLog(leader), acts, settings)
+            changes = ChangePlanner(database, EventLog(leader), audit_log, settings)
             verifier, snapshots = Verifier(leader, database, at_once=settings.verify_at_once), SnapshotVerifier(leader)
             emails = EmailVerifier(leader, at_once=settings.verify_at_once)
             views = projection_service.ProjectionAdmin(
@@ -88,14 +88,14 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
                 processes=ProcessVerifier(leader),
                 emails=emails,
                 changes=changes,
-                acts=acts,
+                audit_log=audit_log,
                 log=EventLog(leader),
                 deadline=settings.operator_deadline,
             )
             add_ProjectionServiceServicer_to_server(views, server)
-            groups = subscription_service.SubscriptionAdmin(Groups(leader), acts)
+            groups = subscription_service.SubscriptionAdmin(Groups(leader), audit_log)
             add_SubscriptionServiceServicer_to_server(groups, server)
-            excluding = ExclusionAdmin(leader, acts, lambda: _recheck(supervisors))
+            excluding = ExclusionAdmin(leader, audit_log, lambda: _recheck(supervisors))
             add_ExclusionServiceServicer_to_server(excluding, server)
             status = health.aio.HealthServicer()
             health_pb2_grpc.add_HealthServicer_to_server(status, server)

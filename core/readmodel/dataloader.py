@@ -14,7 +14,7 @@ Document = dict[str, Any]
 MAX_KEYS = 100  # of one read
 
 
-class ByKey:
+class DocumentLoader:
     """Reads of one collection. A read begins after everybody it answers has asked."""
 
     def __init__(self, documents: AsyncCollection[Document]) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from core.readmodel.checkpoints import ViewState
-from core.readmodel.dataloader import ByKey
+from core.readmodel.checkpoints import CheckpointStore
+from core.readmodel.dataloader import DocumentLoader
 from core.readmodel.time_windows import NEWEST_FIRST, OLDEST_FIRST, Spans
 
 Document = dict[str, Any]
@@ -13,16 +13,16 @@ Document = dict[str, Any]
 class Finders:
     """Reads from the live generation of each view."""
 
-    def __init__(self, state: ViewState) -> None:
+    def __init__(self, state: CheckpointStore) -> None:
         self._state = state
-        self._generations: dict[str, tuple[int, ByKey]] = {}
+        self._generations: dict[str, tuple[int, DocumentLoader]] = {}
         self._spans = Spans()
 
     async def one(self, view: str, generation: int, key: str) -> Document | None:
         """Others may be given the same document: it is not to be changed."""
         known, documents = self._generations.get(view, (None, None))
         if known != generation or documents is None:
-            documents = ByKey(self._state.documents(view, generation))
+            documents = DocumentLoader(self._state.documents(view, generation))
             self._generations[view] = (generation, documents)
         return await documents.one(key)
 

@@ -1,6 +1,6 @@
-"""The pointer of a view: which generation readers see, and what else there is of it. One document, changed as a whole.
+"""The generations of a view: which one readers see, and what else there is. One document, changed as a whole.
 
-A change is a pure function from pointer to pointer; `Pointers.change` writes it only if nobody else was quicker. So a
+A change is a pure function; `GenerationStore.change` writes its result only if the document is still the same. So a
 switch, and a rollback, is one atomic step.
 
 building      a generation that fills beside the live one; nobody reads it
@@ -19,7 +19,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
-from core.readmodel.journaled import durable
+from core.readmodel.journaled import journaled
 
 Document = dict[str, Any]
 FIRST_GENERATION = 1
@@ -37,7 +37,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class BuildInfo:
     """How a generation is made: by how many workers, each with a checkpoint of its own, and by which code."""
 
     partitions: int = 1
@@ -45,7 +45,7 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Building:
+class ActiveRebuild:
     """A rebuild at work. `total` is how many events it has to take in; times are in µs since the epoch.
 
     `since` is the position of a reset: documents that have not changed since are taken over as they are; 0: none.
@@ -62,7 +62,7 @@ class Building:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class PreviousGeneration:
     """`until` is when it may go, in µs since the epoch."""
 
     generation: int
@@ -86,7 +86,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pointer:
+class ViewGenerations:
     """`newest` is the highest number ever given to a generation; `version` counts changes, `switches` those that
     readers see.
     """
@@ -96,16 +96,16 @@ class Pointer:
     generation: int = FIRST_GENERATION
     newest: int = FIRST_GENERATION
     switches: int = 0
-    asked: int = 0  # how often something was asked of whoever owns the view
+    request_count: int = 0  # requests to the owner of the view so far
     paused: bool = False
-    building: Building | None = None
-    kept: Kept | None = None
+    building: ActiveRebuild | None = None
+    kept: PreviousGeneration | None = None
     dropping: tuple[int, ...] = ()
     outcome: Outcome | None = None
-    made: Mapping[int, Made] = field(default_factory=dict)
+    made: Mapping[int, BuildInfo] = field(default_factory=dict)
 
-    def how(self, generation: int) -> Made:
-        return self.made.get(generation, Made())
+    def info(self, generation: int) -> BuildInfo:
+        return self.made.get(generation, BuildInfo())
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -114,7 +114,7 @@ class Pointer:
         fills = (0, 0) if building is None else (building.generation, int(building.phase is Phase.FAILED))
         return (self.generation, self.switches, self.newest, *fills, 0 if kept is None else kept.generation)
 
-    def followed(self) -> tuple[int, ...]:
+    def active(self) -> tuple[int, ...]:
         """The generations that follow the log."""
         others = (self.kept, self.building)
         return (self.generation, *(one.generation for one in others if one is not None))
@@ -123,7 +123,7 @@ class Pointer:
 # ------------------------------------------------------------------ changes
 
 
-def begun(pointer: Pointer, building: Building, made: Made) -> Pointer:
+def rebuild_started(pointer: ViewGenerations, building: ActiveRebuild, made: BuildInfo) -> ViewGenerations:
     """A new generation begins to fill. One that failed before it goes."""
     abandoned = () if pointer.building is None else (pointer.building.generation,)
     return replace(
@@ -135,20 +135,20 @@ def begun(pointer: Pointer, building: Building, made: Made) -> Pointer:
     )
 
 
-def entered(pointer: Pointer, generation: int, phase: Phase) -> Pointer:
+def phase_entered(pointer: ViewGenerations, generation: int, phase: Phase) -> ViewGenerations:
     assert pointer.building is not None, "a phase is one of a rebuild"
     assert pointer.building.generation == generation, "a phase is one of this rebuild"
     return replace(pointer, building=replace(pointer.building, phase=phase))
 
 
-def failed(pointer: Pointer, outcome: Outcome) -> Pointer:
+def failed(pointer: ViewGenerations, outcome: Outcome) -> ViewGenerations:
     """It stays as it is, to be looked at, until it is dropped or the next rebuild begins."""
     assert pointer.building is not None, "a rebuild fails"
     building = replace(pointer.building, phase=Phase.FAILED, failure=outcome.failure)
     return replace(pointer, building=building, outcome=outcome)
 
 
-def switched(pointer: Pointer, outcome: Outcome, keep_until: int) -> Pointer:
+def switched(pointer: ViewGenerations, outcome: Outcome, keep_until: int) -> ViewGenerations:
     """Readers go over to the new generation; the one they come from is kept, the one kept so far may go."""
     assert pointer.building is not None, "a rebuild ends in a switch"
     before = () if pointer.kept is None else (pointer.kept.generation,)
@@ -157,24 +157,24 @@ def switched(pointer: Pointer, outcome: Outcome, keep_until: int) -> Pointer:
         generation=pointer.building.generation,
         switches=pointer.switches + 1,
         building=None,
-        kept=Kept(generation=pointer.generation, until=keep_until),
+        kept=PreviousGeneration(generation=pointer.generation, until=keep_until),
         dropping=(*pointer.dropping, *before),
         outcome=outcome,
     )
 
 
-def rolled_back(pointer: Pointer, keep_until: int) -> Pointer:
+def rolled_back(pointer: ViewGenerations, keep_until: int) -> ViewGenerations:
     """Live and kept change places; so a second rollback undoes the first."""
     assert pointer.kept is not None, "there is something to go back to"
     return replace(
         pointer,
         generation=pointer.kept.generation,
         switches=pointer.switches + 1,
-        kept=Kept(generation=pointer.generation, until=keep_until),
+        kept=PreviousGeneration(generation=pointer.generation, until=keep_until),
     )
 
 
-def dropped(pointer: Pointer, generation: int) -> Pointer:
+def retired(pointer: ViewGenerations, generation: int) -> ViewGenerations:
     """The kept one, or one that is building, may go."""
     building, kept = pointer.building, pointer.kept
     return replace(
@@ -185,7 +185,7 @@ def dropped(pointer: Pointer, generation: int) -> Pointer:
     )
 
 
-def forgotten(pointer: Pointer, generation: int) -> Pointer:
+def removed(pointer: ViewGenerations, generation: int) -> ViewGenerations:
     """Nothing is left of it."""
     return replace(
         pointer,
@@ -197,48 +197,53 @@ def forgotten(pointer: Pointer, generation: int) -> Pointer:
 # ------------------------------------------------------------------ stored
 
 
-class Pointers:
+class GenerationStore:
     """Collection `projections`: one document per view."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
-        self._pointers: AsyncCollection[Document] = durable(database)["projections"]
+        self._generations: AsyncCollection[Document] = journaled(database)["projections"]
 
-    async def get(self, view: str) -> Pointer:
+    async def get(self, view: str) -> ViewGenerations:
         """As it stands; that of a view nobody has run yet is not stored."""
-        return self.as_pointer(view, await self._pointers.find_one({"_id": view}))
+        return self.from_document(view, await self._generations.find_one({"_id": view}))
 
     async def stored(self, views: Sequence[str]) -> dict[str, Document]:
         """The same for several views in one read, for `as_pointer`; one that cannot be read touches no other."""
-        return {one["_id"]: one async for one in self._pointers.find({"_id": {"$in": list(views)}})}
+        return {one["_id"]: one async for one in self._generations.find({"_id": {"$in": list(views)}})}
 
     @staticmethod
-    def as_pointer(view: str, stored: Document | None) -> Pointer:
-        return Pointer(view=view) if stored is None else _pointer(stored)
+    def from_document(view: str, stored: Document | None) -> ViewGenerations:
+        return ViewGenerations(view=view) if stored is None else _from_document(stored)
 
-    async def change(self, view: str, how: Callable[[Pointer], Pointer | None]) -> Pointer | None:
-        """What `how` made of the pointer as it stands; None if `how` returned None, and so wants no change."""
+    async def change(
+        self, view: str, how: Callable[[ViewGenerations], ViewGenerations | None]
+    ) -> ViewGenerations | None:
+        """What `how` returned for the stored generations; None if it returned None, which means no change."""
         for _ in range(MAX_TRIES):
-            found = await self._pointers.find_one({"_id": view})
-            before = self.as_pointer(view, found)
+            found = await self._generations.find_one({"_id": view})
+            before = self.from_document(view, found)
             after = how(before)
             if after is None:
                 return None
             after = replace(after, version=before.version + 1)
             if found is None:
                 try:
-                    await self._pointers.insert_one(_document(after))
+                    await self._generations.insert_one(_to_document(after))
                 except DuplicateKeyError:
                     continue
                 return after
             guard = {"_id": view, "version": found.get("version")}
-            if await self._pointers.find_one_and_replace(guard, _document(after), return_document=ReturnDocument.AFTER):
+            if await self._generations.find_one_and_replace(
+                guard, _to_document(after), return_document=ReturnDocument.AFTER
+            ):
                 return after
-        raise RuntimeError(f"the pointer of {view} was changed by others {MAX_TRIES} times in a row")
+        raise RuntimeError(f"the generations of {view} were changed by others {MAX_TRIES} times in a row")
 
 
-def _document(pointer: Pointer) -> Document:
+def _to_document(pointer: ViewGenerations) -> Document:
     document = asdict(pointer)
     document["_id"] = document.pop("view")
+    document["asked"] = document.pop("request_count")
     document["dropping"] = list(pointer.dropping)
     document["made"] = {str(number): asdict(made) for number, made in pointer.made.items()}
     if pointer.building is not None:
@@ -246,19 +251,19 @@ def _document(pointer: Pointer) -> Document:
     return document
 
 
-def _pointer(found: Document) -> Pointer:
+def _from_document(found: Document) -> ViewGenerations:
     building, kept, outcome = found.get("building"), found.get("kept"), found.get("outcome")
-    return Pointer(
+    return ViewGenerations(
         view=found["_id"],
         version=found.get("version") or 0,
         generation=found["generation"],
         newest=found.get("newest") or found["generation"],
         switches=found.get("switches", 0),
-        asked=found.get("asked", 0),
+        request_count=found.get("asked", 0),
         paused=bool(found.get("paused")),
-        building=Building(**{**building, "phase": Phase(building["phase"])}) if building else None,
-        kept=Kept(**kept) if kept else None,
+        building=ActiveRebuild(**{**building, "phase": Phase(building["phase"])}) if building else None,
+        kept=PreviousGeneration(**kept) if kept else None,
         dropping=tuple(found.get("dropping", ())),
         outcome=Outcome(**outcome) if outcome else None,
-        made={int(number): Made(**made) for number, made in found.get("made", {}).items()},
+        made={int(number): BuildInfo(**made) for number, made in found.get("made", {}).items()},
     )

@@ -12,6 +12,6 @@ from pymongo.asynchronous.database import AsyncDatabase
 JOURNALED = WriteConcern(w="majority", j=True)
 
 
-def durable(database: AsyncDatabase[dict[str, Any]]) -> AsyncDatabase[dict[str, Any]]:
+def journaled(database: AsyncDatabase[dict[str, Any]]) -> AsyncDatabase[dict[str, Any]]:
     """The same database; every write through it is journaled by a majority before it is answered."""
     return database.with_options(write_concern=JOURNALED)

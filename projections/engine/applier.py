@@ -16,10 +16,10 @@ from core.eventstore.client import RecordedEvent, position_of
 from core.eventstore.exclusions import NOTHING_EXCLUDED, Excluded, HasExclusions, is_excluded
 from core.eventstore.recorded import Recorded, StreamDeleted
 from core.eventstore.registry import DomainEvent
-from projections.engine.handler_timeout import called
-from projections.engine.parked_events import Parked, ParkingLot, parked, told
+from projections.engine.handler_timeout import call_with_timeout
+from projections.engine.parked_events import Parked, ParkedEvents, describe_failure, to_parked
 from projections.engine.storable import NotStorable, storable
-from projections.engine.throttle import Pace
+from projections.engine.throttle import ReaderAwareThrottle
 from projections.view import View
 
 log = structlog.get_logger()
@@ -30,15 +30,15 @@ Encoded = Any  # a document as it is stored; what pymongo takes in place of a di
 MAX_TRIES = 5
 DUPLICATE_KEY = 11000
 NEVER = 2**63
-AT_A_STRETCH = 200  # events decoded while readers are to be spared
+DECODE_CHUNK = 200  # events decoded while readers are to be spared
 
 
-class Contested(Exception):  # it names what happened
+class WriteConflict(Exception):  # it names what happened
     """Somebody else keeps writing the same documents: two processes believe that they own the view."""
 
 
 @dataclass(slots=True)
-class Held:
+class LoadedDocument:
     """A document as it is stored (`position` None: it is not) and as the batch leaves it (`body` None: gone)."""
 
     stored: int | None
@@ -47,13 +47,13 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Partition:
     """The documents that one of several workers has: by a hash of the key, so that a key's events keep their order."""
 
     part: int = 0
     parts: int = 1
 
-    def has(self, key: str) -> bool:
+    def owns(self, key: str) -> bool:
         return self.parts == 1 or zlib.crc32(key.encode()) % self.parts == self.part
 
 
@@ -70,28 +70,28 @@ def _beginnings(decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent | St
     }
 
 
-class Applier:
+class BatchApplier:
     """Applies batches. What it wrote last it remembers, so that a document is seldom read twice."""
 
     def __init__(
         self,
         view: View[Any],
         documents: AsyncCollection[Document],
-        lot: ParkingLot,
+        parked_events: ParkedEvents,
         *,
         exclusions: HasExclusions = NOTHING_EXCLUDED,
         most_cached: int = 10_000,
-        share: Share = Share(),
-        pace: Pace | None = None,
+        partition: Partition = Partition(),
+        throttle: ReaderAwareThrottle | None = None,
         between_chunks: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._view = view
         self._documents = documents
-        self._lot = lot
+        self._parked_events = parked_events
         self._exclusions = exclusions
         self._most = most_cached
-        self._share = share
-        self._pace = pace
+        self._partition = partition
+        self._throttle = throttle
         self._between_chunks = between_chunks
         self._cache: OrderedDict[str, tuple[int, Any]] = OrderedDict()
         self.skipped = 0
@@ -100,20 +100,20 @@ class Applier:
     async def apply(self, events: Sequence[RecordedEvent]) -> None:
         """Each event has its effect once, whatever was applied before. All is written at the end but the checkpoint."""
         decoded, failed = await self._decode(events)
-        hoped_new = _beginnings(decoded)
+        assumed_new = _beginnings(decoded)
         for _ in range(MAX_TRIES):
-            held = await self._hold({key for _, _, key in decoded}, hoped_new)
+            held = await self._load({key for _, _, key in decoded}, assumed_new)
             held, encoded, parking = self._folded(decoded, held, failed)
-            self._tell(parking)
+            self._log_parked(parking)
             # parked before the documents are written: a document that several streams share moves past the failed
             # event in the same batch, and a replay after a crash between the two would take it for applied
-            await self._lot.add(parking)
+            await self._parked_events.add(parking)
             if await self._write(held, encoded):
                 self._remember(held)
                 return
             self._cache.clear()
-            hoped_new = set()
-        raise Contested(f"{self._view.name}: others changed the same documents {MAX_TRIES} times in a row")
+            assumed_new = set()
+        raise WriteConflict(f"{self._view.name}: others changed the same documents {MAX_TRIES} times in a row")
 
     async def _decode(
         self, events: Sequence[RecordedEvent]
@@ -123,9 +123,9 @@ class Applier:
         failed: dict[int, Exception] = {}
         excluded: dict[str, Excluded] = {}
         for number, event in enumerate(events, start=1):
-            if number % AT_A_STRETCH == 0 and self._between_chunks:
+            if number % DECODE_CHUNK == 0 and self._between_chunks:
                 await self._between_chunks()
-            if position_of(event) in self._lot.skipped:
+            if position_of(event) in self._parked_events.skipped:
                 continue
             try:
                 recorded = codec.recorded(event)
@@ -140,7 +140,7 @@ class Applier:
                 failed[position_of(event)] = error
                 decoded.append((event, None, ""))
             else:
-                if handled is not None and self._share.has(handled[0]):
+                if handled is not None and self._partition.owns(handled[0]):
                     decoded.append((event, recorded, handled[0]))
         return decoded, failed
 
@@ -152,30 +152,30 @@ class Applier:
         if codec.is_of_the_store(event.type):
             return True
         stream = event.stream_name
-        if position_of(event) > self._lot.first.get(stream, NEVER):
+        if position_of(event) > self._parked_events.first.get(stream, NEVER):
             return False
         if stream not in excluded:
             excluded[stream] = await self._exclusions.excluded(stream)
         return is_excluded(event, excluded[stream])
 
-    async def _hold(self, keys: set[str], hoped_new: set[str]) -> dict[str, Held]:
+    async def _load(self, keys: set[str], assumed_new: set[str]) -> dict[str, LoadedDocument]:
         held = {}
         for key in keys & self._cache.keys():
             position, body = self._cache[key]
-            held[key] = Held(position, position, body)
-        missing = [key for key in keys - hoped_new if key and key not in held]
+            held[key] = LoadedDocument(position, position, body)
+        missing = [key for key in keys - assumed_new if key and key not in held]
         if missing:
             async for document in self._documents.find({"_id": {"$in": missing}}):
                 key, position = document.pop("_id"), document.pop("position")
-                held[key] = Held(position, position, document)
+                held[key] = LoadedDocument(position, position, document)
         return held
 
     def _folded(
         self,
         decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]],
-        held: Mapping[str, Held],
+        held: Mapping[str, LoadedDocument],
         failed: Mapping[int, Exception],
-    ) -> tuple[dict[str, Held], dict[str, Encoded], list[Parked]]:
+    ) -> tuple[dict[str, LoadedDocument], dict[str, Encoded], list[Parked]]:
         """The documents after the batch, those of them to be stored, and what is parked.
 
         A document that cannot be stored is folded again, with a look at it after each event: the stream of the first
@@ -199,19 +199,19 @@ class Applier:
     def _fold(
         self,
         decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]],
-        held: dict[str, Held],
+        held: dict[str, LoadedDocument],
         failed: Mapping[int, Exception],
         suspects: Set[str],
     ) -> list[Parked]:
         parking: list[Parked] = []
-        waiting = dict(self._lot.first)
+        waiting = dict(self._parked_events.first)
         for event, recorded, key in decoded:
             if position_of(event) >= waiting.get(event.stream_name, NEVER):
-                parking.append(parked(event, None))
+                parking.append(to_parked(event, None))
                 continue
             if recorded is None:
                 waiting[event.stream_name] = position_of(event)
-                parking.append(parked(event, failed[position_of(event)]))
+                parking.append(to_parked(event, failed[position_of(event)]))
                 continue
             document = held.get(key)
             if document is not None and recorded.position <= document.position:
@@ -219,27 +219,27 @@ class Applier:
             handled = self._view.handler(recorded)
             assert handled is not None, "it was decoded because it is handled"
             try:
-                body = called(handled[1], None if document is None else document.body, recorded)
+                body = call_with_timeout(handled[1], None if document is None else document.body, recorded)
                 if key in suspects and body is not None:
                     storable(key, recorded.position, body)
             except Exception as error:  # noqa: BLE001  # whatever it is, it parks this stream only
                 waiting[event.stream_name] = position_of(event)
-                parking.append(parked(event, error))
+                parking.append(to_parked(event, error))
                 continue
             stored = None if document is None else document.stored
-            held[key] = Held(stored, recorded.position, body)
+            held[key] = LoadedDocument(stored, recorded.position, body)
         return parking
 
-    def _tell(self, parking: Iterable[Parked]) -> None:
+    def _log_parked(self, parking: Iterable[Parked]) -> None:
         for entry in parking:
             if entry.error is None:
                 continue
-            self.last_error = told(entry.event_type, entry.revision, entry.stream, entry.error)
+            self.last_error = describe_failure(entry.event_type, entry.revision, entry.stream, entry.error)
             log.error(
                 "stream parked", view=self._view.name, stream=entry.stream, revision=entry.revision, error=entry.error
             )
 
-    async def _write(self, held: Mapping[str, Held], encoded: Mapping[str, Encoded]) -> bool:
+    async def _write(self, held: Mapping[str, LoadedDocument], encoded: Mapping[str, Encoded]) -> bool:
         """All changed documents in one go; False if one of them is not as it was held."""
         writes: list[Write] = []
         guarded = 0
@@ -267,7 +267,7 @@ class Applier:
         """How many guards held."""
         held = begin = 0
         while begin < len(writes):
-            end = begin + (self._pace.chunk if self._pace else len(writes))
+            end = begin + (self._throttle.chunk if self._throttle else len(writes))
             done = await self._documents.bulk_write(writes[begin:end], ordered=False)
             held += done.matched_count + done.deleted_count
             begin = end
@@ -280,7 +280,7 @@ class Applier:
         for key in keys:
             self._cache.pop(key, None)
 
-    def _remember(self, held: dict[str, Held]) -> None:
+    def _remember(self, held: dict[str, LoadedDocument]) -> None:
         for key, document in held.items():
             if document.body is None:
                 self._cache.pop(key, None)

@@ -10,12 +10,12 @@ from typing import Any
 from projections.view import View
 
 
-def stamp(view: View[Any]) -> str:
+def handler_fingerprint(view: View[Any]) -> str:
     """Of the modules that its handlers stand in; not of what those import from elsewhere, events for instance."""
     modules = sorted({handler.reduce.__module__ for handler in view.handlers.values()})
     handled = sorted(event.__name__ for event in view.handlers)
-    told = repr((view.categories, handled, list(_trees(modules))))
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+    text = repr((view.categories, handled, list(_trees(modules))))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _trees(modules: Iterable[str]) -> Iterable[str]:

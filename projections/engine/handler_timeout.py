@@ -11,16 +11,16 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-WITHIN = 5.0  # seconds for one handler and one event
+HANDLER_TIMEOUT = 5.0  # seconds for one handler and one event
 SOON = 1e-6  # seconds; a timer of 0 would never fire
 
 
-class HandlerHangs(Exception):  # it names what happened
+class HandlerTimeout(Exception):  # it names what happened
     """It ran for longer than any handler may."""
 
 
-def called(handler: Callable[[Any, Any], Any], document: Any, event: Any) -> Any:
-    """What the handler returns. Raises `HandlerHangs` if it does not within a few seconds.
+def call_with_timeout(handler: Callable[[Any, Any], Any], document: Any, event: Any) -> Any:
+    """What the handler returns. Raises `HandlerTimeout` if it does not within a few seconds.
 
     The process has one timer and one handler of its alarm. Both are given back as they were found, the timer with the
     time that it has left, so that others (a test's own limit) can rely on theirs.
@@ -28,7 +28,7 @@ def called(handler: Callable[[Any, Any], Any], document: Any, event: Any) -> Any
     if threading.current_thread() is not threading.main_thread():
         return handler(document, event)
     taken = signal.signal(signal.SIGALRM, _interrupt)
-    left, interval = signal.setitimer(signal.ITIMER_REAL, WITHIN)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, HANDLER_TIMEOUT)
     started = time.monotonic() if left else 0.0
     try:
         return handler(document, event)
@@ -40,4 +40,4 @@ def called(handler: Callable[[Any, Any], Any], document: Any, event: Any) -> Any
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:
-    raise HandlerHangs(f"it ran for more than {WITHIN:g} s")
+    raise HandlerTimeout(f"it ran for more than {HANDLER_TIMEOUT:g} s")

@@ -31,12 +31,12 @@ NO_LAG = Lag(0, 0.0)
 
 
 async def lag_of(log: EventLog, view: View[Any], checkpoint: Checkpoint | None) -> Lag:
-    """Of what the checkpoint vouches for; 0 seconds if the first event does not say when it was written.
+    """Behind the trusted position of the checkpoint; 0 seconds if the first event does not say when it was written.
 
-    A checkpoint of another log vouches for nothing.
+    The position of a checkpoint of another log is not trusted.
     """
     try:
-        return await _lag_after(log, view, START if checkpoint is None else checkpoint.vouched)
+        return await _lag_after(log, view, START if checkpoint is None else checkpoint.trusted_position)
     except LogMismatch:
         return await _lag_after(log, view, START)
 
@@ -55,9 +55,9 @@ async def _lag_after(log: EventLog, view: View[Any], position: int) -> Lag:
 
 async def holds(log: EventLog, view: View[Any], checkpoint: Checkpoint, position: int) -> bool:
     """Whether the view holds all that it follows up to a position. What lies behind the view decides."""
-    if checkpoint.vouched >= position:
+    if checkpoint.trusted_position >= position:
         return True
-    async with aclosing(log.after(checkpoint.vouched, view.stream_filter(), limit=1)) as reading:
+    async with aclosing(log.after(checkpoint.trusted_position, view.stream_filter(), limit=1)) as reading:
         async for event in reading:
             return position_of(event) > position
     return True

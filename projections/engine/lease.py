@@ -1,6 +1,6 @@
 """Who runs a view: one process at a time, the others stand by.
 
-The owner's checkpoint writes are its signs of life: each counts `beats` up. Whoever stands by measures with its own
+The owner's checkpoint writes are its heartbeats, and each is counted. A process on standby measures with its own
 monotonic clock how long the count has not moved; wall clocks are never compared. Taking over begins a new epoch, and
 nothing is written under an old one, so an owner that was only slow is fenced, not trusted.
 """
@@ -16,18 +16,18 @@ from pathlib import Path
 
 from uuid_utils import uuid7
 
-from core.readmodel.checkpoints import Checkpoint, Lease, ViewState
+from core.readmodel.checkpoints import Checkpoint, CheckpointStore, Lease
 
 MAX_DOUBLINGS = 5  # of the lease, while views change hands
 REMEMBERED = 200  # times the lease, for which a hand-over counts
 
 
-def this_process() -> str:
+def process_id() -> str:
     """`host:pid:started:where:nonce`. `where` is the running kernel and process namespace, in which a pid means one."""
     return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}:{_where()}:{uuid7().hex[-8:]}"
 
 
-def gone(owner: str) -> bool:
+def has_exited(owner: str) -> bool:
     """Whether the owner is known to have ended: a process of this machine that is no longer there."""
     *_, pid, started, where, _ = ("", *owner.split(":")) if owner.count(":") == 4 else ("", "0", "", "", "")
     return bool(where) and where == _where() and _started(int(pid)) != started
@@ -48,14 +48,14 @@ def _where() -> str:
         return ""  # not Linux: then nobody is known to be gone, and standing by takes the whole lease
 
 
-class Keeper:
+class LeaseHolder:
     """Takes one view's lease, at once if it is free, or ours, or its owner is known to have ended.
 
     An owner that falls silent and comes back was starved, not dead. Each hand-over after silence doubles the patience
     of both processes for a while, so that views do not change hands for ever on a machine that is too slow.
     """
 
-    def __init__(self, state: ViewState, owner: str, lease: float) -> None:
+    def __init__(self, state: CheckpointStore, owner: str, lease: float) -> None:
         self._state = state
         self._owner = owner
         self._lease = lease
@@ -74,14 +74,14 @@ class Keeper:
         view: str,
         generation: int,
         stop: asyncio.Event,
-        standing_by: Callable[[Lease], None],
+        on_standby: Callable[[Lease], None],
         *,
         part: int = 0,
-        stranger: bool = False,
+        runs_other_code: bool = False,
     ) -> Checkpoint | None:
         """Wait for the view to be ours; None if told to stop first.
 
-        A `stranger` lets everybody else go first: it takes only what was silent for twice the time of a lease.
+        A process that `runs_other_code` lets all others go first: it claims a lease that was silent for twice its time.
         """
         seen: Lease | None = None
         seen_at = 0.0
@@ -92,19 +92,19 @@ class Keeper:
             self._held = False
             if lease != seen:
                 seen, seen_at = lease, time.monotonic()
-            silent = time.monotonic() - seen_at >= self.patience * (2 if stranger else 1)
+            silent = time.monotonic() - seen_at >= self.patience * (2 if runs_other_code else 1)
             if lease is None or lease.owner == self._owner:
                 self._held = True
                 return await self._state.take_over(view, generation, self._owner, part=part)
-            if silent or (not stranger and (lease.owner == "" or gone(lease.owner))):
+            if silent or (not runs_other_code and (lease.owner == "" or has_exited(lease.owner))):
                 claimed = await self._state.claim(view, generation, self._owner, lease, part=part)
                 if claimed is not None:
-                    if lease.owner and not gone(lease.owner):
+                    if lease.owner and not has_exited(lease.owner):
                         self._hand_overs.append(time.monotonic())
                     self._held = True
                     return claimed
                 continue  # somebody was quicker, or the owner was alive after all
-            standing_by(lease)
+            on_standby(lease)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), self._lease / 10)
         return None

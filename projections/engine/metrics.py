@@ -13,7 +13,7 @@ VERIFIED = Counter("orderstream_projection_verified_documents_total", "Documents
 DIFFERENCES = Counter("orderstream_projection_differences_total", "Documents that were not as the log says.", ["view"])
 
 
-def tell(view: str, lag: Lag, *, stalled: bool, rebuilt: float) -> None:
+def report(view: str, lag: Lag, *, stalled: bool, rebuilt: float) -> None:
     LAG_EVENTS.labels(view).set(lag.events)
     LAG_SECONDS.labels(view).set(lag.seconds)
     STALLED.labels(view).set(int(stalled))

@@ -12,7 +12,7 @@ from core.error_text import bounded, error_text
 from core.eventstore.client import RecordedEvent
 from core.eventstore.codec import MalformedEvent, UnknownEventType
 from core.readmodel.checkpoints import checkpoint_name, now_micros
-from core.readmodel.journaled import durable
+from core.readmodel.journaled import journaled
 
 UNREAD = (
     f"^({UnknownEventType.__name__}|{MalformedEvent.__name__}): "  # how such an error begins, as `parked` writes it
@@ -50,20 +50,20 @@ class ParkedStream:
         return cls(failed, len(events) - 1, first["parked_at"], tuple(event["position"] for event in events))
 
 
-def parked(event: RecordedEvent, error: Exception | None) -> Parked:
+def to_parked(event: RecordedEvent, error: Exception | None) -> Parked:
     text = None if error is None else error_text(error)
     return Parked(event.stream_name, event.stream_position, event.commit_position or 0, event.type, text)
 
 
-def told(event_type: str, revision: int, stream: str, error: str) -> str:
+def describe_failure(event_type: str, revision: int, stream: str, error: str) -> str:
     return bounded(f"{event_type} {revision}@{stream}: {error}")
 
 
-class Skips:
+class SkippedEvents:
     """Events that operators left out of a view, in every generation of it: collection `skipped`."""
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
-        self._skipped: AsyncCollection[dict[str, Any]] = durable(database)["skipped"]
+        self._skipped: AsyncCollection[dict[str, Any]] = journaled(database)["skipped"]
 
     async def of(self, view: str) -> set[int]:
         """Their positions."""
@@ -71,18 +71,23 @@ class Skips:
 
     async def add(self, view: str, event: Parked, actor: str, reason: str) -> None:
         """Repeatable."""
-        told = {"view": view, "stream": event.stream, "revision": event.revision, "position": event.position}
+        what = {
+            "view": view,
+            "stream": event.stream,
+            "revision": event.revision,
+            "position": event.position,
+        }
         why = {"actor": actor, "reason": reason, "skipped_at": now_micros()}
-        await self._skipped.replace_one({"_id": f"{view}:{event.position}"}, {**told, **why}, upsert=True)
+        await self._skipped.replace_one({"_id": f"{view}:{event.position}"}, {**what, **why}, upsert=True)
 
 
-class ParkingLot:
+class ParkedEvents:
     """The parked events of one generation of one view: collection `parked`, `{_id: "<view>.g<n>:<position>", …}`."""
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]], view: str, generation: int, part: int = 0) -> None:
-        self._events: AsyncCollection[dict[str, Any]] = durable(database)["parked"]
+        self._events: AsyncCollection[dict[str, Any]] = journaled(database)["parked"]
         self._owner = checkpoint_name(view, generation, part)
-        self._skips = Skips(database)
+        self._skips = SkippedEvents(database)
         self._view = view
         self.first: dict[str, int] = {}  # the position from which on a stream's events wait
         self.skipped: set[int] = set()
@@ -94,7 +99,9 @@ class ParkingLot:
         async for event in self._events.find({"owner": self._owner}).sort("position", 1):
             self.first.setdefault(event["stream"], event["position"])
             if event["error"] is not None:
-                self.last_error = told(event["event_type"], event["revision"], event["stream"], event["error"])
+                self.last_error = describe_failure(
+                    event["event_type"], event["revision"], event["stream"], event["error"]
+                )
 
     async def release(self, stream: str, still: tuple[int, str] | None) -> None:
         """The stream's events are in the view: all of them, or those before a position where it still fails."""
@@ -107,7 +114,7 @@ class ParkingLot:
         await self.load()
 
     async def streams(self) -> list[ParkedStream]:
-        """What is held back, the oldest first."""
+        """The parked streams, the oldest first."""
         found: dict[str, list[dict[str, Any]]] = {}
         async for event in self._events.find({"owner": self._owner}).sort("position", 1):
             found.setdefault(event["stream"], []).append(event)
@@ -148,16 +155,16 @@ class ParkingLot:
         for event in events:
             self.first.setdefault(event.stream, event.position)
             if event.error is not None:
-                self.last_error = told(event.event_type, event.revision, event.stream, event.error)
+                self.last_error = describe_failure(event.event_type, event.revision, event.stream, event.error)
 
 
-async def held_back(
+async def blocked_from(
     database: AsyncDatabase[dict[str, Any]], view: str, generation: int, partitions: int
 ) -> dict[str, int]:
     """From which position on the events of streams wait, in any part of a generation."""
     first: dict[str, int] = {}
     for part in range(partitions):
-        lot = ParkingLot(database, view, generation, part)
-        await lot.load()
-        first |= lot.first
+        parked_events = ParkedEvents(database, view, generation, part)
+        await parked_events.load()
+        first |= parked_events.first
     return first

@@ -25,37 +25,37 @@ from core.eventstore.log import EventLog, LogPoint, point_of, streams
 from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
 from core.failures import ServiceFailure, StoreFailure
 from core.readmodel import checkpoints
-from core.readmodel.checkpoints import Fenced, Lease, ViewState, now_micros
+from core.readmodel.checkpoints import CheckpointStore, Fenced, Lease, now_micros
 from core.readmodel.documents import INDEXES
 from projections.config import Settings
-from projections.engine.applier import Applier, Contested, Share
-from projections.engine.lease import Keeper, this_process
-from projections.engine.parked_events import ParkingLot
-from projections.engine.throttle import Pace
+from projections.engine.applier import BatchApplier, Partition, WriteConflict
+from projections.engine.lease import LeaseHolder, process_id
+from projections.engine.parked_events import ParkedEvents
+from projections.engine.throttle import ReaderAwareThrottle
 from projections.view import View
 
 log = structlog.get_logger()
 
 POSITION = Gauge("orderstream_projection_position", "Commit position up to which the view holds the log.", ["view"])
 APPLIED = Counter("orderstream_projection_events_total", "Events taken in.", ["view"])
-RESTARTS = Counter("orderstream_projection_restarts_total", "Times it had to begin anew after a failure.", ["view"])
-PARKED = Gauge("orderstream_projection_parked_streams", "Streams held back after a failing event.", ["view"])
+RESTARTS = Counter("orderstream_projection_restarts_total", "Restarts after a failure.", ["view"])
+PARKED = Gauge("orderstream_projection_parked_streams", "Streams blocked behind a failing event.", ["view"])
 
 FIRST_PAUSE = 0.1  # seconds
-REST = 3  # times as long as the last batch took, before the next
+REST_FACTOR = 3  # times as long as the last batch took, before the next
 RATE_OVER = 5.0  # seconds
-ASTRAY_PAUSE = 60.0  # seconds between two times that a generation of another log says so
-MARK_EVERY = 10.0  # seconds, while events that the view does not follow move its position
+LOG_MISMATCH_PAUSE = 60.0  # seconds between two times that a generation of another log says so
+POINT_EVERY = 10.0  # seconds, while events that the view does not follow move its position
 
 
-class Astray(Exception):  # it names what happened
+class CheckpointOfAnotherLog(Exception):  # it names what happened
     """The log is not the one that the checkpoint was made of: it was restored from an older backup, or replaced.
 
     The generation stays so, whatever the log is later; only another generation can be right.
     """
 
 
-Errand = Callable[[Applier, ParkingLot, checkpoints.Checkpoint], Awaitable[None]]
+Maintenance = Callable[[BatchApplier, ParkedEvents, checkpoints.Checkpoint], Awaitable[None]]
 
 
 class Status(StrEnum):
@@ -73,10 +73,10 @@ class Status(StrEnum):
 class Runner:
     """One generation of a view in one process: stands by until it is the owner, then follows, until told to stop.
 
-    Whatever goes wrong, it begins anew from the checkpoint after a pause; `status` and `last_error` tell. Without a
-    `generation` it is the live one. Of several workers that share a generation this is number `part`. With a `pace`
-    it fills, slowly enough for readers, until it has caught up. A `stranger` to the code that made the generation
-    takes it only when nobody else does.
+    On any failure it restarts from the checkpoint after a pause; `status` and `last_error` show it. Without a
+    `generation` it is the live one. Of several workers that share a generation this is number `part`. With a `throttle`
+    it fills, slowly enough for readers, until it has caught up. A process that `runs_other_code` than the one that made
+    the generation takes it only when no other process does.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class Runner:
         generation: int | None = None,
         part: int = 0,
         parts: int = 1,
-        pace: Pace | None = None,
-        stranger: bool = False,
+        throttle: ReaderAwareThrottle | None = None,
+        runs_other_code: bool = False,
     ) -> None:
         self.view = view
         self.part = part
@@ -101,15 +101,15 @@ class Runner:
         self.parked_streams = 0
         self._database = database
         self._settings = settings
-        self._state = ViewState(database)
-        self._keeper = Keeper(self._state, this_process(), settings.lease)
+        self._state = CheckpointStore(database)
+        self._keeper = LeaseHolder(self._state, process_id(), settings.lease)
         self._log = log
         self._generation = generation
-        self.share = Share(part, parts)
-        self.lot = ParkingLot(database, view.name, generation or 0, part)
-        self._filling = pace
-        self._stranger = stranger
-        self._errands: deque[Errand] = deque()
+        self.partition = Partition(part, parts)
+        self.parked_events = ParkedEvents(database, view.name, generation or 0, part)
+        self._throttle = throttle
+        self._stranger = runs_other_code
+        self._maintenance: deque[Maintenance] = deque()
         self._beaten_at = 0.0
         self.rate = 0.0  # events a second
         self._counted, self._counted_from = 0, time.monotonic()
@@ -117,14 +117,14 @@ class Runner:
         self._source: CatchUpSubscription | None = None
         self._took = self._ended = 0.0  # the last batch, in monotonic seconds
         self._level_at = float("-inf")  # when it lacked nothing, by the monotonic clock
-        self._marked_at = 0.0  # when the checkpoint last named an event by its id
+        self._point_at = 0.0  # when the checkpoint last named an event by its id
 
     def stop(self) -> None:
         """Finish the batch at work, write the checkpoint, end."""
         self._stop.set()
-        self.nudge()
+        self.wake()
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Write the checkpoint now, and so learn at once if the view was taken away."""
         if self._source is not None:
             self._source.wake()
@@ -139,25 +139,25 @@ class Runner:
         """Whether it lacked nothing at its last sign of life, and that was not long ago."""
         return self.owns and time.monotonic() - self._level_at < 2 * self._settings.heartbeat
 
-    async def between_batches(self, errand: Errand) -> None:
+    async def run_between_batches(self, maintenance: Maintenance) -> None:
         """Have something done while nobody else writes. It must not take long. Raises `Fenced` if the view is lost."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        async def tried(applier: Applier, lot: ParkingLot, checkpoint: checkpoints.Checkpoint) -> None:
+        async def tried(applier: BatchApplier, parked_events: ParkedEvents, checkpoint: checkpoints.Checkpoint) -> None:
             try:
-                await errand(applier, lot, checkpoint)
-            except Exception as error:  # noqa: BLE001  # it is for whoever sent the errand
+                await maintenance(applier, parked_events, checkpoint)
+            except Exception as error:  # noqa: BLE001  # it is for the sender
                 done.set_exception(error)
             else:
                 done.set_result(None)
 
         epoch = self.epoch
-        self._errands.append(tried)
-        self.nudge()
+        self._maintenance.append(tried)
+        self.wake()
         while not done.done():
             await asyncio.wait({done}, timeout=self._settings.heartbeat)
             if not done.done() and (not self.owns or self.epoch != epoch):
-                raise Fenced(f"{self.view.name} was lost before it could be mended")
+                raise Fenced(f"{self.view.name} was lost before it could be repaired")
         done.result()
 
     @property
@@ -173,9 +173,9 @@ class Runner:
                     await self._own_and_follow()
                 except Fenced as fenced:
                     log.warning("view given up", view=self.view.name, reason=str(fenced))
-                except Astray as error:
-                    await self._failed(error, ASTRAY_PAUSE)
-                except (ServiceFailure, PyMongoError, Contested, SubscriptionLost) as error:
+                except CheckpointOfAnotherLog as error:
+                    await self._failed(error, LOG_MISMATCH_PAUSE)
+                except (ServiceFailure, PyMongoError, WriteConflict, SubscriptionLost) as error:
                     if self.applied > before:
                         backoff.reset()
                     await self._failed(error, backoff.pause())
@@ -191,19 +191,21 @@ class Runner:
         finally:
             self.status = Status.STOPPED
             if self.checkpoint is not None:
-                with suppress(PyMongoError):  # then whoever stands by waits for the lease to run out
+                with suppress(PyMongoError):  # then a process on standby waits for the lease to run out
                     await self._state.release(self.checkpoint)
 
     async def _failed(self, error: BaseException, pause: float) -> None:
         self.status = Status.FAILING
         self.last_error = error_text(error)
         RESTARTS.labels(self.view.name).inc()
-        log.warning("projection begins anew", view=self.view.name, error=self.last_error, pause=pause)
+        log.warning("projection restarts", view=self.view.name, error=self.last_error, pause=pause)
         if self.checkpoint is not None:
-            astray = self.checkpoint.astray or isinstance(error, Astray)
-            self.checkpoint = replace(self.checkpoint, status=str(self.status), error=self.last_error, astray=astray)
-            with suppress(PyMongoError):  # then that is told when the view store answers again
-                await self._state.tell(self.checkpoint)
+            log_mismatch = self.checkpoint.log_mismatch or isinstance(error, CheckpointOfAnotherLog)
+            self.checkpoint = replace(
+                self.checkpoint, status=str(self.status), error=self.last_error, log_mismatch=log_mismatch
+            )
+            with suppress(PyMongoError):  # then that is reported when the view store answers again
+                await self._state.report(self.checkpoint)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), pause)
 
@@ -217,12 +219,12 @@ class Runner:
                 return
         generation = self._generation or await self._state.generation(name)
         self.checkpoint = await self._keeper.acquire(
-            name, generation, self._stop, self._standing_by, part=self.part, stranger=self._stranger
+            name, generation, self._stop, self._on_standby, part=self.part, runs_other_code=self._stranger
         )
         if self.checkpoint is not None:
             await self._follow(generation)
 
-    def _standing_by(self, lease: Lease) -> None:
+    def _on_standby(self, lease: Lease) -> None:
         if self.status is not Status.STANDBY:
             log.info("standing by", view=self.view.name, owner=lease.owner)
         self.status = Status.STANDBY
@@ -230,22 +232,22 @@ class Runner:
     async def _follow(self, generation: int) -> None:
         view, settings = self.view, self._settings
         assert self.checkpoint is not None, "a view is owned before it is followed"
-        self.checkpoint = await self._know_the_log(self.checkpoint)
+        self.checkpoint = await self._check_log_identity(self.checkpoint)
         documents = self._state.documents(view.name, generation)
         for index in INDEXES[view.name]:
             await documents.create_index(list(index))
-        self.lot = lot = ParkingLot(self._database, view.name, generation, self.part)
-        await lot.load()
-        self._errands.clear()
-        applier = Applier(
+        self.parked_events = parked_events = ParkedEvents(self._database, view.name, generation, self.part)
+        await parked_events.load()
+        self._maintenance.clear()
+        applier = BatchApplier(
             view,
             documents,
-            lot,
+            parked_events,
             exclusions=self._log,
             most_cached=settings.cached_documents,
-            share=self.share,
-            pace=self._filling,
-            between_chunks=None if self._filling is None else self._between_chunks,
+            partition=self.partition,
+            throttle=self._throttle,
+            between_chunks=None if self._throttle is None else self._between_chunks,
         )
         following = streams(view.stream_filter())
         self._source = CatchUpSubscription(
@@ -254,44 +256,46 @@ class Runner:
         async with self._source:
             self.status = Status.CATCHING_UP
             while not self._stop.is_set():
-                await self._step(self._source, applier, lot)
-                while self._errands:
-                    await self._errands.popleft()(applier, lot, self.checkpoint)
+                await self._step(self._source, applier, parked_events)
+                while self._maintenance:
+                    await self._maintenance.popleft()(applier, parked_events, self.checkpoint)
 
-    async def _know_the_log(self, checkpoint: checkpoints.Checkpoint) -> checkpoints.Checkpoint:
+    async def _check_log_identity(self, checkpoint: checkpoints.Checkpoint) -> checkpoints.Checkpoint:
         """The checkpoint to go on from: at the last event that is known by its id, so that nothing is passed over.
 
         Its position may lie behind that event. In a log that was restored from an older copy and has grown since, it
         may lie behind events of ours that the view has never seen.
 
-        Raises `Astray` if this is not the log that the checkpoint was made of, or was not once before.
+        Raises `CheckpointOfAnotherLog` if this is not the log that the checkpoint was made of, or was not once before.
         """
-        if checkpoint.astray:
-            raise Astray(checkpoint.error.partition(": ")[2] or "it is of another log: rebuild it")
+        if checkpoint.log_mismatch:
+            raise CheckpointOfAnotherLog(checkpoint.error.partition(": ")[2] or "it is of another log: rebuild it")
         identity = await identity_of(self._log)
         if identity and checkpoint.log not in ("", identity):
-            raise Astray(f"it was made of log {checkpoint.log}, and this is log {identity}: rebuild it")
+            raise CheckpointOfAnotherLog(f"it was made of log {checkpoint.log}, and this is log {identity}: rebuild it")
         point = checkpoint.point
         if not await self._log.is_of_this_log(point):
             end = await self._log.end()
             if point.position > end:
-                raise Astray(f"the checkpoint is at {point.position}, ahead of the log's end at {end}: rebuild it")
-            raise Astray(f"the event at {point.position} is not the one of the view: rebuild it")
+                raise CheckpointOfAnotherLog(
+                    f"the checkpoint is at {point.position}, ahead of the log's end at {end}: rebuild it"
+                )
+            raise CheckpointOfAnotherLog(f"the event at {point.position} is not the one of the view: rebuild it")
         return replace(checkpoint, position=point.position, log=identity or checkpoint.log)
 
     async def _between_chunks(self) -> None:
         """In the midst of a large batch: let readers go first, and give a sign of life."""
-        assert self._filling is not None, "only who fills writes in chunks"
+        assert self._throttle is not None, "only who fills writes in chunks"
         assert self.checkpoint is not None, "a view is owned before it is filled"
-        await self._filling.pause()
+        await self._throttle.yield_to_readers()
         if time.monotonic() - self._beaten_at > self._settings.heartbeat:
             self._beaten_at = time.monotonic()
-            await self._state.beat(self.checkpoint)
+            await self._state.heartbeat(self.checkpoint)
 
-    async def _taken(self, source: CatchUpSubscription, *, live: bool) -> list[RecordedEvent]:
+    async def _next_batch(self, source: CatchUpSubscription, *, live: bool) -> list[RecordedEvent]:
         """The items of the next batch; a large one while filling, so that a document is seldom written twice."""
         settings = self._settings
-        if live or self._filling is None:
+        if live or self._throttle is None:
             most = settings.most_live if live else settings.most_behind
             return await source.batch(most, settings.heartbeat, live=live)
         items = await source.batch(settings.most_filling, settings.heartbeat)
@@ -302,13 +306,13 @@ class Runner:
                 break
         return items
 
-    async def _step(self, source: CatchUpSubscription, applier: Applier, lot: ParkingLot) -> None:
+    async def _step(self, source: CatchUpSubscription, applier: BatchApplier, parked_events: ParkedEvents) -> None:
         before = self.checkpoint
         assert before is not None, "a view is owned before it steps"
         live = self.status is Status.LIVE
         if live:
-            await self._collect()
-        items = await self._taken(source, live=live)
+            await self._rest()
+        items = await self._next_batch(source, live=live)
         began = time.monotonic()
         events = [item for item in items if not isinstance(item, Checkpoint | CaughtUp)]
         if events:
@@ -321,29 +325,29 @@ class Runner:
             if pending.next_event is None and source.is_intact:
                 point = max(point, pending.head)
                 reached = max(reached, point.position)
-        elif items and reached > point.position and time.monotonic() - self._marked_at > MARK_EVERY:
-            self._marked_at = time.monotonic()
+        elif items and reached > point.position and time.monotonic() - self._point_at > POINT_EVERY:
+            self._point_at = time.monotonic()
             known = await self._known_before(reached)
             point = max(point, known) if source.is_intact else point
         if point > before.point:
-            self._marked_at = time.monotonic()
+            self._point_at = time.monotonic()
         live = live or any(isinstance(item, CaughtUp) for item in items)
         whole = live and source.is_empty() and not source.misses_something
         position = max(before.position, reached)
         self.status = Status.LIVE if live else Status.CATCHING_UP
-        self.last_error = lot.last_error
+        self.last_error = parked_events.last_error
         after = replace(
             before,
             position=position,
             caught_up_at=now if whole else before.caught_up_at,
             updated_at=now_micros(),
             moved_at=now if position > before.position else before.moved_at,
-            parked=len(lot.first),
+            parked=len(parked_events.first),
             events=before.events + len(events),
             status=str(self.status),
             error=self.last_error,
-            marked=point.position,
-            mark=point.event_id,
+            last_event_position=point.position,
+            last_event_id=point.event_id,
         )
         await self._state.advance(after)
         self._ended = time.monotonic()
@@ -352,7 +356,7 @@ class Runner:
         self.checkpoint = after
         self.applied += len(events)
         self._measure(len(events))
-        self.parked_streams = len(lot.first)
+        self.parked_streams = len(parked_events.first)
         POSITION.labels(self.view.name).set(after.position)
         APPLIED.labels(self.view.name).inc(len(events))
         PARKED.labels(self.view.name).set(self.parked_streams)
@@ -376,11 +380,11 @@ class Runner:
             return LogPoint()
         return LogPoint() if event is None else point_of(event)
 
-    async def _collect(self) -> None:
+    async def _rest(self) -> None:
         """After a pause the next event is taken at once; in a flood they are taken together.
 
         The rest is some times as long as the last batch took: short while the view store is quick, so that readers see
         their writes soon, and longer the busier it is, since all views and readers share it.
         """
-        rest = min(self._settings.pace, REST * self._took)
+        rest = min(self._settings.pace, REST_FACTOR * self._took)
         await asyncio.sleep(max(0.0, self._ended + rest - time.monotonic()))

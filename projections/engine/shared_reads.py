@@ -7,7 +7,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from core.eventstore.connection import Client
 from core.eventstore.log import EventLog
-from core.readmodel.generations import Pointer, Pointers
+from core.readmodel.generations import GenerationStore, ViewGenerations
 from core.recent import Recent
 
 
@@ -16,12 +16,12 @@ class SharedReads:
 
     def __init__(self, views: Iterable[str], client: Client, database: AsyncDatabase[Any], every: float) -> None:
         names = tuple(views)
-        pointers = Pointers(database)
+        pointers = GenerationStore(database)
         self.log = EventLog(client, shares_head=every)
-        self._pointers = Recent(lambda: pointers.stored(names), every / 2)
+        self._generations = Recent(lambda: pointers.stored(names), every / 2)
 
-    async def pointer(self, view: str, *, anew: bool = False) -> Pointer:
-        """That of one of the views; `anew` if it may have changed a moment ago."""
-        if anew:
-            self._pointers.forget()
-        return Pointers.as_pointer(view, (await self._pointers.get()).get(view))
+    async def pointer(self, view: str, *, fresh: bool = False) -> ViewGenerations:
+        """That of one of the views; `fresh` if it may have changed a moment ago."""
+        if fresh:
+            self._generations.forget()
+        return GenerationStore.from_document(view, (await self._generations.get()).get(view))

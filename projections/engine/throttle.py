@@ -14,12 +14,12 @@ SLOW = 2.0  # times the quickest answer: it waited for somebody
 FORGET = 1.02  # the quickest answer is forgotten slowly: a machine can become slower for good
 LOOKED_BACK = 20  # answers
 SOMEBODY = 3  # of them waited: more than chance
-ALONE, AMONG_READERS = 40, 8  # documents in one write
-BACK = 3.0  # times the work that is done between two rests
+CHUNK_WHEN_ALONE, CHUNK_WHEN_SHARED = 40, 8  # documents in one write
+REST_FACTOR = 3.0  # times the work that is done between two rests
 MAX_REST = 0.5  # seconds
 
 
-class Pace:
+class ReaderAwareThrottle:
     """`ask` asks the view store for one small document; `clock` is monotonic. Times are in seconds."""
 
     def __init__(
@@ -43,16 +43,16 @@ class Pace:
     @property
     def chunk(self) -> int:
         """Documents to be written, or events to be folded, before the next pause."""
-        return AMONG_READERS if self.is_shared else ALONE
+        return CHUNK_WHEN_SHARED if self.is_shared else CHUNK_WHEN_ALONE
 
-    async def pause(self) -> None:
+    async def yield_to_readers(self) -> None:
         """Call it after each chunk."""
         asked = self._clock()
         worked = asked - self._worked_from
         await self._ask()
         self._learn(self._clock() - asked)
         if self.is_shared:
-            await self._rest(min(MAX_REST, BACK * worked))
+            await self._rest(min(MAX_REST, REST_FACTOR * worked))
         self._worked_from = self._clock()
 
     def _learn(self, took: float) -> None:

@@ -27,7 +27,7 @@ TIMEOUT = 5.0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
+class AuditEntry:
     """One act of an operator. `subject` is the name of what it is done to; `details` are for people."""
 
     act: str
@@ -49,14 +49,14 @@ def _recorded(event: RecordedEvent) -> RecordedAct:
     return RecordedAct(revision=event.stream_position, act=act)
 
 
-class Acts:
+class AuditLog:
     """The record of what operators did."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     @asynccontextmanager
-    async def acting(self, act: Act) -> AsyncIterator[None]:
+    async def recorded(self, act: AuditEntry) -> AsyncIterator[None]:
         """Record it, then do what the block does. Raises `StoreUnavailable`, before the block, if it has no record."""
         await self._record(act)
         log.info("operator acts", act=act.act, subject=act.subject, actor=act.actor, reason=act.reason)
@@ -75,7 +75,7 @@ class Acts:
             except NotFound:
                 return []
 
-    async def _record(self, act: Act) -> None:
+    async def _record(self, act: AuditEntry) -> None:
         message = OperatorActed(
             act=act.act,
             subject=act.subject,

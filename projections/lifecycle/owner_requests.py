@@ -16,8 +16,8 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from core.readmodel.checkpoints import now_micros
-from core.readmodel.generations import Pointers
-from core.readmodel.journaled import durable
+from core.readmodel.generations import GenerationStore
+from core.readmodel.journaled import journaled
 
 WAITING, DONE, FAILED = "WAITING", "DONE", "FAILED"
 LOOK_EVERY = 0.1  # seconds
@@ -36,14 +36,14 @@ class Request:
     keys: tuple[str, ...] = ()
 
 
-class Requests:
+class OwnerRequests:
     """Asked by services, looked for by owners."""
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
-        self._requests: AsyncCollection[dict[str, Any]] = durable(database)["requests"]
-        self._pointers = Pointers(database)
+        self._requests: AsyncCollection[dict[str, Any]] = journaled(database)["requests"]
+        self._generations = GenerationStore(database)
 
-    async def ask(self, requests: Sequence[Request]) -> None:
+    async def submit(self, requests: Sequence[Request]) -> None:
         """All of one view."""
         writes = [
             ReplaceOne(
@@ -64,7 +64,9 @@ class Requests:
         ]
         if writes:
             await self._requests.bulk_write(writes, ordered=False)
-            await self._pointers.change(requests[0].view, lambda now: replace(now, asked=now.asked + 1))
+            await self._generations.change(
+                requests[0].view, lambda now: replace(now, request_count=now.request_count + 1)
+            )
 
     async def waiting(self, view: str) -> list[Request]:
         """The oldest first."""
@@ -81,10 +83,10 @@ class Requests:
             async for one in found
         ]
 
-    async def answer(self, request: Request, state: str, told: str) -> None:
-        await self._requests.update_one({"_id": request.id}, {"$set": {"state": state, "told": told}})
+    async def complete(self, request: Request, state: str, outcome: str) -> None:
+        await self._requests.update_one({"_id": request.id}, {"$set": {"state": state, "told": outcome}})
 
-    async def answered(self, ids: Sequence[str], within: float) -> tuple[bool, list[str]]:
+    async def wait(self, ids: Sequence[str], within: float) -> tuple[bool, list[str]]:
         """Whether all is done by now, and what has come of it; waits so many seconds for it."""
         deadline = time.monotonic() + within
         while True:
@@ -94,7 +96,7 @@ class Requests:
                 return len(ready) == len(ids), [one["told"] for one in ready]
             await asyncio.sleep(LOOK_EVERY)
 
-    async def tidy(self) -> None:
+    async def purge(self) -> None:
         """Forget what was answered long ago."""
         before = now_micros() - OLD
         await self._requests.delete_many({"state": {"$ne": WAITING}, "asked_at": {"$lt": before}})

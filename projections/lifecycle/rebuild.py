@@ -14,13 +14,13 @@ from pymongo.errors import BulkWriteError
 
 from core.error_text import bounded
 from core.failures import LogMismatch
-from core.readmodel.checkpoints import Checkpoint, ViewState, now_micros
-from core.readmodel.generations import Building, Outcome, Phase, Pointer, entered, failed, switched
+from core.readmodel.checkpoints import Checkpoint, CheckpointStore, now_micros
+from core.readmodel.generations import ActiveRebuild, Outcome, Phase, ViewGenerations, failed, phase_entered, switched
 from projections.config import Settings
 from projections.engine.applier import DUPLICATE_KEY
-from projections.engine.lease import Keeper, this_process
-from projections.engine.throttle import Pace
-from projections.lifecycle.audit_log import Act, Acts
+from projections.engine.lease import LeaseHolder, process_id
+from projections.engine.throttle import ReaderAwareThrottle
+from projections.lifecycle.audit_log import AuditEntry, AuditLog
 from projections.verification.full import Result, Verifier
 from projections.view import View
 
@@ -38,17 +38,19 @@ class Superseded(Exception):  # it names what happened
     """The generation was dropped, or another process brought it to its end."""
 
 
-class Rebuild:
+class RebuildProcedure:
     """Of one view."""
 
-    def __init__(self, view: View[Any], state: ViewState, verifier: Verifier, acts: Acts, settings: Settings) -> None:
+    def __init__(
+        self, view: View[Any], state: CheckpointStore, verifier: Verifier, audit_log: AuditLog, settings: Settings
+    ) -> None:
         self._view = view
         self._state = state
         self._verifier = verifier
-        self._acts = acts
+        self._audit_log = audit_log
         self._settings = settings
 
-    async def carry_on(self, pointer: Pointer) -> None:
+    async def carry_on(self, pointer: ViewGenerations) -> None:
         """Until readers see the new generation, or it is known why they must not."""
         building = pointer.building
         assert building is not None, "there is a rebuild to carry on"
@@ -62,30 +64,30 @@ class Rebuild:
             except LogMismatch as mismatch:
                 await self._fail(building, self._outcome(pointer, building, failure=str(mismatch)))
 
-    async def _seed(self, pointer: Pointer, building: Building) -> None:
+    async def _seed(self, pointer: ViewGenerations, building: ActiveRebuild) -> None:
         """Take over what has not changed since the position of the reset; the fold then passes over it.
 
         A document that changes meanwhile is left out, or its later events are folded as those of any other.
         """
         view, generation = self._view.name, building.generation
-        keeper = Keeper(self._state, this_process(), self._settings.lease)
+        keeper = LeaseHolder(self._state, process_id(), self._settings.lease)
         owned = await keeper.acquire(view, generation, asyncio.Event(), lambda _: None)
         assert owned is not None, "nobody tells it to stop"
         live, new = self._state.documents(view, pointer.generation), self._state.documents(view, generation)
-        pace = Pace(lambda: self._state.pointers.get(view))
+        throttle = ReaderAwareThrottle(lambda: self._state.generations.get(view))
         chunk: list[InsertOne[dict[str, Any]]] = []
         async for document in live.find({"position": {"$lte": building.since}}):
             chunk.append(InsertOne(document))
-            if len(chunk) >= pace.chunk:
+            if len(chunk) >= throttle.chunk:
                 await _inserted(new, chunk)
-                await self._state.beat(owned)
-                await pace.pause()
+                await self._state.heartbeat(owned)
+                await throttle.yield_to_readers()
                 chunk = []
         await _inserted(new, chunk)
         await self._enter(building, Phase.FILLING)
         await self._state.release(owned)
 
-    async def _caught_up(self, building: Building) -> Checkpoint:
+    async def _caught_up(self, building: ActiveRebuild) -> Checkpoint:
         """Wait for the new generation to hold all that the log had of the view when this was asked.
 
         Raises `LogMismatch` if the log was replaced since the rebuild began.
@@ -95,38 +97,38 @@ class Rebuild:
         wanted = await self._verifier.head()
         before: int | None = None
         while True:
-            now = await self._state.pointers.get(self._view.name)
+            now = await self._state.generations.get(self._view.name)
             if now.building is None or now.building.generation != building.generation:
                 raise Superseded(f"generation {building.generation} is no longer being made")
             new = await self._state.of_generation(now, building.generation)
-            if new is not None and new.astray:
+            if new is not None and new.log_mismatch:
                 raise LogMismatch(f"generation {building.generation} of {self._view.name}")
             if new is not None and await self._verifier.reached(self._view, new, wanted, before):
                 return new
             before = None if new is None else new.position
             await asyncio.sleep(LOOK_EVERY)
 
-    async def _enter(self, building: Building, phase: Phase) -> None:
-        def into(now: Pointer) -> Pointer | None:
+    async def _enter(self, building: ActiveRebuild, phase: Phase) -> None:
+        def into(now: ViewGenerations) -> ViewGenerations | None:
             if now.building is None or now.building.generation != building.generation:
                 return None
-            return entered(now, building.generation, phase)
+            return phase_entered(now, building.generation, phase)
 
-        await self._state.pointers.change(self._view.name, into)
+        await self._state.generations.change(self._view.name, into)
 
-    async def _verified(self, building: Building) -> Result:
+    async def _verified(self, building: ActiveRebuild) -> Result:
         async for message in self._verifier.verify([self._view], generation=building.generation, since=building.since):
             if isinstance(message, Result):
                 return message
         raise AssertionError("a verification ends with a result for each view")
 
-    async def _judge(self, pointer: Pointer, building: Building, result: Result) -> None:
+    async def _judge(self, pointer: ViewGenerations, building: ActiveRebuild, result: Result) -> None:
         for difference in result.listed:
             log.warning("rebuilt otherwise", view=self._view.name, key=difference.key, field=difference.field)
         wrong = result.differences - (result.parked if building.allow_parked else 0)
         if wrong:
-            told = "; ".join(bounded(f"{x.key} {x.field}: {_scalar(x.expected)}") for x in result.listed[:3])
-            failure = f"{wrong} differences, such as {told}"
+            examples = "; ".join(bounded(f"{x.key} {x.field}: {_scalar(x.expected)}") for x in result.listed[:3])
+            failure = f"{wrong} differences, such as {examples}"
             if result.parked and not building.allow_parked:
                 failure += WAY_ON.format(parked=result.parked)
             await self._fail(building, self._outcome(pointer, building, result, failure=failure))
@@ -136,31 +138,31 @@ class Rebuild:
             await self._of_this_log(pointer)
         outcome = self._outcome(pointer, building, result, events=reached.events)
         until = now_micros() + int(self._settings.keep_generation * 1_000_000)
-        act = Act(
+        act = AuditEntry(
             act="SwitchProjection",
             subject=self._view.name,
             actor=ITSELF,
             plan_id=building.plan_id,
             details={"from_generation": pointer.generation, "to_generation": building.generation},
         )
-        async with self._acts.acting(act):
-            await self._state.pointers.change(self._view.name, lambda now: _ended(now, building, outcome, until))
+        async with self._audit_log.recorded(act):
+            await self._state.generations.change(self._view.name, lambda now: _ended(now, building, outcome, until))
         log.warning("readers see a new generation", view=self._view.name, generation=building.generation)
 
-    async def _of_this_log(self, pointer: Pointer) -> None:
+    async def _of_this_log(self, pointer: ViewGenerations) -> None:
         """Raises `LogMismatch` if the generation that documents were taken over from is of another log."""
         live = await self._state.of_generation(pointer, pointer.generation)
-        if live is not None and live.astray:
+        if live is not None and live.log_mismatch:
             raise LogMismatch(f"generation {pointer.generation} of {self._view.name}")
 
-    async def _fail(self, building: Building, outcome: Outcome) -> None:
-        await self._state.pointers.change(self._view.name, lambda now: _ended(now, building, outcome))
+    async def _fail(self, building: ActiveRebuild, outcome: Outcome) -> None:
+        await self._state.generations.change(self._view.name, lambda now: _ended(now, building, outcome))
         log.error("rebuild not switched to", view=self._view.name, failure=outcome.failure)
 
     def _outcome(
         self,
-        pointer: Pointer,
-        building: Building,
+        pointer: ViewGenerations,
+        building: ActiveRebuild,
         result: Result | None = None,
         *,
         events: int = 0,
@@ -187,7 +189,9 @@ def _scalar(value: Any) -> Any:
     return f"a {type(value).__name__}" if isinstance(value, dict | list) else value
 
 
-def _ended(now: Pointer, building: Building, outcome: Outcome, keep_until: int = 0) -> Pointer | None:
+def _ended(
+    now: ViewGenerations, building: ActiveRebuild, outcome: Outcome, keep_until: int = 0
+) -> ViewGenerations | None:
     """None if it was dropped meanwhile, or another process was quicker."""
     if now.building is None or now.building.generation != building.generation:
         return None

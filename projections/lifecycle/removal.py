@@ -6,14 +6,14 @@ from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from projections.engine.throttle import Pace
+from projections.engine.throttle import ReaderAwareThrottle
 
 
-async def remove(documents: AsyncCollection[dict[str, Any]], pace: Pace) -> None:
+async def drop_gradually(documents: AsyncCollection[dict[str, Any]], throttle: ReaderAwareThrottle) -> None:
     """Repeatable, from wherever it was left."""
     keys = [document["_id"] async for document in documents.find({})]
     while keys:
-        some, keys = keys[: pace.chunk], keys[pace.chunk :]
+        some, keys = keys[: throttle.chunk], keys[throttle.chunk :]
         await documents.delete_many({"_id": {"$in": some}})
-        await pace.pause()
+        await throttle.yield_to_readers()
     await documents.drop()

@@ -1,4 +1,4 @@
-"""Mends documents of a view that runs: folds them anew from the log, and puts them in place between two batches.
+"""Repairs documents of a view that runs: replays them from the log, and puts them in place between two batches.
 
 The long part is done beside the runner; what has come meanwhile is folded when it is the runner's turn to write nothing
 else. Documents first, then the parked events go: a crash between the two leaves them parked, to be retried once more.
@@ -14,12 +14,12 @@ from pymongo.asynchronous.database import AsyncDatabase
 from core.eventstore import codec
 from core.eventstore.codec import CodecError
 from core.eventstore.log import EventLog
-from core.readmodel.checkpoints import Checkpoint, ViewState
-from projections.engine.applier import Applier, Contested, Share, Write
-from projections.engine.parked_events import ParkingLot, Skips
+from core.readmodel.checkpoints import Checkpoint, CheckpointStore
+from projections.engine.applier import BatchApplier, Partition, Write, WriteConflict
+from projections.engine.parked_events import ParkedEvents, SkippedEvents
 from projections.engine.runner import Runner
 from projections.lifecycle.owner_requests import DONE, FAILED, Request
-from projections.verification.replay import Refold, Unfoldable
+from projections.verification.replay import EventFailed, KeyReplay
 from projections.view import View
 
 SHORT = 0.2  # seconds that the rest of the fold may take between two batches
@@ -30,58 +30,59 @@ PAGE = 1_000  # events of one stream read at once
 NEVER = 2**63
 
 
-class Mender:
+class DocumentRepair:
     """Of one view."""
 
     def __init__(self, view: View[Any], database: AsyncDatabase[Any], log: EventLog) -> None:
         self._view = view
         self._database = database
-        self._state = ViewState(database)
+        self._state = CheckpointStore(database)
         self._log = log
 
-    async def mend(self, runner: Runner, request: Request) -> tuple[str, str]:
-        """The state of the request afterwards, and what to tell. Raises `Fenced` if the view was lost meanwhile."""
-        told, state = [], DONE
+    async def repair(self, runner: Runner, request: Request) -> tuple[str, str]:
+        """The state of the request afterwards, and the outcome. Raises `Fenced` if the view was lost meanwhile."""
+        outcome, state = [], DONE
         try:
             for start in range(0, len(request.streams), STREAMS_AT_ONCE):
                 streams = request.streams[start : start + STREAMS_AT_ONCE]
                 for stream, left in (await self._retry(runner, streams)).items():
-                    told.append(f"{stream}: {left or 'taken in'}")
+                    outcome.append(f"{stream}: {left or 'taken in'}")
                     state = FAILED if left else state
             if request.keys:
-                await self._anew(runner, _Documents(self._view, self._log, runner.share, keys=request.keys), {})
-                told.append(f"{len(request.keys)} made anew")
-        except Unfoldable as failure:  # of a stream that nobody asked for: what was asked for stays as it is
-            return FAILED, "; ".join([*told, str(failure)])
-        return state, "; ".join(told)
+                await self._replay(runner, _Documents(self._view, self._log, runner.partition, keys=request.keys), {})
+                outcome.append(f"{len(request.keys)} made anew")
+        except EventFailed as failure:  # of a stream that nobody asked for: what was asked for stays as it is
+            return FAILED, "; ".join([*outcome, str(failure)])
+        return state, "; ".join(outcome)
 
     async def _retry(self, runner: Runner, streams: Sequence[str]) -> dict[str, str]:
         """Take the streams' events in as far as they go; the error at which each stays parked, or "".
 
         All of them in one fold: where documents share streams, a fold reads the log from its beginning.
         """
-        documents = _Documents(self._view, self._log, runner.share, streams)
+        documents = _Documents(self._view, self._log, runner.partition, streams)
         await documents.read_on()
-        until: dict[str, Unfoldable | None] = dict.fromkeys(streams)
+        until: dict[str, EventFailed | None] = dict.fromkeys(streams)
         rounds = 0
         while True:
             rounds += 1
             try:
-                if await self._anew(runner, documents, until, at_any_price=rounds >= MAX_TRIES):
+                if await self._replay(runner, documents, until, at_any_price=rounds >= MAX_TRIES):
                     return {stream: "" if failed is None else str(failed) for stream, failed in until.items()}
-            except Unfoldable as failure:
+            except EventFailed as failure:
                 if failure.stream in until and until[failure.stream] is None:
                     until[failure.stream] = failure
                 elif (
-                    failure.position < runner.lot.first.get(failure.stream, NEVER) or rounds > len(streams) + MAX_ROUNDS
+                    failure.position < runner.parked_events.first.get(failure.stream, NEVER)
+                    or rounds > len(streams) + MAX_ROUNDS
                 ):
                     raise  # otherwise it was parked since this fold began, and the next one holds it back
 
-    async def _anew(
+    async def _replay(
         self,
         runner: Runner,
         documents: "_Documents",
-        streams: Mapping[str, Unfoldable | None],
+        streams: Mapping[str, EventFailed | None],
         *,
         at_any_price: bool = False,
     ) -> bool:
@@ -90,23 +91,23 @@ class Mender:
         False, and nothing is done, if events that wait in the streams have come meanwhile whose documents are not among
         those folded. Then it is to be done again, at last `at_any_price`: while the view waits.
         """
-        skipped = await Skips(self._database).of(self._view.name)
-        first = {name: position for name, position in runner.lot.first.items() if name not in streams}
+        skipped = await SkippedEvents(self._database).of(self._view.name)
+        first = {name: position for name, position in runner.parked_events.first.items() if name not in streams}
         first |= {name: failed.position for name, failed in streams.items() if failed is not None}
 
-        def folding() -> Refold:
-            return Refold(self._view, self._log, frozenset(documents.keys), first, skipped)
+        def folding() -> KeyReplay:
+            return KeyReplay(self._view, self._log, frozenset(documents.keys), first, skipped)
 
         fold = folding()
         for _ in range(MAX_ROUNDS):
-            assert runner.checkpoint is not None, "a view is mended by its owner"
+            assert runner.checkpoint is not None, "a view is repaired by its owner"
             started = time.monotonic()
             await fold.advance(runner.checkpoint.position)
             if time.monotonic() - started < SHORT:
                 break
         done = True
 
-        async def put(applier: Applier, lot: ParkingLot, checkpoint: Checkpoint) -> None:
+        async def put(applier: BatchApplier, parked_events: ParkedEvents, checkpoint: Checkpoint) -> None:
             nonlocal fold, done
             if await documents.read_on():
                 if not at_any_price:
@@ -117,12 +118,12 @@ class Mender:
             await self._write(checkpoint, documents.keys, fold)
             applier.forget(documents.keys)
             for stream, failed in streams.items():
-                await lot.release(stream, None if failed is None else (failed.position, failed.error))
+                await parked_events.release(stream, None if failed is None else (failed.position, failed.error))
 
-        await runner.between_batches(put)
+        await runner.run_between_batches(put)
         return done
 
-    async def _write(self, checkpoint: Checkpoint, keys: Set[str], fold: Refold) -> None:
+    async def _write(self, checkpoint: Checkpoint, keys: Set[str], fold: KeyReplay) -> None:
         documents = self._state.documents(self._view.name, checkpoint.generation)
         stored = {x["_id"]: x["position"] async for x in documents.find({"_id": {"$in": sorted(keys)}})}
         writes: list[Write] = []
@@ -137,19 +138,24 @@ class Mender:
             return
         done = await documents.bulk_write(writes, ordered=False)
         if done.matched_count + done.deleted_count + done.inserted_count != len(writes):
-            raise Contested(f"{self._view.name}: others changed the documents that were mended")
+            raise WriteConflict(f"{self._view.name}: others changed the documents that were repaired")
 
 
 class _Documents:
     """The documents to be made anew: those of chosen keys, and all that the events of some streams change."""
 
     def __init__(
-        self, view: View[Any], log: EventLog, share: Share, streams: Sequence[str] = (), keys: Sequence[str] = ()
+        self,
+        view: View[Any],
+        log: EventLog,
+        partition: Partition,
+        streams: Sequence[str] = (),
+        keys: Sequence[str] = (),
     ) -> None:
         self.keys = set(keys)
         self._view = view
         self._log = log
-        self._share = share
+        self._partition = partition
         self._next = dict.fromkeys(streams, 0)  # the revision from which on a stream has not been looked at
 
     async def read_on(self) -> bool:
@@ -176,5 +182,5 @@ class _Documents:
                 break  # the end as it was; whoever goes on writing does not keep us here
 
     def _add(self, key: str) -> None:
-        if self._share.has(key):
+        if self._partition.owns(key):
             self.keys.add(key)

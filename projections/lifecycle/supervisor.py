@@ -22,21 +22,21 @@ from core.eventstore.connection import Client
 from core.eventstore.exclusions import decoded
 from core.eventstore.log import EventLog
 from core.failures import ServiceFailure, UnreadableEvent
-from core.readmodel.checkpoints import Fenced, ViewState, now_micros
-from core.readmodel.generations import Made, Phase, Pointer, dropped, forgotten
+from core.readmodel.checkpoints import CheckpointStore, Fenced, now_micros
+from core.readmodel.generations import BuildInfo, Phase, ViewGenerations, removed, retired
 from projections.config import Settings
 from projections.engine import metrics
-from projections.engine.fingerprint import stamp
+from projections.engine.fingerprint import handler_fingerprint
 from projections.engine.lag import NO_LAG, Lag, is_stalled, lag_of
 from projections.engine.parked_events import Parked
 from projections.engine.runner import Runner, Status
 from projections.engine.shared_reads import SharedReads
-from projections.engine.throttle import Pace
-from projections.lifecycle.audit_log import Acts
-from projections.lifecycle.owner_requests import FAILED, Request, Requests
-from projections.lifecycle.rebuild import Rebuild, Superseded
-from projections.lifecycle.removal import remove
-from projections.lifecycle.repair import Mender
+from projections.engine.throttle import ReaderAwareThrottle
+from projections.lifecycle.audit_log import AuditLog
+from projections.lifecycle.owner_requests import FAILED, OwnerRequests, Request
+from projections.lifecycle.rebuild import RebuildProcedure, Superseded
+from projections.lifecycle.removal import drop_gradually
+from projections.lifecycle.repair import DocumentRepair
 from projections.verification.full import Result, Verifier
 from projections.verification.sampling import Sampler
 from projections.view import View
@@ -59,18 +59,18 @@ class Supervisor:
         self, view: View[Any], client: Client, database: AsyncDatabase[Any], settings: Settings, shared: SharedReads
     ) -> None:
         self.view = view
-        self.code = stamp(view)
-        self.pointer = Pointer(view=view.name)
+        self.code = handler_fingerprint(view)
+        self.pointer = ViewGenerations(view=view.name)
         self._client = client
         self._database = database
         self._settings = settings
-        self._state = ViewState(database)
-        self._verifier = Verifier(client, database, at_once=settings.verify_at_once, pace=self._pace())
-        self._rebuild = Rebuild(view, self._state, self._verifier, Acts(client), settings)
+        self._state = CheckpointStore(database)
+        self._verifier = Verifier(client, database, at_once=settings.verify_at_once, throttle=self._throttle())
+        self._rebuild = RebuildProcedure(view, self._state, self._verifier, AuditLog(client), settings)
         self._running: dict[tuple[int, int], Running] = {}
         self._side: dict[str, asyncio.Task[None]] = {}
-        self._requests = Requests(database)
-        self._mender = Mender(view, database, EventLog(client.leader))
+        self._requests = OwnerRequests(database)
+        self._repair = DocumentRepair(view, database, EventLog(client.leader))
         self._shared = shared
         self._log = shared.log
         self._sampler = self.sampler()
@@ -82,7 +82,7 @@ class Supervisor:
         self.differences = 0
         self._rechecked_at = float("-inf")
         self._rechecked: dict[tuple[int, int], int] = {}  # the runners' epochs at the last look at parked streams
-        self._leaving_since: dict[int, float] = {}
+        self._retired_since: dict[int, float] = {}
         self._stop = asyncio.Event()
         self._nudged = asyncio.Event()
 
@@ -96,8 +96,8 @@ class Supervisor:
     @property
     def status(self) -> Status:
         """Of the live generation in this process: the worst of its workers."""
-        told = [runner.status for runner in self.live]
-        return max(told, key=WORSE.index) if told else Status.STOPPED
+        statuses = [runner.status for runner in self.live]
+        return max(statuses, key=SEVERITY.index) if statuses else Status.STOPPED
 
     @property
     def applied(self) -> int:
@@ -122,9 +122,9 @@ class Supervisor:
         return next((runner.last_error for runner in self.live if runner.last_error), "")
 
     @property
-    def astray(self) -> bool:
+    def log_mismatch(self) -> bool:
         """Whether a worker of the live generation in this process has found the log to be another one."""
-        return any(runner.checkpoint is not None and runner.checkpoint.astray for runner in self.live)
+        return any(runner.checkpoint is not None and runner.checkpoint.log_mismatch for runner in self.live)
 
     def runner(self, generation: int, part: int = 0) -> Runner | None:
         running = self._running.get((generation, part))
@@ -135,30 +135,30 @@ class Supervisor:
     def stop(self) -> None:
         """Finish the batches at work, write the checkpoints, end."""
         self._stop.set()
-        self.nudge()
+        self.wake()
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Look now."""
         self._nudged.set()
         for running in self._running.values():
-            running.runner.nudge()
+            running.runner.wake()
 
     def recheck_parked(self) -> None:
         """Look now whether parked streams can be read: an operator has excluded an event."""
         self._rechecked_at = float("-inf")
-        self.nudge()
+        self.wake()
 
     async def run(self) -> None:
         pause = self._settings.look_every
         try:
             while not self._stop.is_set():
-                nudged = self._nudged.is_set()
+                woken = self._nudged.is_set()
                 self._nudged.clear()
                 try:
-                    await self._look(anew=nudged)
+                    await self._reconcile(fresh=woken)
                     pause = self._settings.look_every
-                except (PyMongoError, ServiceFailure) as error:  # the runners tell of it and go on by themselves
-                    log.warning("cannot look at the pointer", view=self.view.name, error=error_text(error))
+                except (PyMongoError, ServiceFailure) as error:  # the runners report it and go on by themselves
+                    log.warning("cannot read the generations", view=self.view.name, error=error_text(error))
                     pause = min(2 * pause, self._settings.longest_pause)
                 except Exception:  # a defect here must not end the view for good, nor touch the others
                     log.exception("defect", view=self.view.name)
@@ -173,45 +173,45 @@ class Supervisor:
             await asyncio.gather(*(x.task for x in self._running.values()))
             await asyncio.gather(*self._side.values(), return_exceptions=True)
 
-    async def _look(self, *, anew: bool) -> None:
-        """`anew` if the pointer may have been changed a moment ago."""
-        pointer = await self._stamped(await self._shared.pointer(self.view.name, anew=anew))
+    async def _reconcile(self, *, fresh: bool) -> None:
+        """`fresh` if the generations may have changed a moment ago."""
+        pointer = await self._stamped(await self._shared.pointer(self.view.name, fresh=fresh))
         if pointer.generation != self.pointer.generation:
             self.lag, self.stalled, self._measured_at = NO_LAG, False, 0.0  # they were another generation's
         self.pointer = pointer
-        await self._match(pointer)
+        await self._sync_runners(pointer)
         building, kept = pointer.building, pointer.kept
         if building is not None and self._carries(pointer):
-            self._beside("rebuild", self._rebuild.carry_on(pointer))
+            self._spawn("rebuild", self._rebuild.carry_on(pointer))
         if kept is not None and kept.until <= now_micros():
-            await self._state.pointers.change(self.view.name, lambda now: _expired(now, kept.generation))
-        self._leave(pointer)
-        await self._serve(pointer)
+            await self._state.generations.change(self.view.name, lambda now: _expired(now, kept.generation))
+        self._drop_retired(pointer)
+        await self._serve_requests(pointer)
         self._recheck()
-        self._now_and_then(pointer)
+        self._run_periodic(pointer)
 
-    async def _stamped(self, pointer: Pointer) -> Pointer:
+    async def _stamped(self, pointer: ViewGenerations) -> ViewGenerations:
         """The first generation is made by whoever comes first."""
         generation = pointer.generation
         if generation in pointer.made:
             return pointer
         parts = 1 if await self._state.parts(pointer, generation) else self._settings.partitions.get(self.view.name, 1)
-        made = Made(partitions=parts, code=self.code)
+        made = BuildInfo(partitions=parts, code=self.code)
 
-        def stamped(now: Pointer) -> Pointer | None:
+        def stamped(now: ViewGenerations) -> ViewGenerations | None:
             return None if generation in now.made else replace(now, made={**now.made, generation: made})
 
-        return await self._state.pointers.change(self.view.name, stamped) or await self._state.pointers.get(
+        return await self._state.generations.change(self.view.name, stamped) or await self._state.generations.get(
             self.view.name
         )
 
-    async def _match(self, pointer: Pointer) -> None:
-        """Exactly the runners that the pointer asks for."""
+    async def _sync_runners(self, pointer: ViewGenerations) -> None:
+        """Exactly the runners that the generations need."""
         wanted = {
             (generation, part)
-            for generation in pointer.followed()
+            for generation in pointer.active()
             if self._may_follow(pointer, generation)
-            for part in range(pointer.how(generation).partitions)
+            for part in range(pointer.info(generation).partitions)
         }
         leaving = [self._running.pop(key) for key in self._running.keys() - wanted]
         for running in leaving:
@@ -222,17 +222,17 @@ class Supervisor:
             self._running[generation, part] = Running(runner, task)
         await asyncio.gather(*(running.task for running in leaving))
 
-    def _may_follow(self, pointer: Pointer, generation: int) -> bool:
+    def _may_follow(self, pointer: ViewGenerations, generation: int) -> bool:
         """Only the live one may be followed by other code than made it; what stands still is not followed at all."""
         building = pointer.building
-        if building is not None and building.generation == generation and building.phase in STANDING:
+        if building is not None and building.generation == generation and building.phase in IDLE_PHASES:
             return False
-        return generation == pointer.generation or not self._strange(pointer, generation)
+        return generation == pointer.generation or not self._other_code(pointer, generation)
 
-    def _strange(self, pointer: Pointer, generation: int) -> bool:
-        return pointer.how(generation).code not in ("", self.code)
+    def _other_code(self, pointer: ViewGenerations, generation: int) -> bool:
+        return pointer.info(generation).code not in ("", self.code)
 
-    def _made(self, pointer: Pointer, generation: int, part: int) -> Runner:
+    def _made(self, pointer: ViewGenerations, generation: int, part: int) -> Runner:
         building = pointer.building
         fills = building is not None and building.generation == generation
         return Runner(
@@ -242,40 +242,40 @@ class Supervisor:
             self._settings,
             generation=generation,
             part=part,
-            parts=pointer.how(generation).partitions,
-            pace=self._pace() if fills else None,
-            stranger=self._strange(pointer, generation),
+            parts=pointer.info(generation).partitions,
+            throttle=self._throttle() if fills else None,
+            runs_other_code=self._other_code(pointer, generation),
         )
 
-    def _pace(self) -> Pace:
-        return Pace(lambda: self._state.pointers.get(self.view.name))
+    def _throttle(self) -> ReaderAwareThrottle:
+        return ReaderAwareThrottle(lambda: self._state.generations.get(self.view.name))
 
-    def _carries(self, pointer: Pointer) -> bool:
+    def _carries(self, pointer: ViewGenerations) -> bool:
         """Whether the rebuild is this process's: it owns the first worker, or there is none yet and the code is its."""
         building = pointer.building
         assert building is not None, "there is a rebuild to carry on"
         if building.phase is Phase.SEEDING:
-            return not self._strange(pointer, building.generation)
+            return not self._other_code(pointer, building.generation)
         runner = self.runner(building.generation)
         return runner is not None and runner.owns
 
-    def _now_and_then(self, pointer: Pointer) -> None:
+    def _run_periodic(self, pointer: ViewGenerations) -> None:
         """What the owner of the live generation does beside it."""
         first, now = self.runner(pointer.generation), time.monotonic()
-        metrics.ASTRAY.labels(self.view.name).set(int(self.astray))
+        metrics.ASTRAY.labels(self.view.name).set(int(self.log_mismatch))
         if first is None or not first.owns:
             self.lag, self.stalled = NO_LAG, False
             return
         if now - self._measured_at >= self._settings.measure_every:
             self._measured_at = now
-            self._beside("measurement", self._measure(pointer))
+            self._spawn("measurement", self._measure(pointer))
         every = self._settings.verify_every if self.view.own_streams else self._settings.verify_wholly_every
         if self._settings.verify_every and now - self._audited_at >= every and first.status is Status.LIVE:
             self._audited_at = now
-            self._beside("audit", self._audit())
+            self._spawn("audit", self._audit())
 
-    async def _measure(self, pointer: Pointer) -> None:
-        if len(self.live) == pointer.how(pointer.generation).partitions and all(one.is_level for one in self.live):
+    async def _measure(self, pointer: ViewGenerations) -> None:
+        if len(self.live) == pointer.info(pointer.generation).partitions and all(one.is_level for one in self.live):
             head = max(one.checkpoint.position for one in self.live if one.checkpoint is not None)
             self.lag, self.stalled = Lag(0, 0.0, head), False
         else:
@@ -285,7 +285,7 @@ class Supervisor:
         building = pointer.building
         filled = None if building is None else await self._state.of_generation(pointer, building.generation)
         done = filled.events / max(building.total, filled.events, 1) if building and filled else 0.0
-        metrics.tell(self.view.name, self.lag, stalled=self.stalled, rebuilt=done)
+        metrics.report(self.view.name, self.lag, stalled=self.stalled, rebuilt=done)
 
     async def _audit(self) -> None:
         """Look at some documents, in time at all of them; a view whose documents share streams is folded as a whole."""
@@ -307,38 +307,38 @@ class Supervisor:
 
     async def _heal(self, keys: list[str]) -> None:
         generation = self.pointer.generation
-        for part in range(self.pointer.how(generation).partitions):
+        for part in range(self.pointer.info(generation).partitions):
             runner = self.runner(generation, part)
             if runner is not None and runner.owns:
-                own = tuple(key for key in keys if runner.share.has(key))
+                own = tuple(key for key in keys if runner.partition.owns(key))
                 request = Request(id="", view=self.view.name, generation=generation, part=part, keys=own)
-                state, told = await self._mender.mend(runner, request)
-                log.warning("healed", view=self.view.name, state=state, told=told)
+                state, outcome = await self._repair.repair(runner, request)
+                log.warning("healed", view=self.view.name, state=state, outcome=outcome)
 
     def sampler(self) -> Sampler | None:
         """None for a view whose documents share streams."""
         return Sampler(self.view, self._client, self._database) if self.view.own_streams else None
 
-    async def _serve(self, pointer: Pointer) -> None:
+    async def _serve_requests(self, pointer: ViewGenerations) -> None:
         """Do what operators have asked of the owner, if that is this process."""
-        if pointer.asked == self._served:
+        if pointer.request_count == self._served:
             return
         waiting = await self._requests.waiting(self.view.name)
         for request in waiting:
             runner = self.runner(request.generation, request.part)
             if runner is not None and runner.owns:
-                self._beside("request", self._mend(runner, request))
+                self._spawn("request", self._repair_requested(runner, request))
                 return
-            if request.generation not in pointer.followed():
-                await self._requests.answer(request, FAILED, "that generation is no longer there")
+            if request.generation not in pointer.active():
+                await self._requests.complete(request, FAILED, "that generation is no longer there")
         if not waiting:
-            self._served = pointer.asked
-            await self._requests.tidy()
+            self._served = pointer.request_count
+            await self._requests.purge()
 
-    async def _mend(self, runner: Runner, request: Request) -> None:
-        state, told = await self._mender.mend(runner, request)
-        await self._requests.answer(request, state, told)
-        log.warning("mended", view=self.view.name, state=state, told=told)
+    async def _repair_requested(self, runner: Runner, request: Request) -> None:
+        state, outcome = await self._repair.repair(runner, request)
+        await self._requests.complete(request, state, outcome)
+        log.warning("repaired", view=self.view.name, state=state, outcome=outcome)
 
     def _recheck(self) -> None:
         """Take in parked streams that can be read by now: when a runner becomes the owner, it may be newer code
@@ -351,18 +351,18 @@ class Supervisor:
             return
         self._rechecked, self._rechecked_at = epochs, now
         for (generation, part), runner in owning.items():
-            if runner.lot.first:
-                self._beside(f"recheck.g{generation}.p{part}", self._take_in_readable(runner, generation, part))
+            if runner.parked_events.first:
+                self._spawn(f"recheck.g{generation}.p{part}", self._take_in_readable(runner, generation, part))
 
     async def _take_in_readable(self, runner: Runner, generation: int, part: int) -> None:
-        unread = await runner.lot.unread()
+        unread = await runner.parked_events.unread()
         if len(unread) > MAX_RECHECKED:
             unread = random.sample(unread, MAX_RECHECKED)  # so that in time each is looked at
         streams = tuple([one.stream for one in unread if await self._is_readable(one)])
         if streams:
             request = Request(id="", view=self.view.name, generation=generation, part=part, streams=streams)
-            state, told = await self._mender.mend(runner, request)
-            log.warning("parked streams can be read now", view=self.view.name, state=state, told=told)
+            state, outcome = await self._repair.repair(runner, request)
+            log.warning("parked streams can be read now", view=self.view.name, state=state, outcome=outcome)
 
     async def _is_readable(self, parked: Parked) -> bool:
         if codec.is_of_the_store(parked.event_type):
@@ -373,24 +373,24 @@ class Supervisor:
         except UnreadableEvent:
             return False
 
-    def _leave(self, pointer: Pointer) -> None:
+    def _drop_retired(self, pointer: ViewGenerations) -> None:
         """Remove what nobody may come back to, once readers that had seen the pointer before are gone."""
         first = self.runner(pointer.generation)
         now = time.monotonic()
-        self._leaving_since = {one: self._leaving_since.get(one, now) for one in pointer.dropping}
-        for generation, since in self._leaving_since.items():
+        self._retired_since = {one: self._retired_since.get(one, now) for one in pointer.dropping}
+        for generation, since in self._retired_since.items():
             if now - since >= self._settings.grace_of_readers and first is not None and first.owns:
-                self._beside("removal", self._remove(pointer, generation))
+                self._spawn("removal", self._remove(pointer, generation))
                 return
 
-    async def _remove(self, pointer: Pointer, generation: int) -> None:
-        await remove(self._state.documents(self.view.name, generation), self._pace())
+    async def _remove(self, pointer: ViewGenerations, generation: int) -> None:
+        await drop_gradually(self._state.documents(self.view.name, generation), self._throttle())
         await self._state.forget(pointer, generation)
-        await self._state.pointers.change(self.view.name, lambda now: forgotten(now, generation))
+        await self._state.generations.change(self.view.name, lambda now: removed(now, generation))
         log.warning("generation removed", view=self.view.name, generation=generation)
 
-    def _beside(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Do it beside the runners, unless it is being done; a failure is told and tried again at the next look."""
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do it beside the runners, unless it is being done; a failure is logged and tried again at the next look."""
         if name in self._side and not self._side[name].done():
             work.close()
             return
@@ -400,18 +400,18 @@ class Supervisor:
         try:
             await work
         except (PyMongoError, ServiceFailure) as error:
-            log.warning("begins anew", work=name, view=self.view.name, error=error_text(error))
+            log.warning("restarts", work=name, view=self.view.name, error=error_text(error))
             await asyncio.sleep(self._settings.longest_pause)
         except (Superseded, Fenced) as lost:
             log.warning("given up", work=name, view=self.view.name, reason=str(lost))
-        except Exception:  # a defect: told, and not the end of the view
+        except Exception:  # a defect: logged, and not the end of the view
             log.exception("defect", view=self.view.name, work=name)
             await asyncio.sleep(self._settings.longest_pause)
 
 
-STANDING = (Phase.SEEDING, Phase.FAILED)  # while nothing follows the log for it
-WORSE = (Status.STANDBY, Status.LIVE, Status.CATCHING_UP, Status.PAUSED, Status.STOPPED, Status.FAILING)
+IDLE_PHASES = (Phase.SEEDING, Phase.FAILED)  # while nothing follows the log for it
+SEVERITY = (Status.STANDBY, Status.LIVE, Status.CATCHING_UP, Status.PAUSED, Status.STOPPED, Status.FAILING)
 
 
-def _expired(now: Pointer, generation: int) -> Pointer | None:
-    return dropped(now, generation) if now.kept is not None and now.kept.generation == generation else None
+def _expired(now: ViewGenerations, generation: int) -> ViewGenerations | None:
+    return retired(now, generation) if now.kept is not None and now.kept.generation == generation else None

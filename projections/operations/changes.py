@@ -13,16 +13,24 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from core.eventstore.log import START, EventLog
 from core.failures import InvalidRequest, LogMismatch, ServiceFailure, StoreFailure
-from core.readmodel.checkpoints import ViewState, now_micros
-from core.readmodel.generations import Building, Made, Phase, Pointer, begun, dropped, rolled_back
+from core.readmodel.checkpoints import CheckpointStore, now_micros
+from core.readmodel.generations import (
+    ActiveRebuild,
+    BuildInfo,
+    Phase,
+    ViewGenerations,
+    rebuild_started,
+    retired,
+    rolled_back,
+)
 from core.rpc.validation import require_reason
 from projections.config import Settings
-from projections.engine.applier import Share
-from projections.engine.fingerprint import stamp
-from projections.engine.parked_events import UNREADABLE, ParkedStream, ParkingLot, Skips
-from projections.lifecycle.audit_log import Act, Acts
-from projections.lifecycle.owner_requests import Request, Requests
-from projections.operations.plans import PlanOutdated, plan_id, still_holds
+from projections.engine.applier import Partition
+from projections.engine.fingerprint import handler_fingerprint
+from projections.engine.parked_events import UNREADABLE, ParkedEvents, ParkedStream, SkippedEvents
+from projections.lifecycle.audit_log import AuditEntry, AuditLog
+from projections.lifecycle.owner_requests import OwnerRequests, Request
+from projections.operations.plans import PlanOutdated, plan_id, require_current
 from projections.queries_of import QUERIES
 from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
@@ -40,7 +48,7 @@ DONE_WITHIN = 5.0  # seconds that a call waits for what it asked of the owner
 class RebuildRunning(ServiceFailure):  # it names what is the case
     reason = "REBUILD_RUNNING"
 
-    def __init__(self, view: str, building: Building) -> None:
+    def __init__(self, view: str, building: ActiveRebuild) -> None:
         super().__init__(
             f"generation {building.generation} of {view} is being made already; wait for it, or drop it",
             view=view,
@@ -79,7 +87,7 @@ class RollbackStale(ServiceFailure):  # it names what is the case
 
 
 @dataclass(frozen=True, slots=True)
-class By:
+class Requester:
     """Who applies a plan, and why. `plan_id` is the one it is known by: its own, or that of several together."""
 
     actor: str
@@ -101,7 +109,7 @@ class Plan:
     action: str
     view: str
     facts: Mapping[str, object]
-    apply: Callable[[By], Awaitable[Outcome]]
+    apply: Callable[[Requester], Awaitable[Outcome]]
     effects: tuple[str, ...]
     from_position: int = 0
     to_position: int = 0
@@ -117,7 +125,7 @@ class Plan:
         """The RPCs that answer from the view."""
         return QUERIES.get(self.view, ())
 
-    def told(self) -> pb.PlanProjectionResponse:
+    def to_proto(self) -> pb.PlanProjectionResponse:
         return pb.PlanProjectionResponse(
             plan_id=self.id,
             from_position=self.from_position,
@@ -136,18 +144,18 @@ def _about(parked: ParkedStream) -> str:
     )
 
 
-class Changes:
+class ChangePlanner:
     """Plans and applies."""
 
-    def __init__(self, database: AsyncDatabase[Any], log: EventLog, acts: Acts, settings: Settings) -> None:
+    def __init__(self, database: AsyncDatabase[Any], log: EventLog, audit_log: AuditLog, settings: Settings) -> None:
         self._database = database
-        self._state = ViewState(database)
-        self._requests = Requests(database)
-        self._skips = Skips(database)
+        self._state = CheckpointStore(database)
+        self._requests = OwnerRequests(database)
+        self._skips = SkippedEvents(database)
         self._log = log
-        self._acts = acts
+        self._audit_log = audit_log
         self._settings = settings
-        self._planners: Mapping[str, Callable[[View[Any], Pointer, Any], Awaitable[Plan]]] = {
+        self._planners: Mapping[str, Callable[[View[Any], ViewGenerations, Any], Awaitable[Plan]]] = {
             "rebuild": self._rebuild,
             "reset": self._reset,
             "rollback": self._rollback,
@@ -162,19 +170,19 @@ class Changes:
         action = change.WhichOneof("action")
         if action is None:
             raise InvalidRequest({"change.action": "must be given"})
-        pointer = await self._state.pointers.get(view.name)
+        pointer = await self._state.generations.get(view.name)
         return await self._planners[action](view, pointer, getattr(change, action))
 
-    async def apply(self, view: View[Any], change: pb.ProjectionChange, by: By) -> Outcome:
+    async def apply(self, view: View[Any], change: pb.ProjectionChange, by: Requester) -> Outcome:
         """Do it. Raises `PlanOutdated` if the plan would not be the same now; a rebuild goes on after it returns."""
         by = replace(by, reason=require_reason(by.reason))
         plan = await self.plan(view, change)
-        still_holds(by.plan_id, plan.id)
+        require_current(by.plan_id, plan.id)
         return await self.carry_out(plan, by)
 
-    async def carry_out(self, plan: Plan, by: By) -> Outcome:
+    async def carry_out(self, plan: Plan, by: Requester) -> Outcome:
         """Do what was planned, and record it. Raises `PlanOutdated`."""
-        act = Act(
+        act = AuditEntry(
             act=f"{plan.action.title()}Projection",
             subject=plan.view,
             actor=by.actor,
@@ -182,27 +190,29 @@ class Changes:
             plan_id=by.plan_id,
             details={**plan.facts, "events": plan.events, "documents": plan.documents},
         )
-        async with self._acts.acting(act):
+        async with self._audit_log.recorded(act):
             return await plan.apply(by)
 
     # ------------------------------------------------------------------ actions
 
-    async def _rebuild(self, view: View[Any], pointer: Pointer, wanted: pb.Rebuild) -> Plan:
+    async def _rebuild(self, view: View[Any], pointer: ViewGenerations, wanted: pb.Rebuild) -> Plan:
         return await self._new_generation(view, pointer, 0, allow_parked=wanted.allow_parked)
 
-    async def _reset(self, view: View[Any], pointer: Pointer, wanted: pb.Reset) -> Plan:
+    async def _reset(self, view: View[Any], pointer: ViewGenerations, wanted: pb.Reset) -> Plan:
         live = await self._state.of_generation(pointer, pointer.generation)
-        if wanted.position and (live is None or wanted.position > live.vouched):
-            reached = 0 if live is None else live.vouched
+        if wanted.position and (live is None or wanted.position > live.trusted_position):
+            reached = 0 if live is None else live.trusted_position
             raise InvalidRequest({"change.reset.position": f"must not be behind where the view is, {reached}"})
         since = await self._log.head(view.stream_filter(), wanted.position) if wanted.position else START
         return await self._new_generation(view, pointer, since, allow_parked=wanted.allow_parked)
 
-    async def _new_generation(self, view: View[Any], pointer: Pointer, since: int, *, allow_parked: bool) -> Plan:
+    async def _new_generation(
+        self, view: View[Any], pointer: ViewGenerations, since: int, *, allow_parked: bool
+    ) -> Plan:
         if pointer.building is not None and pointer.building.phase is not Phase.FAILED:
             raise RebuildRunning(view.name, pointer.building)
-        generation, code = pointer.newest + 1, stamp(view)
-        made = Made(partitions=self._settings.partitions.get(view.name, 1), code=code)
+        generation, code = pointer.newest + 1, handler_fingerprint(view)
+        made = BuildInfo(partitions=self._settings.partitions.get(view.name, 1), code=code)
         known, lacking = await self._events(view, pointer)
         documents = self._state.documents(view.name, pointer.generation)
         again = await documents.count_documents({"position": {"$gt": since}} if since else {})
@@ -232,9 +242,9 @@ class Changes:
         )
 
     async def _begin(
-        self, pointer: Pointer, plan: str, since: int, total: int, made: Made, *, allow_parked: bool
+        self, pointer: ViewGenerations, plan: str, since: int, total: int, made: BuildInfo, *, allow_parked: bool
     ) -> Outcome:
-        building = Building(
+        building = ActiveRebuild(
             generation=pointer.newest + 1,
             plan_id=plan,
             started_at=now_micros(),
@@ -243,10 +253,10 @@ class Changes:
             since=since,
             allow_parked=allow_parked,
         )
-        await self._changed(pointer, plan, lambda now: begun(now, building, made))
+        await self._changed(pointer, plan, lambda now: rebuild_started(now, building, made))
         return BEGUN
 
-    async def _rollback(self, view: View[Any], pointer: Pointer, _: pb.Rollback) -> Plan:
+    async def _rollback(self, view: View[Any], pointer: ViewGenerations, _: pb.Rollback) -> Plan:
         if pointer.building is not None and pointer.building.phase is not Phase.FAILED:
             raise RebuildRunning(view.name, pointer.building)
         if pointer.kept is None:
@@ -268,14 +278,14 @@ class Changes:
         )
         return plan
 
-    async def _roll_back(self, pointer: Pointer, plan: str) -> Outcome:
+    async def _roll_back(self, pointer: ViewGenerations, plan: str) -> Outcome:
         assert pointer.kept is not None, "it was planned"
         live = await self._state.of_generation(pointer, pointer.generation)
-        wanted = 0 if live is None else live.vouched
+        wanted = 0 if live is None else live.trusted_position
         deadline = time.monotonic() + FRESH_WITHIN
         while True:
             kept = await self._state.of_generation(pointer, pointer.kept.generation)
-            reached = 0 if kept is None else kept.vouched
+            reached = 0 if kept is None else kept.trusted_position
             if reached >= wanted:
                 break
             if time.monotonic() > deadline:
@@ -284,7 +294,7 @@ class Changes:
         until = now_micros() + int(self._settings.keep_generation * 1_000_000)
         return await self._changed(pointer, plan, lambda now: rolled_back(now, until))
 
-    async def _drop(self, view: View[Any], pointer: Pointer, wanted: pb.Drop) -> Plan:
+    async def _drop(self, view: View[Any], pointer: ViewGenerations, wanted: pb.Drop) -> Plan:
         kept = 0 if pointer.kept is None else pointer.kept.generation
         building = 0 if pointer.building is None else pointer.building.generation
         generation = wanted.generation or kept
@@ -295,7 +305,7 @@ class Changes:
             action="drop",
             view=view.name,
             facts={"shape": pointer.shape, "generation": generation},
-            apply=lambda _: self._changed(pointer, plan.id, lambda now: dropped(now, generation)),
+            apply=lambda _: self._changed(pointer, plan.id, lambda now: retired(now, generation)),
             effects=(
                 f"generation {generation} is removed; no reader sees it",
                 "there is nothing to roll back to then" if generation == kept else "the rebuild ends",
@@ -304,12 +314,12 @@ class Changes:
         )
         return plan
 
-    async def _retry(self, view: View[Any], pointer: Pointer, wanted: pb.RetryParked) -> Plan:
+    async def _retry(self, view: View[Any], pointer: ViewGenerations, wanted: pb.RetryParked) -> Plan:
         await self._require_this_log(pointer)
         parked = await self._parked(pointer, wanted.stream)
-        return self._taking_in(view, pointer, "retry", parked, [_about(one) for one in parked[:MAX_TOLD]])
+        return self._plan_retry(view, pointer, "retry", parked, [_about(one) for one in parked[:MAX_TOLD]])
 
-    async def _skip(self, view: View[Any], pointer: Pointer, wanted: pb.SkipParked) -> Plan:
+    async def _skip(self, view: View[Any], pointer: ViewGenerations, wanted: pb.SkipParked) -> Plan:
         if not wanted.stream:
             raise InvalidRequest({"change.skip.stream": "must be given"})
         await self._require_this_log(pointer)
@@ -323,14 +333,14 @@ class Changes:
             else "commands, processes and queries about the past go on with it: they can read it"
         )
         effects = [f"{left_out}, in rebuilds too", _about(parked), elsewhere]
-        return self._taking_in(view, pointer, "skip", [parked], effects)
+        return self._plan_retry(view, pointer, "skip", [parked], effects)
 
-    def _taking_in(
-        self, view: View[Any], pointer: Pointer, action: str, parked: list[ParkedStream], effects: list[str]
+    def _plan_retry(
+        self, view: View[Any], pointer: ViewGenerations, action: str, parked: list[ParkedStream], effects: list[str]
     ) -> Plan:
         events = [position for one in parked for position in one.positions]
 
-        async def apply(by: By) -> Outcome:
+        async def apply(by: Requester) -> Outcome:
             if action == "skip":
                 await self._skips.add(view.name, parked[0].failed, by.actor, by.reason)
             streams = tuple(one.failed.stream for one in parked)
@@ -352,7 +362,7 @@ class Changes:
         )
         return plan
 
-    async def _key(self, view: View[Any], pointer: Pointer, wanted: pb.RebuildKey) -> Plan:
+    async def _key(self, view: View[Any], pointer: ViewGenerations, wanted: pb.RebuildKey) -> Plan:
         if not wanted.key:
             raise InvalidRequest({"change.key.key": "must be given"})
         await self._require_this_log(pointer)
@@ -378,7 +388,7 @@ class Changes:
     async def _ask(
         self,
         view: View[Any],
-        pointer: Pointer,
+        pointer: ViewGenerations,
         plan: str,
         *,
         streams: tuple[str, ...] = (),
@@ -386,7 +396,7 @@ class Changes:
         within: float,
     ) -> Outcome:
         """Of whoever owns the view: in every generation for streams, in the live one for keys."""
-        generations = pointer.followed() if streams else (pointer.generation,)
+        generations = pointer.active() if streams else (pointer.generation,)
         requests = [
             Request(
                 id=f"{plan}:{now_micros()}:{generation}:{part}",
@@ -394,20 +404,20 @@ class Changes:
                 generation=generation,
                 part=part,
                 streams=streams,
-                keys=tuple(key for key in keys if Share(part, parts).has(key)),
+                keys=tuple(key for key in keys if Partition(part, parts).owns(key)),
             )
             for generation in generations
-            for parts in (pointer.how(generation).partitions,)
+            for parts in (pointer.info(generation).partitions,)
             for part in range(parts)
         ]
         requests = [one for one in requests if one.streams or one.keys]
-        await self._requests.ask(requests)
+        await self._requests.submit(requests)
         live = [one.id for one in requests if one.generation == pointer.generation]
-        return await self._requests.answered(live, within)
+        return await self._requests.wait(live, within)
 
     async def heal(self, view: View[Any], keys: Collection[str]) -> int:
         """Make documents anew that differ from the log; how many were by now."""
-        pointer, healed, wanted = await self._state.pointers.get(view.name), 0, sorted(keys)
+        pointer, healed, wanted = await self._state.generations.get(view.name), 0, sorted(keys)
         if await self._is_astray(pointer, pointer.generation):
             return healed  # nobody follows the log for it any more
         for start in range(0, len(wanted), MAX_HEALED):
@@ -418,38 +428,40 @@ class Changes:
 
     # ------------------------------------------------------------------ helpers
 
-    async def _is_astray(self, pointer: Pointer, generation: int) -> bool:
+    async def _is_astray(self, pointer: ViewGenerations, generation: int) -> bool:
         found = await self._state.of_generation(pointer, generation)
-        return found is not None and found.astray
+        return found is not None and found.log_mismatch
 
-    async def _require_this_log(self, pointer: Pointer) -> None:
+    async def _require_this_log(self, pointer: ViewGenerations) -> None:
         """Raises `LogMismatch` if the live generation is of another log: only another generation can be right."""
         if await self._is_astray(pointer, pointer.generation):
             raise LogMismatch(pointer.view)
 
-    async def _parked(self, pointer: Pointer, stream: str) -> list[ParkedStream]:
+    async def _parked(self, pointer: ViewGenerations, stream: str) -> list[ParkedStream]:
         """Of the live generation. Raises `StreamNotParked`."""
         parked = [one for one in await self.parked(pointer) if stream in ("", one.failed.stream)]
         if not parked:
             raise StreamNotParked(pointer.view, stream)
         return parked
 
-    async def parked(self, pointer: Pointer) -> list[ParkedStream]:
+    async def parked(self, pointer: ViewGenerations) -> list[ParkedStream]:
         """The streams that the live generation holds back, each once, the oldest first."""
         found: dict[str, ParkedStream] = {}
-        for part in range(pointer.how(pointer.generation).partitions):
-            lot = ParkingLot(self._database, pointer.view, pointer.generation, part)
-            for one in await lot.streams():
+        for part in range(pointer.info(pointer.generation).partitions):
+            parked_events = ParkedEvents(self._database, pointer.view, pointer.generation, part)
+            for one in await parked_events.streams():
                 found.setdefault(one.failed.stream, one)
         return sorted(found.values(), key=lambda one: one.failed.position)
 
-    async def _changed(self, planned: Pointer, plan: str, how: Callable[[Pointer], Pointer]) -> Outcome:
+    async def _changed(
+        self, planned: ViewGenerations, plan: str, how: Callable[[ViewGenerations], ViewGenerations]
+    ) -> Outcome:
         """Change the pointer if it is as it was when the plan was made."""
 
-        def changed(now: Pointer) -> Pointer | None:
+        def changed(now: ViewGenerations) -> ViewGenerations | None:
             return how(now) if now.shape == planned.shape else None
 
-        if await self._state.pointers.change(planned.view, changed) is None:
+        if await self._state.generations.change(planned.view, changed) is None:
             raise PlanOutdated(plan, "")
         return DONE
 
@@ -461,10 +473,10 @@ class Changes:
             return about
         return counted if counted < MAX_EXACT else max(counted, about)
 
-    async def _events(self, view: View[Any], pointer: Pointer) -> tuple[int, int]:
+    async def _events(self, view: View[Any], pointer: ViewGenerations) -> tuple[int, int]:
         """How many the live generation has taken in, and how many it lacks (counted up to a thousand)."""
         live = await self._state.of_generation(pointer, pointer.generation)
-        if live is None or live.astray:
+        if live is None or live.log_mismatch:
             return 0, await self._log.count_after(0, view.stream_filter(), MAX_COUNTED)
         try:
             return live.events, await self._log.count_after(live.position, view.stream_filter(), MAX_COUNTED)

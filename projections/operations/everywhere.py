@@ -7,8 +7,8 @@ from typing import Any
 
 from core.failures import LogMismatch
 from core.rpc.validation import require_reason
-from projections.operations.changes import By, Changes, Outcome, Plan, StreamNotParked
-from projections.operations.plans import plan_id, still_holds
+from projections.operations.changes import ChangePlanner, Outcome, Plan, Requester, StreamNotParked
+from projections.operations.plans import plan_id, require_current
 from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
 
@@ -30,7 +30,7 @@ class Plans:
     def views(self) -> list[str]:
         return [plan.view for plan in self.plans]
 
-    def told(self) -> pb.PlanProjectionResponse:
+    def to_proto(self) -> pb.PlanProjectionResponse:
         left_out = [f"{view} is left out, it was made from another log: rebuild it" for view in self.another_log]
         return pb.PlanProjectionResponse(
             plan_id=self.id,
@@ -46,7 +46,7 @@ class Plans:
 class Everywhere:
     """Plans and applies over several views."""
 
-    def __init__(self, views: Sequence[View[Any]], changes: Changes) -> None:
+    def __init__(self, views: Sequence[View[Any]], changes: ChangePlanner) -> None:
         self._views = views
         self._changes = changes
 
@@ -64,11 +64,11 @@ class Everywhere:
             raise StreamNotParked("no view", getattr(change, str(change.WhichOneof("action"))).stream)
         return Plans(plans, another_log)
 
-    async def apply(self, change: pb.ProjectionChange, by: By) -> tuple[Outcome, list[str]]:
+    async def apply(self, change: pb.ProjectionChange, by: Requester) -> tuple[Outcome, list[str]]:
         """Do it in all views at once; what has come of it, and in which. Raises `PlanOutdated`."""
         by = replace(by, reason=require_reason(by.reason))
         plans = await self.plan(change)
-        still_holds(by.plan_id, plans.id)
+        require_current(by.plan_id, plans.id)
         outcomes = await asyncio.gather(*(self._changes.carry_out(plan, by) for plan in plans.plans))
-        told = [f"{view}: {text}" for view, (_, texts) in zip(plans.views, outcomes, strict=True) for text in texts]
-        return (all(done for done, _ in outcomes), told), plans.views
+        messages = [f"{view}: {text}" for view, (_, texts) in zip(plans.views, outcomes, strict=True) for text in texts]
+        return (all(done for done, _ in outcomes), messages), plans.views

@@ -20,8 +20,8 @@ from core.failures import InvalidRequest, NotFound, ServiceFailure
 from core.rpc.headers import actor_of
 from core.rpc.typing import Context
 from core.rpc.validation import require_reason
-from projections.lifecycle.audit_log import Act, Acts
-from projections.operations.plans import plan_id, still_holds
+from projections.lifecycle.audit_log import AuditEntry, AuditLog
+from projections.operations.plans import plan_id, require_current
 from projections.operations.projection_service import asked_for
 from protos.operations.v1 import exclusions_pb2 as pb
 from protos.operations.v1.events_pb2 import EventExcluded
@@ -90,10 +90,10 @@ class Plan:
 class ExclusionAdmin(ExclusionServiceServicer):
     """Nothing is kept here. `excluded` is called after each exclusion, so that views look at once."""
 
-    def __init__(self, client: Client, acts: Acts, excluded: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, client: Client, audit_log: AuditLog, excluded: Callable[[], None] = lambda: None) -> None:
         self._client = client
         self._log = EventLog(client)
-        self._acts = acts
+        self._audit_log = audit_log
         self._excluded = excluded
 
     async def PlanExclusion(self, request: pb.PlanExclusionRequest, context: Context) -> pb.PlanExclusionResponse:
@@ -102,9 +102,9 @@ class ExclusionAdmin(ExclusionServiceServicer):
     async def ApplyExclusion(self, request: pb.ApplyExclusionRequest, context: Context) -> pb.ApplyExclusionResponse:
         reason = require_reason(request.reason)
         plan = await self._plan(request)
-        still_holds(request.plan_id, plan.id)
+        require_current(request.plan_id, plan.id)
         excluded = _exclusion(plan, actor_of(context), reason)
-        act = Act(
+        act = AuditEntry(
             act="ApplyExclusion",
             subject=request.stream,
             actor=excluded.actor,
@@ -112,7 +112,7 @@ class ExclusionAdmin(ExclusionServiceServicer):
             plan_id=plan.id,
             details={"revision": request.revision, "event_id": excluded.event_id, "event_type": plan.event.type},
         )
-        async with self._acts.acting(act):
+        async with self._audit_log.recorded(act):
             await self._append(excluded)
         self._excluded()
         return pb.ApplyExclusionResponse(exclusion=_to_proto(excluded))

@@ -23,11 +23,11 @@ class PlanOutdated(ServiceFailure):  # it names what happened
 
 def plan_id(act: str, **facts: object) -> str:
     """The same for the same facts; they are values that JSON has, and all that the outcome depends on."""
-    told = json.dumps([act, facts], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(told.encode()).hexdigest()[:24]
+    text = json.dumps([act, facts], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def still_holds(given: str, current: str) -> None:
+def require_current(given: str, current: str) -> None:
     """Raises `PlanOutdated` unless the plan made now is the one that was given."""
     if given != current:
         raise PlanOutdated(given, current)

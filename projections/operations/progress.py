@@ -5,8 +5,8 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 
-from core.readmodel.checkpoints import ViewState, now_micros
-from core.readmodel.generations import Building, Outcome, Pointer
+from core.readmodel.checkpoints import CheckpointStore, now_micros
+from core.readmodel.generations import ActiveRebuild, Outcome, ViewGenerations
 from protos.operations.v1 import projections_pb2 as pb
 
 LOOK_EVERY = 0.25  # seconds
@@ -17,17 +17,17 @@ class Superseded(Exception):  # it names what happened
     """The generation was dropped before it was done."""
 
 
-async def progress(state: ViewState, pointer: Pointer) -> pb.RebuildProgress | None:
+async def progress(state: CheckpointStore, pointer: ViewGenerations) -> pb.RebuildProgress | None:
     """Of the rebuild under way, with its rate since it began; None if there is none."""
     building = pointer.building
     if building is None:
         return None
     events = await _events(state, pointer, building)
     seconds = max(1e-3, (now_micros() - building.started_at) / 1e6)
-    return _told(building, events, events / seconds)
+    return _to_proto(building, events, events / seconds)
 
 
-async def until_the_end(state: ViewState, view: str, plan_id: str) -> AsyncIterator[pb.RebuildProgress | Outcome]:
+async def until_the_end(state: CheckpointStore, view: str, plan_id: str) -> AsyncIterator[pb.RebuildProgress | Outcome]:
     """Progress now and then, and at last how it ended. Raises `Superseded`."""
     rebuild = _Followed(state, view, plan_id)
     while True:
@@ -39,7 +39,7 @@ async def until_the_end(state: ViewState, view: str, plan_id: str) -> AsyncItera
 
 
 async def until_all_end(
-    state: ViewState, views: Iterable[str], plan_id: str
+    state: CheckpointStore, views: Iterable[str], plan_id: str
 ) -> AsyncIterator[tuple[str, pb.RebuildProgress | Outcome | Superseded]]:
     """The same of several views that are rebuilt under one plan, with the view of each message."""
     running = {view: _Followed(state, view, plan_id) for view in views}
@@ -60,7 +60,7 @@ async def until_all_end(
 class _Followed:
     """A rebuild, with its rate of late."""
 
-    def __init__(self, state: ViewState, view: str, plan_id: str) -> None:
+    def __init__(self, state: CheckpointStore, view: str, plan_id: str) -> None:
         self._state = state
         self._view = view
         self._plan_id = plan_id
@@ -68,7 +68,7 @@ class _Followed:
 
     async def look(self) -> pb.RebuildProgress | Outcome:
         """How far it is, or how it ended. Raises `Superseded`."""
-        pointer = await self._state.pointers.get(self._view)
+        pointer = await self._state.generations.get(self._view)
         building, outcome = pointer.building, pointer.outcome
         if outcome is not None and outcome.plan_id == self._plan_id:
             return outcome
@@ -79,15 +79,15 @@ class _Followed:
         while now - self._seen[0][0] > OF_LATE:
             self._seen.popleft()
         (since, before) = self._seen[0]
-        return _told(building, events, (events - before) / (now - since) if now > since else 0.0)
+        return _to_proto(building, events, (events - before) / (now - since) if now > since else 0.0)
 
 
-async def _events(state: ViewState, pointer: Pointer, building: Building) -> int:
+async def _events(state: CheckpointStore, pointer: ViewGenerations, building: ActiveRebuild) -> int:
     checkpoint = await state.of_generation(pointer, building.generation)
     return 0 if checkpoint is None else checkpoint.events
 
 
-def _told(building: Building, events: int, rate: float) -> pb.RebuildProgress:
+def _to_proto(building: ActiveRebuild, events: int, rate: float) -> pb.RebuildProgress:
     total = max(building.total, events)
     return pb.RebuildProgress(
         generation=building.generation,

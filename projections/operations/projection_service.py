@@ -13,18 +13,18 @@ from core.error_text import bounded, error_text
 from core.eventstore.identity import identity_of
 from core.eventstore.log import EventLog
 from core.failures import InvalidRequest, NotFound
-from core.readmodel.checkpoints import Checkpoint, Lease, ViewState, now_micros
+from core.readmodel.checkpoints import Checkpoint, CheckpointStore, Lease, now_micros
 from core.readmodel.documents import to_micros
-from core.readmodel.generations import Outcome, Pointer
+from core.readmodel.generations import Outcome, ViewGenerations
 from core.rpc.headers import actor_of
 from core.rpc.typing import Context
 from core.rpc.validation import require_reason
 from projections.engine.lag import is_stalled, lag_of
 from projections.engine.parked_events import ParkedStream
 from projections.engine.runner import Status
-from projections.lifecycle.audit_log import Act, Acts
+from projections.lifecycle.audit_log import AuditEntry, AuditLog
 from projections.lifecycle.supervisor import Supervisor
-from projections.operations.changes import DONE_WITHIN, By, Changes, GenerationUnavailable
+from projections.operations.changes import DONE_WITHIN, ChangePlanner, GenerationUnavailable, Requester
 from projections.operations.everywhere import ACTIONS, Everywhere
 from projections.operations.progress import Superseded, progress, until_the_end
 from projections.operations.rebuilds import Rebuilder, looked_up, rebuild_reason
@@ -53,18 +53,18 @@ class ProjectionAdmin(ProjectionServiceServicer):
         self,
         *,
         supervisors: Sequence[Supervisor],
-        state: ViewState,
+        state: CheckpointStore,
         verifier: Verifier,
         snapshots: SnapshotVerifier,
         processes: ProcessVerifier,
         emails: EmailVerifier,
-        changes: Changes,
-        acts: Acts,
+        changes: ChangePlanner,
+        audit_log: AuditLog,
         log: EventLog,
         deadline: float,
     ) -> None:
         self._unless_told = deadline  # seconds, of a call that brings none
-        self._acts = acts
+        self._audit_log = audit_log
         self._log = log
         self._supervisors: Mapping[str, Supervisor] = {one.view.name: one for one in supervisors}
         self._state = state
@@ -83,15 +83,15 @@ class ProjectionAdmin(ProjectionServiceServicer):
 
     async def GetProjection(self, request: pb.GetProjectionRequest, context: Context) -> pb.GetProjectionResponse:
         view = self._named(request.view)
-        told = await self._tell(view)
-        return pb.GetProjectionResponse(projection=told)
+        projection = await self._projection(view)
+        return pb.GetProjectionResponse(projection=projection)
 
     async def PauseProjection(self, request: pb.PauseProjectionRequest, context: Context) -> pb.PauseProjectionResponse:
         view = self._named(request.view)
         async with self._acting("PauseProjection", request, context):
             await self._state.pause(request.view)
             await _at_rest(view)
-            return pb.PauseProjectionResponse(projection=await self._tell(view))
+            return pb.PauseProjectionResponse(projection=await self._projection(view))
 
     async def ResumeProjection(
         self, request: pb.ResumeProjectionRequest, context: Context
@@ -99,35 +99,37 @@ class ProjectionAdmin(ProjectionServiceServicer):
         view = self._named(request.view)
         async with self._acting("ResumeProjection", request, context):
             await self._state.resume(request.view)
-            return pb.ResumeProjectionResponse(projection=await self._tell(view))
+            return pb.ResumeProjectionResponse(projection=await self._projection(view))
 
     def _acting(
         self, act: str, request: pb.PauseProjectionRequest | pb.ResumeProjectionRequest, context: Context
     ) -> AbstractAsyncContextManager[None]:
         """On the record. A reason may be given. Raises `InvalidRequest`."""
         reason = require_reason(request.reason) if request.reason else ""
-        return self._acts.acting(Act(act=act, subject=request.view, actor=actor_of(context), reason=reason))
+        return self._audit_log.recorded(
+            AuditEntry(act=act, subject=request.view, actor=actor_of(context), reason=reason)
+        )
 
     async def PlanProjection(self, request: pb.PlanProjectionRequest, context: Context) -> pb.PlanProjectionResponse:
         if _is_everywhere(request.change):
-            return (await self._everywhere.plan(request.change)).told()
+            return (await self._everywhere.plan(request.change)).to_proto()
         view = self._named(request.change.view)
-        return (await self._changes.plan(view.view, request.change)).told()
+        return (await self._changes.plan(view.view, request.change)).to_proto()
 
     async def ApplyProjection(self, request: pb.ApplyProjectionRequest, context: Context) -> pb.ApplyProjectionResponse:
         within = _time_left(context, self._unless_told) if request.wait else DONE_WITHIN
         if _is_everywhere(request.change):
-            by = By(actor_of(context), request.reason, request.plan_id, within)
+            by = Requester(actor_of(context), request.reason, request.plan_id, within)
             outcome, views = await self._everywhere.apply(request.change, by)
             return await self._applied(outcome, views)
         view = self._named(request.change.view)
         return await self._applied(await self._apply(view, request, context, within), [request.change.view])
 
     async def _applied(self, outcome: tuple[bool, list[str]], views: Sequence[str]) -> pb.ApplyProjectionResponse:
-        done, told = outcome
+        done, messages = outcome
         entries = await asyncio.gather(*(self._entry(self._supervisors[view]) for view in views))
         return pb.ApplyProjectionResponse(
-            projection=entries[0], done=done, outcome="; ".join(told), projections=entries
+            projection=entries[0], done=done, outcome="; ".join(messages), projections=entries
         )
 
     async def ListParkedStreams(
@@ -135,14 +137,14 @@ class ProjectionAdmin(ProjectionServiceServicer):
     ) -> pb.ListParkedStreamsResponse:
         self._named(request.view)
         most = asked_for(request, "max_streams")
-        parked = await self._changes.parked(await self._state.pointers.get(request.view))
+        parked = await self._changes.parked(await self._state.generations.get(request.view))
         return pb.ListParkedStreamsResponse(streams=[_parked(one) for one in parked[:most]], total=len(parked))
 
     async def ListActs(self, request: pb.ListActsRequest, context: Context) -> pb.ListActsResponse:
         if request.view:
             self._named(request.view)
         most = asked_for(request, "max_acts")
-        found = await self._acts.latest(MAX_ENTRIES_IN_A_REPLY)
+        found = await self._audit_log.latest(MAX_ENTRIES_IN_A_REPLY)
         acts = [one for one in found if request.view in ("", one.act.subject) or one.unreadable]
         return pb.ListActsResponse(acts=acts[:most])
 
@@ -152,7 +154,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         view, name = self._named(request.change.view), request.change.view
         if request.change.WhichOneof("action") not in ("rebuild", "reset"):
             raise InvalidRequest({"change.action": "must be rebuild or reset"})
-        pointer = await self._state.pointers.get(name)
+        pointer = await self._state.generations.get(name)
         if request.plan_id not in [one.plan_id for one in (pointer.building, pointer.outcome) if one is not None]:
             await self._apply(view, request, context, DONE_WITHIN)
         try:
@@ -162,7 +164,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
             raise GenerationUnavailable(name, 0, "was to be rebuilt, but the new generation was dropped") from None
 
     async def PlanRebuilds(self, request: pb.PlanRebuildsRequest, context: Context) -> pb.PlanRebuildsResponse:
-        return (await self._rebuilder.plan(allow_parked=request.allow_parked)).told()
+        return (await self._rebuilder.plan(allow_parked=request.allow_parked)).to_proto()
 
     async def RebuildAll(self, request: pb.RebuildAllRequest, context: Context) -> AsyncIterator[pb.RebuildAllResponse]:
         for name in request.views:
@@ -180,9 +182,9 @@ class ProjectionAdmin(ProjectionServiceServicer):
         context: Context,
         within: float,
     ) -> tuple[bool, list[str]]:
-        by = By(actor_of(context), request.reason, request.plan_id, within)
+        by = Requester(actor_of(context), request.reason, request.plan_id, within)
         outcome = await self._changes.apply(view.view, request.change, by)
-        view.nudge()
+        view.wake()
         return outcome
 
     def _named(self, view: str) -> Supervisor:
@@ -203,13 +205,15 @@ class ProjectionAdmin(ProjectionServiceServicer):
         most = asked_for(request, "max_differences")
         if request.heal:
             subject = request.views[0] if len(request.views) == 1 else ""
-            act = Act(act="VerifyProjections", subject=subject, actor=actor_of(context), reason="heal what differs")
-            async with self._acts.acting(act):
+            act = AuditEntry(
+                act="VerifyProjections", subject=subject, actor=actor_of(context), reason="heal what differs"
+            )
+            async with self._audit_log.recorded(act):
                 pass  # what it does is told document by document, and folding anew harms nothing
         async for message in self._checked(names, request.sample, most):
             if isinstance(message, Result) and request.heal:
                 message.healed = await self._changes.heal(self._supervisors[message.view].view, message.keys)
-            yield _told(message)
+            yield _to_proto(message)
         if not request.views and not request.sample:
             found = await self._snapshots.verify(most)
             yield pb.VerifyProjectionsResponse(snapshots=_verdict(found))
@@ -229,18 +233,18 @@ class ProjectionAdmin(ProjectionServiceServicer):
                 yield await sampler.check(sample, most)
 
     async def _entry(self, view: Supervisor) -> pb.Projection:
-        """As `_tell`; a view of which nothing can be found out now says why, and is no failure of the others."""
+        """As `_projection`; a view of which nothing can be found out now says why, and is no failure of the others."""
         try:
-            return await self._tell(view)
+            return await self._projection(view)
         except Exception as error:  # noqa: BLE001  # whatever it is, the other views are told
-            logger.warning("cannot tell of a view", view=view.view.name, error=error_text(error))
+            logger.warning("cannot describe a view", view=view.view.name, error=error_text(error))
             return pb.Projection(view=view.view.name, unavailable=error_text(error))
 
-    async def _tell(self, view: Supervisor) -> pb.Projection:
+    async def _projection(self, view: Supervisor) -> pb.Projection:
         name = view.view.name
-        pointer = await self._state.pointers.get(name)
+        pointer = await self._state.generations.get(name)
         checkpoint = await looked_up(self._log, await self._state.of_generation(pointer, pointer.generation))
-        partitions = pointer.how(pointer.generation).partitions
+        partitions = pointer.info(pointer.generation).partitions
         leases = [await self._state.lease(name, pointer.generation, part) for part in range(partitions)]
         owners = [_owner(lease) for lease in leases]
         lag = await lag_of(self._log, view.view, checkpoint)
@@ -251,7 +255,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         return pb.Projection(
             view=name,
             status=pb.ProjectionStatus.Value(f"PROJECTION_STATUS_{status}"),
-            position=checkpoint.vouched if checkpoint else 0,
+            position=checkpoint.trusted_position if checkpoint else 0,
             head=lag.head,
             lag_ms=lag_ms(checkpoint),
             events_applied=view.applied,
@@ -270,8 +274,8 @@ class ProjectionAdmin(ProjectionServiceServicer):
             events_per_second=view.events_per_second,
             partitions=partitions,
             differences=view.differences,
-            astray=checkpoint is not None and checkpoint.astray,
-            code_changed=pointer.how(pointer.generation).code not in ("", view.code),
+            astray=checkpoint is not None and checkpoint.log_mismatch,
+            code_changed=pointer.info(pointer.generation).code not in ("", view.code),
             rebuild_reason=rebuild_reason(view, pointer, checkpoint, stalled=stalled),
             log=checkpoint.log if checkpoint else "",
         )
@@ -292,7 +296,7 @@ def _time_left(context: Context, unless_told: float) -> float:
     return max(0.0, min(unless_told if left is None else left, MAX_CALL) - TO_ANSWER)
 
 
-def _status(view: Supervisor, pointer: Pointer, checkpoint: Checkpoint | None) -> Status:
+def _status(view: Supervisor, pointer: ViewGenerations, checkpoint: Checkpoint | None) -> Status:
     """What the owner says of itself; it may be another process."""
     if pointer.paused:
         return Status.PAUSED
@@ -317,11 +321,11 @@ async def _at_rest(view: Supervisor) -> None:
     """Let the runner of this process notice a pause; one elsewhere does at its next heartbeat."""
     deadline = time.monotonic() + NOTICED_WITHIN
     while view.status is not Status.PAUSED and time.monotonic() < deadline:
-        view.nudge()
+        view.wake()
         await asyncio.sleep(0.02)
 
 
-def _told(message: Progress | Result) -> pb.VerifyProjectionsResponse:
+def _to_proto(message: Progress | Result) -> pb.VerifyProjectionsResponse:
     if isinstance(message, Progress):
         progress = pb.VerifyProgress(events=message.events, position=message.position, head=message.head)
         return pb.VerifyProjectionsResponse(progress=progress)

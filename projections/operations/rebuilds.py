@@ -8,25 +8,25 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from core.eventstore.log import EventLog
-from core.readmodel.checkpoints import Checkpoint, ViewState
-from core.readmodel.generations import Outcome, Phase, Pointer
+from core.readmodel.checkpoints import Checkpoint, CheckpointStore
+from core.readmodel.generations import Outcome, Phase, ViewGenerations
 from core.rpc.validation import require_reason
 from projections.engine.lag import is_stalled, lag_of
 from projections.lifecycle.supervisor import Supervisor
-from projections.operations.changes import By, Changes, Plan
-from projections.operations.plans import plan_id, still_holds
+from projections.operations.changes import ChangePlanner, Plan, Requester
+from projections.operations.plans import plan_id, require_current
 from projections.operations.progress import Superseded, until_all_end
 from protos.operations.v1 import projections_pb2 as pb
 
 
-def rebuild_reason(view: Supervisor, pointer: Pointer, checkpoint: Checkpoint | None, *, stalled: bool) -> str:
+def rebuild_reason(view: Supervisor, pointer: ViewGenerations, checkpoint: Checkpoint | None, *, stalled: bool) -> str:
     """Why the live generation has to be rebuilt; "" if it need not be, or is being rebuilt."""
     building = pointer.building
     if building is not None and building.phase is not Phase.FAILED:
         return ""
-    if checkpoint is not None and checkpoint.astray:
+    if checkpoint is not None and checkpoint.log_mismatch:
         return "made from another log"
-    if pointer.how(pointer.generation).code not in ("", view.code):
+    if pointer.info(pointer.generation).code not in ("", view.code):
         return "made by other code"
     if building is not None:
         return "its rebuild failed"
@@ -35,9 +35,9 @@ def rebuild_reason(view: Supervisor, pointer: Pointer, checkpoint: Checkpoint | 
 
 async def looked_up(log: EventLog, checkpoint: Checkpoint | None) -> Checkpoint | None:
     """The checkpoint as the log is now: a view that is paused, or that nobody runs, has not found out."""
-    if checkpoint is None or checkpoint.astray or await log.is_of_this_log(checkpoint.point):
+    if checkpoint is None or checkpoint.log_mismatch or await log.is_of_this_log(checkpoint.point):
         return checkpoint
-    return replace(checkpoint, astray=True)
+    return replace(checkpoint, log_mismatch=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Rebuilds:
     def id(self) -> str:
         return plan_id("rebuild all", views={plan.view: plan.id for _, plan in self.plans})
 
-    def told(self) -> pb.PlanRebuildsResponse:
+    def to_proto(self) -> pb.PlanRebuildsResponse:
         views = [
             pb.ViewToRebuild(
                 view=plan.view, reason=reason, events=plan.events, documents=plan.documents, queries=plan.queries
@@ -69,7 +69,7 @@ class Rebuilder:
     """Of the views of this process, by name."""
 
     def __init__(
-        self, supervisors: Mapping[str, Supervisor], state: ViewState, changes: Changes, log: EventLog
+        self, supervisors: Mapping[str, Supervisor], state: CheckpointStore, changes: ChangePlanner, log: EventLog
     ) -> None:
         self._supervisors = supervisors
         self._state = state
@@ -79,7 +79,7 @@ class Rebuilder:
     async def plan(self, *, allow_parked: bool) -> Rebuilds:
         plans, paused, rebuilding = [], [], []
         for name in sorted(self._supervisors):
-            pointer = await self._state.pointers.get(name)
+            pointer = await self._state.generations.get(name)
             reason = await self._reason(self._supervisors[name], pointer)
             if pointer.building is not None and not reason:
                 rebuilding.append(name)
@@ -97,26 +97,26 @@ class Rebuilder:
         reason = require_reason(request.reason)
         begun = [name for name in sorted(self._supervisors) if await self._is_begun(name, request.plan_id)]
         if not begun or not set(request.views) <= set(begun):
-            begun += await self._begin(request, By(actor, reason, request.plan_id), begun)
+            begun += await self._begin(request, Requester(actor, reason, request.plan_id), begun)
         async for message in until_all_end(self._state, begun, request.plan_id):
             yield message
 
-    async def _begin(self, request: pb.RebuildAllRequest, by: By, begun: Sequence[str]) -> list[str]:
+    async def _begin(self, request: pb.RebuildAllRequest, by: Requester, begun: Sequence[str]) -> list[str]:
         """Begin the views of the plan that are not; their names."""
         rebuilds = await self.plan(allow_parked=request.allow_parked)
         if not begun:
-            still_holds(request.plan_id, rebuilds.id)
+            require_current(request.plan_id, rebuilds.id)
         plans = [plan for _, plan in rebuilds.plans if plan.view in request.views]
         for plan in plans:
             await self._changes.carry_out(plan, by)
-            self._supervisors[plan.view].nudge()
+            self._supervisors[plan.view].wake()
         return [plan.view for plan in plans]
 
     async def _is_begun(self, name: str, plan: str) -> bool:
-        pointer = await self._state.pointers.get(name)
+        pointer = await self._state.generations.get(name)
         return plan in [one.plan_id for one in (pointer.building, pointer.outcome) if one is not None]
 
-    async def _reason(self, view: Supervisor, pointer: Pointer) -> str:
+    async def _reason(self, view: Supervisor, pointer: ViewGenerations) -> str:
         checkpoint = await looked_up(self._log, await self._state.of_generation(pointer, pointer.generation))
         lag = await lag_of(self._log, view.view, checkpoint)
         stalled = not pointer.paused and is_stalled(checkpoint, lag, view.stalled_after)

@@ -14,8 +14,8 @@ from core.failures import PageTokenInvalid, ServiceFailure
 from core.rpc.headers import actor_of
 from core.rpc.typing import Context
 from core.rpc.validation import REASON, Rules, check, chosen, known_id, store_texts
-from projections.lifecycle.audit_log import Act, Acts
-from projections.operations.plans import plan_id, still_holds
+from projections.lifecycle.audit_log import AuditEntry, AuditLog
+from projections.operations.plans import plan_id, require_current
 from protos.operations.v1 import subscriptions_pb2 as pb
 from protos.operations.v1.subscriptions_pb2_grpc import SubscriptionServiceServicer
 
@@ -29,19 +29,19 @@ NUMBER = re.compile("[0-9]{1,18}")  # below 2^63
 class SubscriptionAdmin(SubscriptionServiceServicer):
     """Answers from the event store alone; nothing is kept here."""
 
-    def __init__(self, groups: Groups, acts: Acts) -> None:
+    def __init__(self, groups: Groups, audit_log: AuditLog) -> None:
         self._groups = groups
-        self._acts = acts
+        self._audit_log = audit_log
 
     async def ListSubscriptions(
         self, request: pb.ListSubscriptionsRequest, context: Context
     ) -> pb.ListSubscriptionsResponse:
-        return pb.ListSubscriptionsResponse(subscriptions=map(_told, await self._groups.every()))
+        return pb.ListSubscriptionsResponse(subscriptions=map(_to_proto, await self._groups.every()))
 
     async def GetSubscription(self, request: pb.GetSubscriptionRequest, context: Context) -> pb.GetSubscriptionResponse:
         _check(request)
         group = await self._groups.one(request.source, request.group)
-        return pb.GetSubscriptionResponse(subscription=_told(group))
+        return pb.GetSubscriptionResponse(subscription=_to_proto(group))
 
     async def ListParkedEvents(
         self, request: pb.ListParkedEventsRequest, context: Context
@@ -53,7 +53,7 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
         found = await self._groups.parked(request.source, request.group, first, size) if len(parked) else []
         more = bool(found) and found[-1].number + 1 < parked.end
         return pb.ListParkedEventsResponse(
-            events=map(_told_parked, found), next_page_token=_token(request, found[-1].number + 1) if more else ""
+            events=map(_parked_to_proto, found), next_page_token=_token(request, found[-1].number + 1) if more else ""
         )
 
     async def PlanReplay(self, request: pb.PlanReplayRequest, context: Context) -> pb.PlanReplayResponse:
@@ -67,15 +67,15 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
             left=len(parked) - len(due),
             oldest_parked_at=_timestamp(sample[:1]),
             newest_parked_at=_timestamp(last),
-            sample=map(_told_parked, sample),
+            sample=map(_parked_to_proto, sample),
         )
 
     async def ApplyReplay(self, request: pb.ApplyReplayRequest, context: Context) -> pb.ApplyReplayResponse:
         _check(request)
         parked = await self._groups.parked_range(request.source, request.group)
         due = _due(parked, request.limit)
-        still_holds(request.plan_id, _plan(request, parked, due))
-        act = Act(
+        require_current(request.plan_id, _plan(request, parked, due))
+        act = AuditEntry(
             act="ApplyReplay",
             subject=f"{request.source}::{request.group}",
             actor=actor_of(context),
@@ -83,18 +83,18 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
             plan_id=request.plan_id,
             details={"events": len(due), "left": len(parked) - len(due)},
         )
-        async with self._acts.acting(act):
+        async with self._audit_log.recorded(act):
             if len(due):
                 await self._groups.replay(request.source, request.group, due.end)
         group = await self._groups.one(request.source, request.group)
-        return pb.ApplyReplayResponse(events=len(due), subscription=_told(group))
+        return pb.ApplyReplayResponse(events=len(due), subscription=_to_proto(group))
 
     async def PlanChange(self, request: pb.PlanChangeRequest, context: Context) -> pb.PlanChangeResponse:
         _check(request)
         plan = await self._change(request)
         return pb.PlanChangeResponse(
             plan_id=plan.id,
-            subscription=None if plan.group is None else _told(plan.group),
+            subscription=None if plan.group is None else _to_proto(plan.group),
             start=plan.start,
             events=plan.events,
         )
@@ -102,8 +102,8 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
     async def ApplyChange(self, request: pb.ApplyChangeRequest, context: Context) -> pb.ApplyChangeResponse:
         _check(request)
         plan = await self._change(request)
-        still_holds(request.plan_id, plan.id)
-        act = Act(
+        require_current(request.plan_id, plan.id)
+        act = AuditEntry(
             act=f"{_name(request.change)}Subscription",
             subject=f"{request.source}::{request.group}",
             actor=actor_of(context),
@@ -111,7 +111,7 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
             plan_id=plan.id,
             details={"start": plan.start, "parked": plan.group.parked if plan.group else 0},
         )
-        async with self._acts.acting(act):
+        async with self._audit_log.recorded(act):
             if request.change != pb.GROUP_CHANGE_CREATE:
                 await self._groups.delete(request.source, request.group)
             if request.change != pb.GROUP_CHANGE_DELETE:
@@ -119,7 +119,7 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
         if request.change == pb.GROUP_CHANGE_DELETE:
             return pb.ApplyChangeResponse()
         group = await self._groups.one(request.source, request.group)
-        return pb.ApplyChangeResponse(subscription=_told(group))
+        return pb.ApplyChangeResponse(subscription=_to_proto(group))
 
     async def _create(self, source: str, group: str, start: int | None) -> None:
         if source == ALL:
@@ -148,10 +148,10 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
         self, request: pb.RestartSubscriptionsRequest, context: Context
     ) -> pb.RestartSubscriptionsResponse:
         _check(request)
-        act = Act(act="RestartSubscriptions", subject="", actor=actor_of(context), reason=request.reason)
-        async with self._acts.acting(act):
+        act = AuditEntry(act="RestartSubscriptions", subject="", actor=actor_of(context), reason=request.reason)
+        async with self._audit_log.recorded(act):
             await self._groups.restart()
-        return pb.RestartSubscriptionsResponse(subscriptions=map(_told, await self._groups.every()))
+        return pb.RestartSubscriptionsResponse(subscriptions=map(_to_proto, await self._groups.every()))
 
     async def _ends(self, request: pb.PlanReplayRequest, due: ParkedRange) -> tuple[list[Parked], list[Parked]]:
         if not len(due):
@@ -229,7 +229,7 @@ def _from_token(request: pb.ListParkedEventsRequest) -> int:
     return int(number)
 
 
-def _told(group: Group) -> pb.Subscription:
+def _to_proto(group: Group) -> pb.Subscription:
     info = group.info
     return pb.Subscription(
         source=group.source,
@@ -247,7 +247,7 @@ def _told(group: Group) -> pb.Subscription:
     )
 
 
-def _told_parked(parked: Parked) -> pb.ParkedEvent:
+def _parked_to_proto(parked: Parked) -> pb.ParkedEvent:
     return pb.ParkedEvent(
         number=parked.number,
         stream=parked.stream,

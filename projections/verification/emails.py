@@ -7,7 +7,7 @@ from itertools import islice
 from core.eventstore.connection import Client
 from core.eventstore.log import START, EventLog
 from core.readmodel.email_holders import USERS, EmailHolders
-from projections.engine.applier import Share
+from projections.engine.applier import Partition
 
 MAX_PASSES = 1_024  # then a pass may be of any size: an address that very many users have is in one
 
@@ -52,7 +52,7 @@ class EmailVerifier:
         """In so many passes, each for a share of the addresses; None if one is too large and more would help."""
         verdict = EmailVerdict()
         for part in range(parts):
-            holders = EmailHolders(Share(part, parts).has)
+            holders = EmailHolders(Partition(part, parts).owns)
             async with aclosing(self._log.after(START, USERS)) as reading:
                 async for event in reading:
                     holders.take(event)

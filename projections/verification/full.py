@@ -26,17 +26,17 @@ from core.eventstore.log import EventLog
 from core.eventstore.recorded import Recorded, StreamDeleted
 from core.eventstore.registry import CATEGORIES, DomainEvent
 from core.failures import LogMismatch, StoreFailure
-from core.readmodel.checkpoints import Checkpoint, ViewState
-from projections.engine.applier import Share
-from projections.engine.handler_timeout import called
+from core.readmodel.checkpoints import Checkpoint, CheckpointStore
+from projections.engine.applier import Partition
+from projections.engine.handler_timeout import call_with_timeout
 from projections.engine.lag import holds
-from projections.engine.parked_events import Skips, held_back
+from projections.engine.parked_events import SkippedEvents, blocked_from
 from projections.engine.storable import storable
-from projections.engine.throttle import Pace
+from projections.engine.throttle import ReaderAwareThrottle
 from projections.view import View, stream_filter
 
 PROGRESS_EVERY = 5_000  # events
-AT_A_STRETCH = 100  # events folded, or documents compared, before readers are let go first
+DECODE_CHUNK = 100  # events folded, or documents compared, before readers are let go first
 CATCH_UP_WITHIN = 60.0  # seconds
 NEVER = 2**63
 
@@ -98,15 +98,15 @@ class _Fold:
     """A share of one view out of the log, in memory; `waiting` has the documents that are ahead of the fold, by key.
 
     A stream with an event that cannot be folded is `stuck` from there on, as it is parked in the view. Whether it is
-    stuck at an event of another share, only the view can tell: it has such streams `held_back` from a position on.
+    stuck at an event of another share, only the view can tell: it has such streams `blocked_from` a position on.
     There it is also looked at whether the document can be stored.
     """
 
     view: View[Any]
     result: Result
     most: int
-    share: Share
-    held_back: Mapping[str, int]
+    partition: Partition
+    blocked_from: Mapping[str, int]
     bodies: dict[str, Any] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, tuple[int, Any]] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class _Fold:
     def take(self, event: RecordedEvent, read: Recorded[DomainEvent | StreamDeleted] | CodecError) -> None:
         if event.stream_name in self.stuck or position_of(event) in self.skipped:
             return
-        if self.view.own_streams and not self.share.has(event.stream_name.partition("-")[2]):
+        if self.view.own_streams and not self.partition.owns(event.stream_name.partition("-")[2]):
             return
         if isinstance(read, CodecError):
             self._park(event, read)
@@ -126,11 +126,11 @@ class _Fold:
             if handled is None:
                 return
             key, reduce = handled
-            if not self.share.has(key):
+            if not self.partition.owns(key):
                 self._leave_out(event)
                 return
-            body = called(reduce, self.bodies.get(key), read)
-            if body is not None and position_of(event) == self.held_back.get(event.stream_name):
+            body = call_with_timeout(reduce, self.bodies.get(key), read)
+            if body is not None and position_of(event) == self.blocked_from.get(event.stream_name):
                 storable(key, read.position, body)
         except Exception as error:  # noqa: BLE001  # what fails here is parked in the view: one difference a stream
             self._park(event, error)
@@ -147,7 +147,7 @@ class _Fold:
         self.result.park(event, error_text(error), self.most)
 
     def _leave_out(self, event: RecordedEvent) -> None:
-        if position_of(event) >= self.held_back.get(event.stream_name, NEVER):
+        if position_of(event) >= self.blocked_from.get(event.stream_name, NEVER):
             self.stuck.add(event.stream_name)
 
     def compare(self, key: str, expected: Any, actual: Any) -> None:
@@ -179,16 +179,16 @@ class Verifier:
         *,
         catch_up_within: float = CATCH_UP_WITHIN,
         at_once: int = 100_000,
-        pace: Pace | None = None,
+        throttle: ReaderAwareThrottle | None = None,
     ) -> None:
         """With a `pace` it goes on only as fast as readers allow."""
         self._patience = catch_up_within
         self._at_once = at_once
         self._database = database
         self._log = EventLog(client)
-        self._state = ViewState(database)
-        self._skips = Skips(database)
-        self._pace = pace
+        self._state = CheckpointStore(database)
+        self._skips = SkippedEvents(database)
+        self._throttle = throttle
 
     async def verify(
         self, views: Sequence[View[Any]], most: int = 20, *, generation: int | None = None, since: int = 0
@@ -200,8 +200,8 @@ class Verifier:
         results = {view.name: Result(view.name) for view in views}
         passes, events = await self._passes(views, generation), 0
         for part in range(passes):
-            share = Share(part, passes)
-            folds = [await self._fold(view, results[view.name], most, share, generation) for view in views]
+            partition = Partition(part, passes)
+            folds = [await self._fold(view, results[view.name], most, partition, generation) for view in views]
             async for done in self._pass(folds, generation, since):
                 yield Progress(events + done.events, (part * done.head + done.position) // passes, done.head)
             events += done.events
@@ -215,16 +215,18 @@ class Verifier:
     async def _documents(self, view: View[Any], generation: int | None) -> AsyncCollection[Any]:
         return self._state.documents(view.name, generation or await self._state.generation(view.name))
 
-    async def _fold(self, view: View[Any], result: Result, most: int, share: Share, generation: int | None) -> _Fold:
-        pointer = await self._state.pointers.get(view.name)
+    async def _fold(
+        self, view: View[Any], result: Result, most: int, partition: Partition, generation: int | None
+    ) -> _Fold:
+        pointer = await self._state.generations.get(view.name)
         number = generation or pointer.generation
-        waiting = await held_back(self._database, view.name, number, pointer.how(number).partitions)
-        return _Fold(view, result, most, share, waiting, skipped=await self._skips.of(view.name))
+        waiting = await blocked_from(self._database, view.name, number, pointer.info(number).partitions)
+        return _Fold(view, result, most, partition, waiting, skipped=await self._skips.of(view.name))
 
     async def _pass(self, folds: Sequence[_Fold], generation: int | None, since: int) -> AsyncIterator[Progress]:
         """One share of all views; the last progress is at the end of it."""
         head = await self._log.head()
-        log = _Reading(self._log, folds, self._pace)
+        log = _Reading(self._log, folds, self._throttle)
         async for progress in log.fold(0, head):
             yield progress
         for fold in folds:
@@ -246,14 +248,14 @@ class Verifier:
         generation = generation or await self._state.generation(name)
         await self._compare_checkpoint(fold, await self._caught_up(fold.view, head, generation))
         seen = set()
-        async for document in self._state.documents(name, generation).find({}, batch_size=AT_A_STRETCH):
+        async for document in self._state.documents(name, generation).find({}, batch_size=DECODE_CHUNK):
             key, position = document.pop("_id"), document.pop("position", None)
-            if not fold.share.has(str(key)):
+            if not fold.partition.owns(str(key)):
                 continue
             seen.add(key)
             fold.result.documents += 1
-            if self._pace is not None and fold.result.documents % AT_A_STRETCH == 0:
-                await self._pace.pause()
+            if self._throttle is not None and fold.result.documents % DECODE_CHUNK == 0:
+                await self._throttle.yield_to_readers()
             if position is not None and position <= since:
                 continue
             if position is not None and position > head:
@@ -269,11 +271,11 @@ class Verifier:
     async def _compare_checkpoint(self, fold: _Fold, checkpoint: Checkpoint | None) -> None:
         fold.result.checkpoint = 0 if checkpoint is None else checkpoint.position
         end = await self._log.end()  # a checkpoint also moves over what the event store writes for itself
-        if fold.share.part:
+        if fold.partition.part:
             return
         if fold.result.checkpoint > end:
             fold.differ("checkpoint", "position", f"at most {end}", fold.result.checkpoint, document=False)
-        elif checkpoint is not None and checkpoint.astray:
+        elif checkpoint is not None and checkpoint.log_mismatch:
             fold.differ("checkpoint", "log", "this one", "another one", document=False)
 
     async def _caught_up(self, view: View[Any], head: int, generation: int) -> Checkpoint | None:
@@ -284,9 +286,9 @@ class Verifier:
         deadline = time.monotonic() + self._patience
         before: int | None = None
         while True:
-            pointer = await self._state.pointers.get(view.name)
+            pointer = await self._state.generations.get(view.name)
             checkpoint = await self._state.of_generation(pointer, generation)
-            if time.monotonic() > deadline or (checkpoint is not None and checkpoint.astray):
+            if time.monotonic() > deadline or (checkpoint is not None and checkpoint.log_mismatch):
                 return checkpoint
             if checkpoint is not None and await self.reached(view, checkpoint, head, before):
                 return checkpoint
@@ -312,11 +314,11 @@ class Verifier:
 class _Reading:
     """The domain's events, in order, into every fold; and whether revisions are dense, in a share of the streams."""
 
-    def __init__(self, log: EventLog, folds: Sequence[_Fold], pace: Pace | None) -> None:
+    def __init__(self, log: EventLog, folds: Sequence[_Fold], throttle: ReaderAwareThrottle | None) -> None:
         self._log = log
-        self._pace = pace
+        self._throttle = throttle
         self._folds = folds
-        self._share = folds[0].share if folds else Share()
+        self._partition = folds[0].partition if folds else Partition()
         self._excluded: dict[str, Excluded] = {}
         self._revisions: dict[str, int] = {}
         self._gaps: dict[str, int] = {}
@@ -331,8 +333,8 @@ class _Reading:
                 if position > until:
                     break
                 await self._take(event)
-                if self._pace is not None and self.events % AT_A_STRETCH == 0:
-                    await self._pace.pause()
+                if self._throttle is not None and self.events % DECODE_CHUNK == 0:
+                    await self._throttle.yield_to_readers()
                 if self.events % PROGRESS_EVERY == 0:
                     yield Progress(self.events, position, until)
                     await asyncio.sleep(0)
@@ -365,7 +367,7 @@ class _Reading:
         return [(s, revision) for s, revision in self._gaps.items() if s.partition("-")[0] in view.categories]
 
     def _check_revision(self, event: RecordedEvent) -> None:
-        if not self._share.has(event.stream_name) or codec.is_of_the_store(event.type):
+        if not self._partition.owns(event.stream_name) or codec.is_of_the_store(event.type):
             return  # the store marks the end of a stream with an event at the largest revision there is
         wanted = self._revisions.get(event.stream_name, -1) + 1
         if event.stream_position != wanted:

@@ -10,7 +10,7 @@ from core.eventstore import codec
 from core.eventstore.client import RecordedEvent, position_of
 from core.eventstore.exclusions import Excluded, is_excluded
 from core.eventstore.log import EventLog
-from projections.engine.handler_timeout import called
+from projections.engine.handler_timeout import call_with_timeout
 from projections.engine.storable import storable
 from projections.view import View
 
@@ -18,7 +18,7 @@ PAGE = 1_000  # events of one stream read at once
 NEVER = 2**63
 
 
-class Unfoldable(Exception):  # it names what was met
+class EventFailed(Exception):  # it names what was met
     """An event that its handler refuses, that cannot be read, or whose document MongoDB cannot store."""
 
     def __init__(self, event: RecordedEvent, error: Exception) -> None:
@@ -29,19 +29,20 @@ class Unfoldable(Exception):  # it names what was met
         self.position = position_of(event)
 
 
-class Refold:
+class KeyReplay:
     """The documents of some keys, as far as it has been asked to go.
 
-    `first` says from which position on a stream's events are held back, `skipped` which events are left out for good.
+    `blocked_from` has the position from which on the events of a stream are parked, `skipped` the events that were left
+    out for good.
     """
 
     def __init__(
-        self, view: View[Any], log: EventLog, keys: Set[str], first: Mapping[str, int], skipped: Set[int]
+        self, view: View[Any], log: EventLog, keys: Set[str], blocked_from: Mapping[str, int], skipped: Set[int]
     ) -> None:
         self._view = view
         self._log = log
         self._keys = keys
-        self._first = first
+        self._first = blocked_from
         self._skipped = skipped
         self._excluded: dict[str, Excluded] = {}
         self.reached = 0
@@ -96,15 +97,15 @@ class Refold:
             if handled is None or handled[0] not in self._keys:
                 return
             key, reduce = handled
-            body = called(reduce, self.bodies.get(key), recorded)
+            body = call_with_timeout(reduce, self.bodies.get(key), recorded)
             if body is not None:
                 storable(key, position, body)
         except codec.CodecError as error:
             if await self._is_left_out(event):
                 return
-            raise Unfoldable(event, error) from error
+            raise EventFailed(event, error) from error
         except Exception as error:
-            raise Unfoldable(event, error) from error
+            raise EventFailed(event, error) from error
         self.bodies[key], self.positions[key] = body, position
         self.events += 1
 

@@ -15,10 +15,10 @@ from core.eventstore.codec import CodecError
 from core.eventstore.connection import Client
 from core.eventstore.log import START, EventLog
 from core.failures import LogMismatch
-from core.readmodel.checkpoints import ViewState
-from projections.engine.parked_events import Skips, held_back
+from core.readmodel.checkpoints import CheckpointStore
+from projections.engine.parked_events import SkippedEvents, blocked_from
 from projections.verification.full import Difference, Result, difference
-from projections.verification.replay import Refold, Unfoldable
+from projections.verification.replay import EventFailed, KeyReplay
 from projections.view import View
 
 PAGE = 200  # events looked through at once for keys
@@ -32,20 +32,20 @@ class Sampler:
         self._view = view
         self._database = database
         self._log = EventLog(client.leader)  # a follower that is behind the view would make right documents wrong
-        self._state = ViewState(database)
-        self._skips = Skips(database)
+        self._state = CheckpointStore(database)
+        self._skips = SkippedEvents(database)
         # where to look on, in the log and in the view; it begins anywhere, and goes round
         self._next: int | None = None
         self._next_key: str | None = None
 
     async def check(self, documents: int, most: int = 20) -> Result:
         """So many documents, or fewer if there are no more; one round after the other meets them all."""
-        pointer = await self._state.pointers.get(self._view.name)
+        pointer = await self._state.generations.get(self._view.name)
         generation, result = pointer.generation, Result(self._view.name)
         checkpoint = await self._state.of_generation(pointer, generation)
-        if checkpoint is None or checkpoint.astray:
+        if checkpoint is None or checkpoint.log_mismatch:
             return result
-        first = await held_back(self._database, self._view.name, generation, pointer.how(generation).partitions)
+        first = await blocked_from(self._database, self._view.name, generation, pointer.info(generation).partitions)
         skipped = await self._skips.of(self._view.name)
         result.checkpoint = checkpoint.position
         shown = await self._shown(documents // 2, generation)
@@ -119,10 +119,10 @@ class Sampler:
         if document is not None:
             document.pop("_id")
             position = document.pop("position", reached)
-        fold = Refold(self._view, self._log, {key}, first, skipped)
+        fold = KeyReplay(self._view, self._log, {key}, first, skipped)
         try:
             await fold.advance(position)
-        except Unfoldable:
+        except EventFailed:
             return None  # it was parked since; that is told elsewhere
         if document is not None and fold.positions.get(key) != position:
             return Difference(key, "position", fold.positions.get(key), position)

@@ -7,7 +7,7 @@ import grpc
 from pymongo.asynchronous.database import AsyncDatabase
 
 from core.eventstore.log import EventLog
-from core.readmodel.checkpoints import ViewState
+from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.finders import Finders
 from protos.orders.v1.queries_pb2_grpc import add_OrderQueryServiceServicer_to_server
 from protos.processes.v1.queries_pb2_grpc import add_ProcessQueryServiceServicer_to_server
@@ -52,7 +52,7 @@ Service = tuple[str, Callable[[grpc.aio.Server], None]]
 
 def fresh_views(database: AsyncDatabase[Any], log: EventLog) -> FreshViews:
     """Of all views that queries are answered from."""
-    return FreshViews(ViewState(database), FOLLOWS, log)
+    return FreshViews(CheckpointStore(database), FOLLOWS, log)
 
 
 def of_another_log(fresh: FreshViews) -> frozenset[str]:
@@ -63,7 +63,7 @@ def of_another_log(fresh: FreshViews) -> frozenset[str]:
 
 def query_services(database: AsyncDatabase[Any], log: EventLog, hub: Hub, fresh: FreshViews) -> list[Service]:
     """The services by full name, each with how to register it."""
-    views = Views(Finders(ViewState(database)), fresh)
+    views = Views(Finders(CheckpointStore(database)), fresh)
     orders, products = OrderQueries(views, log, Watching(views, log, hub)), ProductQueries(views)
     stock, users, processes = StockQueries(views), UserQueries(views, log), ProcessQueries(views, log)
     return [

@@ -20,8 +20,8 @@ from core.background import beside
 from core.eventstore.consistency_token import from_token
 from core.eventstore.log import EventLog
 from core.failures import Draining, LogMismatch, NotFreshEnough, StoreFailure
-from core.readmodel.checkpoints import Checkpoint, ViewState
-from core.readmodel.generations import Pointer
+from core.readmodel.checkpoints import Checkpoint, CheckpointStore
+from core.readmodel.generations import ViewGenerations
 from core.readmodel.mongo import shared_read
 
 log = structlog.get_logger()
@@ -37,7 +37,7 @@ CHECK_EVERY = 5.0  # seconds between two looks whether the views are of this log
 class FreshViews:
     """`follows` has, per view, the pattern of the streams it follows."""
 
-    def __init__(self, state: ViewState, follows: Mapping[str, str], log: EventLog) -> None:
+    def __init__(self, state: CheckpointStore, follows: Mapping[str, str], log: EventLog) -> None:
         self._state = state
         self._watchers = {view: _Watcher(view, pattern, state, log) for view, pattern in follows.items()}
         self._is_doubted = asyncio.Event()
@@ -116,14 +116,14 @@ class FreshViews:
 class _Watcher:
     """What is known of one view. It looks quickly while calls wait, and not at all while none does."""
 
-    def __init__(self, view: str, pattern: str, state: ViewState, log: EventLog) -> None:
+    def __init__(self, view: str, pattern: str, state: CheckpointStore, log: EventLog) -> None:
         self._view = view
         self._pattern = pattern
         self._state = state
         self._log = log
         self._known = _nothing(view)
         self._read_at = 0.0
-        self._pointer: Pointer | None = None
+        self._pointer: ViewGenerations | None = None
         self._pointed_at = 0.0
         self._moved_at = 0.0
         self._next_event = 0  # the first one that the view lacks, when the log was last asked
@@ -139,10 +139,10 @@ class _Watcher:
 
     async def check_log(self) -> None:
         """Look whether the live generation is of this log. One that was not, once, stays so."""
-        pointer = await self._state.pointers.get(self._view)
+        pointer = await self._state.generations.get(self._view)
         generation, found = pointer.generation, await self._state.of_generation(pointer, pointer.generation)
         is_unsure = found is not None and generation != self._mismatched
-        if found is not None and is_unsure and (found.astray or not await self._log.is_of_this_log(found.point)):
+        if found is not None and is_unsure and (found.log_mismatch or not await self._log.is_of_this_log(found.point)):
             self._mismatched = generation
             log.error("a view was made from another log: rebuild it", view=self._view, generation=generation)
         self.is_of_another_log = generation == self._mismatched
@@ -167,7 +167,7 @@ class _Watcher:
         return replace(self._known, position=max(self._known.position, wanted))
 
     def _of_this_log(self, known: Checkpoint) -> Checkpoint:
-        if known.astray:
+        if known.log_mismatch:
             raise LogMismatch(self._view)
         return known
 
@@ -185,9 +185,9 @@ class _Watcher:
         async with shared_read():
             found = await self._state.checkpoint_of(await self._pointed()) or _nothing(self._view)
         if found.generation == self._mismatched:
-            found = replace(found, astray=True, position=0)
+            found = replace(found, log_mismatch=True, position=0)
         now, known = time.monotonic(), self._known
-        same = (found.generation, found.epoch) == (known.generation, known.epoch) and not found.astray
+        same = (found.generation, found.epoch) == (known.generation, known.epoch) and not found.log_mismatch
         if same and found.position <= known.position:
             found = replace(found, position=known.position)  # it may be proved further than it has written down
         else:
@@ -196,10 +196,10 @@ class _Watcher:
             self._next_event = 0
         self._known, self._read_at = found, now
 
-    async def _pointed(self) -> Pointer:
+    async def _pointed(self) -> ViewGenerations:
         """The generation before goes on for a while, so that it can still be read after a switch."""
         if self._pointer is None or time.monotonic() - self._pointed_at > GOOD_FOR:
-            self._pointer = await self._state.pointers.get(self._view)
+            self._pointer = await self._state.generations.get(self._view)
             self._pointed_at = time.monotonic()
         return self._pointer
 

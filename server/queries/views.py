@@ -84,4 +84,4 @@ class Views:
 
 def _told(checkpoint: Checkpoint) -> Freshness:
     age = now_micros() - checkpoint.caught_up_at if checkpoint.caught_up_at else 0
-    return Freshness(position=checkpoint.position, age_ms=max(0, age // 1000), log_mismatch=checkpoint.astray)
+    return Freshness(position=checkpoint.position, age_ms=max(0, age // 1000), log_mismatch=checkpoint.log_mismatch)

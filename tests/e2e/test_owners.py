@@ -18,7 +18,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from uuid_utils import uuid7
 
 from core.eventstore.connection import Client, connect
-from core.readmodel.checkpoints import Lease, ViewState
+from core.readmodel.checkpoints import CheckpointStore, Lease
 from projections.views.sales_daily import sales_daily
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled
@@ -41,7 +41,7 @@ class Scene:
     last: int = 0
 
     async def lease(self) -> Lease:
-        return await ViewState(self.mongo).lease("sales_daily", 1) or Lease(owner="", epoch=0, beats=0)
+        return await CheckpointStore(self.mongo).lease("sales_daily", 1) or Lease(owner="", epoch=0, heartbeats=0)
 
     async def owner(self) -> int:
         """The owner's pid; 0: there is none."""
@@ -50,7 +50,7 @@ class Scene:
 
     async def position(self) -> int:
         """How far the view is."""
-        checkpoint = await ViewState(self.mongo).checkpoint("sales_daily")
+        checkpoint = await CheckpointStore(self.mongo).checkpoint("sales_daily")
         return 0 if checkpoint is None else checkpoint.position
 
     async def write(self, stop: asyncio.Event) -> None:

@@ -15,8 +15,8 @@ from pymongo.errors import PyMongoError
 from core.eventstore.connection import Client
 from core.eventstore.log import EventLog
 from core.failures import StoreUnavailable
-from core.readmodel.checkpoints import Checkpoint, ViewState
-from core.readmodel.dataloader import ByKey
+from core.readmodel.checkpoints import Checkpoint, CheckpointStore
+from core.readmodel.dataloader import DocumentLoader
 from core.readmodel.mongo import mongo_client, mongo_errors
 from projections.config import Settings
 from projections.views.order_list import order_list
@@ -83,7 +83,7 @@ async def test_a_view_loses_nothing_and_is_fresh_soon_after(client: Client, stor
         store.wire.is_secondary = False
 
         async def position() -> int:
-            found = await ViewState(store.direct).checkpoint("order_list")
+            found = await CheckpointStore(store.direct).checkpoint("order_list")
             return 0 if found is None else found.position
 
         await eventually(position, lambda now: now >= last, within=SOON)
@@ -91,7 +91,7 @@ async def test_a_view_loses_nothing_and_is_fresh_soon_after(client: Client, stor
 
 
 async def test_a_query_answers_soon_after_a_cut(client: Client, store: Store) -> None:
-    fresh = FreshViews(ViewState(store.database), {"order_list": "order-.*"}, EventLog(client))
+    fresh = FreshViews(CheckpointStore(store.database), {"order_list": "order-.*"}, EventLog(client))
     await answered(fresh)
     store.wire.cut()
     await eventually(lambda: tried(fresh), lambda well: not well)
@@ -100,8 +100,8 @@ async def test_a_query_answers_soon_after_a_cut(client: Client, store: Store) ->
 
 
 async def test_a_read_that_hangs_keeps_no_later_call_waiting(client: Client, store: Store) -> None:
-    fresh = FreshViews(ViewState(store.database), {"order_list": "order-.*"}, EventLog(client))
-    documents = ByKey(store.database["documents"])
+    fresh = FreshViews(CheckpointStore(store.database), {"order_list": "order-.*"}, EventLog(client))
+    documents = DocumentLoader(store.database["documents"])
     store.wire.hangs = True
     for call in (answered(fresh), documents.one("1")):
         with pytest.raises((StoreUnavailable, TimeoutError)):

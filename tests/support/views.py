@@ -14,14 +14,14 @@ from core.domain.order.events import OrderEvent
 from core.eventstore import codec
 from core.eventstore.connection import Client
 from core.eventstore.log import EventLog
-from core.readmodel.checkpoints import ViewState
-from core.readmodel.generations import Outcome, Pointer
+from core.readmodel.checkpoints import CheckpointStore
+from core.readmodel.generations import Outcome, ViewGenerations
 from projections.config import Settings
 from projections.engine.runner import Runner, Status
 from projections.engine.shared_reads import SharedReads
-from projections.lifecycle.audit_log import Acts
+from projections.lifecycle.audit_log import AuditLog
 from projections.lifecycle.supervisor import Supervisor
-from projections.operations.changes import By, Changes
+from projections.operations.changes import ChangePlanner, Requester
 from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
 from tests.support.eventually import eventually
@@ -54,7 +54,7 @@ async def append_broken(client: Client, order_id: str) -> int:
 
 async def begin_at_the_end(client: Client, mongo: AsyncDatabase[Any], view: View[Any]) -> int:
     """Let a view begin behind all that other tests have written; the position."""
-    state, head = ViewState(mongo), await EventLog(client).head()
+    state, head = CheckpointStore(mongo), await EventLog(client).head()
     checkpoint = await state.take_over(view.name, 1)
     await state.advance(replace(checkpoint, position=head))
     await state.release(checkpoint)
@@ -100,8 +100,8 @@ class Operator:
         settings: Settings = QUICK,
     ) -> None:
         self.view = view
-        self.state = ViewState(mongo)
-        self.changes = Changes(mongo, EventLog(client), Acts(client), settings)
+        self.state = CheckpointStore(mongo)
+        self.changes = ChangePlanner(mongo, EventLog(client), AuditLog(client), settings)
 
     def change(self, **action: Any) -> pb.ProjectionChange:
         return pb.ProjectionChange(view=self.view.name, **action)
@@ -110,36 +110,36 @@ class Operator:
         """Plan and apply; the plan's id."""
         change = self.change(**action)
         plan = await self.changes.plan(self.view, change)
-        await self.changes.apply(self.view, change, By("ann", "a test", plan.id))
+        await self.changes.apply(self.view, change, Requester("ann", "a test", plan.id))
         return plan.id
 
     async def outcome(self, **action: Any) -> tuple[bool, list[str]]:
         """Plan and apply; whether it is done, and what has come of it."""
         change = self.change(**action)
         plan = await self.changes.plan(self.view, change)
-        return await self.changes.apply(self.view, change, By("ann", "a test", plan.id))
+        return await self.changes.apply(self.view, change, Requester("ann", "a test", plan.id))
 
     async def rebuilt(self, **action: Any) -> Outcome:
         """Apply and wait for the end."""
         plan_id = await self.apply(**action or {"rebuild": pb.Rebuild()})
 
         async def outcome() -> Outcome | None:
-            found = (await self.state.pointers.get(self.view.name)).outcome
+            found = (await self.state.generations.get(self.view.name)).outcome
             return found if found is not None and found.plan_id == plan_id else None
 
         ended = await eventually(outcome, within=60)
         assert ended is not None
         return ended
 
-    async def pointer(self) -> Pointer:
-        return await self.state.pointers.get(self.view.name)
+    async def pointer(self) -> ViewGenerations:
+        return await self.state.generations.get(self.view.name)
 
 
 async def reached(mongo: AsyncDatabase[Any], view: View[Any], position: int) -> None:
     """Wait until the view's checkpoint covers a position."""
 
     async def look() -> int:
-        checkpoint = await ViewState(mongo).checkpoint(view.name)
+        checkpoint = await CheckpointStore(mongo).checkpoint(view.name)
         return 0 if checkpoint is None else checkpoint.position
 
     await eventually(look, lambda now: now >= position)
@@ -155,7 +155,7 @@ async def is_(runner: Runner, status: Status) -> None:
 async def documents(mongo: AsyncDatabase[Any], view: View[Any], generation: int = 1) -> Documents:
     """Bodies by key, positions left out."""
     found = {}
-    async for document in ViewState(mongo).documents(view.name, generation).find({}):
+    async for document in CheckpointStore(mongo).documents(view.name, generation).find({}):
         key = document.pop("_id")
         document.pop("position")
         found[key] = document

@@ -68,10 +68,10 @@ class Watching:
         ahead: dict[str, int] = {}  # rows that were newer than the rest of the snapshot, with their positions
         if told is None:
             checkpoint = await self._views.checkpoint("order_list", request.consistency_token, context)
-            told = LogPoint() if checkpoint.astray else checkpoint.point
+            told = LogPoint() if checkpoint.log_mismatch else checkpoint.point
             async with aclosing(self._snapshot(request, checkpoint.generation, told, ahead)) as parts:
                 async for part in parts:
-                    part.snapshot.log_mismatch = checkpoint.astray
+                    part.snapshot.log_mismatch = checkpoint.log_mismatch
                     yield part
 
         whole = max(ahead.values(), default=0)

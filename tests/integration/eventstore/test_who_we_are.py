@@ -33,7 +33,7 @@ from embedded.eventstore.node import node
 from embedded.eventstore.security.settings import Security
 from projections.app import serving as projections
 from projections.config import Settings as ProjectionSettings
-from projections.lifecycle.audit_log import Act, Acts
+from projections.lifecycle.audit_log import AuditEntry, AuditLog
 from server.app import serving
 from tests.support.certificates import Certificate, certificate_in
 from tests.support.eventually import eventually
@@ -354,13 +354,13 @@ async def test_an_act_that_is_refused_is_recorded_once_and_is_not_worth_a_retry(
     admin: Client, ours: Client, user: str
 ) -> None:
     await grant(admin, user)
-    acts, groups = Acts(ours), Groups(ours)
-    act = Act(act="RestartSubscriptions", subject=str(uuid4()), actor="ann", reason="a test")
+    audit_log, groups = AuditLog(ours), Groups(ours)
+    act = AuditEntry(act="RestartSubscriptions", subject=str(uuid4()), actor="ann", reason="a test")
     with pytest.raises(StorePermissionDenied) as refused:
-        async with acts.acting(act):
+        async with audit_log.recorded(act):
             await groups.restart()
     assert refused.value.retry_after is None
-    recorded = [one.act for one in await acts.latest(10) if one.act.subject == act.subject]
+    recorded = [one.act for one in await audit_log.latest(10) if one.act.subject == act.subject]
     assert [bool(one.failure) for one in recorded] == [True, False]
     assert "does not permit this process to restart persistent subscriptions" in recorded[0].failure
 

@@ -7,10 +7,10 @@ from google.protobuf import json_format
 
 from core.eventstore.connection import Client, connect
 from core.failures import StoreUnavailable
-from projections.lifecycle.audit_log import STREAM, Act, Acts
+from projections.lifecycle.audit_log import STREAM, AuditEntry, AuditLog
 from protos.operations.v1.events_pb2 import OperatorActed
 
-PAUSE = Act(act="PauseProjection", subject="order_list", actor="ann", reason="a bug", details={"generation": 2})
+PAUSE = AuditEntry(act="PauseProjection", subject="order_list", actor="ann", reason="a bug", details={"generation": 2})
 
 
 async def recorded(client: Client) -> list[Any]:
@@ -18,7 +18,7 @@ async def recorded(client: Client) -> list[Any]:
 
 
 async def test_an_act_is_recorded_with_who_what_when_and_why(client: Client) -> None:
-    async with Acts(client).acting(PAUSE):
+    async with AuditLog(client).recorded(PAUSE):
         last = (await recorded(client))[-1]
     assert (last.act, last.subject, last.actor, last.reason) == ("PauseProjection", "order_list", "ann", "a bug")
     assert [(detail.name, detail.value) for detail in last.details] == [("generation", "2")]
@@ -28,7 +28,7 @@ async def test_an_act_is_recorded_with_who_what_when_and_why(client: Client) -> 
 
 async def test_an_act_that_fails_is_recorded_as_such(client: Client) -> None:
     with pytest.raises(StoreUnavailable):
-        async with Acts(client).acting(PAUSE):
+        async with AuditLog(client).recorded(PAUSE):
             raise StoreUnavailable("view")
     first, second = (await recorded(client))[-2:]
     assert not first.failure
@@ -39,7 +39,7 @@ async def test_what_cannot_be_recorded_is_not_done() -> None:
     client = await connect("esdb://127.0.0.1:1?Tls=false")
     done = False
     with pytest.raises(StoreUnavailable):
-        async with Acts(client).acting(PAUSE):
+        async with AuditLog(client).recorded(PAUSE):
             done = True
     assert not done
     await client.close()

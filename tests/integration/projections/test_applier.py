@@ -12,9 +12,9 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from core.domain.order.events import OrderPlaced
-from core.readmodel.checkpoints import Fenced, ViewState
-from projections.engine.applier import Applier
-from projections.engine.parked_events import ParkingLot
+from core.readmodel.checkpoints import CheckpointStore, Fenced
+from projections.engine.applier import BatchApplier
+from projections.engine.parked_events import ParkedEvents
 from projections.view import View
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
@@ -29,10 +29,10 @@ async def mongo(mongo_uri: str, database: str) -> AsyncIterator[AsyncDatabase[di
         await client.drop_database(database)
 
 
-async def applier(mongo: AsyncDatabase[Any], view: View[Any], collection: str = "") -> Applier:
-    lot = ParkingLot(mongo, collection or view.name, 1)
-    await lot.load()
-    return Applier(view, mongo[collection or view.name], lot)
+async def applier(mongo: AsyncDatabase[Any], view: View[Any], collection: str = "") -> BatchApplier:
+    parked_events = ParkedEvents(mongo, collection or view.name, 1)
+    await parked_events.load()
+    return BatchApplier(view, mongo[collection or view.name], parked_events)
 
 
 async def documents(mongo: AsyncDatabase[Any], collection: str) -> dict[str, Any]:
@@ -137,8 +137,8 @@ async def test_an_event_type_that_nobody_knows_parks_its_stream(mongo: AsyncData
     await worker.apply([events[0], replace(events[1], type="FromTheFuture"), events[2]])
     assert (worker.skipped, worker.last_error.partition(": ")[2].partition(":")[0]) == (0, "UnknownEventType")
     assert list(await documents(mongo, "order_list")) == ["o0"]
-    lot = ParkingLot(mongo, "order_list", 1)
-    assert [(one.failed.event_type, one.waiting) for one in await lot.streams()] == [("FromTheFuture", 1)]
+    parked_events = ParkedEvents(mongo, "order_list", 1)
+    assert [(one.failed.event_type, one.waiting) for one in await parked_events.streams()] == [("FromTheFuture", 1)]
 
 
 async def test_an_event_of_the_store_itself_is_skipped_and_counted(mongo: AsyncDatabase[Any]) -> None:
@@ -146,11 +146,11 @@ async def test_an_event_of_the_store_itself_is_skipped_and_counted(mongo: AsyncD
     worker = await applier(mongo, order_list)
     await worker.apply([events[0], replace(events[1], type="$>")])
     assert worker.skipped == 1
-    assert await ParkingLot(mongo, "order_list", 1).streams() == []
+    assert await ParkedEvents(mongo, "order_list", 1).streams() == []
 
 
 async def test_only_the_owner_moves_the_checkpoint(mongo: AsyncDatabase[Any]) -> None:
-    state = ViewState(mongo)
+    state = CheckpointStore(mongo)
     first = await state.take_over("sales_daily", 1)
     second = await state.take_over("sales_daily", 1)
     await state.advance(replace(second, position=20))

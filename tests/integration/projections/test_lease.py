@@ -6,19 +6,19 @@ from typing import Any
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
-from core.readmodel.checkpoints import ViewState
+from core.readmodel.checkpoints import CheckpointStore
 from projections.engine import lease
-from projections.engine.lease import Keeper
+from projections.engine.lease import LeaseHolder
 
 Mongo = AsyncDatabase[Any]
 LEASE = 0.05  # seconds
 
 
-def keepers(mongo: Mongo, *owners: str) -> list[Keeper]:
-    return [Keeper(ViewState(mongo), owner, LEASE) for owner in owners]
+def keepers(mongo: Mongo, *owners: str) -> list[LeaseHolder]:
+    return [LeaseHolder(CheckpointStore(mongo), owner, LEASE) for owner in owners]
 
 
-async def taken(keeper: Keeper) -> int:
+async def taken(keeper: LeaseHolder) -> int:
     """The epoch that it begins, once the owner has been silent for long enough."""
     found = await keeper.acquire("order_list", 1, asyncio.Event(), lambda _: None)
     assert found is not None
@@ -41,10 +41,10 @@ async def test_each_hand_over_after_silence_doubles_the_patience_of_both(
 
 async def test_a_view_that_its_owner_gives_up_changes_hands_without_growing_patience(mongo: Mongo) -> None:
     ann, bob = keepers(mongo, "ann", "bob")
-    state = ViewState(mongo)
+    state = CheckpointStore(mongo)
     for keeper in (ann, bob, ann, bob):
         await taken(keeper)
-        held = await state.of_generation(await state.pointers.get("order_list"), 1)
+        held = await state.of_generation(await state.generations.get("order_list"), 1)
         assert held is not None
         await state.release(held)
     assert [keeper.patience for keeper in (ann, bob)] == [LEASE, LEASE]

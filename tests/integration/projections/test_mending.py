@@ -14,8 +14,8 @@ from core.eventstore.log import EventLog
 from core.failures import InvalidRequest
 from projections.engine.runner import Runner
 from projections.lifecycle.owner_requests import DONE, Request
-from projections.lifecycle.repair import Mender
-from projections.operations.changes import By, StreamNotParked
+from projections.lifecycle.repair import DocumentRepair
+from projections.operations.changes import Requester, StreamNotParked
 from projections.operations.plans import PlanOutdated
 from projections.verification.full import Result, Verifier
 from projections.view import Handler, View
@@ -109,11 +109,11 @@ async def test_what_comes_while_a_stream_is_taken_in_is_taken_in_too(client: Cli
     """Also where it changes documents that nothing before it changed: here a document per event."""
     orders = [new_order() for _ in range(3)]
     mends = [bug(order_timeline, OrderConfirmed, order[0].order_id) for order in orders]
-    operator, mender = Operator(order_timeline, client, mongo), Mender(order_timeline, mongo, EventLog(client))
+    operator, mender = Operator(order_timeline, client, mongo), DocumentRepair(order_timeline, mongo, EventLog(client))
 
     async def mended(runner: Runner, order_id: str) -> bool:
         retry = Request(id="", view=order_timeline.name, generation=1, streams=(f"order-{order_id}",))
-        return await mender.mend(runner, retry) == (DONE, f"order-{order_id}: taken in")
+        return await mender.repair(runner, retry) == (DONE, f"order-{order_id}: taken in")
 
     async with run(order_timeline, client, mongo) as runner:
         last = max([await append(client, order) for order in orders])
@@ -207,7 +207,7 @@ async def test_a_plan_to_retry_holds_until_something_else_is_parked(client: Clie
         last = await append(client, order)
         await reached(mongo, order_list, last)
         with pytest.raises(PlanOutdated):
-            await operator.changes.apply(order_list, change, By("ann", "too late", plan.id))
+            await operator.changes.apply(order_list, change, Requester("ann", "too late", plan.id))
 
 
 async def test_what_is_not_parked_is_not_retried_nor_skipped(client: Client, mongo: Mongo) -> None:

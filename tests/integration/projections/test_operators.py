@@ -11,10 +11,10 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from core.eventstore.connection import Client
 from core.eventstore.log import EventLog
-from core.readmodel.checkpoints import ViewState
+from core.readmodel.checkpoints import CheckpointStore
 from projections.app import serving
 from projections.engine.lag import Lag, lag_of
-from projections.lifecycle.audit_log import STREAM, Act, Acts
+from projections.lifecycle.audit_log import STREAM, AuditEntry, AuditLog
 from projections.views.order_list import order_list
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceStub
@@ -157,7 +157,7 @@ async def test_a_plan_to_reset_counts_the_events_behind_its_position(operations:
 
 async def test_an_event_that_is_no_act_is_shown_as_unreadable(operations: Any, client: Client) -> None:
     for event in (NewEvent("OperatorActed", b'{"act": 7'), NewEvent("OperatorActed", b"\xff"), NewEvent("Else", b"{}")):
-        async with Acts(client).acting(Act(act="PauseProjection", subject="order_list", actor="ann")):
+        async with AuditLog(client).recorded(AuditEntry(act="PauseProjection", subject="order_list", actor="ann")):
             await client.append_to_stream(STREAM, current_version=StreamState.ANY, events=[event])
     for view in ("", "order_list"):
         told = await operations.ListActs(pb.ListActsRequest(view=view), timeout=WITHIN)
@@ -168,7 +168,7 @@ async def test_an_event_that_is_no_act_is_shown_as_unreadable(operations: Any, c
 
 async def test_the_head_of_a_view_is_found_from_where_the_view_is(client: Client, mongo: Mongo) -> None:
     """Whatever others have written since: it lies behind the view, or the view is at it."""
-    log, state = EventLog(client), ViewState(mongo)
+    log, state = EventLog(client), CheckpointStore(mongo)
     first = await append(client, new_order())
     checkpoint = await state.take_over("order_list", 1)
     assert (await lag_of(log, order_list, checkpoint)).head == first

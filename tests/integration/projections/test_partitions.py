@@ -12,8 +12,8 @@ from core.eventstore.connection import Client
 from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
 from core.failures import NotFreshEnough
-from core.readmodel.checkpoints import ViewState
-from projections.engine.applier import Share
+from core.readmodel.checkpoints import CheckpointStore
+from projections.engine.applier import Partition
 from projections.engine.runner import Runner
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
@@ -45,10 +45,10 @@ class Waiting:
 
 def test_every_key_is_one_worker_s() -> None:
     keys = [new_order()[0].order_id for _ in range(200)]
-    owners = [[part for part in range(3) if Share(part, 3).has(key)] for key in keys]
+    owners = [[part for part in range(3) if Partition(part, 3).owns(key)] for key in keys]
     assert {len(parts) for parts in owners} == {1}
     assert {parts[0] for parts in owners} == {0, 1, 2}
-    assert all(Share().has(key) for key in keys)
+    assert all(Partition().owns(key) for key in keys)
 
 
 @pytest.mark.parametrize("view", [order_list, sales_daily], ids=lambda view: view.name)
@@ -73,7 +73,7 @@ async def test_several_workers_make_what_one_makes(client: Client, mongo: Mongo,
 async def test_a_token_waits_for_the_slowest_worker(
     client: Client, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state = ViewState(mongo)
+    state = CheckpointStore(mongo)
     fresh = FreshViews(state, {"order_list": "order-.*"}, EventLog(client))
     async with supervised(order_list, client, mongo, THREE):
         last = await append(client, new_order())
@@ -84,7 +84,7 @@ async def test_a_token_waits_for_the_slowest_worker(
             if runner.part == 1:
                 standing.set()
                 assert runner.checkpoint is not None
-                await state.beat(runner.checkpoint)
+                await state.heartbeat(runner.checkpoint)
             else:
                 await step(runner, *arguments)
 
@@ -92,7 +92,7 @@ async def test_a_token_waits_for_the_slowest_worker(
         await append(client, new_order())  # ends the steps that are at work
         await asyncio.wait_for(standing.wait(), 20.0)
         last = await append(client, new_order())
-        pointer = await state.pointers.get("order_list")
+        pointer = await state.generations.get("order_list")
 
         async def furthest() -> int:
             return max(part.position for part in await state.parts(pointer, 1))
@@ -128,9 +128,9 @@ async def test_the_number_of_workers_changes_with_the_next_generation(client: Cl
     operator = Operator(order_list, client, mongo, THREE)
     async with supervised(order_list, client, mongo, THREE) as supervisor:
         await eventually(operator.pointer, lambda now: bool(now.made))
-        assert (await operator.pointer()).how(1).partitions == 1, "a generation keeps the number it was made by"
+        assert (await operator.pointer()).info(1).partitions == 1, "a generation keeps the number it was made by"
         await operator.rebuilt()
-        assert (await operator.pointer()).how(2).partitions == 3
+        assert (await operator.pointer()).info(2).partitions == 3
 
         async def live() -> int:
             return len(supervisor.live)

@@ -12,9 +12,9 @@ from core.eventstore.connection import Client
 from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
 from core.failures import InvalidRequest, ServiceFailure
-from core.readmodel.checkpoints import ViewState
-from core.readmodel.generations import Kept, Made, Phase, Pointer
-from projections.operations.changes import By, GenerationUnavailable, RebuildRunning, RollbackStale
+from core.readmodel.checkpoints import CheckpointStore
+from core.readmodel.generations import BuildInfo, Phase, PreviousGeneration, ViewGenerations
+from projections.operations.changes import GenerationUnavailable, RebuildRunning, Requester, RollbackStale
 from projections.operations.plans import PlanOutdated
 from projections.views.customer_orders import customer_orders
 from projections.views.order_list import order_list
@@ -64,7 +64,7 @@ async def test_a_rebuilt_view_is_the_fold_and_readers_see_it(client: Client, mon
     operator = Operator(view, client, mongo)
     async with supervised(view, client, mongo):
         await reached(mongo, view, last)
-        await ViewState(mongo).documents(view.name, 1).delete_many({})  # whatever has gone wrong with it
+        await CheckpointStore(mongo).documents(view.name, 1).delete_many({})  # whatever has gone wrong with it
         ended = await operator.rebuilt()
     assert (ended.from_generation, ended.to_generation) == (1, 2)
     assert (ended.verified, ended.differences, ended.switched, ended.failure) == (True, 0, True, "")
@@ -198,9 +198,11 @@ async def test_a_plan_is_refused_when_the_world_has_changed(client: Client, mong
         plan = await operator.changes.plan(order_list, change)
         await operator.rebuilt()
         with pytest.raises(PlanOutdated):
-            await operator.changes.apply(order_list, change, By("ann", "again", plan.id))
+            await operator.changes.apply(order_list, change, Requester("ann", "again", plan.id))
         with pytest.raises(PlanOutdated):
-            await operator.changes.apply(order_list, operator.change(drop=pb.Drop()), By("ann", "another act", plan.id))
+            await operator.changes.apply(
+                order_list, operator.change(drop=pb.Drop()), Requester("ann", "another act", plan.id)
+            )
 
 
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 501])
@@ -209,7 +211,7 @@ async def test_nothing_is_done_without_a_reason(client: Client, mongo: Mongo, re
     change = operator.change(**REBUILD)
     plan = await operator.changes.plan(order_list, change)
     with pytest.raises(InvalidRequest):
-        await operator.changes.apply(order_list, change, By("ann", reason, plan.id))
+        await operator.changes.apply(order_list, change, Requester("ann", reason, plan.id))
     assert (await operator.pointer()).building is None
 
 
@@ -259,10 +261,10 @@ async def test_a_kept_generation_that_nobody_follows_is_not_rolled_back_to(
     async with supervised(order_list, client, mongo):
         await operator.rebuilt()
 
-        def by_others(now: Pointer) -> Pointer:
-            return replace(now, made={**now.made, 1: Made(code="other")})
+        def by_others(now: ViewGenerations) -> ViewGenerations:
+            return replace(now, made={**now.made, 1: BuildInfo(code="other")})
 
-        await operator.state.pointers.change("order_list", by_others)
+        await operator.state.generations.change("order_list", by_others)
         await eventually(lambda: _follows(operator, 1), lambda now: not now)
         _, last = await orders(client, 3)
         await reached(mongo, order_list, last)
@@ -281,22 +283,22 @@ async def test_changed_handlers_are_told_and_a_rebuild_is_made_by_the_new_ones(c
     _, last = await orders(client, 3)
     operator = Operator(order_list, client, mongo)
 
-    def by_others(now: Pointer) -> Pointer:
-        return replace(now, made={1: Made(code="before")})
+    def by_others(now: ViewGenerations) -> ViewGenerations:
+        return replace(now, made={1: BuildInfo(code="before")})
 
-    await operator.state.pointers.change("order_list", by_others)
+    await operator.state.generations.change("order_list", by_others)
     async with supervised(order_list, client, mongo) as supervisor:
         await reached(mongo, order_list, last)  # nobody else follows it, so the new code does
         await operator.rebuilt()
-        assert (await operator.pointer()).how(2).code == supervisor.code != "before"
+        assert (await operator.pointer()).info(2).code == supervisor.code != "before"
 
 
 async def test_a_pointer_as_older_releases_wrote_it_is_read_and_changed(mongo: Mongo) -> None:
     await mongo["projections"].insert_one({"_id": "order_list", "generation": 1, "paused": True})
-    state = ViewState(mongo)
+    state = CheckpointStore(mongo)
     assert await state.paused("order_list")
     await state.resume("order_list")
-    kept = Kept(generation=7, until=1)
-    changed = await state.pointers.change("order_list", lambda now: replace(now, kept=kept))
-    assert changed == await state.pointers.get("order_list")
+    kept = PreviousGeneration(generation=7, until=1)
+    changed = await state.generations.change("order_list", lambda now: replace(now, kept=kept))
+    assert changed == await state.generations.get("order_list")
     assert (changed.kept, changed.paused, changed.version) == (kept, False, 2)

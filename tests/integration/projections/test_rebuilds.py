@@ -11,7 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from core.eventstore.connection import Client
 from core.eventstore.log import EventLog
-from core.readmodel.checkpoints import ViewState
+from core.readmodel.checkpoints import CheckpointStore
 from projections.app import serving
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceStub
@@ -28,10 +28,12 @@ WITHIN = 60.0  # seconds
 @pytest.fixture
 async def operations(own_log: str, client: Client, mongo: Mongo, mongo_uri: str, database: str) -> AsyncIterator[Any]:
     """Three views, of which two were made from another log: another event lies at their checkpoints."""
-    position, state = await append(client, new_order()), ViewState(mongo)
+    position, state = await append(client, new_order()), CheckpointStore(mongo)
     for view in ASTRAY:
         checkpoint = await state.take_over(view, 1)
-        await state.advance(replace(checkpoint, position=position, marked=position, mark=fresh_id()))
+        await state.advance(
+            replace(checkpoint, position=position, last_event_position=position, last_event_id=fresh_id())
+        )
         await state.release(checkpoint)
     settings = QUICK.model_copy(
         update={
@@ -148,8 +150,10 @@ async def test_a_paused_view_is_told_to_be_of_another_log_before_it_has_found_ou
 
     await eventually(is_live)
     async with paused(operations, "order_detail"):
-        state = ViewState(mongo)
+        state = CheckpointStore(mongo)
         checkpoint = await state.take_over("order_detail", 1)
-        await state.advance(replace(checkpoint, marked=last.commit_position or 0, mark=fresh_id()))
+        await state.advance(
+            replace(checkpoint, last_event_position=last.commit_position or 0, last_event_id=fresh_id())
+        )
         found = await operations.GetProjection(pb.GetProjectionRequest(view="order_detail"), timeout=WITHIN)
         assert (found.projection.astray, found.projection.rebuild_reason) == (True, "made from another log")

@@ -12,11 +12,11 @@ from core.eventstore.connection import Client
 from core.eventstore.identity import LogIdentity
 from core.eventstore.log import EventLog
 from core.failures import LogMismatch
-from core.readmodel.checkpoints import Checkpoint, ViewState
-from core.readmodel.generations import Building, Made, Phase, begun
+from core.readmodel.checkpoints import Checkpoint, CheckpointStore
+from core.readmodel.generations import ActiveRebuild, BuildInfo, Phase, rebuild_started
 from projections.engine.runner import Status
-from projections.lifecycle.audit_log import Acts
-from projections.lifecycle.rebuild import Rebuild
+from projections.lifecycle.audit_log import AuditLog
+from projections.lifecycle.rebuild import RebuildProcedure
 from projections.operations.changes import GenerationUnavailable
 from projections.verification.full import Result, Verifier
 from projections.views.order_list import order_list
@@ -36,7 +36,7 @@ async def write_elsewhere(client: Client, number: int) -> int:
 
 
 async def checkpoint_of(mongo: Mongo) -> Checkpoint:
-    checkpoint = await ViewState(mongo).checkpoint("order_list")
+    checkpoint = await CheckpointStore(mongo).checkpoint("order_list")
     assert checkpoint is not None
     return checkpoint
 
@@ -52,7 +52,7 @@ async def older(tmp_path: Path, mongo: Mongo) -> Path:
         last = await write_elsewhere(client, 20)
         async with run(order_list, client, mongo):
             await reached(mongo, order_list, last)
-            await eventually(lambda: checkpoint_of(mongo), lambda now: now.marked == last)
+            await eventually(lambda: checkpoint_of(mongo), lambda now: now.last_event_position == last)
     return copy
 
 
@@ -79,12 +79,14 @@ async def test_what_lies_between_the_last_known_event_and_the_checkpoint_is_read
     older: Path, mongo: Mongo
 ) -> None:
     """A checkpoint message of the event store moves the checkpoint, but names no event."""
-    state = ViewState(mongo)
+    state = CheckpointStore(mongo)
     kept = await state.take_over("order_list", 1)
     async with node(older) as client:
         last_common = await EventLog(client).last()
         assert last_common is not None
-        await state.advance(replace(kept, marked=last_common.commit_position or 0, mark=str(last_common.id)))
+        await state.advance(
+            replace(kept, last_event_position=last_common.commit_position or 0, last_event_id=str(last_common.id))
+        )
         await state.release(kept)
         order = await grown_past(client, kept.position)
         async with run(order_list, client, mongo) as runner:
@@ -100,7 +102,7 @@ async def astray(older: Path, mongo: Mongo) -> Path:
         await grown_past(client, kept.position)
         async with run(order_list, client, mongo) as runner:
             await is_(runner, Status.FAILING)
-            await eventually(lambda: checkpoint_of(mongo), lambda now: now.astray)
+            await eventually(lambda: checkpoint_of(mongo), lambda now: now.log_mismatch)
     return older
 
 
@@ -113,7 +115,7 @@ async def test_a_view_of_another_log_stays_so_when_a_later_start_finds_its_own_l
         async with run(order_list, client, mongo) as runner:
             await is_(runner, Status.FAILING)
             assert "the event at" in runner.last_error
-    assert (await checkpoint_of(mongo)).astray
+    assert (await checkpoint_of(mongo)).log_mismatch
     assert await documents(mongo, order_list) == before
 
 
@@ -134,25 +136,25 @@ async def test_only_a_rebuild_makes_a_view_of_another_log_right(astray: Path, mo
         assert "log" in [difference.field for difference in result.listed]
 
         await eventually(lambda: checkpoint_of(mongo), lambda now: now.status == Status.FAILING)
-        assert supervisor.astray
+        assert supervisor.log_mismatch
         outcome = await operator.rebuilt()
         assert (outcome.switched, outcome.differences, outcome.documents) == (True, 0, 2)
-        assert not (await checkpoint_of(mongo)).astray
+        assert not (await checkpoint_of(mongo)).log_mismatch
         with pytest.raises(GenerationUnavailable, match="generation 1, which is of another log"):
             await operator.apply(rollback=pb.Rollback())
 
 
 async def test_a_rebuild_under_which_the_log_is_replaced_fails(tmp_path: Path, mongo: Mongo) -> None:
-    state = ViewState(mongo)
-    building = Building(generation=2, plan_id="plan", started_at=0, total=1)
-    pointer = await state.pointers.change("order_list", lambda now: begun(now, building, Made()))
+    state = CheckpointStore(mongo)
+    building = ActiveRebuild(generation=2, plan_id="plan", started_at=0, total=1)
+    pointer = await state.generations.change("order_list", lambda now: rebuild_started(now, building, BuildInfo()))
     assert pointer is not None
     checkpoint = await state.take_over("order_list", 2)
-    await state.advance(replace(checkpoint, position=2**40, astray=True))
+    await state.advance(replace(checkpoint, position=2**40, log_mismatch=True))
     async with node(tmp_path / "data") as client:
-        rebuild = Rebuild(order_list, state, Verifier(client, mongo), Acts(client), QUICK)
+        rebuild = RebuildProcedure(order_list, state, Verifier(client, mongo), AuditLog(client), QUICK)
         await rebuild.carry_on(pointer)
-    ended = await state.pointers.get("order_list")
+    ended = await state.generations.get("order_list")
     assert ended.generation == 1
     assert ended.building is not None
     assert ended.building.phase is Phase.FAILED
@@ -162,7 +164,7 @@ async def test_a_rebuild_under_which_the_log_is_replaced_fails(tmp_path: Path, m
 async def test_a_view_of_a_log_with_another_identity_is_astray_whatever_lies_at_its_checkpoint(
     tmp_path: Path, mongo: Mongo
 ) -> None:
-    state = ViewState(mongo)
+    state = CheckpointStore(mongo)
     async with node(tmp_path / "data") as client:
         identity = await LogIdentity(client).ensure()
         position = await append(client, new_order())

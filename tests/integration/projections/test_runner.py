@@ -13,10 +13,10 @@ from core.eventstore.log import EventLog, streams
 from core.eventstore.recorded import Recorded
 from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
 from core.failures import StoreUnavailable
-from core.readmodel.checkpoints import Fenced, ViewState
-from projections.engine.applier import Applier
-from projections.engine.lease import gone, this_process
-from projections.engine.parked_events import Parked, ParkingLot
+from core.readmodel.checkpoints import CheckpointStore, Fenced
+from projections.engine.applier import BatchApplier
+from projections.engine.lease import has_exited, process_id
+from projections.engine.parked_events import Parked, ParkedEvents
 from projections.engine.runner import Status
 from projections.view import View
 from projections.views.order_list import order_list
@@ -55,7 +55,7 @@ async def test_what_is_written_shows_and_the_checkpoint_follows(client: Client, 
         await reached(mongo, order_list, last)
     assert await documents(mongo, order_list) == fold(order_list, [*before, *after])
     assert runner.status is Status.STOPPED
-    lease = await ViewState(mongo).lease("order_list", 1)
+    lease = await CheckpointStore(mongo).lease("order_list", 1)
     assert lease is not None
     assert lease.owner == "", "a clean stop leaves the view to whoever comes first"
 
@@ -70,8 +70,8 @@ async def test_a_crash_between_documents_and_checkpoint_counts_nothing_twice(cli
         seen: list[Any] = []
         while len(seen) < len(events):
             seen += [item for item in await source.batch(100, 1.0) if item.type]
-    lot = ParkingLot(mongo, "sales_daily", 1)
-    await Applier(sales_daily, ViewState(mongo).documents("sales_daily", 1), lot).apply(seen[:-3])
+    parked_events = ParkedEvents(mongo, "sales_daily", 1)
+    await BatchApplier(sales_daily, CheckpointStore(mongo).documents("sales_daily", 1), parked_events).apply(seen[:-3])
 
     async with run(sales_daily, client, mongo):
         await reached(mongo, sales_daily, last)
@@ -129,14 +129,14 @@ async def test_a_failed_event_of_a_shared_document_stays_parked_after_a_crash(cl
     last = await append(client, good)
     for _ in range(2):
         async with following(client, sales_daily, start) as source:
-            lot = ParkingLot(mongo, "sales_daily", 1)
-            await lot.load()
-            applier = Applier(sales_daily, ViewState(mongo).documents("sales_daily", 1), lot)
+            parked_events = ParkedEvents(mongo, "sales_daily", 1)
+            await parked_events.load()
+            applier = BatchApplier(sales_daily, CheckpointStore(mongo).documents("sales_daily", 1), parked_events)
             seen: list[Any] = []
             while not seen or (seen[-1].commit_position or 0) < last:
                 seen += [item for item in await source.batch(100, 1.0) if item.type]
             await applier.apply(seen)
-            assert lot.first == {f"order-{bad[0].order_id}": first}
+            assert parked_events.first == {f"order-{bad[0].order_id}": first}
     assert await documents(mongo, sales_daily) == fold(sales_daily, good)
 
 
@@ -150,17 +150,17 @@ async def test_a_crash_before_parking_leaves_the_documents_alone(mongo: Mongo) -
             raise ZeroDivisionError
         return {"placed": (doc or {"placed": 0})["placed"] + 1}
 
-    class Dying(ParkingLot):
+    class Dying(ParkedEvents):
         async def add(self, events: list[Parked]) -> None:
             raise SystemError(f"killed before {len(events)} were parked")
 
-    rows = ViewState(mongo).documents("per_customer", 1)
+    rows = CheckpointStore(mongo).documents("per_customer", 1)
     events = stored([placed(order_id=order_id) for order_id in ("one", "bad", "two")])
     with pytest.raises(SystemError):
-        await Applier(per_customer, rows, Dying(mongo, "per_customer", 1)).apply(events)
-    lot = ParkingLot(mongo, "per_customer", 1)
-    await Applier(per_customer, rows, lot).apply(events)
-    assert list(lot.first) == ["order-bad"]
+        await BatchApplier(per_customer, rows, Dying(mongo, "per_customer", 1)).apply(events)
+    parked_events = ParkedEvents(mongo, "per_customer", 1)
+    await BatchApplier(per_customer, rows, parked_events).apply(events)
+    assert list(parked_events.first) == ["order-bad"]
     assert await documents(mongo, per_customer) == {ANN: {"placed": 2}}
 
 
@@ -182,8 +182,8 @@ async def test_one_process_owns_a_view_and_the_next_takes_over_at_once_when_it_s
 
 async def test_a_silent_owner_is_replaced_and_fenced_when_it_comes_back(client: Client, mongo: Mongo) -> None:
     await begin_at_the_end(client, mongo, sales_daily)
-    state = ViewState(mongo)
-    frozen = await state.take_over("sales_daily", 1, this_process())  # it will give no sign of life
+    state = CheckpointStore(mongo)
+    frozen = await state.take_over("sales_daily", 1, process_id())  # it will give no sign of life
     async with run(sales_daily, client, mongo) as standby:
         await is_(standby, Status.STANDBY)
         await is_(standby, Status.LIVE)
@@ -199,18 +199,18 @@ async def test_an_owner_that_lost_its_view_stands_by_instead_of_giving_up(client
     await begin_at_the_end(client, mongo, sales_daily)
     async with run(sales_daily, client, mongo) as runner:
         await is_(runner, Status.LIVE)
-        usurper = await ViewState(mongo).take_over("sales_daily", 1, this_process())
+        usurper = await CheckpointStore(mongo).take_over("sales_daily", 1, process_id())
         await is_(runner, Status.STANDBY)
-        await ViewState(mongo).release(usurper)
+        await CheckpointStore(mongo).release(usurper)
         await is_(runner, Status.LIVE)
 
 
 def test_a_process_that_ended_is_known_to_be_gone() -> None:
-    host, pid, started, where, nonce = this_process().split(":")
-    assert not gone(this_process())
-    assert gone(":".join((host, pid, f"{started}0", where, nonce))), "the same pid, started at another time"
-    assert not gone(":".join((host, pid, f"{started}0", "another-machine", nonce)))
-    assert not gone("")
+    host, pid, started, where, nonce = process_id().split(":")
+    assert not has_exited(process_id())
+    assert has_exited(":".join((host, pid, f"{started}0", where, nonce))), "the same pid, started at another time"
+    assert not has_exited(":".join((host, pid, f"{started}0", "another-machine", nonce)))
+    assert not has_exited("")
 
 
 async def test_a_subscription_that_dies_without_a_word_is_noticed(client: Client, mongo: Mongo) -> None:
@@ -259,7 +259,7 @@ async def test_views_survive_documents_that_others_changed(client: Client, mongo
     async with run(order_list, client, mongo) as runner:
         last = await append(client, order := new_order()[:3])
         await reached(mongo, order_list, last)
-        rows = ViewState(mongo).documents("order_list", 1)
+        rows = CheckpointStore(mongo).documents("order_list", 1)
         await rows.delete_many({})  # what the worker remembers is no longer so
         last = await append(client, [replace(cancelled(), order_id=order[0].order_id)])
         await reached(mongo, order_list, last)
@@ -268,7 +268,7 @@ async def test_views_survive_documents_that_others_changed(client: Client, mongo
 
 async def test_lag_is_seen_in_the_checkpoint(client: Client, mongo: Mongo) -> None:
     await begin_at_the_end(client, mongo, order_list)
-    state = ViewState(mongo)
+    state = CheckpointStore(mongo)
 
     async def caught_up_at() -> int:
         checkpoint = await state.checkpoint("order_list")

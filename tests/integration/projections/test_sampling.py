@@ -11,7 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from core.eventstore.connection import Client
 from core.eventstore.registry import BY_EVENT
-from core.readmodel.checkpoints import ViewState
+from core.readmodel.checkpoints import CheckpointStore
 from projections.verification.sampling import Sampler
 from projections.view import View
 from projections.views import VIEWS
@@ -63,7 +63,7 @@ DAMAGES: list[Any] = [
 
 async def test_a_hundred_damaged_documents_are_all_found_and_healed(client: Client, mongo: Mongo) -> None:
     last = await orders(client, 130)
-    rows = ViewState(mongo).documents("order_list", 1)
+    rows = CheckpointStore(mongo).documents("order_list", 1)
     async with supervised(order_list, client, mongo):
         await reached(mongo, order_list, last)
     right = await documents(mongo, order_list)
@@ -85,7 +85,7 @@ async def test_a_hundred_damaged_documents_are_all_found_and_healed(client: Clie
 
 async def test_documents_that_the_log_knows_nothing_of_are_found_and_removed(client: Client, mongo: Mongo) -> None:
     last = await orders(client, 30)
-    rows = ViewState(mongo).documents("order_list", 1)
+    rows = CheckpointStore(mongo).documents("order_list", 1)
     async with supervised(order_list, client, mongo):
         await reached(mongo, order_list, last)
     right = await documents(mongo, order_list)
@@ -99,7 +99,7 @@ async def test_a_sample_as_large_as_the_view_meets_every_document(client: Client
     last = await orders(client, 10)
     async with supervised(order_list, client, mongo):
         await reached(mongo, order_list, last)
-    rows = ViewState(mongo).documents("order_list", 1)
+    rows = CheckpointStore(mongo).documents("order_list", 1)
     missing = sorted(await documents(mongo, order_list))[4]
     await rows.delete_one({"_id": missing})
     await rows.insert_one({"_id": "nobody's", "position": last})
@@ -111,7 +111,7 @@ async def test_a_sample_as_large_as_the_view_meets_every_document(client: Client
 
 async def test_told_to_look_only_it_heals_nothing(client: Client, mongo: Mongo) -> None:
     last = await orders(client, 5)
-    rows = ViewState(mongo).documents("order_list", 1)
+    rows = CheckpointStore(mongo).documents("order_list", 1)
     async with supervised(order_list, client, mongo, AUDITING) as view:
         await reached(mongo, order_list, last)
         await rows.update_many({"status": "CANCELLED"}, {"$set": {"status": "WRONG"}})
@@ -130,7 +130,7 @@ async def test_a_damaged_counter_is_found_and_healed(client: Client, mongo: Mong
     async with supervised(sales_daily, client, mongo, whole) as view:
         await reached(mongo, sales_daily, last)
         right = await documents(mongo, sales_daily)
-        await ViewState(mongo).documents("sales_daily", 1).update_many({}, {"$inc": {"orders_placed": 1}})
+        await CheckpointStore(mongo).documents("sales_daily", 1).update_many({}, {"$inc": {"orders_placed": 1}})
 
         async def differences() -> int:
             return view.differences

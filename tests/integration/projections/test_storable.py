@@ -10,8 +10,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from core.domain.order.events import OrderPlaced
 from core.eventstore.connection import Client
-from projections.engine.applier import Applier
-from projections.engine.parked_events import ParkingLot
+from projections.engine.applier import BatchApplier
+from projections.engine.parked_events import ParkedEvents
 from projections.engine.storable import MAX_DOCUMENT
 from projections.verification.full import Result, Verifier
 from projections.verification.sampling import Sampler
@@ -72,11 +72,11 @@ async def test_what_cannot_be_stored_parks_its_stream_and_no_other(
     events = [e for _ in range(3) for e in new_order()]
     bad = events[4].order_id
     async with AsyncMongoClient[dict[str, Any]](mongo_uri) as store:
-        lot = ParkingLot(store[database], "odd", 1)
+        parked_events = ParkedEvents(store[database], "odd", 1)
         for _ in range(2):  # a replay changes nothing
-            worker = Applier(view, store[database]["odd"], lot)
+            worker = BatchApplier(view, store[database]["odd"], parked_events)
             await worker.apply(stored(events))
-        [held] = await lot.streams()
+        [held] = await parked_events.streams()
         assert (held.failed.stream, held.failed.revision, held.waiting) == (f"order-{bad}", 2, 0)
         assert str(held.failed.error).startswith("NotStorable: ")
         assert len(str(held.failed.error)) <= 500

@@ -14,7 +14,7 @@ from core.eventstore.connection import Client
 from core.eventstore.persistent import ALL, Groups
 from projections.app import call_guard
 from projections.config import Settings
-from projections.lifecycle.audit_log import STREAM, Acts
+from projections.lifecycle.audit_log import STREAM, AuditLog
 from projections.operations.subscription_service import SubscriptionAdmin
 from protos.operations.v1 import subscriptions_pb2 as pb
 from protos.operations.v1.subscriptions_pb2_grpc import (
@@ -31,7 +31,7 @@ DEADLINE = 20.0
 async def operators(client: Client) -> AsyncIterator[Any]:
     server = grpc.aio.server(interceptors=[call_guard(Settings())])
     port = server.add_insecure_port("127.0.0.1:0")
-    add_SubscriptionServiceServicer_to_server(SubscriptionAdmin(Groups(client), Acts(client)), server)
+    add_SubscriptionServiceServicer_to_server(SubscriptionAdmin(Groups(client), AuditLog(client)), server)
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield SubscriptionServiceStub(channel)
@@ -96,7 +96,7 @@ async def test_a_group_is_created_reset_and_deleted_and_each_is_recorded(
     asked = pb.GetSubscriptionRequest(source=stream, group="made")
     gone = await refusal(operators.GetSubscription(asked, timeout=DEADLINE))
     assert gone.reason == "SUBSCRIPTION_NOT_FOUND"
-    acts = [one.act.act for one in await Acts(client).latest(3)]
+    acts = [one.act.act for one in await AuditLog(client).latest(3)]
     assert acts == ["DeleteSubscription", "ResetSubscription", "CreateSubscription"]
 
 

@@ -15,7 +15,7 @@ from core.eventstore.connection import Client, connect
 from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
 from core.failures import LogMismatch
-from core.readmodel.checkpoints import Checkpoint, ViewState, now_micros
+from core.readmodel.checkpoints import Checkpoint, CheckpointStore, now_micros
 from projections.engine import handler_timeout
 from projections.engine.lag import Lag, is_stalled, lag_of
 from projections.engine.runner import Runner, Status
@@ -57,18 +57,18 @@ async def test_a_handler_that_hangs_parks_its_stream_and_no_other(
         return right.reduce(document, e)
 
     monkeypatch.setitem(order_list.handlers, OrderPlaced, Handler(right.key, hangs))
-    monkeypatch.setattr(handler_timeout, "WITHIN", 0.2)
+    monkeypatch.setattr(handler_timeout, "HANDLER_TIMEOUT", 0.2)
     await append(client, bad)
     last = await append(client, good)
     async with run(order_list, client, mongo) as runner:
         await reached(mongo, order_list, last)
-        assert "HandlerHangs" in runner.last_error
+        assert "HandlerTimeout" in runner.last_error
         assert runner.parked_streams == 1
     assert (await documents(mongo, order_list))[good[0].order_id]["status"] == "CONFIRMED"
 
 
 async def test_lag_is_counted_in_events_and_in_the_time_the_first_has_waited(client: Client, mongo: Mongo) -> None:
-    checkpoint = await ViewState(mongo).take_over("order_list", 1)
+    checkpoint = await CheckpointStore(mongo).take_over("order_list", 1)
     log = EventLog(client)
     assert await lag_of(log, order_list, checkpoint) == Lag(0, 0.0)
     first = await append(client, new_order())
@@ -116,7 +116,7 @@ async def test_a_view_that_stands_still_is_red_until_it_goes_on(
         async def stands_still(runner: Runner, *_: Any) -> None:
             standing.set()
             assert runner.checkpoint is not None
-            await runner._state.beat(runner.checkpoint)
+            await runner._state.heartbeat(runner.checkpoint)
 
         monkeypatch.setattr(Runner, "_step", stands_still)
         await append(client, new_order())  # ends the step that is at work
@@ -161,7 +161,7 @@ async def test_an_older_log_is_told_and_the_view_is_rebuilt(client: Client, mong
 
             async def seen() -> tuple[int, bool]:
                 checkpoint = await fresh.at_least("order_list", "", Waiting())
-                return checkpoint.generation, checkpoint.astray
+                return checkpoint.generation, checkpoint.log_mismatch
 
             await eventually(seen, lambda now: now == (1, True))
             with pytest.raises(LogMismatch):

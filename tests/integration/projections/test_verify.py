@@ -18,7 +18,7 @@ from core.eventstore.connection import Client
 from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
 from core.failures import NotFreshEnough
-from core.readmodel.checkpoints import ViewState
+from core.readmodel.checkpoints import CheckpointStore
 from projections.app import serving
 from projections.config import Settings
 from projections.verification.full import Progress, Result, Verifier
@@ -95,14 +95,14 @@ Damage = Callable[[AsyncCollection[Any]], Any]
 async def test_what_is_damaged_is_found_and_named(
     client: Client, mongo: Mongo, followed: None, damage: Damage, field: str
 ) -> None:
-    await damage(ViewState(mongo).documents("order_list", 1))
+    await damage(CheckpointStore(mongo).documents("order_list", 1))
     result = (await verdicts(client, mongo, order_list))["order_list"]
     assert (result.differences, [x.field for x in result.listed]) == (1, [field])
 
 
 async def test_a_checkpoint_ahead_of_the_log_is_told(client: Client, mongo: Mongo, followed: None) -> None:
     """As after the log was restored from an older backup."""
-    state = ViewState(mongo)
+    state = CheckpointStore(mongo)
     await state.advance(replace(await state.take_over("order_list", 1), position=2**40))
     result = (await verdicts(client, mongo, order_list))["order_list"]
     assert [x.key for x in result.listed] == ["checkpoint"]
@@ -150,7 +150,7 @@ async def test_more_documents_than_are_folded_at_once_take_several_passes_with_t
             await running_views.enter_async_context(run(view, client, mongo))
         for view in views:
             await reached(mongo, view, last)
-    rows = ViewState(mongo).documents("order_list", 1)
+    rows = CheckpointStore(mongo).documents("order_list", 1)
     await rows.update_one({"status": "CANCELLED"}, {"$set": {"status": "PLACED"}})
     await rows.update_one({"status": "CONFIRMED"}, {"$unset": {"position": ""}})
     await rows.insert_one({"_id": "nobody's", "position": 1})
@@ -212,7 +212,7 @@ async def test_the_whole_service(own_log: str, client: Client, mongo: Mongo, mon
         broken = await append_broken(client, order[0].order_id)
         parked = await eventually(projection, lambda now: bool(now.parked_streams and now.last_error))
         assert "MalformedEvent" in parked.last_error
-        state = ViewState(mongo)
+        state = CheckpointStore(mongo)
         fresh = FreshViews(state, {"order_list": "order-.*"}, EventLog(client))
         with pytest.raises(NotFreshEnough):  # never answered as if the parked event were in it
             await fresh.at_least("order_list", to_token(broken), Waiting())

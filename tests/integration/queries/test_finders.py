@@ -9,7 +9,7 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from core.readmodel.checkpoints import ViewState
+from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.documents import INDEXES
 from core.readmodel.finders import Finders
 
@@ -34,7 +34,7 @@ async def filled(views: Database) -> list[dict[str, Any]]:
         rows.append(
             {"_id": f"{chance.random():.9f}", "created_at": at, "status": status, "customer_id": f"c{number % 3}"}
         )
-    documents = ViewState(views).documents("order_list", 1)
+    documents = CheckpointStore(views).documents("order_list", 1)
     for index in INDEXES["order_list"]:
         await documents.create_index(list(index))
     await documents.insert_many([dict(row) for row in rows])
@@ -68,7 +68,7 @@ async def test_the_pages_are_all_rows_in_order_also_for_one_who_has_read_before(
         if all(row[name] == value for name, value in where.items() if name != "created_at")
         and span["$gte"] <= row["created_at"] < span["$lt"]
     ]
-    finders = Finders(ViewState(views))
+    finders = Finders(CheckpointStore(views))
     for _ in range(2):
         found = await pages(finders, where, newest_first=newest_first)
         assert found == (wanted[::-1] if newest_first else wanted)
@@ -76,26 +76,26 @@ async def test_the_pages_are_all_rows_in_order_also_for_one_who_has_read_before(
 
 async def test_rows_that_came_since_are_in_the_first_page(views: Database) -> None:
     rows = await filled(views)
-    finders = Finders(ViewState(views))
+    finders = Finders(CheckpointStore(views))
     await finders.orders(1, {}, None, newest_first=True, most=PAGE)
     new = {"_id": "new", "created_at": rows[-1]["created_at"] + 10**9, "status": "DRAFT", "customer_id": "c1"}
-    await ViewState(views).documents("order_list", 1).insert_one(dict(new))
+    await CheckpointStore(views).documents("order_list", 1).insert_one(dict(new))
     assert (await finders.orders(1, {}, None, newest_first=True, most=PAGE))[0] == new
 
 
 async def test_a_crowd_gets_each_the_document_it_asked_for(views: Database) -> None:
     await filled(views)
-    documents = ViewState(views).documents("order_detail", 1)
+    documents = CheckpointStore(views).documents("order_detail", 1)
     await documents.insert_many([{"_id": f"o{number}", "number": number} for number in range(250)])
-    finders = Finders(ViewState(views))
+    finders = Finders(CheckpointStore(views))
     keys = [f"o{number}" for number in range(-5, 250)] * 2
     found = await asyncio.gather(*(finders.one("order_detail", 1, key) for key in keys))
     assert [row and row["_id"] for row in found] == [None if key.startswith("o-") else key for key in keys]
 
 
 async def test_one_of_a_crowd_may_go_without_the_others_losing_their_answer(views: Database) -> None:
-    await ViewState(views).documents("order_detail", 1).insert_one({"_id": "o1"})
-    finders = Finders(ViewState(views))
+    await CheckpointStore(views).documents("order_detail", 1).insert_one({"_id": "o1"})
+    finders = Finders(CheckpointStore(views))
     going, staying = (asyncio.create_task(finders.one("order_detail", 1, "o1")) for _ in range(2))
     await asyncio.sleep(0)
     going.cancel()
@@ -105,9 +105,9 @@ async def test_one_of_a_crowd_may_go_without_the_others_losing_their_answer(view
 async def test_what_was_written_before_the_question_is_in_the_answer_also_while_another_read_is_under_way(
     views: Database,
 ) -> None:
-    documents = ViewState(views).documents("order_detail", 1)
+    documents = CheckpointStore(views).documents("order_detail", 1)
     await documents.insert_one({"_id": "o1", "n": 0})
-    finders = Finders(ViewState(views))
+    finders = Finders(CheckpointStore(views))
     for n in range(1, 30):
         earlier = asyncio.create_task(finders.one("order_detail", 1, "o1"))
         await documents.update_one({"_id": "o1"}, {"$set": {"n": n}})
@@ -116,7 +116,7 @@ async def test_what_was_written_before_the_question_is_in_the_answer_also_while_
 
 
 async def test_a_generation_that_became_the_live_one_is_read_from_then_on(views: Database) -> None:
-    state = ViewState(views)
+    state = CheckpointStore(views)
     for generation in (1, 2):
         await state.documents("order_detail", generation).insert_one({"_id": "o1", "generation": generation})
     finders = Finders(state)

@@ -14,7 +14,7 @@ from core.eventstore.connection import Client, connect
 from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
 from core.failures import Draining, NotFreshEnough, TokenInvalid
-from core.readmodel.checkpoints import Checkpoint, ViewState
+from core.readmodel.checkpoints import Checkpoint, CheckpointStore
 from server.queries.freshness import FreshViews
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
@@ -37,7 +37,7 @@ class Scene:
     """A view that follows streams of its own prefix, and nobody who runs it but the test."""
 
     client: Client
-    state: ViewState
+    state: CheckpointStore
     prefix: str
     fresh: FreshViews
     checkpoint: Checkpoint
@@ -60,7 +60,7 @@ async def scene(eventstore_uri: str, mongo_uri: str, database: str) -> AsyncIter
     client = await connect(eventstore_uri)
     async with AsyncMongoClient[dict[str, Any]](mongo_uri) as mongo:
         documents: AsyncDatabase[dict[str, Any]] = mongo[database]
-        state, prefix = ViewState(documents), f"v{fresh_id().replace('-', '')}"
+        state, prefix = CheckpointStore(documents), f"v{fresh_id().replace('-', '')}"
         fresh = FreshViews(state, {VIEW: f"{prefix}-.*"}, EventLog(client))
         yield Scene(client, state, prefix, fresh, await state.take_over(VIEW, 1))
         await mongo.drop_database(database)

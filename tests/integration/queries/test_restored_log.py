@@ -18,7 +18,7 @@ from core.eventstore.connection import connect
 from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
 from core.failures import LogMismatch, StoreUnavailable
-from core.readmodel.checkpoints import ViewState
+from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.finders import Finders
 from embedded.stack import embedded_eventstore
 from protos.orders.v1 import queries_pb2 as pb
@@ -80,9 +80,11 @@ async def test_a_watch_of_orders_begins_at_the_start_while_its_view_is_of_anothe
     tmp_path: Path, mongo_uri: str, database: str
 ) -> None:
     async with AsyncMongoClient[dict[str, Any]](mongo_uri) as mongo, node(tmp_path / "data") as writer:
-        log, state = EventLog(writer), ViewState(mongo[database])
+        log, state = EventLog(writer), CheckpointStore(mongo[database])
         checkpoint = await state.take_over("order_list", 1)
-        elsewhere = replace(checkpoint, position=2**40, marked=2**40, mark=fresh_id(), astray=True)
+        elsewhere = replace(
+            checkpoint, position=2**40, last_event_position=2**40, last_event_id=fresh_id(), log_mismatch=True
+        )
         await state.advance(elsewhere)
         await append(writer, order := new_order())
         hub = Hub(log, LIMITS)
@@ -100,7 +102,7 @@ class Scene(NamedTuple):
     """A log, and the view `order_list` of which nothing tells yet that it was made from another one."""
 
     log: EventLog
-    state: ViewState
+    state: CheckpointStore
     fresh: FreshViews
     position: int
     mongo_uri: str
@@ -109,14 +111,16 @@ class Scene(NamedTuple):
 
     async def stands_at(self, event_id: str, generation: int = 1) -> None:
         checkpoint = await self.state.take_over("order_list", generation)
-        await self.state.advance(replace(checkpoint, position=self.position, marked=self.position, mark=event_id))
+        await self.state.advance(
+            replace(checkpoint, position=self.position, last_event_position=self.position, last_event_id=event_id)
+        )
 
 
 @pytest.fixture
 async def scene(eventstore_uri: str, mongo_uri: str, database: str) -> AsyncIterator[Scene]:
     client = await connect(eventstore_uri)
     async with AsyncMongoClient[dict[str, Any]](mongo_uri) as mongo:
-        log, state = EventLog(client), ViewState(mongo[database])
+        log, state = EventLog(client), CheckpointStore(mongo[database])
         fresh = FreshViews(state, {"order_list": "order-.*"}, log)
         position = await append(client, new_order())
         found = Scene(log, state, fresh, position, mongo_uri, database, eventstore_uri)
@@ -136,7 +140,7 @@ async def test_a_view_of_another_log_honours_no_token_and_says_what_it_is(scene:
     async with scene.fresh.checked():
         assert scene.fresh.of_another_log == {"order_list"}
         seen = await scene.fresh.at_least("order_list", "", Caller())
-        assert (seen.astray, seen.position) == (True, 0)
+        assert (seen.log_mismatch, seen.position) == (True, 0)
         with pytest.raises(LogMismatch, match="order_list was made from another log"):
             await scene.fresh.at_least("order_list", to_token(scene.position), Caller())
 
@@ -146,9 +150,9 @@ async def test_a_view_of_another_log_stays_so_until_another_generation_is_live(s
         await scene.stands_at(await at_the_position(scene))
         scene.fresh.check_soon()
         await asyncio.sleep(0)
-        assert (await scene.fresh.at_least("order_list", "", Caller())).astray
+        assert (await scene.fresh.at_least("order_list", "", Caller())).log_mismatch
         await scene.stands_at(await at_the_position(scene), generation=2)
-        await scene.state.pointers.change("order_list", lambda now: replace(now, generation=2, newest=2))
+        await scene.state.generations.change("order_list", lambda now: replace(now, generation=2, newest=2))
         scene.fresh.check_soon()
 
         async def seen() -> tuple[int, bool]:

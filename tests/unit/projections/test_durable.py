@@ -7,9 +7,9 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
-from core.readmodel.checkpoints import ViewState
-from projections.engine.parked_events import ParkingLot
-from projections.lifecycle.owner_requests import Requests
+from core.readmodel.checkpoints import CheckpointStore
+from projections.engine.parked_events import ParkedEvents
+from projections.lifecycle.owner_requests import OwnerRequests
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def collections(owner: object) -> Iterator[AsyncCollection[dict[str, Any]]]:
 
 
 async def test_documents_checkpoints_and_parked_events_are_journaled_by_a_majority(database: Any) -> None:
-    state = ViewState(database)
-    owners = (state, ParkingLot(database, "order_list", 1), Requests(database))
+    state = CheckpointStore(database)
+    owners = (state, ParkedEvents(database, "order_list", 1), OwnerRequests(database))
     written = [state.documents("order_list", 1), *(one for owner in owners for one in collections(owner))]
 
     assert {one.name for one in written} == {

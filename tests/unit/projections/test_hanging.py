@@ -9,12 +9,12 @@ from types import FrameType
 import pytest
 
 from projections.engine import handler_timeout
-from projections.engine.handler_timeout import HandlerHangs, called
+from projections.engine.handler_timeout import HandlerTimeout, call_with_timeout
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(handler_timeout, "WITHIN", 0.05)
+    monkeypatch.setattr(handler_timeout, "HANDLER_TIMEOUT", 0.05)
     before, limit = signal.getsignal(signal.SIGALRM), signal.setitimer(signal.ITIMER_REAL, 0)  # the test's own limit
     yield
     signal.signal(signal.SIGALRM, before)
@@ -29,20 +29,20 @@ def waits(document: int, event: int) -> int:
 
 
 def test_what_comes_back_in_time_is_what_it_returned() -> None:
-    assert called(lambda document, event: document + event, 2, 3) == 5
+    assert call_with_timeout(lambda document, event: document + event, 2, 3) == 5
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_one_that_hangs_is_interrupted() -> None:
-    with pytest.raises(HandlerHangs):
-        called(waits, 2, 3)
+    with pytest.raises(HandlerTimeout):
+        call_with_timeout(waits, 2, 3)
 
 
 def test_one_that_hangs_is_interrupted_also_after_somebody_else_took_the_alarm() -> None:
-    called(lambda document, _: document, 2, 3)
+    call_with_timeout(lambda document, _: document, 2, 3)
     signal.signal(signal.SIGALRM, lambda _, __: None)
-    with pytest.raises(HandlerHangs):
-        called(waits, 2, 3)
+    with pytest.raises(HandlerTimeout):
+        call_with_timeout(waits, 2, 3)
 
 
 class TestTheAlarmOfSomebodyElse:
@@ -51,7 +51,7 @@ class TestTheAlarmOfSomebodyElse:
 
         signal.signal(signal.SIGALRM, theirs)
         signal.setitimer(signal.ITIMER_REAL, 60.0)
-        called(lambda document, _: document, 2, 3)
+        call_with_timeout(lambda document, _: document, 2, 3)
         left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
         assert signal.getsignal(signal.SIGALRM) is theirs
         assert 0.0 < left < 60.0
@@ -61,8 +61,8 @@ class TestTheAlarmOfSomebodyElse:
 
         signal.signal(signal.SIGALRM, theirs)
         signal.setitimer(signal.ITIMER_REAL, 60.0)
-        with pytest.raises(HandlerHangs):
-            called(waits, 2, 3)
+        with pytest.raises(HandlerTimeout):
+            call_with_timeout(waits, 2, 3)
         left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
         assert signal.getsignal(signal.SIGALRM) is theirs
         assert 0.0 < left < 60.0
@@ -71,8 +71,8 @@ class TestTheAlarmOfSomebodyElse:
         rang: list[int] = []
         signal.signal(signal.SIGALRM, lambda number, _: rang.append(number))
         signal.setitimer(signal.ITIMER_REAL, 0.01)
-        with pytest.raises(HandlerHangs):
-            called(waits, 2, 3)
+        with pytest.raises(HandlerTimeout):
+            call_with_timeout(waits, 2, 3)
         until = time.monotonic() + 5
         while not rang and time.monotonic() < until:
             pass
@@ -81,7 +81,9 @@ class TestTheAlarmOfSomebodyElse:
 
 def test_in_another_thread_it_is_called_as_it_is() -> None:
     found: list[int] = []
-    thread = threading.Thread(target=lambda: found.append(called(lambda document, event: document * event, 2, 3)))
+    thread = threading.Thread(
+        target=lambda: found.append(call_with_timeout(lambda document, event: document * event, 2, 3))
+    )
     thread.start()
     thread.join()
     assert found == [6]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from projections.engine.throttle import ALONE, AMONG_READERS, BACK, MAX_REST, Pace
+from projections.engine.throttle import CHUNK_WHEN_ALONE, CHUNK_WHEN_SHARED, MAX_REST, REST_FACTOR, ReaderAwareThrottle
 
 QUICK, WAITED = 0.001, 0.01  # seconds that the view store takes to answer
 
@@ -16,7 +16,7 @@ class Store:
         self._answers = list(answers)
         self.now = 100.0
         self.rests: list[float] = []
-        self.pace = Pace(self._ask, clock=lambda: self.now, rest=self._rest)
+        self.pace = ReaderAwareThrottle(self._ask, clock=lambda: self.now, rest=self._rest)
 
     async def _ask(self) -> None:
         self.now += self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
@@ -28,14 +28,14 @@ class Store:
     async def work(self, chunks: int, seconds: float) -> None:
         for _ in range(chunks):
             self.now += seconds
-            await self.pace.pause()
+            await self.pace.yield_to_readers()
 
 
 async def test_a_store_that_answers_at_once_is_worked_on_without_a_rest() -> None:
     store = Store([QUICK])
     await store.work(chunks=100, seconds=0.01)
     assert not store.pace.is_shared
-    assert store.pace.chunk == ALONE
+    assert store.pace.chunk == CHUNK_WHEN_ALONE
     assert store.rests == []
 
 
@@ -49,8 +49,8 @@ async def test_who_waits_again_and_again_leaves_the_store_to_readers_three_quart
     store = Store([QUICK, *[QUICK, QUICK, QUICK, WAITED] * 10])
     await store.work(chunks=40, seconds=0.01)
     assert store.pace.is_shared
-    assert store.pace.chunk == AMONG_READERS
-    assert store.rests == [pytest.approx(BACK * 0.01)] * len(store.rests)
+    assert store.pace.chunk == CHUNK_WHEN_SHARED
+    assert store.rests == [pytest.approx(REST_FACTOR * 0.01)] * len(store.rests)
 
 
 async def test_when_the_readers_have_gone_it_works_on_at_full_speed() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from projections.operations.plans import PlanOutdated, plan_id, still_holds
+from projections.operations.plans import PlanOutdated, plan_id, require_current
 
 
 def test_the_same_facts_make_the_same_plan_in_whatever_order() -> None:
@@ -19,7 +19,7 @@ def test_the_same_facts_for_another_act_are_another_plan() -> None:
 
 
 def test_an_outdated_plan_is_refused_and_told_what_it_would_be_now() -> None:
-    still_holds("abc", "abc")
+    require_current("abc", "abc")
     with pytest.raises(PlanOutdated) as refused:
-        still_holds("abc", "def")
+        require_current("abc", "def")
     assert refused.value.metadata == {"plan_id": "abc", "current": "def"}

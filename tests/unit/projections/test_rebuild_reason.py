@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from core.readmodel.checkpoints import Checkpoint
-from core.readmodel.generations import Building, Made, Phase, Pointer
+from core.readmodel.generations import ActiveRebuild, BuildInfo, Phase, ViewGenerations
 from projections.operations.rebuilds import rebuild_reason
 
-BUILDING = Building(generation=2, plan_id="plan", started_at=0, total=1)
-FAILED = Building(generation=2, plan_id="plan", started_at=0, total=1, phase=Phase.FAILED)
+BUILDING = ActiveRebuild(generation=2, plan_id="plan", started_at=0, total=1)
+FAILED = ActiveRebuild(generation=2, plan_id="plan", started_at=0, total=1, phase=Phase.FAILED)
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("", {}),
     ("made from another log", {"astray": True, "code": "other", "stalled": True}),
@@ -24,8 +24,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("reason", "case"), CASES, ids=lambda one: one if isinstance(one, str) else "-".join(one))
 def test_a_view_is_rebuilt_for_a_reason(reason: str, case: dict[str, Any]) -> None:
     view: Any = SimpleNamespace(code="ours")
-    made = {1: Made(code=case.get("code", "ours"))}
-    pointer = Pointer(view="order_list", building=case.get("building"), made=made)
+    made = {1: BuildInfo(code=case.get("code", "ours"))}
+    pointer = ViewGenerations(view="order_list", building=case.get("building"), made=made)
     checkpoint = Checkpoint(
         view="order_list",
         generation=1,
@@ -33,6 +33,6 @@ def test_a_view_is_rebuilt_for_a_reason(reason: str, case: dict[str, Any]) -> No
         caught_up_at=0,
         updated_at=0,
         epoch=1,
-        astray=case.get("astray", False),
+        log_mismatch=case.get("astray", False),
     )
     assert rebuild_reason(view, pointer, checkpoint, stalled=case.get("stalled", False)) == reason
