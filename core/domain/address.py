@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.domain.text import fault_of
 
 
@@ -34,7 +34,7 @@ def require_address(address: Address, name: str) -> None:
     """
     for field, (shortest, longest) in LENGTHS.items():
         if fault := fault_of(getattr(address, field), shortest, longest):
-            raise Rejected(Reason.ADDRESS_INVALID, field=field, address=name, problem=fault)
+            raise CommandRejected(Reason.ADDRESS_INVALID, field=field, address=name, problem=fault)
     if not (address.country.isascii() and address.country.isalpha() and address.country.isupper()):
         problem = "must be two letters, upper case"
-        raise Rejected(Reason.ADDRESS_INVALID, field="country", address=name, problem=problem)
+        raise CommandRejected(Reason.ADDRESS_INVALID, field="country", address=name, problem=problem)

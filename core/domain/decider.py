@@ -18,7 +18,7 @@ ADDED: Final[Mapping[str, str]] = {"payload": "unless default"}  # added by a la
 class Decider(Generic[S, C, E]):
     """An aggregate as three pure parts.
 
-    `decide` returns the events of a command, none if it was done before, and raises `Rejected` on a contradiction.
+    `decide` returns the events of a command, none for a repeat, and raises `CommandRejected` on a contradiction.
     `evolve` is total and never validates: history is true.
     `category` is the stream's prefix: the stream of aggregate x is `<category>-<x>`.
     """

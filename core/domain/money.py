@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 MAX_AMOUNT = 2**53 - 1  # the largest integer that every JSON reader holds exactly
 
@@ -49,7 +49,7 @@ def total_of(amounts: Iterable[Money], currency: str) -> Money:
 def require_currency(currency: str, field: str = "currency") -> None:
     """For a new order and a new price. `field` is that of the command which holds the currency."""
     if currency in ENDED_CURRENCIES:
-        raise Rejected(Reason.CURRENCY_ENDED, currency=currency, field=field)
+        raise CommandRejected(Reason.CURRENCY_ENDED, currency=currency, field=field)
     _require_known(currency, field)
 
 
@@ -73,12 +73,14 @@ def require_amount(amount: Money) -> None:
 
 def _require_known(currency: str, field: str) -> None:
     if currency not in CURRENCIES and currency not in ENDED_CURRENCIES:
-        raise Rejected(Reason.CURRENCY_UNKNOWN, currency=currency, field=field)
+        raise CommandRejected(Reason.CURRENCY_UNKNOWN, currency=currency, field=field)
 
 
 def _require_within(money: Money, field: str, *, least: int) -> None:
     if not least <= money.amount_minor <= MAX_AMOUNT:
-        raise Rejected(Reason.AMOUNT_INVALID, field=field, amount_minor=money.amount_minor, currency=money.currency)
+        raise CommandRejected(
+            Reason.AMOUNT_INVALID, field=field, amount_minor=money.amount_minor, currency=money.currency
+        )
 
 
 def split(amount: int, weights: Sequence[int]) -> list[int]:
@@ -96,7 +98,7 @@ def split(amount: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def of_units(amount: int, units: int, first: int, count: int) -> int:
+def prorate(amount: int, units: int, first: int, count: int) -> int:
     """What `count` units from number `first` on (from 0) are worth, if the amount is split evenly over all units."""
     each, ones_more = divmod(amount, units)
     end = first + count

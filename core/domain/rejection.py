@@ -1,6 +1,6 @@
 """Why the domain says no.
 
-Rejected(reason, **metadata)     one exception; callers switch on `reason`, never on the text
+CommandRejected(reason, **metadata)     one exception; callers switch on `reason`, never on the text
 """
 
 from enum import StrEnum
@@ -97,7 +97,7 @@ class Reason(StrEnum):
     TOO_MANY_ADDRESSES = "TOO_MANY_ADDRESSES"
 
 
-class Rejected(Exception):  # a refusal is an answer, not an error
+class CommandRejected(Exception):  # a refusal is an answer, not an error
     """A command contradicts the state or a rule. Nothing was decided, nothing may be written.
 
     `metadata` carries every value that the message mentions, as text.

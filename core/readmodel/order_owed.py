@@ -87,7 +87,7 @@ def _ledger(document: Document) -> Ledger:
     """What is authorised is left out: nothing is owed for it."""
     payments = document["payments"]
     return Ledger(
-        most_minor=0,
+        authorisation_limit_minor=0,
         captures=tuple(
             Capture(capture_id=x["capture_id"], authorisation_id=x["authorisation_id"], amount_minor=x["amount_minor"])
             for x in payments["captures"]

@@ -14,7 +14,7 @@ from google.rpc import status_pb2
 from prometheus_client import Counter, Histogram
 from uuid_utils import uuid7
 
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from core.failures import DeadlinePassed, ReplyTooLarge, RequestTooLarge, ServerBusy, ServiceFailure
 from core.rpc.errors import internal, status_of
 from core.rpc.headers import CORRELATION_ID, headers_of
@@ -140,7 +140,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
 
     def _status(self, error: Exception) -> status_pb2.Status:
         """The one place where a defect ends; it is logged whole."""
-        failure = error if isinstance(error, Rejected | ServiceFailure) else self._known(error)
+        failure = error if isinstance(error, CommandRejected | ServiceFailure) else self._known(error)
         if failure is not None:
             return status_of(failure)
         error_id = str(uuid7())

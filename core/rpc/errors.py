@@ -6,7 +6,7 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.failures import InvalidRequest, ServiceFailure
 
 Code = grpc.StatusCode
@@ -167,7 +167,7 @@ REMEDIES: Mapping[str, str] = {
 MAX_TEXT, MAX_VALUE, MAX_FIELD, MAX_PROBLEM = 600, 250, 60, 200
 
 
-def status_of(failure: Rejected | ServiceFailure) -> status_pb2.Status:
+def status_of(failure: CommandRejected | ServiceFailure) -> status_pb2.Status:
     """The whole answer: code, prose, and the machine-readable details. What is too long is cut, and ends in "…"."""
     reason = str(failure.reason)
     code = STATUS[reason]
@@ -208,7 +208,7 @@ def _remedy(reason: str, metadata: Mapping[str, str]) -> dict[str, str]:
         return {}
 
 
-def _bad_request(failure: Rejected | ServiceFailure, reason: str, text: str) -> error_details_pb2.BadRequest:
+def _bad_request(failure: CommandRejected | ServiceFailure, reason: str, text: str) -> error_details_pb2.BadRequest:
     violations = (
         {_cut(field, MAX_FIELD): _cut(problem, MAX_PROBLEM) for field, problem in failure.violations.items()}
         if isinstance(failure, InvalidRequest)

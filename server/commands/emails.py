@@ -29,7 +29,7 @@ from core.domain.email.commands import ClaimEmail, ReleaseEmail
 from core.domain.email.decide import ABANDONED_AFTER
 from core.domain.email.normal_form import claim_keys
 from core.domain.email.state import Claimed, EmailState
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from core.domain.user import USER
 from core.domain.user.commands import RevokeEmailClaim
 from core.domain.user.email import has_email
@@ -71,7 +71,7 @@ class EmailClaims:
         return RequestClaims(self, envelope)
 
     async def claim(self, key: str, user_id: str, envelope: Envelope) -> Aggregate[EmailState]:
-        """Claim an address; what its stream was before. Raises `Rejected` with EMAIL_TAKEN, `Contention`."""
+        """Claim an address; what its stream was before. Raises `CommandRejected` with EMAIL_TAKEN, `Contention`."""
         stream = EMAIL.stream(key)
         # most addresses are new: the store refuses the append if this one is not
         address, is_fresh = self._repository.remembered_or_new(EMAIL, stream), False
@@ -81,7 +81,7 @@ class EmailClaims:
                 is_void = is_fresh and await self._make_void(address, user_id, key, envelope)
                 command = ClaimEmail(email_hash=key, user_id=user_id, is_void=is_void, at=envelope.at)
                 await self._append(EMAIL, stream, address, envelope, EMAIL.decide(address.state, command))
-            except Rejected:
+            except CommandRejected:
                 if is_fresh:
                     raise
             except WrongRevision:

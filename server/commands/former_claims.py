@@ -19,7 +19,7 @@ import structlog
 from core.background import beside
 from core.domain.email.events import EmailClaimed, EmailResolved
 from core.domain.email.normal_form import claim_keys
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from core.domain.user import USER
 from core.domain.user.email import has_email
 from core.domain.user.events import EmailChanged, EmailChangeRequired, UserRegistered
@@ -107,7 +107,7 @@ class FormerClaims:
                 try:
                     await self._emails.claim(key, user_id, self._envelope())
                     made += 1
-                except (Rejected, Contention):  # another user has it or is about to: `verify` lists it
+                except (CommandRejected, Contention):  # another user has it or is about to: `verify` lists it
                     log.warning("an e-mail address is claimed by another user", user_id=user_id, email_hash=key)
         return made
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 from core.domain.decider import Decider
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from core.eventstore import codec
 from core.eventstore.client import NewEvent
 from core.eventstore.idempotency import Receipt
@@ -87,7 +87,7 @@ class CommandHandler:
         A command that `opens` a stream is first decided as if there were none; a repeat carries the same event ids
         under the same expected revision, which the store answers with the first position.
 
-        Raises `Rejected`, `RequestIdReused`, `RevisionConflict` (only if a revision was expected), `Contention`,
+        Raises `CommandRejected`, `RequestIdReused`, `RevisionConflict` (only if a revision was expected), `Contention`,
         `StoreUnavailable` (the outcome is unknown: repeat with the same request id).
         """
         stream = decider.stream(aggregate_id)
@@ -97,7 +97,7 @@ class CommandHandler:
                 aggregate, known = await self._look(decider, stream, envelope, opens=opens, must_be_fresh=must_be_fresh)
                 try:
                     outcome = await self._decide(decider, stream, aggregate, envelope, command, known=known)
-                except (Rejected, RevisionConflict):
+                except (CommandRejected, RevisionConflict):
                     if must_be_fresh and aggregate.session == self._store.session:
                         raise
                     must_be_fresh = True  # a refusal has to rest on what the store says now

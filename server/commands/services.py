@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from core.eventstore.consistency_token import to_token
 from core.eventstore.idempotency import Receipt
 from core.failures import EventsTooLarge, RevisionConflict
@@ -92,7 +92,7 @@ class CommandServices:
 
             try:
                 receipt = await self._handler.handle(route.decider, aggregate_id, envelope, command, opens=route.opens)
-            except (Rejected, RevisionConflict, EventsTooLarge):
+            except (CommandRejected, RevisionConflict, EventsTooLarge):
                 await claims.refused()
                 raise
             await claims.done()

@@ -5,7 +5,7 @@ from dataclasses import replace
 from core.domain.email import EMAIL
 from core.domain.email.commands import ResolveEmail
 from core.domain.email.state import EmailState
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.domain.user import USER, commands
 from core.domain.user.email import is_changed
 from core.domain.user.state import User, UserState
@@ -65,7 +65,7 @@ async def require_changes(
 
         try:
             receipts.append(await handler.handle(USER, user_id, replace(envelope, expected_revision=None), command))
-        except Rejected as rejection:
+        except CommandRejected as rejection:
             if rejection.reason is not Reason.EMAIL_NOT_HELD:  # the user has another address by now
                 raise
     return receipts

@@ -7,7 +7,7 @@ import structlog
 from core.domain.checkout.numbering import name_of
 from core.domain.checkout.state import OWN_IDS
 from core.domain.checkout.steps import AUTHORISATION
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from core.failures import ServiceFailure
 from server.processes.command_sender import Cause, Sender
 from server.processes.ids import derived
@@ -34,7 +34,7 @@ class LateAnswers:
         try:
             await record_authorisation(self._sender(order_id, cause), order_id, authorisation, answer)
             await self._reconciler.reconcile(order_id, cause)
-        except (Rejected, ServiceFailure) as failure:
+        except (CommandRejected, ServiceFailure) as failure:
             # the process voids by key before it ends an order, and a capture says that an authorisation has lapsed,
             # so nothing stays held for want of this
             log.warning("a late answer could not be written down", order_id=order_id, error=str(failure))

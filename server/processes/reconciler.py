@@ -19,7 +19,7 @@ from core.domain.checkout.state import OWN_IDS, Checkout, Failure, Running, Step
 from core.domain.checkout.steps import Start, Step, Wait
 from core.domain.order import ORDER
 from core.domain.order.state import Order, Placed
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from core.eventstore.repository import Repository
 from core.failures import RequestIdReused, ServiceFailure, StreamGone, UnreadableEvent
 from core.locks import Turns
@@ -223,12 +223,12 @@ class Reconciler:
             async with asyncio.timeout(self._patience.step_within):
                 try:
                     await do(work, step)
-                except Rejected as rejection:
+                except CommandRejected as rejection:
                     instead = after_refusal(seen.order, step, rejection)
                     if instead is None:
                         raise
                     await do(work, instead)
-        except Rejected as rejection:
+        except CommandRejected as rejection:
             STEPS.labels(step.name, "refused").inc()
             # if the world has moved on, another step is due, and this refusal is of no interest
             now = await self._look(work.order_id, fresh=True)
@@ -295,7 +295,7 @@ def _in_words(failure: ProviderUnavailable | RequestIdReused) -> str:
     return f"{getattr(failure, 'reason', 'PAYMENT_PROVIDER')}: {failure}"
 
 
-def _told(rejection: Rejected) -> str:
+def _told(rejection: CommandRejected) -> str:
     return str(rejection)
 
 

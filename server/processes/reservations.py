@@ -3,7 +3,7 @@
 import structlog
 
 from core.domain.checkout.steps import Wait
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from core.domain.stock import STOCK
 from core.domain.stock.commands import ExpireReservation
 from core.eventstore.repository import Repository
@@ -43,6 +43,6 @@ class ReservationExpiry:
         command = ExpireReservation(sku=sku, reservation_id=reservation_id, now=now, at=now)
         try:
             await sender.send(STOCK, sku, command, "expire")
-        except Rejected:  # it was committed, released or expired meanwhile
+        except CommandRejected:  # it was committed, released or expired meanwhile
             return Wait(what="nothing")
         return Wait(what="nothing")

@@ -7,7 +7,7 @@ from core.domain.checkout import CHECKOUT, commands
 from core.domain.checkout.plan import plan
 from core.domain.checkout.state import Checkout, NotStarted, StepName
 from core.domain.order.limits import MAX_LINES
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.rpc.validation import REASON, count, known_id, time
 from protos.processes.v1 import commands_pb2 as pb
 from server.commands.routes import Route, World
@@ -24,7 +24,7 @@ async def start(
         deadline=request.expires_at.ToDatetime(tzinfo=UTC) if request.HasField("expires_at") else None,
     )
     if found.start is None and isinstance(checkout, NotStarted):
-        raise Rejected(Reason.PROCESS_NOT_FOUND, order_id=order_id)
+        raise CommandRejected(Reason.PROCESS_NOT_FOUND, order_id=order_id)
     return commands.StartAsPlanned(
         order_id=order_id,
         lines=found.start.lines if found.start else (),

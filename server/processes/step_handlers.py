@@ -42,7 +42,7 @@ from core.domain.checkout.steps import (
 from core.domain.money import Money
 from core.domain.order import ORDER
 from core.domain.order import commands as order
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.domain.stock import STOCK
 from core.domain.stock import commands as stock
 from server.commands.facts import Facts
@@ -100,7 +100,7 @@ def payment_key(order_id: str, *what: str) -> str:
 
 
 async def do(work: Work, step: Step) -> None:
-    """Do it. Raises `Rejected`, `ProviderRefusedError`, `ProviderUnavailable`, or a `ServiceFailure`."""
+    """Do it. Raises `CommandRejected`, `ProviderRefusedError`, `ProviderUnavailable`, or a `ServiceFailure`."""
     await STEPS[type(step)](work, step)
 
 
@@ -142,7 +142,7 @@ async def _reserve_again(work: Work, step: ReserveAgain) -> None:
             purpose = ("reserve", line.line_id, step.subject, str(line.quantity))
             try:
                 await work.sender.send(STOCK, line.sku, command, *purpose)
-            except Rejected as rejection:
+            except CommandRejected as rejection:
                 if rejection.reason is not Reason.RESERVATION_EXISTS:
                     raise
             else:
@@ -164,7 +164,7 @@ async def _release(work: Work, step: ReleaseStock) -> None:
         )
         try:
             await work.sender.send(STOCK, line.sku, command, "release", line.line_id, *shipment_id)
-        except Rejected as rejection:
+        except CommandRejected as rejection:
             if rejection.reason is not Reason.STOCK_NOT_FOUND:  # then nothing was, or could be, reserved of it
                 raise
 
@@ -271,7 +271,7 @@ async def _each(lines: Sequence[T], one: Callable[[T], Awaitable[None]]) -> None
 
     failures = [x for x in await asyncio.gather(*map(in_turn, lines), return_exceptions=True) if x is not None]
     for failure in failures:
-        if not isinstance(failure, Rejected):  # an outcome that is not known weighs more than a refusal
+        if not isinstance(failure, CommandRejected):  # an outcome that is not known weighs more than a refusal
             raise failure
     for failure in failures:
         raise failure
@@ -299,7 +299,7 @@ async def record_authorisation(sender: Sender, order_id: str, known: str, answer
     )
     try:
         await sender.send(ORDER, order_id, authorised, "authorised", *_number(known))
-    except Rejected:
+    except CommandRejected:
         if isinstance(answer, Approved):
             raise
     if isinstance(answer, Lapsed):

@@ -25,7 +25,7 @@ def names() -> Iterator[tuple[str, str]]:
     """(reason, name of a value) of every refusal that is written out."""
     for path in (ROOT / "core" / "domain").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
-            if isinstance(call, ast.Call) and ast.unparse(call.func) == "Rejected" and call.args:
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "CommandRejected" and call.args:
                 reason = ast.unparse(call.args[0]).removeprefix("Reason.")
                 yield from ((reason, keyword.arg) for keyword in call.keywords if keyword.arg)
 

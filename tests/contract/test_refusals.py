@@ -11,7 +11,7 @@ import pytest
 from client.cli.refusals import REFUSALS
 from client.cli.words import words_of
 from client.errors import NotFound, Refused
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.rpc.errors import status_of
 from tests.support.processes import ROOT
 
@@ -25,7 +25,7 @@ class Raised(NamedTuple):
 
 
 def raised() -> Iterator[Raised]:
-    """Each `Rejected(Reason.X, …)` and `NotFound("X", …)` in the source, with the names of its metadata."""
+    """Each `CommandRejected(Reason.X, …)` and `NotFound("X", …)` in the source, with the names of its metadata."""
     for path in (path for room in ("core", "server", "projections") for path in (ROOT / room).rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text())):
             if not isinstance(call, ast.Call) or not call.args:
@@ -33,7 +33,7 @@ def raised() -> Iterator[Raised]:
             named, first = ast.unparse(call.func), call.args[0]
             names = frozenset(keyword.arg or ANYTHING for keyword in call.keywords)
             where = f"{path.relative_to(ROOT)}:{call.lineno}"
-            if named == "Rejected" and isinstance(first, ast.Attribute):
+            if named == "CommandRejected" and isinstance(first, ast.Attribute):
                 yield Raised(first.attr, where, names)
             elif named == "NotFound" and isinstance(first, ast.Constant) and isinstance(first.value, str):
                 yield Raised(first.value, where, names)
@@ -63,7 +63,7 @@ def test_an_amount_is_refused_with_its_currency(x: Raised) -> None:
 
 def told(reason: Reason, **metadata: object) -> str:
     """What a person reads of a refusal of the server."""
-    status = status_of(Rejected(reason, **metadata))
+    status = status_of(CommandRejected(reason, **metadata))
     info = {name: str(value) for name, value in metadata.items()}
     remedy = {"remedy": status.message.partition("; remedy: ")[2]} if "; remedy: " in status.message else {}
     kind = NotFound if reason.endswith("NOT_FOUND") else Refused

@@ -21,7 +21,7 @@ from core.domain.order import ORDER
 from core.domain.order import commands as order
 from core.domain.order.events import Condition
 from core.domain.order.state import Completed, Confirmed, Order
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.domain.stock import STOCK
 from core.domain.stock.commands import ReceiveStock
 from core.domain.stock.state import Stock
@@ -134,7 +134,7 @@ class FaultyHandler(CommandHandler):
 
         receipt = await self._places.pass_through(asked, call, StoreUnavailable, lambda: None)
         if receipt is None:
-            raise Rejected(Reason.ORDER_STATE, order_id=aggregate_id, command=asked)
+            raise CommandRejected(Reason.ORDER_STATE, order_id=aggregate_id, command=asked)
         assert isinstance(receipt, Receipt)
         return receipt
 
@@ -367,7 +367,7 @@ class Shop:
         """Whatever it comes to: it may be too late."""
         try:
             await self.send(ORDER, ORDER_ID, order.CancelOrder(order_id=ORDER_ID, reason="no", at=self.clock()))
-        except Rejected:
+        except CommandRejected:
             return
 
     async def block(self) -> None:
@@ -463,7 +463,7 @@ class Shop:
         for delivered_before in range(self.delivered_elsewhere, self.delivered_elsewhere + MAX_ROUNDS):
             try:
                 await work(key, delivered_before)
-            except (StoreUnavailable, NotBegunError, Rejected):  # sent back, and delivered again
+            except (StoreUnavailable, NotBegunError, CommandRejected):  # sent back, and delivered again
                 continue
             except KilledError:
                 self.kills += 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from core.domain.decider import Decider
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 S = TypeVar("S")
 C = TypeVar("C")
@@ -15,7 +15,7 @@ E = TypeVar("E")
 @dataclass(frozen=True)
 class Decided(Generic[E]):
     events: Sequence[E] | None
-    rejection: Rejected | None
+    rejection: CommandRejected | None
 
     def then(self, *expected: E) -> None:
         assert self.rejection is None, self.rejection
@@ -39,7 +39,7 @@ class Given(Generic[S, C, E]):
     def when(self, command: C) -> Decided[E]:
         try:
             return Decided(self.decider.decide(self.decider.fold(self.history), command), None)
-        except Rejected as rejection:
+        except CommandRejected as rejection:
             return Decided(None, rejection)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from esdbclient import NewEvent, RecordedEvent
 
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from core.eventstore.repository import Repository
 from core.eventstore.snapshots import Snapshots
 from core.eventstore.store import NO_EVENTS, EventStore
@@ -30,7 +30,7 @@ from server.commands.services import CommandServices
 from tests.support.memory_store import MemoryStore
 from tests.support.orders import NOON
 
-HANDLED = (Rejected, Contention, RevisionConflict)
+HANDLED = (CommandRejected, Contention, RevisionConflict)
 
 
 class _Call:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from core.domain.order import ORDER
 from core.domain.order.events import Condition, OrderEvent
 from core.domain.order.state import Order
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from tests.support import orders
 from tests.support.orders import HOME, WORK, create, listing, new_line
 
@@ -137,7 +137,7 @@ def sequences(draw: st.DrawFn) -> list[Any]:
 def decided(state: Order, command: Any) -> Sequence[OrderEvent]:
     try:
         return ORDER.decide(state, command)
-    except Rejected:
+    except CommandRejected:
         return []
 
 

@@ -12,9 +12,9 @@ from core.domain.checkout.state import Running
 from core.domain.checkout.steps import AUTHORISATION, AuthorisePayment, VoidPayment
 from core.domain.money import Money
 from core.domain.order.ledger import Authorisation, AuthorisationStage, Ledger
-from core.domain.order.state import Cancelled, Committed, Completed, Confirmed, Expired, Refused
+from core.domain.order.state import Cancelled, Committed, Completed, Confirmed, Expired, Rejected
 
-Ended = Cancelled | Refused | Expired
+Ended = Cancelled | Rejected | Expired
 
 
 def next_authorisation(order: Committed, checkout: Running) -> AuthorisePayment | None:
@@ -68,7 +68,7 @@ def _was_followed(order: Ended, last: Authorisation) -> bool:
         case AuthorisationStage.FAILED:  # a placed order is rejected then
             return isinstance(order, Cancelled)
         case AuthorisationStage.AUTHORISED | AuthorisationStage.VOIDED:
-            return _once_authorised(order.payments) < order.payments.most_minor
+            return _once_authorised(order.payments) < order.payments.authorisation_limit_minor
 
 
 def _once_authorised(ledger: Ledger) -> int:

@@ -40,7 +40,7 @@ from core.domain.checkout.events import (
     CheckoutStockTrimmed,
 )
 from core.domain.checkout.state import OWN_IDS, Checkout, NotStarted, Running
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 
 def decide(state: Checkout, command: CheckoutCommand) -> Sequence[CheckoutEvent]:  # noqa: C901, PLR0912  # the rulebook: a row a rule
@@ -50,12 +50,14 @@ def decide(state: Checkout, command: CheckoutCommand) -> Sequence[CheckoutEvent]
             return [_started(command)]
         case NotStarted(), StartAsPlanned(plan_id=plan_id, current_plan_id=current):
             if plan_id != current:
-                raise Rejected(Reason.PROCESS_PLAN_STALE, order_id=order_id, plan_id=plan_id, current_plan_id=current)
+                raise CommandRejected(
+                    Reason.PROCESS_PLAN_STALE, order_id=order_id, plan_id=plan_id, current_plan_id=current
+                )
             return [_started(command)]
         case Running(), (StartCheckout() | StartAsPlanned()):
             return []
         case NotStarted(), _:
-            raise Rejected(Reason.PROCESS_NOT_FOUND, order_id=order_id)
+            raise CommandRejected(Reason.PROCESS_NOT_FOUND, order_id=order_id)
 
         case Running(), NoteStockReserved():
             return [] if state.reserved else [CheckoutStockReserved(order_id=order_id, at=at)]
@@ -131,7 +133,9 @@ def _skip(state: Running, command: SkipStep) -> Sequence[CheckoutEvent]:
         if any(step == command.step for step, _ in state.skipped):
             return []
         waits_for = failure.step if failure else "nothing"
-        raise Rejected(Reason.PROCESS_STEP_NOT_FAILED, order_id=state.order_id, step=command.step, waits_for=waits_for)
+        raise CommandRejected(
+            Reason.PROCESS_STEP_NOT_FAILED, order_id=state.order_id, step=command.step, waits_for=waits_for
+        )
     return [
         CheckoutStepSkipped(
             order_id=state.order_id, step=failure.step, subject=failure.subject, reason=command.reason, at=command.at
@@ -143,7 +147,7 @@ def _give_up(state: Running, command: CompensateProcess) -> Sequence[CheckoutEve
     if state.given_up:
         return []
     if state.outcome:
-        raise Rejected(Reason.PROCESS_ENDED, order_id=state.order_id, outcome=state.outcome)
+        raise CommandRejected(Reason.PROCESS_ENDED, order_id=state.order_id, outcome=state.outcome)
     if command.shipped:
-        raise Rejected(Reason.PROCESS_HAS_SHIPPED, order_id=state.order_id)
+        raise CommandRejected(Reason.PROCESS_HAS_SHIPPED, order_id=state.order_id)
     return [CheckoutGivenUp(order_id=state.order_id, reason=command.reason, at=command.at)]

@@ -46,7 +46,7 @@ from core.domain.order.state import (
     NoOrder,
     Order,
     Placed,
-    Refused,
+    Rejected,
     ReturnStage,
     Shipment,
     ShipmentStage,
@@ -56,7 +56,7 @@ from core.domain.order.state import (
     open_returns,
     remaining_units,
 )
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 PAYMENT_DECLINED = "PAYMENT_DECLINED"
 
@@ -88,18 +88,18 @@ def wanted(order: Order, checkout: Checkout, now: datetime) -> Step | Wait:
             return Wait(what="the order to be placed")
         case ((Placed() | Confirmed() | Completed()), NotStarted()):
             return Start(lines=_lines(order), deadline=order.expires_at)
-        case ((Cancelled() | Refused() | Expired()), NotStarted()):
+        case ((Cancelled() | Rejected() | Expired()), NotStarted()):
             return _begin_late(order)
         case Placed(), Running():
             return _check_out(order, checkout, now)
         case ((Confirmed() | Completed()), Running()):
             return _fulfil(order, checkout)
-        case ((Cancelled() | Refused() | Expired()), Running()):
+        case ((Cancelled() | Rejected() | Expired()), Running()):
             return _undo(order, checkout)
     raise AssertionError(f"no rule for {order}")
 
 
-def _begin_late(order: Cancelled | Refused | Expired) -> Step | Wait:
+def _begin_late(order: Cancelled | Rejected | Expired) -> Step | Wait:
     """It was over before it began: there is something to do only if money has moved, or goods have left."""
     ledger = order.payments
     held = any(ledger.held_of(x) for x in ledger.authorisations)
@@ -130,7 +130,7 @@ def _authorise(order: Committed, checkout: Running) -> Step | None:
     return None if _done(checkout, StepName.AUTHORISE_PAYMENT, done=step is None) else step
 
 
-def _undo(order: Cancelled | Refused | Expired, checkout: Running) -> Step | Wait:
+def _undo(order: Cancelled | Rejected | Expired, checkout: Running) -> Step | Wait:
     if isinstance(order, Cancelled) and (sent := _account_for_parcels(order, checkout)) is not None:
         return sent
     if not _done(checkout, StepName.RELEASE_STOCK, done=checkout.released):
@@ -174,7 +174,7 @@ def _release(order: Cancelled, checkout: Running) -> ReleaseStock:
     )
 
 
-def _give_back(order: Cancelled | Refused | Expired, checkout: Running) -> Step | None:
+def _give_back(order: Cancelled | Rejected | Expired, checkout: Running) -> Step | None:
     """Whatever is held is let go, and whatever was drawn goes back: the order has ended."""
     for held in authorisations.of_ended(order.payments):
         if (StepName.VOID_PAYMENT, held.subject) not in checkout.skipped:
@@ -379,7 +379,7 @@ def _done(checkout: Running, step: StepName, subject: str = "", *, done: bool) -
     return done or (step, subject) in checkout.skipped
 
 
-def after_refusal(order: Order, step: Step, rejection: Rejected) -> Step | None:
+def after_refusal(order: Order, step: Step, rejection: CommandRejected) -> Step | None:
     """The step instead of a refused one: an order that is not confirmed yet is rejected when its stock is not to be
     had, or when its user was blocked since it was placed.
     """

@@ -43,7 +43,7 @@ from core.domain.money import Money
 from core.domain.order import ORDER, commands
 from core.domain.order.commands import NO_CUSTOMER
 from core.domain.order.state import Order
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 MAX_STEPS = 10_000  # an order of the largest size has fewer
 
@@ -85,7 +85,7 @@ def plan(
     """From now on. For a process that is not started, `drawn` has the units by line_id that were taken off the stock by
     hand, and `deadline` another time to confirm the order by.
 
-    Raises `Rejected` LINE_NOT_FOUND or QUANTITY_INVALID for units that the order does not have.
+    Raises `CommandRejected` LINE_NOT_FOUND or QUANTITY_INVALID for units that the order does not have.
     """
     start, steps = None, list[PlannedStep]()
     for _ in range(MAX_STEPS):
@@ -97,7 +97,7 @@ def plan(
         steps.append(_shown(step))
         try:
             order, checkout = _as_if_done(order, checkout, step, now)
-        except Rejected as refusal:
+        except CommandRejected as refusal:
             return Plan(start=start, steps=tuple(steps), waits_for=f"an operator: {refusal}")
     raise AssertionError(f"the order asks for more than {MAX_STEPS} steps")
 
@@ -106,9 +106,9 @@ def _adjusted(step: Start, order: Order, drawn: Mapping[str, int], deadline: dat
     lines = {line.line_id: line for line in step.lines}
     for line_id, units in drawn.items():
         if line_id not in lines:
-            raise Rejected(Reason.LINE_NOT_FOUND, order_id=getattr(order, "order_id", ""), line_id=line_id)
+            raise CommandRejected(Reason.LINE_NOT_FOUND, order_id=getattr(order, "order_id", ""), line_id=line_id)
         if not 0 <= units <= lines[line_id].quantity:
-            raise Rejected(Reason.QUANTITY_INVALID, quantity=units, field="drawn")
+            raise CommandRejected(Reason.QUANTITY_INVALID, quantity=units, field="drawn")
         lines[line_id] = replace(lines[line_id], quantity=lines[line_id].quantity - units)
     return replace(step, lines=tuple(lines.values()), deadline=deadline or step.deadline)
 

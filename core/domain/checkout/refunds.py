@@ -15,7 +15,7 @@ from core.domain.checkout.steps import MAX_REFUND_TRIES, GiveUpRefund, RequestRe
 from core.domain.money import Money
 from core.domain.order import owed
 from core.domain.order.ledger import Ledger, Refund, RefundStage
-from core.domain.order.state import Cancelled, Completed, Confirmed, Expired, Refused
+from core.domain.order.state import Cancelled, Completed, Confirmed, Expired, Rejected
 
 ALL = "all"  # the refund of an order that has ended
 _SURPLUS = re.compile(r"surplus-\d+")
@@ -86,7 +86,7 @@ def ask_for(debt: Debt, currency: str, checkout: Running) -> RequestRefund | Set
     )
 
 
-def settle(order: Confirmed | Completed | Cancelled | Refused | Expired, checkout: Running) -> SettleRefund | None:
+def settle(order: Confirmed | Completed | Cancelled | Rejected | Expired, checkout: Running) -> SettleRefund | None:
     """The first refund that is not answered yet."""
     for refund in order.payments.refunds:
         if refund.stage != RefundStage.REQUESTED:
@@ -110,12 +110,12 @@ def _settle_outside(refund: Refund, currency: str) -> SettleRefund:
     return SettleRefund(subject=refund.refund_id, amount=amount, outside=True)
 
 
-def _tried_like(order: Confirmed | Completed | Cancelled | Refused | Expired, refund: Refund) -> Sequence[Refund]:
+def _tried_like(order: Confirmed | Completed | Cancelled | Rejected | Expired, refund: Refund) -> Sequence[Refund]:
     """The refunds that were asked for the same reason; of a caller's refund only itself."""
     return next((group for group in _groups(order) if refund in group), [refund])
 
 
-def _groups(order: Confirmed | Completed | Cancelled | Refused | Expired) -> Iterator[Sequence[Refund]]:
+def _groups(order: Confirmed | Completed | Cancelled | Rejected | Expired) -> Iterator[Sequence[Refund]]:
     if isinstance(order, Confirmed | Completed):
         yield from (_of_return(order.payments, back.return_id) for back in order.returns)
         yield _of_surplus(order.payments)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from core.domain.email.commands import ClaimEmail, EmailCommand, ReleaseEmail, ResolveEmail
 from core.domain.email.events import EmailClaimed, EmailEvent, EmailReleased, EmailResolved
 from core.domain.email.state import Claimed, EmailState, Free
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 # A claim is made before the user has the address. It may be made void after this long, by the event store's time:
 # longer than any command may take (`longest_deadline`), so that no command loses its claim. That no two users have one
@@ -17,7 +17,7 @@ ABANDONED_AFTER = timedelta(minutes=5)
 def decide(state: EmailState, command: EmailCommand) -> Sequence[EmailEvent]:
     match state, command:
         case Claimed(), ClaimEmail() if state.user_id != command.user_id and not command.is_void:
-            raise Rejected(Reason.EMAIL_TAKEN, email_hash=command.email_hash)
+            raise CommandRejected(Reason.EMAIL_TAKEN, email_hash=command.email_hash)
         case _, ClaimEmail():
             # also where the user holds it already: a release that was decided before does not undo this claim
             return [EmailClaimed(email_hash=command.email_hash, user_id=command.user_id, at=command.at)]
@@ -35,9 +35,9 @@ def _resolve(state: EmailState, command: ResolveEmail) -> Sequence[EmailEvent]:
     named = (command.keep_user_id, *command.other_user_ids)
     for user_id in named:
         if user_id not in command.holders:
-            raise Rejected(Reason.EMAIL_NOT_HELD, user_id=user_id, email_hash=command.email_hash)
+            raise CommandRejected(Reason.EMAIL_NOT_HELD, user_id=user_id, email_hash=command.email_hash)
     if isinstance(state, Claimed) and state.user_id not in named and not command.is_void:
-        raise Rejected(Reason.EMAIL_TAKEN, email_hash=command.email_hash)
+        raise CommandRejected(Reason.EMAIL_TAKEN, email_hash=command.email_hash)
     return [
         EmailResolved(
             email_hash=command.email_hash,

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from core.domain.money import MAX_AMOUNT, Money, of_units
+from core.domain.money import MAX_AMOUNT, Money, prorate
 from core.domain.order.commands import CancelLineQuantity, CancelOrder
 from core.domain.order.events import LineQuantityCancelled, OrderCancelled, OrderEvent
-from core.domain.order.limits import require_quantity, require_room
+from core.domain.order.limits import require_capacity, require_quantity
 from core.domain.order.state import (
     Committed,
     Confirmed,
@@ -14,12 +14,12 @@ from core.domain.order.state import (
     cancelled_quantities,
     draft_total,
     live_shipments,
-    net_of,
+    net_minor,
     open_quantities,
     remaining_units,
     units,
 )
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 
 def cancel(order: Draft | Placed | Confirmed, command: CancelOrder) -> Sequence[OrderEvent]:
@@ -39,7 +39,7 @@ def cancel(order: Draft | Placed | Confirmed, command: CancelOrder) -> Sequence[
         ]
     shipments = len(live_shipments(order))
     if shipments:
-        raise Rejected(Reason.CANCEL_HAS_SHIPMENTS, order_id=order.order_id, shipments=shipments)
+        raise CommandRejected(Reason.CANCEL_HAS_SHIPMENTS, order_id=order.order_id, shipments=shipments)
     return [_cancelled(order, command, units=remaining_units(order), total=order.total)]
 
 
@@ -49,17 +49,21 @@ def cancel_quantity(order: Committed, command: CancelLineQuantity) -> Sequence[O
         if known.cancellation_id == command.cancellation_id:
             if (known.line_id, known.quantity) == (command.line_id, command.quantity):
                 return []
-            raise Rejected(Reason.CANCELLATION_EXISTS, order_id=order.order_id, cancellation_id=command.cancellation_id)
-    require_room(order.order_id, "cancellations", len(order.cancellations))
+            raise CommandRejected(
+                Reason.CANCELLATION_EXISTS, order_id=order.order_id, cancellation_id=command.cancellation_id
+            )
+    require_capacity(order.order_id, "cancellations", len(order.cancellations))
     line = next((x for x in order.lines if x.line_id == command.line_id), None)
     if line is None:
-        raise Rejected(Reason.LINE_NOT_FOUND, order_id=order.order_id, line_id=command.line_id)
+        raise CommandRejected(Reason.LINE_NOT_FOUND, order_id=order.order_id, line_id=command.line_id)
     still_open = open_quantities(order)[command.line_id]
     if command.quantity > still_open:
-        raise Rejected(Reason.QUANTITY_EXCEEDS_OPEN, line_id=command.line_id, wanted=command.quantity, open=still_open)
+        raise CommandRejected(
+            Reason.QUANTITY_EXCEEDS_OPEN, line_id=command.line_id, wanted=command.quantity, open=still_open
+        )
     # the last units go first: what comes back later is counted from the other end, so no unit is paid back twice
     first = line.quantity - cancelled_quantities(order)[line.line_id] - command.quantity
-    worth = of_units(net_of(line), line.quantity, first, command.quantity)
+    worth = prorate(net_minor(line), line.quantity, first, command.quantity)
     off = LineQuantityCancelled(
         order_id=order.order_id,
         customer_id=order.customer_id,

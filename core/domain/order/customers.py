@@ -6,15 +6,15 @@ cancelled.
 """
 
 from core.domain.order.commands import Customer
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 
 def require_customer(customer: Customer) -> None:
     if not customer.known:
-        raise Rejected(Reason.USER_NOT_FOUND, user_id=customer.user_id)
+        raise CommandRejected(Reason.USER_NOT_FOUND, user_id=customer.user_id)
     require_not_blocked(customer)
 
 
 def require_not_blocked(customer: Customer) -> None:
     if customer.blocked:
-        raise Rejected(Reason.USER_BLOCKED, user_id=customer.user_id)
+        raise CommandRejected(Reason.USER_BLOCKED, user_id=customer.user_id)

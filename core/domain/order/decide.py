@@ -54,9 +54,9 @@ from core.domain.order.state import (
     NoOrder,
     Order,
     Placed,
-    Refused,
+    Rejected,
 )
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 
 def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa: C901, PLR0912  # the rulebook: a row a rule
@@ -64,9 +64,9 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
         case NoOrder(), CreateOrder():
             return editing.create(command)
         case _, CreateOrder():
-            raise Rejected(Reason.ORDER_EXISTS, order_id=command.order_id)
+            raise CommandRejected(Reason.ORDER_EXISTS, order_id=command.order_id)
         case NoOrder(), _:
-            raise Rejected(Reason.ORDER_NOT_FOUND, order_id=command.order_id)
+            raise CommandRejected(Reason.ORDER_NOT_FOUND, order_id=command.order_id)
 
         case Draft(), AddLine():
             return editing.add_line(state, command)
@@ -91,7 +91,7 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
             | ApplyDiscount()
             | RemoveDiscount()
         ):
-            raise Rejected(Reason.ORDER_NOT_EDITABLE, order_id=command.order_id, status=state.status)
+            raise CommandRejected(Reason.ORDER_NOT_EDITABLE, order_id=command.order_id, status=state.status)
 
         case ((Draft() | Placed() | Confirmed()), ChangeShippingAddress()):
             return editing.change_address(state, command)
@@ -107,11 +107,11 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
         case ((Placed() | Confirmed()), ReleaseHold()):
             return [HoldReleased(order_id=state.order_id, at=command.at)] if state.held else []
         case Placed(held=True), ConfirmOrder():
-            raise Rejected(Reason.ORDER_ON_HOLD, order_id=state.order_id)
+            raise CommandRejected(Reason.ORDER_ON_HOLD, order_id=state.order_id)
         case Confirmed(held=True), CompleteOrder():
-            raise Rejected(Reason.ORDER_ON_HOLD, order_id=state.order_id)
+            raise CommandRejected(Reason.ORDER_ON_HOLD, order_id=state.order_id)
         case Confirmed(held=True), (CreateShipment() | DispatchShipment()) if not shipping.is_done(state, command):
-            raise Rejected(Reason.ORDER_ON_HOLD, order_id=state.order_id)
+            raise CommandRejected(Reason.ORDER_ON_HOLD, order_id=state.order_id)
 
         case Placed(), ConfirmOrder():
             return placing.confirm(state, command)
@@ -127,7 +127,7 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
 
         case Placed(), RejectOrder():
             return placing.reject(state, command)
-        case Refused(), RejectOrder():
+        case Rejected(), RejectOrder():
             return []
         case Placed(), ExpireOrder():
             return placing.expire(state, command)
@@ -139,7 +139,7 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
             return []
 
         case (
-            (Placed() | Confirmed() | Completed() | Cancelled() | Refused() | Expired()),
+            (Placed() | Confirmed() | Completed() | Cancelled() | Rejected() | Expired()),
             (
                 RecordAuthorisation()
                 | RecordPaymentFailure()
@@ -175,6 +175,6 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
         case _, AddNote():
             return notes.add(state, command)
         case _:
-            raise Rejected(
+            raise CommandRejected(
                 Reason.ORDER_STATE, order_id=command.order_id, status=state.status, command=type(command).__name__
             )

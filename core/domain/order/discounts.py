@@ -11,10 +11,10 @@ from core.domain.order.events import (
     ShippingMethod,
     ShippingMethodSet,
 )
-from core.domain.order.limits import require_room
+from core.domain.order.limits import require_capacity
 from core.domain.order.pricing import WHOLE, Discount, too_large
 from core.domain.order.state import Draft, goods_total
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 
 def set_shipping_method(draft: Draft, command: SetShippingMethod) -> Sequence[OrderEvent]:
@@ -31,8 +31,8 @@ def apply(draft: Draft, command: ApplyDiscount) -> Sequence[OrderEvent]:
         if known.discount_id == discount.discount_id:
             if known == discount:
                 return []
-            raise Rejected(Reason.DISCOUNT_EXISTS, order_id=draft.order_id, discount_id=discount.discount_id)
-    require_room(draft.order_id, "discounts", len(draft.discounts))
+            raise CommandRejected(Reason.DISCOUNT_EXISTS, order_id=draft.order_id, discount_id=discount.discount_id)
+    require_capacity(draft.order_id, "discounts", len(draft.discounts))
     require_fitting_discounts(draft, discount)
     return [
         DiscountApplied(
@@ -57,7 +57,7 @@ def require_fitting_discounts(draft: Draft, *more: Discount) -> None:
     goods = goods_total(draft.lines, draft.currency).amount_minor
     misfit = too_large(goods, (*draft.discounts, *more))
     if misfit is not None:
-        raise Rejected(
+        raise CommandRejected(
             Reason.DISCOUNT_EXCEEDS_TOTAL,
             order_id=draft.order_id,
             discount_id=misfit.discount_id,
@@ -71,7 +71,7 @@ def _valid(draft: Draft, command: ApplyDiscount) -> Discount:
     amount, share = command.amount, command.basis_points
     if (amount is None) == (share == 0) or not 0 <= share <= WHOLE:
         field = "amount" if share == 0 else "basis_points"
-        raise Rejected(Reason.DISCOUNT_INVALID, discount_id=command.discount_id, basis_points=share, field=field)
+        raise CommandRejected(Reason.DISCOUNT_INVALID, discount_id=command.discount_id, basis_points=share, field=field)
     if amount is not None:
         require_amount(amount)
         _require_currency_of(draft, amount)
@@ -85,7 +85,7 @@ def _valid(draft: Draft, command: ApplyDiscount) -> Discount:
 
 def _require_currency_of(draft: Draft, amount: Money) -> None:
     if amount.currency != draft.currency:
-        raise Rejected(
+        raise CommandRejected(
             Reason.CURRENCY_MISMATCH,
             order_id=draft.order_id,
             order_currency=draft.currency,

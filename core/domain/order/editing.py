@@ -27,7 +27,7 @@ from core.domain.order.events import (
 from core.domain.order.limits import require_line_count, require_quantities, require_quantity
 from core.domain.order.listings import current_prices, price_in
 from core.domain.order.state import Confirmed, Draft, Placed, ShipmentStage, live_shipments
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 
 def create(command: CreateOrder) -> Sequence[OrderEvent]:
@@ -43,7 +43,7 @@ def create(command: CreateOrder) -> Sequence[OrderEvent]:
     ]
     twice = [line_id for line_id, n in Counter(line.line_id for line in command.lines).items() if n > 1]
     if twice:
-        raise Rejected(Reason.LINE_EXISTS, order_id=command.order_id, line_id=twice[0])
+        raise CommandRejected(Reason.LINE_EXISTS, order_id=command.order_id, line_id=twice[0])
     events.extend(_line_added(draft, line, command) for line in command.lines)
     if command.address is not None:
         require_address(command.address, "shipping_address")
@@ -57,7 +57,7 @@ def add_line(draft: Draft, command: AddLine) -> Sequence[OrderEvent]:
         if line.line_id == new.line_id:
             if (line.sku, line.quantity) == (new.listing.sku, new.quantity):
                 return []
-            raise Rejected(Reason.LINE_EXISTS, order_id=draft.order_id, line_id=new.line_id)
+            raise CommandRejected(Reason.LINE_EXISTS, order_id=draft.order_id, line_id=new.line_id)
     require_not_blocked(command.customer)
     require_line_count(draft.order_id, len(draft.lines) + 1)
     require_quantity(new.quantity, "line.quantity")
@@ -104,7 +104,7 @@ def change_quantity(draft: Draft, command: ChangeLineQuantity) -> Sequence[Order
                     order_id=draft.order_id, line_id=line.line_id, quantity=command.quantity, at=command.at
                 )
             ]
-    raise Rejected(Reason.LINE_NOT_FOUND, order_id=draft.order_id, line_id=command.line_id)
+    raise CommandRejected(Reason.LINE_NOT_FOUND, order_id=draft.order_id, line_id=command.line_id)
 
 
 def change_address(order: Draft | Placed | Confirmed, command: ChangeShippingAddress) -> Sequence[OrderEvent]:
@@ -112,7 +112,7 @@ def change_address(order: Draft | Placed | Confirmed, command: ChangeShippingAdd
     if order.address == command.address:
         return []
     if isinstance(order, Confirmed) and any(x.stage != ShipmentStage.CREATED for x in live_shipments(order)):
-        raise Rejected(Reason.ALREADY_SHIPPED, order_id=order.order_id)
+        raise CommandRejected(Reason.ALREADY_SHIPPED, order_id=order.order_id)
     return [ShippingAddressChanged(order_id=order.order_id, address=command.address, at=command.at)]
 
 

@@ -62,7 +62,7 @@ from core.domain.order.state import (
     Note,
     Order,
     Placed,
-    Refused,
+    Rejected,
     Reopening,
     Return,
     ReturnStage,
@@ -123,7 +123,7 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
                 address=event.address,
                 placed_at=event.at,
                 expires_at=event.expires_at,
-                payments=Ledger(most_minor=event.total.amount_minor),
+                payments=Ledger(authorisation_limit_minor=event.total.amount_minor),
             )
         case Placed(), OrderConfirmed():
             return _as(Confirmed, state)
@@ -167,7 +167,7 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
         case Confirmed(), OrderCompleted():
             return _as(Completed, state)
         case Placed(), OrderRejected():
-            return _as(Refused, state)
+            return _as(Rejected, state)
         case Placed(), OrderExpired():
             return _as(Expired, state)
         case Confirmed() | Completed(), ReturnRequested():
@@ -180,12 +180,12 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
         case Confirmed() | Completed(), ReturnReceived():
             return _with_return(state, event.return_id, ReturnStage.RECEIVED, event.lines)
         case (
-            Draft() | Placed() | Confirmed() | Completed() | Cancelled() | Refused() | Expired(),
+            Draft() | Placed() | Confirmed() | Completed() | Cancelled() | Rejected() | Expired(),
             NoteAdded(),
         ):
             return replace(state, notes=(*state.notes, Note(note_id=event.note_id, text=event.text)))
         case (
-            Placed() | Confirmed() | Completed() | Cancelled() | Refused() | Expired(),
+            Placed() | Confirmed() | Completed() | Cancelled() | Rejected() | Expired(),
             PaymentAuthorised()
             | PaymentFailed()
             | PaymentVoided()
@@ -241,7 +241,7 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
             assert_never(event)
 
 
-S = TypeVar("S", Placed, Confirmed, Completed, Cancelled, Refused, Expired)
+S = TypeVar("S", Placed, Confirmed, Completed, Cancelled, Rejected, Expired)
 P = TypeVar("P", bound=Confirmed | Completed)
 A = TypeVar("A", bound=Confirmed | Completed | Cancelled)
 REOPENED = (ShipmentStage.LOST, ShipmentStage.RETURNED)

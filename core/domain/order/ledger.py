@@ -68,9 +68,9 @@ class Refund:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """`most_minor` is what the order was worth when it was placed: no more is ever authorised."""
+    """`authorisation_limit_minor` is what the order was worth when it was placed: no more is ever authorised."""
 
-    most_minor: int
+    authorisation_limit_minor: int
     authorisations: tuple[Authorisation, ...] = ()
     captures: tuple[Capture, ...] = ()
     refunds: tuple[Refund, ...] = ()
@@ -113,7 +113,7 @@ class Ledger:
         return next((x for x in self.refunds if x.refund_id == refund_id), None)
 
 
-NO_MONEY = Ledger(most_minor=0)
+NO_MONEY = Ledger(authorisation_limit_minor=0)
 
 
 def evolve(ledger: Ledger, event: PaymentEvent) -> Ledger:

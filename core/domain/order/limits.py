@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 MAX_UNITS = 9_999  # in one line
 MAX_LINES = 200
@@ -30,7 +30,7 @@ class HasQuantity(Protocol):
 def require_quantity(quantity: int, field: str = "quantity") -> None:
     """`field` is that of the command which holds the quantity."""
     if not 1 <= quantity <= MAX_UNITS:
-        raise Rejected(Reason.QUANTITY_INVALID, quantity=quantity, field=field)
+        raise CommandRejected(Reason.QUANTITY_INVALID, quantity=quantity, field=field)
 
 
 def require_quantities(lines: Sequence[HasQuantity]) -> None:
@@ -42,16 +42,16 @@ def require_quantities(lines: Sequence[HasQuantity]) -> None:
 def require_lines(lines: Sequence[HasQuantity]) -> None:
     """At least one."""
     if not lines:
-        raise Rejected(Reason.QUANTITY_INVALID, quantity=0, field="lines")
+        raise CommandRejected(Reason.QUANTITY_INVALID, quantity=0, field="lines")
     require_quantities(lines)
 
 
 def require_line_count(order_id: str, lines: int) -> None:
     if lines > MAX_LINES:
-        raise Rejected(Reason.TOO_MANY_LINES, order_id=order_id, lines=lines)
+        raise CommandRejected(Reason.TOO_MANY_LINES, order_id=order_id, lines=lines)
 
 
-def require_room(order_id: str, what: str, there_are: int, more: int = 1) -> None:
+def require_capacity(order_id: str, what: str, there_are: int, more: int = 1) -> None:
     """Whether so many more fit."""
     if there_are + more > MAX_ENTRIES[what]:
-        raise Rejected(Reason.TOO_MANY_ENTRIES, order_id=order_id, what=what, most=MAX_ENTRIES[what])
+        raise CommandRejected(Reason.TOO_MANY_ENTRIES, order_id=order_id, what=what, most=MAX_ENTRIES[what])

@@ -5,15 +5,15 @@ from collections.abc import Iterable
 from core.domain.money import Money
 from core.domain.order.commands import Listing, unlisted
 from core.domain.order.state import Draft
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 
 def price_in(currency: str, listing: Listing, **line: str) -> Money:
     """What a unit costs now in an order of this currency. `line` names the line if the order has it already."""
     if listing.price is None or not listing.sellable:
-        raise Rejected(Reason.PRODUCT_NOT_SELLABLE, sku=listing.sku, **line)
+        raise CommandRejected(Reason.PRODUCT_NOT_SELLABLE, sku=listing.sku, **line)
     if listing.price.currency != currency:
-        raise Rejected(
+        raise CommandRejected(
             Reason.CURRENCY_MISMATCH,
             sku=listing.sku,
             order_currency=currency,

@@ -6,7 +6,7 @@ A refund that failed has paid nothing. Nothing more is owed than was captured an
 from collections import Counter
 from collections.abc import Iterable
 
-from core.domain.money import of_units
+from core.domain.money import prorate
 from core.domain.order.events import LineQuantity, OrderLine
 from core.domain.order.ledger import Ledger, RefundStage
 from core.domain.order.state import (
@@ -18,7 +18,7 @@ from core.domain.order.state import (
     Shipment,
     kept_quantities,
     left_shipments,
-    net_of,
+    net_minor,
 )
 
 Sold = Confirmed | Completed
@@ -105,7 +105,7 @@ def first_units(line: OrderLine, count: int) -> int:
 
     They are counted from its beginning, so that all of them together cost what the line does.
     """
-    return of_units(net_of(line), line.quantity, 0, count)
+    return prorate(net_minor(line), line.quantity, 0, count)
 
 
 def beside_goods(order: Sold) -> int:

@@ -32,11 +32,11 @@ from core.domain.order.events import (
     RefundRequested,
 )
 from core.domain.order.ledger import Authorisation, AuthorisationStage, Refund, RefundStage
-from core.domain.order.limits import require_room
-from core.domain.order.state import Cancelled, Completed, Confirmed, Expired, Placed, Refused, ReturnStage
-from core.domain.rejection import Reason, Rejected
+from core.domain.order.limits import require_capacity
+from core.domain.order.state import Cancelled, Completed, Confirmed, Expired, Placed, Rejected, ReturnStage
+from core.domain.rejection import CommandRejected, Reason
 
-Paying = Placed | Confirmed | Completed | Cancelled | Refused | Expired
+Paying = Placed | Confirmed | Completed | Cancelled | Rejected | Expired
 """Every stage that has a ledger."""
 
 
@@ -67,17 +67,17 @@ def _authorise(order: Paying, command: RecordAuthorisation) -> Sequence[OrderEve
     if known is not None and known.stage != AuthorisationStage.FAILED:
         if known.amount_minor == amount:
             return []
-        raise Rejected(
+        raise CommandRejected(
             Reason.AUTHORISATION_EXISTS,
             order_id=order.order_id,
             authorisation_id=command.authorisation_id,
             stage=known.stage,
         )
     if known is None:
-        require_room(order.order_id, "authorisations", len(order.payments.authorisations))
-    authorised, total = order.payments.authorised, order.payments.most_minor
+        require_capacity(order.order_id, "authorisations", len(order.payments.authorisations))
+    authorised, total = order.payments.authorised, order.payments.authorisation_limit_minor
     if authorised + amount > total:
-        raise Rejected(
+        raise CommandRejected(
             Reason.AUTHORISATION_EXCEEDS_TOTAL,
             order_id=order.order_id,
             amount_minor=amount,
@@ -98,7 +98,7 @@ def _authorise(order: Paying, command: RecordAuthorisation) -> Sequence[OrderEve
 def _fail(order: Paying, command: RecordPaymentFailure) -> Sequence[OrderEvent]:
     known = order.payments.authorisation(command.authorisation_id)
     if known is None:
-        require_room(order.order_id, "authorisations", len(order.payments.authorisations))
+        require_capacity(order.order_id, "authorisations", len(order.payments.authorisations))
         return [
             PaymentFailed(
                 order_id=order.order_id,
@@ -109,7 +109,7 @@ def _fail(order: Paying, command: RecordPaymentFailure) -> Sequence[OrderEvent]:
         ]
     if known.stage == AuthorisationStage.FAILED:
         return []
-    raise Rejected(
+    raise CommandRejected(
         Reason.AUTHORISATION_EXISTS,
         order_id=order.order_id,
         authorisation_id=command.authorisation_id,
@@ -123,7 +123,7 @@ def _void(order: Paying, command: VoidAuthorisation) -> Sequence[OrderEvent]:
         return []  # it holds no money, which is what was asked for
     captured = order.payments.captured_of(known.authorisation_id)
     if captured:
-        raise Rejected(
+        raise CommandRejected(
             Reason.ALREADY_CAPTURED,
             order_id=order.order_id,
             authorisation_id=known.authorisation_id,
@@ -162,15 +162,15 @@ def _capture(order: Paying, command: CapturePayment) -> Sequence[OrderEvent]:
     if before is not None:
         if (before.authorisation_id, before.amount_minor) == (command.authorisation_id, amount):
             return []
-        raise Rejected(Reason.CAPTURE_EXISTS, order_id=order.order_id, capture_id=command.capture_id)
-    require_room(order.order_id, "captures", len(order.payments.captures))
+        raise CommandRejected(Reason.CAPTURE_EXISTS, order_id=order.order_id, capture_id=command.capture_id)
+    require_capacity(order.order_id, "captures", len(order.payments.captures))
     authorisation = _authorisation(order, command)
     # a capture may have been on its way when the rest lapsed: the provider has drawn it, so it must be written down
     live = authorisation.stage in (AuthorisationStage.AUTHORISED, AuthorisationStage.LAPSED)
     authorised = authorisation.amount_minor if live else 0
     captured = order.payments.captured_of(authorisation.authorisation_id)
     if captured + amount > authorised:
-        raise Rejected(
+        raise CommandRejected(
             Reason.CAPTURE_EXCEEDS_AUTHORISED,
             order_id=order.order_id,
             authorisation_id=authorisation.authorisation_id,
@@ -196,8 +196,8 @@ def _request_refund(order: Paying, command: RefundPayment) -> Sequence[OrderEven
     if before is not None:
         if before.amount_minor == amount and before.return_id in (command.return_id, None):
             return []
-        raise Rejected(Reason.REFUND_EXISTS, order_id=order.order_id, refund_id=command.refund_id)
-    require_room(order.order_id, "refunds", len(order.payments.refunds))
+        raise CommandRejected(Reason.REFUND_EXISTS, order_id=order.order_id, refund_id=command.refund_id)
+    require_capacity(order.order_id, "refunds", len(order.payments.refunds))
     _require_covered(order, amount)
     if command.return_id:
         _require_received(order, command.return_id)
@@ -234,7 +234,7 @@ def _fail_refund(order: Paying, command: RecordRefundFailure) -> Sequence[OrderE
     if refund.stage == RefundStage.FAILED:
         return []
     if refund.stage == RefundStage.SETTLED:
-        raise Rejected(Reason.REFUND_SETTLED, order_id=order.order_id, refund_id=refund.refund_id)
+        raise CommandRejected(Reason.REFUND_SETTLED, order_id=order.order_id, refund_id=refund.refund_id)
     return [
         RefundFailed(
             order_id=order.order_id,
@@ -252,7 +252,7 @@ def _fail_refund(order: Paying, command: RecordRefundFailure) -> Sequence[OrderE
 def _valid(order: Paying, amount: Money) -> int:
     require_amount(amount)
     if amount.currency != order.currency:
-        raise Rejected(
+        raise CommandRejected(
             Reason.CURRENCY_MISMATCH,
             order_id=order.order_id,
             order_currency=order.currency,
@@ -266,7 +266,7 @@ def _authorisation(
 ) -> Authorisation:
     known = order.payments.authorisation(command.authorisation_id)
     if known is None:
-        raise Rejected(
+        raise CommandRejected(
             Reason.AUTHORISATION_NOT_FOUND, order_id=order.order_id, authorisation_id=command.authorisation_id
         )
     return known
@@ -275,7 +275,7 @@ def _authorisation(
 def _refund(order: Paying, command: SettleRefund | RecordRefundFailure) -> Refund:
     known = order.payments.refund(command.refund_id)
     if known is None:
-        raise Rejected(Reason.REFUND_NOT_FOUND, order_id=order.order_id, refund_id=command.refund_id)
+        raise CommandRejected(Reason.REFUND_NOT_FOUND, order_id=order.order_id, refund_id=command.refund_id)
     return known
 
 
@@ -283,15 +283,15 @@ def _require_received(order: Paying, return_id: str) -> None:
     returns = order.returns if isinstance(order, Confirmed | Completed) else ()
     known = next((x for x in returns if x.return_id == return_id), None)
     if known is None:
-        raise Rejected(Reason.RETURN_NOT_FOUND, order_id=order.order_id, return_id=return_id)
+        raise CommandRejected(Reason.RETURN_NOT_FOUND, order_id=order.order_id, return_id=return_id)
     if known.stage != ReturnStage.RECEIVED:
-        raise Rejected(Reason.RETURN_STATE, order_id=order.order_id, return_id=return_id, stage=known.stage)
+        raise CommandRejected(Reason.RETURN_STATE, order_id=order.order_id, return_id=return_id, stage=known.stage)
 
 
 def _require_covered(order: Paying, amount: int) -> None:
     ledger = order.payments
     if ledger.refunded + ledger.refunding + amount > ledger.captured:
-        raise Rejected(
+        raise CommandRejected(
             Reason.REFUND_EXCEEDS_CAPTURED,
             order_id=order.order_id,
             amount_minor=amount,

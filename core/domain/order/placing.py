@@ -29,21 +29,21 @@ from core.domain.order.state import (
     remaining_units,
     returned_minor,
 )
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 
 def place(draft: Draft, command: PlaceOrder) -> Sequence[OrderEvent]:
     require_not_blocked(command.customer)
     if not draft.lines:
-        raise Rejected(Reason.ORDER_EMPTY, order_id=draft.order_id)
+        raise CommandRejected(Reason.ORDER_EMPTY, order_id=draft.order_id)
     if draft.address is None:
-        raise Rejected(Reason.ADDRESS_MISSING, order_id=draft.order_id)
+        raise CommandRejected(Reason.ADDRESS_MISSING, order_id=draft.order_id)
     _require_unchanged_prices(draft, command.listings)
     goods = goods_total(draft.lines, draft.currency)
     total = draft_total(draft)
     require_fitting_discounts(draft)
     if max(goods.amount_minor, total.amount_minor) > MAX_AMOUNT:
-        raise Rejected(Reason.TOTAL_TOO_LARGE, order_id=draft.order_id)
+        raise CommandRejected(Reason.TOTAL_TOO_LARGE, order_id=draft.order_id)
     off = amounts_off(goods.amount_minor, draft.discounts)
     return [
         OrderPlaced(
@@ -74,7 +74,7 @@ def _require_unchanged_prices(draft: Draft, listings: Sequence[Listing]) -> None
     for line in draft.lines:
         price = prices[line.line_id]
         if price != line.unit_price:
-            raise Rejected(
+            raise CommandRejected(
                 Reason.PRICE_CHANGED,
                 sku=line.sku,
                 order_price_minor=line.unit_price.amount_minor,
@@ -106,7 +106,9 @@ def reject(order: Placed, command: RejectOrder) -> Sequence[OrderEvent]:
 
 def expire(order: Placed, command: ExpireOrder) -> Sequence[OrderEvent]:
     if command.now < order.expires_at:
-        raise Rejected(Reason.ORDER_NOT_EXPIRED, order_id=order.order_id, expires_at=order.expires_at.isoformat())
+        raise CommandRejected(
+            Reason.ORDER_NOT_EXPIRED, order_id=order.order_id, expires_at=order.expires_at.isoformat()
+        )
     return [
         OrderExpired(
             order_id=order.order_id,
@@ -134,5 +136,5 @@ def complete(order: Confirmed, command: CompleteOrder) -> Sequence[OrderEvent]:
         "owed_minor": owed.in_all(order),
     }
     if any(left.values()):
-        raise Rejected(Reason.ORDER_OPEN_ITEMS, order_id=order.order_id, currency=order.currency, **left)
+        raise CommandRejected(Reason.ORDER_OPEN_ITEMS, order_id=order.order_id, currency=order.currency, **left)
     return [OrderCompleted(order_id=order.order_id, at=command.at)]

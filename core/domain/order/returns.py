@@ -7,7 +7,7 @@ requested again.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from core.domain.money import Money, of_units
+from core.domain.money import Money, prorate
 from core.domain.order.commands import (
     ApproveReturn,
     ReceivedQuantity,
@@ -26,17 +26,17 @@ from core.domain.order.events import (
     ReturnRejected,
     ReturnRequested,
 )
-from core.domain.order.limits import require_lines, require_quantities, require_room
+from core.domain.order.limits import require_capacity, require_lines, require_quantities
 from core.domain.order.state import (
     Completed,
     Confirmed,
     Return,
     ReturnStage,
-    net_of,
+    net_minor,
     returnable_quantities,
     returned_quantities,
 )
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 Returning = Confirmed | Completed
 """Every stage that something can come back to."""
@@ -64,26 +64,26 @@ def _request(order: Returning, command: RequestReturn) -> Sequence[OrderEvent]:
     if existing is not None:
         if not wanted or wanted == Counter({x.line_id: x.quantity for x in existing.requested}):
             return []
-        raise Rejected(Reason.RETURN_ID_USED, order_id=order.order_id, return_id=command.return_id)
+        raise CommandRejected(Reason.RETURN_ID_USED, order_id=order.order_id, return_id=command.return_id)
 
-    require_room(order.order_id, "returns", len(order.returns))
+    require_capacity(order.order_id, "returns", len(order.returns))
     returnable = returnable_quantities(order)
     if not wanted:
         wanted.update({line_id: n for line_id, n in returnable.items() if n > 0})
         if not wanted:
-            raise Rejected(Reason.RETURN_EXCEEDS_DELIVERED, line_id="", wanted=1, returnable=0)
+            raise CommandRejected(Reason.RETURN_EXCEEDS_DELIVERED, line_id="", wanted=1, returnable=0)
     known = {line.line_id for line in order.lines}
     for line_id, quantity in wanted.items():
         if line_id not in known:
-            raise Rejected(Reason.LINE_NOT_FOUND, order_id=order.order_id, line_id=line_id)
+            raise CommandRejected(Reason.LINE_NOT_FOUND, order_id=order.order_id, line_id=line_id)
         if quantity > returnable.get(line_id, 0):
-            raise Rejected(
+            raise CommandRejected(
                 Reason.RETURN_EXCEEDS_DELIVERED,
                 line_id=line_id,
                 wanted=quantity,
                 returnable=returnable.get(line_id, 0),
             )
-    require_room(order.order_id, "lines_of_returns", sum(len(x.requested) for x in order.returns), len(wanted))
+    require_capacity(order.order_id, "lines_of_returns", sum(len(x.requested) for x in order.returns), len(wanted))
     return [
         ReturnRequested(
             order_id=order.order_id,
@@ -133,7 +133,7 @@ def _receive(order: Returning, command: ReceiveReturn) -> Sequence[OrderEvent]:
     requested = {x.line_id: x.quantity for x in asked.requested}
     for line_id, quantity in received.items():
         if quantity > requested.get(line_id, 0):
-            raise Rejected(
+            raise CommandRejected(
                 Reason.RECEIVED_EXCEEDS_REQUESTED,
                 line_id=line_id,
                 received=quantity,
@@ -160,7 +160,7 @@ def _worth(order: Returning, command: ReceiveReturn) -> tuple[ReceivedLine, ...]
     lines = []
     for (line_id, condition), quantity in _by_condition(command.lines).items():
         line = sold[line_id]
-        worth = of_units(net_of(line), line.quantity, back[line_id], quantity)
+        worth = prorate(net_minor(line), line.quantity, back[line_id], quantity)
         back[line_id] += quantity
         lines.append(
             ReceivedLine(
@@ -189,9 +189,9 @@ def _by_condition(parts: Iterable[ReceivedQuantity | ReceivedLine]) -> Counter[t
 def _return(order: Returning, command: ApproveReturn | RejectReturn | ReceiveReturn) -> Return:
     known = next((x for x in order.returns if x.return_id == command.return_id), None)
     if known is None:
-        raise Rejected(Reason.RETURN_NOT_FOUND, order_id=order.order_id, return_id=command.return_id)
+        raise CommandRejected(Reason.RETURN_NOT_FOUND, order_id=order.order_id, return_id=command.return_id)
     return known
 
 
-def _does_not_follow(order: Returning, asked: Return) -> Rejected:
-    return Rejected(Reason.RETURN_STATE, order_id=order.order_id, return_id=asked.return_id, stage=asked.stage)
+def _does_not_follow(order: Returning, asked: Return) -> CommandRejected:
+    return CommandRejected(Reason.RETURN_STATE, order_id=order.order_id, return_id=asked.return_id, stage=asked.stage)

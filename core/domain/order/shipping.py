@@ -29,9 +29,9 @@ from core.domain.order.events import (
     ShipmentLost,
     ShipmentReturned,
 )
-from core.domain.order.limits import require_lines, require_quantities, require_room
+from core.domain.order.limits import require_capacity, require_lines, require_quantities
 from core.domain.order.state import Cancelled, Completed, Confirmed, Shipment, ShipmentStage, open_quantities
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 Shipping = Confirmed | Completed
 """Every stage that has parcels. A completed order has nothing left to send, and repeats are still answered."""
@@ -49,20 +49,20 @@ def create_shipment(order: Shipping, command: CreateShipment) -> Sequence[OrderE
     if existing is not None:
         if not wanted or wanted == Counter({x.line_id: x.quantity for x in existing.lines}):
             return []
-        raise Rejected(Reason.SHIPMENT_EXISTS, order_id=order.order_id, shipment_id=command.shipment_id)
+        raise CommandRejected(Reason.SHIPMENT_EXISTS, order_id=order.order_id, shipment_id=command.shipment_id)
 
-    require_room(order.order_id, "shipments", len(order.shipments))
+    require_capacity(order.order_id, "shipments", len(order.shipments))
     left = open_quantities(order)
     if not wanted:
         wanted.update({line_id: quantity for line_id, quantity in left.items() if quantity > 0})
         if not wanted:
-            raise Rejected(Reason.QUANTITY_EXCEEDS_OPEN, line_id="", wanted=1, open=0)
+            raise CommandRejected(Reason.QUANTITY_EXCEEDS_OPEN, line_id="", wanted=1, open=0)
     for line_id, quantity in wanted.items():
         if line_id not in left:
-            raise Rejected(Reason.LINE_NOT_FOUND, order_id=order.order_id, line_id=line_id)
+            raise CommandRejected(Reason.LINE_NOT_FOUND, order_id=order.order_id, line_id=line_id)
         if quantity > left[line_id]:
-            raise Rejected(Reason.QUANTITY_EXCEEDS_OPEN, line_id=line_id, wanted=quantity, open=left[line_id])
-    require_room(order.order_id, "lines_of_shipments", sum(len(x.lines) for x in order.shipments), len(wanted))
+            raise CommandRejected(Reason.QUANTITY_EXCEEDS_OPEN, line_id=line_id, wanted=quantity, open=left[line_id])
+    require_capacity(order.order_id, "lines_of_shipments", sum(len(x.lines) for x in order.shipments), len(wanted))
     lines = tuple(LineQuantity(line_id=line_id, quantity=quantity) for line_id, quantity in wanted.items())
     return [ShipmentCreated(order_id=order.order_id, shipment_id=command.shipment_id, lines=lines, at=command.at)]
 
@@ -70,11 +70,11 @@ def create_shipment(order: Shipping, command: CreateShipment) -> Sequence[OrderE
 def dispatch(order: Shipping, command: DispatchShipment) -> Sequence[OrderEvent]:
     shipment = _require_shipment(order, command.shipment_id)
     if shipment.stage == ShipmentStage.CANCELLED:
-        raise Rejected(Reason.SHIPMENT_CANCELLED, order_id=order.order_id, shipment_id=command.shipment_id)
+        raise CommandRejected(Reason.SHIPMENT_CANCELLED, order_id=order.order_id, shipment_id=command.shipment_id)
     if shipment.stage != ShipmentStage.CREATED:
         if (shipment.carrier, shipment.tracking_number) == (command.carrier, command.tracking_number):
             return []
-        raise Rejected(Reason.SHIPMENT_DISPATCHED, order_id=order.order_id, shipment_id=command.shipment_id)
+        raise CommandRejected(Reason.SHIPMENT_DISPATCHED, order_id=order.order_id, shipment_id=command.shipment_id)
     return [
         ShipmentDispatched(
             order_id=order.order_id,
@@ -133,7 +133,9 @@ def take_back(order: Afterwards, command: ReceiveReturnedShipment) -> Sequence[O
     sent = {part.line_id: part.quantity for part in shipment.lines}
     for line_id, quantity in received.items():
         if quantity > sent.get(line_id, 0):
-            raise Rejected(Reason.RECEIVED_EXCEEDS_SENT, line_id=line_id, received=quantity, sent=sent.get(line_id, 0))
+            raise CommandRejected(
+                Reason.RECEIVED_EXCEEDS_SENT, line_id=line_id, received=quantity, sent=sent.get(line_id, 0)
+            )
     skus = {line.line_id: line.sku for line in order.lines}
     lines = tuple(
         ReturnedLine(line_id=line_id, sku=skus[line_id], quantity=quantity, condition=condition)
@@ -149,7 +151,7 @@ def cancel(order: Shipping, command: CancelShipment) -> Sequence[OrderEvent]:
         case ShipmentStage.CANCELLED:
             return []
         case _:
-            raise Rejected(Reason.SHIPMENT_DISPATCHED, order_id=order.order_id, shipment_id=command.shipment_id)
+            raise CommandRejected(Reason.SHIPMENT_DISPATCHED, order_id=order.order_id, shipment_id=command.shipment_id)
 
 
 def is_done(order: Shipping, command: CreateShipment | DispatchShipment) -> bool:
@@ -167,7 +169,7 @@ def _find(order: Afterwards, shipment_id: str) -> Shipment | None:
 def _require_shipment(order: Afterwards, shipment_id: str) -> Shipment:
     shipment = _find(order, shipment_id)
     if shipment is None:
-        raise Rejected(Reason.SHIPMENT_NOT_FOUND, order_id=order.order_id, shipment_id=shipment_id)
+        raise CommandRejected(Reason.SHIPMENT_NOT_FOUND, order_id=order.order_id, shipment_id=shipment_id)
     return shipment
 
 
@@ -175,9 +177,9 @@ def _require_sent(order: Afterwards, shipment_id: str) -> Shipment:
     """A parcel that has left the house."""
     shipment = _require_shipment(order, shipment_id)
     if shipment.stage == ShipmentStage.CREATED:
-        raise Rejected(Reason.SHIPMENT_NOT_DISPATCHED, order_id=order.order_id, shipment_id=shipment_id)
+        raise CommandRejected(Reason.SHIPMENT_NOT_DISPATCHED, order_id=order.order_id, shipment_id=shipment_id)
     if shipment.stage == ShipmentStage.CANCELLED:
-        raise Rejected(Reason.SHIPMENT_CANCELLED, order_id=order.order_id, shipment_id=shipment_id)
+        raise CommandRejected(Reason.SHIPMENT_CANCELLED, order_id=order.order_id, shipment_id=shipment_id)
     return shipment
 
 
@@ -186,7 +188,7 @@ def _require_open(order: Shipping, shipment: Shipment) -> None:
     left = open_quantities(order)
     for part in shipment.lines:
         if part.quantity > left[part.line_id]:
-            raise Rejected(
+            raise CommandRejected(
                 Reason.QUANTITY_EXCEEDS_OPEN, line_id=part.line_id, wanted=part.quantity, open=left[part.line_id]
             )
 
@@ -198,7 +200,7 @@ def _by_condition(parts: Iterable[ReceivedQuantity | ReturnedLine]) -> Counter[t
     return quantities
 
 
-def _does_not_follow(order: Afterwards, shipment: Shipment) -> Rejected:
-    return Rejected(
+def _does_not_follow(order: Afterwards, shipment: Shipment) -> CommandRejected:
+    return CommandRejected(
         Reason.SHIPMENT_STATE, order_id=order.order_id, shipment_id=shipment.shipment_id, stage=shipment.stage
     )

@@ -186,7 +186,7 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Rejected:
     """The shop did not accept it."""
 
     status: ClassVar[str] = "REJECTED"
@@ -213,7 +213,7 @@ class Expired:
 
 Committed = Placed | Confirmed | Completed
 """The customer has committed, and it has not come to nothing: lines and total stand."""
-Order = NoOrder | Draft | Placed | Confirmed | Completed | Cancelled | Refused | Expired
+Order = NoOrder | Draft | Placed | Confirmed | Completed | Cancelled | Rejected | Expired
 
 
 def order_line(*, line_id: str, sku: str, name: str, quantity: int, unit_price: Money) -> OrderLine:
@@ -254,7 +254,7 @@ def units(lines: tuple[OrderLine, ...]) -> int:
     return sum(line.quantity for line in lines)
 
 
-def net_of(line: OrderLine) -> int:
+def net_minor(line: OrderLine) -> int:
     """What all units of a line cost together, in minor units."""
     return line.line_total.amount_minor - line.discount.amount_minor
 

@@ -20,7 +20,7 @@ from core.domain.product.events import (
     ProductRenamed,
 )
 from core.domain.product.state import Discontinued, NoProduct, Product, ProductState
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 
 
 def decide(state: ProductState, command: ProductCommand) -> Sequence[ProductEvent]:
@@ -31,9 +31,9 @@ def decide(state: ProductState, command: ProductCommand) -> Sequence[ProductEven
         case Product(), RegisterProduct() if (state.name, state.price) == (command.name, command.price):
             return []
         case _, RegisterProduct():
-            raise Rejected(Reason.PRODUCT_EXISTS, sku=command.sku)
+            raise CommandRejected(Reason.PRODUCT_EXISTS, sku=command.sku)
         case NoProduct(), _:
-            raise Rejected(Reason.PRODUCT_NOT_FOUND, sku=command.sku)
+            raise CommandRejected(Reason.PRODUCT_NOT_FOUND, sku=command.sku)
 
         case Product(), RenameProduct():
             same = state.name == command.name
@@ -48,7 +48,7 @@ def decide(state: ProductState, command: ProductCommand) -> Sequence[ProductEven
         case Discontinued(), DiscontinueProduct():
             return []
         case _:
-            raise Rejected(Reason.PRODUCT_DISCONTINUED, sku=command.sku)
+            raise CommandRejected(Reason.PRODUCT_DISCONTINUED, sku=command.sku)
 
 
 def _change_price(product: Product, command: ChangePrice) -> Sequence[ProductEvent]:
@@ -57,7 +57,7 @@ def _change_price(product: Product, command: ChangePrice) -> Sequence[ProductEve
     require_price(command.price)
     # where the currency has ended, a price in another one is the only way to go on selling
     if command.price.currency != product.price.currency and product.price.currency in CURRENCIES:
-        raise Rejected(
+        raise CommandRejected(
             Reason.PRODUCT_CURRENCY_FIXED,
             sku=product.sku,
             currency=product.price.currency,

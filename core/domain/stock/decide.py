@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.domain.stock.commands import (
     AdjustStock,
     CommitReservation,
@@ -37,7 +37,7 @@ def decide(state: Stock, command: StockCommand) -> Sequence[StockEvent]:
         case ReceiveStock():
             return _receive(state, command)
         case _ if not state.known:
-            raise Rejected(Reason.STOCK_NOT_FOUND, sku=command.sku)
+            raise CommandRejected(Reason.STOCK_NOT_FOUND, sku=command.sku)
         case AdjustStock():
             return _adjust(state, command)
         case ReserveStock():
@@ -54,12 +54,12 @@ def decide(state: Stock, command: StockCommand) -> Sequence[StockEvent]:
 
 def _receive(state: Stock, command: ReceiveStock) -> Sequence[StockEvent]:
     if not command.product_known:
-        raise Rejected(Reason.PRODUCT_NOT_FOUND, sku=command.sku)
+        raise CommandRejected(Reason.PRODUCT_NOT_FOUND, sku=command.sku)
     quantity = _valid(command.quantity)
     if command.product_discontinued:
         # a stock that exists can be adjusted instead, by this quantity
         instead = {"quantity": quantity} if state.known else {}
-        raise Rejected(Reason.PRODUCT_DISCONTINUED, sku=command.sku, **instead)
+        raise CommandRejected(Reason.PRODUCT_DISCONTINUED, sku=command.sku, **instead)
     _require_room(state, command.sku, quantity)
     return [StockReceived(sku=command.sku, quantity=quantity, at=command.at)]
 
@@ -71,7 +71,7 @@ def _adjust(state: Stock, command: AdjustStock) -> Sequence[StockEvent]:
     if command.change > 0:
         _require_room(state, command.sku, command.change)
     elif state.on_hand + command.change < state.reserved:
-        raise Rejected(
+        raise CommandRejected(
             Reason.STOCK_BELOW_RESERVED,
             sku=command.sku,
             on_hand=state.on_hand,
@@ -87,13 +87,13 @@ def _reserve(state: Stock, command: ReserveStock) -> Sequence[StockEvent]:
     if known is not None:
         if (known.whole, known.expires_at) == (command.quantity, command.expires_at):
             return []
-        raise Rejected(Reason.RESERVATION_EXISTS, sku=command.sku, reservation_id=command.reservation_id)
+        raise CommandRejected(Reason.RESERVATION_EXISTS, sku=command.sku, reservation_id=command.reservation_id)
     if command.reservation_id in state.ended:
         raise _has_ended(command, state.ended[command.reservation_id])
     if len(state.open) >= MAX_OPEN:
-        raise Rejected(Reason.TOO_MANY_RESERVATIONS, sku=command.sku, most=MAX_OPEN)
+        raise CommandRejected(Reason.TOO_MANY_RESERVATIONS, sku=command.sku, most=MAX_OPEN)
     if command.quantity > state.available:
-        raise Rejected(Reason.OUT_OF_STOCK, sku=command.sku, available=state.available, wanted=command.quantity)
+        raise CommandRejected(Reason.OUT_OF_STOCK, sku=command.sku, available=state.available, wanted=command.quantity)
     return [
         StockReserved(
             sku=command.sku,
@@ -112,7 +112,7 @@ def _commit(state: Stock, command: CommitReservation) -> Sequence[StockEvent]:
     most = reservation.committed + reservation.quantity
     wanted = most if command.quantity is None else _valid(command.quantity)
     if wanted > most:
-        raise Rejected(
+        raise CommandRejected(
             Reason.RESERVATION_EXCEEDED,
             sku=command.sku,
             reservation_id=command.reservation_id,
@@ -127,7 +127,7 @@ def _commit(state: Stock, command: CommitReservation) -> Sequence[StockEvent]:
 
 def _release(state: Stock, command: ReleaseReservation) -> Sequence[StockEvent]:
     if command.keep < 0:
-        raise Rejected(Reason.QUANTITY_INVALID, quantity=command.keep, field="keep")
+        raise CommandRejected(Reason.QUANTITY_INVALID, quantity=command.keep, field="keep")
     if command.reservation_id not in state.open and command.reservation_id not in state.ended:
         # it is written down all the same, so that a reservation still on its way comes too late
         return [_moved(ReservationReleased, command, 0)]
@@ -145,7 +145,7 @@ def _expire(state: Stock, command: ExpireReservation) -> Sequence[StockEvent]:
     if reservation is None:
         return []
     if reservation.expires_at is None or command.now < reservation.expires_at:
-        raise Rejected(
+        raise CommandRejected(
             Reason.RESERVATION_NOT_EXPIRED,
             sku=command.sku,
             reservation_id=command.reservation_id,
@@ -160,7 +160,7 @@ def _restock(state: Stock, command: RestockReturn) -> Sequence[StockEvent]:
     if before is not None:
         if before == command.quantity:
             return []
-        raise Rejected(Reason.RETURN_EXISTS, sku=command.sku, return_id=command.return_id)
+        raise CommandRejected(Reason.RETURN_EXISTS, sku=command.sku, return_id=command.return_id)
     _require_room(state, command.sku, command.quantity)
     return [StockRestocked(sku=command.sku, return_id=command.return_id, quantity=command.quantity, at=command.at)]
 
@@ -176,14 +176,16 @@ def _open(
         raise _has_ended(command, ended)
     reservation = state.open.get(command.reservation_id)
     if reservation is None:
-        raise Rejected(Reason.RESERVATION_NOT_FOUND, sku=command.sku, reservation_id=command.reservation_id)
+        raise CommandRejected(Reason.RESERVATION_NOT_FOUND, sku=command.sku, reservation_id=command.reservation_id)
     return reservation
 
 
 def _has_ended(
     command: ReserveStock | CommitReservation | ReleaseReservation | ExpireReservation, ended: Ended
-) -> Rejected:
-    return Rejected(Reason.RESERVATION_ENDED, sku=command.sku, reservation_id=command.reservation_id, ended=ended.how)
+) -> CommandRejected:
+    return CommandRejected(
+        Reason.RESERVATION_ENDED, sku=command.sku, reservation_id=command.reservation_id, ended=ended.how
+    )
 
 
 def _moved(
@@ -200,10 +202,10 @@ def _moved(
 
 def _valid(quantity: int, field: str = "quantity") -> int:
     if not 1 <= quantity <= MAX_AT_ONCE:
-        raise Rejected(Reason.QUANTITY_INVALID, quantity=quantity, field=field)
+        raise CommandRejected(Reason.QUANTITY_INVALID, quantity=quantity, field=field)
     return quantity
 
 
 def _require_room(state: Stock, sku: str, quantity: int) -> None:
     if state.on_hand + quantity > MAX_ON_HAND:
-        raise Rejected(Reason.STOCK_TOO_LARGE, sku=sku, on_hand=state.on_hand, most=MAX_ON_HAND)
+        raise CommandRejected(Reason.STOCK_TOO_LARGE, sku=sku, on_hand=state.on_hand, most=MAX_ON_HAND)

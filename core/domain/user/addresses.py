@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from core.domain.address import require_address
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.domain.user.commands import AddAddress, AddressCommand, ChangeAddress, RemoveAddress, SetDefaultAddress
 from core.domain.user.events import AddressAdded, AddressChanged, AddressRemoved, DefaultAddressSet, UserEvent
 from core.domain.user.state import User
@@ -18,7 +18,7 @@ def decide_address(user: User, command: AddressCommand) -> Sequence[UserEvent]:
         # what is gone is gone: taking it away again is no contradiction
         if isinstance(command, RemoveAddress):
             return []
-        raise Rejected(Reason.ADDRESS_NOT_FOUND, user_id=user.user_id, address_id=command.address_id)
+        raise CommandRejected(Reason.ADDRESS_NOT_FOUND, user_id=user.user_id, address_id=command.address_id)
     match command:
         case ChangeAddress():
             return _change(user, command)
@@ -32,9 +32,9 @@ def _add(user: User, command: AddAddress) -> Sequence[UserEvent]:
     require_address(command.address, "address")
     before = user.addresses.get(command.address_id)
     if before is not None and before != command.address:
-        raise Rejected(Reason.ADDRESS_EXISTS, user_id=user.user_id, address_id=command.address_id)
+        raise CommandRejected(Reason.ADDRESS_EXISTS, user_id=user.user_id, address_id=command.address_id)
     if before is None and len(user.addresses) >= MAX_ADDRESSES:
-        raise Rejected(Reason.TOO_MANY_ADDRESSES, user_id=user.user_id, most=MAX_ADDRESSES)
+        raise CommandRejected(Reason.TOO_MANY_ADDRESSES, user_id=user.user_id, most=MAX_ADDRESSES)
     events: list[UserEvent] = []
     if before is None:
         events.append(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.domain.user.addresses import decide_address
 from core.domain.user.commands import (
     AddAddress,
@@ -30,11 +30,11 @@ def decide(state: UserState, command: UserCommand) -> Sequence[UserEvent]:  # no
         case User(), RegisterUser() if (state.email, state.name) == (command.email, command.name):
             return []
         case _, RegisterUser():
-            raise Rejected(Reason.USER_EXISTS, user_id=command.user_id)
+            raise CommandRejected(Reason.USER_EXISTS, user_id=command.user_id)
         case _, RevokeEmailClaim():
             return revoke_claim(state, command)
         case NoUser(), _:
-            raise Rejected(Reason.USER_NOT_FOUND, user_id=command.user_id)
+            raise CommandRejected(Reason.USER_NOT_FOUND, user_id=command.user_id)
 
         case User(), ChangeEmail():
             return change_email(state, command)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from core.domain.email.normal_form import claim_keys
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.domain.user.commands import ChangeEmail, RequireEmailChange, RevokeEmailClaim
 from core.domain.user.events import EmailChanged, EmailChangeRequired, EmailClaimRevoked, UserEvent
 from core.domain.user.state import User, UserState
@@ -27,7 +27,7 @@ def change_email(user: User, command: ChangeEmail) -> Sequence[UserEvent]:
 
 def revoke_claim(state: UserState, command: RevokeEmailClaim) -> Sequence[UserEvent]:
     if has_email(state, command.email_hash):
-        raise Rejected(Reason.EMAIL_TAKEN, email_hash=command.email_hash)
+        raise CommandRejected(Reason.EMAIL_TAKEN, email_hash=command.email_hash)
     return [EmailClaimRevoked(user_id=command.user_id, email_hash=command.email_hash, at=command.at)]
 
 
@@ -35,7 +35,7 @@ def require_change(user: User, command: RequireEmailChange) -> Sequence[UserEven
     if user.must_change_email:
         return []
     if not has_email(user, command.email_hash):
-        raise Rejected(Reason.EMAIL_NOT_HELD, user_id=user.user_id, email_hash=command.email_hash)
+        raise CommandRejected(Reason.EMAIL_NOT_HELD, user_id=user.user_id, email_hash=command.email_hash)
     return [
         EmailChangeRequired(
             user_id=user.user_id,

@@ -16,7 +16,7 @@ from core.domain.email.commands import ClaimEmail
 from core.domain.email.decide import ABANDONED_AFTER
 from core.domain.email.normal_form import email_hash, former_email_hash
 from core.domain.email.state import Claimed, Free
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from core.domain.user import USER
 from core.domain.user.commands import ChangeEmail, RegisterUser
 from core.domain.user.events import UserRegistered
@@ -149,7 +149,7 @@ async def test_a_claim_whose_request_died_before_using_it_is_taken_over_in_time(
     email, dead = fresh_email(), fresh_id()
     await side.emails.of(envelope(fresh_id())).take(email, dead)  # and nothing more
 
-    with pytest.raises(Rejected, match="EMAIL_TAKEN"):
+    with pytest.raises(CommandRejected, match="EMAIL_TAKEN"):
         await side.emails.of(a_century_later()).take(email, fresh_id())  # only by the clock of the service
     await side.in_five_minutes.of(envelope(fresh_id())).take(email, bob := fresh_id())
     claim = (await side.repository.load(EMAIL, EMAIL.stream(email_hash(email)), max_age=0)).state
@@ -168,7 +168,7 @@ async def test_a_registration_that_was_given_up_for_dead_finds_its_claim_revoked
             await side.in_five_minutes.of(envelope(fresh_id())).take(email, fresh_id())
         return RegisterUser(user_id=ann, email=email, name="Ann", at=NOON)
 
-    with pytest.raises(Rejected, match="EMAIL_TAKEN"):
+    with pytest.raises(CommandRejected, match="EMAIL_TAKEN"):
         await side.handler.handle(USER, ann, envelope(fresh_id()), slowly, opens=True)
     assert await types_in(USER.stream(ann)) == ["EmailClaimRevoked"]
 
@@ -190,7 +190,7 @@ async def test_an_address_in_use_is_not_taken_over_however_old_its_claim(side: S
     email = fresh_email()
     await register(shop, email)
     for claims in (side.emails, side.in_five_minutes):
-        with pytest.raises(Rejected, match="EMAIL_TAKEN"):
+        with pytest.raises(CommandRejected, match="EMAIL_TAKEN"):
             await claims.of(a_century_later()).take(email, fresh_id())
 
 
@@ -208,7 +208,7 @@ async def test_a_release_of_an_address_that_its_user_has_taken_back_does_not_und
     await change(shop, ann, fresh_email())
     await returning.take(email, ann)
     await leaving.done()
-    with pytest.raises(Rejected, match="EMAIL_TAKEN"):
+    with pytest.raises(CommandRejected, match="EMAIL_TAKEN"):
         await side.emails.of(envelope(fresh_id())).take(email, fresh_id())
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from core.config import Settings
 from core.domain.order import ORDER
-from core.domain.order.state import Confirmed, Refused
+from core.domain.order.state import Confirmed, Rejected
 from core.domain.stock import STOCK
 from core.domain.stock.state import Stock
 from tests.integration.processes.conftest import World
@@ -39,7 +39,7 @@ async def test_as_many_are_confirmed_as_there_are_units(buyers: int, units: int,
         await eventually(partial(status, world, order_id), lambda now: now != "PLACED", within=WITHIN)
 
     told = Counter([await status(world, order_id) for order_id in orders])
-    assert told == {Confirmed.status: units, Refused.status: buyers - units}
+    assert told == {Confirmed.status: units, Rejected.status: buyers - units}
     history = await world.decoded(f"stock-{sku}")
     state: Stock = STOCK.initial
     for event in history:

@@ -17,7 +17,7 @@ from esdbclient import NewEvent
 from core.domain.email import EMAIL
 from core.domain.email.events import EmailClaimed
 from core.domain.email.normal_form import email_hash
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from core.domain.user import USER
 from core.domain.user.events import UserRegistered
 from core.domain.user.state import NoUser, User
@@ -146,7 +146,7 @@ def _nothing_is_lost(shop: Shop, log: Log) -> None:
     had = log.holders()
     for n, email in enumerate((WANTED, OTHER)):
         outcome = shop.call(register(f"0198c0de-0000-7000-8000-00000000000{n}", 3, email))
-        assert isinstance(outcome, Rejected) == (email_hash(email) in had), outcome
+        assert isinstance(outcome, CommandRejected) == (email_hash(email) in had), outcome
         log.check()
 
 

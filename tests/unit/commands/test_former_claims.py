@@ -10,7 +10,7 @@ from core.domain.email import EMAIL
 from core.domain.email.events import EmailClaimed
 from core.domain.email.normal_form import email_hash, former_email_hash
 from core.domain.email.state import Claimed, EmailState
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from core.domain.user.events import EmailChanged, EmailChangeRequired, UserRegistered
 from core.eventstore.registry import BY_EVENT, DomainEvent
 from core.eventstore.repository import Repository
@@ -95,7 +95,7 @@ async def test_a_user_from_before_there_were_claims_gets_one(log: Log) -> None:
     await log.has(registered(ANN, PLAIN))
     await log.take("bob@example.org")
     assert await log.completed() == 1
-    with pytest.raises(Rejected, match="EMAIL_TAKEN"):
+    with pytest.raises(CommandRejected, match="EMAIL_TAKEN"):
         await log.take(PLAIN)
 
 
@@ -103,7 +103,7 @@ async def test_a_claim_under_a_former_hash_is_made_under_that_of_today_too(log: 
     await log.has(claimed(ANN, former_email_hash(DOTTED)), registered(ANN, DOTTED))
     assert await log.completed() == 1
     for spelling in (PLAIN, DOTTED, DOTTED.upper()):
-        with pytest.raises(Rejected, match="EMAIL_TAKEN"):
+        with pytest.raises(CommandRejected, match="EMAIL_TAKEN"):
             await log.take(spelling)
 
 

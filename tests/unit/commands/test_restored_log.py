@@ -9,7 +9,7 @@ from esdbclient import NewEvent
 from core.domain.product import PRODUCT
 from core.domain.product.events import PriceChanged, ProductRegistered
 from core.domain.product.state import Product
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.domain.user import USER
 from core.domain.user.commands import ChangeName
 from core.eventstore import codec
@@ -133,7 +133,7 @@ async def test_a_refusal_rests_on_the_restored_log_alone(one: Service, shared: M
         if len(seen) == 2:
             shared.restore(copy)
         if state.name == "Anna":
-            raise Rejected(Reason.USER_BLOCKED, user_id=ANN)
+            raise CommandRejected(Reason.USER_BLOCKED, user_id=ANN)
         return ChangeName(user_id=ANN, name="Cleo", at=NOON)
 
     receipt = await one.handler.handle(USER, ANN, envelope(), of_two_logs)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from esdbclient import NewEvent
 
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from core.domain.user import USER
 from core.eventstore.idempotency import Receipt
 from core.eventstore.log import START
@@ -204,7 +204,7 @@ async def test_what_the_log_brings_while_the_companion_is_read_is_not_lost(
     async def after(turns: int, work: Coroutine[Any, Any, object]) -> None:
         for _ in range(turns):
             await asyncio.sleep(0)
-        with suppress(Rejected):  # there is no such user yet
+        with suppress(CommandRejected):  # there is no such user yet
             await work
 
     other.door.answer_turns = 20

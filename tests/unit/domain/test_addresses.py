@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from core.domain.address import Address
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.domain.user import USER
 from core.domain.user.addresses import MAX_ADDRESSES
 from core.domain.user.commands import AddAddress, ChangeAddress, RemoveAddress, SetDefaultAddress, UserCommand
@@ -119,7 +119,7 @@ def test_whatever_is_asked_the_default_is_one_of_the_addresses_or_there_is_none(
     for command in commands:
         try:
             state = USER.fold(USER.decide(state, command), state)
-        except Rejected:
+        except CommandRejected:
             continue
         assert isinstance(state, User)
         assert state.default_address in state.addresses if state.addresses else state.default_address == ""

@@ -28,13 +28,13 @@ from core.domain.order.state import (
     cancelled_quantities,
     delivered_quantities,
     draft_total,
-    net_of,
+    net_minor,
     open_quantities,
     open_returns,
     remaining_units,
     returned_quantities,
 )
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from core.eventstore.registry import BY_EVENT
 from tests.support.events import EXAMPLES
 from tests.support.sequences import BEGINNINGS, lived, sequences
@@ -48,7 +48,7 @@ def test_no_sequence_of_commands_breaks_an_order(sequence: list[Any]) -> None:
         before = ORDER.fold(history)
         try:
             events = ORDER.decide(before, command)
-        except Rejected:
+        except CommandRejected:
             continue
         after = ORDER.fold(events, before)
         assert not events or after != before, "every event means something"
@@ -68,7 +68,7 @@ def test_the_total_of_an_order_is_what_its_events_add_up_to(sequence: list[Any])
     placed = next((e for e in history if isinstance(e, OrderPlaced)), None)
     if placed is None:
         return
-    goods = sum(net_of(line) for line in placed.lines)
+    goods = sum(net_minor(line) for line in placed.lines)
     shipping = placed.shipping.price.amount_minor if placed.shipping else 0
     assert placed.total.amount_minor == goods + shipping
     off = sum(e.amount.amount_minor for e in history if isinstance(e, LineQuantityCancelled))
@@ -89,9 +89,9 @@ def test_what_is_cancelled_and_what_comes_back_is_worth_what_it_cost_and_no_unit
     units, worth = _undone(history)
     for line_id, line in sold.items():
         assert units[line_id] <= line.quantity
-        assert worth[line_id] <= net_of(line)
+        assert worth[line_id] <= net_minor(line)
         if units[line_id] == line.quantity:
-            assert worth[line_id] == net_of(line)
+            assert worth[line_id] == net_minor(line)
 
 
 @given(sequences(), st.sampled_from([event for event in EXAMPLES if BY_EVENT[type(event)].category == "order"]))
@@ -152,9 +152,9 @@ def _money_is_legal(order: Order) -> None:
         money = order.payments
         assert 0 <= money.refunded + money.refunding <= money.captured <= money.authorised
         live = [x for x in money.authorisations if x.stage == AuthorisationStage.AUTHORISED]
-        assert sum(x.amount_minor for x in live) <= money.most_minor
+        assert sum(x.amount_minor for x in live) <= money.authorisation_limit_minor
         # beyond what it was worth is only what was drawn from an authorisation after the provider had called it lapsed
         if not any(x.stage == AuthorisationStage.LAPSED for x in money.authorisations):
-            assert money.authorised <= money.most_minor
+            assert money.authorised <= money.authorisation_limit_minor
         for x in money.authorisations:
             assert money.captured_of(x.authorisation_id) <= x.amount_minor

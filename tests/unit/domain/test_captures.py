@@ -13,7 +13,7 @@ from core.domain.checkout.state import Running
 from core.domain.checkout.steps import CapturePayment
 from core.domain.order import ORDER, owed
 from core.domain.order.state import Confirmed, Placed
-from core.domain.rejection import Rejected
+from core.domain.rejection import CommandRejected
 from tests.support import orders
 from tests.support.orders import HOME, LATER, ORDER_ID, euros, listing, new_line
 
@@ -138,7 +138,7 @@ class Life:
     def does(self, command: Any) -> None:
         try:
             self.order = ORDER.fold(ORDER.decide(self.order, command), self.order)
-        except Rejected:
+        except CommandRejected:
             return
 
     def run_process(self) -> None:

@@ -71,7 +71,7 @@ from core.domain.checkout.steps import (
 )
 from core.domain.order import ORDER
 from core.domain.order.events import Condition
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from tests.support import deciding, orders
 from tests.support.orders import LATER, NOON, ORDER_ID, euros
 
@@ -154,12 +154,12 @@ class TestCheckout:
 
     def test_a_refused_reservation_rejects_an_order_that_is_not_confirmed(self) -> None:
         step = ReserveStock(lines=LINES)
-        refusal = Rejected(Reason.OUT_OF_STOCK, sku="tea")
+        refusal = CommandRejected(Reason.OUT_OF_STOCK, sku="tea")
         assert after_refusal(ORDER.fold(PLACED), step, refusal) == Reject(reason="OUT_OF_STOCK: sku=tea")
         assert after_refusal(ORDER.fold(CONFIRMED), step, refusal) is None
 
     def test_a_confirmation_refused_for_a_blocked_user_rejects_and_for_any_other_reason_does_not(self) -> None:
-        blocked, other = Rejected(Reason.USER_BLOCKED, user_id="ann"), Rejected(Reason.ORDER_STATE)
+        blocked, other = CommandRejected(Reason.USER_BLOCKED, user_id="ann"), CommandRejected(Reason.ORDER_STATE)
         order = ORDER.fold((*PLACED, AUTHORISED))
         assert after_refusal(order, Confirm(), blocked) == Reject(reason="USER_BLOCKED: user_id=ann")
         assert after_refusal(order, Confirm(), other) is None
@@ -470,7 +470,7 @@ class TestParcelsThatDoNotArrive:
 
     def test_stock_that_is_not_to_be_had_again_rejects_nothing(self) -> None:
         step = ReserveAgain(subject="s1", lines=(line("tea", 2),), trims=0)
-        assert after_refusal(ORDER.fold(self.LOST), step, Rejected(Reason.OUT_OF_STOCK)) is None
+        assert after_refusal(ORDER.fold(self.LOST), step, CommandRejected(Reason.OUT_OF_STOCK)) is None
 
     def test_cancelled_units_are_reserved_again_no_more_and_a_failure_is_forgotten(self) -> None:
         off = (*self.LOST, orders.quantity_cancelled("x1", "milk", 2, 202), orders.refund_requested("surplus-1", 202))

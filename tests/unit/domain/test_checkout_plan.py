@@ -11,7 +11,7 @@ from core.domain.checkout.events import CheckoutStarted
 from core.domain.checkout.plan import Plan, plan
 from core.domain.checkout.state import NotStarted
 from core.domain.order import ORDER
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from tests.support import orders
 from tests.support.deciding import given
 from tests.support.orders import LATER, NOON, euros
@@ -72,7 +72,7 @@ class TestUnitsThatWereDrawnByHand:
         ("drawn", "reason"), [({"coffee": 1}, Reason.LINE_NOT_FOUND), ({"tea": 3}, Reason.QUANTITY_INVALID)]
     )
     def test_are_units_of_the_order(self, drawn: dict[str, int], reason: Reason) -> None:
-        with pytest.raises(Rejected) as refused:
+        with pytest.raises(CommandRejected) as refused:
             planned(*BY_HAND, drawn=drawn)
         assert refused.value.reason is reason
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from core.domain.money import MAX_AMOUNT, of_units, split
+from core.domain.money import MAX_AMOUNT, prorate, split
 
 amounts = st.one_of(st.integers(0, 1000), st.integers(0, MAX_AMOUNT))
 weights = st.lists(st.one_of(st.integers(0, 1000), st.integers(0, MAX_AMOUNT)), min_size=1, max_size=200)
@@ -42,6 +42,6 @@ def test_units_bought_together_are_worth_the_whole_however_they_are_taken_apart(
     amount: int, units: int, data: st.DataObject
 ) -> None:
     cuts = sorted({0, units, *data.draw(st.lists(st.integers(0, units), max_size=10))})
-    parts = [of_units(amount, units, a, b - a) for a, b in pairwise(cuts)]
+    parts = [prorate(amount, units, a, b - a) for a, b in pairwise(cuts)]
     assert sum(parts) == amount
-    assert of_units(amount, units, 0, 1) - of_units(amount, units, units - 1, 1) in (0, 1)
+    assert prorate(amount, units, 0, 1) - prorate(amount, units, units - 1, 1) in (0, 1)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.domain.stock import STOCK
 from core.domain.stock.commands import (
     AdjustStock,
@@ -241,7 +241,7 @@ def test_no_sequence_of_commands_promises_more_than_is_there(commands: list[Any]
     for command in commands:
         try:
             events = STOCK.decide(state, command)
-        except Rejected:
+        except CommandRejected:
             continue
         state = STOCK.fold(events, state)
         assert 0 <= state.reserved <= state.on_hand

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from core.domain.checkout.state import NotStarted, Running
 from core.domain.order import events as order
-from core.domain.order.state import Cancelled, Completed, Confirmed, Expired, Placed, Refused
+from core.domain.order.state import Cancelled, Completed, Confirmed, Expired, Placed, Rejected
 from core.domain.stock import STOCK
 from core.domain.stock import events as stock
 from core.domain.stock.commands import ReceiveStock
@@ -125,16 +125,16 @@ def is_right(outcome: Outcome) -> None:
     match state:
         case Placed() | Confirmed() | Completed():
             assert isinstance(outcome.process, Running), "a placed order has a process"
-        case Cancelled() | Refused() | Expired() if outcome.kept or outcome.held:
+        case Cancelled() | Rejected() | Expired() if outcome.kept or outcome.held:
             raise AssertionError(f"{outcome.kept} are kept and {outcome.held} held of an order that has ended")
-        case Cancelled() | Refused() | Expired() if isinstance(outcome.process, NotStarted):
+        case Cancelled() | Rejected() | Expired() if isinstance(outcome.process, NotStarted):
             assert outcome.sent == Counter() or not moved
             return
         case _:
             pass
     if isinstance(outcome.process, Running):
         assert outcome.drawn == outcome.sent, "what has left was taken off the stock, once"
-    if isinstance(state, Cancelled | Refused | Expired | Completed):
+    if isinstance(state, Cancelled | Rejected | Expired | Completed):
         assert +outcome.reserved == Counter(), "nothing is promised to an order that is over"
     if isinstance(state, Completed):
         assert outcome.held == 0, "nothing is held of an order that is complete"

@@ -19,7 +19,7 @@ import structlog
 from core.domain.checkout.state import Running
 from core.domain.order import owed
 from core.domain.order.ledger import RefundStage
-from core.domain.order.state import Cancelled, Completed, Confirmed, Expired, Refused, cancelled_quantities
+from core.domain.order.state import Cancelled, Completed, Confirmed, Expired, Rejected, cancelled_quantities
 from server.processes.payments.simulator import Rules
 from tests.support.checkouts import LINES, TOTAL, Fault, Schedule, Shop
 
@@ -32,7 +32,7 @@ class Scenario:
 
     name: str
     world: dict[str, Any] = field(default_factory=dict)
-    ends: tuple[Any, ...] = (Confirmed, Refused)
+    ends: tuple[Any, ...] = (Confirmed, Rejected)
     stuck: str = ""  # what the reason says, if it may be stuck
     every: int = 1  # so many places from one fault to the next: of long lives a sample is run
     first: int = 0  # the place of the first fault
@@ -43,22 +43,23 @@ class Scenario:
 
 
 PLAIN = Scenario("all is there")
-SHORT = Scenario("one line is out of stock", {"on_hand": {"milk": 1}}, (Refused,))
-UNKNOWN = Scenario("one line was never in stock", {"on_hand": {"milk": 0}}, (Refused,))
-DECLINED = Scenario("the payment is declined", {"rules": Rules(decline=TOTAL % 100)}, (Refused,))
+SHORT = Scenario("one line is out of stock", {"on_hand": {"milk": 1}}, (Rejected,))
+UNKNOWN = Scenario("one line was never in stock", {"on_hand": {"milk": 0}}, (Rejected,))
+DECLINED = Scenario("the payment is declined", {"rules": Rules(decline=TOTAL % 100)}, (Rejected,))
 CANCELLED = [
-    Scenario(f"the customer cancels at place {n}", {"customer_cancels_at": n}, (Confirmed, Refused, Cancelled))
+    Scenario(f"the customer cancels at place {n}", {"customer_cancels_at": n}, (Confirmed, Rejected, Cancelled))
     for n in range(PLACES)
 ]
 LAPSED = [
-    Scenario(f"the deadline comes at place {n}", {"lapses_at": n}, (Confirmed, Refused, Expired)) for n in range(PLACES)
+    Scenario(f"the deadline comes at place {n}", {"lapses_at": n}, (Confirmed, Rejected, Expired))
+    for n in range(PLACES)
 ]
 BLOCKED = [
-    Scenario("the user is blocked when the process begins", {"blocked_at": 0}, (Refused,)),
-    *(Scenario(f"the user is blocked at place {n}", {"blocked_at": n}, (Confirmed, Refused)) for n in (7, 8, 9)),
+    Scenario("the user is blocked when the process begins", {"blocked_at": 0}, (Rejected,)),
+    *(Scenario(f"the user is blocked at place {n}", {"blocked_at": n}, (Confirmed, Rejected)) for n in (7, 8, 9)),
 ]
 OVERPAID = Scenario("all is paid before a part is cancelled", {"overpaid": True})
-SOLD_ENDS = (Completed, Confirmed, Refused)
+SOLD_ENDS = (Completed, Confirmed, Rejected)
 MONEY = [
     Scenario("no refund succeeds", {"overpaid": True, "rules": Rules(refund_fails=100)}, stuck="202 EUR", every=9),
     *(
@@ -75,7 +76,7 @@ MONEY = [
         Scenario(
             f"what is held is withdrawn, and the customer cancels at place {n}",
             {"withdrawn_at": 7, "customer_cancels_at": n},
-            (Confirmed, Cancelled, Refused),
+            (Confirmed, Cancelled, Rejected),
             every=4,
         )
         for n in (8, 10, 11)
@@ -132,7 +133,7 @@ async def ended_well(scenario: Scenario, schedule: Schedule, shop: Shop) -> str:
     """The status it ended in."""
     order, checkout = await shop.order(), await shop.checkout()
     said = f"{scenario.name}, {schedule}: {shop.places.seen}"
-    assert isinstance(order, Confirmed | Completed | Refused | Expired | Cancelled), said
+    assert isinstance(order, Confirmed | Completed | Rejected | Expired | Cancelled), said
     assert type(order) in scenario.ends, said
     begun = isinstance(checkout, Running)
     assert begun or isinstance(order, Cancelled), said

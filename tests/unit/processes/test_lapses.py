@@ -10,7 +10,7 @@ import structlog
 from core.domain.checkout.commands import CompensateProcess, RetryProcess, SkipStep
 from core.domain.order.commands import RecordPaymentFailure
 from core.domain.order.ledger import Ledger
-from core.domain.order.state import Cancelled, Completed, Confirmed, Placed, Refused
+from core.domain.order.state import Cancelled, Completed, Confirmed, Placed, Rejected
 from server.processes.payments.simulator import Rules
 from tests.support import orders
 from tests.support.checkouts import TOTAL, Fault, Shop
@@ -93,7 +93,7 @@ class TestBeforeConfirmation:
             shop.declines_afterwards = True
 
         shop = lived(life)
-        assert isinstance(order_of(shop), Refused)
+        assert isinstance(order_of(shop), Rejected)
         assert authorisations(shop) == [("checkout", TOTAL, "LAPSED"), ("checkout~2", 0, "FAILED")]
         the_books_agree(shop)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.domain.checkout.state import Running
-from core.domain.order.state import Confirmed, Expired, Refused
+from core.domain.order.state import Confirmed, Expired, Rejected
 from tests.support.checkouts import LINES, Fault, Shop, ran
 
 
@@ -99,7 +99,7 @@ def test_a_provider_that_is_down_for_good_ends_with_the_deadline_and_nothing_hel
 
 def test_an_order_whose_user_is_blocked_before_it_is_confirmed_is_rejected_and_all_is_given_back() -> None:
     shop = ran(Shop(blocked_at=0))
-    assert isinstance(asyncio.run(shop.order()), Refused)
+    assert isinstance(asyncio.run(shop.order()), Rejected)
     [rejected] = [json.loads(event.data) for event in shop.store.recorded if event.type == "OrderRejected"]
     assert rejected["reason"].startswith("USER_BLOCKED")
     assert {asyncio.run(shop.stock(sku)).reserved for sku in LINES} == {0}

@@ -16,7 +16,7 @@ from core.domain.order.state import (
     NoOrder,
     Order,
     Placed,
-    Refused,
+    Rejected,
     draft_total,
     remaining_units,
 )
@@ -37,7 +37,7 @@ def owed_by(state: Order) -> int:
     match state:
         case Confirmed() | Completed():
             return owed.in_all(state)
-        case Cancelled() | Refused() | Expired():
+        case Cancelled() | Rejected() | Expired():
             return owed.refundable(state.payments)
     return 0
 

@@ -7,7 +7,7 @@ import typer
 from google.rpc import error_details_pb2, status_pb2
 
 from client.cli.main import app
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.rpc.errors import REMEDIES, status_of
 from protos.operations.v1 import exclusions_pb2 as exclusions
 from protos.orders.v1 import commands_pb2 as orders
@@ -33,7 +33,7 @@ def details(status: status_pb2.Status) -> tuple[dict[str, str], str]:
 
 
 def test_a_moved_price_names_the_call_and_the_command_that_take_it_over() -> None:
-    status = status_of(Rejected(Reason.PRICE_CHANGED, sku="tea", order_id="o1", line_id="l1"))
+    status = status_of(CommandRejected(Reason.PRICE_CHANGED, sku="tea", order_id="o1", line_id="l1"))
     metadata, description = details(status)
     assert metadata["remedy"] == "RefreshPrices (orderstream orders refresh-prices o1)"
     assert metadata["remedy"] in description
@@ -41,21 +41,21 @@ def test_a_moved_price_names_the_call_and_the_command_that_take_it_over() -> Non
 
 
 def test_a_line_that_cannot_be_sold_any_more_is_removed_and_one_that_is_not_there_yet_is_not() -> None:
-    there = status_of(Rejected(Reason.PRODUCT_NOT_SELLABLE, sku="tea", order_id="o1", line_id="l1"))
+    there = status_of(CommandRejected(Reason.PRODUCT_NOT_SELLABLE, sku="tea", order_id="o1", line_id="l1"))
     assert details(there)[0]["remedy"] == "RemoveLine (orderstream orders remove-line o1 l1)"
-    new = status_of(Rejected(Reason.PRODUCT_NOT_SELLABLE, sku="tea"))
+    new = status_of(CommandRejected(Reason.PRODUCT_NOT_SELLABLE, sku="tea"))
     assert details(new) == ({"sku": "tea"}, "PRODUCT_NOT_SELLABLE: sku=tea")
 
 
 def test_goods_of_a_discontinued_product_are_recorded_by_an_adjustment() -> None:
-    receiving = status_of(Rejected(Reason.PRODUCT_DISCONTINUED, sku="tea", quantity=5))
+    receiving = status_of(CommandRejected(Reason.PRODUCT_DISCONTINUED, sku="tea", quantity=5))
     assert details(receiving)[0]["remedy"] == "AdjustStock (orderstream stock adjust tea --change 5 --reason REASON)"
-    renaming = status_of(Rejected(Reason.PRODUCT_DISCONTINUED, sku="tea"))
+    renaming = status_of(CommandRejected(Reason.PRODUCT_DISCONTINUED, sku="tea"))
     assert "remedy" not in details(renaming)[0]
 
 
 def test_a_refusal_without_a_remedy_has_none() -> None:
-    assert details(status_of(Rejected(Reason.ORDER_EMPTY, order_id="o1")))[0] == {"order_id": "o1"}
+    assert details(status_of(CommandRejected(Reason.ORDER_EMPTY, order_id="o1")))[0] == {"order_id": "o1"}
 
 
 @pytest.mark.parametrize("remedy", REMEDIES.values())

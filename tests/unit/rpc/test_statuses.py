@@ -6,7 +6,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from core.domain.rejection import Reason, Rejected
+from core.domain.rejection import CommandRejected, Reason
 from core.failures import InvalidRequest, NotFound
 from core.rpc.errors import FIELDS, STATUS, status_of
 
@@ -31,7 +31,7 @@ def metadata(status: status_pb2.Status) -> Mapping[str, str]:
 @pytest.mark.parametrize("reason", list(Reason))
 def test_a_refusal_with_long_values_stays_under_4_kb(reason: Reason) -> None:
     values = dict.fromkeys(("field", "address", "order_id", "line_id", "sku"), VALUE)
-    assert len(status_of(Rejected(reason, **values)).SerializeToString()) < MOST
+    assert len(status_of(CommandRejected(reason, **values)).SerializeToString()) < MOST
 
 
 def test_many_violations_are_counted_and_ten_are_named() -> None:
