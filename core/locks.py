@@ -1,18 +1,18 @@
-"""Taking turns: one at a time per key in this process, where two would only get in each other's way."""
+"""Locks by key within this process. They avoid needless conflicts; correctness rests on optimistic concurrency."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Turns:
-    """A lock per key, for as long as anybody wants it."""
+class KeyedLocks:
+    """One lock per key, which exists while it is held or waited for."""
 
     def __init__(self) -> None:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
-    async def of(self, key: str) -> AsyncIterator[None]:
+    async def acquire(self, key: str) -> AsyncIterator[None]:
         lock, waiting = self._locks.get(key, (asyncio.Lock(), 0))
         self._locks[key] = (lock, waiting + 1)
         try:

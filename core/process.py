@@ -78,10 +78,10 @@ def ended_well(work: Callable[[], int | None], where: Callable[[], str] = lambda
     try:
         return work() or 0
     except WrongSettingError as error:
-        return complain(str(error), WRONG_SETTING)
+        return fail(str(error), WRONG_SETTING)
     except ServiceFailure as failure:
         told = f" ({_cause(failure)}); {where()}" if isinstance(failure, StoreUnavailable) else ""
-        return complain(f"{words_of(failure)}{told} [{failure.reason}]", NO_STORE)
+        return fail(f"{words_of(failure)}{told} [{failure.reason}]", NO_STORE)
 
 
 def _cause(failure: BaseException) -> str:
@@ -121,7 +121,7 @@ def _serve_metrics(host: str, port: int) -> str:
     return f"{host}:{server.server_port}"
 
 
-def complain(line: str, code: int) -> int:
+def fail(line: str, code: int) -> int:
     sys.stderr.write(f"orderstream: {line}\n")
     return code
 

@@ -40,14 +40,14 @@ def main() -> int:
     try:
         arguments.run(arguments)
     except (LogError, PortError, MongoError, NotStartedError, DamagedRecordError) as error:
-        return complain(str(error))
+        return fail(str(error))
     except CertificateError as error:
-        return complain(str(error), code=2)
+        return fail(str(error), code=2)
     except RuntimeError as error:
         if "bind" not in str(error):
             raise
         port = PORTS[arguments.store] if arguments.port is None else arguments.port
-        return complain(f"port {port} on {arguments.host} is taken or not allowed; choose another with --port")
+        return fail(f"port {port} on {arguments.host} is taken or not allowed; choose another with --port")
     return 0
 
 
@@ -237,7 +237,7 @@ def _say(line: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
-def complain(line: str, *, code: int = 1) -> int:
+def fail(line: str, *, code: int = 1) -> int:
     sys.stderr.write(f"orderstream: {line}\n")
     return code
 

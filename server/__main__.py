@@ -36,13 +36,13 @@ def _run(role: str, port: int) -> None:
 
 async def run(role: str, settings: Settings, port: int) -> None:
     def ready(address: str) -> None:
-        calm_the_collector()
+        tune_gc()
         say_ready(settings, role, address)
 
     await until_stopped(serving(role, settings, port), ready)
 
 
-def calm_the_collector() -> None:
+def tune_gc() -> None:
     """Look for garbage in cycles less often, and not among what was there from the beginning.
 
     Calls make little of it, and a pass goes through all that is remembered (docs/performance.md).

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from client.cli.connect import TARGET
-from client.cli.output import FAILED, AsJson, complain, err, money, out, print_json, run
+from client.cli.output import FAILED, AsJson, err, fail, money, out, print_json, run
 from client.cli.progress import Told, progress_on
 from client.cli.tables import table
 from client.cli.words import words_of
@@ -67,14 +67,14 @@ def demo(
         _survey(as_json=as_json)
         return
     if on_stack and data is not None:
-        complain("--data is for a stack of the demo's own: leave it or --stack out", 2)
+        fail("--data is for a stack of the demo's own: leave it or --stack out", 2)
     try:
         place = OnTheStack(Provider.of(payments)) if on_stack else OnItsOwn(data)
         outcome = run(_demo(place, orders), lambda error: f"{error.call} failed: {words_of(error)}{place.kept()}")
     except ProviderUnknownError as error:
-        complain(str(error), 2)
+        fail(str(error), 2)
     except (StackError, DataMissingError, ViewsStuckError, OrderUndecidedError) as error:
-        complain(f"{error}{place.kept()}", FAILED)
+        fail(f"{error}{place.kept()}", FAILED)
     except (KeyboardInterrupt, asyncio.CancelledError):
         place.remove()
         raise
@@ -85,7 +85,7 @@ def demo(
         for difference in outcome.differences[:20]:
             err.print(difference, style="red", highlight=False)
     if outcome.differences:
-        complain(f"{len(outcome.differences)} differences{place.kept()}", FAILED)
+        fail(f"{len(outcome.differences)} differences{place.kept()}", FAILED)
     place.remove()
 
 
@@ -94,7 +94,7 @@ def _survey(*, as_json: bool) -> None:
         with err.status("reading the year"):
             found = survey(read_rows())
     except DataMissingError as error:
-        complain(str(error), FAILED)
+        fail(str(error), FAILED)
     if as_json:
         print_json(found)
         return

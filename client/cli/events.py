@@ -14,7 +14,7 @@ from typing import IO, Annotated, Any
 import typer
 
 from client.cli.connect import call
-from client.cli.output import COMPLAINT, AsJson, agree, complain, err, out, pass_on, print_json, when
+from client.cli.output import ERROR_PREFIX, AsJson, agree, err, fail, out, pass_on, print_json, when
 from client.cli.tables import table
 
 events = typer.Typer(no_args_is_help=True, help="The log: what has happened, as it happens.")
@@ -67,7 +67,7 @@ def tail(
 def _listen(said: IO[str], complaints: list[str]) -> None:
     """What it complains of is kept for its end, and everything else is told at once."""
     for line in said:
-        if line.startswith(COMPLAINT):
+        if line.startswith(ERROR_PREFIX):
             complaints.append(line)
         else:
             err.print(line.rstrip(), soft_wrap=True)
@@ -111,12 +111,12 @@ def exclude(
         if dry_run:
             return
         if not why:
-            complain("say why with --why; it is kept with the act", 2)
+            fail("say why with --why; it is kept with the act", 2)
         if not yes:
             agree("exclude it?")
         plan_id = plan.plan_id
     if not why:
-        complain("say why with --why; it is kept with the act", 2)
+        fail("say why with --why; it is kept with the act", 2)
     reply = call(lambda shop: shop.exclusions.ApplyExclusion(**event, plan_id=plan_id, reason=why))
     if as_json:
         print_json(reply)

@@ -13,7 +13,7 @@ import typer
 from grpc_health.v1 import health_pb2
 
 from client.cli.connect import call, health_of
-from client.cli.output import FAILED, UNAVAILABLE, AsJson, complain, err, out, print_json, run
+from client.cli.output import FAILED, UNAVAILABLE, AsJson, err, fail, out, print_json, run
 from client.cli.tables import table
 from client.errors import Unavailable
 from client.sdk import OrderstreamClient
@@ -58,7 +58,7 @@ def up(
     try:
         asyncio.run(_up(data, ports, processes=processes))
     except StackError as error:
-        complain(str(error), FAILED)
+        fail(str(error), FAILED)
 
 
 async def _up(data: Path, ports: dict[str, int], *, processes: bool) -> None:

@@ -36,10 +36,10 @@ class Commands(TyperGroup):
         try:
             sys.exit(super().main(args, *more, **how | {"standalone_mode": False}) or 0)
         except typer.TyperException as error:
-            output.tell_complaint(error.format_message(), error.exit_code, reason="COMMAND_LINE")
+            output.print_error(error.format_message(), error.exit_code, reason="COMMAND_LINE")
             sys.exit(error.exit_code)
         except typer.Abort:
-            output.tell_complaint("aborted", output.DECLINED)
+            output.print_error("aborted", output.DECLINED)
             sys.exit(output.DECLINED)
 
 
@@ -69,7 +69,7 @@ def options(
     actor: Annotated[str, typer.Option(envvar="ORDERSTREAM_ACTOR", help="Who asks; kept beside each event.")] = "",
     deadline: Annotated[float, typer.Option(help="Seconds for one call, over all tries.")] = 10.0,
     _version: Annotated[
-        bool, typer.Option("--version", callback=output.tell_version, is_eager=True, help="The version, and no more.")
+        bool, typer.Option("--version", callback=output.print_version, is_eager=True, help="The version, and no more.")
     ] = False,
     _wide: Annotated[bool, typer.Option(WIDE, help="All columns of tables; it may stand anywhere.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="After a change, wait until the views show it.")] = False,

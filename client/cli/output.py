@@ -64,7 +64,7 @@ def _console(*, stderr: bool) -> Console:
 out = _console(stderr=False)
 err = _console(stderr=True)
 
-COMPLAINT = "orderstream: "  # before the line that ends a process of ours
+ERROR_PREFIX = "orderstream: "  # before the line that ends a process of ours
 REASON_AT_THE_END = re.compile(r" \[([A-Z_]+)\]$")
 FAILED, REFUSED, NOT_FOUND, UNAVAILABLE = 1, 3, 4, 5
 EXIT_CODES: dict[type[OrderstreamError], int] = {
@@ -96,7 +96,7 @@ AsJson = Annotated[
 ]
 
 
-def tell_version(wanted: bool) -> None:  # as typer calls it
+def print_version(wanted: bool) -> None:  # as typer calls it
     if wanted:
         sys.stdout.write(f"orderstream {metadata.version('orderstream')}\n")
         raise typer.Exit
@@ -106,36 +106,36 @@ def tell_version(wanted: bool) -> None:  # as typer calls it
 CODES = {FAILED: "FAILED_PRECONDITION", 2: "INVALID_ARGUMENT", NOT_FOUND: "NOT_FOUND", UNAVAILABLE: "UNAVAILABLE"}
 
 
-def complain(
+def fail(
     line: str, exit_with: int, *, code: str = "", reason: str = "", metadata: Mapping[str, str] = MappingProxyType({})
 ) -> NoReturn:
     """The end of a command: one line, or with --json an object with code, reason, message and metadata."""
-    tell_complaint(line, exit_with, code=code, reason=reason, metadata=metadata)
+    print_error(line, exit_with, code=code, reason=reason, metadata=metadata)
     raise typer.Exit(exit_with)
 
 
-def tell_complaint(
+def print_error(
     line: str, exit_with: int, *, code: str = "", reason: str = "", metadata: Mapping[str, str] = MappingProxyType({})
 ) -> None:
     if SHAPE.is_json:
         told = {"code": code or CODES.get(exit_with, "UNKNOWN"), "reason": reason, "message": line}
         _write(sys.stderr, told | {"metadata": dict(metadata)})
     else:
-        sys.stderr.write(f"{COMPLAINT}{clean(line)}\n")
+        sys.stderr.write(f"{ERROR_PREFIX}{clean(line)}\n")
 
 
 def agree(question: str) -> None:
     """Ask on the terminal; the command ends if the answer is no."""
     if not typer.confirm(question, err=True):
-        complain("nothing was done", DECLINED)
+        fail("nothing was done", DECLINED)
 
 
 def pass_on(said: str, exit_with: int) -> NoReturn:
     """What a process of ours said last on stderr before it ended."""
-    line = next((line for line in reversed(said.splitlines()) if line.startswith(COMPLAINT)), said.strip())
-    message = line.removeprefix(COMPLAINT)
+    line = next((line for line in reversed(said.splitlines()) if line.startswith(ERROR_PREFIX)), said.strip())
+    message = line.removeprefix(ERROR_PREFIX)
     reason = REASON_AT_THE_END.search(message)
-    complain(message, exit_with, reason=reason.group(1) if reason else "")
+    fail(message, exit_with, reason=reason.group(1) if reason else "")
 
 
 def run(work: Coroutine[Any, Any, T], words: Callable[[OrderstreamError], str] = words_of) -> T:
@@ -159,7 +159,7 @@ def _first(group: ExceptionGroup[OrderstreamError]) -> OrderstreamError:
 
 def _give_up(error: OrderstreamError, words: Callable[[OrderstreamError], str]) -> NoReturn:
     code, reason, metadata = error.code.name, error.reason, error.metadata
-    complain(words(error), exit_code(error), code=code, reason=reason, metadata=metadata)
+    fail(words(error), exit_code(error), code=code, reason=reason, metadata=metadata)
 
 
 def exit_code(error: OrderstreamError) -> int:
@@ -214,15 +214,15 @@ def to_money(text: str, currency: str) -> Money:
     """`12.34` in the currency's units, exactly."""
     digits = MINOR_DIGITS.get(currency)
     if digits is None:  # a guess would be wrong by a factor
-        complain(f"{currency!r} is no currency of ISO 4217 that this release knows", 2)
+        fail(f"{currency!r} is no currency of ISO 4217 that this release knows", 2)
     try:
         minor = Decimal(text).scaleb(digits)
     except InvalidOperation:
-        complain(f"{text!r} is not an amount; give it like 12.34", 2)
+        fail(f"{text!r} is not an amount; give it like 12.34", 2)
     if not minor.is_finite() or minor != minor.to_integral_value():
-        complain(f"{text!r} has more decimals than {currency} has", 2)
+        fail(f"{text!r} has more decimals than {currency} has", 2)
     if abs(minor) >= 2**63:
-        complain(f"{text!r} is too large", 2)
+        fail(f"{text!r} is too large", 2)
     return Money(amount_minor=int(minor), currency=currency)
 
 
@@ -231,9 +231,9 @@ def to_basis_points(text: str) -> int:
     try:
         points = Decimal(text.removesuffix("%")) * 100
     except InvalidOperation:
-        complain(f"{text!r} is not a share; give it like 12.5%", 2)
+        fail(f"{text!r} is not a share; give it like 12.5%", 2)
     if not points.is_finite() or points != points.to_integral_value() or not 0 < points <= 10_000:
-        complain(f"{text!r}: give a share above 0% and up to 100%, with at most two decimals", 2)
+        fail(f"{text!r}: give a share above 0% and up to 100%, with at most two decimals", 2)
     return int(points)
 
 

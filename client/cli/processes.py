@@ -7,7 +7,7 @@ import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from client.cli.connect import Expected, RequestId, Token, call, expecting
-from client.cli.output import AsJson, agree, complain, done, enum_name, money, out, print_json, when
+from client.cli.output import AsJson, agree, done, enum_name, fail, money, out, print_json, when
 from client.cli.tables import table
 from protos.processes.v1.types_pb2 import ProcessStatus
 
@@ -28,7 +28,7 @@ def list_processes(
 ) -> None:
     """Show processes by order id. `--status stuck` has those that need a hand."""
     if status and status not in STATUSES:
-        complain(f"{status!r} is no status; there are {', '.join(STATUSES)}", 2)
+        fail(f"{status!r} is no status; there are {', '.join(STATUSES)}", 2)
     wanted = f"PROCESS_STATUS_{(status or 'unspecified').upper().replace('-', '_')}"
     reply = call(
         lambda shop: shop.processes.ListProcesses(
@@ -83,7 +83,7 @@ def start(
     if dry_run:
         return
     if not planned.plan_id:
-        complain("its process is started already, or there is nothing to do", 1)
+        fail("its process is started already, or there is nothing to do", 1)
     if not yes:
         agree(f"start the process of order {order_id}?")
     _send("StartProcess", as_json, **wanted, plan_id=planned.plan_id, request_id=request_id)
@@ -92,7 +92,7 @@ def start(
 def _drawn(text: str) -> dict[str, Any]:
     line_id, _, units = text.rpartition(":")
     if not line_id or not units.isdigit():
-        complain(f"{text!r} is not LINE:UNITS, as in tea:2", 2)
+        fail(f"{text!r} is not LINE:UNITS, as in tea:2", 2)
     return {"line_id": line_id, "quantity": int(units)}
 
 

@@ -14,7 +14,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from client.cli.connect import TARGET, call
-from client.cli.output import FAILED, AsJson, agree, complain, enum_name, err, out, print_json, when
+from client.cli.output import FAILED, AsJson, agree, enum_name, err, fail, out, print_json, when
 from client.cli.progress import progress_on
 from client.cli.tables import table
 from client.errors import Unavailable
@@ -100,7 +100,7 @@ def rebuild(
     It asks only on a terminal, for nothing is lost: the old generation is kept for a rollback.
     """
     if every == bool(view):
-        complain("name one view, or say --all", 2)
+        fail("name one view, or say --all", 2)
     yes = yes or not sys.stdin.isatty()
     if every:
         plan = pb.PlanRebuildsRequest(allow_parked=allow_parked)
@@ -276,7 +276,7 @@ def _planned(
             agree(f"{change.WhichOneof('action')} {where}?")
         plan_id = str(plan.plan_id)
     if not why:
-        complain("say why with --why; it is kept with the act", 2)
+        fail("say why with --why; it is kept with the act", 2)
     return plan_id
 
 
@@ -329,7 +329,7 @@ def _new_generation(
             soft_wrap=True,
         )
     if not result.switched:
-        complain(f"readers still see generation {result.from_generation}: {result.failure}", FAILED)
+        fail(f"readers still see generation {result.from_generation}: {result.failure}", FAILED)
 
 
 def _as_json(result: Any) -> dict[str, Any]:
@@ -404,7 +404,7 @@ def _tell_results(results: Sequence[Any], *, as_json: bool) -> None:
             soft_wrap=True,
         )
     if failed:
-        complain("; ".join(f"{one.view} was not rebuilt: {one.failure}" for one in failed), FAILED)
+        fail("; ".join(f"{one.view} was not rebuilt: {one.failure}" for one in failed), FAILED)
 
 
 async def _until_all_end(shop: OrderstreamClient, act: pb.RebuildAllRequest, *, wait: bool) -> list[Any]:

@@ -13,10 +13,10 @@ from client.cli.order_view import show_order, show_unread
 from client.cli.output import (
     AsJson,
     agree,
-    complain,
     done,
     enum_name,
     err,
+    fail,
     money,
     out,
     print_json,
@@ -99,7 +99,7 @@ def quantities(given: list[str]) -> list[tuple[str, int]]:
     for text in given:
         name, _, quantity = text.rpartition(":") if ":" in text else (text, "", "1")
         if not quantity.lstrip("-").isdigit():
-            complain(f"{text!r}: give it like sku:quantity", 2)
+            fail(f"{text!r}: give it like sku:quantity", 2)
         parsed.append((name, int(quantity)))
     return parsed
 
@@ -107,7 +107,7 @@ def quantities(given: list[str]) -> list[tuple[str, int]]:
 def received(good: list[str], damaged: list[str]) -> list[ReceivedQuantity]:
     """What has come back, by condition."""
     if not good and not damaged:
-        complain("give at least one --line or --damaged", 2)
+        fail("give at least one --line or --damaged", 2)
     resaleable, spoilt = ReturnCondition.RETURN_CONDITION_RESALEABLE, ReturnCondition.RETURN_CONDITION_DAMAGED
     return [
         ReceivedQuantity(line_id=name, quantity=n, condition=condition)
@@ -946,13 +946,13 @@ def resolve_email(
     if not as_json:
         _show_holders(plan, keep)
     if len(others) == len(plan.holders):
-        complain(f"user {keep} does not have this address", 2)
+        fail(f"user {keep} does not have this address", 2)
     if not others:
-        complain("no other user has this address: there is nothing to settle", 2)
+        fail("no other user has this address: there is nothing to settle", 2)
     if dry_run:
         return
     if not reason:
-        complain("say why with --reason; it is kept with the event", 2)
+        fail("say why with --reason; it is kept with the event", 2)
     if not yes:
         agree(f"let {keep} keep the address?")
     send(
@@ -1088,7 +1088,7 @@ def status_number(enum: Any, prefix: str, name: str) -> int:
         return int(enum.Value(prefix + name.upper()))
     except ValueError:
         known = ", ".join(key.removeprefix(prefix).lower() for key in enum.keys()[1:])
-        complain(f"there is no status {name!r}; there are {known}", 2)
+        fail(f"there is no status {name!r}; there are {known}", 2)
 
 
 def _print_more(reply: Any) -> None:

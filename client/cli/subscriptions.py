@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from client.cli.connect import call
-from client.cli.output import AsJson, agree, complain, out, print_json, when
+from client.cli.output import AsJson, agree, fail, out, print_json, when
 from client.cli.tables import table
 from client.sdk import OrderstreamClient
 from protos.operations.v1 import subscriptions_pb2 as pb
@@ -90,7 +90,7 @@ def replay(
             agree(f"deliver {plan.events:,} again?")
         plan_id = plan.plan_id
     if not why:
-        complain("say why with --why; it is kept with the act", 2)
+        fail("say why with --why; it is kept with the act", 2)
     applied = call(
         lambda shop: shop.subscriptions.ApplyReplay(
             plan_id=plan_id, source=source, group=group, limit=limit, reason=why
@@ -174,7 +174,7 @@ def _change(
             agree("do this?")
         plan_id = plan.plan_id
     if not why:
-        complain("say why with --why; it is kept with the act", 2)
+        fail("say why with --why; it is kept with the act", 2)
     reply = call(lambda shop: shop.subscriptions.ApplyChange(plan_id=plan_id, change=change, reason=why, **place))
     if as_json:
         print_json(reply)
@@ -203,7 +203,7 @@ def _tell_change(change: "pb.GroupChange.ValueType", plan: Any, *, as_json: bool
 def restart(why: Why = "", yes: Yes = False, as_json: AsJson = False) -> None:
     """Drop the consumers of all groups; each goes on after its checkpoint, what was in flight is delivered again."""
     if not why:
-        complain("say why with --why; it is kept with the act", 2)
+        fail("say why with --why; it is kept with the act", 2)
     if not yes:
         agree("drop the consumers of all groups?")
     reply = call(lambda shop: shop.subscriptions.RestartSubscriptions(reason=why))

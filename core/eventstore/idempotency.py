@@ -1,8 +1,8 @@
-"""Which requests the events of a stream came from, and what each of them came to.
+"""Idempotency: the index of the request ids of a stream, with the result of each command.
 
-A repeat has to be known for as long as the stream exists, and a stream may be long. So the outcome itself is kept in
-memory for the newest requests only. Of every older event there is a mark of 4 bytes, made of its request's id: it says
-that a request is surely not among them, or at which revisions it may be; then one event is read to know.
+A repeated request must be recognised for as long as its stream exists, and a stream may be long. Only the results of
+the newest requests are kept in memory. For every older event the index has a fingerprint of 4 bytes of its request id.
+The fingerprints either exclude a request or give the revisions at which its events may be; one event is read to decide.
 """
 
 import zlib
@@ -10,16 +10,17 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MARK = 4  # bytes
-NO_MARK = bytes(MARK)  # of an event that no request of ours has written
-AT_HAND = 1_000  # receipts kept whole, per stream
+FINGERPRINT_SIZE = 4  # bytes
+NO_FINGERPRINT = bytes(FINGERPRINT_SIZE)  # of an event that no request of ours has written
+MAX_RECENT = 1_000  # complete results in memory, per stream
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a command came to: the revision of its last event and that event's commit position.
+class CommandResult:
+    """The result of a command: the revision and the commit position of its last event.
 
-    `unchanged`: it had nothing to write, so they are those of the aggregate then. `is_repeat`: it was done before.
+    `unchanged`: the command wrote nothing; revision and position are those of the aggregate at that time.
+    `is_repeat`: the command had been executed before.
     """
 
     revision: int
@@ -29,59 +30,59 @@ class Receipt:
     is_repeat: bool = False
 
 
-class Receipts:
-    """It only ever grows by what the log says, so successive states of one aggregate share it.
+class RequestIndex:
+    """Entries are only appended, so all states of an aggregate can share one index.
 
-    Those of another session of the store have one of their own (`until`), since the log may be another one.
+    In a new session of the store an aggregate gets its own copy (`until`), since the log may have been replaced.
     """
 
-    __slots__ = ("_at_hand", "_marked_until", "_marks", "_most")
+    __slots__ = ("_fingerprints", "_max_recent", "_older_until", "_recent")
 
-    def __init__(self, marks: bytes = b"", most: int = AT_HAND) -> None:
-        self._marks = bytearray(marks)
-        self._marked_until = len(marks) // MARK  # before this revision there are marks only
-        self._at_hand: OrderedDict[str, Receipt] = OrderedDict()
-        self._most = most
+    def __init__(self, fingerprints: bytes = b"", max_recent: int = MAX_RECENT) -> None:
+        self._fingerprints = bytearray(fingerprints)
+        self._older_until = len(fingerprints) // FINGERPRINT_SIZE  # earlier revisions have a fingerprint only
+        self._recent: OrderedDict[str, CommandResult] = OrderedDict()
+        self._max_recent = max_recent
 
-    def note(self, request_id: str, receipt: Receipt, events: int = 1) -> None:
-        """The last so many events up to the receipt's revision came from this request."""
-        self._mark(receipt.revision + 1 - events, mark(request_id) * events)
-        self._at_hand[request_id] = receipt
-        if len(self._at_hand) > self._most:
-            _, oldest = self._at_hand.popitem(last=False)
-            self._marked_until = max(self._marked_until, oldest.revision + 1)
+    def record(self, request_id: str, result: CommandResult, events: int = 1) -> None:
+        """This request wrote the last `events` events up to the revision of the result."""
+        self._write(result.revision + 1 - events, fingerprint(request_id) * events)
+        self._recent[request_id] = result
+        if len(self._recent) > self._max_recent:
+            _, oldest = self._recent.popitem(last=False)
+            self._older_until = max(self._older_until, oldest.revision + 1)
 
-    def note_foreign(self, revision: int) -> None:
-        """An event without a request of ours."""
-        self._mark(revision, NO_MARK)
+    def record_foreign(self, revision: int) -> None:
+        """Record an event that was not written by a request of ours."""
+        self._write(revision, NO_FINGERPRINT)
 
-    def at_hand(self, request_id: str) -> Receipt | None:
-        return self._at_hand.get(request_id)
+    def recent(self, request_id: str) -> CommandResult | None:
+        return self._recent.get(request_id)
 
-    def may_be_at(self, request_id: str) -> Iterator[int]:
-        """Revisions at which an event of a request that is not at hand may stand, newest first."""
-        wanted, end = mark(request_id), self._marked_until * MARK
-        while (found := self._marks.rfind(wanted, 0, end)) >= 0:
-            if found % MARK == 0:
-                yield found // MARK
-            end = found + MARK - 1
+    def candidate_revisions(self, request_id: str) -> Iterator[int]:
+        """The revisions at which an older request may have events, newest first."""
+        wanted, end = fingerprint(request_id), self._older_until * FINGERPRINT_SIZE
+        while (found := self._fingerprints.rfind(wanted, 0, end)) >= 0:
+            if found % FINGERPRINT_SIZE == 0:
+                yield found // FINGERPRINT_SIZE
+            end = found + FINGERPRINT_SIZE - 1
 
-    def marks(self, revision: int) -> bytes:
-        """The marks of all events up to a revision."""
-        return bytes(self._marks[: (revision + 1) * MARK])
+    def fingerprints(self, revision: int) -> bytes:
+        """The fingerprints of all events up to a revision."""
+        return bytes(self._fingerprints[: (revision + 1) * FINGERPRINT_SIZE])
 
-    def until(self, revision: int) -> "Receipts":
-        """Those of the events up to a revision, by themselves."""
-        some = Receipts(self.marks(revision), self._most)
-        some._marked_until = min(self._marked_until, revision + 1)
-        some._at_hand = OrderedDict((key, one) for key, one in self._at_hand.items() if one.revision <= revision)
+    def until(self, revision: int) -> "RequestIndex":
+        """An independent copy that ends at a revision."""
+        some = RequestIndex(self.fingerprints(revision), self._max_recent)
+        some._older_until = min(self._older_until, revision + 1)
+        some._recent = OrderedDict((key, one) for key, one in self._recent.items() if one.revision <= revision)
         return some
 
-    def _mark(self, revision: int, marks: bytes) -> None:
-        start = revision * MARK
-        assert start <= len(self._marks), "events are noted in their order"
-        self._marks[start : start + len(marks)] = marks
+    def _write(self, revision: int, fingerprints: bytes) -> None:
+        start = revision * FINGERPRINT_SIZE
+        assert start <= len(self._fingerprints), "events are recorded in their order"
+        self._fingerprints[start : start + len(fingerprints)] = fingerprints
 
 
-def mark(request_id: str) -> bytes:
-    return zlib.crc32(request_id.encode()).to_bytes(MARK, "big")
+def fingerprint(request_id: str) -> bytes:
+    return zlib.crc32(request_id.encode()).to_bytes(FINGERPRINT_SIZE, "big")

@@ -1,12 +1,13 @@
-"""Folded states of long streams, so that an aggregate of 100,000 events answers about as fast as one of 100.
+"""Snapshots of long streams: an aggregate with 100,000 events loads about as fast as one with 100.
 
-`snapshot_<stream>` holds the newest state (`$maxCount` 1), one every so many events. `receipts_<stream>` holds the
-marks of the requests (`receipts.py`) in chapters of `CHAPTER` events each, written once; what is after the last full
-chapter is in the snapshot. Both are ours alone and may be deleted at any time: the log is the truth.
+`snapshot_<stream>` holds the newest state (`$maxCount` 1). A snapshot is written every so many events.
+`receipts_<stream>` holds the fingerprints of the request ids (`idempotency.py`) in segments of `SEGMENT` events each,
+which are written once; the snapshot has those after the last full segment. Both streams belong to us alone and may be
+deleted at any time: the log is the truth.
 
-A snapshot is trusted only if it was folded by the same code (`stamp`), of the same history (`event_id`), and all its
-marks are there (`marks_hash`). Anything else is as if there were none. Writing one happens behind the commands' back:
-it may be skipped, it may fail, it may be lost.
+A snapshot is trusted only if the same code has folded it (`stamp`), it belongs to the same history (`event_id`), and
+all its fingerprints are there (`fingerprints_hash`). Otherwise it is ignored. Snapshots are written in the background:
+a write may be skipped, may fail, or may be lost.
 """
 
 import asyncio
@@ -33,14 +34,14 @@ from core.domain.product import PRODUCT
 from core.domain.stock import STOCK
 from core.domain.user import USER
 from core.eventstore.client import NewEvent, RecordedEvent
-from core.eventstore.idempotency import MARK
+from core.eventstore.idempotency import FINGERPRINT_SIZE
 from core.eventstore.store import NO_EVENTS, EventStore
 
 log = structlog.get_logger()
 
 DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {x.category: x for x in (ORDER, PRODUCT, STOCK, USER, EMAIL, CHECKOUT)}
 SNAPSHOT, RECEIPTS = "snapshot_", "receipts_"
-CHAPTER = 4_096  # events
+SEGMENT = 4_096  # events
 MAX_WAITING = 100  # snapshots to be written; more are skipped
 SPARE = 100  # events that may come while a snapshot is being written
 READING = ("codec.py", "registry.py", "upcasters.py")  # modules that say which events can be read, and as what
@@ -49,7 +50,7 @@ WRITTEN = Counter("orderstream_snapshots_total", "Snapshots by what came of them
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot as it is stored. `marks` are those after the last full chapter, `marks_hash` is of all."""
+    """A snapshot as it is stored. `fingerprints` are those after the last full segment; the hash covers all of them."""
 
     stamp: str
     revision: int
@@ -57,9 +58,9 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     event_id: bytes
     kind: str
     state: msgspec.Raw
-    chapters: int
-    marks: bytes
-    marks_hash: bytes
+    segments: int = msgspec.field(name="chapters")
+    fingerprints: bytes = msgspec.field(name="marks")
+    fingerprints_hash: bytes = msgspec.field(name="marks_hash")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +71,12 @@ class Snapshot:
     position: int
     event_id: bytes
     state: Any
-    marks: bytes
+    fingerprints: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the states of an aggregate are: a hash of it, and how each kind is read."""
+    """The types of an aggregate's states: their fingerprint (`stamp`), and a decoder for each."""
 
     stamp: str
     kinds: Mapping[str, msgspec.msgpack.Decoder[Any]]
@@ -99,14 +100,14 @@ class Snapshots:
 
     @property
     def newest(self) -> int:
-        """So many events at the end of a stream reach back to its snapshot, as a rule."""
+        """The number of events at the end of a stream that usually reach back to its snapshot."""
         return self._every + SPARE
 
     def due(self, revision: int, last: int) -> bool:
         return revision - last >= self._every
 
     def offer(self, decider: Decider[Any, Any, Any], stream: str, snapshot: Snapshot, last: int) -> None:
-        """Have it written some time. Never waits and never fails. `last` is the revision of the one before."""
+        """Queue a snapshot for writing. Never waits and never fails. `last` is the revision of the previous one."""
         if len(self._waiting) >= MAX_WAITING and stream not in self._waiting:
             WRITTEN.labels("skipped").inc()
             return
@@ -115,14 +116,14 @@ class Snapshots:
         self._work.set()
 
     def withdraw(self, stream: str) -> None:
-        """Do not write what was offered of a stream: the log has turned out to be another one."""
+        """Remove a stream's snapshot from the queue, because the log was replaced."""
         self._waiting.pop(stream, None)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
-        """While this is open, what was offered is written, and for a second after. What is left then is lost.
+        """Write the queued snapshots while this context is open, and for at most a second after it.
 
-        Nobody misses it but the next service, which has to read a long stream once more.
+        The rest is lost; only the next start is slower, because it reads a long stream once more.
         """
         async with beside(self._write_all()):
             try:
@@ -141,14 +142,14 @@ class Snapshots:
                 try:
                     await self.write(decider, stream, snapshot, is_first=last == NO_EVENTS)
                     WRITTEN.labels("written").inc()
-                except Exception as error:  # noqa: BLE001  # a snapshot is a convenience; whatever fails, nobody else may
+                except Exception as error:  # noqa: BLE001  # a snapshot is optional: its failure must not fail anything else
                     WRITTEN.labels("failed").inc()
                     log.warning("snapshot not written", stream=stream, error=f"{type(error).__name__}: {error}")
             self._idle.set()
 
     async def write(self, decider: Decider[Any, Any, Any], stream: str, snapshot: Snapshot, *, is_first: bool) -> None:
-        chapters = len(snapshot.marks) // (CHAPTER * MARK)
-        await self._write_chapters(stream, snapshot.marks, chapters)
+        segments = len(snapshot.fingerprints) // (SEGMENT * FINGERPRINT_SIZE)
+        await self._write_segments(stream, snapshot.fingerprints, segments)
         stored = Stored(
             stamp=self.shape(decider).stamp,
             revision=snapshot.revision,
@@ -156,25 +157,25 @@ class Snapshots:
             event_id=snapshot.event_id,
             kind=type(snapshot.state).__name__,
             state=msgspec.Raw(_encoder.encode(snapshot.state)),
-            chapters=chapters,
-            marks=snapshot.marks[chapters * CHAPTER * MARK :],
-            marks_hash=hashlib.sha256(snapshot.marks).digest(),
+            segments=segments,
+            fingerprints=snapshot.fingerprints[segments * SEGMENT * FINGERPRINT_SIZE :],
+            fingerprints_hash=hashlib.sha256(snapshot.fingerprints).digest(),
         )
         event = _event("Snapshot", f"{stream}:{snapshot.revision}:{stored.stamp}", _encoder.encode(stored))
         await self._store.keep_newest(snapshot_stream(stream), event, is_first=is_first)
 
-    async def _write_chapters(self, stream: str, marks: bytes, chapters: int) -> None:
-        if not chapters:
+    async def _write_segments(self, stream: str, fingerprints: bytes, segments: int) -> None:
+        if not segments:
             return
-        name, size = receipts_stream(stream), CHAPTER * MARK
+        name, size = fingerprints_stream(stream), SEGMENT * FINGERPRINT_SIZE
         there = await self._store.newest(name, 1)
         written = there[-1].stream_position + 1 if there else 0
-        for number in range(written, chapters):
-            chapter = _event("Receipts", f"{stream}:{number}", marks[number * size : (number + 1) * size])
-            await self._store.append(name, number - 1, [chapter])
+        for number in range(written, segments):
+            segment = _event("Receipts", f"{stream}:{number}", fingerprints[number * size : (number + 1) * size])
+            await self._store.append(name, number - 1, [segment])
 
     async def find(self, decider: Decider[Any, Any, Any], stream: str) -> Snapshot | None:
-        """The newest snapshot that this code can trust; whether it is of this history is for the caller to see."""
+        """The newest snapshot that this code can trust. The caller checks that it belongs to this history."""
         newest = await self._store.newest(snapshot_stream(stream), 1)
         return await self.opened(decider, stream, newest[-1]) if newest else None
 
@@ -188,12 +189,21 @@ class Snapshots:
         except (msgspec.DecodeError, KeyError) as error:
             log.warning("snapshot ignored", stream=stream, error=f"{type(error).__name__}: {error}")
             return None
-        marks = await self._chapters(stream, stored.chapters) + stored.marks
-        if len(marks) != (stored.revision + 1) * MARK or hashlib.sha256(marks).digest() != stored.marks_hash:
-            log.warning("snapshot ignored", stream=stream, error="its receipts are not those it was written with")
+        fingerprints = await self._segments(stream, stored.segments) + stored.fingerprints
+        if (
+            len(fingerprints) != (stored.revision + 1) * FINGERPRINT_SIZE
+            or hashlib.sha256(fingerprints).digest() != stored.fingerprints_hash
+        ):
+            log.warning(
+                "snapshot ignored", stream=stream, error="its fingerprints differ from those it was written with"
+            )
             return None
         return Snapshot(
-            revision=stored.revision, position=stored.position, event_id=stored.event_id, state=state, marks=marks
+            revision=stored.revision,
+            position=stored.position,
+            event_id=stored.event_id,
+            state=state,
+            fingerprints=fingerprints,
         )
 
     def shape(self, decider: Decider[Any, Any, Any]) -> Shape:
@@ -202,23 +212,23 @@ class Snapshots:
             known = self._shapes[decider.category] = shape_of(decider)
         return known
 
-    async def _chapters(self, stream: str, wanted: int) -> bytes:
+    async def _segments(self, stream: str, wanted: int) -> bytes:
         if not wanted:
             return b""
-        return b"".join([event.data async for event in self._store.read(receipts_stream(stream), 0, wanted)])
+        return b"".join([event.data async for event in self._store.read(fingerprints_stream(stream), 0, wanted)])
 
 
 def snapshot_stream(stream: str) -> str:
     return SNAPSHOT + stream
 
 
-def receipts_stream(stream: str) -> str:
+def fingerprints_stream(stream: str) -> str:
     return RECEIPTS + stream
 
 
 def shape_of(decider: Decider[Any, Any, Any]) -> Shape:
-    """The stamp is made of the state's fields and of the code that reads and folds events: another fold makes another
-    state, and so does code that reads an event which other code left out because it was excluded.
+    """The stamp is a hash of the state's fields and of the code that reads and folds events. Another fold gives another
+    state, and so does code that can read an event which was excluded because former code could not.
     """
     state = get_type_hints(decider.evolve)["return"]
     kinds = get_args(state) if isinstance(state, UnionType) else (state,)

@@ -26,7 +26,7 @@ import structlog
 
 from core.background import beside
 from core.eventstore.client import NewEvent, RecordedEvent, position_of
-from core.eventstore.idempotency import Receipt
+from core.eventstore.idempotency import CommandResult
 from core.eventstore.log import START
 from core.eventstore.store import NO_EVENTS, EventStore, SessionEnded, WrongRevision
 from core.failures import Contention, LogMismatch
@@ -63,7 +63,7 @@ class Known:
     revision: int = NO_EVENTS
     read_at: float = float("-inf")
     is_complete: bool = False
-    receipts: OrderedDict[str, Receipt] = field(default_factory=OrderedDict)
+    results: OrderedDict[str, CommandResult] = field(default_factory=OrderedDict)
     early: list[RecordedEvent] = field(default_factory=list)
 
     def complete(self, read: Iterable[RecordedEvent], read_at: float) -> None:
@@ -85,13 +85,13 @@ class Known:
         except (msgspec.DecodeError, UnicodeDecodeError):
             log.warning("request ignored: it is not what we write", stream=stored.stream_name)
             return
-        self.note(request)
+        self.record(request)
 
-    def note(self, request: Stored) -> None:
-        receipt = Receipt(request.revision, request.position, request.payload_hash, unchanged=True)
-        self.receipts.setdefault(request.request_id, receipt)  # of two the first one counts
-        if len(self.receipts) > MAX_REMEMBERED:
-            self.receipts.popitem(last=False)
+    def record(self, request: Stored) -> None:
+        result = CommandResult(request.revision, request.position, request.payload_hash, unchanged=True)
+        self.results.setdefault(request.request_id, result)  # of two the first one counts
+        if len(self.results) > MAX_REMEMBERED:
+            self.results.popitem(last=False)
 
 
 _encoder = msgspec.json.Encoder()
@@ -127,7 +127,7 @@ class UnchangedRequests:
         """A commit position that the log had reached when it was last looked at; `START` if it never was."""
         return self._position
 
-    def at_hand(self, stream: str) -> Known | None:
+    def cached(self, stream: str) -> Known | None:
         """What is in memory of an aggregate, if that may be relied on: all requests up to `MAX_AGE` ago."""
         self._keep_to_session()
         known = self._known.get(stream)
@@ -153,23 +153,23 @@ class UnchangedRequests:
         known.complete(newer, read_at)
         return known
 
-    async def record(self, stream: str, request_id: str, receipt: Receipt, session: int) -> Receipt:
+    async def record(self, stream: str, request_id: str, result: CommandResult, session: int) -> CommandResult:
         """Write down that a request changed nothing; if it is there, what it came to the first time.
 
         It was found to change nothing in `session`. Raises `SessionEnded`, `Contention`.
         """
         request = Stored(
             request_id=request_id,
-            payload_hash=receipt.payload_hash,
-            revision=receipt.revision,
-            position=receipt.position,
+            payload_hash=result.payload_hash,
+            revision=result.revision,
+            position=result.position,
         )
         name = unchanged_stream(stream)
         # its id is new each time: were it derived, the store would take a repeat at the same time for this request
         event = NewEvent(type="RequestUnchanged", data=_encoder.encode(request), content_type="application/json")
-        known = self.at_hand(stream) or await self.read(stream)
+        known = self.cached(stream) or await self.read(stream)
         for _ in range(MAX_ATTEMPTS):
-            first = known.receipts.get(request_id)
+            first = known.results.get(request_id)
             if first is not None:
                 return replace(first, is_repeat=True)
             expected = known.revision
@@ -183,8 +183,8 @@ class UnchangedRequests:
                 known = await self.read(stream)
                 continue
             known.revision = max(known.revision, expected + 1)
-            known.note(request)
-            return receipt
+            known.record(request)
+            return result
         raise Contention(name, MAX_ATTEMPTS)
 
     def opened(self, stream: str, position: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from core.eventstore import codec
 from core.eventstore.connection import Client
 from core.eventstore.exclusions import readable
-from core.eventstore.idempotency import MARK, NO_MARK, mark
+from core.eventstore.idempotency import FINGERPRINT_SIZE, NO_FINGERPRINT, fingerprint
 from core.eventstore.log import EventLog
 from core.eventstore.snapshots import DECIDERS, SNAPSHOT, Snapshot, Snapshots, snapshot_stream
 from core.eventstore.store import EventStore
@@ -46,18 +46,20 @@ class SnapshotVerifier:
         return sorted(name.removeprefix(SNAPSHOT) for name in named)
 
     async def _fold(self, decider: Any, stream: str, revision: int) -> Snapshot | None:
-        state, marks, last = decider.initial, bytearray(), None
+        state, fingerprints, last = decider.initial, bytearray(), None
         async for last in self._store.read(stream, 0, revision + 1):
             try:
                 state = decider.fold(await readable([last], self._store), state)
             except UnreadableEvent:
                 return None  # no snapshot that this code trusts has gone past it
             metadata = codec.decode_metadata(last.metadata)
-            marks += NO_MARK if metadata is None else mark(metadata.request_id)
-        if last is None or last.stream_position != revision or len(marks) != (revision + 1) * MARK:
+            fingerprints += NO_FINGERPRINT if metadata is None else fingerprint(metadata.request_id)
+        if last is None or last.stream_position != revision or len(fingerprints) != (revision + 1) * FINGERPRINT_SIZE:
             return None
         position, event_id = last.commit_position or 0, last.id.bytes
-        return Snapshot(revision=revision, position=position, event_id=event_id, state=state, marks=bytes(marks))
+        return Snapshot(
+            revision=revision, position=position, event_id=event_id, state=state, fingerprints=bytes(fingerprints)
+        )
 
 
 def _differences(stream: str, folded: Snapshot | None, snapshot: Snapshot) -> list[Difference]:
@@ -68,7 +70,7 @@ def _differences(stream: str, folded: Snapshot | None, snapshot: Snapshot) -> li
     found = []
     if folded.state != snapshot.state:
         found.append(_of_states(stream, folded.state, snapshot.state))
-    if folded.marks != snapshot.marks:
+    if folded.fingerprints != snapshot.fingerprints:
         found.append(Difference(stream, "receipts", "those of the log", "others"))
     if folded.position != snapshot.position:
         found.append(Difference(stream, "position", folded.position, snapshot.position))

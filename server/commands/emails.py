@@ -34,7 +34,7 @@ from core.domain.user import USER
 from core.domain.user.commands import RevokeEmailClaim
 from core.domain.user.email import has_email
 from core.domain.user.state import UserState
-from core.eventstore.idempotency import Receipt
+from core.eventstore.idempotency import CommandResult
 from core.eventstore.registry import DomainEvent
 from core.eventstore.repository import Aggregate, Repository
 from core.eventstore.store import EventStore, WrongRevision
@@ -74,7 +74,7 @@ class EmailClaims:
         """Claim an address; what its stream was before. Raises `CommandRejected` with EMAIL_TAKEN, `Contention`."""
         stream = EMAIL.stream(key)
         # most addresses are new: the store refuses the append if this one is not
-        address, is_fresh = self._repository.remembered_or_new(EMAIL, stream), False
+        address, is_fresh = self._repository.cached_or_initial(EMAIL, stream), False
         for attempt in range(MAX_ATTEMPTS):
             try:
                 # the claim's user is looked up only for a claim that the store has confirmed to be the newest
@@ -188,7 +188,7 @@ class EmailClaims:
             events=events,
             event_id=new[-1].id.bytes,
             request_id=envelope.request_id,
-            receipt=Receipt(aggregate.revision + len(events), position, envelope.payload_hash),
+            result=CommandResult(aggregate.revision + len(events), position, envelope.payload_hash),
         )
 
 

@@ -12,13 +12,13 @@ from core.domain.decider import Decider
 from core.domain.rejection import CommandRejected
 from core.eventstore import codec
 from core.eventstore.client import NewEvent
-from core.eventstore.idempotency import Receipt
+from core.eventstore.idempotency import CommandResult
 from core.eventstore.registry import DomainEvent
 from core.eventstore.repository import MAX_READS, Aggregate, Repository
 from core.eventstore.store import NO_EVENTS, EventStore, SessionEnded, WrongRevision
 from core.eventstore.unchanged import Known, UnchangedRequests
 from core.failures import Contention, RequestIdReused, RevisionConflict, StoreUnavailable
-from core.locks import Turns
+from core.locks import KeyedLocks
 
 S = TypeVar("S")
 C = TypeVar("C")
@@ -71,7 +71,7 @@ class CommandHandler:
         self._repository = repository
         self._unchanged = unchanged or UnchangedRequests(store)
         self._at_once = at_once
-        self._turns = Turns()
+        self._locks = KeyedLocks()
 
     async def handle(
         self,
@@ -81,8 +81,8 @@ class CommandHandler:
         command: Callable[[S], Awaitable[C]],
         *,
         opens: bool = False,
-    ) -> Receipt:
-        """Decide and write. The receipt of a repeated request is that of its first time.
+    ) -> CommandResult:
+        """Decide and append. A repeated request returns the result of its first execution.
 
         A command that `opens` a stream is first decided as if there were none; a repeat carries the same event ids
         under the same expected revision, which the store answers with the first position.
@@ -91,7 +91,7 @@ class CommandHandler:
         `StoreUnavailable` (the outcome is unknown: repeat with the same request id).
         """
         stream = decider.stream(aggregate_id)
-        async with self._turns.of(stream):
+        async with self._locks.acquire(stream):
             must_be_fresh, was_sent = envelope.is_retry, False
             for attempt in range(MAX_ATTEMPTS):
                 aggregate, known = await self._look(decider, stream, envelope, opens=opens, must_be_fresh=must_be_fresh)
@@ -102,7 +102,7 @@ class CommandHandler:
                         raise
                     must_be_fresh = True  # a refusal has to rest on what the store says now
                     continue
-                if isinstance(outcome, Receipt):
+                if isinstance(outcome, CommandResult):
                     return replace(outcome, is_repeat=not was_sent)
                 if not outcome and not must_be_fresh:
                     must_be_fresh = True  # so has "nothing to do"
@@ -122,12 +122,12 @@ class CommandHandler:
         If the requests are not in memory, or must be fresh, the aggregate is read at the same time, to be as fresh.
         """
         if opens and not must_be_fresh:
-            aggregate = self._repository.remembered_or_new(decider, stream)
+            aggregate = self._repository.cached_or_initial(decider, stream)
             if aggregate.revision == NO_EVENTS:
                 return aggregate, None  # if there is such a stream after all, the store refuses the append
         if envelope.is_step:
             return await self._repository.load(decider, stream, max_age=0 if must_be_fresh else None), None
-        known = None if must_be_fresh else self._unchanged.at_hand(stream)
+        known = None if must_be_fresh else self._unchanged.cached(stream)
         if known is not None:
             aggregate = await self._repository.load(decider, stream)
             if aggregate.session == known.session:
@@ -149,10 +149,10 @@ class CommandHandler:
         command: Callable[[S], Awaitable[C]],
         *,
         known: Known | None,
-    ) -> Receipt | Sequence[E]:
-        before = await self._repository.receipt(stream, aggregate, envelope.request_id)
+    ) -> CommandResult | Sequence[E]:
+        before = await self._repository.result(stream, aggregate, envelope.request_id)
         if before is None and known is not None:
-            before = known.receipts.get(envelope.request_id)
+            before = known.results.get(envelope.request_id)
         if before is not None:
             return _repeated(before, envelope, stream)
         if envelope.expected_revision is not None and envelope.expected_revision != aggregate.revision:
@@ -161,26 +161,26 @@ class CommandHandler:
 
     async def _write(
         self, decider: Decider[S, C, E], stream: str, aggregate: Aggregate[S], envelope: Envelope, events: Sequence[E]
-    ) -> Receipt:
+    ) -> CommandResult:
         """Raises `WrongRevision`, `SessionEnded`."""
         if not events:
             return await self._nothing_to_do(stream, aggregate, envelope)
         return await self._append(decider, stream, aggregate, envelope, events)
 
-    async def _nothing_to_do(self, stream: str, aggregate: Aggregate[Any], envelope: Envelope) -> Receipt:
-        receipt = Receipt(aggregate.revision, aggregate.position, envelope.payload_hash, unchanged=True)
+    async def _nothing_to_do(self, stream: str, aggregate: Aggregate[Any], envelope: Envelope) -> CommandResult:
+        result = CommandResult(aggregate.revision, aggregate.position, envelope.payload_hash, unchanged=True)
         if envelope.is_step:
-            return receipt
-        receipt = await self._unchanged.record(stream, envelope.request_id, receipt, aggregate.session)
-        return _repeated(receipt, envelope, stream) if receipt.is_repeat else receipt
+            return result
+        result = await self._unchanged.record(stream, envelope.request_id, result, aggregate.session)
+        return _repeated(result, envelope, stream) if result.is_repeat else result
 
     async def _append(
         self, decider: Decider[S, C, E], stream: str, aggregate: Aggregate[S], envelope: Envelope, events: Sequence[E]
-    ) -> Receipt:
+    ) -> CommandResult:
         new = new_events(stream, envelope, events)
         seen = self._unchanged.position
         position = await self._store.append(stream, aggregate.revision, new, session=aggregate.session)
-        receipt = Receipt(aggregate.revision + len(events), position, envelope.payload_hash)
+        result = CommandResult(aggregate.revision + len(events), position, envelope.payload_hash)
         self._repository.appended(
             decider,
             stream,
@@ -188,15 +188,15 @@ class CommandHandler:
             events=events,
             event_id=new[-1].id.bytes,
             request_id=envelope.request_id,
-            receipt=receipt,
+            result=result,
         )
         if aggregate.revision == NO_EVENTS:
             self._unchanged.opened(stream, position)
         # the store has answered a repeat: it was in the log before it was sent now
-        return replace(receipt, is_repeat=True) if position <= seen else receipt
+        return replace(result, is_repeat=True) if position <= seen else result
 
 
-def _repeated(before: Receipt, envelope: Envelope, stream: str) -> Receipt:
+def _repeated(before: CommandResult, envelope: Envelope, stream: str) -> CommandResult:
     if before.payload_hash != envelope.payload_hash:
         raise RequestIdReused(envelope.request_id, stream)
     return replace(before, is_repeat=True)

@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from core.domain.decider import Decider
-from core.eventstore.idempotency import Receipt
+from core.eventstore.idempotency import CommandResult
 from core.rpc.validation import Rules, callers_uuid, optional, uuid
 from server.commands.emails import RequestClaims
 from server.commands.facts import Facts
@@ -35,7 +35,7 @@ class Route:
     rules, where too many elements have a reason of their own.
 
     `to_command(request, aggregate_id, state, world)` builds the domain's command. After it,
-    `follow_up(request, handler, envelope)` writes to other streams, also for a repeat, and returns the receipts.
+    `follow_up(request, handler, envelope)` writes to other streams, also for a repeat, and returns the results.
     """
 
     decider: Decider[Any, Any, Any]
@@ -48,7 +48,7 @@ class Route:
     opens: bool = False
     require_size: Callable[[Any, str], None] | None = None
     to_command: Callable[[Any, str, Any, World], Awaitable[object]]
-    follow_up: Callable[[Any, CommandHandler, Envelope], Awaitable[Sequence[Receipt]]] | None = None
+    follow_up: Callable[[Any, CommandHandler, Envelope], Awaitable[Sequence[CommandResult]]] | None = None
 
     def all_rules(self) -> Rules:
         """With those that every command shares."""

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from core.domain.rejection import CommandRejected
 from core.eventstore.consistency_token import to_token
-from core.eventstore.idempotency import Receipt
+from core.eventstore.idempotency import CommandResult
 from core.failures import EventsTooLarge, RevisionConflict
 from core.rpc import validation
 from core.rpc.headers import actor_of, correlation_of, headers_of, traceparent_of
@@ -33,7 +33,7 @@ SERVICES: Mapping[str, Mapping[str, Route]] = {
 
 
 class CommandServices:
-    """Turns requests into commands and receipts into replies. `clock` gives the time in UTC.
+    """Maps requests to commands, and results to replies. `clock` gives the time in UTC.
 
     `services` has the routes of each service by its full name.
     """
@@ -91,14 +91,14 @@ class CommandServices:
                 return await route.to_command(request, aggregate_id, state, world)
 
             try:
-                receipt = await self._handler.handle(route.decider, aggregate_id, envelope, command, opens=route.opens)
+                result = await self._handler.handle(route.decider, aggregate_id, envelope, command, opens=route.opens)
             except (CommandRejected, RevisionConflict, EventsTooLarge):
                 await claims.refused()
                 raise
             await claims.done()
             further = await route.follow_up(request, self._handler, envelope) if route.follow_up is not None else ()
             named = {route.id_field: aggregate_id} if names_its_id else {}
-            return route.response(**outcome(receipt, *further), **named)
+            return route.response(**outcome(result, *further), **named)
 
         return call
 
@@ -120,12 +120,12 @@ class CommandServices:
         )
 
 
-def outcome(receipt: Receipt, *further: Receipt) -> dict[str, Any]:
+def outcome(result: CommandResult, *further: CommandResult) -> dict[str, Any]:
     """The fields that every command's reply has. `further` is what the request came to in other streams."""
-    receipts = (receipt, *further)
+    results = (result, *further)
     return {
-        "revision": receipt.revision,
-        "consistency_token": to_token(max(each.position for each in receipts)),
-        "is_repeat": all(each.is_repeat for each in receipts),
-        "unchanged": all(each.unchanged for each in receipts),
+        "revision": result.revision,
+        "consistency_token": to_token(max(each.position for each in results)),
+        "is_repeat": all(each.is_repeat for each in results),
+        "unchanged": all(each.unchanged for each in results),
     }

@@ -9,7 +9,7 @@ from core.domain.rejection import CommandRejected, Reason
 from core.domain.user import USER, commands
 from core.domain.user.email import is_changed
 from core.domain.user.state import User, UserState
-from core.eventstore.idempotency import Receipt
+from core.eventstore.idempotency import CommandResult
 from core.failures import InvalidRequest
 from core.rpc.validation import NEW_EMAIL, REASON, count, sha256, sku, text, uuid
 from protos.users.v1 import commands_pb2 as pb
@@ -49,9 +49,9 @@ async def resolve_email(request: pb.ResolveEmailRequest, email_hash: str, _: Ema
 
 async def require_changes(
     request: pb.ResolveEmailRequest, handler: CommandHandler, envelope: Envelope
-) -> list[Receipt]:
+) -> list[CommandResult]:
     """After the address is claimed for the user who keeps it, so that it is never free meanwhile."""
-    receipts = []
+    results = []
     for user_id in request.other_user_ids:
 
         async def command(_: UserState, user_id: str = user_id) -> commands.RequireEmailChange:
@@ -64,11 +64,11 @@ async def require_changes(
             )
 
         try:
-            receipts.append(await handler.handle(USER, user_id, replace(envelope, expected_revision=None), command))
+            results.append(await handler.handle(USER, user_id, replace(envelope, expected_revision=None), command))
         except CommandRejected as rejection:
             if rejection.reason is not Reason.EMAIL_NOT_HELD:  # the user has another address by now
                 raise
-    return receipts
+    return results
 
 
 async def change_name(request: pb.ChangeNameRequest, user_id: str, _: UserState, world: World) -> commands.ChangeName:

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.domain.checkout.state import OWN_IDS
 from core.domain.decider import Decider
-from core.eventstore.idempotency import Receipt
+from core.eventstore.idempotency import CommandResult
 from server.commands.handler import CommandHandler, Envelope
 from server.processes.ids import derived
 from server.processes.payload import payload_hash
@@ -63,7 +63,7 @@ class Sender:
         command: Any,
         *purpose: str,
         opens: bool = False,
-    ) -> Receipt:
+    ) -> CommandResult:
         """`purpose` is what it is for: one command per order, stream and purpose.
 
         Raises what `CommandHandler.handle` raises.

@@ -27,7 +27,7 @@ from core.failures import (
     UnreadableEvent,
     words_of,
 )
-from core.locks import Turns
+from core.locks import KeyedLocks
 
 log = structlog.get_logger()
 
@@ -77,7 +77,7 @@ class Group:
         self._work = work
         self._former = former
         self._places = asyncio.Semaphore(at_once)
-        self._turns = Turns()
+        self._locks = KeyedLocks()
         self._ask_after = ask_after
         self._replay_after = replay_after
         self._renew_after = renew_after
@@ -255,7 +255,7 @@ class Group:
 
     async def _work_on(self, key: str) -> None:
         """One look serves all events that have come for the key by then."""
-        async with self._turns.of(key), self._places:
+        async with self._locks.acquire(key), self._places:
             events = self._waiting.pop(key, [])
             if not events:
                 return

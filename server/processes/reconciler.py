@@ -22,7 +22,7 @@ from core.domain.order.state import Order, Placed
 from core.domain.rejection import CommandRejected
 from core.eventstore.repository import Repository
 from core.failures import RequestIdReused, ServiceFailure, StreamGone, UnreadableEvent
-from core.locks import Turns
+from core.locks import KeyedLocks
 from server.commands.facts import Facts
 from server.commands.handler import CommandHandler
 from server.processes.automatic_start import AutomaticStart
@@ -104,7 +104,7 @@ class Reconciler:
         self._patience = patience
         self._clock = clock
         self._automatic = automatic
-        self._turns = Turns()
+        self._locks = KeyedLocks()
 
     async def reconcile(self, order_id: str, cause: Cause, *, delivered_before: int = 0) -> Wait:
         """Do all that can be done now; what is waited for then.
@@ -115,7 +115,7 @@ class Reconciler:
 
     async def look(self, order_id: str, cause: Cause, *, delivered_before: int = 0) -> Looked:
         """The same, and what was tried."""
-        async with self._turns.of(order_id):
+        async with self._locks.acquire(order_id):
             try:
                 return await self._bring_on(order_id, cause, interrupted=delivered_before >= WORTH_NOTING)
             except StreamGone as gone:

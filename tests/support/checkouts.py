@@ -28,7 +28,7 @@ from core.domain.stock.state import Stock
 from core.domain.user import USER
 from core.domain.user import commands as user
 from core.eventstore import codec
-from core.eventstore.idempotency import Receipt
+from core.eventstore.idempotency import CommandResult
 from core.eventstore.repository import Repository
 from core.eventstore.snapshots import Snapshots
 from core.eventstore.store_time import StoreTime
@@ -125,18 +125,18 @@ class FaultyHandler(CommandHandler):
         command: Callable[[Any], Awaitable[Any]],
         *,
         opens: bool = False,
-    ) -> Receipt:
+    ) -> CommandResult:
         asked = type(await command(None)).__name__
         again = super().handle
 
-        async def call() -> Receipt:
+        async def call() -> CommandResult:
             return await again(decider, aggregate_id, envelope, command, opens=opens)
 
-        receipt = await self._places.pass_through(asked, call, StoreUnavailable, lambda: None)
-        if receipt is None:
+        result = await self._places.pass_through(asked, call, StoreUnavailable, lambda: None)
+        if result is None:
             raise CommandRejected(Reason.ORDER_STATE, order_id=aggregate_id, command=asked)
-        assert isinstance(receipt, Receipt)
-        return receipt
+        assert isinstance(result, CommandResult)
+        return result
 
 
 class FaultyProvider(Simulator):

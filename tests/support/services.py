@@ -10,7 +10,7 @@ from esdbclient import NewEvent, RecordedEvent
 
 from core.domain.user import USER
 from core.domain.user.commands import ChangeName, RegisterUser, UserCommand
-from core.eventstore.idempotency import Receipt
+from core.eventstore.idempotency import CommandResult
 from core.eventstore.repository import Repository
 from core.eventstore.snapshots import Snapshots
 from core.eventstore.store import EventStore
@@ -118,16 +118,16 @@ class Service:
     async def follow(self) -> None:
         await self.unchanged.catch_up()
 
-    async def register(self, user_id: str, name: str = "Ann", request_id: str = "") -> Receipt:
+    async def register(self, user_id: str, name: str = "Ann", request_id: str = "") -> CommandResult:
         command = RegisterUser(user_id=user_id, email="ann@example.org", name=name, at=NOON)
         return await self.send(user_id, command, request_id, opens=True)
 
-    async def rename(self, user_id: str, name: str, request_id: str = "", **envelope: Any) -> Receipt:
+    async def rename(self, user_id: str, name: str, request_id: str = "", **envelope: Any) -> CommandResult:
         return await self.send(user_id, ChangeName(user_id=user_id, name=name, at=NOON), request_id, **envelope)
 
     async def send(
         self, user_id: str, command: UserCommand, request_id: str = "", *, opens: bool = False, **fields: Any
-    ) -> Receipt:
+    ) -> CommandResult:
         known: dict[str, Any] = {
             "request_id": request_id or fresh_id(),
             "payload_hash": repr(command),

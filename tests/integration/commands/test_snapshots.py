@@ -13,10 +13,10 @@ from core.domain.product import PRODUCT
 from core.domain.product.commands import ChangePrice
 from core.domain.product.state import Product
 from core.eventstore.connection import Client
-from core.eventstore.idempotency import Receipt
+from core.eventstore.idempotency import CommandResult
 from core.eventstore.registry import CATEGORIES
 from core.eventstore.repository import Aggregate, Repository
-from core.eventstore.snapshots import CHAPTER, DECIDERS, Snapshots, Stored, shape_of, snapshot_stream
+from core.eventstore.snapshots import DECIDERS, SEGMENT, Snapshots, Stored, shape_of, snapshot_stream
 from core.eventstore.store import EventStore
 from core.failures import RequestIdReused, StoreUnavailable
 from embedded.stack import started
@@ -59,7 +59,7 @@ class Side(NamedTuple):
     async def load(self, stream: str) -> Aggregate[Any]:
         return await self.repository.load(PRODUCT, stream)
 
-    async def change(self, sku: str, amount: int, request_id: str, payload_hash: str = "a hash") -> Receipt:
+    async def change(self, sku: str, amount: int, request_id: str, payload_hash: str = "a hash") -> CommandResult:
         async def command(_: object) -> ChangePrice:
             return ChangePrice(sku=sku, price=euros(amount), at=NOON)
 
@@ -111,8 +111,8 @@ async def test_an_aggregate_of_many_thousand_events_is_read_about_as_one_of_a_hu
 
     assert from_snapshot.state == whole.state == Product(sku=sku, name="Tea", price=euros(events - 1))
     assert (from_snapshot.revision, from_snapshot.position) == (whole.revision, whole.position)
-    chapters = events // CHAPTER
-    assert of_long.events.read_events == of_long.snapshots.newest + 1 + chapters
+    segments = events // SEGMENT
+    assert of_long.events.read_events == of_long.snapshots.newest + 1 + segments
     assert of_long.events.read_events < 2 * of_short.events.read_events
 
     # and the receipts of all of them are known
@@ -157,10 +157,12 @@ DAMAGES: dict[str, Damage] = {
     "of a state that there is not": lambda x: replace(x, kind="Potion"),
     "not a state": lambda x: replace(x, state=msgspec.Raw(msgspec.msgpack.encode([1]))),
     "of another history": lambda x: replace(x, event_id=bytes(16)),
-    "of a stream that is not so long": lambda x: replace(x, revision=x.revision + 1, marks=x.marks + bytes(4)),
-    "without its receipts": lambda x: replace(x, marks=x.marks[4:]),
-    "with other receipts": lambda x: replace(x, marks=bytes(len(x.marks))),
-    "behind chapters that are gone": lambda x: replace(x, chapters=1, marks=b""),
+    "of a stream that is not so long": lambda x: replace(
+        x, revision=x.revision + 1, fingerprints=x.fingerprints + bytes(4)
+    ),
+    "without its first fingerprint": lambda x: replace(x, fingerprints=x.fingerprints[4:]),
+    "with other fingerprints": lambda x: replace(x, fingerprints=bytes(len(x.fingerprints))),
+    "after segments that are gone": lambda x: replace(x, segments=1, fingerprints=b""),
 }
 
 

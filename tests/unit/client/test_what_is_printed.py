@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
-from client.cli.output import PlainConsole, clean, complain
+from client.cli.output import PlainConsole, clean, fail
 
 NASTY = "Mug [/blue] [bold]:smile:\x1b[31m\x07\u202eevil\u2066\x9b1m"
 
@@ -40,5 +40,5 @@ def test_nothing_that_is_shown_moves_a_cursor_or_hides_a_character(text: str) ->
 
 def test_a_complaint_is_cleaned_too(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit):
-        complain(f"no such product: {NASTY}", 4)
+        fail(f"no such product: {NASTY}", 4)
     assert "\x1b" not in capsys.readouterr().err

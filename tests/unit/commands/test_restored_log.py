@@ -119,9 +119,9 @@ async def test_a_restore_between_decision_and_append_lets_the_command_be_decided
             await other.rename(ANN, "Bea")  # the expected revision is as before
         return ChangeName(user_id=ANN, name="Cleo", at=NOON)
 
-    receipt = await one.handler.handle(USER, ANN, envelope(), while_it_is_restored)
+    result = await one.handler.handle(USER, ANN, envelope(), while_it_is_restored)
     assert seen == ["Anna", "Bea"]
-    assert (receipt.is_repeat, receipt.revision) == (False, 2)
+    assert (result.is_repeat, result.revision) == (False, 2)
 
 
 async def test_a_refusal_rests_on_the_restored_log_alone(one: Service, shared: MemoryStore) -> None:
@@ -136,8 +136,8 @@ async def test_a_refusal_rests_on_the_restored_log_alone(one: Service, shared: M
             raise CommandRejected(Reason.USER_BLOCKED, user_id=ANN)
         return ChangeName(user_id=ANN, name="Cleo", at=NOON)
 
-    receipt = await one.handler.handle(USER, ANN, envelope(), of_two_logs)
-    assert (seen, receipt.revision) == (["Anna", "Anna", "Ann"], 1)
+    result = await one.handler.handle(USER, ANN, envelope(), of_two_logs)
+    assert (seen, result.revision) == (["Anna", "Anna", "Ann"], 1)
 
 
 async def test_a_request_whose_append_lost_its_connection_is_not_told_as_a_repeat(
@@ -155,8 +155,8 @@ async def test_a_request_whose_append_lost_its_connection_is_not_told_as_a_repea
         return position
 
     monkeypatch.setattr(shared, "append", append)
-    receipt = await one.rename(ANN, "Anna", LOST)
-    assert (receipt.is_repeat, receipt.revision) == (False, 1)
+    result = await one.rename(ANN, "Anna", LOST)
+    assert (result.is_repeat, result.revision) == (False, 1)
     assert (await one.rename(ANN, "Anna", LOST)).is_repeat
 
 

@@ -12,7 +12,7 @@ from esdbclient import NewEvent
 
 from core.domain.rejection import CommandRejected
 from core.domain.user import USER
-from core.eventstore.idempotency import Receipt
+from core.eventstore.idempotency import CommandResult
 from core.eventstore.log import START
 from core.eventstore.registry import CATEGORIES
 from core.eventstore.store import NO_EVENTS
@@ -70,9 +70,9 @@ async def name_of_ann(shared: MemoryStore) -> str:
     return str(re.findall(r'"name":"(\w+)"', b" ".join(events).decode())[-1])
 
 
-def done_before(first: Receipt) -> Receipt:
+def done_before(first: CommandResult) -> CommandResult:
     assert not first.is_repeat
-    return Receipt(first.revision, first.position, first.payload_hash, first.unchanged, is_repeat=True)
+    return CommandResult(first.revision, first.position, first.payload_hash, first.unchanged, is_repeat=True)
 
 
 # ---------------------------------------------------------------------------------------- a repeat is known
@@ -268,8 +268,8 @@ async def test_after_a_long_silence_what_was_known_is_read_again(one: Service, o
 
 async def test_the_aggregate_does_not_move(one: Service, shared: MemoryStore) -> None:
     before = [event.id async for event in shared.read(STREAM)]
-    receipt = await one.rename(ANN, "Ann")
-    assert receipt.revision == len(before) - 1
+    result = await one.rename(ANN, "Ann")
+    assert result.revision == len(before) - 1
     assert [event.id async for event in shared.read(STREAM)] == before
 
 
@@ -323,7 +323,7 @@ async def test_no_course_of_requests_restarts_and_reads_makes_a_repeat_act(seed:
     await shared.append("test_first", NO_EVENTS, [NewEvent(type="First", data=b"{}")])
     services = [Service(shared, clock) for _ in range(3)]
     await services[0].register(ANN)
-    answers: dict[str, tuple[str, Receipt]] = {}
+    answers: dict[str, tuple[str, CommandResult]] = {}
 
     async def new(service: Service) -> None:
         request_id, name = fresh_id(), dice.choice(("Ann", "Bob", "Coy"))
