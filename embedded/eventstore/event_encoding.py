@@ -48,12 +48,12 @@ def readable(log: Log, stream: str, revision: int) -> Entry | None:
         revision = newest.revision
     if not 0 <= revision <= newest.revision:
         return None
-    low, oldest = log.limits(stream).visible(newest.revision)
+    low, oldest = log.retention(stream).visible(newest.revision)
     entry = log.at(stream, revision)
     return entry if entry is not None and revision >= low and entry.created >= oldest else None
 
 
-class Shape:
+class EventEncoder:
     """Call it with an entry for the bytes to send."""
 
     def __init__(self, log: Log, *, structured: bool, links: bool) -> None:

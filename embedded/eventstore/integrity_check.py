@@ -15,7 +15,7 @@ from embedded.eventstore.files import connect
 PATIENCE = 0.5  # seconds that a start may wait for it
 
 
-class Checking:
+class IntegrityCheck:
     """`damaged` is called, on a thread of its own, with what was found; never if all is well."""
 
     def __init__(self, path: Path, damaged: Callable[[str], None]) -> None:

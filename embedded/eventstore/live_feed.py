@@ -9,39 +9,39 @@ from embedded.eventstore.records import Entry
 Look = Callable[[Entry], bool]
 
 
-class Feed:
+class LiveFeed:
     """Tells the followers of a log what each commit added."""
 
     def __init__(self, log: Log) -> None:
-        self._of_all: set[Follower] = set()
-        self._of_stream: dict[str, set[Follower]] = {}
+        self._of_all: set[Subscriber] = set()
+        self._of_stream: dict[str, set[Subscriber]] = {}
         self._stop = log.on_commit(self._committed)
 
     def close(self) -> None:
         self._stop()
 
-    def add(self, follower: "Follower") -> None:
-        self._group(follower.stream).add(follower)
+    def add(self, subscriber: "Subscriber") -> None:
+        self._group(subscriber.stream).add(subscriber)
 
-    def remove(self, follower: "Follower") -> None:
-        group = self._group(follower.stream)
-        group.discard(follower)
-        if follower.stream is not None and not group:
-            del self._of_stream[follower.stream]
+    def remove(self, subscriber: "Subscriber") -> None:
+        group = self._group(subscriber.stream)
+        group.discard(subscriber)
+        if subscriber.stream is not None and not group:
+            del self._of_stream[subscriber.stream]
 
-    def _group(self, stream: str | None) -> "set[Follower]":
+    def _group(self, stream: str | None) -> "set[Subscriber]":
         return self._of_all if stream is None else self._of_stream.setdefault(stream, set())
 
     def _committed(self, entries: list[Entry]) -> None:
-        for follower in self._of_all:
-            follower.offer(entries)
+        for subscriber in self._of_all:
+            subscriber.offer(entries)
         if self._of_stream:
             for entry in entries:
-                for follower in self._of_stream.get(entry.stream, ()):
-                    follower.wake()
+                for subscriber in self._of_stream.get(entry.stream, ()):
+                    subscriber.wake()
 
 
-class Follower:
+class Subscriber:
     """One subscription's place at the end of the log.
 
     While it waits, `look` is shown every new entry at once, on the committing side: it says whether the entry gives
@@ -53,29 +53,29 @@ class Follower:
         self.stream = stream
         self.at = 0  # the last position considered; for $all only
         self._look = look
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     async def wait(self) -> None:
-        await self._news.wait()
+        await self._changed.wait()
 
     def arm(self) -> None:
         """From now on news count. To be called before the last look at the log."""
-        self._news.clear()
+        self._changed.clear()
 
     def wake(self) -> None:
-        self._news.set()
+        self._changed.set()
 
     def offer(self, entries: list[Entry]) -> None:
-        if self._news.is_set():
+        if self._changed.is_set():
             return
         if self._look is None:
-            self._news.set()
+            self._changed.set()
             return
         for entry in entries:
             if entry.position <= self.at:
                 continue
             # whoever still reads what lies before would not come back for it: only the very next may be passed over
             if entry.position != self.at + 1 or self._look(entry):
-                self._news.set()
+                self._changed.set()
                 return
             self.at = entry.position

@@ -20,15 +20,15 @@ from typing import NamedTuple, Protocol
 
 from embedded.eventstore.errors import DamagedRecordError, LogError
 from embedded.eventstore.files import FILE, SELECT, connect, last_number_shown, open_log, take, to_entry
-from embedded.eventstore.integrity_check import PATIENCE, Checking
+from embedded.eventstore.integrity_check import PATIENCE, IntegrityCheck
 from embedded.eventstore.positions import offset
 from embedded.eventstore.records import (
     NEWEST_ONLY,
     TOMBSTONE,
     Entry,
-    Limits,
+    Retention,
     system_event,
-    to_limits,
+    to_retention,
     with_offset,
 )
 from embedded.eventstore.writer import Outcome, Writer
@@ -100,8 +100,8 @@ class Log:
     def _open(self, synchronous: str, writer: WriterMaker, check_within: float) -> None:
         self._writer_connection = open_log(self._path, synchronous)
         self._reader = connect(self._path)
-        self._checking = Checking(self._path, self._damaged)
-        self._checking.wait(check_within)
+        self._integrity_check = IntegrityCheck(self._path, self._damaged)
+        self._integrity_check.wait(check_within)
         try:
             self._refuse_damage(LogError)
             self.head: int = self._reader.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0]
@@ -141,7 +141,7 @@ class Log:
         self._lock_file.close()
 
     def _let_go(self) -> None:
-        self._checking.close()
+        self._integrity_check.close()
         self._reader.close()
         self._writer_connection.close()
 
@@ -166,7 +166,7 @@ class Log:
         together = 0  # requests in the last commit
         while (first := self._jobs.get()) is not None:
             if together >= GATHER_FROM:
-                self._gather()
+                self._wait_for_group_commit()
             jobs = [first]
             stopping = False
             while len(jobs) < MAX_IN_ONE_COMMIT:
@@ -187,7 +187,7 @@ class Log:
             if stopping:
                 return
 
-    def _gather(self) -> None:
+    def _wait_for_group_commit(self) -> None:
         """Let more requests come before a commit, while many do.
 
         A commit costs an fsync and the interpreter's lock several times over, however many requests are in it. Few
@@ -270,16 +270,16 @@ class Log:
 
     # -------------------------------------------------------------- reading
 
-    def limits(self, stream: str) -> Limits:
+    def retention(self, stream: str) -> Retention:
         """What is hidden of a stream."""
-        return NEWEST_ONLY if stream.startswith("$$") else to_limits(self.last_of("$$" + stream))
+        return NEWEST_ONLY if stream.startswith("$$") else to_retention(self.last_of("$$" + stream))
 
-    def visible(self, stream: str, limits: Limits, last: int) -> tuple[int, int]:
+    def visible(self, stream: str, retention: Retention, last: int) -> tuple[int, int]:
         """The lowest revision that may be readable of a stream that ends at `last`, and the oldest readable time.
 
         What its age hides is passed over by halves, as a real server does: nobody reads through all of it.
         """
-        low, oldest = limits.visible(last)
+        low, oldest = retention.visible(last)
         end = last + 1
         while oldest and low < end:
             middle = (low + end) // 2
@@ -341,7 +341,7 @@ class Log:
     def _number(self, stream: str) -> int | None:
         self._refuse_damage(DamagedRecordError)
         with _named():
-            return self._writer.names.find(self._reader, stream)
+            return self._writer.stream_index.find(self._reader, stream)
 
     def _page(self, where: str, parameters: Sequence[object]) -> list[Entry]:
         page, size = [], 0

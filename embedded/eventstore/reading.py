@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import grpc
 
 from embedded.eventstore.errors import HandlerError, RefusalError, invalid, stream_deleted
-from embedded.eventstore.event_encoding import Shape, is_hidden
+from embedded.eventstore.event_encoding import EventEncoder, is_hidden
 from embedded.eventstore.filtering import Wanted, filter_of, require_window
-from embedded.eventstore.live_feed import Feed, Follower
+from embedded.eventstore.live_feed import LiveFeed, Subscriber
 from embedded.eventstore.log import Log
 from embedded.eventstore.messages import streams_pb2
 from embedded.eventstore.positions import last_number, number_of, offset
-from embedded.eventstore.records import TOMBSTONE, Entry, Limits
+from embedded.eventstore.records import TOMBSTONE, Entry, Retention
 from embedded.eventstore.requests import END, name_of, none_of
 from embedded.eventstore.wire import MESSAGES
 
@@ -35,7 +35,7 @@ Position = tuple[int, int]  # commit and prepare
 class Reading:
     """The handler of the RPC."""
 
-    def __init__(self, log: Log, feed: Feed) -> None:
+    def __init__(self, log: Log, feed: LiveFeed) -> None:
         self._log, self._feed = log, feed
 
     async def read(self, request: Any, _: Any) -> AsyncGenerator[bytes, None]:
@@ -47,21 +47,21 @@ class Reading:
             not options.read_direction,
         )
         structured = not options.uuid_option.HasField("string")
-        shape = Shape(self._log, structured=structured, links=options.resolve_links)
+        encode = EventEncoder(self._log, structured=structured, links=options.resolve_links)
         wanted = filter_of(options.filter) if _chosen(options, "filter") == "filter" else None
         if wanted is not None:
             require_window(options.filter)
         if source == "stream":
             stream = name_of(options.stream.stream_identifier)
             produced = (
-                self._subscribe_stream(stream, options.stream, shape)
+                self._subscribe_stream(stream, options.stream, encode)
                 if count == "subscription"
-                else self._read_stream(stream, options, shape, forwards=forwards)
+                else self._read_stream(stream, options, encode, forwards=forwards)
             )
         elif count == "subscription":
-            produced = self._subscribe_all(options, wanted, shape)
+            produced = self._subscribe_all(options, wanted, encode)
         else:
-            produced = self._read_all(options, wanted, shape, forwards=forwards)
+            produced = self._read_all(options, wanted, encode, forwards=forwards)
         async with aclosing(produced):  # a subscription leaves the feed as soon as its caller goes
             async for message in produced:
                 yield message
@@ -69,16 +69,16 @@ class Reading:
     # -------------------------------------------------------------- finite
 
     async def _read_stream(
-        self, stream: str, options: Any, shape: Shape, *, forwards: bool
+        self, stream: str, options: Any, encode: EventEncoder, *, forwards: bool
     ) -> AsyncGenerator[bytes, None]:
         asked = _revision(options.stream)
-        last, limits = self._state_to_read(stream, from_end=forwards and asked == END)
-        if last < 0 or limits.soft_deleted:
+        last, retention = self._state_to_read(stream, from_end=forwards and asked == END)
+        if last < 0 or retention.soft_deleted:
             response = streams_pb2.ReadResp()
             response.stream_not_found.stream_identifier.stream_name = stream.encode()
             yield response.SerializeToString()
             return
-        low, oldest = self._log.visible(stream, limits, last)
+        low, oldest = self._log.visible(stream, retention, last)
         at = max(asked, low) if forwards else min(asked, last)
         positions = options.control_option.compatibility >= 1
         unread = forwards and positions  # and nothing was found to read yet
@@ -92,7 +92,7 @@ class Reading:
                         yield _first_position(entry.revision)
                     unread = False
                     left -= 1
-                    yield shape(entry)
+                    yield encode(entry)
             if not page:
                 break
             at = page[-1].revision + (1 if forwards else -1)
@@ -102,16 +102,16 @@ class Reading:
         if positions:
             yield streams_pb2.ReadResp(last_stream_position=last).SerializeToString()
 
-    def _state_to_read(self, stream: str, *, from_end: bool) -> tuple[int, Limits]:
+    def _state_to_read(self, stream: str, *, from_end: bool) -> tuple[int, Retention]:
         """The same as `_state`; raises for what a real server cannot read."""
         if not from_end:
-            last, limits = self._state(stream)
-            if not limits.is_unreadable:
-                return last, limits
+            last, retention = self._state(stream)
+            if not retention.is_unreadable:
+                return last, retention
         raise _unexpected("ReadStreamResult", "Error")
 
     async def _read_all(
-        self, options: Any, wanted: Wanted | None, shape: Shape, *, forwards: bool
+        self, options: Any, wanted: Wanted | None, encode: EventEncoder, *, forwards: bool
     ) -> AsyncGenerator[bytes, None]:
         place = _place(options.all)
         if place.is_beyond(self._log.head):
@@ -126,7 +126,7 @@ class Reading:
         while left > 0 and (page := self._log.all_page(at, forwards=forwards, count=size)):
             for entry in page:
                 if not is_hidden(entry.stream) and (wanted is None or wanted(entry)):
-                    yield shape(entry)
+                    yield encode(entry)
                     left -= 1
                     if not left:
                         return
@@ -136,52 +136,54 @@ class Reading:
 
     # -------------------------------------------------------------- endless
 
-    async def _subscribe_stream(self, stream: str, options: Any, shape: Shape) -> AsyncGenerator[bytes, None]:
+    async def _subscribe_stream(self, stream: str, options: Any, encode: EventEncoder) -> AsyncGenerator[bytes, None]:
         last, _ = self._state(stream)
         asked = _revision(options)
         at = {"start": -1, "end": last}.get(options.WhichOneof("revision_option"), last if asked == END else asked)
         seen = at  # the last revision that was sent
-        follower = Follower(stream)
-        self._feed.add(follower)
+        subscriber = Subscriber(stream)
+        self._feed.add(subscriber)
         try:
             yield _confirmation()
             told = False
             while True:
-                follower.arm()
+                subscriber.arm()
                 page = self._log.stream_page(stream, at + 1, forwards=True, count=PAGE)
                 if not page:
                     if not told:
                         told = True
                         yield _caught_up(revision=seen)
-                    await follower.wait()
+                    await subscriber.wait()
                     continue
                 low, oldest = (0, 0)
                 if not told:  # live, every event is delivered, as it would be had nobody been slow
-                    low, oldest = self._log.visible(stream, self._log.limits(stream), self._last(stream))
+                    low, oldest = self._log.visible(stream, self._log.retention(stream), self._last(stream))
                     if page[-1].revision < low <= self._last(stream):
                         at = low - 1
                         continue
                 for entry in page:
                     if entry.revision == TOMBSTONE:
-                        yield shape(entry)
+                        yield encode(entry)
                         raise stream_deleted(stream)
                     if entry.revision >= low and entry.created >= oldest:
                         seen = entry.revision
-                        yield shape(entry)
+                        yield encode(entry)
                 at = page[-1].revision
                 await asyncio.sleep(0)
         finally:
-            self._feed.remove(follower)
+            self._feed.remove(subscriber)
 
-    async def _subscribe_all(self, options: Any, wanted: Wanted | None, shape: Shape) -> AsyncGenerator[bytes, None]:
+    async def _subscribe_all(
+        self, options: Any, wanted: Wanted | None, encode: EventEncoder
+    ) -> AsyncGenerator[bytes, None]:
         place = _place(options.all)
         at = self._log.head if place.is_end else place.after(self._log.head)
         start = (offset(at or 0),) * 2 if place.is_end else (place.commit, place.prepare)
         after_event = place.number == at and at != 0
         passage = _Passage(options.filter if wanted else None, wanted, start, after_event=after_event)
-        follower = Follower(None, passage.skips_not)
-        follower.at = at or 0
-        self._feed.add(follower)
+        subscriber = Subscriber(None, passage.skips_not)
+        subscriber.at = at or 0
+        self._feed.add(subscriber)
         try:
             yield _confirmation()
             if at is None:
@@ -189,15 +191,15 @@ class Reading:
             if passage.begins_with_checkpoint:
                 yield _checkpoint(passage.place)
             while True:
-                follower.arm()
-                page = self._log.all_page(follower.at, forwards=True, count=PAGE)
+                subscriber.arm()
+                page = self._log.all_page(subscriber.at, forwards=True, count=PAGE)
                 for entry in page:
                     due = passage.consider(entry)
                     if passage.matches:
-                        yield shape(entry)
+                        yield encode(entry)
                     if due:
                         yield _checkpoint(passage.place)
-                    follower.at = entry.position
+                    subscriber.at = entry.position
                 if page:
                     await asyncio.sleep(0)
                     continue
@@ -206,22 +208,22 @@ class Reading:
                         yield _checkpoint(passage.place)
                     yield _caught_up(position=passage.place)
                     continue  # what came while the client took this has not been looked at
-                await follower.wait()
+                await subscriber.wait()
         finally:
-            self._feed.remove(follower)
+            self._feed.remove(subscriber)
 
     def _last(self, stream: str) -> int:
         newest = self._log.last_of(stream)
         return -1 if newest is None else newest.revision
 
-    def _state(self, stream: str) -> tuple[int, Limits]:
+    def _state(self, stream: str) -> tuple[int, Retention]:
         """Last revision (-1: none) and limits; raises for a tombstoned stream, and for the metadata of one."""
         newest = self._log.last_of(stream)
         owner = stream.removeprefix("$$")
         dead = newest if owner == stream else self._log.last_of(owner)
         if (dead is not None and dead.revision == TOMBSTONE) or (newest and newest.revision == TOMBSTONE):
             raise stream_deleted(stream)
-        return (-1 if newest is None else newest.revision), self._log.limits(stream)
+        return (-1 if newest is None else newest.revision), self._log.retention(stream)
 
 
 class _Passage:

@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Retention:
     """What stream metadata hides. `raw` is the JSON object, None if there is none or it is not valid."""
 
     max_count: int | None = None
@@ -71,8 +71,8 @@ class Limits:
         return low, 0 if self.max_age is None else ticks() - self.max_age * TICKS_PER_SECOND
 
 
-NO_LIMITS = Limits()
-NEWEST_ONLY = Limits(max_count=1)  # what holds for every metadata stream, whatever its own metadata says
+NO_LIMITS = Retention()
+NEWEST_ONLY = Retention(max_count=1)  # what holds for every metadata stream, whatever its own metadata says
 
 
 def ticks() -> int:
@@ -136,7 +136,7 @@ def checksum(entry: Entry) -> int:
     return zlib.crc32(entry.encoded, zlib.crc32(columns + entry.id))
 
 
-def to_limits(entry: Entry | None) -> Limits:
+def to_retention(entry: Entry | None) -> Retention:
     """From the newest event of a metadata stream."""
     if entry is None:
         return NO_LIMITS
@@ -144,4 +144,4 @@ def to_limits(entry: Entry | None) -> Limits:
     if record.metadata["content-type"] != "application/json":
         return NO_LIMITS
     raw = parse(record.data)
-    return NO_LIMITS if raw is None else Limits(raw.get("$maxCount"), raw.get("$maxAge"), raw.get("$tb", 0), raw)
+    return NO_LIMITS if raw is None else Retention(raw.get("$maxCount"), raw.get("$maxAge"), raw.get("$tb", 0), raw)

@@ -12,7 +12,7 @@ import grpc
 from embedded.eventstore.batches import Batches
 from embedded.eventstore.calls import Calls, Routes, Services, many_to_many, many_to_one, one_to_many, one_to_one
 from embedded.eventstore.info import supported_methods
-from embedded.eventstore.live_feed import Feed
+from embedded.eventstore.live_feed import LiveFeed
 from embedded.eventstore.log import Log, WriterMaker
 from embedded.eventstore.messages import persistent_pb2, projections_pb2, shared_pb2, streams_pb2
 from embedded.eventstore.operations import Operations
@@ -46,7 +46,7 @@ ANSWERS_WITHIN = 0.25  # seconds, of what is on its way when the node stops; the
 @asynccontextmanager
 async def followed_log(
     directory: Path | None, *, synchronous: str = "FULL", writer: WriterMaker = Writer
-) -> AsyncIterator[tuple[Log, Feed]]:
+) -> AsyncIterator[tuple[Log, LiveFeed]]:
     """The log in `directory` (None: one that is kept nowhere), and who follows it. Raises `LogError`."""
     with ExitStack() as stack:
         log = Log(
@@ -55,7 +55,7 @@ async def followed_log(
             deliver=asyncio.get_running_loop().call_soon_threadsafe,
             writer=writer,
         )
-        feed = Feed(log)
+        feed = LiveFeed(log)
         try:
             yield log, feed
         finally:
@@ -76,7 +76,7 @@ class Store:
     """The services on a log. With `guard` there are users, and each batch of a BatchAppend is checked."""
 
     def __init__(
-        self, log: Log, feed: Feed, *, system_projections: bool, like_24_10: bool, guard: Guard | None = None
+        self, log: Log, feed: LiveFeed, *, system_projections: bool, like_24_10: bool, guard: Guard | None = None
     ) -> None:
         self._log, self._feed = log, feed
         self._guard = guard

@@ -32,7 +32,7 @@ def _checksum(number: int, name: bytes) -> int:
     return zlib.crc32(b"%d %b" % (number, name))
 
 
-class Names:
+class StreamIndex:
     """The streams that are committed. The committer's thread changes it; any may look a name up."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:

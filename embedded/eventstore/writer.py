@@ -20,15 +20,15 @@ from embedded.eventstore.records import (
     STREAM_EXISTS,
     TOMBSTONE,
     Entry,
-    Limits,
     Proposed,
+    Retention,
     checksum,
     encode,
     system_event,
     ticks,
-    to_limits,
+    to_retention,
 )
-from embedded.eventstore.stream_index import Names, StreamRow
+from embedded.eventstore.stream_index import StreamIndex, StreamRow
 
 REMEMBERED_HEADS = 50_000
 REMEMBERED_IDS = 500_000  # over all streams; like the real server's, this memory is bounded
@@ -61,7 +61,7 @@ class Head:
     stream_id: int | None
     last: int
     tombstoned: bool = False
-    limits: Limits | None = None  # of the stream this one is the metadata of
+    retention: Retention | None = None  # of the stream this one is the metadata of
     known: dict[bytes, int] | None = None  # event id -> its first revision, for recent ones
 
 
@@ -83,7 +83,7 @@ class Writer:
         self._rows: list[tuple[object, ...]] = []  # of `events`, not yet in the database
         self._stream_rows: list[StreamRow] = []  # of `streams`, the same
         self._new_streams: list[StreamRow] = []  # of this transaction
-        self.names = Names(connection)
+        self.stream_index = StreamIndex(connection)
 
     def begin(self) -> None:
         self._db.execute("BEGIN IMMEDIATE")
@@ -98,17 +98,17 @@ class Writer:
         ]
         if not names:
             return
-        found = self.names.find_all(self._db, names)
+        found = self.stream_index.find_all(self._db, names)
         for name in names:
             self._heads[name] = self._head_of(found[name]) if name in found else Head(None, -1)
 
     def commit(self) -> list[Entry]:
         self._flush()
-        indexed = self.names.are_many(len(self._new_streams))
+        indexed = self.stream_index.are_many(len(self._new_streams))
         if indexed:
-            self.names.index(self._db)
+            self.stream_index.index(self._db)
         self._db.execute("COMMIT")
-        self.names.committed(self._new_streams, indexed=indexed)
+        self.stream_index.committed(self._new_streams, indexed=indexed)
         self._new_streams = []
         entries, self._new = self._new, []
         while len(self._heads) > REMEMBERED_HEADS:
@@ -132,8 +132,8 @@ class Writer:
         head = self._head(stream)
         if head.tombstoned:
             return Deleted(stream)
-        limits = self._limits(stream)
-        refused = self._check(stream, head, limits, expected, events)
+        retention = self._retention(stream)
+        refused = self._check(stream, head, retention, expected, events)
         if refused is not None:
             return refused
         if not events:
@@ -141,13 +141,13 @@ class Writer:
             commit = self.put(EMPTY_APPENDS, [system_event("$emptyAppend", None)])
             return Written(head.last, commit.position)
         first = head.last + 1
-        owner_deleted = stream.startswith("$$") and self._limits(stream[2:]).soft_deleted
+        owner_deleted = stream.startswith("$$") and self._retention(stream[2:]).soft_deleted
         written = self.put(stream, events)
-        if limits.soft_deleted:
-            self._truncate(stream, limits, first)
+        if retention.soft_deleted:
+            self._truncate(stream, retention, first)
         elif owner_deleted:
             owner = stream[2:]
-            self._truncate(owner, self._limits(owner), self._head(owner).last + 1)
+            self._truncate(owner, self._retention(owner), self._head(owner).last + 1)
         return written
 
     def delete(self, stream: str, expected: int) -> Outcome:
@@ -172,34 +172,34 @@ class Writer:
         return self.put(stream, [event], revision=TOMBSTONE)
 
     def _check(
-        self, stream: str, head: Head, limits: Limits, expected: int, events: Sequence[Proposed]
+        self, stream: str, head: Head, retention: Retention, expected: int, events: Sequence[Proposed]
     ) -> Outcome | None:
-        if expected == STREAM_EXISTS and (missing := self._check_exists(stream, head, limits)):
+        if expected == STREAM_EXISTS and (missing := self._check_exists(stream, head, retention)):
             return missing
         if expected in (ANY, STREAM_EXISTS):
-            return self._repeated_anywhere(head, limits, events)
+            return self._repeated_anywhere(head, retention, events)
         if expected > head.last:
             return WrongVersion(head.last)
         if expected < head.last:
-            return self._repeated_at(head, limits, expected, events)
+            return self._repeated_at(head, retention, expected, events)
         return None
 
-    def _check_exists(self, stream: str, head: Head, limits: Limits) -> Outcome | None:
-        if limits.soft_deleted:
+    def _check_exists(self, stream: str, head: Head, retention: Retention) -> Outcome | None:
+        if retention.soft_deleted:
             return Deleted(stream)
         if head.last < 0 and self._head("$$" + stream).last < 0:
             return WrongVersion(-1)
         return None
 
     def _check_delete(self, stream: str, head: Head, expected: int) -> Outcome | None:
-        limits = self._limits(stream)
+        retention = self._retention(stream)
         if expected == STREAM_EXISTS:
-            return self._check_exists(stream, head, limits)
-        if expected in (ANY, head.last) or (expected == NO_STREAM and limits.soft_deleted):
+            return self._check_exists(stream, head, retention)
+        if expected in (ANY, head.last) or (expected == NO_STREAM and retention.soft_deleted):
             return None
         return WrongVersion(head.last)
 
-    def _repeated_anywhere(self, head: Head, limits: Limits, events: Sequence[Proposed]) -> Outcome | None:
+    def _repeated_anywhere(self, head: Head, retention: Retention, events: Sequence[Proposed]) -> Outcome | None:
         if head.last < 0 or not events:
             return None
         known = self._ids(head)
@@ -209,9 +209,11 @@ class Writer:
             if found is None:
                 return None if index == 0 else WrongVersion(head.last)
             revision = found
-        return self._replayed(head, limits, revision)
+        return self._replayed(head, retention, revision)
 
-    def _repeated_at(self, head: Head, limits: Limits, expected: int, events: Sequence[Proposed]) -> Outcome | None:
+    def _repeated_at(
+        self, head: Head, retention: Retention, expected: int, events: Sequence[Proposed]
+    ) -> Outcome | None:
         self._flush()
         rows = self._db.execute(
             "SELECT id FROM events WHERE stream = ? AND revision > ? AND revision < ? ORDER BY revision LIMIT ?",
@@ -219,21 +221,21 @@ class Writer:
         ).fetchall()
         same = [row[0] == event.id for row, event in zip(rows, events, strict=False)]
         if events and len(rows) == len(events) and all(same):
-            return self._replayed(head, limits, expected + len(events))
-        if events and not same[0] and expected == NO_STREAM and limits.soft_deleted:
+            return self._replayed(head, retention, expected + len(events))
+        if events and not same[0] and expected == NO_STREAM and retention.soft_deleted:
             return None
         return WrongVersion(head.last)
 
-    def _replayed(self, head: Head, limits: Limits, revision: int) -> Written:
+    def _replayed(self, head: Head, retention: Retention, revision: int) -> Written:
         self._flush()
         position, created = self._db.execute(
             "SELECT position, created FROM events WHERE stream = ? AND revision = ?", (head.stream_id, revision)
         ).fetchone()
-        low, oldest = limits.visible(head.last)
+        low, oldest = retention.visible(head.last)
         return Written(revision, position if revision >= low and created >= oldest else None)
 
-    def _truncate(self, stream: str, limits: Limits, before: int) -> None:
-        self.put("$$" + stream, [system_event("$metadata", {**(limits.raw or {}), "$tb": before})])
+    def _truncate(self, stream: str, retention: Retention, before: int) -> None:
+        self.put("$$" + stream, [system_event("$metadata", {**(retention.raw or {}), "$tb": before})])
 
     # -------------------------------------------------------------- rows
 
@@ -259,7 +261,7 @@ class Writer:
         self._new += entries
         self._add_rows(head.stream_id, entries)
         if stream.startswith("$$"):
-            head.limits = None
+            head.retention = None
         return Written(entries[-1].revision, entries[-1].position)
 
     def keep(self, kind: str, key: str, value: str | None) -> Written:
@@ -278,7 +280,7 @@ class Writer:
         return self._head(stream).tombstoned
 
     def _new_stream(self, stream: str) -> int:
-        row = StreamRow.of(self.names.last + len(self._new_streams) + 1, stream)
+        row = StreamRow.of(self.stream_index.last + len(self._new_streams) + 1, stream)
         self._stream_rows.append(row)
         self._new_streams.append(row)
         return row.number
@@ -299,20 +301,20 @@ class Writer:
                 self._db.execute(_insert(table, columns, len(some)), [value for row in some for value in row])
         self._rows, self._stream_rows = [], []
 
-    def _limits(self, stream: str) -> Limits:
+    def _retention(self, stream: str) -> Retention:
         if stream.startswith("$$"):
             return NEWEST_ONLY
         head = self._head("$$" + stream)
-        if head.limits is None:
-            head.limits = self._read_limits(head)
-        return head.limits
+        if head.retention is None:
+            head.retention = self._read_retention(head)
+        return head.retention
 
-    def _read_limits(self, head: Head) -> Limits:
+    def _read_retention(self, head: Head) -> Retention:
         if head.last < 0:
             return NO_LIMITS
         self._flush()
         row = self._db.execute(SELECT + "WHERE e.stream = ? AND e.revision = ?", (head.stream_id, head.last)).fetchone()
-        return to_limits(to_entry(row))
+        return to_retention(to_entry(row))
 
     def _ids(self, head: Head) -> dict[bytes, int]:
         if head.known is None:
@@ -339,7 +341,7 @@ class Writer:
         return head
 
     def _read_head(self, stream: str) -> Head:
-        number = self.names.find(self._db, stream)
+        number = self.stream_index.find(self._db, stream)
         return Head(None, -1) if number is None else self._head_of(number)
 
     def _head_of(self, stream_id: int) -> Head:

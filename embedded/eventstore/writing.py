@@ -47,7 +47,7 @@ async def write(log: Log, run: Callable[[Writer], Outcome], stream: str | None =
     return outcome
 
 
-class Whole:
+class Serialized:
     """Steps that belong together: one at a time, and to the end, even if the caller goes away meanwhile."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ import grpc
 
 from embedded.eventstore.errors import HandlerError, RefusalError
 from embedded.eventstore.event_encoding import LINK, is_hidden, make_structured, resolve
-from embedded.eventstore.live_feed import Follower
+from embedded.eventstore.live_feed import Subscriber
 from embedded.eventstore.log import Log
 from embedded.eventstore.messages import persistent_pb2
 from embedded.eventstore.persistent.config import ALL, NOWHERE, Config, dropped
@@ -131,7 +131,7 @@ class Group:
         self._is_live = False  # whether it has reached the end of its source
         self.live_count = 0  # events that came after that
         self._wake = asyncio.Event()
-        self.follower = _Waking(None if config.source == ALL else config.source, self._wake)
+        self.subscriber = _Waking(None if config.source == ALL else config.source, self._wake)
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -306,7 +306,7 @@ class Group:
         newest = self._log.last_of(self.config.parked_stream)
         if newest is None or newest.revision == TOMBSTONE:
             return 0, 0
-        low, _ = self._log.limits(self.config.parked_stream).visible(newest.revision)
+        low, _ = self._log.retention(self.config.parked_stream).visible(newest.revision)
         return min(low, newest.revision + 1), newest.revision + 1
 
     @property
@@ -338,7 +338,7 @@ class Group:
     async def _replay(self, stop_at: int | None) -> None:
         await write(self._log, self._keeping_replayed(self._replayed_kept))  # after earlier parks
         first, end = self.parked_range()
-        if end == 0 or self._log.limits(self.config.parked_stream).soft_deleted:
+        if end == 0 or self._log.retention(self.config.parked_stream).soft_deleted:
             return  # nothing was ever parked
         end = end if stop_at is None else max(first, min(end, stop_at))
         event = system_event("$metadata", {"$tb": end, "$acl": ONLY_ADMINS})
@@ -418,7 +418,7 @@ class Group:
         if page:
             newest = self._log.last_of(source)
             last = newest.revision if newest else -1
-            low, oldest = self._log.visible(source, self._log.limits(source), last)
+            low, oldest = self._log.visible(source, self._log.retention(source), last)
             self.buffer += [self._item(e) for e in page if e.revision >= low and e.created >= oldest]
             self._next, self._has_looked = max(page[-1].revision + 1, min(low, last)), True
         return bool(page)
@@ -496,7 +496,7 @@ class Group:
         return entry.stream
 
 
-class _Waking(Follower):
+class _Waking(Subscriber):
     def __init__(self, stream: str | None, event: asyncio.Event) -> None:
         super().__init__(stream)
         self._event = event

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from embedded.eventstore.errors import HandlerError, RefusalError
-from embedded.eventstore.live_feed import Feed
+from embedded.eventstore.live_feed import LiveFeed
 from embedded.eventstore.log import Log
 from embedded.eventstore.messages import persistent_pb2 as pb
 from embedded.eventstore.messages import shared_pb2
@@ -29,7 +29,7 @@ from embedded.eventstore.persistent.system_events import write_configs
 from embedded.eventstore.records import ANY
 from embedded.eventstore.requests import uuid_bytes
 from embedded.eventstore.writer import Outcome, Writer
-from embedded.eventstore.writing import Whole, write
+from embedded.eventstore.writing import Serialized, write
 
 TICK = 1.0  # seconds; timeouts are looked at no oftener, as on the real server
 
@@ -37,18 +37,18 @@ TICK = 1.0  # seconds; timeouts are looked at no oftener, as on the real server
 class PersistentSubscriptions:
     """All subscriptions of a node, as kept in its log. `like_24_10` shows a fault of real servers, see `Group`."""
 
-    def __init__(self, log: Log, feed: Feed, *, like_24_10: bool = False) -> None:
+    def __init__(self, log: Log, feed: LiveFeed, *, like_24_10: bool = False) -> None:
         self._log, self._feed, self._like_24_10 = log, feed, like_24_10
         self._groups: dict[str, Group] = {}
         self._sources: set[str] = set()  # of all groups there were since the start
-        self._whole = Whole()
+        self._serialized = Serialized()
         self._load()
         self._ticking = asyncio.create_task(self._tick())
 
     async def close(self) -> None:
         self._ticking.cancel()
         await asyncio.gather(self._ticking, return_exceptions=True)
-        await self._whole.close()
+        await self._serialized.close()
         for group in tuple(self._groups.values()):
             await self._stop(group)
 
@@ -61,16 +61,16 @@ class PersistentSubscriptions:
     def _start(self, config: Config, checkpoint: int | None, replayed: int | None) -> None:
         group = self._groups[config.key] = Group(self._log, config, checkpoint, replayed, like_24_10=self._like_24_10)
         self._sources.add(config.source)
-        self._feed.add(group.follower)
+        self._feed.add(group.subscriber)
 
     async def _stop(self, group: Group) -> None:
         self._groups.pop(group.config.key, None)
-        self._feed.remove(group.follower)
+        self._feed.remove(group.subscriber)
         await group.close()
 
     async def _again(self, group: Group, config: Config) -> None:
         """Without its consumers, from where it is."""
-        self._feed.remove(group.follower)
+        self._feed.remove(group.subscriber)
         await group.close()
         self._start(config, group.checkpoint, group.replayed_from)  # it keeps its place in the list
         group.drop_consumers()  # that came meanwhile
@@ -100,19 +100,19 @@ class PersistentSubscriptions:
     # -------------------------------------------------------------- management
 
     async def create(self, request: Any, _: Any) -> Any:
-        return await self._whole(self._create(request))
+        return await self._serialized(self._create(request))
 
     async def update(self, request: Any, _: Any) -> Any:
-        return await self._whole(self._update(request))
+        return await self._serialized(self._update(request))
 
     async def delete(self, request: Any, _: Any) -> Any:
-        return await self._whole(self._delete(request))
+        return await self._serialized(self._delete(request))
 
     async def restart(self, _request: Any, _: Any) -> Any:
-        return await self._whole(self._restart())
+        return await self._serialized(self._restart())
 
     async def replay_parked(self, request: Any, _: Any) -> Any:
-        return await self._whole(self._replay_parked(request))
+        return await self._serialized(self._replay_parked(request))
 
     async def _create(self, request: Any) -> Any:
         config = config_of(self._log, request.options, None)

@@ -50,7 +50,7 @@ class Place:
     version: int = 1
 
 
-class Pulse:
+class WriteActivity:
     """When users last wrote: shared by all projections of a node."""
 
     def __init__(self, log: Log) -> None:
@@ -70,16 +70,16 @@ class Pulse:
         self._last = time.monotonic()
         if self._settled:
             self._settled, self._first = False, self._last
-        for news in self._waiting:
-            news.set()
+        for changes in self._waiting:
+            changes.set()
 
     def listen(self) -> asyncio.Event:
-        news = asyncio.Event()
-        self._waiting.add(news)
-        return news
+        changes = asyncio.Event()
+        self._waiting.add(changes)
+        return changes
 
-    def forget(self, news: asyncio.Event) -> None:
-        self._waiting.discard(news)
+    def forget(self, changes: asyncio.Event) -> None:
+        self._waiting.discard(changes)
 
     async def quiet(self) -> None:
         """Wait until nobody writes, or somebody has written for too long."""
@@ -95,8 +95,8 @@ class Pulse:
 class Running:
     """One system projection. `error` says why it stands still, if it does."""
 
-    def __init__(self, log: Log, pulse: Pulse, name: str, place: Place) -> None:
-        self._log, self._pulse = log, pulse
+    def __init__(self, log: Log, activity: WriteActivity, name: str, place: Place) -> None:
+        self._log, self._activity = log, activity
         self.name, self.place = name, place
         self.processed = 0
         self.error = ""
@@ -110,7 +110,7 @@ class Running:
 
     @property
     def progress(self) -> float:
-        newest = self._pulse.newest
+        newest = self._activity.newest
         return 100.0 * min(self.place.at, newest) / newest if newest else 100.0
 
     def start(self) -> None:
@@ -150,14 +150,14 @@ class Running:
             self.error = str(error)
 
     async def _run(self) -> None:
-        news = self._pulse.listen()
+        changes = self._activity.listen()
         try:
             while True:
-                news.clear()
+                changes.clear()
                 if not await self._step():
-                    await news.wait()
+                    await changes.wait()
         finally:
-            self._pulse.forget(news)
+            self._activity.forget(changes)
 
     async def _catch_up(self) -> None:
         while await self._step(at_once=True):
@@ -169,7 +169,7 @@ class Running:
         if not page:
             return False
         if not at_once and any(is_visible(entry.stream) for entry in page):
-            await self._pulse.quiet()
+            await self._activity.quiet()
         unseen = (entry for entry in page if entry.position > self.place.added)
         version, look_up = self.place.version, partial(resolve, self._log)
         new = [found for entry in unseen for found in emitted(self.name, entry, look_up, version=version)]

@@ -14,11 +14,11 @@ from embedded.eventstore.log import Log
 from embedded.eventstore.messages import projections_pb2 as pb
 from embedded.eventstore.messages import shared_pb2
 from embedded.eventstore.positions import offset
-from embedded.eventstore.projections.running import KIND, Place, Pulse, Running
+from embedded.eventstore.projections.running import KIND, Place, Running, WriteActivity
 from embedded.eventstore.projections.system import IDS, PROJECTIONS
 from embedded.eventstore.records import NO_STREAM, system_event
 from embedded.eventstore.writer import Outcome, Writer, Written
-from embedded.eventstore.writing import Whole, write
+from embedded.eventstore.writing import Serialized, write
 
 QUERY_KIND = "projection"
 NO_ENGINE = "This node has no JavaScript engine: the projection is kept but not run."
@@ -57,15 +57,15 @@ class Projections:
 
     def __init__(self, log: Log, *, start_system: bool) -> None:
         self._log = log
-        self._whole = Whole()
-        self._pulse = Pulse(log)
+        self._serialized = Serialized()
+        self._activity = WriteActivity(log)
         kept = {name: Place(**json.loads(text)) for name, text in log.state(KIND).items()}
         self._system: dict[str, Running] = {}
         for name in PROJECTIONS:
             place = kept.get(name, Place())
             place.deleted = False  # a deleted one is there again after a start, as on the real server
             place.enabled = place.enabled or start_system
-            self._system[name] = Running(log, self._pulse, name, place)
+            self._system[name] = Running(log, self._activity, name, place)
             if place.enabled:
                 self._system[name].start()
         self._queries = {name: Query(**json.loads(text)) for name, text in log.state(QUERY_KIND).items()}
@@ -74,15 +74,15 @@ class Projections:
             log.submit(_write_projections, lambda _: None)
 
     async def close(self) -> None:
-        await self._whole.close()
+        await self._serialized.close()
         for running in self._system.values():
             await running.stop()
-        self._pulse.close()
+        self._activity.close()
 
     # -------------------------------------------------------------- the service
 
     async def create(self, request: Any, _: Any) -> Any:
-        return await self._whole(self._create(request))
+        return await self._serialized(self._create(request))
 
     async def _create(self, request: Any) -> Any:
         options = request.options
@@ -107,7 +107,7 @@ class Projections:
         return pb.CreateResp()
 
     async def update(self, request: Any, _: Any) -> Any:
-        return await self._whole(self._update(request))
+        return await self._serialized(self._update(request))
 
     async def _update(self, request: Any) -> Any:
         options = request.options
@@ -123,7 +123,7 @@ class Projections:
         return pb.UpdateResp()
 
     async def delete(self, request: Any, _: Any) -> Any:
-        return await self._whole(self._delete(request))
+        return await self._serialized(self._delete(request))
 
     async def _delete(self, request: Any) -> Any:
         found = self._find(_options(request).name)
@@ -139,16 +139,16 @@ class Projections:
         return pb.DeleteResp()
 
     async def enable(self, request: Any, _: Any) -> Any:
-        await self._whole(self._switch(_options(request).name, on=True, aborted=False))
+        await self._serialized(self._switch(_options(request).name, on=True, aborted=False))
         return pb.EnableResp()
 
     async def disable(self, request: Any, _: Any) -> Any:
         aborted = not _options(request).write_checkpoint
-        await self._whole(self._switch(request.options.name, on=False, aborted=aborted))
+        await self._serialized(self._switch(request.options.name, on=False, aborted=aborted))
         return pb.DisableResp()
 
     async def reset(self, request: Any, _: Any) -> Any:
-        return await self._whole(self._reset(request))
+        return await self._serialized(self._reset(request))
 
     async def _reset(self, request: Any) -> Any:
         found = self._find(_options(request).name)
@@ -188,7 +188,7 @@ class Projections:
             detail = "Projection Subsystem cannot be restarted as it is in the wrong state: Restarting"
             raise RefusalError(grpc.StatusCode.FAILED_PRECONDITION, detail)
         self._is_restarting = True
-        return await self._whole(self._restart())
+        return await self._serialized(self._restart())
 
     async def _restart(self) -> Any:
         try:

@@ -14,7 +14,7 @@ from embedded.eventstore.records import (
     decode,
     iso_time,
     system_event,
-    to_limits,
+    to_retention,
     uuid_text,
 )
 
@@ -91,7 +91,7 @@ class Cause:
         """Whether it deletes its owner, softly or with a tombstone."""
         if self.owner == self.entry.stream:
             return self.entry.revision == TOMBSTONE
-        return self.entry.type == "$metadata" and to_limits(self.entry).soft_deleted
+        return self.entry.type == "$metadata" and to_retention(self.entry).soft_deleted
 
     def resolved(self) -> Source:
         """Where it leads, if it is a link."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from embedded.eventstore.event_encoding import readable
 from embedded.eventstore.log import Log
-from embedded.eventstore.records import Entry, decode, to_limits
+from embedded.eventstore.records import Entry, decode, to_retention
 from embedded.eventstore.security.users import User
 
 ALL = "$all"  # as a stream: everything; in a list: everybody who is logged in
@@ -71,7 +71,7 @@ class Access:
     def _acl(self, stream: str) -> Acl:
         found = self._acls.get(stream)
         if found is None:
-            metadata = to_limits(self._log.last_of("$$" + stream)).raw or {}
+            metadata = to_retention(self._log.last_of("$$" + stream)).raw or {}
             found = to_acl(metadata.get("$acl"))
             if len(self._acls) >= REMEMBERED:
                 self._acls.clear()

@@ -13,7 +13,7 @@ from embedded.eventstore.calls import Rpc, one_to_many, one_to_one
 from embedded.eventstore.errors import HandlerError, RefusalError, access_denied
 from embedded.eventstore.security.users import User, Users
 from embedded.eventstore.writer import Written
-from embedded.eventstore.writing import Settled, Whole
+from embedded.eventstore.writing import Serialized, Settled
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _TEXT, _TEXTS, _LOGIN = "text", "texts", ("login_name",)
@@ -67,10 +67,10 @@ class UserService:
 
     def __init__(self, users: Users) -> None:
         self._users = users
-        self._whole = Whole()
+        self._serialized = Serialized()
 
     async def close(self) -> None:
-        await self._whole.close()
+        await self._serialized.close()
 
     def methods(self) -> dict[str, Rpc]:
         handlers = {
@@ -85,7 +85,7 @@ class UserService:
 
         def serialized(handler: Any) -> Any:
             async def call(request: Any, _: Any) -> Any:
-                await self._whole(handler(_options(request)))
+                await self._serialized(handler(_options(request)))
                 return MESSAGES["Resp"]()
 
             return call

@@ -52,9 +52,9 @@ def grow(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_first_event_that_can_be_read_is_found_by_a_few_looks(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     grow(log, monkeypatch)
-    limits, statements = log.limits("s-1"), list[str]()
+    retention, statements = log.retention("s-1"), list[str]()
     log._reader.set_trace_callback(statements.append)
-    assert log.visible("s-1", limits, EXPIRED + 2)[0] == EXPIRED
+    assert log.visible("s-1", retention, EXPIRED + 2)[0] == EXPIRED
     assert len(statements) < MAX_STATEMENTS
 
 
@@ -81,7 +81,7 @@ async def test_readers_of_every_kind_begin_behind_what_is_too_old(
 def test_a_short_stream_of_which_nothing_is_too_old_is_read_from_its_first_event(log: Log, last: int) -> None:
     append(log, "s-1", events(3))
     append(log, "$$s-1", [system_event("$metadata", {"$maxAge": AN_HOUR})])
-    assert log.visible("s-1", log.limits("s-1"), last)[0] == 0
+    assert log.visible("s-1", log.retention("s-1"), last)[0] == 0
 
 
 def test_of_a_stream_that_is_too_old_as_a_whole_nothing_is_left(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,4 +89,4 @@ def test_of_a_stream_that_is_too_old_as_a_whole_nothing_is_left(log: Log, monkey
     monkeypatch.setattr(writer, "ticks", lambda: now - 2 * AN_HOUR * TICKS_PER_SECOND)
     append(log, "s-1", events(3))
     append(log, "$$s-1", [system_event("$metadata", {"$maxAge": AN_HOUR})])
-    assert log.visible("s-1", log.limits("s-1"), 2)[0] == 3
+    assert log.visible("s-1", log.retention("s-1"), 2)[0] == 3

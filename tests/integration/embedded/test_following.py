@@ -9,7 +9,7 @@ from queue import SimpleQueue
 import pytest
 
 from embedded.eventstore import log as log_module
-from embedded.eventstore.live_feed import Follower
+from embedded.eventstore.live_feed import Subscriber
 from embedded.eventstore.log import Log
 from embedded.eventstore.records import ANY, Entry, Proposed
 from embedded.eventstore.writer import Outcome, Writer
@@ -56,19 +56,19 @@ def orders(looked_at: Entry) -> bool:
 
 def test_a_follower_in_the_midst_of_history_does_not_jump_over_the_rest_for_an_entry_it_does_not_want() -> None:
     """It has read up to 10 of 100, is about to read on, and somebody else's event is committed."""
-    follower = Follower(None, orders)
-    follower.at = 10
-    follower.arm()
-    follower.offer([entry(101, "product-1")])
-    assert follower.at == 10
+    subscriber = Subscriber(None, orders)
+    subscriber.at = 10
+    subscriber.arm()
+    subscriber.offer([entry(101, "product-1")])
+    assert subscriber.at == 10
 
 
 async def test_a_follower_at_the_end_passes_over_what_it_does_not_want_and_wakes_for_what_it_does() -> None:
-    follower = Follower(None, orders)
-    follower.at = 100
-    follower.arm()
-    follower.offer([entry(101, "product-1"), entry(102, "product-1")])
-    assert follower.at == 102
-    follower.offer([entry(103, "product-1"), entry(104, "order-1")])
-    assert follower.at == 103
-    await follower.wait()
+    subscriber = Subscriber(None, orders)
+    subscriber.at = 100
+    subscriber.arm()
+    subscriber.offer([entry(101, "product-1"), entry(102, "product-1")])
+    assert subscriber.at == 102
+    subscriber.offer([entry(103, "product-1"), entry(104, "order-1")])
+    assert subscriber.at == 103
+    await subscriber.wait()

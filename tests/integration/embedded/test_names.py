@@ -115,12 +115,12 @@ def test_a_commit_that_fails_while_it_indexes_leaves_them_as_they_were(tmp_path:
             commit(writer, new)
         writer.roll_back()
         assert number_indexed(tmp_path) == 0
-        assert all(writer.names.find(connection, stream) for stream in known)
-        assert not any(writer.names.find(connection, stream) for stream in new)
+        assert all(writer.stream_index.find(connection, stream) for stream in known)
+        assert not any(writer.stream_index.find(connection, stream) for stream in new)
         connection.execute("PRAGMA max_page_count = 1000000")
         commit(writer, new)
         assert number_indexed(tmp_path) == len(known) + len(new)
-        numbers = [writer.names.find(connection, stream) for stream in known + new]
+        numbers = [writer.stream_index.find(connection, stream) for stream in known + new]
         assert numbers == list(range(1, len(numbers) + 1))
 
 
@@ -161,5 +161,5 @@ def test_metadata_holds_whether_there_is_little_of_it_or_much(tmp_path: Path, mo
         with closing(Followed(tmp_path)) as followed:
             followed.submit(f"$${stream}", type_="$metadata", content={"$maxCount": 7})
             followed.go_on()
-            limited = [followed.log.limits(each).max_count for each in streams]
+            limited = [followed.log.retention(each).max_count for each in streams]
             assert limited == [7] * (count + 1) + [None] * (5 - count)
