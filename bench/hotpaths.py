@@ -31,7 +31,7 @@ from core.readmodel.checkpoints import CheckpointStore, collection_name
 from core.readmodel.finders import Finders
 from core.readmodel.generations import FIRST_GENERATION
 from projections.views.order_list import order_list
-from server.queries import replies
+from server.queries import mapping
 
 WAITS = ("poll", "select", "sleep", "acquire")  # built-in, where the loop waits for something to do
 KINDS: Mapping[str, str] = {  # the first that is in the path of a file
@@ -154,7 +154,7 @@ def _read(database: Database, history: History) -> Operation:
     async def ask() -> None:
         found = await finders.one("order_detail", FIRST_GENERATION, next(ids))
         assert found is not None
-        replies.order(found).SerializeToString()
+        mapping.order(found).SerializeToString()
 
     return ask
 
@@ -165,7 +165,7 @@ def _read_alone(database: Database, history: History) -> Operation:
     async def ask() -> None:
         found = await documents.find_one({"_id": next(ids)})
         assert found is not None
-        replies.order(found).SerializeToString()
+        mapping.order(found).SerializeToString()
 
     return ask
 

@@ -154,7 +154,7 @@ def handled(store: EventStore) -> Operation:
         async def build(_: UserState) -> commands.UserCommand:
             return commands.RegisterUser(user_id=request_id, email="ann@example.org", name="Ann", at=at)
 
-        await handler.handle(USER, request_id, envelope, build, opens=True)
+        await handler.handle(USER, request_id, envelope, build, creates_stream=True)
 
     return command
 

@@ -13,9 +13,9 @@ from core.eventstore.snapshots import Snapshots
 from core.eventstore.store_time import StoreTime
 from core.eventstore.unchanged import UnchangedRequests
 from server.commands.emails import EmailClaims
-from server.commands.facts import Facts
 from server.commands.former_claims import FormerClaims
 from server.commands.handler import CommandHandler
+from server.commands.lookups import Lookups
 from server.commands.services import SERVICES, CommandServices
 from server.processes.automatic_start import AutomaticStart
 from server.role import Clock, Role
@@ -32,7 +32,7 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Role]:
             emails = EmailClaims(events, repository, time)
             services = CommandServices(
                 CommandHandler(events, repository, unchanged),
-                Facts(repository, time),
+                Lookups(repository, time),
                 emails,
                 timedelta(seconds=settings.place_within),
                 clock=clock,

@@ -47,11 +47,11 @@ log = structlog.get_logger()
 S = TypeVar("S")
 E = TypeVar("E", bound=DomainEvent)
 
-NOW = 0.0  # seconds of age
+FRESH = 0.0  # seconds of age
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
+class _Reservation:
     """`is_new`: no other request of the same user can rest on the claim, so it may be released."""
 
     user_id: str
@@ -88,13 +88,13 @@ class EmailClaims:
                 await asyncio.sleep(random.uniform(0, min(MAX_PAUSE, 0.002 * 2**attempt)))  # noqa: S311  # jitter
             else:
                 return address
-            address, is_fresh = await self._repository.load(EMAIL, stream, max_age=NOW), True
+            address, is_fresh = await self._repository.load(EMAIL, stream, max_age=FRESH), True
         raise Contention(stream, MAX_ATTEMPTS)
 
     async def release_void(self, key: str, user_id: str, envelope: Envelope) -> None:
         """Release a claim of the user that is void, so that the log shows the address as free. It may fail."""
         with _may_fail(key):
-            address = await self._repository.load(EMAIL, EMAIL.stream(key), max_age=NOW)
+            address = await self._repository.load(EMAIL, EMAIL.stream(key), max_age=FRESH)
             if isinstance(address.state, Claimed) and address.state.user_id == user_id:
                 holder = await self._holder(address.state)
                 if _is_void(address, holder, key):
@@ -103,26 +103,26 @@ class EmailClaims:
     async def release_unused(self, key: str, user_id: str, revision: int, envelope: Envelope) -> None:
         """Release a claim that no command rests on any more, unless there is a newer one. It may fail."""
         with _may_fail(key):
-            address = await self._repository.load(EMAIL, EMAIL.stream(key), max_age=NOW)
+            address = await self._repository.load(EMAIL, EMAIL.stream(key), max_age=FRESH)
             if address.revision == revision:
                 await self._release(key, user_id, address, envelope)
 
     async def is_unclaimed_by(self, key: str, user_id: str) -> bool:
         """Whether the address is not claimed by this user now."""
-        state = (await self._repository.load(EMAIL, EMAIL.stream(key), max_age=NOW)).state
+        state = (await self._repository.load(EMAIL, EMAIL.stream(key), max_age=FRESH)).state
         return not isinstance(state, Claimed) or state.user_id != user_id
 
     async def holders_among(self, key: str, user_ids: Sequence[str]) -> frozenset[str]:
         """Those of the users who have the address now."""
         states = {
-            user_id: (await self._repository.load(USER, USER.stream(user_id), max_age=NOW)).state
+            user_id: (await self._repository.load(USER, USER.stream(user_id), max_age=FRESH)).state
             for user_id in user_ids
         }
         return frozenset(user_id for user_id, state in states.items() if has_email(state, key))
 
     async def is_void(self, key: str, besides: Sequence[str], envelope: Envelope) -> bool:
         """Whether the claim is that of a user not named, and is void or has just been made so."""
-        address = await self._repository.load(EMAIL, EMAIL.stream(key), max_age=NOW)
+        address = await self._repository.load(EMAIL, EMAIL.stream(key), max_age=FRESH)
         if not isinstance(address.state, Claimed) or address.state.user_id in besides:
             return False
         try:
@@ -137,7 +137,7 @@ class EmailClaims:
     async def _holder(self, claim: Claimed) -> Aggregate[UserState] | None:
         """None if the events of the user were deleted: nobody uses the address by that claim any more."""
         try:
-            return await self._repository.load(USER, USER.stream(claim.user_id), max_age=NOW)
+            return await self._repository.load(USER, USER.stream(claim.user_id), max_age=FRESH)
         except StreamGone:
             return None
 
@@ -219,27 +219,27 @@ class RequestClaims:
     def __init__(self, emails: EmailClaims, envelope: Envelope) -> None:
         self._emails = emails
         self._envelope = envelope
-        self._taken: dict[str, _Taken] = {}
-        self._left: dict[str, str] = {}  # by the hash of the address: the user who had it
+        self._reserved: dict[str, _Reservation] = {}
+        self._vacated: dict[str, str] = {}  # by the hash of the address: the user who had it
 
-    async def take(self, email: str, user_id: str) -> None:
+    async def reserve(self, email: str, user_id: str) -> None:
         """Claim an address, before each try to write that the user has it, and after the user's stream was read.
 
         It is claimed under the hash of its former normal form too: what was claimed by former releases still binds.
         """
         for key in claim_keys(email):
             before = await self._emails.claim(key, user_id, self._envelope)
-            self._taken[key] = _Taken(user_id, before.revision + 1, self._is_new(key, user_id, before))
+            self._reserved[key] = _Reservation(user_id, before.revision + 1, self._is_new(key, user_id, before))
 
     def _is_new(self, key: str, user_id: str, before: Aggregate[EmailState]) -> bool:
         if not isinstance(before.state, Claimed) or before.state.user_id != user_id:
             return True
-        mine = self._taken.get(key)  # of an earlier try, unless another request has claimed since
+        mine = self._reserved.get(key)  # of an earlier try, unless another request has claimed since
         return mine is not None and mine.is_new and mine.revision == before.revision
 
-    def leave(self, email: str, user_id: str) -> None:
+    def vacate(self, email: str, user_id: str) -> None:
         """Note the address that the user has now and will not have when the request is done."""
-        self._left.update(dict.fromkeys(claim_keys(email), user_id))
+        self._vacated.update(dict.fromkeys(claim_keys(email), user_id))
 
     async def holders_among(self, email_hash: str, user_ids: Sequence[str]) -> frozenset[str]:
         """Those of the users who have the address now."""
@@ -249,14 +249,14 @@ class RequestClaims:
         """Whether the claim of a user not named can no longer be used; it is made void if it is abandoned."""
         return await self._emails.is_void(email_hash, besides, self._envelope)
 
-    async def done(self) -> None:
+    async def commit(self) -> None:
         """The user has the address that was taken last: release what was left."""
-        for key, user_id in self._left.items():
-            if key not in self._taken:
+        for key, user_id in self._vacated.items():
+            if key not in self._reserved:
                 await self._emails.release_void(key, user_id, self._envelope)
 
-    async def refused(self) -> None:
+    async def rollback(self) -> None:
         """Nothing was written: release what was taken for it."""
-        for key, claim in self._taken.items():
+        for key, claim in self._reserved.items():
             if claim.is_new:
                 await self._emails.release_unused(key, claim.user_id, claim.revision, self._envelope)

@@ -80,11 +80,11 @@ class CommandHandler:
         envelope: Envelope,
         command: Callable[[S], Awaitable[C]],
         *,
-        opens: bool = False,
+        creates_stream: bool = False,
     ) -> CommandResult:
         """Decide and append. A repeated request returns the result of its first execution.
 
-        A command that `opens` a stream is first decided as if there were none; a repeat carries the same event ids
+        With `creates_stream`, the command is first decided as if there were no stream; a repeat has the same event ids
         under the same expected revision, which the store answers with the first position.
 
         Raises `CommandRejected`, `RequestIdReused`, `RevisionConflict` (only if a revision was expected), `Contention`,
@@ -94,7 +94,9 @@ class CommandHandler:
         async with self._locks.acquire(stream):
             must_be_fresh, was_sent = envelope.is_retry, False
             for attempt in range(MAX_ATTEMPTS):
-                aggregate, known = await self._look(decider, stream, envelope, opens=opens, must_be_fresh=must_be_fresh)
+                aggregate, known = await self._look(
+                    decider, stream, envelope, creates_stream=creates_stream, must_be_fresh=must_be_fresh
+                )
                 try:
                     outcome = await self._decide(decider, stream, aggregate, envelope, command, known=known)
                 except (CommandRejected, RevisionConflict):
@@ -115,13 +117,13 @@ class CommandHandler:
             raise Contention(stream, MAX_ATTEMPTS)
 
     async def _look(
-        self, decider: Decider[S, C, E], stream: str, envelope: Envelope, *, opens: bool, must_be_fresh: bool
+        self, decider: Decider[S, C, E], stream: str, envelope: Envelope, *, creates_stream: bool, must_be_fresh: bool
     ) -> tuple[Aggregate[S], Known | None]:
         """The aggregate, and its requests that changed nothing; None of them where there can be none.
 
         If the requests are not in memory, or must be fresh, the aggregate is read at the same time, to be as fresh.
         """
-        if opens and not must_be_fresh:
+        if creates_stream and not must_be_fresh:
             aggregate = self._repository.cached_or_initial(decider, stream)
             if aggregate.revision == NO_EVENTS:
                 return aggregate, None  # if there is such a stream after all, the store refuses the append

@@ -26,68 +26,76 @@ from protos.common.v1 import types_pb2 as common
 from protos.orders.v1 import commands_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
 from server.commands.addresses import to_address
-from server.commands.facts import NOW
-from server.commands.routes import Route, World
+from server.commands.lookups import FRESH
+from server.commands.routes import CommandContext, Route
 
 
-async def create(request: pb.CreateOrderRequest, order_id: str, _: Order, world: World) -> commands.CreateOrder:
-    customer = await world.facts.customer(request.customer_id)
-    listings = await world.facts.listings(line.sku for line in request.lines)
+async def create(
+    request: pb.CreateOrderRequest, order_id: str, _: Order, context: CommandContext
+) -> commands.CreateOrder:
+    customer = await context.lookups.customer(request.customer_id)
+    listings = await context.lookups.listings(line.sku for line in request.lines)
     return commands.CreateOrder(
         order_id=order_id,
         customer=customer,
         currency=request.currency,
         lines=tuple(_new_line(line, listings) for line in request.lines),
         address=to_address(request.shipping_address) if request.HasField("shipping_address") else None,
-        at=world.at,
+        at=context.at,
     )
 
 
-async def add_line(request: pb.AddLineRequest, order_id: str, order: Order, world: World) -> commands.AddLine:
+async def add_line(
+    request: pb.AddLineRequest, order_id: str, order: Order, context: CommandContext
+) -> commands.AddLine:
     customer, listings = await asyncio.gather(
-        _customer_of_draft(order, world), world.facts.listings([request.line.sku])
+        _customer_of_draft(order, context), context.lookups.listings([request.line.sku])
     )
-    return commands.AddLine(order_id=order_id, customer=customer, line=_new_line(request.line, listings), at=world.at)
+    return commands.AddLine(order_id=order_id, customer=customer, line=_new_line(request.line, listings), at=context.at)
 
 
 async def change_line_quantity(
-    request: pb.ChangeLineQuantityRequest, order_id: str, order: Order, world: World
+    request: pb.ChangeLineQuantityRequest, order_id: str, order: Order, context: CommandContext
 ) -> commands.ChangeLineQuantity:
     return commands.ChangeLineQuantity(
         order_id=order_id,
-        customer=await _customer_of_draft(order, world),
+        customer=await _customer_of_draft(order, context),
         line_id=request.line_id,
         quantity=request.quantity,
-        at=world.at,
+        at=context.at,
     )
 
 
-async def remove_line(request: pb.RemoveLineRequest, order_id: str, _: Order, world: World) -> commands.RemoveLine:
-    return commands.RemoveLine(order_id=order_id, line_id=request.line_id, at=world.at)
+async def remove_line(
+    request: pb.RemoveLineRequest, order_id: str, _: Order, context: CommandContext
+) -> commands.RemoveLine:
+    return commands.RemoveLine(order_id=order_id, line_id=request.line_id, at=context.at)
 
 
 async def refresh_prices(
-    _request: pb.RefreshPricesRequest, order_id: str, order: Order, world: World
+    _request: pb.RefreshPricesRequest, order_id: str, order: Order, context: CommandContext
 ) -> commands.RefreshPrices:
-    return commands.RefreshPrices(order_id=order_id, listings=await _listings_now(order, world), at=world.at)
+    return commands.RefreshPrices(order_id=order_id, listings=await _listings_now(order, context), at=context.at)
 
 
 async def change_shipping_address(
-    request: pb.ChangeShippingAddressRequest, order_id: str, _: Order, world: World
+    request: pb.ChangeShippingAddressRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.ChangeShippingAddress:
-    return commands.ChangeShippingAddress(order_id=order_id, address=to_address(request.shipping_address), at=world.at)
+    return commands.ChangeShippingAddress(
+        order_id=order_id, address=to_address(request.shipping_address), at=context.at
+    )
 
 
 async def set_shipping_method(
-    request: pb.SetShippingMethodRequest, order_id: str, _: Order, world: World
+    request: pb.SetShippingMethodRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.SetShippingMethod:
     return commands.SetShippingMethod(
-        order_id=order_id, method=request.method, price=_money(request.price), at=world.at
+        order_id=order_id, method=request.method, price=_money(request.price), at=context.at
     )
 
 
 async def apply_discount(
-    request: pb.ApplyDiscountRequest, order_id: str, _: Order, world: World
+    request: pb.ApplyDiscountRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.ApplyDiscount:
     return commands.ApplyDiscount(
         order_id=order_id,
@@ -95,129 +103,143 @@ async def apply_discount(
         name=request.name,
         amount=_money(request.amount) if request.HasField("amount") else None,
         basis_points=request.basis_points,
-        at=world.at,
+        at=context.at,
     )
 
 
 async def remove_discount(
-    request: pb.RemoveDiscountRequest, order_id: str, _: Order, world: World
+    request: pb.RemoveDiscountRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.RemoveDiscount:
-    return commands.RemoveDiscount(order_id=order_id, discount_id=request.discount_id, at=world.at)
+    return commands.RemoveDiscount(order_id=order_id, discount_id=request.discount_id, at=context.at)
 
 
-async def place(_request: pb.PlaceOrderRequest, order_id: str, order: Order, world: World) -> commands.PlaceOrder:
-    customer, listings = await asyncio.gather(_customer_now(order, world), _listings_now(order, world))
+async def place(
+    _request: pb.PlaceOrderRequest, order_id: str, order: Order, context: CommandContext
+) -> commands.PlaceOrder:
+    customer, listings = await asyncio.gather(_customer_now(order, context), _listings_now(order, context))
     return commands.PlaceOrder(
         order_id=order_id,
         customer=customer,
         listings=listings,
-        expires_at=world.expires_at,
-        at=world.at,
+        expires_at=context.expires_at,
+        at=context.at,
     )
 
 
-async def confirm(_request: pb.ConfirmOrderRequest, order_id: str, order: Order, world: World) -> commands.ConfirmOrder:
-    return commands.ConfirmOrder(order_id=order_id, customer=await _customer_now(order, world), at=world.at)
+async def confirm(
+    _request: pb.ConfirmOrderRequest, order_id: str, order: Order, context: CommandContext
+) -> commands.ConfirmOrder:
+    return commands.ConfirmOrder(order_id=order_id, customer=await _customer_now(order, context), at=context.at)
 
 
-async def cancel(request: pb.CancelOrderRequest, order_id: str, _: Order, world: World) -> commands.CancelOrder:
-    return commands.CancelOrder(order_id=order_id, reason=request.reason, at=world.at)
+async def cancel(
+    request: pb.CancelOrderRequest, order_id: str, _: Order, context: CommandContext
+) -> commands.CancelOrder:
+    return commands.CancelOrder(order_id=order_id, reason=request.reason, at=context.at)
 
 
-async def hold(request: pb.HoldOrderRequest, order_id: str, _: Order, world: World) -> commands.HoldOrder:
-    return commands.HoldOrder(order_id=order_id, reason=request.reason, at=world.at)
+async def hold(request: pb.HoldOrderRequest, order_id: str, _: Order, context: CommandContext) -> commands.HoldOrder:
+    return commands.HoldOrder(order_id=order_id, reason=request.reason, at=context.at)
 
 
-async def release(_request: pb.ReleaseHoldRequest, order_id: str, _: Order, world: World) -> commands.ReleaseHold:
-    return commands.ReleaseHold(order_id=order_id, at=world.at)
+async def release(
+    _request: pb.ReleaseHoldRequest, order_id: str, _: Order, context: CommandContext
+) -> commands.ReleaseHold:
+    return commands.ReleaseHold(order_id=order_id, at=context.at)
 
 
 async def create_shipment(
-    request: pb.CreateShipmentRequest, order_id: str, _: Order, world: World
+    request: pb.CreateShipmentRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.CreateShipment:
     return commands.CreateShipment(
         order_id=order_id,
         shipment_id=request.shipment_id,
         lines=tuple(_line_quantity(line) for line in request.lines),
-        at=world.at,
+        at=context.at,
     )
 
 
 async def dispatch_shipment(
-    request: pb.DispatchShipmentRequest, order_id: str, _: Order, world: World
+    request: pb.DispatchShipmentRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.DispatchShipment:
     return commands.DispatchShipment(
         order_id=order_id,
         shipment_id=request.shipment_id,
         carrier=request.carrier,
         tracking_number=request.tracking_number,
-        at=world.at,
+        at=context.at,
     )
 
 
 async def confirm_delivery(
-    request: pb.ConfirmDeliveryRequest, order_id: str, _: Order, world: World
+    request: pb.ConfirmDeliveryRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.ConfirmDelivery:
-    return commands.ConfirmDelivery(order_id=order_id, shipment_id=request.shipment_id, at=world.at)
+    return commands.ConfirmDelivery(order_id=order_id, shipment_id=request.shipment_id, at=context.at)
 
 
-async def reject(request: pb.RejectOrderRequest, order_id: str, _: Order, world: World) -> commands.RejectOrder:
-    return commands.RejectOrder(order_id=order_id, reason=request.reason, at=world.at)
+async def reject(
+    request: pb.RejectOrderRequest, order_id: str, _: Order, context: CommandContext
+) -> commands.RejectOrder:
+    return commands.RejectOrder(order_id=order_id, reason=request.reason, at=context.at)
 
 
-async def expire(_request: pb.ExpireOrderRequest, order_id: str, order: Order, world: World) -> commands.ExpireOrder:
-    now = await world.facts.time.for_order(order) if isinstance(order, Placed) else world.at
-    return commands.ExpireOrder(order_id=order_id, now=now, at=world.at)
+async def expire(
+    _request: pb.ExpireOrderRequest, order_id: str, order: Order, context: CommandContext
+) -> commands.ExpireOrder:
+    now = await context.lookups.time.for_order(order) if isinstance(order, Placed) else context.at
+    return commands.ExpireOrder(order_id=order_id, now=now, at=context.at)
 
 
-async def complete(_request: pb.CompleteOrderRequest, order_id: str, _: Order, world: World) -> commands.CompleteOrder:
-    return commands.CompleteOrder(order_id=order_id, at=world.at)
+async def complete(
+    _request: pb.CompleteOrderRequest, order_id: str, _: Order, context: CommandContext
+) -> commands.CompleteOrder:
+    return commands.CompleteOrder(order_id=order_id, at=context.at)
 
 
 async def record_authorisation(
-    request: pb.RecordAuthorisationRequest, order_id: str, _: Order, world: World
+    request: pb.RecordAuthorisationRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.RecordAuthorisation:
     return commands.RecordAuthorisation(
-        order_id=order_id, authorisation_id=request.authorisation_id, amount=_money(request.amount), at=world.at
+        order_id=order_id, authorisation_id=request.authorisation_id, amount=_money(request.amount), at=context.at
     )
 
 
 async def record_payment_failure(
-    request: pb.RecordPaymentFailureRequest, order_id: str, _: Order, world: World
+    request: pb.RecordPaymentFailureRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.RecordPaymentFailure:
     return commands.RecordPaymentFailure(
-        order_id=order_id, authorisation_id=request.authorisation_id, reason=request.reason, at=world.at
+        order_id=order_id, authorisation_id=request.authorisation_id, reason=request.reason, at=context.at
     )
 
 
 async def void_authorisation(
-    request: pb.VoidAuthorisationRequest, order_id: str, _: Order, world: World
+    request: pb.VoidAuthorisationRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.VoidAuthorisation:
-    return commands.VoidAuthorisation(order_id=order_id, authorisation_id=request.authorisation_id, at=world.at)
+    return commands.VoidAuthorisation(order_id=order_id, authorisation_id=request.authorisation_id, at=context.at)
 
 
 async def record_authorisation_lapse(
-    request: pb.RecordAuthorisationLapseRequest, order_id: str, _: Order, world: World
+    request: pb.RecordAuthorisationLapseRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.RecordAuthorisationLapse:
     return commands.RecordAuthorisationLapse(
-        order_id=order_id, authorisation_id=request.authorisation_id, reason=request.reason, at=world.at
+        order_id=order_id, authorisation_id=request.authorisation_id, reason=request.reason, at=context.at
     )
 
 
 async def capture_payment(
-    request: pb.CapturePaymentRequest, order_id: str, _: Order, world: World
+    request: pb.CapturePaymentRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.CapturePayment:
     return commands.CapturePayment(
         order_id=order_id,
         capture_id=request.capture_id,
         authorisation_id=request.authorisation_id,
         amount=_money(request.amount),
-        at=world.at,
+        at=context.at,
     )
 
 
 async def refund_payment(
-    request: pb.RefundPaymentRequest, order_id: str, _: Order, world: World
+    request: pb.RefundPaymentRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.RefundPayment:
     return commands.RefundPayment(
         order_id=order_id,
@@ -225,26 +247,26 @@ async def refund_payment(
         amount=_money(request.amount),
         reason=request.reason,
         return_id=request.return_id,
-        at=world.at,
+        at=context.at,
     )
 
 
 async def settle_refund(
-    request: pb.SettleRefundRequest, order_id: str, _: Order, world: World
+    request: pb.SettleRefundRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.SettleRefund:
-    return commands.SettleRefund(order_id=order_id, refund_id=request.refund_id, at=world.at)
+    return commands.SettleRefund(order_id=order_id, refund_id=request.refund_id, at=context.at)
 
 
 async def record_refund_failure(
-    request: pb.RecordRefundFailureRequest, order_id: str, _: Order, world: World
+    request: pb.RecordRefundFailureRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.RecordRefundFailure:
     return commands.RecordRefundFailure(
-        order_id=order_id, refund_id=request.refund_id, reason=request.reason, at=world.at
+        order_id=order_id, refund_id=request.refund_id, reason=request.reason, at=context.at
     )
 
 
 async def cancel_line_quantity(
-    request: pb.CancelLineQuantityRequest, order_id: str, _: Order, world: World
+    request: pb.CancelLineQuantityRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.CancelLineQuantity:
     return commands.CancelLineQuantity(
         order_id=order_id,
@@ -252,93 +274,93 @@ async def cancel_line_quantity(
         line_id=request.line_id,
         quantity=request.quantity,
         reason=request.reason,
-        at=world.at,
+        at=context.at,
     )
 
 
 async def cancel_shipment(
-    request: pb.CancelShipmentRequest, order_id: str, _: Order, world: World
+    request: pb.CancelShipmentRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.CancelShipment:
-    return commands.CancelShipment(order_id=order_id, shipment_id=request.shipment_id, at=world.at)
+    return commands.CancelShipment(order_id=order_id, shipment_id=request.shipment_id, at=context.at)
 
 
 async def request_return(
-    request: pb.RequestReturnRequest, order_id: str, _: Order, world: World
+    request: pb.RequestReturnRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.RequestReturn:
     return commands.RequestReturn(
         order_id=order_id,
         return_id=request.return_id,
         lines=tuple(_line_quantity(line) for line in request.lines),
         reason=request.reason,
-        at=world.at,
+        at=context.at,
     )
 
 
 async def approve_return(
-    request: pb.ApproveReturnRequest, order_id: str, _: Order, world: World
+    request: pb.ApproveReturnRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.ApproveReturn:
-    return commands.ApproveReturn(order_id=order_id, return_id=request.return_id, at=world.at)
+    return commands.ApproveReturn(order_id=order_id, return_id=request.return_id, at=context.at)
 
 
 async def reject_return(
-    request: pb.RejectReturnRequest, order_id: str, _: Order, world: World
+    request: pb.RejectReturnRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.RejectReturn:
-    return commands.RejectReturn(order_id=order_id, return_id=request.return_id, reason=request.reason, at=world.at)
+    return commands.RejectReturn(order_id=order_id, return_id=request.return_id, reason=request.reason, at=context.at)
 
 
 async def receive_return(
-    request: pb.ReceiveReturnRequest, order_id: str, _: Order, world: World
+    request: pb.ReceiveReturnRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.ReceiveReturn:
     return commands.ReceiveReturn(
         order_id=order_id,
         return_id=request.return_id,
         lines=tuple(_received_quantity(line) for line in request.lines),
-        at=world.at,
+        at=context.at,
     )
 
 
 async def record_shipment_loss(
-    request: pb.RecordShipmentLossRequest, order_id: str, _: Order, world: World
+    request: pb.RecordShipmentLossRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.RecordShipmentLoss:
     return commands.RecordShipmentLoss(
-        order_id=order_id, shipment_id=request.shipment_id, reason=request.reason, at=world.at
+        order_id=order_id, shipment_id=request.shipment_id, reason=request.reason, at=context.at
     )
 
 
 async def record_delivery_refusal(
-    request: pb.RecordDeliveryRefusalRequest, order_id: str, _: Order, world: World
+    request: pb.RecordDeliveryRefusalRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.RecordDeliveryRefusal:
     return commands.RecordDeliveryRefusal(
-        order_id=order_id, shipment_id=request.shipment_id, reason=request.reason, at=world.at
+        order_id=order_id, shipment_id=request.shipment_id, reason=request.reason, at=context.at
     )
 
 
 async def receive_returned_shipment(
-    request: pb.ReceiveReturnedShipmentRequest, order_id: str, _: Order, world: World
+    request: pb.ReceiveReturnedShipmentRequest, order_id: str, _: Order, context: CommandContext
 ) -> commands.ReceiveReturnedShipment:
     return commands.ReceiveReturnedShipment(
         order_id=order_id,
         shipment_id=request.shipment_id,
         lines=tuple(_received_quantity(line) for line in request.lines),
-        at=world.at,
+        at=context.at,
     )
 
 
-async def add_note(request: pb.AddNoteRequest, order_id: str, _: Order, world: World) -> commands.AddNote:
-    return commands.AddNote(order_id=order_id, note_id=request.note_id, text=request.text, at=world.at)
+async def add_note(request: pb.AddNoteRequest, order_id: str, _: Order, context: CommandContext) -> commands.AddNote:
+    return commands.AddNote(order_id=order_id, note_id=request.note_id, text=request.text, at=context.at)
 
 
-async def _customer_of_draft(order: Order, world: World) -> Customer:
-    return await world.facts.customer(order.customer_id) if isinstance(order, Draft) else NO_CUSTOMER
+async def _customer_of_draft(order: Order, context: CommandContext) -> Customer:
+    return await context.lookups.customer(order.customer_id) if isinstance(order, Draft) else NO_CUSTOMER
 
 
-async def _customer_now(order: Order, world: World) -> Customer:
-    return await world.facts.customer_now(order.customer_id) if isinstance(order, Draft | Placed) else NO_CUSTOMER
+async def _customer_now(order: Order, context: CommandContext) -> Customer:
+    return await context.lookups.customer_now(order.customer_id) if isinstance(order, Draft | Placed) else NO_CUSTOMER
 
 
-async def _listings_now(order: Order, world: World) -> tuple[Listing, ...]:
+async def _listings_now(order: Order, context: CommandContext) -> tuple[Listing, ...]:
     skus = [line.sku for line in order.lines] if isinstance(order, Draft) else []
-    return tuple((await world.facts.listings(skus, max_age=NOW)).values())
+    return tuple((await context.lookups.listings(skus, max_age=FRESH)).values())
 
 
 def _new_line(line: pb.NewLine, listings: dict[str, Listing]) -> NewLine:
@@ -384,7 +406,7 @@ ROUTES = {
         pb.CreateOrderResponse,
         create,
         id_may_be_empty=True,
-        opens=True,
+        creates_stream=True,
         require_size=lambda request, order_id: require_line_count(order_id, len(request.lines)),
         rules={"customer_id": uuid, "lines[].sku": sku, "lines[].line_id": optional(new_id)},
     ),

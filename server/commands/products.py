@@ -6,35 +6,37 @@ from core.domain.product.state import ProductState
 from core.rpc.validation import sku, text
 from protos.common.v1 import types_pb2 as common
 from protos.products.v1 import commands_pb2 as pb
-from server.commands.routes import Route, World
+from server.commands.routes import CommandContext, Route
 
 
 async def register(
-    request: pb.RegisterProductRequest, sku_: str, _: ProductState, world: World
+    request: pb.RegisterProductRequest, sku_: str, _: ProductState, context: CommandContext
 ) -> commands.RegisterProduct:
-    return commands.RegisterProduct(sku=sku_, name=request.name, price=_money(request.price), at=world.at)
+    return commands.RegisterProduct(sku=sku_, name=request.name, price=_money(request.price), at=context.at)
 
 
-async def rename(request: pb.RenameProductRequest, sku_: str, _: ProductState, world: World) -> commands.RenameProduct:
-    return commands.RenameProduct(sku=sku_, name=request.name, at=world.at)
+async def rename(
+    request: pb.RenameProductRequest, sku_: str, _: ProductState, context: CommandContext
+) -> commands.RenameProduct:
+    return commands.RenameProduct(sku=sku_, name=request.name, at=context.at)
 
 
 async def change_price(
-    request: pb.ChangePriceRequest, sku_: str, _: ProductState, world: World
+    request: pb.ChangePriceRequest, sku_: str, _: ProductState, context: CommandContext
 ) -> commands.ChangePrice:
-    return commands.ChangePrice(sku=sku_, price=_money(request.price), at=world.at)
+    return commands.ChangePrice(sku=sku_, price=_money(request.price), at=context.at)
 
 
 async def activate(
-    _request: pb.ActivateProductRequest, sku_: str, _: ProductState, world: World
+    _request: pb.ActivateProductRequest, sku_: str, _: ProductState, context: CommandContext
 ) -> commands.ActivateProduct:
-    return commands.ActivateProduct(sku=sku_, at=world.at)
+    return commands.ActivateProduct(sku=sku_, at=context.at)
 
 
 async def discontinue(
-    _request: pb.DiscontinueProductRequest, sku_: str, _: ProductState, world: World
+    _request: pb.DiscontinueProductRequest, sku_: str, _: ProductState, context: CommandContext
 ) -> commands.DiscontinueProduct:
-    return commands.DiscontinueProduct(sku=sku_, at=world.at)
+    return commands.DiscontinueProduct(sku=sku_, at=context.at)
 
 
 def _money(money: common.Money) -> Money:
@@ -44,7 +46,7 @@ def _money(money: common.Money) -> Money:
 ROUTES = {
     "RegisterProduct": Route(
         decider=PRODUCT,
-        opens=True,
+        creates_stream=True,
         id_field="sku",
         request=pb.RegisterProductRequest,
         response=pb.RegisterProductResponse,

@@ -1,6 +1,6 @@
-"""What the command services are made of: one row per RPC.
+"""The routes of the command services: one row per RPC.
 
-A row says which aggregate a request is for, what its fields must look like, and how it becomes a command.
+A row names the aggregate of a request, the rules of its fields, and the function that maps it to a command.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,27 +14,27 @@ from core.domain.decider import Decider
 from core.eventstore.idempotency import CommandResult
 from core.rpc.validation import Rules, callers_uuid, optional, uuid
 from server.commands.emails import RequestClaims
-from server.commands.facts import Facts
 from server.commands.handler import CommandHandler, Envelope
+from server.commands.lookups import Lookups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """What a command brings in from outside: the time, facts about other aggregates, claims on e-mail addresses."""
+class CommandContext:
+    """What a command needs from outside its aggregate: the time, lookups in other aggregates, e-mail claims."""
 
     at: datetime
     expires_at: datetime
-    facts: Facts
+    lookups: Lookups
     claims: RequestClaims
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """`id_field` names the aggregate; where it may be left empty (`id_may_be_empty`), the request_id takes its place.
-    `opens` is for commands that are the first of their stream. `require_size(request, aggregate_id)` comes before all
-    rules, where too many elements have a reason of their own.
+    """`id_field` names the aggregate; if it may be empty (`id_may_be_empty`), the request_id takes its place.
+    `creates_stream` is for commands that are the first of their stream. `require_size(request, aggregate_id)` is
+    checked before all rules, if too many elements have a reason of their own.
 
-    `to_command(request, aggregate_id, state, world)` builds the domain's command. After it,
+    `to_command(request, aggregate_id, state, context)` builds the domain's command. After it,
     `follow_up(request, handler, envelope)` writes to other streams, also for a repeat, and returns the results.
     """
 
@@ -45,9 +45,9 @@ class Route:
     rules: Rules
     required: tuple[str, ...] = ()
     id_may_be_empty: bool = False
-    opens: bool = False
+    creates_stream: bool = False
     require_size: Callable[[Any, str], None] | None = None
-    to_command: Callable[[Any, str, Any, World], Awaitable[object]]
+    to_command: Callable[[Any, str, Any, CommandContext], Awaitable[object]]
     follow_up: Callable[[Any, CommandHandler, Envelope], Awaitable[Sequence[CommandResult]]] | None = None
 
     def all_rules(self) -> Rules:

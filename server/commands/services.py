@@ -17,9 +17,9 @@ from core.rpc.headers import actor_of, correlation_of, headers_of, traceparent_o
 from core.rpc.typing import Context, Handler
 from server.commands import orders, products, stock, users
 from server.commands.emails import EmailClaims
-from server.commands.facts import Facts
 from server.commands.handler import CommandHandler, Envelope
-from server.commands.routes import Route, World
+from server.commands.lookups import Lookups
+from server.commands.routes import CommandContext, Route
 
 # a call with one of them was sent before: gRPC sets the first where it retries by itself, our client sets the second
 RETRY_HEADERS = ("grpc-previous-rpc-attempts", "x-orderstream-retry")
@@ -41,7 +41,7 @@ class CommandServices:
     def __init__(
         self,
         handler: CommandHandler,
-        facts: Facts,
+        lookups: Lookups,
         emails: EmailClaims,
         place_within: timedelta,
         *,
@@ -50,7 +50,7 @@ class CommandServices:
     ) -> None:
         self._services = services
         self._handler = handler
-        self._facts = facts
+        self._lookups = lookups
         self._emails = emails
         self._place_within = place_within
         self._clock = clock
@@ -85,17 +85,19 @@ class CommandServices:
             validation.store_texts(request, rules)  # after the hash: a repeat is known by what was sent
             claims = self._emails.of(envelope)
             expires_at = envelope.at + self._place_within
-            world = World(at=envelope.at, expires_at=expires_at, facts=self._facts, claims=claims)
+            outside = CommandContext(at=envelope.at, expires_at=expires_at, lookups=self._lookups, claims=claims)
 
             async def command(state: object) -> object:
-                return await route.to_command(request, aggregate_id, state, world)
+                return await route.to_command(request, aggregate_id, state, outside)
 
             try:
-                result = await self._handler.handle(route.decider, aggregate_id, envelope, command, opens=route.opens)
+                result = await self._handler.handle(
+                    route.decider, aggregate_id, envelope, command, creates_stream=route.creates_stream
+                )
             except (CommandRejected, RevisionConflict, EventsTooLarge):
-                await claims.refused()
+                await claims.rollback()
                 raise
-            await claims.done()
+            await claims.commit()
             further = await route.follow_up(request, self._handler, envelope) if route.follow_up is not None else ()
             named = {route.id_field: aggregate_id} if names_its_id else {}
             return route.response(**outcome(result, *further), **named)

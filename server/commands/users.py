@@ -15,24 +15,28 @@ from core.rpc.validation import NEW_EMAIL, REASON, count, sha256, sku, text, uui
 from protos.users.v1 import commands_pb2 as pb
 from server.commands.addresses import to_address
 from server.commands.handler import CommandHandler, Envelope
-from server.commands.routes import Route, World
+from server.commands.routes import CommandContext, Route
 
 
-async def register(request: pb.RegisterUserRequest, user_id: str, _: UserState, world: World) -> commands.RegisterUser:
-    await world.claims.take(request.email, user_id)
-    return commands.RegisterUser(user_id=user_id, email=request.email, name=request.name, at=world.at)
+async def register(
+    request: pb.RegisterUserRequest, user_id: str, _: UserState, context: CommandContext
+) -> commands.RegisterUser:
+    await context.claims.reserve(request.email, user_id)
+    return commands.RegisterUser(user_id=user_id, email=request.email, name=request.name, at=context.at)
 
 
 async def change_email(
-    request: pb.ChangeEmailRequest, user_id: str, user: UserState, world: World
+    request: pb.ChangeEmailRequest, user_id: str, user: UserState, context: CommandContext
 ) -> commands.ChangeEmail:
     if isinstance(user, User) and is_changed(user, request.email):
-        world.claims.leave(user.email, user_id)
-        await world.claims.take(request.email, user_id)
-    return commands.ChangeEmail(user_id=user_id, email=request.email, at=world.at)
+        context.claims.vacate(user.email, user_id)
+        await context.claims.reserve(request.email, user_id)
+    return commands.ChangeEmail(user_id=user_id, email=request.email, at=context.at)
 
 
-async def resolve_email(request: pb.ResolveEmailRequest, email_hash: str, _: EmailState, world: World) -> ResolveEmail:
+async def resolve_email(
+    request: pb.ResolveEmailRequest, email_hash: str, _: EmailState, context: CommandContext
+) -> ResolveEmail:
     named = (request.keep_user_id, *request.other_user_ids)
     if len(set(named)) < len(named):
         raise InvalidRequest({"other_user_ids": "must name each user once, and not the one who keeps the address"})
@@ -40,10 +44,10 @@ async def resolve_email(request: pb.ResolveEmailRequest, email_hash: str, _: Ema
         email_hash=email_hash,
         keep_user_id=request.keep_user_id,
         other_user_ids=tuple(request.other_user_ids),
-        holders=await world.claims.holders_among(email_hash, named),
-        is_void=await world.claims.is_void(email_hash, besides=named),
+        holders=await context.claims.holders_among(email_hash, named),
+        is_void=await context.claims.is_void(email_hash, besides=named),
         reason=request.reason,
-        at=world.at,
+        at=context.at,
     )
 
 
@@ -71,46 +75,54 @@ async def require_changes(
     return results
 
 
-async def change_name(request: pb.ChangeNameRequest, user_id: str, _: UserState, world: World) -> commands.ChangeName:
-    return commands.ChangeName(user_id=user_id, name=request.name, at=world.at)
+async def change_name(
+    request: pb.ChangeNameRequest, user_id: str, _: UserState, context: CommandContext
+) -> commands.ChangeName:
+    return commands.ChangeName(user_id=user_id, name=request.name, at=context.at)
 
 
-async def block(request: pb.BlockUserRequest, user_id: str, _: UserState, world: World) -> commands.BlockUser:
-    return commands.BlockUser(user_id=user_id, reason=request.reason, at=world.at)
+async def block(
+    request: pb.BlockUserRequest, user_id: str, _: UserState, context: CommandContext
+) -> commands.BlockUser:
+    return commands.BlockUser(user_id=user_id, reason=request.reason, at=context.at)
 
 
-async def unblock(_request: pb.UnblockUserRequest, user_id: str, _: UserState, world: World) -> commands.UnblockUser:
-    return commands.UnblockUser(user_id=user_id, at=world.at)
+async def unblock(
+    _request: pb.UnblockUserRequest, user_id: str, _: UserState, context: CommandContext
+) -> commands.UnblockUser:
+    return commands.UnblockUser(user_id=user_id, at=context.at)
 
 
-async def add_address(request: pb.AddAddressRequest, user_id: str, _: UserState, world: World) -> commands.AddAddress:
+async def add_address(
+    request: pb.AddAddressRequest, user_id: str, _: UserState, context: CommandContext
+) -> commands.AddAddress:
     return commands.AddAddress(
         user_id=user_id,
         address_id=request.address_id,
         address=to_address(request.address),
         default=request.is_default,
-        at=world.at,
+        at=context.at,
     )
 
 
 async def change_address(
-    request: pb.ChangeAddressRequest, user_id: str, _: UserState, world: World
+    request: pb.ChangeAddressRequest, user_id: str, _: UserState, context: CommandContext
 ) -> commands.ChangeAddress:
     return commands.ChangeAddress(
-        user_id=user_id, address_id=request.address_id, address=to_address(request.address), at=world.at
+        user_id=user_id, address_id=request.address_id, address=to_address(request.address), at=context.at
     )
 
 
 async def remove_address(
-    request: pb.RemoveAddressRequest, user_id: str, _: UserState, world: World
+    request: pb.RemoveAddressRequest, user_id: str, _: UserState, context: CommandContext
 ) -> commands.RemoveAddress:
-    return commands.RemoveAddress(user_id=user_id, address_id=request.address_id, at=world.at)
+    return commands.RemoveAddress(user_id=user_id, address_id=request.address_id, at=context.at)
 
 
 async def set_default_address(
-    request: pb.SetDefaultAddressRequest, user_id: str, _: UserState, world: World
+    request: pb.SetDefaultAddressRequest, user_id: str, _: UserState, context: CommandContext
 ) -> commands.SetDefaultAddress:
-    return commands.SetDefaultAddress(user_id=user_id, address_id=request.address_id, at=world.at)
+    return commands.SetDefaultAddress(user_id=user_id, address_id=request.address_id, at=context.at)
 
 
 ROUTES = {
@@ -118,7 +130,7 @@ ROUTES = {
         decider=USER,
         id_field="user_id",
         id_may_be_empty=True,
-        opens=True,
+        creates_stream=True,
         request=pb.RegisterUserRequest,
         response=pb.RegisterUserResponse,
         rules={"email": NEW_EMAIL, "name": text(1, 200)},

@@ -13,13 +13,13 @@ from core.eventstore.repository import Repository
 from core.eventstore.snapshots import Snapshots
 from core.eventstore.store_time import StoreTime
 from server.commands.emails import EmailClaims
-from server.commands.facts import Facts
 from server.commands.handler import CommandHandler
+from server.commands.lookups import Lookups
 from server.commands.services import CommandServices
 from server.processes import routes as process_routes
 from server.processes.automatic_start import AutomaticStart
-from server.processes.command_sender import PAYMENTS, Sender
-from server.processes.payment_callbacks import LateAnswers
+from server.processes.command_sender import PAYMENTS, CommandSender
+from server.processes.payment_callbacks import PaymentCallbacks
 from server.processes.payments.simulator import Simulator, rules_of
 from server.processes.process import OrderProcess
 from server.processes.reconciler import Patience, Reconciler
@@ -36,9 +36,9 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Role]:
             repository = Repository(events, snapshots, most=settings.cached_aggregates)
             handler, payments = CommandHandler(events, repository), Simulator(rules_of(settings.payments))
             time, automatic = StoreTime(events, clock), AutomaticStart(events)
-            facts = Facts(repository, time)
+            lookups = Lookups(repository, time)
             reconciler = Reconciler(
-                handler, repository, payments, _patience(settings), clock, facts=facts, automatic=automatic
+                handler, repository, payments, _patience(settings), clock, lookups=lookups, automatic=automatic
             )
             reservations = ReservationExpiry(handler, repository, time)
             process = OrderProcess(
@@ -51,10 +51,12 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Role]:
                 at_once=settings.orders_at_once,
                 sweep_every=settings.sweep_every,
             )
-            payments.listen(LateAnswers(reconciler, partial(Sender, handler, clock, actor=PAYMENTS)).told)
+            payments.listen(
+                PaymentCallbacks(reconciler, partial(CommandSender, handler, clock, actor=PAYMENTS)).received
+            )
             services = CommandServices(
                 handler,
-                facts,
+                lookups,
                 EmailClaims(events, repository, time),
                 timedelta(seconds=settings.place_within),
                 clock=clock,

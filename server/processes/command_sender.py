@@ -33,7 +33,7 @@ class Cause:
     placed_at: int | None = None
 
 
-class Sender:
+class CommandSender:
     """Sends for one order. `clock` gives the time in UTC, `id_version` is that of the process's ids."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Sender:
         aggregate_id: str,
         command: Any,
         *purpose: str,
-        opens: bool = False,
+        creates_stream: bool = False,
     ) -> CommandResult:
         """`purpose` is what it is for: one command per order, stream and purpose.
 
@@ -83,4 +83,4 @@ class Sender:
         async def as_it_is(_: object) -> Any:
             return command
 
-        return await self._handler.handle(decider, aggregate_id, envelope, as_it_is, opens=opens)
+        return await self._handler.handle(decider, aggregate_id, envelope, as_it_is, creates_stream=creates_stream)

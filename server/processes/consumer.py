@@ -46,10 +46,12 @@ RENEW_AFTER = 10.0  # seconds without a subscription, while the store answers, a
 LOOKS = 10  # at whether there is one, within that time
 END_WITHIN = 1.0  # seconds for an attempt that is given up; then it ends in the background
 
-Work = Callable[[str, RecordedEvent, int], Awaitable[None]]  # key, its newest event, how often it was delivered before
+Handle = Callable[
+    [str, RecordedEvent, int], Awaitable[None]
+]  # key, its newest event, how often it was delivered before
 
 
-class Group:
+class EventConsumer:
     """Every event of the log is delivered. `key_of` names what it is about, or None if it is of no interest, which most
     are: they are skipped. One key is worked on at a time.
 
@@ -61,7 +63,7 @@ class Group:
         client: Client,
         name: str,
         key_of: Callable[[RecordedEvent], str | None],
-        work: Work,
+        work: Handle,
         *,
         at_once: int,
         former: re.Pattern[str] = NONE,
@@ -307,7 +309,7 @@ class Group:
             sign = ""
             if loop.time() - self._heard_at >= self._ask_after and not self._tasks:
                 try:
-                    sign = await self._sign_of_death()
+                    sign = await self._stall_reason()
                 except ServiceFailure as error:
                     log.warning("the store does not tell of the group", group=self.name, error=str(error))
             if sign and before:
@@ -317,7 +319,7 @@ class Group:
                 return
             before = sign
 
-    async def _sign_of_death(self) -> str:
+    async def _stall_reason(self) -> str:
         """What speaks against a subscription that brings us nothing; "" if nothing does."""
         info = await self._groups.info(ALL, self.name)
         name = self._groups.connection_name

@@ -9,7 +9,7 @@ from core.domain.checkout.state import OWN_IDS
 from core.domain.checkout.steps import AUTHORISATION
 from core.domain.rejection import CommandRejected
 from core.failures import ServiceFailure
-from server.processes.command_sender import Cause, Sender
+from server.processes.command_sender import Cause, CommandSender
 from server.processes.ids import derived
 from server.processes.payments.port import Approved, Declined, Lapsed
 from server.processes.reconciler import Reconciler
@@ -18,14 +18,14 @@ from server.processes.step_handlers import record_authorisation
 log = structlog.get_logger()
 
 
-class LateAnswers:
+class PaymentCallbacks:
     """Writes them down, also for an order that has ended, and lets its process see to what follows."""
 
-    def __init__(self, reconciler: Reconciler, sender: Callable[[str, Cause], Sender]) -> None:
+    def __init__(self, reconciler: Reconciler, sender: Callable[[str, Cause], CommandSender]) -> None:
         self._reconciler = reconciler
         self._sender = sender
 
-    async def told(self, key: str, answer: Approved | Declined | Lapsed) -> None:
+    async def received(self, key: str, answer: Approved | Declined | Lapsed) -> None:
         order_id, _, authorisation = key.partition(":")
         if isinstance(answer, Declined) or name_of(authorisation) != AUTHORISATION:
             return

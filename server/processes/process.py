@@ -15,7 +15,7 @@ from core.eventstore.store import EventStore
 from core.failures import StoreUnavailable
 from server.processes.automatic_start import AutomaticStart
 from server.processes.command_sender import Cause
-from server.processes.consumer import Group
+from server.processes.consumer import EventConsumer
 from server.processes.deadlines import reservation_of
 from server.processes.reconciler import Reconciler
 from server.processes.reservations import ReservationExpiry
@@ -41,7 +41,7 @@ class OrderProcess:
         at_once: int,
         sweep_every: float,
     ) -> None:
-        self.group = Group(client, NAME, key_of, self._work, at_once=at_once, former=FORMER)
+        self.group = EventConsumer(client, NAME, key_of, self._work, at_once=at_once, former=FORMER)
         self._timers = Timers(store, self._wake, clock, at_once=at_once)
         self._seen = Seen()
         self._sweep = Sweep(

@@ -23,12 +23,12 @@ from core.domain.rejection import CommandRejected
 from core.eventstore.repository import Repository
 from core.failures import RequestIdReused, ServiceFailure, StreamGone, UnreadableEvent
 from core.locks import KeyedLocks
-from server.commands.facts import Facts
 from server.commands.handler import CommandHandler
+from server.commands.lookups import Lookups
 from server.processes.automatic_start import AutomaticStart
-from server.processes.command_sender import Cause, Sender
+from server.processes.command_sender import Cause, CommandSender
 from server.processes.payments.port import PaymentProvider, ProviderUnavailable
-from server.processes.step_handlers import ProviderRefusedError, RefundFailedError, Work, do
+from server.processes.step_handlers import ProviderRefusedError, RefundFailedError, StepContext, run_step
 
 log = structlog.get_logger()
 
@@ -94,12 +94,12 @@ class Reconciler:
         patience: Patience,
         clock: Callable[[], datetime],
         *,
-        facts: Facts,
+        lookups: Lookups,
         automatic: AutomaticStart,
     ) -> None:
         self._handler = handler
         self._repository = repository
-        self._facts = facts
+        self._lookups = lookups
         self._payments = payments
         self._patience = patience
         self._clock = clock
@@ -155,15 +155,17 @@ class Reconciler:
                     before, fresh = None, True
                     continue
             if failed:
-                await self._note(work, await self._look(work.order_id, fresh=True), step, failed)
+                await self._record(work, await self._look(work.order_id, fresh=True), step, failed)
             # the pause after a failure may be over by now, and the step due again: that is a further attempt
             before, fresh = None if failed else step, failed is not None
         raise EndlessError(f"order {order_id} asks for more than {MAX_STEPS} steps")
 
-    def _work(self, order_id: str, cause: Cause, seen: _Seen) -> Work:
+    def _work(self, order_id: str, cause: Cause, seen: _Seen) -> StepContext:
         id_version = seen.checkout.id_version if isinstance(seen.checkout, Running) else OWN_IDS
-        sender = Sender(self._handler, self._clock, order_id, cause, id_version=id_version)
-        return Work(order_id=order_id, sender=sender, facts=self._facts, payments=self._payments, id_version=id_version)
+        sender = CommandSender(self._handler, self._clock, order_id, cause, id_version=id_version)
+        return StepContext(
+            order_id=order_id, sender=sender, lookups=self._lookups, payments=self._payments, id_version=id_version
+        )
 
     async def _next(self, seen: _Seen) -> Step | Wait:
         """Our own clock may only make an order expire later than the event store's clock would."""
@@ -178,10 +180,10 @@ class Reconciler:
         """The time to hold against the order's deadline."""
         match seen.order, seen.checkout:
             case Placed() as order, Running(deadline=deadline):
-                return await self._facts.time.for_order(order, deadline)
+                return await self._lookups.time.for_order(order, deadline)
         return self._clock()
 
-    async def _count(self, work: Work, seen: _Seen, step: Step, *, interrupted: bool) -> _Failed | None:
+    async def _count(self, work: StepContext, seen: _Seen, step: Step, *, interrupted: bool) -> _Failed | None:
         """Write a further attempt at a step down before it is made; what was written, None if it is the first.
 
         An event that was delivered often may be one whose step ends the process each time, so that counts as well. It
@@ -197,17 +199,17 @@ class Reconciler:
             counted = _Failed("its event was delivered several times and came to nothing")
         else:
             return None
-        await self._note(work, seen, step, counted)
+        await self._record(work, seen, step, counted)
         return counted
 
-    async def _correct(self, work: Work, step: Step, counted: _Failed, failed: _Failed) -> None:
+    async def _correct(self, work: StepContext, step: Step, counted: _Failed, failed: _Failed) -> None:
         """Write down why a counted attempt has failed, if that is not what was expected of it."""
         if failed.reason[:MAX_REASON_LENGTH] == counted.reason:
             return
         seen = await self._look(work.order_id, fresh=True)
         failure = seen.checkout.failure if isinstance(seen.checkout, Running) else None
         if failure is not None and _is_of(failure, step) and failure.reason == counted.reason:
-            await self._note(work, seen, step, failed, attempt=failure.attempt)
+            await self._record(work, seen, step, failed, attempt=failure.attempt)
 
     async def _look(self, order_id: str, *, fresh: bool) -> _Seen:
         max_age = 0.0 if fresh else None
@@ -217,17 +219,17 @@ class Reconciler:
         )
         return _Seen(order.state, checkout.state, checkout.revision)
 
-    async def _try(self, work: Work, seen: _Seen, step: Step) -> _Failed | None:
+    async def _try(self, work: StepContext, seen: _Seen, step: Step) -> _Failed | None:
         """Why it failed; None if it did not, or if nothing has to wait for it."""
         try:
             async with asyncio.timeout(self._patience.step_within):
                 try:
-                    await do(work, step)
+                    await run_step(work, step)
                 except CommandRejected as rejection:
                     instead = after_refusal(seen.order, step, rejection)
                     if instead is None:
                         raise
-                    await do(work, instead)
+                    await run_step(work, instead)
         except CommandRejected as rejection:
             STEPS.labels(step.name, "refused").inc()
             # if the world has moved on, another step is due, and this refusal is of no interest
@@ -256,7 +258,7 @@ class Reconciler:
         STEPS.labels(step.name, "done").inc()
         return None
 
-    async def _is_waited_for(self, work: Work, step: Step) -> bool:
+    async def _is_waited_for(self, work: StepContext, step: Step) -> bool:
         """Whether another try is due. A refund that a caller asked for is not asked for again, and an order that is not
         confirmed yet is rejected when its payment is declined.
         """
@@ -264,7 +266,9 @@ class Reconciler:
         then = wanted(now.order, now.checkout, await self._deadline_time(now))
         return not isinstance(then, Wait) and holds_up(step.name, step.subject, then)
 
-    async def _note(self, work: Work, seen: _Seen, step: Step, failed: _Failed, *, attempt: int | None = None) -> None:
+    async def _record(
+        self, work: StepContext, seen: _Seen, step: Step, failed: _Failed, *, attempt: int | None = None
+    ) -> None:
         """As a further attempt, or as number `attempt`."""
         reason = failed.reason
         if not isinstance(seen.checkout, Running):

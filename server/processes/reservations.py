@@ -10,7 +10,7 @@ from core.eventstore.repository import Repository
 from core.eventstore.store_time import StoreTime
 from core.failures import StreamGone
 from server.commands.handler import CommandHandler
-from server.processes.command_sender import Cause, Sender
+from server.processes.command_sender import Cause, CommandSender
 
 log = structlog.get_logger()
 
@@ -39,7 +39,7 @@ class ReservationExpiry:
         now = await self._time.at(known.expires_at)
         if now < known.expires_at:
             return Wait(what="the reservation to expire", again_in=known.expires_at - now)
-        sender = Sender(self._handler, lambda: now, reservation_id, cause)
+        sender = CommandSender(self._handler, lambda: now, reservation_id, cause)
         command = ExpireReservation(sku=sku, reservation_id=reservation_id, now=now, at=now)
         try:
             await sender.send(STOCK, sku, command, "expire")

@@ -15,29 +15,29 @@ from core.eventstore.store import EventStore
 log = structlog.get_logger()
 
 
-class _Marked(msgspec.Struct, frozen=True):
+class _Stored(msgspec.Struct, frozen=True):
     position: int
 
 
-class Mark:
+class ResumePosition:
     """Of timers that follow certain event types: of others, another."""
 
     def __init__(self, store: EventStore, types: frozenset[str]) -> None:
         self._store = store
         self._stream = f"timers_{crc32(' '.join(sorted(types)).encode()):08x}"
-        self._is_there = False
+        self._exists = False
 
     async def find(self) -> int:
         """The position behind which there is all that is open; 0: the whole log."""
         newest = await self._store.newest(self._stream, 1)
-        self._is_there = bool(newest)
+        self._exists = bool(newest)
         try:
-            return msgspec.json.decode(newest[-1].data, type=_Marked).position if newest else START
+            return msgspec.json.decode(newest[-1].data, type=_Stored).position if newest else START
         except msgspec.DecodeError as error:
             log.warning("the mark of the timers is ignored", error=str(error))
             return START
 
     async def keep(self, position: int) -> None:
-        event = NewEvent(type="TimersMark", data=msgspec.json.encode(_Marked(position)))
-        await self._store.keep_newest(self._stream, event, is_first=not self._is_there)
-        self._is_there = True
+        event = NewEvent(type="TimersMark", data=msgspec.json.encode(_Stored(position)))
+        await self._store.keep_newest(self._stream, event, is_first=not self._exists)
+        self._exists = True

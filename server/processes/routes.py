@@ -10,16 +10,16 @@ from core.domain.order.limits import MAX_LINES
 from core.domain.rejection import CommandRejected, Reason
 from core.rpc.validation import REASON, count, known_id, time
 from protos.processes.v1 import commands_pb2 as pb
-from server.commands.routes import Route, World
+from server.commands.routes import CommandContext, Route
 
 
 async def start(
-    request: pb.StartProcessRequest, order_id: str, checkout: Checkout, world: World
+    request: pb.StartProcessRequest, order_id: str, checkout: Checkout, context: CommandContext
 ) -> commands.StartAsPlanned:
     found = plan(
-        await world.facts.order(order_id),
+        await context.lookups.order(order_id),
         NotStarted(),
-        world.at,
+        context.at,
         drawn={units.line_id: units.quantity for units in request.drawn},
         deadline=request.expires_at.ToDatetime(tzinfo=UTC) if request.HasField("expires_at") else None,
     )
@@ -28,26 +28,28 @@ async def start(
     return commands.StartAsPlanned(
         order_id=order_id,
         lines=found.start.lines if found.start else (),
-        deadline=found.start.deadline if found.start else world.at,
+        deadline=found.start.deadline if found.start else context.at,
         plan_id=request.plan_id,
         current_plan_id=found.plan_id,
-        at=world.at,
+        at=context.at,
     )
 
 
-async def retry(_request: pb.RetryProcessRequest, order_id: str, _: Checkout, world: World) -> commands.RetryProcess:
-    return commands.RetryProcess(order_id=order_id, at=world.at)
+async def retry(
+    _request: pb.RetryProcessRequest, order_id: str, _: Checkout, context: CommandContext
+) -> commands.RetryProcess:
+    return commands.RetryProcess(order_id=order_id, at=context.at)
 
 
-async def skip(request: pb.SkipStepRequest, order_id: str, _: Checkout, world: World) -> commands.SkipStep:
-    return commands.SkipStep(order_id=order_id, step=request.step, reason=request.reason, at=world.at)
+async def skip(request: pb.SkipStepRequest, order_id: str, _: Checkout, context: CommandContext) -> commands.SkipStep:
+    return commands.SkipStep(order_id=order_id, step=request.step, reason=request.reason, at=context.at)
 
 
 async def compensate(
-    request: pb.CompensateProcessRequest, order_id: str, _: Checkout, world: World
+    request: pb.CompensateProcessRequest, order_id: str, _: Checkout, context: CommandContext
 ) -> commands.CompensateProcess:
-    shipped = await world.facts.has_shipments(order_id)
-    return commands.CompensateProcess(order_id=order_id, reason=request.reason, shipped=shipped, at=world.at)
+    shipped = await context.lookups.has_shipments(order_id)
+    return commands.CompensateProcess(order_id=order_id, reason=request.reason, shipped=shipped, at=context.at)
 
 
 def step(value: object) -> str | None:

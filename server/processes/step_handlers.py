@@ -45,8 +45,8 @@ from core.domain.order import commands as order
 from core.domain.rejection import CommandRejected, Reason
 from core.domain.stock import STOCK
 from core.domain.stock import commands as stock
-from server.commands.facts import Facts
-from server.processes.command_sender import Sender
+from server.commands.lookups import Lookups
+from server.processes.command_sender import CommandSender
 from server.processes.ids import derived
 from server.processes.payments.port import Approved, Declined, Lapsed, PaymentProvider
 
@@ -80,12 +80,12 @@ def _in_words(amount: Money) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class StepContext:
     """What the steps of one order are done with; `id_version` is that of its ids."""
 
     order_id: str
-    sender: Sender
-    facts: Facts
+    sender: CommandSender
+    lookups: Lookups
     payments: PaymentProvider
     id_version: int
 
@@ -99,71 +99,71 @@ def payment_key(order_id: str, *what: str) -> str:
     return ":".join((order_id, *what))
 
 
-async def do(work: Work, step: Step) -> None:
+async def run_step(context: StepContext, step: Step) -> None:
     """Do it. Raises `CommandRejected`, `ProviderRefusedError`, `ProviderUnavailable`, or a `ServiceFailure`."""
-    await STEPS[type(step)](work, step)
+    await STEPS[type(step)](context, step)
 
 
 # ------------------------------------------------------------------ stock
 
 
-async def _start(work: Work, step: Start) -> None:
+async def _start(context: StepContext, step: Start) -> None:
     command = checkout.StartCheckout(
-        order_id=work.order_id, lines=step.lines, deadline=step.deadline, at=work.sender.now()
+        order_id=context.order_id, lines=step.lines, deadline=step.deadline, at=context.sender.now()
     )
-    await work.sender.send(CHECKOUT, work.order_id, command, "start", opens=True)
+    await context.sender.send(CHECKOUT, context.order_id, command, "start", creates_stream=True)
 
 
-async def _reserve(work: Work, step: ReserveStock) -> None:
+async def _reserve(context: StepContext, step: ReserveStock) -> None:
     async def one(line: CheckoutLine) -> None:
         command = stock.ReserveStock(
             sku=line.sku,
-            reservation_id=work.reservation_id(line.line_id),
+            reservation_id=context.reservation_id(line.line_id),
             quantity=line.quantity,
             expires_at=None,
-            at=work.sender.now(),
+            at=context.sender.now(),
         )
-        await work.sender.send(STOCK, line.sku, command, "reserve", line.line_id)
+        await context.sender.send(STOCK, line.sku, command, "reserve", line.line_id)
 
     await _each([line for line in step.lines if line.quantity], one)  # of the others all was drawn by hand
-    await _note(work, checkout.NoteStockReserved(order_id=work.order_id, at=work.sender.now()), "reserved")
+    await _record(context, checkout.NoteStockReserved(order_id=context.order_id, at=context.sender.now()), "reserved")
 
 
-async def _reserve_again(work: Work, step: ReserveAgain) -> None:
+async def _reserve_again(context: StepContext, step: ReserveAgain) -> None:
     async def one(line: CheckoutLine) -> None:
         if line.quantity:
             command = stock.ReserveStock(
                 sku=line.sku,
-                reservation_id=work.reservation_id(line.line_id, step.subject),
+                reservation_id=context.reservation_id(line.line_id, step.subject),
                 quantity=line.quantity,
                 expires_at=None,
-                at=work.sender.now(),
+                at=context.sender.now(),
             )
             purpose = ("reserve", line.line_id, step.subject, str(line.quantity))
             try:
-                await work.sender.send(STOCK, line.sku, command, *purpose)
+                await context.sender.send(STOCK, line.sku, command, *purpose)
             except CommandRejected as rejection:
                 if rejection.reason is not Reason.RESERVATION_EXISTS:
                     raise
             else:
                 return
         # an earlier attempt may have reserved more, before units were cancelled
-        await _keep(work, line, step.subject)
+        await _keep(context, line, step.subject)
 
     await _each(step.lines, one)
     noted = checkout.NoteStockReservedAgain(
-        order_id=work.order_id, shipment_id=step.subject, trims=step.trims, at=work.sender.now()
+        order_id=context.order_id, shipment_id=step.subject, trims=step.trims, at=context.sender.now()
     )
-    await _note(work, noted, "reserved again", step.subject)
+    await _record(context, noted, "reserved again", step.subject)
 
 
-async def _release(work: Work, step: ReleaseStock) -> None:
+async def _release(context: StepContext, step: ReleaseStock) -> None:
     async def one(line: CheckoutLine, *shipment_id: str) -> None:
         command = stock.ReleaseReservation(
-            sku=line.sku, reservation_id=work.reservation_id(line.line_id, *shipment_id), at=work.sender.now()
+            sku=line.sku, reservation_id=context.reservation_id(line.line_id, *shipment_id), at=context.sender.now()
         )
         try:
-            await work.sender.send(STOCK, line.sku, command, "release", line.line_id, *shipment_id)
+            await context.sender.send(STOCK, line.sku, command, "release", line.line_id, *shipment_id)
         except CommandRejected as rejection:
             if rejection.reason is not Reason.STOCK_NOT_FOUND:  # then nothing was, or could be, reserved of it
                 raise
@@ -173,90 +173,94 @@ async def _release(work: Work, step: ReleaseStock) -> None:
 
     await _each(step.lines, one)
     await _each(step.further, one_further)
-    await _note(work, checkout.NoteStockReleased(order_id=work.order_id, at=work.sender.now()), "released")
+    await _record(context, checkout.NoteStockReleased(order_id=context.order_id, at=context.sender.now()), "released")
 
 
-async def _commit(work: Work, step: CommitStock) -> None:
+async def _commit(context: StepContext, step: CommitStock) -> None:
     async def one(line: CheckoutLine, *shipment_id: str) -> None:
         command = stock.CommitReservation(
             sku=line.sku,
-            reservation_id=work.reservation_id(line.line_id, *shipment_id),
+            reservation_id=context.reservation_id(line.line_id, *shipment_id),
             quantity=line.quantity,
-            at=work.sender.now(),
+            at=context.sender.now(),
         )
-        await work.sender.send(STOCK, line.sku, command, "commit", line.line_id, *shipment_id, str(line.quantity))
+        await context.sender.send(STOCK, line.sku, command, "commit", line.line_id, *shipment_id, str(line.quantity))
 
     async def one_further(further: FurtherReservation) -> None:
         await one(further.line, further.shipment_id)
 
     await _each(step.lines, one)
     await _each(step.further, one_further)
-    noted = checkout.NoteStockCommitted(order_id=work.order_id, shipment_id=step.subject, at=work.sender.now())
-    await _note(work, noted, "committed", step.subject)
+    noted = checkout.NoteStockCommitted(order_id=context.order_id, shipment_id=step.subject, at=context.sender.now())
+    await _record(context, noted, "committed", step.subject)
 
 
-async def _trim(work: Work, step: TrimStock) -> None:
-    await _keep_all(work, () if step.line is None else (step.line,), step.further)
-    noted = checkout.NoteStockTrimmed(order_id=work.order_id, cancellation_id=step.subject, at=work.sender.now())
-    await _note(work, noted, "trimmed", step.subject)
+async def _trim(context: StepContext, step: TrimStock) -> None:
+    await _keep_all(context, () if step.line is None else (step.line,), step.further)
+    noted = checkout.NoteStockTrimmed(order_id=context.order_id, cancellation_id=step.subject, at=context.sender.now())
+    await _record(context, noted, "trimmed", step.subject)
 
 
-async def _drop(work: Work, step: DropReshipment) -> None:
-    await _keep_all(work, step.lines, step.further)
-    noted = checkout.NoteReshipmentDropped(order_id=work.order_id, shipment_id=step.shipment_id, at=work.sender.now())
-    await _note(work, noted, "dropped", step.shipment_id)
+async def _drop(context: StepContext, step: DropReshipment) -> None:
+    await _keep_all(context, step.lines, step.further)
+    noted = checkout.NoteReshipmentDropped(
+        order_id=context.order_id, shipment_id=step.shipment_id, at=context.sender.now()
+    )
+    await _record(context, noted, "dropped", step.shipment_id)
 
 
-async def _keep_all(work: Work, lines: Sequence[CheckoutLine], further: Sequence[FurtherReservation]) -> None:
+async def _keep_all(context: StepContext, lines: Sequence[CheckoutLine], further: Sequence[FurtherReservation]) -> None:
     async def own(line: CheckoutLine) -> None:
-        await _keep(work, line)
+        await _keep(context, line)
 
     async def one_further(one: FurtherReservation) -> None:
-        await _keep(work, one.line, one.shipment_id)
+        await _keep(context, one.line, one.shipment_id)
 
     await _each(lines, own)
     await _each(further, one_further)
 
 
-async def _keep(work: Work, line: CheckoutLine, *shipment_id: str) -> None:
+async def _keep(context: StepContext, line: CheckoutLine, *shipment_id: str) -> None:
     """Release what is beyond a line's quantity."""
     command = stock.ReleaseReservation(
         sku=line.sku,
-        reservation_id=work.reservation_id(line.line_id, *shipment_id),
+        reservation_id=context.reservation_id(line.line_id, *shipment_id),
         keep=line.quantity,
-        at=work.sender.now(),
+        at=context.sender.now(),
     )
-    await work.sender.send(STOCK, line.sku, command, "trim", line.line_id, *shipment_id, str(line.quantity))
+    await context.sender.send(STOCK, line.sku, command, "trim", line.line_id, *shipment_id, str(line.quantity))
 
 
-async def _restock_shipment(work: Work, step: RestockShipment) -> None:
+async def _restock_shipment(context: StepContext, step: RestockShipment) -> None:
     # a return of the customer may have the same id as a parcel
-    await _put_back(work, step.lines, step.subject, id_of="shipment", purpose="restock shipment")
-    noted = checkout.NoteShipmentRestocked(order_id=work.order_id, shipment_id=step.subject, at=work.sender.now())
-    await _note(work, noted, "restocked shipment", step.subject)
+    await _put_back(context, step.lines, step.subject, id_of="shipment", purpose="restock shipment")
+    noted = checkout.NoteShipmentRestocked(order_id=context.order_id, shipment_id=step.subject, at=context.sender.now())
+    await _record(context, noted, "restocked shipment", step.subject)
 
 
-async def _restock(work: Work, step: RestockReturn) -> None:
+async def _restock(context: StepContext, step: RestockReturn) -> None:
     quantities: Counter[tuple[str, str]] = Counter()
     for line in step.lines:
         quantities[line.line_id, line.sku] += line.quantity
     together = [CheckoutLine(line_id=line_id, sku=sku, quantity=n) for (line_id, sku), n in quantities.items()]
-    await _put_back(work, together, step.subject, id_of="return", purpose="restock")
-    noted = checkout.NoteReturnRestocked(order_id=work.order_id, return_id=step.subject, at=work.sender.now())
-    await _note(work, noted, "restocked", step.subject)
+    await _put_back(context, together, step.subject, id_of="return", purpose="restock")
+    noted = checkout.NoteReturnRestocked(order_id=context.order_id, return_id=step.subject, at=context.sender.now())
+    await _record(context, noted, "restocked", step.subject)
 
 
-async def _put_back(work: Work, lines: Sequence[CheckoutLine], subject: str, *, id_of: str, purpose: str) -> None:
+async def _put_back(
+    context: StepContext, lines: Sequence[CheckoutLine], subject: str, *, id_of: str, purpose: str
+) -> None:
     """Take units back into stock that came back with a parcel or a return, `subject`."""
 
     async def one(line: CheckoutLine) -> None:
         command = stock.RestockReturn(
             sku=line.sku,
-            return_id=derived(work.id_version, id_of, work.order_id, subject, line.line_id),
+            return_id=derived(context.id_version, id_of, context.order_id, subject, line.line_id),
             quantity=line.quantity,
-            at=work.sender.now(),
+            at=context.sender.now(),
         )
-        await work.sender.send(STOCK, line.sku, command, purpose, subject, line.line_id)
+        await context.sender.send(STOCK, line.sku, command, purpose, subject, line.line_id)
 
     await _each(lines, one)
 
@@ -280,19 +284,19 @@ async def _each(lines: Sequence[T], one: Callable[[T], Awaitable[None]]) -> None
 # ------------------------------------------------------------------ money
 
 
-async def _authorise(work: Work, step: AuthorisePayment) -> None:
+async def _authorise(context: StepContext, step: AuthorisePayment) -> None:
     known = step.authorisation_id
-    answer = await work.payments.authorise(payment_key(work.order_id, known), step.amount)
+    answer = await context.payments.authorise(payment_key(context.order_id, known), step.amount)
     if isinstance(answer, Declined):
         failed = order.RecordPaymentFailure(
-            order_id=work.order_id, authorisation_id=known, reason=answer.reason, at=work.sender.now()
+            order_id=context.order_id, authorisation_id=known, reason=answer.reason, at=context.sender.now()
         )
-        await work.sender.send(ORDER, work.order_id, failed, "declined", *_number(known))
+        await context.sender.send(ORDER, context.order_id, failed, "declined", *_number(known))
         raise NotAuthorisedError(step.amount, answer.reason)
-    await record_authorisation(work.sender, work.order_id, known, answer)
+    await record_authorisation(context.sender, context.order_id, known, answer)
 
 
-async def record_authorisation(sender: Sender, order_id: str, known: str, answer: Approved | Lapsed) -> None:
+async def record_authorisation(sender: CommandSender, order_id: str, known: str, answer: Approved | Lapsed) -> None:
     """That it was given, and, if it has lapsed since, that too."""
     authorised = order.RecordAuthorisation(
         order_id=order_id, authorisation_id=known, amount=answer.amount, at=sender.now()
@@ -306,7 +310,7 @@ async def record_authorisation(sender: Sender, order_id: str, known: str, answer
         await _record_lapse(sender, order_id, known, answer.reason)
 
 
-async def _record_lapse(sender: Sender, order_id: str, known: str, reason: str) -> None:
+async def _record_lapse(sender: CommandSender, order_id: str, known: str, reason: str) -> None:
     lapsed = order.RecordAuthorisationLapse(order_id=order_id, authorisation_id=known, reason=reason, at=sender.now())
     await sender.send(ORDER, order_id, lapsed, "lapsed", known, reason)
 
@@ -316,114 +320,118 @@ def _number(authorisation_id: str) -> tuple[str, ...]:
     return () if authorisation_id == AUTHORISATION else (authorisation_id,)
 
 
-async def _void(work: Work, step: VoidPayment) -> None:
+async def _void(context: StepContext, step: VoidPayment) -> None:
     for known in (step.subject, *step.also):
-        await work.payments.void(payment_key(work.order_id, known))
+        await context.payments.void(payment_key(context.order_id, known))
     if not step.recorded:
-        await _note(work, checkout.NotePaymentVoided(order_id=work.order_id, at=work.sender.now()), "voided")
+        await _record(context, checkout.NotePaymentVoided(order_id=context.order_id, at=context.sender.now()), "voided")
     elif step.drawn:
-        await _record_lapse(work.sender, work.order_id, step.subject, "released: it is not needed any more")
+        await _record_lapse(context.sender, context.order_id, step.subject, "released: it is not needed any more")
     else:
-        command = order.VoidAuthorisation(order_id=work.order_id, authorisation_id=step.subject, at=work.sender.now())
-        await work.sender.send(ORDER, work.order_id, command, "void", step.subject)
+        command = order.VoidAuthorisation(
+            order_id=context.order_id, authorisation_id=step.subject, at=context.sender.now()
+        )
+        await context.sender.send(ORDER, context.order_id, command, "void", step.subject)
 
 
-async def _capture(work: Work, step: CapturePayment) -> None:
+async def _capture(context: StepContext, step: CapturePayment) -> None:
     capture_id = step.capture_id or step.subject
-    answer = await work.payments.capture(
-        payment_key(work.order_id, "capture", capture_id),
-        payment_key(work.order_id, step.authorisation_id),
+    answer = await context.payments.capture(
+        payment_key(context.order_id, "capture", capture_id),
+        payment_key(context.order_id, step.authorisation_id),
         step.amount,
     )
     if isinstance(answer, Declined):
         raise ProviderRefusedError(answer.reason)
     if isinstance(answer, Lapsed):
-        await _record_lapse(work.sender, work.order_id, step.authorisation_id, answer.reason)
+        await _record_lapse(context.sender, context.order_id, step.authorisation_id, answer.reason)
         raise ProviderRefusedError(f"{_in_words(step.amount)} not captured: {answer.reason}")
-    drawn_from = answer.drawn_from.removeprefix(payment_key(work.order_id, ""))
+    drawn_from = answer.drawn_from.removeprefix(payment_key(context.order_id, ""))
     command = order.CapturePayment(
-        order_id=work.order_id,
+        order_id=context.order_id,
         capture_id=capture_id,
         authorisation_id=drawn_from or step.authorisation_id,
         amount=answer.amount,
-        at=work.sender.now(),
+        at=context.sender.now(),
     )
-    await work.sender.send(ORDER, work.order_id, command, "capture", capture_id)
+    await context.sender.send(ORDER, context.order_id, command, "capture", capture_id)
 
 
-async def _request_refund(work: Work, step: RequestRefund) -> None:
+async def _request_refund(context: StepContext, step: RequestRefund) -> None:
     command = order.RefundPayment(
-        order_id=work.order_id,
+        order_id=context.order_id,
         refund_id=step.subject,
         amount=step.amount,
         reason=step.reason,
         return_id=step.return_id,
-        at=work.sender.now(),
+        at=context.sender.now(),
     )
-    await work.sender.send(ORDER, work.order_id, command, "refund", step.subject)
+    await context.sender.send(ORDER, context.order_id, command, "refund", step.subject)
 
 
-async def _settle_refund(work: Work, step: SettleRefund) -> None:
+async def _settle_refund(context: StepContext, step: SettleRefund) -> None:
     if not step.outside:
-        answer = await work.payments.refund(payment_key(work.order_id, "refund", step.subject), step.amount)
+        answer = await context.payments.refund(payment_key(context.order_id, "refund", step.subject), step.amount)
         if isinstance(answer, Declined):
-            await _fail_refund(work, step, answer.reason)
-    command = order.SettleRefund(order_id=work.order_id, refund_id=step.subject, at=work.sender.now())
-    await work.sender.send(ORDER, work.order_id, command, "settle", step.subject)
+            await _fail_refund(context, step, answer.reason)
+    command = order.SettleRefund(order_id=context.order_id, refund_id=step.subject, at=context.sender.now())
+    await context.sender.send(ORDER, context.order_id, command, "settle", step.subject)
 
 
-async def _fail_refund(work: Work, step: SettleRefund, reason: str) -> NoReturn:
+async def _fail_refund(context: StepContext, step: SettleRefund, reason: str) -> NoReturn:
     """The order learns it first: if this is cut off, the next look sees a failed refund, and counts it as a try."""
     command = order.RecordRefundFailure(
-        order_id=work.order_id, refund_id=step.subject, reason=reason, at=work.sender.now()
+        order_id=context.order_id, refund_id=step.subject, reason=reason, at=context.sender.now()
     )
-    await work.sender.send(ORDER, work.order_id, command, "refund failed", step.subject)
+    await context.sender.send(ORDER, context.order_id, command, "refund failed", step.subject)
     raise RefundFailedError(step.amount, step.tries, step.allowed, reason)
 
 
-async def _give_up_refund(_: Work, step: GiveUpRefund) -> None:
+async def _give_up_refund(_: StepContext, step: GiveUpRefund) -> None:
     raise RefundFailedError(step.amount, step.tries, step.tries, step.reason)
 
 
 # ------------------------------------------------------------------ the order's fate
 
 
-async def _confirm(work: Work, _: Confirm) -> None:
-    customer = await work.facts.customer_of(work.order_id)
-    command = order.ConfirmOrder(order_id=work.order_id, customer=customer, at=work.sender.now())
-    await work.sender.send(ORDER, work.order_id, command, "confirm")
+async def _confirm(context: StepContext, _: Confirm) -> None:
+    customer = await context.lookups.customer_of(context.order_id)
+    command = order.ConfirmOrder(order_id=context.order_id, customer=customer, at=context.sender.now())
+    await context.sender.send(ORDER, context.order_id, command, "confirm")
 
 
-async def _reject(work: Work, step: Reject) -> None:
-    command = order.RejectOrder(order_id=work.order_id, reason=step.reason, at=work.sender.now())
-    await work.sender.send(ORDER, work.order_id, command, "reject", step.reason)
+async def _reject(context: StepContext, step: Reject) -> None:
+    command = order.RejectOrder(order_id=context.order_id, reason=step.reason, at=context.sender.now())
+    await context.sender.send(ORDER, context.order_id, command, "reject", step.reason)
 
 
-async def _expire(work: Work, step: Expire) -> None:
-    command = order.ExpireOrder(order_id=work.order_id, now=step.now, at=work.sender.now())
-    await work.sender.send(ORDER, work.order_id, command, "expire")
+async def _expire(context: StepContext, step: Expire) -> None:
+    command = order.ExpireOrder(order_id=context.order_id, now=step.now, at=context.sender.now())
+    await context.sender.send(ORDER, context.order_id, command, "expire")
 
 
-async def _cancel(work: Work, step: Cancel) -> None:
-    command = order.CancelOrder(order_id=work.order_id, reason=step.reason, at=work.sender.now())
-    await work.sender.send(ORDER, work.order_id, command, "cancel", step.reason)
+async def _cancel(context: StepContext, step: Cancel) -> None:
+    command = order.CancelOrder(order_id=context.order_id, reason=step.reason, at=context.sender.now())
+    await context.sender.send(ORDER, context.order_id, command, "cancel", step.reason)
 
 
-async def _complete(work: Work, _: Complete) -> None:
-    await work.sender.send(
-        ORDER, work.order_id, order.CompleteOrder(order_id=work.order_id, at=work.sender.now()), "complete"
+async def _complete(context: StepContext, _: Complete) -> None:
+    await context.sender.send(
+        ORDER, context.order_id, order.CompleteOrder(order_id=context.order_id, at=context.sender.now()), "complete"
     )
 
 
-async def _end(work: Work, step: End) -> None:
-    await _note(work, checkout.EndCheckout(order_id=work.order_id, outcome=step.outcome, at=work.sender.now()), "end")
+async def _end(context: StepContext, step: End) -> None:
+    await _record(
+        context, checkout.EndCheckout(order_id=context.order_id, outcome=step.outcome, at=context.sender.now()), "end"
+    )
 
 
-async def _note(work: Work, command: checkout.CheckoutCommand, *purpose: str) -> None:
-    await work.sender.send(CHECKOUT, work.order_id, command, *purpose)
+async def _record(context: StepContext, command: checkout.CheckoutCommand, *purpose: str) -> None:
+    await context.sender.send(CHECKOUT, context.order_id, command, *purpose)
 
 
-STEPS: Mapping[type, Callable[[Work, Any], Awaitable[None]]] = {
+STEPS: Mapping[type, Callable[[StepContext, Any], Awaitable[None]]] = {
     Start: _start,
     ReserveStock: _reserve,
     ReserveAgain: _reserve_again,

@@ -32,8 +32,8 @@ from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
 from core.eventstore.upcasters import stored_names
 from core.failures import LogMismatch, ServiceFailure, UnreadableEvent
 from server.processes.command_sender import Cause
-from server.processes.deadlines import Due, Dues, reservation_key
-from server.processes.resume_position import Mark
+from server.processes.deadlines import Deadline, Deadlines, reservation_key
+from server.processes.resume_position import ResumePosition
 from server.processes.triggers import cause_of, order_of
 
 log = structlog.get_logger()
@@ -44,7 +44,7 @@ FIRED = Counter("orderstream_process_timers_fired_total", "Deadlines and retries
 FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds
 MIN_WAIT = timedelta(seconds=0.1)  # for a deadline that our clock and the store's disagree about
 MAX_SLEEP = 60.0  # seconds; the clock may be set meanwhile
-MARK_EVERY = 60.0  # seconds
+SAVE_EVERY = 60.0  # seconds
 SILENCE = 5.0  # seconds without a word, after which the log is asked whether there was anything to say
 
 _RESERVATIONS = (StockReserved, ReservationCommitted, ReservationReleased, ReservationExpired)
@@ -66,16 +66,16 @@ class Timers:
         clock: Callable[[], datetime],
         *,
         at_once: int,
-        mark_every: float = MARK_EVERY,
+        save_every: float = SAVE_EVERY,
     ) -> None:
         self._log = store.log
-        self._mark = Mark(store, TYPES)
-        self._mark_every = mark_every
+        self._resume_position = ResumePosition(store, TYPES)
+        self._save_every = save_every
         self._wake = wake
         self._clock = clock
         self._places = asyncio.Semaphore(at_once)
-        self._dues = Dues()
-        self._news = asyncio.Event()
+        self._deadlines = Deadlines()
+        self._changed = asyncio.Event()
         self._caught_up = asyncio.Event()
         self._position: int | None = None  # None: nothing was read yet
         self._known = LogPoint()  # the last event that was taken
@@ -84,7 +84,7 @@ class Timers:
     async def run(self) -> None:
         """Until cancelled."""
         try:
-            await together([self._follow(), self._fire(), self._keep_mark()])
+            await together([self._follow(), self._fire(), self._save_position()])
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -98,7 +98,7 @@ class Timers:
                 await self._read()
             except LogMismatch as failure:
                 error = f"{type(failure).__name__}: {failure}"
-                self._begin()
+                self._reset()
             except (ServiceFailure, SubscriptionLost) as failure:
                 error = f"{type(failure).__name__}: {failure}"
             if self._position != before:
@@ -109,7 +109,7 @@ class Timers:
 
     async def _read(self) -> None:
         if self._position is None:
-            self._position = await self._mark.find()
+            self._position = await self._resume_position.find()
         if not await self._log.is_of_this_log(self._known):
             raise LogMismatch
         subscription = CatchUpSubscription(self._log, FOLLOWED, self._position)
@@ -118,19 +118,19 @@ class Timers:
                 if isinstance(item, CaughtUp):
                     self._caught_up.set()
                 elif isinstance(item, RecordedEvent) and not isinstance(item, Checkpoint):
-                    self._take(item, self._position)
+                    self._apply(item, self._position)
                     self._known = point_of(item)
                     self._position = self._known.position
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         """The log is not the one that was followed, or its positions are others: all of it is read."""
         self._position, self._known = START, LogPoint()
-        self._dues = Dues()
+        self._deadlines = Deadlines()
         self._caught_up.clear()
         for task in self._tasks:  # they are about deadlines of the other log
             task.cancel()
 
-    def _take(self, event: RecordedEvent, after: int) -> None:
+    def _apply(self, event: RecordedEvent, after: int) -> None:
         try:
             data = codec.decode(event.type, event.data)
         except codec.CodecError as error:
@@ -139,43 +139,43 @@ class Timers:
         order_id = order_of(event.stream_name)
         if isinstance(data, _RESERVATIONS):
             key = reservation_key(data.sku, data.reservation_id)
-            self._dues.take_reservation(key, data, cause_of(event), after=after)
+            self._deadlines.apply_reservation(key, data, cause_of(event), after=after)
         elif order_id is not None:
-            self._dues.take(order_id, data, cause_of(event), after=after)
-        OPEN.set(len(self._dues))
-        self._news.set()
+            self._deadlines.apply(order_id, data, cause_of(event), after=after)
+        OPEN.set(len(self._deadlines))
+        self._changed.set()
 
     async def _fire(self) -> None:
         while True:
             await self._caught_up.wait()  # until then what looks due may be over
-            self._news.clear()
+            self._changed.clear()
             now = self._clock()
-            for order_id, due in self._dues.come(now):
+            for order_id, due in self._deadlines.pop_due(now):
                 FIRED.inc()
                 task = asyncio.create_task(self._wake_up(order_id, due))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-            next_at = self._dues.next_at()
+            next_at = self._deadlines.next_at()
             wait = MAX_SLEEP if next_at is None else max(0.0, (next_at - now).total_seconds())
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(wait, MAX_SLEEP)):
-                    await self._news.wait()
+                    await self._changed.wait()
 
-    async def _keep_mark(self) -> None:
+    async def _save_position(self) -> None:
         kept = START
         while True:
             await self._caught_up.wait()
-            needed = self._dues.needed(self._position or 0)
-            if needed > kept:
+            resume_position = self._deadlines.resume_position(self._position or 0)
+            if resume_position > kept:
                 try:
-                    await self._mark.keep(needed)
+                    await self._resume_position.keep(resume_position)
                 except ServiceFailure as failure:  # then the next start reads more than it would have to
                     log.warning("the mark of the timers is not kept", error=str(failure))
                 else:
-                    kept = needed
-            await asyncio.sleep(self._mark_every)
+                    kept = resume_position
+            await asyncio.sleep(self._save_every)
 
-    async def _wake_up(self, order_id: str, due: Due) -> None:
+    async def _wake_up(self, order_id: str, due: Deadline) -> None:
         """The timer is only gone when the process has looked: until then it is tried again."""
         backoff = Backoff(FIRST_PAUSE, MAX_SLEEP)
         while True:
@@ -192,8 +192,8 @@ class Timers:
             else:
                 if waits.again_in is not None:
                     again_in = max(waits.again_in, MIN_WAIT)
-                    self._dues.postpone(order_id, due, self._clock() + again_in)
-                    self._news.set()
-                self._dues.woken(due)
+                    self._deadlines.postpone(order_id, due, self._clock() + again_in)
+                    self._changed.set()
+                self._deadlines.done(due)
                 return
             await backoff.rest()

@@ -15,7 +15,7 @@ from protos.common.v1.types_pb2 import Freshness, Money
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceServicer
-from server.queries import causation, replies, time_travel
+from server.queries import causation, mapping, time_travel
 from server.queries.event_entries import to_entries
 from server.queries.paging import fitting, from_page_token, page_size, to_page_token
 from server.queries.rows import shown
@@ -59,7 +59,7 @@ class OrderQueries(OrderQueryServiceServicer):
         if found is None:
             raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id) if unread is None else unread.failure
         return pb.GetOrderResponse(
-            order=replies.order(found), freshness=freshness, unread=None if unread is None else unread.message
+            order=mapping.order(found), freshness=freshness, unread=None if unread is None else unread.message
         )
 
     async def _as_of(self, request: pb.GetOrderRequest) -> pb.GetOrderResponse:
@@ -114,7 +114,7 @@ class OrderQueries(OrderQueryServiceServicer):
         )
 
     async def _summaries(
-        self, generation: int, rows: Sequence[replies.Document]
+        self, generation: int, rows: Sequence[mapping.Document]
     ) -> tuple[list[types.OrderSummary], list[str]]:
         """As `order_list` has them; of orders whose streams it holds back, at which event and why.
 
@@ -122,7 +122,7 @@ class OrderQueries(OrderQueryServiceServicer):
         """
         streams = {row["_id"]: f"order-{row['_id']}" for row in rows}
         unread = await self._views.failed("order_list", generation, list(streams.values()))
-        return shown("order_list", rows, lambda row: replies.order_summary(row, unread.get(streams[row["_id"]], "")))
+        return shown("order_list", rows, lambda row: mapping.order_summary(row, unread.get(streams[row["_id"]], "")))
 
     async def GetCustomerOrders(
         self, request: pb.GetCustomerOrdersRequest, context: Context
@@ -197,11 +197,11 @@ class OrderQueries(OrderQueryServiceServicer):
         if not rows and after is None:
             raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
         page = rows[:most]
-        entries, not_shown = shown("order_timeline", page, replies.timeline_entry)
+        entries, not_shown = shown("order_timeline", page, mapping.timeline_entry)
         if fitting(entries) < len(entries):
             last = entries[fitting(entries) - 1].revision
             page = [row for row in page if timeline_revision(row["_id"]) <= last]
-            entries, not_shown = shown("order_timeline", page, replies.timeline_entry)
+            entries, not_shown = shown("order_timeline", page, mapping.timeline_entry)
         more = len(rows) > len(page)
         return pb.GetOrderTimelineResponse(
             entries=entries,
@@ -221,7 +221,7 @@ class OrderQueries(OrderQueryServiceServicer):
             keys = {name: bound for name, bound in keys.items() if name == "$lt"} | {"$gt": after[0]}
         rows = await self._views.answered(self._views.find.by_key("sales_daily", generation, {}, keys, most + 1))
         page, more = rows[:most], len(rows) > most
-        days, not_shown = shown("sales_daily", page, replies.sales_day)
+        days, not_shown = shown("sales_daily", page, mapping.sales_day)
         return pb.GetSalesDailyResponse(
             days=days,
             next_page_token=to_page_token(request, [page[-1]["_id"]]) if more else "",

@@ -19,7 +19,7 @@ from protos.common.v1.types_pb2 import Money
 from protos.processes.v1 import queries_pb2 as pb
 from protos.processes.v1 import types_pb2 as types
 from protos.processes.v1.queries_pb2_grpc import ProcessQueryServiceServicer
-from server.queries import replies
+from server.queries import mapping
 from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.rows import Row, shown
 from server.queries.views import Views
@@ -48,7 +48,7 @@ class ProcessQueries(ProcessQueryServiceServicer):
         if found is None:
             raise NotFound("PROCESS_NOT_FOUND", order_id=request.order_id)
         unread = await self._unread(generation, [found])
-        return pb.GetProcessResponse(process=replies.process(found, unread(found)), freshness=freshness)
+        return pb.GetProcessResponse(process=mapping.process(found, unread(found)), freshness=freshness)
 
     async def ListProcesses(self, request: pb.ListProcessesRequest, context: Context) -> pb.ListProcessesResponse:
         check(request, {"status": known_enum(types.ProcessStatus.DESCRIPTOR)})
@@ -70,7 +70,7 @@ class ProcessQueries(ProcessQueryServiceServicer):
     async def _processes(self, generation: int, rows: Sequence[Row]) -> tuple[list[types.Process], list[str]]:
         """With the ids of those that cannot be shown."""
         unread = await self._unread(generation, rows)
-        return shown(VIEW, rows, lambda row: replies.process(row, unread(row)))
+        return shown(VIEW, rows, lambda row: mapping.process(row, unread(row)))
 
     async def _unread(self, generation: int, rows: Sequence[Row]) -> Callable[[Row], str]:
         """What cannot be read of the orders or of their processes."""

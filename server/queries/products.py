@@ -6,7 +6,7 @@ from core.rpc.validation import check, known_enum, sku
 from protos.products.v1 import queries_pb2 as pb
 from protos.products.v1 import types_pb2 as types
 from protos.products.v1.queries_pb2_grpc import ProductQueryServiceServicer
-from server.queries import replies
+from server.queries import mapping
 from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.rows import shown
 from server.queries.views import Views
@@ -24,7 +24,7 @@ class ProductQueries(ProductQueryServiceServicer):
         found = await self._views.answered(self._views.find.one("product_list", generation, request.sku))
         if found is None:
             raise NotFound("PRODUCT_NOT_FOUND", sku=request.sku)
-        return pb.GetProductResponse(product=replies.product(found), freshness=freshness)
+        return pb.GetProductResponse(product=mapping.product(found), freshness=freshness)
 
     async def ListProducts(self, request: pb.ListProductsRequest, context: Context) -> pb.ListProductsResponse:
         check(request, {"status": known_enum(types.ProductStatus.DESCRIPTOR)})
@@ -35,7 +35,7 @@ class ProductQueries(ProductQueryServiceServicer):
         keys = {} if after is None else {"$gt": after[0]}
         rows = await self._views.answered(self._views.find.by_key("product_list", generation, where, keys, most + 1))
         page, more = rows[:most], len(rows) > most
-        products, not_shown = shown("product_list", page, replies.product)
+        products, not_shown = shown("product_list", page, mapping.product)
         return pb.ListProductsResponse(
             products=products,
             not_shown=not_shown,

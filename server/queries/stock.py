@@ -5,7 +5,7 @@ from core.rpc.typing import Context
 from core.rpc.validation import check, sku
 from protos.products.v1 import queries_pb2 as pb
 from protos.products.v1.queries_pb2_grpc import StockQueryServiceServicer
-from server.queries import replies
+from server.queries import mapping
 from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.rows import shown
 from server.queries.views import Views
@@ -23,7 +23,7 @@ class StockQueries(StockQueryServiceServicer):
         found = await self._views.answered(self._views.find.one("stock_levels", generation, request.sku))
         if found is None:
             raise NotFound("STOCK_NOT_FOUND", sku=request.sku)
-        return pb.GetStockResponse(stock=replies.stock(found), freshness=freshness)
+        return pb.GetStockResponse(stock=mapping.stock(found), freshness=freshness)
 
     async def ListStock(self, request: pb.ListStockRequest, context: Context) -> pb.ListStockResponse:
         most, after = page_size(request.page_size), from_page_token(request, str)
@@ -33,7 +33,7 @@ class StockQueries(StockQueryServiceServicer):
         keys = {} if after is None else {"$gt": after[0]}
         rows = await self._views.answered(self._views.find.by_key("stock_levels", generation, where, keys, most + 1))
         page, more = rows[:most], len(rows) > most
-        stock, not_shown = shown("stock_levels", page, replies.stock)
+        stock, not_shown = shown("stock_levels", page, mapping.stock)
         return pb.ListStockResponse(
             stock=stock,
             not_shown=not_shown,

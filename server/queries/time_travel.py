@@ -21,7 +21,7 @@ from core.readmodel.documents import OrderDetail
 from core.readmodel.order_detail import REDUCERS
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
-from server.queries import replies
+from server.queries import mapping
 from server.queries.event_entries import unread_reason
 
 log = structlog.get_logger()
@@ -143,7 +143,7 @@ async def order_of(
     if read.failure is not None and not read.events:
         raise read.failure
     document, unread = read.folded(len(events))
-    return None if document is None else replies.order({"_id": order_id, **document}), unread
+    return None if document is None else mapping.order({"_id": order_id, **document}), unread
 
 
 def changes(before: types.Order | None, after: types.Order | None) -> list[pb.FieldChange]:

@@ -14,7 +14,7 @@ from core.rpc.typing import Context
 from core.rpc.validation import check, email, optional, sha256, uuid
 from protos.users.v1 import queries_pb2 as pb
 from protos.users.v1.queries_pb2_grpc import UserQueryServiceServicer
-from server.queries import replies
+from server.queries import mapping
 from server.queries.views import Views
 
 PAGE = 1_000  # events
@@ -33,7 +33,7 @@ class UserQueries(UserQueryServiceServicer):
         found = await self._views.answered(self._views.find.one("user_detail", generation, request.user_id))
         if found is None:
             raise NotFound("USER_NOT_FOUND", user_id=request.user_id)
-        return pb.GetUserResponse(user=replies.user(found), freshness=freshness)
+        return pb.GetUserResponse(user=mapping.user(found), freshness=freshness)
 
     async def GetEmailHolders(self, request: pb.GetEmailHoldersRequest, _: Context) -> pb.GetEmailHoldersResponse:
         check(request, {"email": optional(email), "email_hash": optional(sha256)})
@@ -47,7 +47,7 @@ class UserQueries(UserQueryServiceServicer):
                 holders.take(event)
         return pb.GetEmailHoldersResponse(
             email_hash=key,
-            holders=[replies.email_holder(one) for one in holders.of(key)],
+            holders=[mapping.email_holder(one) for one in holders.of(key)],
             claimed_by_user_id=claim.user_id if isinstance(claim, Claimed) else "",
             claim_revision=revision,
         )

@@ -33,11 +33,11 @@ from core.eventstore.repository import Repository
 from core.eventstore.snapshots import Snapshots
 from core.eventstore.store_time import StoreTime
 from core.failures import StoreUnavailable
-from server.commands.facts import Facts
 from server.commands.handler import CommandHandler, Envelope
+from server.commands.lookups import Lookups
 from server.processes.automatic_start import AutomaticStart
-from server.processes.command_sender import PAYMENTS, Sender
-from server.processes.payment_callbacks import LateAnswers
+from server.processes.command_sender import PAYMENTS, CommandSender
+from server.processes.payment_callbacks import PaymentCallbacks
 from server.processes.payments.port import Approved, Declined, Lapsed, ProviderUnavailable
 from server.processes.payments.simulator import Rules, Simulator
 from server.processes.reconciler import NotBegunError, Patience, Reconciler
@@ -124,13 +124,13 @@ class FaultyHandler(CommandHandler):
         envelope: Envelope,
         command: Callable[[Any], Awaitable[Any]],
         *,
-        opens: bool = False,
+        creates_stream: bool = False,
     ) -> CommandResult:
         asked = type(await command(None)).__name__
         again = super().handle
 
         async def call() -> CommandResult:
-            return await again(decider, aggregate_id, envelope, command, opens=opens)
+            return await again(decider, aggregate_id, envelope, command, creates_stream=creates_stream)
 
         result = await self._places.pass_through(asked, call, StoreUnavailable, lambda: None)
         if result is None:
@@ -297,7 +297,9 @@ class Shop:
         repository = Repository(self.store, Snapshots(self.store, every=NEVER))
         handler = FaultyHandler(self.store, repository, self.places)
         self.reconciler = self._reconciler(handler, repository)
-        self._late = LateAnswers(self.reconciler, partial(Sender, handler, self.process_clock, actor=PAYMENTS))
+        self._late = PaymentCallbacks(
+            self.reconciler, partial(CommandSender, handler, self.process_clock, actor=PAYMENTS)
+        )
 
     def process_clock(self) -> datetime:
         return self.clock() + self._clock_ahead
@@ -317,7 +319,7 @@ class Shop:
             self.provider,
             self._patience,
             self.process_clock,
-            facts=Facts(repository, self._store_time()),
+            lookups=Lookups(repository, self._store_time()),
             automatic=AutomaticStart(self.store),
         )
 
@@ -440,7 +442,7 @@ class Shop:
     async def _be_told(self) -> None:
         """What the provider tells of itself, it tells once."""
         try:
-            await self._late.told(*await self.provider.arrive())
+            await self._late.received(*await self.provider.arrive())
         except KilledError:
             self.kills += 1
             self._start_process()

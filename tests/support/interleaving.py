@@ -24,8 +24,8 @@ from core.eventstore.unchanged import UnchangedRequests
 from core.failures import Contention, RevisionConflict
 from server.commands import users
 from server.commands.emails import EmailClaims
-from server.commands.facts import Facts
 from server.commands.handler import CommandHandler
+from server.commands.lookups import Lookups
 from server.commands.services import CommandServices
 from tests.support.memory_store import MemoryStore
 from tests.support.orders import NOON
@@ -116,7 +116,7 @@ class Shop:
         services = CommandServices(
             # not part of a schedule: what changed nothing is remembered between two steps
             CommandHandler(store, repository, UnchangedRequests(self.store), at_once=_one_after_the_other),
-            Facts(repository, time),
+            Lookups(repository, time),
             EmailClaims(store, repository, time),
             timedelta(minutes=30),
             services={"users.v1.UserCommandService": users.ROUTES},

@@ -120,13 +120,13 @@ class Service:
 
     async def register(self, user_id: str, name: str = "Ann", request_id: str = "") -> CommandResult:
         command = RegisterUser(user_id=user_id, email="ann@example.org", name=name, at=NOON)
-        return await self.send(user_id, command, request_id, opens=True)
+        return await self.send(user_id, command, request_id, creates_stream=True)
 
     async def rename(self, user_id: str, name: str, request_id: str = "", **envelope: Any) -> CommandResult:
         return await self.send(user_id, ChangeName(user_id=user_id, name=name, at=NOON), request_id, **envelope)
 
     async def send(
-        self, user_id: str, command: UserCommand, request_id: str = "", *, opens: bool = False, **fields: Any
+        self, user_id: str, command: UserCommand, request_id: str = "", *, creates_stream: bool = False, **fields: Any
     ) -> CommandResult:
         known: dict[str, Any] = {
             "request_id": request_id or fresh_id(),
@@ -141,7 +141,9 @@ class Service:
         async def as_it_is(_: object) -> UserCommand:
             return command
 
-        return await self.handler.handle(USER, user_id, Envelope(**known | fields), as_it_is, opens=opens)
+        return await self.handler.handle(
+            USER, user_id, Envelope(**known | fields), as_it_is, creates_stream=creates_stream
+        )
 
 
 class Seconds:

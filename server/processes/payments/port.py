@@ -43,13 +43,13 @@ class ProviderUnavailable(Exception):  # it names what happened
     """No answer. It may have been done or not, or be done later: ask again under the same key."""
 
 
-Told = Callable[[str, Approved | Declined | Lapsed], Coroutine[Any, Any, None]]
+Answered = Callable[[str, Approved | Declined | Lapsed], Coroutine[Any, Any, None]]
 
 
 class PaymentProvider(Protocol):
     """Every method but `listen` may raise `ProviderUnavailable`."""
 
-    def listen(self, told: Told) -> None:
+    def listen(self, answered: Answered) -> None:
         """Receive, by key, answers to authorisations that come late, or again, and reports of lapses."""
 
     async def authorise(self, key: str, amount: Money) -> Approved | Declined | Lapsed:

@@ -30,7 +30,7 @@ from urllib.parse import parse_qsl
 
 from core.config import WrongSettingError
 from core.domain.money import Money
-from server.processes.payments.port import Approved, Declined, Lapsed, ProviderUnavailable, Told
+from server.processes.payments.port import Answered, Approved, Declined, Lapsed, ProviderUnavailable
 
 NAME = "simulator"
 LAPSES_AFTER = 0.05  # seconds
@@ -88,11 +88,11 @@ class Simulator:
         self.books = Books()
         self._rules = rules
         self._calls: Counter[str] = Counter()
-        self._told: Told | None = None
+        self._answered: Answered | None = None
         self._telling: set[asyncio.Task[None]] = set()
 
-    def listen(self, told: Told) -> None:
-        self._told = told
+    def listen(self, answered: Answered) -> None:
+        self._answered = answered
 
     async def authorise(self, key: str, amount: Money) -> Approved | Declined | Lapsed:
         first = await self._meet("authorise", key)
@@ -102,18 +102,18 @@ class Simulator:
         if known is None and amount.amount_minor % 100 == self._rules.decline:
             return Declined("the simulator declines this amount")
         if known is None and first and self._drawn("late", key) < self._rules.late:
-            self._tell(self._arrive(key, amount))
+            self._deliver(self._arrive(key, amount))
             self._no_answer("authorise", key)
         if known is None:
             known = self.books.authorised[key] = Held(amount)
             if self._drawn("lapse", key) < self._rules.lapse:
-                self._tell(self._lapse_soon(key))
+                self._deliver(self._lapse_soon(key))
         self._answer("authorise", key, first=first)
         if known.lapsed:
             return Lapsed(known.amount, WITHDRAWN)
         answer = Declined("it was voided before") if known.voided else Approved(known.amount)
-        if first and self._told is not None and self._drawn("twice", key) < self._rules.twice:
-            self._tell(self._told(key, answer))
+        if first and self._answered is not None and self._drawn("twice", key) < self._rules.twice:
+            self._deliver(self._answered(key, answer))
         return answer
 
     async def void(self, key: str) -> None:
@@ -154,14 +154,14 @@ class Simulator:
     async def _arrive(self, key: str, amount: Money) -> None:
         """What was under way; too late if it was voided meanwhile."""
         held = self.books.authorised.setdefault(key, Held(amount))
-        if self._told is not None and not held.voided:
-            await self._told(key, Approved(held.amount))
+        if self._answered is not None and not held.voided:
+            await self._answered(key, Approved(held.amount))
 
     async def _lapse_soon(self, key: str) -> None:
         await asyncio.sleep(LAPSES_AFTER)
         lapsed = self.lapse(key)
-        if self._told is not None and lapsed is not None:
-            await self._told(key, lapsed)
+        if self._answered is not None and lapsed is not None:
+            await self._answered(key, lapsed)
 
     def lapse(self, key: str) -> Lapsed | None:
         """Withdraw what is held under a key; None if that is nothing."""
@@ -171,7 +171,7 @@ class Simulator:
         held.lapsed = True
         return Lapsed(held.amount, WITHDRAWN)
 
-    def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
+    def _deliver(self, telling: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(telling)
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)

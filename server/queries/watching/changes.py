@@ -12,7 +12,7 @@ from core.readmodel.documents import OrderDetail
 from core.readmodel.order_detail import REDUCERS
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
-from server.queries import replies, time_travel
+from server.queries import mapping, time_travel
 from server.queries.event_entries import to_entry
 
 log = structlog.get_logger()
@@ -46,11 +46,11 @@ class Change:
 
     @cached_property
     def order(self) -> types.Order:
-        return replies.order({"_id": self.order_id, **self.after})
+        return mapping.order({"_id": self.order_id, **self.after})
 
     @cached_property
     def summary(self) -> types.OrderSummary:
-        return replies.summary_of(self.order)
+        return mapping.summary_of(self.order)
 
     @cached_property
     def entry(self) -> pb.HistoryEntry:
@@ -81,7 +81,7 @@ class _Folded:
 NOTHING = _Folded(None, -1)
 
 
-class Folding:
+class OrderChangeTracker:
     """Makes changes of events that come in the order of the log. The newest orders are remembered."""
 
     def __init__(self, events: EventLog, most: int = REMEMBERED) -> None:
@@ -89,7 +89,7 @@ class Folding:
         self._most = most
         self._known: OrderedDict[str, _Folded] = OrderedDict()
 
-    async def take(self, event: RecordedEvent) -> Change | None:
+    async def apply(self, event: RecordedEvent) -> Change | None:
         """None for an event of an order of which nothing can be shown."""
         order_id = event.stream_name.removeprefix(ORDER)
         before = await self._before(order_id, event.stream_position)

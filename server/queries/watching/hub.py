@@ -27,7 +27,7 @@ from core.failures import (
     TooManyWatches,
     WatchTooSlow,
 )
-from server.queries.watching.changes import ORDER, Change, Folding
+from server.queries.watching.changes import ORDER, Change, OrderChangeTracker
 
 log = structlog.get_logger()
 
@@ -154,7 +154,7 @@ class Hub:
             watch.end(failure)
 
     async def _run(self) -> None:
-        folding, loop = Folding(self._log), asyncio.get_running_loop()
+        tracker, loop = OrderChangeTracker(self._log), asyncio.get_running_loop()
         ends_with: StoreFailure = StoreUnavailable("event")
         alive, backoff = loop.time(), Backoff(FIRST_PAUSE, MAX_PAUSE)
         try:
@@ -165,7 +165,7 @@ class Hub:
                         async for item in items:
                             alive = loop.time()
                             backoff.reset()
-                            await self._take(folding, item)
+                            await self._take(tracker, item)
                             if not self._watches and not await self._somebody_comes():
                                 self._task = None  # who joins from here on begins another one
                                 return
@@ -201,7 +201,7 @@ class Hub:
                 await self._joined.wait()
         return bool(self._watches)
 
-    async def _take(self, folding: Folding, item: RecordedEvent | Pending) -> None:
+    async def _take(self, tracker: OrderChangeTracker, item: RecordedEvent | Pending) -> None:
         if isinstance(item, Pending):
             if item.next_event is None:
                 self._reach(item.head)
@@ -214,7 +214,7 @@ class Hub:
         if position_of(item) <= self.position:
             return  # told before the subscription was lost
         order_id = item.stream_name.removeprefix(ORDER)
-        change = await folding.take(item) if self._of[""] or self._of[order_id] else None
+        change = await tracker.apply(item) if self._of[""] or self._of[order_id] else None
         self._reach(point_of(item))
         if change is not None:
             for watch in tuple(self._watches):

@@ -11,11 +11,11 @@ from core.eventstore.log import EventLog, LogPoint, point_of
 from core.failures import NotFound, ResumeTokenInvalid
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
-from server.queries import replies, time_travel
+from server.queries import mapping, time_travel
 from server.queries.paging import from_resume_token, to_resume_token
 from server.queries.rows import shown
 from server.queries.views import Views
-from server.queries.watching.changes import Change, Folding
+from server.queries.watching.changes import Change, OrderChangeTracker
 from server.queries.watching.hub import PATTERN, Hub, Watch
 
 PART = 200  # orders in one part of a snapshot
@@ -46,9 +46,9 @@ class Watching:
                     raise NotFound("ORDER_NOT_FOUND", order_id=order_id)
                 yield step(told, snapshot=order, unread=unread)
             else:
-                folding = Folding(self._log)
+                tracker = OrderChangeTracker(self._log)
                 for event in events:
-                    missed = await folding.take(event)
+                    missed = await tracker.apply(event)
                     if missed is not None and missed.point > resumed:
                         yield step(missed.point, change=_change(missed), unread=missed.unread)
                 told = max(told, resumed)
@@ -103,7 +103,7 @@ class Watching:
             )
             ahead |= {row["_id"]: row["position"] for row in rows if row["position"] > point.position}
             complete = len(rows) < PART
-            orders, not_shown = shown("order_list", rows, replies.order_summary)
+            orders, not_shown = shown("order_list", rows, mapping.order_summary)
             part = pb.OrdersSnapshot(begins=begins, orders=orders, complete=complete, not_shown=not_shown)
             token = to_resume_token(request, point) if complete and not ahead else ""
             yield pb.WatchOrdersResponse(snapshot=part, resume_token=token)
@@ -114,12 +114,12 @@ class Watching:
     async def _from(self, point: LogPoint, watch: Watch) -> AsyncGenerator[Change | LogPoint, None]:
         """Changes behind a point: those that the hub had told before the watch joined are read from the log."""
         if point.position < watch.since:
-            folding, looked = Folding(self._log), 0
+            tracker, looked = OrderChangeTracker(self._log), 0
             async with aclosing(self._log.after(point.position, PATTERN)) as events:
                 async for event in events:
                     if position_of(event) > watch.since:
                         break
-                    change = await folding.take(event)
+                    change = await tracker.apply(event)
                     if change is not None:
                         yield change
                     looked += 1

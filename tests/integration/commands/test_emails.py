@@ -147,11 +147,11 @@ async def test_a_repeat_gets_the_first_answer_though_the_address_is_anothers_by_
 
 async def test_a_claim_whose_request_died_before_using_it_is_taken_over_in_time(side: Side, shop: Shop) -> None:
     email, dead = fresh_email(), fresh_id()
-    await side.emails.of(envelope(fresh_id())).take(email, dead)  # and nothing more
+    await side.emails.of(envelope(fresh_id())).reserve(email, dead)  # and nothing more
 
     with pytest.raises(CommandRejected, match="EMAIL_TAKEN"):
-        await side.emails.of(a_century_later()).take(email, fresh_id())  # only by the clock of the service
-    await side.in_five_minutes.of(envelope(fresh_id())).take(email, bob := fresh_id())
+        await side.emails.of(a_century_later()).reserve(email, fresh_id())  # only by the clock of the service
+    await side.in_five_minutes.of(envelope(fresh_id())).reserve(email, bob := fresh_id())
     claim = (await side.repository.load(EMAIL, EMAIL.stream(email_hash(email)), max_age=0)).state
     assert isinstance(claim, Claimed)
     assert claim.user_id == bob
@@ -163,13 +163,13 @@ async def test_a_registration_that_was_given_up_for_dead_finds_its_claim_revoked
     email, ann = fresh_email(), fresh_id()
 
     async def slowly(_: object) -> RegisterUser:
-        await side.emails.of(envelope(fresh_id())).take(email, ann)
+        await side.emails.of(envelope(fresh_id())).reserve(email, ann)
         if len(await types_in(EMAIL.stream(email_hash(email)))) == 1:
-            await side.in_five_minutes.of(envelope(fresh_id())).take(email, fresh_id())
+            await side.in_five_minutes.of(envelope(fresh_id())).reserve(email, fresh_id())
         return RegisterUser(user_id=ann, email=email, name="Ann", at=NOON)
 
     with pytest.raises(CommandRejected, match="EMAIL_TAKEN"):
-        await side.handler.handle(USER, ann, envelope(fresh_id()), slowly, opens=True)
+        await side.handler.handle(USER, ann, envelope(fresh_id()), slowly, creates_stream=True)
     assert await types_in(USER.stream(ann)) == ["EmailClaimRevoked"]
 
 
@@ -191,7 +191,7 @@ async def test_an_address_in_use_is_not_taken_over_however_old_its_claim(side: S
     await register(shop, email)
     for claims in (side.emails, side.in_five_minutes):
         with pytest.raises(CommandRejected, match="EMAIL_TAKEN"):
-            await claims.of(a_century_later()).take(email, fresh_id())
+            await claims.of(a_century_later()).reserve(email, fresh_id())
 
 
 def a_century_later() -> Envelope:
@@ -204,12 +204,12 @@ async def test_a_release_of_an_address_that_its_user_has_taken_back_does_not_und
     email = fresh_email()
     ann = await register(shop, email)
     leaving, returning = side.emails.of(envelope(fresh_id())), side.emails.of(envelope(fresh_id()))
-    leaving.leave(email, ann)
+    leaving.vacate(email, ann)
     await change(shop, ann, fresh_email())
-    await returning.take(email, ann)
-    await leaving.done()
+    await returning.reserve(email, ann)
+    await leaving.commit()
     with pytest.raises(CommandRejected, match="EMAIL_TAKEN"):
-        await side.emails.of(envelope(fresh_id())).take(email, fresh_id())
+        await side.emails.of(envelope(fresh_id())).reserve(email, fresh_id())
 
 
 async def test_a_claim_of_a_former_release_binds_under_the_hash_that_it_was_made_with(

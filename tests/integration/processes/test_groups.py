@@ -23,7 +23,7 @@ from core.eventstore.persistent import ALL, Groups
 from core.failures import EventMalformed, StoreUnavailable
 from embedded.eventstore.node import node
 from server.processes import consumer
-from server.processes.consumer import Group
+from server.processes.consumer import EventConsumer
 from tests.support.eventually import eventually
 from tests.support.gateway import gateway
 from tests.support.processes import free_port
@@ -35,14 +35,14 @@ Work = Callable[[str, RecordedEvent, int], Awaitable[None]]
 @asynccontextmanager
 async def following(
     client: Client, kind: str, work: Work, *, release: str = "1", **settings: Any
-) -> AsyncIterator[Group]:
+) -> AsyncIterator[EventConsumer]:
     def key_of(event: RecordedEvent) -> str | None:
         return event.stream_name if event.type == kind else None
 
     name, former = f"g-{kind}-{release}", re.compile(f"g-{kind}-.")
     if release == "1":  # the log may be long, and nothing in it is of this kind yet
         await Groups(client).create_on_all(name, await EventLog(client).end(), **SETTINGS)
-    group = Group(client, name, key_of, work, at_once=4, former=former, **settings)
+    group = EventConsumer(client, name, key_of, work, at_once=4, former=former, **settings)
     task = asyncio.create_task(group.run())
     try:
         yield group
@@ -61,7 +61,7 @@ def names() -> tuple[str, str]:
     return f"Kind{unique}", f"grouped_{unique}-1"
 
 
-async def parked_or_waiting(client: Client, group: Group) -> int:
+async def parked_or_waiting(client: Client, group: EventConsumer) -> int:
     info = await client.get_subscription_info(group.name)
     return info.total_in_flight_messages + info.read_buffer_count + info.retry_buffer_count + info.parked_message_count
 

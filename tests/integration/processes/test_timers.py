@@ -20,7 +20,7 @@ from core.eventstore.store import EventStore
 from core.failures import StoreUnavailable
 from embedded.stack import embedded_eventstore
 from server.processes.command_sender import Cause
-from server.processes.resume_position import Mark
+from server.processes.resume_position import ResumePosition
 from server.processes.timers import TYPES, Timers
 from tests.support import orders
 from tests.support.calling import fresh_id
@@ -85,7 +85,7 @@ class World:
         return await self.write(f"order-{order_id}", replace(orders.confirmed(), order_id=order_id))
 
     async def mark(self) -> int:
-        return await Mark(self.store, TYPES).find()
+        return await ResumePosition(self.store, TYPES).find()
 
     async def were_woken(self) -> list[str]:
         return list(self.woken)
@@ -94,7 +94,7 @@ class World:
     async def timers(self) -> AsyncIterator[None]:
         """As after a start."""
         self.woken.clear()
-        task = asyncio.create_task(Timers(self.store, self.wake, self.clock, at_once=4, mark_every=0.02).run())
+        task = asyncio.create_task(Timers(self.store, self.wake, self.clock, at_once=4, save_every=0.02).run())
         yield
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -143,7 +143,7 @@ async def test_a_mark_that_nobody_can_read_is_none(world: World) -> None:
     await world.ended(await world.started(10))
     async with world.timers():
         pass
-    await Mark(world.store, TYPES).keep(1)
+    await ResumePosition(world.store, TYPES).keep(1)
     [marked] = [x async for x in await world.client.read_all() if x.type == "TimersMark"][-1:]
     await world.client.append_to_stream(
         marked.stream_name, current_version=StreamState.ANY, events=[NewEvent("TimersMark", b"{nonsense")]

@@ -20,7 +20,7 @@ from core.readmodel.order_detail import fold
 from core.rpc.call_guard import MAX_REPLY
 from protos.orders.v1.queries_pb2 import Moment
 from protos.orders.v1.types_pb2 import LineQuantity, OrderStatus, ReceivedQuantity, ReturnCondition
-from server.queries.replies import order
+from server.queries.mapping import order
 from tests.support.buying import orders
 from tests.support.calling import euros, fresh_id
 from tests.support.orders import created

@@ -83,7 +83,7 @@ class Log:
         return (await self.repository.load(EMAIL, EMAIL.stream(email_hash(email)))).state
 
     async def take(self, email: str) -> None:
-        await self.emails.of(envelope(fresh_id())).take(email, fresh_id())
+        await self.emails.of(envelope(fresh_id())).reserve(email, fresh_id())
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ from projections.views.stock_levels import stock_levels
 from projections.views.user_detail import user_detail
 from protos.orders.v1.types_pb2 import FulfilmentStatus, PaymentStatus, ReturnStatus, ShipmentStatus
 from server.queries import FOLLOWS
-from server.queries.replies import order, order_summary, timeline_entry, user
+from server.queries.mapping import order, order_summary, timeline_entry, user
 from tests.support.events import EXAMPLES
 from tests.support.orders import (
     ANN,

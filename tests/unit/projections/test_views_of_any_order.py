@@ -25,7 +25,7 @@ from projections.views.order_detail import order_detail
 from projections.views.order_list import order_list
 from projections.views.sales_daily import sales_daily
 from protos.orders.v1.types_pb2 import OrderStatus
-from server.queries.replies import order, order_summary
+from server.queries.mapping import order, order_summary
 from tests.support.orders import ORDER_ID
 from tests.support.sequences import lived, sequences
 from tests.support.viewing import fold

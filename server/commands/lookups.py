@@ -15,11 +15,11 @@ from core.eventstore.repository import Repository
 from core.eventstore.store_time import StoreTime
 
 WHILE_DRAFTING = 1.0  # good enough for a draft, since placing asks again
-NOW = 0.0
+FRESH = 0.0
 AT_ONCE = 16  # products read side by side for one command
 
 
-class Facts:
+class Lookups:
     """Reads through the repository; `max_age` says how old knowledge may be, in seconds.
 
     `time` is what deadlines are judged by.
@@ -38,7 +38,7 @@ class Facts:
 
     async def customer_now(self, user_id: str) -> Customer:
         """As of now: one read of the user's stream."""
-        user = (await self._repository.load(USER, USER.stream(user_id), NOW)).state
+        user = (await self._repository.load(USER, USER.stream(user_id), FRESH)).state
         return _customer(user_id, user)
 
     async def customer_of(self, order_id: str) -> Customer:
@@ -48,21 +48,21 @@ class Facts:
 
     async def order(self, order_id: str) -> Order:
         """As of now."""
-        return (await self._repository.load(ORDER, ORDER.stream(order_id), NOW)).state
+        return (await self._repository.load(ORDER, ORDER.stream(order_id), FRESH)).state
 
     async def product_now(self, sku: str) -> ProductState:
         """As of now: one read of the product's stream."""
-        return (await self._repository.load(PRODUCT, PRODUCT.stream(sku), NOW)).state
+        return (await self._repository.load(PRODUCT, PRODUCT.stream(sku), FRESH)).state
 
     async def has_shipments(self, order_id: str) -> bool:
         """Whether anything of an order was packed, as of now."""
-        order = (await self._repository.load(ORDER, ORDER.stream(order_id), NOW)).state
+        order = (await self._repository.load(ORDER, ORDER.stream(order_id), FRESH)).state
         return isinstance(order, Confirmed | Completed) and bool(live_shipments(order))
 
     async def _listing(self, sku: str) -> Listing:
         """As `customer` has it."""
         listing = await self._listing_of(sku)
-        return listing if listing.sellable else await self._listing_of(sku, NOW)
+        return listing if listing.sellable else await self._listing_of(sku, FRESH)
 
     async def _listing_of(self, sku: str, max_age: float | None = None) -> Listing:
         match (await self._repository.load(PRODUCT, PRODUCT.stream(sku), max_age)).state:

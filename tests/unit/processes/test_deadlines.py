@@ -15,7 +15,7 @@ from core.domain.checkout.events import (
     CheckoutStockReserved,
 )
 from server.processes.command_sender import Cause
-from server.processes.deadlines import Due, Dues
+from server.processes.deadlines import Deadline, Deadlines
 from tests.support import orders
 from tests.support.orders import NOON
 
@@ -49,7 +49,7 @@ class Log:
 
     def __init__(self, *events: Any) -> None:
         self.events: list[tuple[int, str, Any]] = []
-        self.dues = Dues()
+        self.deadlines = Deadlines()
         for event in events:
             self.append("one", event)
 
@@ -60,44 +60,44 @@ class Log:
     def append(self, order_id: str, event: Any) -> None:
         after = self.head
         self.events.append((after + 10, order_id, event))
-        self.dues.take(order_id, event, CAUSE, after=after)
+        self.deadlines.apply(order_id, event, CAUSE, after=after)
 
-    def read_again(self) -> Dues:
+    def read_again(self) -> Deadlines:
         """By another, from the mark on."""
-        mark, dues = self.dues.needed(self.head), Dues()
+        mark, deadlines = self.deadlines.resume_position(self.head), Deadlines()
         before = mark
         for position, order_id, event in self.events:
             if position > mark:
-                dues.take(order_id, event, CAUSE, after=before)
+                deadlines.apply(order_id, event, CAUSE, after=before)
                 before = position
-        return dues
+        return deadlines
 
 
-def come(dues: Dues, minutes: int) -> list[str]:
-    return [order_id for order_id, _ in dues.come(at(minutes))]
+def pop_due(deadlines: Deadlines, minutes: int) -> list[str]:
+    return [order_id for order_id, _ in deadlines.pop_due(at(minutes))]
 
 
 def test_an_order_is_woken_at_its_deadline_once() -> None:
-    dues = Log(started(60), RESERVED).dues
-    assert come(dues, 59) == []
-    assert come(dues, 60) == ["one"]
-    assert come(dues, 61) == []
+    deadlines = Log(started(60), RESERVED).deadlines
+    assert pop_due(deadlines, 59) == []
+    assert pop_due(deadlines, 60) == ["one"]
+    assert pop_due(deadlines, 61) == []
 
 
 def test_a_failed_step_is_tried_again_before_the_deadline() -> None:
-    dues = Log(started(60), failed(5)).dues
-    assert (come(dues, 5), come(dues, 60)) == (["one"], ["one"])
+    deadlines = Log(started(60), failed(5)).deadlines
+    assert (pop_due(deadlines, 5), pop_due(deadlines, 60)) == (["one"], ["one"])
 
 
 @pytest.mark.parametrize("over", [ENDED, CONFIRMED])
 def test_an_order_that_is_confirmed_or_has_ended_does_not_lapse(over: Any) -> None:
     log = Log(started(60), over)
-    assert (come(log.dues, 60), log.dues.needed(log.head)) == ([], log.head)
+    assert (pop_due(log.deadlines, 60), log.deadlines.resume_position(log.head)) == ([], log.head)
 
 
 def test_what_is_tried_again_at_once_or_waits_for_an_operator_has_no_timer() -> None:
-    assert come(Log(CONFIRMED, failed(5), RETRIED).dues, 5) == []
-    assert come(Log(CONFIRMED, failed(None)).dues, 5) == []
+    assert pop_due(Log(CONFIRMED, failed(5), RETRIED).deadlines, 5) == []
+    assert pop_due(Log(CONFIRMED, failed(None)).deadlines, 5) == []
 
 
 def test_an_open_deadline_is_read_again_and_what_was_over_before_it_is_not() -> None:
@@ -105,16 +105,16 @@ def test_an_open_deadline_is_read_again_and_what_was_over_before_it_is_not() -> 
     log.append("two", started(90))
     log.append("three", started(30))
     log.append("three", ENDED)
-    assert log.dues.needed(log.head) == 20
-    assert come(log.read_again(), 90) == ["two"]
+    assert log.deadlines.resume_position(log.head) == 20
+    assert pop_due(log.read_again(), 90) == ["two"]
 
 
 def test_what_has_come_is_needed_until_the_process_has_looked() -> None:
     log = Log(started(60))
-    [(_, due)] = log.dues.come(at(60))
-    assert log.dues.needed(log.head) == 0
-    log.dues.woken(due)
-    assert log.dues.needed(log.head) == log.head
+    [(_, due)] = log.deadlines.pop_due(at(60))
+    assert log.deadlines.resume_position(log.head) == 0
+    log.deadlines.done(due)
+    assert log.deadlines.resume_position(log.head) == log.head
 
 
 EVENTS = st.one_of(
@@ -131,23 +131,23 @@ LOOKED = st.tuples(st.just("looked"), st.integers(0, 9))
 @given(st.lists(st.one_of(HAPPENS, TIME_PASSES, LOOKED), max_size=40))
 def test_who_reads_from_the_mark_on_misses_nothing_that_is_open(story: list[tuple[str, Any]]) -> None:
     log, now = Log(), 0
-    being_woken: list[tuple[str, Due, int]] = []
+    being_woken: list[tuple[str, Deadline, int]] = []
     for who, what in story:
         if who == "":
             now += what
-            being_woken += [(order_id, due, log.head) for order_id, due in log.dues.come(at(now))]
+            being_woken += [(order_id, due, log.head) for order_id, due in log.deadlines.pop_due(at(now))]
         elif who == "looked":
             if being_woken:
-                log.dues.woken(being_woken.pop(what % len(being_woken))[1])
+                log.deadlines.done(being_woken.pop(what % len(being_woken))[1])
         else:
             log.append(who, what)
     again = log.read_again()
-    for order_id in log.dues:
-        known, read = log.dues[order_id], again[order_id]
+    for order_id in log.deadlines:
+        known, read = log.deadlines[order_id], again[order_id]
         for mine, theirs in ((known.deadline, read.deadline), (known.retry_at, read.retry_at)):
             woken_once_more = mine is None and theirs is not None and theirs <= at(now)  # which does no harm
             assert mine == theirs or woken_once_more
-    come_again = come(again, now)
+    come_again = pop_due(again, now)
     for order_id, _, head in being_woken:
         told_since = any(one == order_id for position, one, _ in log.events if position > head)
         assert order_id in come_again or told_since
