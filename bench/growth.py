@@ -27,10 +27,10 @@ from client.stack import Stack
 from core.domain.stock.events import StockReceived
 from core.eventstore import codec
 from core.eventstore.connection import connect
-from projections.views.customer_orders import customer_orders
-from projections.views.order_detail import order_detail
-from projections.views.order_list import order_list
-from projections.views.sales_daily import sales_daily
+from core.readmodel.views.customer_orders import customer_orders
+from core.readmodel.views.order_detail import order_detail
+from core.readmodel.views.order_list import order_list
+from core.readmodel.views.sales_daily import sales_daily
 from protos.common.v1.types_pb2 import Money
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
 

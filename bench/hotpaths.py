@@ -30,7 +30,7 @@ from core.eventstore.store import EventStore
 from core.readmodel.checkpoints import CheckpointStore, collection_name
 from core.readmodel.finders import Finders
 from core.readmodel.generations import FIRST_GENERATION
-from projections.views.order_list import order_list
+from core.readmodel.views.order_list import order_list
 from server.queries import mapping
 
 WAITS = ("poll", "select", "sleep", "acquire")  # built-in, where the loop waits for something to do

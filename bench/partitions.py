@@ -16,9 +16,9 @@ from bench.measuring import Result, Size, interleaved, median
 from bench.running import fresh_stack
 from core.eventstore.connection import connect
 from core.eventstore.log import EventLog
+from core.readmodel.views.order_list import order_list
 from projections.config import Settings
 from projections.engine.runner import Runner
-from projections.views.order_list import order_list
 
 WORKERS = (1, 2, 4)
 LOOK_EVERY = 0.005  # seconds

@@ -23,15 +23,14 @@ from core.eventstore import codec
 from core.eventstore.connection import Client, connect
 from core.eventstore.log import EventLog
 from core.readmodel.checkpoints import CheckpointStore
-from core.readmodel.documents import INDEXES
+from core.readmodel.view import View
+from core.readmodel.views import VIEWS
+from core.readmodel.views.order_list import order_list
 from projections.config import Settings
 from projections.engine.applier import BatchApplier
 from projections.engine.parked_events import ParkedEvents
 from projections.engine.runner import Runner
 from projections.engine.throttle import ReaderAwareThrottle
-from projections.view import View
-from projections.views import VIEWS
-from projections.views.order_list import order_list
 
 LOOK_EVERY = 0.005  # seconds
 Database = AsyncDatabase[dict[str, Any]]
@@ -124,7 +123,7 @@ async def apply(events: Sequence[RecordedEvent], database: Database) -> None:
     """Decode, fold and write events that were taken before, in batches as they come while catching up."""
     state = CheckpointStore(database)
     documents, parked_events = state.documents(order_list.name, 1), ParkedEvents(database, order_list.name, 1)
-    for index in INDEXES[order_list.name]:
+    for index in order_list.indexes:
         await documents.create_index(list(index))
     applier, most = BatchApplier(order_list, documents, parked_events), Settings().most_behind
     for first in range(0, len(events), most):
@@ -144,7 +143,7 @@ async def drain(client: Client, history: History, into: list[RecordedEvent] | No
 async def write_every_event(client: Client, database: Database, events: int) -> None:
     """The plain projector: fold, write the document, next event. It is given its documents from memory."""
     documents = database["order_list"]
-    for index in INDEXES["order_list"]:
+    for index in order_list.indexes:
         await documents.create_index(list(index))
     bodies: dict[str, Any] = {}
     async with await _subscribed(client) as subscription:

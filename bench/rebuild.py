@@ -39,8 +39,8 @@ from client.sdk import OrderstreamClient
 from client.stack import Stack
 from core.eventstore.connection import Client, connect
 from core.readmodel.checkpoints import collection_name
+from core.readmodel.views.order_list import order_list
 from projections.engine.throttle import ReaderAwareThrottle
-from projections.views.order_list import order_list
 from protos.operations.v1 import projections_pb2 as pb
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
 

@@ -24,6 +24,8 @@ from core.failures import ServiceFailure, StoreUnavailable
 from core.process import started
 from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.mongo import failure_of, may_read, mongo_client, mongo_errors
+from core.readmodel.view import View
+from core.readmodel.views import VIEWS
 from core.rpc.call_guard import CallGuard, CallLimits
 from core.rpc.health import telling
 from core.rpc.reflection import enable_reflection
@@ -38,8 +40,6 @@ from projections.verification.emails import EmailVerifier
 from projections.verification.full import Verifier
 from projections.verification.processes import ProcessVerifier
 from projections.verification.snapshots import SnapshotVerifier
-from projections.view import View
-from projections.views import VIEWS
 from protos.operations.v1.exclusions_pb2_grpc import add_ExclusionServiceServicer_to_server
 from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServicer_to_server
 from protos.operations.v1.subscriptions_pb2_grpc import add_SubscriptionServiceServicer_to_server

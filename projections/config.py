@@ -3,7 +3,7 @@
 from pydantic import Field, field_validator
 
 from core.config import ProcessSettings
-from projections.views import VIEWS_BY_NAME
+from core.readmodel.views import VIEWS_BY_NAME
 
 
 class Settings(ProcessSettings):

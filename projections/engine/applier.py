@@ -16,11 +16,11 @@ from core.eventstore.client import RecordedEvent, position_of
 from core.eventstore.exclusions import NOTHING_EXCLUDED, Excluded, HasExclusions, is_excluded
 from core.eventstore.recorded import Recorded, StreamDeleted
 from core.eventstore.registry import DomainEvent
+from core.readmodel.view import View
 from projections.engine.handler_timeout import call_with_timeout
 from projections.engine.parked_events import Parked, ParkedEvents, describe_failure, to_parked
 from projections.engine.storable import NotStorable, storable
 from projections.engine.throttle import ReaderAwareThrottle
-from projections.view import View
 
 log = structlog.get_logger()
 

@@ -9,7 +9,7 @@ from core.eventstore.client import position_of
 from core.eventstore.log import START, EventLog
 from core.failures import LogMismatch
 from core.readmodel.checkpoints import Checkpoint, now_micros
-from projections.view import View
+from core.readmodel.view import View
 
 MAX_COUNTED = 1_000  # events
 

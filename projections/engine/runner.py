@@ -26,13 +26,12 @@ from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
 from core.failures import ServiceFailure, StoreFailure
 from core.readmodel import checkpoints
 from core.readmodel.checkpoints import CheckpointStore, Fenced, Lease, now_micros
-from core.readmodel.documents import INDEXES
+from core.readmodel.view import View
 from projections.config import Settings
 from projections.engine.applier import BatchApplier, Partition, WriteConflict
 from projections.engine.lease import LeaseHolder, process_id
 from projections.engine.parked_events import ParkedEvents
 from projections.engine.throttle import ReaderAwareThrottle
-from projections.view import View
 
 log = structlog.get_logger()
 
@@ -234,7 +233,7 @@ class Runner:
         assert self.checkpoint is not None, "a view is owned before it is followed"
         self.checkpoint = await self._check_log_identity(self.checkpoint)
         documents = self._state.documents(view.name, generation)
-        for index in INDEXES[view.name]:
+        for index in view.indexes:
             await documents.create_index(list(index))
         self.parked_events = parked_events = ParkedEvents(self._database, view.name, generation, self.part)
         await parked_events.load()

@@ -16,13 +16,13 @@ from core.error_text import bounded
 from core.failures import LogMismatch
 from core.readmodel.checkpoints import Checkpoint, CheckpointStore, now_micros
 from core.readmodel.generations import ActiveRebuild, Outcome, Phase, ViewGenerations, failed, phase_entered, switched
+from core.readmodel.view import View
 from projections.config import Settings
 from projections.engine.applier import DUPLICATE_KEY
 from projections.engine.lease import LeaseHolder, process_id
 from projections.engine.throttle import ReaderAwareThrottle
 from projections.lifecycle.audit_log import AuditEntry, AuditLog
 from projections.verification.full import Result, Verifier
-from projections.view import View
 
 log = structlog.get_logger()
 

@@ -15,12 +15,12 @@ from core.eventstore import codec
 from core.eventstore.codec import CodecError
 from core.eventstore.log import EventLog
 from core.readmodel.checkpoints import Checkpoint, CheckpointStore
+from core.readmodel.view import View
 from projections.engine.applier import BatchApplier, Partition, Write, WriteConflict
 from projections.engine.parked_events import ParkedEvents, SkippedEvents
 from projections.engine.runner import Runner
 from projections.lifecycle.owner_requests import DONE, FAILED, Request
 from projections.verification.replay import EventFailed, KeyReplay
-from projections.view import View
 
 SHORT = 0.2  # seconds that the rest of the fold may take between two batches
 MAX_ROUNDS = 10

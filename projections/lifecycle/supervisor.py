@@ -23,10 +23,11 @@ from core.eventstore.exclusions import decoded
 from core.eventstore.log import EventLog
 from core.failures import ServiceFailure, UnreadableEvent
 from core.readmodel.checkpoints import CheckpointStore, Fenced, now_micros
+from core.readmodel.fingerprint import handler_fingerprint
 from core.readmodel.generations import BuildInfo, Phase, ViewGenerations, removed, retired
+from core.readmodel.view import View
 from projections.config import Settings
 from projections.engine import metrics
-from projections.engine.fingerprint import handler_fingerprint
 from projections.engine.lag import NO_LAG, Lag, is_stalled, lag_of
 from projections.engine.parked_events import Parked
 from projections.engine.runner import Runner, Status
@@ -39,7 +40,6 @@ from projections.lifecycle.removal import drop_gradually
 from projections.lifecycle.repair import DocumentRepair
 from projections.verification.full import Result, Verifier
 from projections.verification.sampling import Sampler
-from projections.view import View
 
 log = structlog.get_logger()
 

@@ -14,6 +14,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from core.eventstore.log import START, EventLog
 from core.failures import InvalidRequest, LogMismatch, ServiceFailure, StoreFailure
 from core.readmodel.checkpoints import CheckpointStore, now_micros
+from core.readmodel.fingerprint import handler_fingerprint
 from core.readmodel.generations import (
     ActiveRebuild,
     BuildInfo,
@@ -23,16 +24,15 @@ from core.readmodel.generations import (
     retired,
     rolled_back,
 )
+from core.readmodel.view import View
+from core.readmodel.views import VIEWS_BY_NAME
 from core.rpc.validation import require_reason
 from projections.config import Settings
 from projections.engine.applier import Partition
-from projections.engine.fingerprint import handler_fingerprint
 from projections.engine.parked_events import UNREADABLE, ParkedEvents, ParkedStream, SkippedEvents
 from projections.lifecycle.audit_log import AuditEntry, AuditLog
 from projections.lifecycle.owner_requests import OwnerRequests, Request
 from projections.operations.plans import PlanOutdated, plan_id, require_current
-from projections.queries_of import QUERIES
-from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
 
 MAX_COUNTED = 1_000  # events that a view lacks
@@ -123,7 +123,8 @@ class Plan:
     @property
     def queries(self) -> Sequence[str]:
         """The RPCs that answer from the view."""
-        return QUERIES.get(self.view, ())
+        view = VIEWS_BY_NAME.get(self.view)  # an exclusion is of all views
+        return () if view is None else view.answers
 
     def to_proto(self) -> pb.PlanProjectionResponse:
         return pb.PlanProjectionResponse(

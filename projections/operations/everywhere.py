@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.failures import LogMismatch
+from core.readmodel.view import View
 from core.rpc.validation import require_reason
 from projections.operations.changes import ChangePlanner, Outcome, Plan, Requester, StreamNotParked
 from projections.operations.plans import plan_id, require_current
-from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
 
 ACTIONS = ("retry", "skip")

@@ -27,13 +27,13 @@ from core.eventstore.recorded import Recorded, StreamDeleted
 from core.eventstore.registry import CATEGORIES, DomainEvent
 from core.failures import LogMismatch, StoreFailure
 from core.readmodel.checkpoints import Checkpoint, CheckpointStore
+from core.readmodel.view import View, stream_filter
 from projections.engine.applier import Partition
 from projections.engine.handler_timeout import call_with_timeout
 from projections.engine.lag import holds
 from projections.engine.parked_events import SkippedEvents, blocked_from
 from projections.engine.storable import storable
 from projections.engine.throttle import ReaderAwareThrottle
-from projections.view import View, stream_filter
 
 PROGRESS_EVERY = 5_000  # events
 DECODE_CHUNK = 100  # events folded, or documents compared, before readers are let go first

@@ -20,7 +20,7 @@ from core.eventstore.swept import STREAM as SWEPT
 from core.eventstore.swept import Swept, swept
 from core.eventstore.upcasters import stored_names
 from core.failures import UnreadableEvent
-from projections.view import stream_filter
+from core.readmodel.view import stream_filter
 
 YOUNG = timedelta(minutes=1)  # a process service begins the process of a placed order within this time
 PLACED, STARTED = stored_names(OrderPlaced), stored_names(CheckoutStarted)

@@ -10,9 +10,9 @@ from core.eventstore import codec
 from core.eventstore.client import RecordedEvent, position_of
 from core.eventstore.exclusions import Excluded, is_excluded
 from core.eventstore.log import EventLog
+from core.readmodel.view import View
 from projections.engine.handler_timeout import call_with_timeout
 from projections.engine.storable import storable
-from projections.view import View
 
 PAGE = 1_000  # events of one stream read at once
 NEVER = 2**63

@@ -16,10 +16,10 @@ from core.eventstore.connection import Client
 from core.eventstore.log import START, EventLog
 from core.failures import LogMismatch
 from core.readmodel.checkpoints import CheckpointStore
+from core.readmodel.view import View
 from projections.engine.parked_events import SkippedEvents, blocked_from
 from projections.verification.full import Difference, Result, difference
 from projections.verification.replay import EventFailed, KeyReplay
-from projections.view import View
 
 PAGE = 200  # events looked through at once for keys
 

@@ -9,6 +9,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from core.eventstore.log import EventLog
 from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.finders import Finders
+from core.readmodel.views import VIEWS, VIEWS_BY_NAME
 from protos.orders.v1.queries_pb2_grpc import add_OrderQueryServiceServicer_to_server
 from protos.processes.v1.queries_pb2_grpc import add_ProcessQueryServiceServicer_to_server
 from protos.products.v1.queries_pb2_grpc import (
@@ -26,39 +27,18 @@ from server.queries.views import Views
 from server.queries.watching.hub import Hub
 from server.queries.watching.orders import Watching
 
-# which streams each view follows: what a token has to be proved against
-FOLLOWS = {
-    "order_detail": "order-.*",
-    "order_list": "order-.*",
-    "order_timeline": "order-.*",
-    "customer_orders": "order-.*",
-    "sales_daily": "order-.*",
-    "product_list": "product-.*",
-    "stock_levels": "stock-.*",
-    "user_detail": "user-.*",
-    "process_status": "(order|checkout)-.*",
-}
-
-ANSWERS_FROM = {
-    "orders.v1.OrderQueryService": ("order_detail", "order_list", "order_timeline", "customer_orders", "sales_daily"),
-    "products.v1.ProductQueryService": ("product_list",),
-    "products.v1.StockQueryService": ("stock_levels",),
-    "users.v1.UserQueryService": ("user_detail",),
-    "processes.v1.ProcessQueryService": ("process_status",),
-}
-
 Service = tuple[str, Callable[[grpc.aio.Server], None]]
 
 
 def fresh_views(database: AsyncDatabase[Any], log: EventLog) -> FreshViews:
     """Of all views that queries are answered from."""
-    return FreshViews(CheckpointStore(database), FOLLOWS, log)
+    return FreshViews(CheckpointStore(database), {view.name: view.stream_filter() for view in VIEWS}, log)
 
 
 def of_another_log(fresh: FreshViews) -> frozenset[str]:
     """The services, by full name, that answer from a view which was made from another log."""
-    views = fresh.of_another_log
-    return frozenset(service for service, answers_from in ANSWERS_FROM.items() if not views.isdisjoint(answers_from))
+    queries = [query for name in fresh.of_another_log for query in VIEWS_BY_NAME[name].answers]
+    return frozenset(query.partition("/")[0] for query in queries)
 
 
 def query_services(database: AsyncDatabase[Any], log: EventLog, hub: Hub, fresh: FreshViews) -> list[Service]:

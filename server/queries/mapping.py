@@ -5,9 +5,10 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from core.readmodel.documents import PaymentSums, fulfilment, payment, returned, row_returns, taken_off, to_micros
+from core.readmodel.documents import PaymentSums, discount_amounts, fulfilment, payment, returned, to_micros
 from core.readmodel.email_holders import Holder
 from core.readmodel.order_owed import owed_minor
+from core.readmodel.views.order_list import row_returns
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1 import queries_pb2 as orders_queries
 from protos.orders.v1 import types_pb2 as orders
@@ -34,7 +35,7 @@ def order(document: Document) -> orders.Order:
     gone = sum(x["amount_minor"] for x in cancellations)
     discounts, shipping = document.get("discounts", []), document.get("shipping")
     goods = _goods(lines)
-    off = taken_off(goods, discounts)
+    off = discount_amounts(goods, discounts)
     total = _money(goods - sum(off) - gone + (shipping["price_minor"] if shipping else 0), currency)
     return orders.Order(
         order_id=document["_id"],
@@ -84,7 +85,7 @@ def order(document: Document) -> orders.Order:
 def order_summary(row: Document, unread: str = "") -> orders.OrderSummary:
     units = _units(row["lines"]) - row.get("cancelled_units", 0)
     goods = _goods(row["lines"])
-    off = sum(taken_off(goods, row.get("discounts", [])))
+    off = sum(discount_amounts(goods, row.get("discounts", [])))
     total = _money(goods - off - row.get("cancelled_minor", 0) + row.get("shipping_minor", 0), row["currency"])
     return orders.OrderSummary(
         order_id=row["_id"],

@@ -8,7 +8,9 @@ from core.eventstore.client import position_of
 from core.eventstore.consistency_token import from_token
 from core.eventstore.log import EventLog
 from core.failures import NotFound
-from core.readmodel.documents import currency_sums, timeline_key, timeline_revision, to_micros
+from core.readmodel.documents import to_micros
+from core.readmodel.views.customer_orders import currency_sums
+from core.readmodel.views.order_timeline import timeline_key, timeline_revision
 from core.rpc.typing import Context
 from core.rpc.validation import Rule, check, day, known_enum, optional, time, uuid
 from protos.common.v1.types_pb2 import Freshness, Money

@@ -17,8 +17,7 @@ from core.eventstore.log import EventLog
 from core.eventstore.recorded import Recorded
 from core.eventstore.registry import BY_EVENT
 from core.failures import InvalidRequest, NotFound, UnreadableEvent
-from core.readmodel.documents import OrderDetail
-from core.readmodel.order_detail import REDUCERS
+from core.readmodel.views.order_detail import OrderDetail, order_detail
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
 from server.queries import mapping
@@ -98,7 +97,7 @@ class Known:
         document: OrderDetail | None = None
         for event in self.events:
             try:
-                document = REDUCERS[type(event.data)](document, event)
+                document = order_detail.fold(document, [event])
             except Exception as error:  # noqa: BLE001  # as in the view, the order is shown as it was before
                 log.error("an event cannot be folded", stream=event.stream, revision=event.revision, error=str(error))
                 return document, pb.Unread(

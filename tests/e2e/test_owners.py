@@ -19,7 +19,7 @@ from uuid_utils import uuid7
 
 from core.eventstore.connection import Client, connect
 from core.readmodel.checkpoints import CheckpointStore, Lease
-from projections.views.sales_daily import sales_daily
+from core.readmodel.views.sales_daily import sales_daily
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled
 from tests.support.processes import Running, running

@@ -18,8 +18,8 @@ from core.failures import StoreUnavailable
 from core.readmodel.checkpoints import Checkpoint, CheckpointStore
 from core.readmodel.dataloader import DocumentLoader
 from core.readmodel.mongo import mongo_client, mongo_errors
+from core.readmodel.views.order_list import order_list
 from projections.config import Settings
-from projections.views.order_list import order_list
 from server.queries.freshness import FreshViews
 from tests.support.eventually import eventually
 from tests.support.view_store_wire import ViewStoreWire, view_store_wire

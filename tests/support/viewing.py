@@ -10,7 +10,7 @@ from esdbclient import RecordedEvent
 from core.eventstore import codec
 from core.eventstore.recorded import Recorded
 from core.eventstore.registry import BY_EVENT, DomainEvent
-from projections.view import View
+from core.readmodel.view import View
 from tests.support.orders import NOON
 
 

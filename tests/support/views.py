@@ -16,13 +16,13 @@ from core.eventstore.connection import Client
 from core.eventstore.log import EventLog
 from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.generations import Outcome, ViewGenerations
+from core.readmodel.view import View
 from projections.config import Settings
 from projections.engine.runner import Runner, Status
 from projections.engine.shared_reads import SharedReads
 from projections.lifecycle.audit_log import AuditLog
 from projections.lifecycle.supervisor import Supervisor
 from projections.operations.changes import ChangePlanner, Requester
-from projections.view import View
 from protos.operations.v1 import projections_pb2 as pb
 from tests.support.eventually import eventually
 from tests.support.orders import confirmed, created, line_added, order_line, placed

@@ -8,8 +8,7 @@ import structlog
 
 from core.eventstore.client import RecordedEvent, position_of
 from core.eventstore.log import EventLog, LogPoint, point_of
-from core.readmodel.documents import OrderDetail
-from core.readmodel.order_detail import REDUCERS
+from core.readmodel.views.order_detail import OrderDetail, order_detail
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
 from server.queries import mapping, time_travel
@@ -128,7 +127,7 @@ class OrderChangeTracker:
             return replace(before, revision=event.stream_position)  # excluded
         try:
             [recorded] = read.events
-            return _Folded(REDUCERS[type(recorded.data)](before.doc, recorded), event.stream_position)
+            return _Folded(order_detail.fold(before.doc, [recorded]), event.stream_position)
         except Exception as error:  # noqa: BLE001  # one order's trouble; the others are watched on
             log.error(
                 "an event cannot be folded", stream=event.stream_name, revision=event.stream_position, error=str(error)

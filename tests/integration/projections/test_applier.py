@@ -13,11 +13,11 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from core.domain.order.events import OrderPlaced
 from core.readmodel.checkpoints import CheckpointStore, Fenced
+from core.readmodel.view import View
+from core.readmodel.views.order_list import order_list
+from core.readmodel.views.sales_daily import sales_daily
 from projections.engine.applier import BatchApplier
 from projections.engine.parked_events import ParkedEvents
-from projections.view import View
-from projections.views.order_list import order_list
-from projections.views.sales_daily import sales_daily
 from tests.support.orders import confirmed, created, line_added, order_line, placed
 from tests.support.viewing import fold, stored
 

@@ -12,17 +12,17 @@ from core.domain.order.events import OrderConfirmed, OrderPlaced
 from core.eventstore.connection import Client
 from core.eventstore.log import EventLog
 from core.failures import InvalidRequest
+from core.readmodel.view import Handler, View
+from core.readmodel.views.customer_orders import customer_orders
+from core.readmodel.views.order_list import order_list
+from core.readmodel.views.order_timeline import order_timeline
+from core.readmodel.views.sales_daily import sales_daily
 from projections.engine.runner import Runner
 from projections.lifecycle.owner_requests import DONE, Request
 from projections.lifecycle.repair import DocumentRepair
 from projections.operations.changes import Requester, StreamNotParked
 from projections.operations.plans import PlanOutdated
 from projections.verification.full import Result, Verifier
-from projections.view import Handler, View
-from projections.views.customer_orders import customer_orders
-from projections.views.order_list import order_list
-from projections.views.order_timeline import order_timeline
-from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled, confirmed, noted

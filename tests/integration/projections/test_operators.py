@@ -12,10 +12,10 @@ from pymongo.asynchronous.database import AsyncDatabase
 from core.eventstore.connection import Client
 from core.eventstore.log import EventLog
 from core.readmodel.checkpoints import CheckpointStore
+from core.readmodel.views.order_list import order_list
 from projections.app import serving
 from projections.engine.lag import Lag, lag_of
 from projections.lifecycle.audit_log import STREAM, AuditEntry, AuditLog
-from projections.views.order_list import order_list
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceStub
 from tests.support.calling import refusal

@@ -13,10 +13,10 @@ from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
 from core.failures import NotFreshEnough
 from core.readmodel.checkpoints import CheckpointStore
+from core.readmodel.views.order_list import order_list
+from core.readmodel.views.sales_daily import sales_daily
 from projections.engine.applier import Partition
 from projections.engine.runner import Runner
-from projections.views.order_list import order_list
-from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
 from server.queries.freshness import FreshViews
 from tests.support.eventually import eventually

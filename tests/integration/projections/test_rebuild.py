@@ -14,11 +14,11 @@ from core.eventstore.log import EventLog
 from core.failures import InvalidRequest, ServiceFailure
 from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.generations import BuildInfo, Phase, PreviousGeneration, ViewGenerations
+from core.readmodel.views.customer_orders import customer_orders
+from core.readmodel.views.order_list import order_list
+from core.readmodel.views.sales_daily import sales_daily
 from projections.operations.changes import GenerationUnavailable, RebuildRunning, Requester, RollbackStale
 from projections.operations.plans import PlanOutdated
-from projections.views.customer_orders import customer_orders
-from projections.views.order_list import order_list
-from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
 from server.queries.freshness import FreshViews
 from tests.support.eventually import eventually

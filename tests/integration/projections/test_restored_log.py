@@ -14,12 +14,12 @@ from core.eventstore.log import EventLog
 from core.failures import LogMismatch
 from core.readmodel.checkpoints import Checkpoint, CheckpointStore
 from core.readmodel.generations import ActiveRebuild, BuildInfo, Phase, rebuild_started
+from core.readmodel.views.order_list import order_list
 from projections.engine.runner import Status
 from projections.lifecycle.audit_log import AuditLog
 from projections.lifecycle.rebuild import RebuildProcedure
 from projections.operations.changes import GenerationUnavailable
 from projections.verification.full import Result, Verifier
-from projections.views.order_list import order_list
 from protos.operations.v1 import projections_pb2 as pb
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually

@@ -14,13 +14,13 @@ from core.eventstore.recorded import Recorded
 from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
 from core.failures import StoreUnavailable
 from core.readmodel.checkpoints import CheckpointStore, Fenced
+from core.readmodel.view import View
+from core.readmodel.views.order_list import order_list
+from core.readmodel.views.sales_daily import sales_daily
 from projections.engine.applier import BatchApplier
 from projections.engine.lease import has_exited, process_id
 from projections.engine.parked_events import Parked, ParkedEvents
 from projections.engine.runner import Status
-from projections.view import View
-from projections.views.order_list import order_list
-from projections.views.sales_daily import sales_daily
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
 from tests.support.orders import ANN, cancelled, placed

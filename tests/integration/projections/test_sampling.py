@@ -12,12 +12,12 @@ from pymongo.asynchronous.database import AsyncDatabase
 from core.eventstore.connection import Client
 from core.eventstore.registry import BY_EVENT
 from core.readmodel.checkpoints import CheckpointStore
+from core.readmodel.view import View
+from core.readmodel.views import VIEWS
+from core.readmodel.views.order_detail import order_detail
+from core.readmodel.views.order_list import order_list
+from core.readmodel.views.sales_daily import sales_daily
 from projections.verification.sampling import Sampler
-from projections.view import View
-from projections.views import VIEWS
-from projections.views.order_detail import order_detail
-from projections.views.order_list import order_list
-from projections.views.sales_daily import sales_daily
 from tests.support.events import EXAMPLES
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled

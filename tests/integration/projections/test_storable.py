@@ -10,14 +10,14 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from core.domain.order.events import OrderPlaced
 from core.eventstore.connection import Client
+from core.readmodel.view import Handler, View
+from core.readmodel.views.order_detail import order_detail
+from core.readmodel.views.sales_daily import sales_daily
 from projections.engine.applier import BatchApplier
 from projections.engine.parked_events import ParkedEvents
 from projections.engine.storable import MAX_DOCUMENT
 from projections.verification.full import Result, Verifier
 from projections.verification.sampling import Sampler
-from projections.view import Handler, View
-from projections.views.order_detail import order_detail
-from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
 from tests.support.orders import euros, line_added, noted
 from tests.support.processes import running

@@ -16,12 +16,12 @@ from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
 from core.failures import LogMismatch
 from core.readmodel.checkpoints import Checkpoint, CheckpointStore, now_micros
+from core.readmodel.view import Handler
+from core.readmodel.views.order_list import order_list
 from projections.engine import handler_timeout
 from projections.engine.lag import Lag, is_stalled, lag_of
 from projections.engine.runner import Runner, Status
 from projections.verification.full import Result, Verifier
-from projections.view import Handler
-from projections.views.order_list import order_list
 from server.queries.freshness import FreshViews
 from tests.support.eventually import eventually
 from tests.support.processes import running

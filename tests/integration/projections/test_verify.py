@@ -19,14 +19,14 @@ from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
 from core.failures import NotFreshEnough
 from core.readmodel.checkpoints import CheckpointStore
+from core.readmodel.view import Handler
+from core.readmodel.views import VIEWS
+from core.readmodel.views.order_list import order_list
+from core.readmodel.views.order_timeline import order_timeline
+from core.readmodel.views.sales_daily import sales_daily
 from projections.app import serving
 from projections.config import Settings
 from projections.verification.full import Progress, Result, Verifier
-from projections.view import Handler
-from projections.views import VIEWS
-from projections.views.order_list import order_list
-from projections.views.order_timeline import order_timeline
-from projections.views.sales_daily import sales_daily
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceStub
 from server.queries.freshness import FreshViews

@@ -10,8 +10,8 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from core.readmodel.checkpoints import CheckpointStore
-from core.readmodel.documents import INDEXES
 from core.readmodel.finders import Finders
+from core.readmodel.views.order_list import order_list
 
 Database = AsyncDatabase[dict[str, Any]]
 PAGE = 7
@@ -35,7 +35,7 @@ async def filled(views: Database) -> list[dict[str, Any]]:
             {"_id": f"{chance.random():.9f}", "created_at": at, "status": status, "customer_id": f"c{number % 3}"}
         )
     documents = CheckpointStore(views).documents("order_list", 1)
-    for index in INDEXES["order_list"]:
+    for index in order_list.indexes:
         await documents.create_index(list(index))
     await documents.insert_many([dict(row) for row in rows])
     return sorted(rows, key=lambda row: (row["created_at"], row["_id"]))

@@ -16,7 +16,7 @@ from core.domain.order.events import NoteAdded, OrderEvent
 from core.domain.order.notes import MAX_NOTE_LENGTH
 from core.eventstore.connection import connect
 from core.eventstore.consistency_token import to_token
-from core.readmodel.order_detail import fold
+from core.readmodel.views.order_detail import order_detail
 from core.rpc.call_guard import MAX_REPLY
 from protos.orders.v1.queries_pb2 import Moment
 from protos.orders.v1.types_pb2 import LineQuantity, OrderStatus, ReceivedQuantity, ReturnCondition
@@ -176,7 +176,7 @@ async def _every_prefix(addresses: Addresses, eventstore_uri: str, history: Sequ
         token = to_token(await append(log, events))
         for revision in range(len(events)):
             then = (await client.orders.GetOrder(order_id=order_id, as_of=Moment(revision=revision))).order
-            document = fold(recorded(events[: revision + 1]))
+            document = order_detail.fold(None, recorded(events[: revision + 1]))
             assert then == order({"_id": order_id, **(document or {})})
             state = ORDER.fold(events[: revision + 1])
             assert OrderStatus.Name(then.status) == f"ORDER_STATUS_{state.status}"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from projections.views.order_detail import order_detail
+from core.readmodel.views.order_detail import order_detail
 from server.queries.mapping import order
 from tests.support.orders import (
     ORDER_ID,

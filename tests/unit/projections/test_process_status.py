@@ -22,7 +22,7 @@ from core.domain.checkout.events import (
 )
 from core.domain.order.events import OrderCompleted, PaymentAuthorised, PaymentRefunded, RefundRequested
 from core.readmodel.documents import to_micros
-from projections.views.process_status import process_status
+from core.readmodel.views.process_status import process_status
 from tests.support import orders
 from tests.support.orders import LATER, NOON, ORDER_ID, euros
 from tests.support.viewing import fold

@@ -20,10 +20,10 @@ from core.domain.order.state import (
     draft_total,
     remaining_units,
 )
-from projections.views.customer_orders import customer_orders
-from projections.views.order_detail import order_detail
-from projections.views.order_list import order_list
-from projections.views.sales_daily import sales_daily
+from core.readmodel.views.customer_orders import customer_orders
+from core.readmodel.views.order_detail import order_detail
+from core.readmodel.views.order_list import order_list
+from core.readmodel.views.sales_daily import sales_daily
 from protos.orders.v1.types_pb2 import OrderStatus
 from server.queries.mapping import order, order_summary
 from tests.support.orders import ORDER_ID

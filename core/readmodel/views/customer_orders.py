@@ -1,5 +1,7 @@
 """What a customer has ordered in all, by user id."""
 
+from typing import Any, NotRequired, TypedDict
+
 from core.domain.order.events import (
     LineQuantityCancelled,
     OrderCancelled,
@@ -10,10 +12,35 @@ from core.domain.order.events import (
     ReturnReceived,
 )
 from core.eventstore.recorded import Recorded
-from core.readmodel.documents import CurrencySum, CustomerOrders, currency_sums
-from projections.view import View
+from core.readmodel.documents import entries
+from core.readmodel.view import View
 
-customer_orders: View[CustomerOrders] = View("customer_orders", key=lambda e: e.data.customer_id, categories=("order",))
+
+class CurrencySum(TypedDict):
+    currency: str
+    amount_minor: int
+
+
+class CustomerOrders(TypedDict):
+    created: int
+    placed: int
+    cancelled: int
+    rejected: NotRequired[int]  # from the first on, like `expired`
+    expired: NotRequired[int]
+    returned: NotRequired[list[CurrencySum]]  # of what came back, from the first on
+    totals: list[CurrencySum]  # of orders placed and neither cancelled, rejected nor expired
+
+
+def currency_sums(stored: Any) -> list[CurrencySum]:
+    return entries(stored, "currency", "amount_minor")
+
+
+customer_orders: View[CustomerOrders] = View(
+    "customer_orders",
+    key=lambda e: e.data.customer_id,
+    categories=("order",),
+    answers=("orders.v1.OrderQueryService/GetCustomerOrders",),
+)
 
 NOTHING_YET: CustomerOrders = {"created": 0, "placed": 0, "cancelled": 0, "totals": []}
 

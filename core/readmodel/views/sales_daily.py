@@ -4,6 +4,7 @@ A counter: nothing may be applied twice.
 """
 
 from datetime import datetime
+from typing import NotRequired, TypedDict
 
 from core.domain.order.events import (
     LineQuantityCancelled,
@@ -14,8 +15,23 @@ from core.domain.order.events import (
     ReturnReceived,
 )
 from core.eventstore.recorded import Recorded
-from core.readmodel.documents import SalesDay
-from projections.view import View
+from core.readmodel.view import View
+
+
+class SalesDay(TypedDict):
+    day: str
+    currency: str
+    orders_placed: int
+    orders_cancelled: int
+    units: int
+    placed_minor: int
+    cancelled_minor: int
+    orders_rejected: NotRequired[int]  # from the first on, like those that follow
+    rejected_minor: NotRequired[int]
+    orders_expired: NotRequired[int]
+    expired_minor: NotRequired[int]
+    returned_units: NotRequired[int]
+    returned_minor: NotRequired[int]
 
 
 def key(day: datetime | None, currency: str) -> str | None:
@@ -24,7 +40,10 @@ def key(day: datetime | None, currency: str) -> str | None:
 
 
 sales_daily: View[SalesDay] = View(
-    "sales_daily", key=lambda e: key(e.data.at, e.data.total.currency), categories=("order",)
+    "sales_daily",
+    key=lambda e: key(e.data.at, e.data.total.currency),
+    categories=("order",),
+    answers=("orders.v1.OrderQueryService/GetSalesDaily",),
 )
 
 

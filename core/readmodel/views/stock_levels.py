@@ -1,6 +1,6 @@
 """How much there is of each product, by sku."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 from core.domain.stock.events import (
     ReservationCommitted,
@@ -14,10 +14,27 @@ from core.domain.stock.events import (
     StockRestocked,
 )
 from core.eventstore.recorded import Recorded
-from core.readmodel.documents import StockLevel, to_micros
-from projections.view import View
+from core.readmodel.documents import to_micros
+from core.readmodel.view import View
 
-stock_levels: View[StockLevel] = View("stock_levels", key=lambda e: e.data.sku, categories=("stock",), own_streams=True)
+
+class StockLevel(TypedDict):
+    on_hand: int
+    reserved: int
+    available: int
+    open_reservations: int
+    updated_at: int
+    revision: int
+
+
+stock_levels: View[StockLevel] = View(
+    "stock_levels",
+    key=lambda e: e.data.sku,
+    categories=("stock",),
+    answers=("products.v1.StockQueryService/GetStock", "products.v1.StockQueryService/ListStock"),
+    indexes=((("available", 1), ("_id", 1)),),
+    own_streams=True,
+)
 
 
 def moved(

@@ -1,7 +1,8 @@
 """How the process of each order fares, by order id: what it waits for, and what it is stuck at."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from core.domain.checkout.events import (
     CheckoutEnded,
@@ -42,11 +43,35 @@ from core.domain.order.events import (
     ShipmentReturned,
 )
 from core.eventstore.recorded import Recorded
-from core.readmodel.documents import ProcessRow, to_micros
-from projections.view import View
+from core.readmodel.documents import to_micros
+from core.readmodel.view import View
+
+
+class ProcessRow(TypedDict):
+    """`status` is a ProcessStatus without its prefix; `revision` counts in the process's own stream."""
+
+    status: str
+    step: str
+    subject: str
+    reason: str
+    attempt: int
+    retry_at: int | None
+    deadline: int
+    confirmed: bool
+    outcome: str
+    failures: int
+    started_at: int | None
+    updated_at: int
+    revision: int
+
 
 process_status: View[ProcessRow] = View(
-    "process_status", key=lambda e: e.data.order_id, categories=("order", "checkout"), own_streams=True
+    "process_status",
+    key=lambda e: e.data.order_id,
+    categories=("order", "checkout"),
+    answers=("processes.v1.ProcessQueryService/GetProcess", "processes.v1.ProcessQueryService/ListProcesses"),
+    indexes=((("status", 1), ("_id", 1)),),
+    own_streams=True,
 )
 
 NOT_STARTED = "NOT_STARTED"
@@ -103,14 +128,16 @@ LET_GO = (
 )
 
 
-def changed(row: ProcessRow | None, e: Recorded[Any], **fields: Any) -> ProcessRow | None:
-    """An order that never got as far as being placed has no process."""
+def changed(
+    row: ProcessRow | None, e: Recorded[Any], change: Callable[[ProcessRow], ProcessRow] = lambda row: row
+) -> ProcessRow | None:
+    """The row after a change, stamped with when and where. An order that was never placed has no process."""
     if row is None:
         return None
     if row["status"] == NOT_STARTED:
         return _without_process(row, e)
     revision = e.revision if e.stream.startswith("checkout-") else row["revision"]
-    return {**row, "updated_at": to_micros(e.data.at), "revision": revision, **fields}  # type: ignore[return-value]  # the fields that change come by name
+    return change({**row, "updated_at": to_micros(e.data.at), "revision": revision})
 
 
 def _without_process(row: ProcessRow, e: Recorded[Any]) -> ProcessRow | None:
@@ -121,19 +148,30 @@ def _without_process(row: ProcessRow, e: Recorded[Any]) -> ProcessRow | None:
     return {**row, "confirmed": confirmed, "updated_at": to_micros(e.data.at)}
 
 
+def at_rest(row: ProcessRow) -> ProcessRow:
+    return {**row, "status": "ENDED", "step": "", "subject": "", "reason": "", "attempt": 0, "retry_at": None}
+
+
 def led_on(row: ProcessRow | None, e: Recorded[Any]) -> ProcessRow | None:
     after = LEADS_TO[type(e.data)]
     subject = getattr(e.data, after.subject) if after.subject else ""
     confirmed = row is not None and row["confirmed"]
-    return going(row, e, step=(after.once_confirmed if confirmed else "") or after.step, subject=subject)
+    return going(row, e, (after.once_confirmed if confirmed else "") or after.step, subject)
 
 
-def going(row: ProcessRow | None, e: Recorded[Any], **fields: Any) -> ProcessRow | None:
-    """On its way, with nothing amiss; once it has ended, only what comes back is worth a step."""
-    if row is not None and row["outcome"] and fields.get("step") not in AFTERWARDS:
-        return changed(row, e, status="ENDED", step="", subject="", reason="", attempt=0, retry_at=None)
-    confirmed = row is not None and (row["confirmed"] or isinstance(e.data, OrderConfirmed))
-    return changed(row, e, status="RUNNING", reason="", attempt=0, retry_at=None, confirmed=confirmed, **fields)
+def going(row: ProcessRow | None, e: Recorded[Any], step: str | None = None, subject: str = "") -> ProcessRow | None:
+    """Under way without a failure, at another step if one is given. Once it has ended, only a return has a step."""
+    if row is not None and row["outcome"] and step not in AFTERWARDS:
+        return changed(row, e, at_rest)
+
+    def change(row: ProcessRow) -> ProcessRow:
+        confirmed = row["confirmed"] or isinstance(e.data, OrderConfirmed)
+        now: ProcessRow = {
+            **row, "status": "RUNNING", "reason": "", "attempt": 0, "retry_at": None, "confirmed": confirmed
+        }  # fmt: skip
+        return now if step is None else {**now, "step": step, "subject": subject}
+
+    return changed(row, e, change)
 
 
 for event in LEADS_TO:
@@ -185,18 +223,19 @@ def failed(row: ProcessRow | None, e: Recorded[CheckoutStepFailed]) -> ProcessRo
     return changed(
         row,
         e,
-        status="STUCK" if e.data.retry_at is None else "RETRYING",
-        step=e.data.step,
-        subject=e.data.subject,
-        reason=e.data.reason,
-        attempt=e.data.attempt,
-        retry_at=None if e.data.retry_at is None else to_micros(e.data.retry_at),
-        failures=1 + (row["failures"] if row else 0),
+        lambda now: {
+            **now,
+            "status": "STUCK" if e.data.retry_at is None else "RETRYING",
+            "step": e.data.step,
+            "subject": e.data.subject,
+            "reason": e.data.reason,
+            "attempt": e.data.attempt,
+            "retry_at": None if e.data.retry_at is None else to_micros(e.data.retry_at),
+            "failures": now["failures"] + 1,
+        },
     )
 
 
 @process_status.on(CheckoutEnded)
 def ended(row: ProcessRow | None, e: Recorded[CheckoutEnded]) -> ProcessRow | None:
-    return changed(
-        row, e, status="ENDED", outcome=e.data.outcome, step="", subject="", reason="", attempt=0, retry_at=None
-    )
+    return changed(row, e, lambda now: {**at_rest(now), "outcome": e.data.outcome})

@@ -1,10 +1,10 @@
-"""The declaration of a view, nothing else: which streams, which key, what each event does to a document.
+"""The declaration of a view: its streams, its key, its indexes, and what each event does to a document.
 
 Handlers are pure: `(body or None, recorded event) → body or None`. A body is a plain dict, what MongoDB holds without
 `_id` and `position`; None means that there is no document. A handler returns a new body and leaves the old one be.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +14,7 @@ from core.eventstore.registry import BY_EVENT, DomainEvent
 B = TypeVar("B")
 E = TypeVar("E", bound=DomainEvent)
 
+Index = tuple[tuple[str, int], ...]  # fields, each with 1 for ascending or -1 for descending
 Key = Callable[[Recorded[Any]], str | None]
 Reduce = Callable[[Any, Recorded[Any]], Any]
 
@@ -30,13 +31,15 @@ class Handler:
 class View(Generic[B]):
     """`categories` are the stream prefixes it follows, without the dash.
 
-    With `own_streams` the document of a key is made of the streams `<category>-<key>` and no others, so that it can be
-    folded again without reading the whole log.
+    `answers` are the RPCs that read it, and `indexes` is what they need. With `own_streams` the document of a key is
+    made of the streams `<category>-<key>` and no others, so that it can be folded again without reading the whole log.
     """
 
     name: str
     key: Key
     categories: tuple[str, ...]
+    answers: tuple[str, ...] = ()
+    indexes: tuple[Index, ...] = ()
     handlers: dict[type, Handler] = field(default_factory=dict)
     own_streams: bool = False
 
@@ -68,6 +71,13 @@ class View(Generic[B]):
         handler = self.handlers.get(type(event.data))
         key = None if handler is None else handler.key(event)
         return None if handler is None or key is None else (key, handler.reduce)
+
+    def fold(self, body: B | None, events: Iterable[Recorded[Any]]) -> B | None:
+        """The body after these events, which all change the same document. Raises what a handler raises."""
+        for event in events:
+            handler = self.handler(event)
+            body = body if handler is None else handler[1](body, event)
+        return body
 
     def stream_filter(self) -> str:
         """A regular expression for stream names, as esdbclient takes it (it puts ^ and $ around)."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from core.domain.money import Money
 from core.domain.order.events import (
@@ -51,11 +51,38 @@ from core.domain.order.events import (
     ShippingMethodSet,
 )
 from core.eventstore.recorded import Recorded
-from core.readmodel.documents import TimelineRow, timeline_key, to_micros
-from projections.view import View
+from core.readmodel.documents import to_micros
+from core.readmodel.view import View
+
+
+class TimelineRow(TypedDict):
+    """One step. `step` is the event's name without a version; `amount_minor` None where there is no amount."""
+
+    revision: int
+    at: int
+    step: str
+    subject: str
+    units: int
+    amount_minor: int | None
+    currency: str
+    text: str
+
+
+def timeline_key(order_id: str, revision: int) -> str:
+    """In the order of the revisions, of which there are fewer than 10^12."""
+    return f"{order_id}:{revision:012d}"
+
+
+def timeline_revision(key: str) -> int:
+    """Which `timeline_key` was given."""
+    return int(key.rpartition(":")[2])
+
 
 order_timeline: View[TimelineRow] = View(
-    "order_timeline", key=lambda e: timeline_key(e.data.order_id, e.revision), categories=("order",)
+    "order_timeline",
+    key=lambda e: timeline_key(e.data.order_id, e.revision),
+    categories=("order",),
+    answers=("orders.v1.OrderQueryService/GetOrderTimeline",),
 )
 
 

@@ -1,6 +1,6 @@
 """The catalogue, by sku."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 from core.domain.product.events import (
     PriceChanged,
@@ -10,17 +10,32 @@ from core.domain.product.events import (
     ProductRenamed,
 )
 from core.eventstore.recorded import Recorded
-from core.readmodel.documents import ProductRow, to_micros
-from projections.view import View
+from core.readmodel.documents import to_micros
+from core.readmodel.view import View
+
+
+class ProductRow(TypedDict):
+    name: str
+    price_minor: int
+    currency: str
+    status: str
+    updated_at: int
+    revision: int
+
 
 product_list: View[ProductRow] = View(
-    "product_list", key=lambda e: e.data.sku, categories=("product",), own_streams=True
+    "product_list",
+    key=lambda e: e.data.sku,
+    categories=("product",),
+    answers=("products.v1.ProductQueryService/GetProduct", "products.v1.ProductQueryService/ListProducts"),
+    indexes=((("status", 1), ("_id", 1)),),
+    own_streams=True,
 )
 
 
-def changed(row: ProductRow | None, e: Recorded[Any], **fields: Any) -> ProductRow:
+def updated(row: ProductRow | None, e: Recorded[Any]) -> ProductRow:
     assert row is not None, f"{e.stream} has no ProductRegistered before revision {e.revision}"
-    return {**row, **fields, "updated_at": to_micros(e.data.at), "revision": e.revision}  # type: ignore[typeddict-item]
+    return {**row, "updated_at": to_micros(e.data.at), "revision": e.revision}
 
 
 @product_list.on(ProductRegistered)
@@ -37,19 +52,19 @@ def registered(_: ProductRow | None, e: Recorded[ProductRegistered]) -> ProductR
 
 @product_list.on(ProductRenamed)
 def renamed(row: ProductRow | None, e: Recorded[ProductRenamed]) -> ProductRow:
-    return changed(row, e, name=e.data.name)
+    return {**updated(row, e), "name": e.data.name}
 
 
 @product_list.on(PriceChanged)
 def price_changed(row: ProductRow | None, e: Recorded[PriceChanged]) -> ProductRow:
-    return changed(row, e, price_minor=e.data.price.amount_minor, currency=e.data.price.currency)
+    return {**updated(row, e), "price_minor": e.data.price.amount_minor, "currency": e.data.price.currency}
 
 
 @product_list.on(ProductActivated)
 def activated(row: ProductRow | None, e: Recorded[ProductActivated]) -> ProductRow:
-    return changed(row, e, status="ACTIVE")
+    return {**updated(row, e), "status": "ACTIVE"}
 
 
 @product_list.on(ProductDiscontinued)
 def discontinued(row: ProductRow | None, e: Recorded[ProductDiscontinued]) -> ProductRow:
-    return changed(row, e, status="DISCONTINUED")
+    return {**updated(row, e), "status": "DISCONTINUED"}

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from projections.view import View
+from core.readmodel.view import View
 
 
 def handler_fingerprint(view: View[Any]) -> str:
