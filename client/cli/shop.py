@@ -26,7 +26,7 @@ from client.cli.output import (
 )
 from client.cli.tables import table
 from client.sdk import OrderstreamClient
-from protos.common.v1.types_pb2 import Address
+from protos.common.v1.types_pb2 import Address, FreshnessSource
 from protos.orders.v1.commands_pb2 import NewLine
 from protos.orders.v1.queries_pb2 import Moment
 from protos.orders.v1.types_pb2 import (
@@ -1105,4 +1105,12 @@ def _print_not_shown(reply: Any) -> None:
 
 
 def _print_freshness(reply: Any) -> None:
-    out.print(f"as of position {reply.freshness.position}, {reply.freshness.age_ms} ms ago", style="dim")
+    freshness = reply.freshness
+    source = SOURCES.get(freshness.source, "")
+    out.print(f"as of position {freshness.position}, {freshness.age_ms} ms ago{source}", style="dim")
+
+
+SOURCES = {
+    FreshnessSource.FRESHNESS_SOURCE_VIEW_AND_STREAM: ", from the view and the stream's last events",
+    FreshnessSource.FRESHNESS_SOURCE_LOG: ", from the log",
+}

@@ -188,6 +188,11 @@ class CheckpointStore:
         keys = [f"{owner}:{position}" for owner in owners]
         return await self._database["parked"].find_one({"_id": {"$in": keys}}, {"_id": 1}) is not None
 
+    async def has_skipped(self, view: str, stream: str) -> bool:
+        """Whether operators left an event of a stream out of a view."""
+        where = {"view": view, "stream": stream}
+        return await self._database["skipped"].find_one(where, {"_id": 1}) is not None
+
     async def first_parked(self, view: str, generation: int, stream: str) -> dict[str, Any] | None:
         """The event at which a stream is parked, with the number of parked `events`; None if it is not."""
         where = {"owner": {"$in": worker_keys(await self.generations.get(view), generation)}, "stream": stream}

@@ -79,6 +79,15 @@ class View(Generic[B]):
             body = body if handler is None else handler[1](body, event)
         return body
 
+    @property
+    def is_of_one_stream(self) -> bool:
+        """Whether each document is made of exactly one stream."""
+        return self.own_streams and len(self.categories) == 1
+
+    def stream_of(self, key: str) -> str:
+        """The stream that the document of a key is made of, if it is made of one."""
+        return f"{self.categories[0]}-{key}"
+
     def stream_filter(self) -> str:
         """A regular expression for stream names, as esdbclient takes it (it puts ^ and $ around)."""
         return stream_filter(self.categories)

@@ -22,6 +22,7 @@ from server.queries.orders import OrderQueries
 from server.queries.processes import ProcessQueries
 from server.queries.products import ProductQueries
 from server.queries.stock import StockQueries
+from server.queries.stream_tail import StreamTails
 from server.queries.users import UserQueries
 from server.queries.views import Views
 from server.queries.watching.hub import Hub
@@ -41,9 +42,16 @@ def of_another_log(fresh: FreshViews) -> frozenset[str]:
     return frozenset(query.partition("/")[0] for query in queries)
 
 
+def views_of(database: AsyncDatabase[Any], log: EventLog, fresh: FreshViews) -> Views:
+    """What the services read."""
+    state = CheckpointStore(database)
+    finders = Finders(state)
+    return Views(finders, fresh, StreamTails(finders, fresh, state, log))
+
+
 def query_services(database: AsyncDatabase[Any], log: EventLog, hub: Hub, fresh: FreshViews) -> list[Service]:
     """The services by full name, each with how to register it."""
-    views = Views(Finders(CheckpointStore(database)), fresh)
+    views = views_of(database, log, fresh)
     orders, products = OrderQueries(views, log, Watching(views, log, hub)), ProductQueries(views)
     stock, users, processes = StockQueries(views), UserQueries(views, log), ProcessQueries(views, log)
     return [

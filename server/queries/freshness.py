@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -32,6 +32,18 @@ ASK_AFTER = 0.03  # seconds that a checkpoint stands still before the log is ask
 SPARE = 0.05  # seconds of the caller's deadline kept for the answer
 WITHOUT_DEADLINE = 10.0  # seconds
 CHECK_EVERY = 5.0  # seconds between two looks whether the views are of this log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How far a view is. `code` is the fingerprint of the handlers that its live generation is made by, "" if unknown.
+
+    `is_fresh`: it is known to reflect the position that was asked for.
+    """
+
+    checkpoint: Checkpoint
+    code: str
+    is_fresh: bool
 
 
 class FreshViews:
@@ -59,6 +71,10 @@ class FreshViews:
         if reached.parked and await self._state.is_parked(view, reached.generation, wanted):
             raise NotFreshEnough(view, wanted, wanted - 1)  # the view went on without the caller's event
         return reached
+
+    async def standing(self, view: str, wanted: int) -> Standing:
+        """How far the view is, without waiting for it."""
+        return await self._watchers[view].standing(wanted)
 
     @asynccontextmanager
     async def checked(self) -> AsyncIterator[None]:
@@ -151,6 +167,14 @@ class _Watcher:
         if time.monotonic() - self._read_at > GOOD_FOR:
             await self._look()
         return self._known
+
+    async def standing(self, wanted: int) -> Standing:
+        checkpoint, pointer = await self.recent(), await self._pointed()
+        return Standing(
+            checkpoint=checkpoint,
+            code=pointer.info(checkpoint.generation).code,
+            is_fresh=not checkpoint.log_mismatch and self._covers(checkpoint.position, wanted),
+        )
 
     async def reach(self, wanted: int, patience: float) -> Checkpoint:
         ask_from = time.monotonic() + ASK_AFTER

@@ -10,10 +10,11 @@ from core.eventstore.log import EventLog
 from core.failures import NotFound
 from core.readmodel.documents import to_micros
 from core.readmodel.views.customer_orders import currency_sums
+from core.readmodel.views.order_detail import order_detail
 from core.readmodel.views.order_timeline import timeline_key, timeline_revision
 from core.rpc.typing import Context
 from core.rpc.validation import Rule, check, day, known_enum, optional, time, uuid
-from protos.common.v1.types_pb2 import Freshness, Money
+from protos.common.v1.types_pb2 import Freshness, FreshnessSource, Money
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceServicer
@@ -55,13 +56,14 @@ class OrderQueries(OrderQueryServiceServicer):
         check(request, {"order_id": uuid, "as_of.time": time})
         if request.HasField("as_of"):
             return await self._as_of(request)
-        freshness, generation = await self._views.at_least("order_detail", request.consistency_token, context)
-        found = await self._views.answered(self._views.find.one("order_detail", generation, request.order_id))
-        unread = await self._views.unread("order_detail", generation, f"order-{request.order_id}")
-        if found is None:
+        found = await self._views.one(order_detail, request.order_id, request.consistency_token, context)
+        unread = await self._views.unread("order_detail", found.generation, f"order-{request.order_id}")
+        if found.document is None:
             raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id) if unread is None else unread.failure
         return pb.GetOrderResponse(
-            order=mapping.order(found), freshness=freshness, unread=None if unread is None else unread.message
+            order=mapping.order(found.document),
+            freshness=found.freshness,
+            unread=None if unread is None else unread.message,
         )
 
     async def _as_of(self, request: pb.GetOrderRequest) -> pb.GetOrderResponse:
@@ -72,7 +74,8 @@ class OrderQueries(OrderQueryServiceServicer):
         order, unread = await time_travel.order_of(self._log, request.order_id, then)
         if order is None:
             raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
-        return pb.GetOrderResponse(order=order, freshness=Freshness(position=position_of(then[-1])), unread=unread)
+        freshness = Freshness(position=position_of(then[-1]), source=FreshnessSource.FRESHNESS_SOURCE_LOG)
+        return pb.GetOrderResponse(order=order, freshness=freshness, unread=unread)
 
     async def DiffOrder(self, request: pb.DiffOrderRequest, context: Context) -> pb.DiffOrderResponse:
         check(request, {"order_id": uuid, "since.time": time, "until.time": time})

@@ -1,6 +1,7 @@
 """ProductQueryService."""
 
 from core.failures import NotFound
+from core.readmodel.views.product_list import product_list
 from core.rpc.typing import Context
 from core.rpc.validation import check, known_enum, sku
 from protos.products.v1 import queries_pb2 as pb
@@ -20,11 +21,10 @@ class ProductQueries(ProductQueryServiceServicer):
 
     async def GetProduct(self, request: pb.GetProductRequest, context: Context) -> pb.GetProductResponse:
         check(request, {"sku": sku})
-        freshness, generation = await self._views.at_least("product_list", request.consistency_token, context)
-        found = await self._views.answered(self._views.find.one("product_list", generation, request.sku))
-        if found is None:
+        found = await self._views.one(product_list, request.sku, request.consistency_token, context)
+        if found.document is None:
             raise NotFound("PRODUCT_NOT_FOUND", sku=request.sku)
-        return pb.GetProductResponse(product=mapping.product(found), freshness=freshness)
+        return pb.GetProductResponse(product=mapping.product(found.document), freshness=found.freshness)
 
     async def ListProducts(self, request: pb.ListProductsRequest, context: Context) -> pb.ListProductsResponse:
         check(request, {"status": known_enum(types.ProductStatus.DESCRIPTOR)})

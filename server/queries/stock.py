@@ -1,6 +1,7 @@
 """StockQueryService."""
 
 from core.failures import NotFound
+from core.readmodel.views.stock_levels import stock_levels
 from core.rpc.typing import Context
 from core.rpc.validation import check, sku
 from protos.products.v1 import queries_pb2 as pb
@@ -19,11 +20,10 @@ class StockQueries(StockQueryServiceServicer):
 
     async def GetStock(self, request: pb.GetStockRequest, context: Context) -> pb.GetStockResponse:
         check(request, {"sku": sku})
-        freshness, generation = await self._views.at_least("stock_levels", request.consistency_token, context)
-        found = await self._views.answered(self._views.find.one("stock_levels", generation, request.sku))
-        if found is None:
+        found = await self._views.one(stock_levels, request.sku, request.consistency_token, context)
+        if found.document is None:
             raise NotFound("STOCK_NOT_FOUND", sku=request.sku)
-        return pb.GetStockResponse(stock=mapping.stock(found), freshness=freshness)
+        return pb.GetStockResponse(stock=mapping.stock(found.document), freshness=found.freshness)
 
     async def ListStock(self, request: pb.ListStockRequest, context: Context) -> pb.ListStockResponse:
         most, after = page_size(request.page_size), from_page_token(request, str)

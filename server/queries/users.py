@@ -10,6 +10,7 @@ from core.eventstore.exclusions import readable
 from core.eventstore.log import START, EventLog
 from core.failures import InvalidRequest, NotFound
 from core.readmodel.email_holders import USERS, EmailHolders
+from core.readmodel.views.user_detail import user_detail
 from core.rpc.typing import Context
 from core.rpc.validation import check, email, optional, sha256, uuid
 from protos.users.v1 import queries_pb2 as pb
@@ -29,11 +30,10 @@ class UserQueries(UserQueryServiceServicer):
 
     async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:
         check(request, {"user_id": uuid})
-        freshness, generation = await self._views.at_least("user_detail", request.consistency_token, context)
-        found = await self._views.answered(self._views.find.one("user_detail", generation, request.user_id))
-        if found is None:
+        found = await self._views.one(user_detail, request.user_id, request.consistency_token, context)
+        if found.document is None:
             raise NotFound("USER_NOT_FOUND", user_id=request.user_id)
-        return pb.GetUserResponse(user=mapping.user(found), freshness=freshness)
+        return pb.GetUserResponse(user=mapping.user(found.document), freshness=found.freshness)
 
     async def GetEmailHolders(self, request: pb.GetEmailHoldersRequest, _: Context) -> pb.GetEmailHoldersResponse:
         check(request, {"email": optional(email), "email_hash": optional(sha256)})

@@ -1,16 +1,20 @@
 """What every query does first: check the token, wait, know which generation to read."""
 
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from core.eventstore.codec import MalformedEvent, UnknownEventType
+from core.eventstore.consistency_token import from_token
 from core.failures import EventMalformed, EventTypeUnknown, UnreadableEvent
 from core.readmodel.checkpoints import Checkpoint, now_micros
-from core.readmodel.finders import Finders
+from core.readmodel.finders import Document, Finders
 from core.readmodel.mongo import mongo_errors
-from protos.common.v1.types_pb2 import Freshness
+from core.readmodel.view import View
+from protos.common.v1.types_pb2 import Freshness, FreshnessSource
 from protos.orders.v1 import queries_pb2 as pb
-from server.queries.freshness import FreshViews
+from server.queries.freshness import SPARE, WITHOUT_DEADLINE, FreshViews
+from server.queries.stream_tail import StreamTails
 
 T = TypeVar("T")
 
@@ -48,17 +52,53 @@ REASONS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The document of a key, None if there is none, and how fresh it is."""
+
+    document: Document | None
+    freshness: Freshness
+    generation: int
+
+
 class Views:
     """Finders behind freshness; MongoDB's failures end here as `StoreFailure`."""
 
-    def __init__(self, finders: Finders, fresh: FreshViews) -> None:
+    def __init__(self, finders: Finders, fresh: FreshViews, tails: StreamTails) -> None:
         self.find = finders
         self._fresh = fresh
+        self._tails = tails
+
+    async def one(self, view: View[Any], key: str, token: str, context: Any) -> Found:
+        """The document of a key, at least as fresh as the token.
+
+        A view that is behind is not waited for where the document's own stream says what it lacks. Raises as
+        `at_least` does.
+        """
+        if token:
+            current = await self._current(view, key, from_token(token), context)
+            if current is not None:
+                return current
+        freshness, generation = await self.at_least(view.name, token, context)
+        document = await self.answered(self.find.one(view.name, generation, key))
+        return Found(document=document, freshness=freshness, generation=generation)
+
+    async def _current(self, view: View[Any], key: str, wanted: int, context: Any) -> Found | None:
+        remaining = context.time_remaining()
+        patience = WITHOUT_DEADLINE if remaining is None else remaining
+        found = await self.answered(self._tails.find(view, key, wanted, patience - SPARE))
+        if found is None:
+            return None
+        freshness = _to_freshness(found.checkpoint)
+        freshness.position = max(freshness.position, wanted)
+        if found.folded:
+            freshness.source, freshness.age_ms = FreshnessSource.FRESHNESS_SOURCE_VIEW_AND_STREAM, 0
+        return Found(document=found.document, freshness=freshness, generation=found.checkpoint.generation)
 
     async def at_least(self, view: str, token: str, context: Any) -> tuple[Freshness, int]:
         """How fresh the view is, at least as fresh as the token, and its live generation."""
         checkpoint = await self.checkpoint(view, token, context)
-        return _told(checkpoint), checkpoint.generation
+        return _to_freshness(checkpoint), checkpoint.generation
 
     async def checkpoint(self, view: str, token: str, context: Any) -> Checkpoint:
         """How far the view is, at least as far as the token."""
@@ -82,6 +122,11 @@ class Views:
             return await call
 
 
-def _told(checkpoint: Checkpoint) -> Freshness:
+def _to_freshness(checkpoint: Checkpoint) -> Freshness:
     age = now_micros() - checkpoint.caught_up_at if checkpoint.caught_up_at else 0
-    return Freshness(position=checkpoint.position, age_ms=max(0, age // 1000), log_mismatch=checkpoint.log_mismatch)
+    return Freshness(
+        position=checkpoint.position,
+        age_ms=max(0, age // 1000),
+        log_mismatch=checkpoint.log_mismatch,
+        source=FreshnessSource.FRESHNESS_SOURCE_VIEW,
+    )

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/common/v1/types.proto\x12\tcommon.v1\"/\n\x05Money\x12\x14\n\x0c\x61mount_minor\x18\x01 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\"i\n\x07\x41\x64\x64ress\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05line1\x18\x02 \x01(\t\x12\r\n\x05line2\x18\x03 \x01(\t\x12\x0c\n\x04\x63ity\x18\x04 \x01(\t\x12\x13\n\x0bpostal_code\x18\x05 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x06 \x01(\t\"C\n\tFreshness\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x0e\n\x06\x61ge_ms\x18\x02 \x01(\x03\x12\x14\n\x0clog_mismatch\x18\x03 \x01(\x08\x42^\n\x18io.orderstream.common.v1P\x01Z(orderstream.io/protos/common/v1;commonv1\xaa\x02\x15Orderstream.Common.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/common/v1/types.proto\x12\tcommon.v1\"/\n\x05Money\x12\x14\n\x0c\x61mount_minor\x18\x01 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\"i\n\x07\x41\x64\x64ress\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05line1\x18\x02 \x01(\t\x12\r\n\x05line2\x18\x03 \x01(\t\x12\x0c\n\x04\x63ity\x18\x04 \x01(\t\x12\x13\n\x0bpostal_code\x18\x05 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x06 \x01(\t\"o\n\tFreshness\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x0e\n\x06\x61ge_ms\x18\x02 \x01(\x03\x12\x14\n\x0clog_mismatch\x18\x03 \x01(\x08\x12*\n\x06source\x18\x04 \x01(\x0e\x32\x1a.common.v1.FreshnessSource*\x8e\x01\n\x0f\x46reshnessSource\x12 \n\x1c\x46RESHNESS_SOURCE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46RESHNESS_SOURCE_VIEW\x10\x01\x12$\n FRESHNESS_SOURCE_VIEW_AND_STREAM\x10\x02\x12\x18\n\x14\x46RESHNESS_SOURCE_LOG\x10\x03\x42^\n\x18io.orderstream.common.v1P\x01Z(orderstream.io/protos/common/v1;commonv1\xaa\x02\x15Orderstream.Common.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,10 +32,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.common.v1.types_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\030io.orderstream.common.v1P\001Z(orderstream.io/protos/common/v1;commonv1\252\002\025Orderstream.Common.V1'
+  _globals['_FRESHNESSSOURCE']._serialized_start=313
+  _globals['_FRESHNESSSOURCE']._serialized_end=455
   _globals['_MONEY']._serialized_start=43
   _globals['_MONEY']._serialized_end=90
   _globals['_ADDRESS']._serialized_start=92
   _globals['_ADDRESS']._serialized_end=197
   _globals['_FRESHNESS']._serialized_start=199
-  _globals['_FRESHNESS']._serialized_end=266
+  _globals['_FRESHNESS']._serialized_end=310
 # @@protoc_insertion_point(module_scope)

@@ -13,6 +13,7 @@ refused unless it has that form already.
 
 import builtins
 import google.protobuf.descriptor
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import sys
 import typing
@@ -23,6 +24,34 @@ else:
     import typing_extensions
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _FreshnessSource:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _FreshnessSourceEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_FreshnessSource.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    FRESHNESS_SOURCE_UNSPECIFIED: _FreshnessSource.ValueType  # 0
+    """From a view."""
+    FRESHNESS_SOURCE_VIEW: _FreshnessSource.ValueType  # 1
+    """From a view, as it is stored."""
+    FRESHNESS_SOURCE_VIEW_AND_STREAM: _FreshnessSource.ValueType  # 2
+    """From a document of a view, and from the events of its stream that the view does not hold yet."""
+    FRESHNESS_SOURCE_LOG: _FreshnessSource.ValueType  # 3
+    """From the log alone."""
+
+class FreshnessSource(_FreshnessSource, metaclass=_FreshnessSourceEnumTypeWrapper):
+    """FreshnessSource is where an answer was read from."""
+
+FRESHNESS_SOURCE_UNSPECIFIED: FreshnessSource.ValueType  # 0
+"""From a view."""
+FRESHNESS_SOURCE_VIEW: FreshnessSource.ValueType  # 1
+"""From a view, as it is stored."""
+FRESHNESS_SOURCE_VIEW_AND_STREAM: FreshnessSource.ValueType  # 2
+"""From a document of a view, and from the events of its stream that the view does not hold yet."""
+FRESHNESS_SOURCE_LOG: FreshnessSource.ValueType  # 3
+"""From the log alone."""
+Global___FreshnessSource: typing_extensions.TypeAlias = FreshnessSource
 
 @typing.final
 class Money(google.protobuf.message.Message):
@@ -93,6 +122,7 @@ class Freshness(google.protobuf.message.Message):
     POSITION_FIELD_NUMBER: builtins.int
     AGE_MS_FIELD_NUMBER: builtins.int
     LOG_MISMATCH_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
     position: builtins.int
     """position is a commit position of the log: everything up to it is in the answer."""
     age_ms: builtins.int
@@ -101,13 +131,16 @@ class Freshness(google.protobuf.message.Message):
     """log_mismatch: the view was made from another log than the event store serves, as after an older backup was restored. It
     shows what never happened in this log, and position is 0, until an operator has rebuilt it.
     """
+    source: Global___FreshnessSource.ValueType
+    """source is where the answer was read from."""
     def __init__(
         self,
         *,
         position: builtins.int = ...,
         age_ms: builtins.int = ...,
         log_mismatch: builtins.bool = ...,
+        source: Global___FreshnessSource.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["age_ms", b"age_ms", "log_mismatch", b"log_mismatch", "position", b"position"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["age_ms", b"age_ms", "log_mismatch", b"log_mismatch", "position", b"position", "source", b"source"]) -> None: ...
 
 Global___Freshness: typing_extensions.TypeAlias = Freshness

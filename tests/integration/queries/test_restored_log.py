@@ -19,14 +19,12 @@ from core.eventstore.consistency_token import to_token
 from core.eventstore.log import EventLog
 from core.failures import LogMismatch, StoreUnavailable
 from core.readmodel.checkpoints import CheckpointStore
-from core.readmodel.finders import Finders
 from embedded.stack import embedded_eventstore
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
 from server.app import serving
-from server.queries import fresh_views
+from server.queries import fresh_views, views_of
 from server.queries.freshness import FreshViews
-from server.queries.views import Views
 from server.queries.watching.hub import Hub, Limits
 from server.queries.watching.orders import Watching
 from tests.support.calling import fresh_id, refusal
@@ -88,7 +86,7 @@ async def test_a_watch_of_orders_begins_at_the_start_while_its_view_is_of_anothe
         await state.advance(elsewhere)
         await append(writer, order := new_order())
         hub = Hub(log, LIMITS)
-        watching = Watching(Views(Finders(state), fresh_views(mongo[database], log)), log, hub)
+        watching = Watching(views_of(mongo[database], log, fresh_views(mongo[database], log)), log, hub)
         messages = aclosing(watching.orders(pb.WatchOrdersRequest(), Caller()))
         async with hub.open(), asyncio.timeout(WITHIN), messages as told:
             first = await anext(told)
