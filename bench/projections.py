@@ -125,7 +125,7 @@ async def apply(events: Sequence[RecordedEvent], database: Database) -> None:
     documents, parked_events = state.documents(order_list.name, 1), ParkedEvents(database, order_list.name, 1)
     for index in order_list.indexes:
         await documents.create_index(list(index))
-    applier, most = BatchApplier(order_list, documents, parked_events), Settings().most_behind
+    applier, most = BatchApplier(order_list, documents, parked_events), Settings().batch_size_catch_up
     for first in range(0, len(events), most):
         await applier.apply(events[first : first + most])
 

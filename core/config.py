@@ -1,10 +1,11 @@
 """What can be set from outside. Every name carries the prefix ORDERSTREAM_, e.g. ORDERSTREAM_EVENTSTORE_URI."""
 
+import os
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -24,6 +25,7 @@ class StoreSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
+    former_names: ClassVar[Mapping[str, str]] = {}  # by former name: the present one; read for one release
 
     eventstore_uri: str = Field(default="esdb://127.0.0.1:2113?Tls=false", repr=False)
     eventstore_read_uri: str = Field(
@@ -70,6 +72,11 @@ class StoreSettings(BaseSettings):
 class ProcessSettings(StoreSettings):
     """What every process that serves has. Durations are in seconds."""
 
+    former_names: ClassVar[Mapping[str, str]] = {
+        "most_concurrent_calls": "max_concurrent_calls",
+        "largest_request": "max_request_size",
+    }
+
     host: str = Field(default="127.0.0.1", description="the address to listen on; 0.0.0.0 in a container")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["json", "console"] = Field(default="json", description="console: for people")
@@ -77,8 +84,8 @@ class ProcessSettings(StoreSettings):
         default=None, ge=0, le=65_535, description="serves Prometheus metrics if given; 0 takes a free one"
     )
     grace: float = Field(default=10.0, ge=0, description="for calls in flight when stopping")
-    most_concurrent_calls: int = Field(default=1_000, gt=0, description="above: SERVER_BUSY")
-    largest_request: int = Field(default=256 * 1024, gt=0, description="above: REQUEST_TOO_LARGE")
+    max_concurrent_calls: int = Field(default=1_000, gt=0, description="above: SERVER_BUSY")
+    max_request_size: int = Field(default=256 * 1024, gt=0, description="above: REQUEST_TOO_LARGE")
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -89,19 +96,27 @@ class ProcessSettings(StoreSettings):
 class Settings(ProcessSettings):
     """Settings of commands, queries and processes. Durations are in seconds, sizes in bytes."""
 
+    former_names: ClassVar[Mapping[str, str]] = {
+        **ProcessSettings.former_names,
+        "longest_deadline": "max_deadline",
+        "most_watches": "max_watches",
+        "most_waiting_changes": "max_waiting_changes",
+        "longest_retry": "max_retry_pause",
+    }
+
     reflection: bool = True
 
     default_deadline: float = Field(default=10.0, gt=0, description="for calls that bring none")
     # a claim on an e-mail address counts for five minutes: no command may be under way for as long
-    longest_deadline: float = Field(default=60.0, gt=0, le=240.0, description="longer ones are cut to this")
+    max_deadline: float = Field(default=60.0, gt=0, le=240.0, description="longer ones are cut to this")
     drain_delay: float = Field(
         default=5.0, ge=0, description="between NOT_SERVING and the end of new calls: a load balancer takes a while"
     )
 
     cached_aggregates: int = Field(default=10_000, gt=0, description="folded aggregates kept in memory")
     watch_heartbeat: float = Field(default=10.0, gt=0, description="without a change, a watch says so this often")
-    most_watches: int = Field(default=500, gt=0, description="above: TOO_MANY_WATCHES")
-    most_waiting_changes: int = Field(default=1_000, gt=0, description="per watch; above: WATCH_TOO_SLOW")
+    max_watches: int = Field(default=500, gt=0, description="above: TOO_MANY_WATCHES")
+    max_waiting_changes: int = Field(default=1_000, gt=0, description="per watch; above: WATCH_TOO_SLOW")
     snapshot_every: int = Field(default=250, ge=10, le=3_000, description="events of a stream between two snapshots")
     place_within: float = Field(default=3 * 24 * 3600.0, gt=0, description="a placed order expires after this")
 
@@ -116,35 +131,65 @@ class Settings(ProcessSettings):
     step_within: float = Field(default=15.0, gt=0, description="for one attempt at a step of a process")
     step_attempts: int = Field(default=12, gt=1, description="then the step waits for an operator")
     first_retry: float = Field(default=0.5, gt=0, description="after a failure; each further pause is twice as long")
-    longest_retry: float = Field(default=300.0, gt=0, description="no pause between two attempts is longer")
+    max_retry_pause: float = Field(default=300.0, gt=0, description="the longest pause between two attempts")
 
 
-S = TypeVar("S", bound=BaseSettings)
+S = TypeVar("S", bound=StoreSettings)
 
 
 def from_environment(kind: type[S]) -> S:
     """The settings. Raises `WrongSettingError`."""
+    former = _former_values(kind)
     try:
-        return kind()
+        return kind(**former)
     except ValidationError as error:
-        said = "; ".join(_complaint(kind, problem) for problem in error.errors(include_url=False))
-        raise WrongSettingError(said) from None
+        problems = error.errors(include_url=False)
+        raise WrongSettingError("; ".join(_message(kind, problem, former) for problem in problems)) from None
     except SettingsError as error:  # a list or a mapping that is not JSON
         field = str(error).partition('field "')[2].partition('"')[0]
-        raise WrongSettingError(f"{PREFIX}{field.upper()}: is not JSON") from None
+        raise WrongSettingError(f"{_variable(field)}: is not JSON") from None
 
 
-def _complaint(kind: type[BaseSettings], problem: Mapping[str, object]) -> str:
+def renamed_variables(kind: type[StoreSettings]) -> dict[str, str]:
+    """The variables that are set by a former name: their present names by the former ones."""
+    present = _former_values(kind)
+    return {_variable(former): _variable(name) for former, name in kind.former_names.items() if name in present}
+
+
+def _former_values(kind: type[StoreSettings]) -> dict[str, Any]:  # texts, which pydantic converts
+    """By present name: the values of variables that are set by a former name only. Raises `WrongSettingError`."""
+    values = {variable.upper(): value for variable, value in os.environ.items() if value}
+    found = {}
+    for former, name in kind.former_names.items():
+        value, present = values.get(_variable(former)), values.get(_variable(name))
+        if value is None or value == present:
+            continue
+        if present is not None:
+            raise WrongSettingError(
+                f"{_variable(former)} is the former name of {_variable(name)}, and both are set to different values: "
+                f"leave {_variable(former)} out"
+            )
+        found[name] = value
+    return found
+
+
+def _variable(field: str) -> str:
+    return f"{PREFIX}{field.upper()}"
+
+
+def _message(kind: type[StoreSettings], problem: Mapping[str, object], former: Mapping[str, str]) -> str:
+    """One line about a wrong value, with the name of the variable that has it."""
     where = problem["loc"]
     assert isinstance(where, tuple), "pydantic has it so"
     field = str(where[0]) if where else ""
-    said = str(problem["msg"]).removeprefix("Value error, ")
-    told = kind.model_fields.get(field)
-    if told is None or not told.repr or told.annotation is SecretStr:
-        return f"{PREFIX}{field.upper()}: {said}"
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    declared = kind.model_fields.get(field)
+    variable = _variable(next((name for name, now in kind.former_names.items() if now == field in former), field))
+    if declared is None or not declared.repr or declared.annotation is SecretStr:
+        return f"{variable}: {text}"
     value = str(problem["input"])
     shown = value if len(value) <= MAX_SHOWN_LENGTH else value[:MAX_SHOWN_LENGTH] + "…"
-    return f"{PREFIX}{field.upper()}: {said}, not {shown!r}"
+    return f"{variable}: {text}, not {shown!r}"
 
 
 def password_in(variable: str, file: Path) -> str:

@@ -8,12 +8,13 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import TypeVar
 
 import grpc
 import structlog
 from prometheus_client import start_http_server
 
-from core.config import ProcessSettings, WrongSettingError
+from core.config import ProcessSettings, WrongSettingError, from_environment, renamed_variables
 from core.failures import ServiceFailure, StoreUnavailable, words_of
 
 log = structlog.get_logger()
@@ -21,6 +22,8 @@ log = structlog.get_logger()
 WRONG_SETTING, NO_STORE = 2, 5  # exit codes
 MAX_CAUSE_LENGTH = 300  # characters
 WHERE = "ORDERSTREAM_EVENTSTORE_URI and ORDERSTREAM_MONGO_URI say where the stores are"
+
+P = TypeVar("P", bound=ProcessSettings)
 
 
 async def until_stopped(serving: AbstractAsyncContextManager[str], ready: Callable[[str], None]) -> None:
@@ -124,6 +127,16 @@ def _serve_metrics(host: str, port: int) -> str:
 def fail(line: str, code: int) -> int:
     sys.stderr.write(f"orderstream: {line}\n")
     return code
+
+
+def start_up(kind: type[P]) -> P:
+    """The settings of a process that serves, after its logging is set up. Raises `WrongSettingError`."""
+    settings = from_environment(kind)
+    configure_logging(settings.log_level, settings.log_format)
+    renamed = renamed_variables(kind)
+    if renamed:
+        log.warning("settings have new names; the former names are read by this release only", new_names=renamed)
+    return settings
 
 
 def configure_logging(level: str, shape: str = "json") -> None:

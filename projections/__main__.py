@@ -8,8 +8,7 @@ import argparse
 import asyncio
 import sys
 
-from core.config import from_environment
-from core.process import configure_logging, ended_well, port_taken, say_ready, until_stopped
+from core.process import ended_well, port_taken, say_ready, start_up, until_stopped
 from projections.app import serving
 from projections.config import Settings
 
@@ -24,8 +23,7 @@ def main() -> int:
 
 
 def _run(port: int) -> None:
-    settings = from_environment(Settings)
-    configure_logging(settings.log_level, settings.log_format)
+    settings = start_up(Settings)
     with port_taken(settings.host, port):
         asyncio.run(run(settings, port))
 

@@ -75,7 +75,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
             await may_read(database)
             audit_log, state = AuditLog(leader), CheckpointStore(database)
             chosen = _chosen(settings)
-            shared = SharedReads((view.name for view in chosen), client, database, settings.look_every)
+            shared = SharedReads((view.name for view in chosen), client, database, settings.poll_interval)
             supervisors = [Supervisor(view, client, database, settings, shared) for view in chosen]
             changes = ChangePlanner(database, EventLog(leader), audit_log, settings)
             verifier, snapshots = Verifier(leader, database, at_once=settings.verify_at_once), SnapshotVerifier(leader)
@@ -120,8 +120,8 @@ def call_guard(settings: Settings) -> CallGuard:
     limits = CallLimits(
         default_deadline=settings.operator_deadline,
         longest_deadline=projection_service.MAX_CALL,
-        most_calls=settings.most_concurrent_calls,
-        largest_request=settings.largest_request,
+        most_calls=settings.max_concurrent_calls,
+        largest_request=settings.max_request_size,
     )
     return CallGuard(frozenset(SERVICES), limits, _known)
 

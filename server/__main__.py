@@ -8,8 +8,8 @@ import asyncio
 import gc
 import sys
 
-from core.config import Settings, from_environment
-from core.process import configure_logging, ended_well, port_taken, say_ready, until_stopped
+from core.config import Settings
+from core.process import ended_well, port_taken, say_ready, start_up, until_stopped
 from server import store_command
 from server.app import ROLES, serving
 
@@ -28,8 +28,7 @@ def main() -> int:
 
 
 def _run(role: str, port: int) -> None:
-    settings = from_environment(Settings)
-    configure_logging(settings.log_level, settings.log_format)
+    settings = start_up(Settings)
     with port_taken(settings.host, port):
         asyncio.run(run(role, settings, port))
 

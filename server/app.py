@@ -46,9 +46,9 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
         served = await stack.enter_async_context(opened(settings, clock))
         limits = CallLimits(
             default_deadline=settings.default_deadline,
-            longest_deadline=settings.longest_deadline,
-            most_calls=settings.most_concurrent_calls,
-            largest_request=settings.largest_request,
+            longest_deadline=settings.max_deadline,
+            most_calls=settings.max_concurrent_calls,
+            largest_request=settings.max_request_size,
         )
         server = grpc.aio.server(
             interceptors=[CallGuard(frozenset(served.services), limits)],

@@ -126,8 +126,8 @@ def of_stores() -> Iterator[Limit]:
 
 def of_settings() -> Iterator[Limit]:
     for name, field in Settings.model_fields.items():
-        if name.startswith(("default_", "longest_", "largest_", "most_")):
-            unit = "bytes" if name.startswith("largest_") else "at once" if name.startswith("most_") else "seconds"
+        if name.startswith(("default_", "max_")):
+            unit = "seconds" if isinstance(field.default, float) else "bytes" if name.endswith("_size") else "at once"
             yield Limit(f"`ORDERSTREAM_{name.upper()}`", f"{field.default:.15g}", unit, field.description or "")
 
 

@@ -164,7 +164,7 @@ class Runner:
         return 0 if self.checkpoint is None else self.checkpoint.epoch
 
     async def run(self) -> None:
-        backoff = Backoff(FIRST_PAUSE, self._settings.longest_pause)
+        backoff = Backoff(FIRST_PAUSE, self._settings.max_pause)
         try:
             while not self._stop.is_set():
                 before = self.applied
@@ -295,11 +295,11 @@ class Runner:
         """The items of the next batch; a large one while filling, so that a document is seldom written twice."""
         settings = self._settings
         if live or self._throttle is None:
-            most = settings.most_live if live else settings.most_behind
+            most = settings.batch_size_live if live else settings.batch_size_catch_up
             return await source.batch(most, settings.heartbeat, live=live)
-        items = await source.batch(settings.most_filling, settings.heartbeat)
-        while items and len(items) < settings.most_filling and not isinstance(items[-1], CaughtUp):
-            more = await source.batch(settings.most_filling - len(items), settings.heartbeat)
+        items = await source.batch(settings.batch_size_rebuild, settings.heartbeat)
+        while items and len(items) < settings.batch_size_rebuild and not isinstance(items[-1], CaughtUp):
+            more = await source.batch(settings.batch_size_rebuild - len(items), settings.heartbeat)
             items += more
             if not more:
                 break
@@ -385,5 +385,5 @@ class Runner:
         The rest is some times as long as the last batch took: short while the view store is quick, so that readers see
         their writes soon, and longer the busier it is, since all views and readers share it.
         """
-        rest = min(self._settings.pace, REST_FACTOR * self._took)
+        rest = min(self._settings.max_batch_rest, REST_FACTOR * self._took)
         await asyncio.sleep(max(0.0, self._ended + rest - time.monotonic()))

@@ -149,20 +149,20 @@ class Supervisor:
         self.wake()
 
     async def run(self) -> None:
-        pause = self._settings.look_every
+        pause = self._settings.poll_interval
         try:
             while not self._stop.is_set():
                 woken = self._nudged.is_set()
                 self._nudged.clear()
                 try:
                     await self._reconcile(fresh=woken)
-                    pause = self._settings.look_every
+                    pause = self._settings.poll_interval
                 except (PyMongoError, ServiceFailure) as error:  # the runners report it and go on by themselves
                     log.warning("cannot read the generations", view=self.view.name, error=error_text(error))
-                    pause = min(2 * pause, self._settings.longest_pause)
+                    pause = min(2 * pause, self._settings.max_pause)
                 except Exception:  # a defect here must not end the view for good, nor touch the others
                     log.exception("defect", view=self.view.name)
-                    pause = self._settings.longest_pause
+                    pause = self._settings.max_pause
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._nudged.wait(), pause)
         finally:
@@ -269,7 +269,7 @@ class Supervisor:
         if now - self._measured_at >= self._settings.measure_every:
             self._measured_at = now
             self._spawn("measurement", self._measure(pointer))
-        every = self._settings.verify_every if self.view.own_streams else self._settings.verify_wholly_every
+        every = self._settings.verify_every if self.view.own_streams else self._settings.full_verify_every
         if self._settings.verify_every and now - self._audited_at >= every and first.status is Status.LIVE:
             self._audited_at = now
             self._spawn("audit", self._audit())
@@ -379,7 +379,7 @@ class Supervisor:
         now = time.monotonic()
         self._retired_since = {one: self._retired_since.get(one, now) for one in pointer.dropping}
         for generation, since in self._retired_since.items():
-            if now - since >= self._settings.grace_of_readers and first is not None and first.owns:
+            if now - since >= self._settings.drop_delay and first is not None and first.owns:
                 self._spawn("removal", self._remove(pointer, generation))
                 return
 
@@ -401,12 +401,12 @@ class Supervisor:
             await work
         except (PyMongoError, ServiceFailure) as error:
             log.warning("restarts", work=name, view=self.view.name, error=error_text(error))
-            await asyncio.sleep(self._settings.longest_pause)
+            await asyncio.sleep(self._settings.max_pause)
         except (Superseded, Fenced) as lost:
             log.warning("given up", work=name, view=self.view.name, reason=str(lost))
         except Exception:  # a defect: logged, and not the end of the view
             log.exception("defect", view=self.view.name, work=name)
-            await asyncio.sleep(self._settings.longest_pause)
+            await asyncio.sleep(self._settings.max_pause)
 
 
 IDLE_PHASES = (Phase.SEEDING, Phase.FAILED)  # while nothing follows the log for it

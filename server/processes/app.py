@@ -79,5 +79,5 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Role]:
 
 
 def _patience(settings: Settings) -> Patience:
-    pauses = (min(settings.first_retry * 2**n, settings.longest_retry) for n in range(settings.step_attempts - 1))
+    pauses = (min(settings.first_retry * 2**n, settings.max_retry_pause) for n in range(settings.step_attempts - 1))
     return Patience(pauses=tuple(timedelta(seconds=pause) for pause in pauses), step_within=settings.step_within)

@@ -27,7 +27,7 @@ async def opened(settings: Settings, _: Clock) -> AsyncIterator[Role]:
         try:
             await may_read(mongo[settings.mongo_database])
             log = EventLog(client)
-            limits = Limits(settings.most_watches, settings.most_waiting_changes, settings.watch_heartbeat)
+            limits = Limits(settings.max_watches, settings.max_waiting_changes, settings.watch_heartbeat)
             hub = Hub(log, limits)
             fresh = fresh_views(mongo[settings.mongo_database], log)
             services = query_services(mongo[settings.mongo_database], log, hub, fresh)

@@ -51,7 +51,7 @@ async def orderstream(running: Stack, *arguments: str, code: int = 0) -> dict[st
 async def test_readers_never_notice_a_rebuild_nor_a_rollback(
     orders: int, reads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ORDERSTREAM_GRACE_OF_READERS", "1")  # so that removing old generations is under load too
+    monkeypatch.setenv("ORDERSTREAM_DROP_DELAY", "1")  # so that removing old generations is under load too
     async with stack(tmp_path, processes=False) as running, OrderstreamClient(running.addresses, deadline=30.0) as shop:
         await buying.orders(shop, orders)
         async with under_load(shop) as seen:
@@ -91,8 +91,8 @@ async def share_done(shop: OrderstreamClient, view: str, live: int) -> float:
 async def test_killed_at_any_time_a_rebuild_goes_on_and_ends_the_same(
     orders: int, kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ORDERSTREAM_MOST_FILLING", str(orders // 2))
-    monkeypatch.setenv("ORDERSTREAM_GRACE_OF_READERS", "0")
+    monkeypatch.setenv("ORDERSTREAM_BATCH_SIZE_REBUILD", str(orders // 2))
+    monkeypatch.setenv("ORDERSTREAM_DROP_DELAY", "0")
     async with stack(tmp_path, processes=False) as running, OrderstreamClient(running.addresses, deadline=30.0) as shop:
         _, _, token = await buying.orders(shop, orders)
         await shop.orders.GetSalesDaily(consistency_token=token)

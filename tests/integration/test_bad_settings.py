@@ -124,6 +124,18 @@ def test_several_at_once_are_told_in_one_line(complaint: Started) -> None:
 
 
 @pytest.mark.parametrize("role", SERVING)
+def test_a_former_name_and_the_present_one_with_different_values(complaint: Started, role: str) -> None:
+    line = complaint(role, MOST_CONCURRENT_CALLS="10", MAX_CONCURRENT_CALLS="20")
+    assert "ORDERSTREAM_MOST_CONCURRENT_CALLS is the former name of ORDERSTREAM_MAX_CONCURRENT_CALLS" in line
+
+
+def test_a_wrong_value_under_a_former_name(complaint: Started) -> None:
+    line = complaint("queries", MOST_WATCHES="many")
+    assert line.startswith("orderstream: ORDERSTREAM_MOST_WATCHES: ")
+    assert "not 'many'" in line
+
+
+@pytest.mark.parametrize("role", SERVING)
 def test_a_port_of_the_metrics_that_is_taken(
     complaint: Started, role: str, eventstore_uri: str, mongo_uri: str
 ) -> None:

@@ -28,7 +28,13 @@ from tests.support.eventually import eventually
 from tests.support.orders import confirmed, created, line_added, order_line, placed
 
 QUICK = Settings(
-    heartbeat=0.05, lease=0.5, pace=0.0, longest_pause=0.2, look_every=0.05, grace_of_readers=0.2, most_filling=50
+    heartbeat=0.05,
+    lease=0.5,
+    max_batch_rest=0.0,
+    max_pause=0.2,
+    poll_interval=0.05,
+    drop_delay=0.2,
+    batch_size_rebuild=50,
 )
 Documents = dict[str, dict[str, Any]]
 
@@ -79,7 +85,7 @@ async def supervised(
     view: View[Any], client: Client, mongo: AsyncDatabase[Any], settings: Settings = QUICK
 ) -> AsyncIterator[Supervisor]:
     """As a process runs it: whatever generations there are, and rebuilds."""
-    shared = SharedReads([view.name], client, mongo, settings.look_every)
+    shared = SharedReads([view.name], client, mongo, settings.poll_interval)
     supervisor = Supervisor(view, client, mongo, settings, shared)
     task = asyncio.create_task(supervisor.run())
     try:

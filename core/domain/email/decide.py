@@ -9,7 +9,7 @@ from core.domain.email.state import Claimed, EmailState, Free
 from core.domain.rejection import CommandRejected, Reason
 
 # A claim is made before the user has the address. It may be made void after this long, by the event store's time:
-# longer than any command may take (`longest_deadline`), so that no command loses its claim. That no two users have one
+# longer than any command may take (`max_deadline`), so that no command loses its claim. That no two users have one
 # address does not rest on it.
 ABANDONED_AFTER = timedelta(minutes=5)
 

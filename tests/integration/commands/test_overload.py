@@ -18,7 +18,7 @@ Code = grpc.StatusCode
 @pytest.fixture
 async def narrow(settings: Settings) -> AsyncIterator[Shop]:
     """One that takes two calls at once, of 2 KB each."""
-    bounds = {"most_concurrent_calls": 2, "largest_request": 2_048}
+    bounds = {"max_concurrent_calls": 2, "max_request_size": 2_048}
     async with serving("commands", settings.model_copy(update=bounds), port=0) as address, shop_at(address) as shop:
         yield shop
 

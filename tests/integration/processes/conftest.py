@@ -129,7 +129,7 @@ def settings(eventstore_uri: str) -> Settings:
         eventstore_uri=eventstore_uri,
         grace=1.0,
         first_retry=0.05,
-        longest_retry=0.1,
+        max_retry_pause=0.1,
         step_attempts=3,
         place_within=PLACE_WITHIN,
         payments=f"simulator?decline={DECLINED}&mute={MUTE}&refuse={REFUSED}",

@@ -126,7 +126,7 @@ async def test_told_to_look_only_it_heals_nothing(client: Client, mongo: Mongo) 
 async def test_a_damaged_counter_is_found_and_healed(client: Client, mongo: Mongo) -> None:
     """Its documents share streams, so it is folded as a whole."""
     last = await orders(client, 5)
-    whole = HEALING.model_copy(update={"verify_wholly_every": 0.05})
+    whole = HEALING.model_copy(update={"full_verify_every": 0.05})
     async with supervised(sales_daily, client, mongo, whole) as view:
         await reached(mongo, sales_daily, last)
         right = await documents(mongo, sales_daily)

@@ -243,7 +243,7 @@ async def test_a_resume_token_belongs_to_its_watch_and_to_this_log(raw: Any, cli
 @pytest.fixture
 def another(environment: dict[str, str], addresses: Addresses) -> Iterator[tuple[Running, Addresses]]:
     """A query service of one's own, to stop and start, that says every moment that it is alive."""
-    own = {**environment, "ORDERSTREAM_WATCH_HEARTBEAT": "0.05", "ORDERSTREAM_MOST_WATCHES": "3"}
+    own = {**environment, "ORDERSTREAM_WATCH_HEARTBEAT": "0.05", "ORDERSTREAM_MAX_WATCHES": "3"}
     with running("server", "queries", "--port", "0", environment=own) as process:
         yield process, replace(addresses, queries=process.ready["address"])
 

@@ -17,12 +17,12 @@ def environment(mongo_uri: str) -> Iterator[dict[str, str]]:
         mongo_uri,
         f"upgrades_{uuid7().hex}",
         ORDERSTREAM_MEASURE_EVERY="0.3",
-        ORDERSTREAM_LOOK_EVERY="0.1",
+        ORDERSTREAM_POLL_INTERVAL="0.1",
         ORDERSTREAM_LEASE="2",
         ORDERSTREAM_GRACE="1",
         ORDERSTREAM_WATCH_HEARTBEAT="1",
         ORDERSTREAM_FIRST_RETRY="0.05",
-        ORDERSTREAM_LONGEST_RETRY="0.2",
+        ORDERSTREAM_MAX_RETRY="0.2",
         ORDERSTREAM_STEP_ATTEMPTS="3",
     ) as environment:
         yield environment
