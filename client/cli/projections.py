@@ -532,9 +532,10 @@ def _rebuild_of(x: Any) -> str:
 
 
 def _error_of(x: Any) -> str:
-    told = x.rebuild_reason or ("made by other code" if x.code_changed else "")  # a former server gives no reason
-    told = "" if x.astray and x.last_error else told  # the error says the same
-    return "; ".join(said for said in (x.last_error, f"{told}: rebuild it" if told else "") if said)
+    reason = x.rebuild_reason or ("made by other code" if x.code_changed else "")  # a former server gives no reason
+    if (x.log_mismatch or x.astray) and x.last_error:  # a former server sets astray only
+        reason = ""  # the error says the same
+    return "; ".join(text for text in (x.last_error, f"{reason}: rebuild it" if reason else "") if text)
 
 
 def _phase(told: Any) -> str:

@@ -252,6 +252,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         stalled = status in MOVING and is_stalled(checkpoint, lag, view.stalled_after)
         if stalled:
             status = Status.STALLED
+        log_mismatch = checkpoint is not None and checkpoint.log_mismatch
         return pb.Projection(
             view=name,
             status=pb.ProjectionStatus.Value(f"PROJECTION_STATUS_{status}"),
@@ -274,7 +275,8 @@ class ProjectionAdmin(ProjectionServiceServicer):
             events_per_second=view.events_per_second,
             partitions=partitions,
             differences=view.differences,
-            astray=checkpoint is not None and checkpoint.log_mismatch,
+            astray=log_mismatch,
+            log_mismatch=log_mismatch,
             code_changed=pointer.info(pointer.generation).code not in ("", view.code),
             rebuild_reason=rebuild_reason(view, pointer, checkpoint, stalled=stalled),
             log=checkpoint.log if checkpoint else "",

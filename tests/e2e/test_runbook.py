@@ -278,7 +278,7 @@ def restored(shop: Shop) -> Iterator[Names]:
     for member in (log, *roles):
         member.start()
     for view in ("order_list", "sales_daily"):  # each notices it at its own next attempt
-        shop.until(f"projections get {view}", "Astray")
+        shop.until(f"projections get {view}", "CheckpointOfAnotherLog")
     yield {"HOST:PORT": shop.members["queries"].ready["address"]}
 
 

@@ -162,11 +162,11 @@ async def test_nothing_is_skipped_nor_acknowledged_that_the_restored_log_does_no
         assert await shop.place(draft, request_id)
         await shop.place(after := await shop.draft())
 
-        async def astray() -> set[str]:
+        async def of_another_log() -> set[str]:
             found = await client.operations.ListProjections()
-            return {one.view for one in found.projections if one.astray}
+            return {one.view for one in found.projections if one.log_mismatch}
 
-        assert await eventually(astray, lambda now: now == set(marked), WITHIN)
+        assert await eventually(of_another_log, lambda now: now == set(marked), WITHIN)
         listed = await client.orders.ListOrders()
         assert listed.freshness.log_mismatch
         assert await rebuilt(client) == dict.fromkeys(marked, True)

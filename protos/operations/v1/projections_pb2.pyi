@@ -133,6 +133,7 @@ class Projection(google.protobuf.message.Message):
     LOG_FIELD_NUMBER: builtins.int
     OWNERS_FIELD_NUMBER: builtins.int
     UNAVAILABLE_FIELD_NUMBER: builtins.int
+    LOG_MISMATCH_FIELD_NUMBER: builtins.int
     view: builtins.str
     """view is its name."""
     status: Global___ProjectionStatus.ValueType
@@ -172,15 +173,17 @@ class Projection(google.protobuf.message.Message):
     differences: builtins.int
     """differences is how many documents the background verifier of this process has found wrong since it started."""
     astray: builtins.bool
-    """astray is true if the log is not the one that the view was made of, as after an older backup was restored: then it
-    takes in nothing more, and no token is honoured, until it is rebuilt.
-    """
+    """astray is the former name of log_mismatch, and has the same value."""
     rebuild_reason: builtins.str
     """rebuild_reason is why it has to be rebuilt, for people; empty: it need not be, or is being rebuilt."""
     log: builtins.str
     """log is the identity of the log that it was made of: a UUID; empty: not known. An older copy of a log has the same."""
     unavailable: builtins.str
     """unavailable is why nothing more than the name is told; empty: all is."""
+    log_mismatch: builtins.bool
+    """log_mismatch is true if the view was made from another log than the one that the event store serves, for example after
+    an older backup was restored. The view then applies no events and honours no consistency token until it is rebuilt.
+    """
     @property
     def updated_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """updated_at is when the checkpoint was last written (UTC)."""
@@ -226,9 +229,10 @@ class Projection(google.protobuf.message.Message):
         log: builtins.str = ...,
         owners: collections.abc.Iterable[builtins.str] | None = ...,
         unavailable: builtins.str = ...,
+        log_mismatch: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["kept_until", b"kept_until", "rebuild", b"rebuild", "updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["astray", b"astray", "code_changed", b"code_changed", "differences", b"differences", "epoch", b"epoch", "events_applied", b"events_applied", "events_per_second", b"events_per_second", "generation", b"generation", "head", b"head", "kept_generation", b"kept_generation", "kept_until", b"kept_until", "lag_events", b"lag_events", "lag_ms", b"lag_ms", "lag_seconds", b"lag_seconds", "last_error", b"last_error", "log", b"log", "owner", b"owner", "owners", b"owners", "parked_streams", b"parked_streams", "partitions", b"partitions", "position", b"position", "rebuild", b"rebuild", "rebuild_reason", b"rebuild_reason", "status", b"status", "unavailable", b"unavailable", "updated_at", b"updated_at", "view", b"view"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["astray", b"astray", "code_changed", b"code_changed", "differences", b"differences", "epoch", b"epoch", "events_applied", b"events_applied", "events_per_second", b"events_per_second", "generation", b"generation", "head", b"head", "kept_generation", b"kept_generation", "kept_until", b"kept_until", "lag_events", b"lag_events", "lag_ms", b"lag_ms", "lag_seconds", b"lag_seconds", "last_error", b"last_error", "log", b"log", "log_mismatch", b"log_mismatch", "owner", b"owner", "owners", b"owners", "parked_streams", b"parked_streams", "partitions", b"partitions", "position", b"position", "rebuild", b"rebuild", "rebuild_reason", b"rebuild_reason", "status", b"status", "unavailable", b"unavailable", "updated_at", b"updated_at", "view", b"view"]) -> None: ...
 
 Global___Projection: typing_extensions.TypeAlias = Projection
 

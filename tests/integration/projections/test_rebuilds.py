@@ -156,4 +156,5 @@ async def test_a_paused_view_is_told_to_be_of_another_log_before_it_has_found_ou
             replace(checkpoint, last_event_position=last.commit_position or 0, last_event_id=fresh_id())
         )
         found = await operations.GetProjection(pb.GetProjectionRequest(view="order_detail"), timeout=WITHIN)
-        assert (found.projection.astray, found.projection.rebuild_reason) == (True, "made from another log")
+        assert (found.projection.log_mismatch, found.projection.rebuild_reason) == (True, "made from another log")
+        assert found.projection.astray, "callers of former releases know this name"

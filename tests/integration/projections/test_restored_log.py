@@ -95,7 +95,7 @@ async def test_what_lies_between_the_last_known_event_and_the_checkpoint_is_read
 
 
 @pytest.fixture
-async def astray(older: Path, mongo: Mongo) -> Path:
+async def other_log(older: Path, mongo: Mongo) -> Path:
     """A log that has grown since it was restored. The view has found out that it is another one."""
     kept = await checkpoint_of(mongo)
     async with node(older) as client:
@@ -107,7 +107,7 @@ async def astray(older: Path, mongo: Mongo) -> Path:
 
 
 async def test_a_view_of_another_log_stays_so_when_a_later_start_finds_its_own_log(
-    astray: Path, tmp_path: Path, mongo: Mongo
+    other_log: Path, tmp_path: Path, mongo: Mongo
 ) -> None:
     before = await documents(mongo, order_list)
     async with node(tmp_path / "data") as client:
@@ -119,14 +119,14 @@ async def test_a_view_of_another_log_stays_so_when_a_later_start_finds_its_own_l
     assert await documents(mongo, order_list) == before
 
 
-async def test_only_a_rebuild_makes_a_view_of_another_log_right(astray: Path, mongo: Mongo) -> None:
+async def test_only_a_rebuild_makes_a_view_of_another_log_right(other_log: Path, mongo: Mongo) -> None:
     """It differs though the log has grown past it, and none of its documents is made anew."""
     actions: list[dict[str, Any]] = [
         {"retry": pb.RetryParked()},
         {"skip": pb.SkipParked(stream="order-1")},
         {"key": pb.RebuildKey(key="1")},
     ]
-    async with node(astray) as client, supervised(order_list, client, mongo) as supervisor:
+    async with node(other_log) as client, supervised(order_list, client, mongo) as supervisor:
         operator = Operator(order_list, client, mongo)
         for action in actions:
             with pytest.raises(LogMismatch, match="order_list was made from another log"):
@@ -161,7 +161,7 @@ async def test_a_rebuild_under_which_the_log_is_replaced_fails(tmp_path: Path, m
     assert "generation 2 of order_list was made from another log" in ended.building.failure
 
 
-async def test_a_view_of_a_log_with_another_identity_is_astray_whatever_lies_at_its_checkpoint(
+async def test_a_view_of_a_log_with_another_identity_is_of_another_log_whatever_lies_at_its_checkpoint(
     tmp_path: Path, mongo: Mongo
 ) -> None:
     state = CheckpointStore(mongo)

@@ -13,11 +13,11 @@ BUILDING = ActiveRebuild(generation=2, plan_id="plan", started_at=0, total=1)
 FAILED = ActiveRebuild(generation=2, plan_id="plan", started_at=0, total=1, phase=Phase.FAILED)
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("", {}),
-    ("made from another log", {"astray": True, "code": "other", "stalled": True}),
+    ("made from another log", {"log_mismatch": True, "code": "other", "stalled": True}),
     ("made by other code", {"code": "other", "stalled": True}),
     ("its rebuild failed", {"building": FAILED, "stalled": True}),
     ("stalled", {"stalled": True}),
-    ("", {"building": BUILDING, "astray": True}),
+    ("", {"building": BUILDING, "log_mismatch": True}),
 ]
 
 
@@ -33,6 +33,6 @@ def test_a_view_is_rebuilt_for_a_reason(reason: str, case: dict[str, Any]) -> No
         caught_up_at=0,
         updated_at=0,
         epoch=1,
-        log_mismatch=case.get("astray", False),
+        log_mismatch=case.get("log_mismatch", False),
     )
     assert rebuild_reason(view, pointer, checkpoint, stalled=case.get("stalled", False)) == reason
