@@ -1,4 +1,4 @@
-"""Work beside a block, that ends with it, and work side by side."""
+"""Background work that ends with a block, and concurrent work."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
@@ -11,15 +11,15 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-AGAIN = 0.5  # seconds after which work that was cancelled, and goes on, is cancelled again
+AGAIN = 0.5  # seconds between two cancellations of work that does not end
 MAX_ATTEMPTS = 20
 
 
 async def ended(task: asyncio.Task[Any]) -> bool:
-    """Cancel a task until it ends; whether it did.
+    """Cancel a task until it ends; returns whether it ended.
 
-    The client of the event store swallows a cancellation that comes while it ends a read, and the work would go on for
-    ever. So it is cancelled `MAX_ATTEMPTS` times at most.
+    The client of the event store swallows a cancellation that arrives while it ends a read, and the work would never
+    end. So the task is cancelled `MAX_ATTEMPTS` times at most.
     """
     for _ in range(MAX_ATTEMPTS):
         task.cancel()
@@ -32,7 +32,7 @@ async def ended(task: asyncio.Task[Any]) -> bool:
 
 @asynccontextmanager
 async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Carry out `work` while the block runs, and cancel it at the end. What it raised is raised then."""
+    """Run `work` while the block runs, and cancel it at the end. Then its exception is raised, if it had one."""
     task = asyncio.create_task(work)
     try:
         yield
@@ -43,9 +43,10 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of all, side by side. The first failure ends the others, and is raised as it is, not as a group.
+    """The results of all, run concurrently. The first failure cancels the others and is raised as it is, not as a
+    group.
 
-    A group would reach a caller as INTERNAL, whatever is in it, and would not be repeated.
+    A group would reach the caller as INTERNAL whatever it contains, and would not be retried.
     """
     try:
         async with asyncio.TaskGroup() as group:

@@ -1,13 +1,14 @@
-"""Pauses between tries of what may fail for a while."""
+"""Back-off: pauses between attempts at what may fail for a while."""
 
 import asyncio
 import random
 
 
 class Backoff:
-    """Each pause may be twice as long as the one before, up to `longest`; both are in seconds.
+    """Each pause may be twice as long as the previous one, up to `longest`; both are in seconds.
 
-    A pause is between half of that and all of it, at random, so that many that failed together do not try together.
+    The actual pause is random, between half of that and all of it (jitter), so that concurrent callers do not retry at
+    once.
     """
 
     def __init__(self, first: float, longest: float) -> None:
@@ -16,11 +17,11 @@ class Backoff:
         self._next = first
 
     def reset(self) -> None:
-        """It went well: the next pause is the first one again."""
+        """An attempt succeeded: the next pause is the first one again."""
         self._next = self._first
 
     def exhaust(self) -> None:
-        """Nothing is to be expected soon: the next pause is the longest one."""
+        """No success is expected soon: the next pause is the longest one."""
         self._next = self._longest
 
     def pause(self) -> float:

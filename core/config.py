@@ -1,4 +1,4 @@
-"""What can be set from outside. Every name carries the prefix ORDERSTREAM_, e.g. ORDERSTREAM_EVENTSTORE_URI."""
+"""Settings of the servers. Every variable has the prefix ORDERSTREAM_, e.g. ORDERSTREAM_EVENTSTORE_URI."""
 
 import os
 import ssl
@@ -15,13 +15,13 @@ MAX_SHOWN_LENGTH = 60  # characters of a wrong value
 
 
 class WrongSettingError(ValueError):
-    """One line that names the variable and says what it should look like. It shows no secret."""
+    """One line that names the variable and says what its value should look like. It shows no secret."""
 
 
 class StoreSettings(BaseSettings):
-    """Where the stores are, and who we are to them. Credentials given here win over those in an address.
+    """The addresses of the stores, and our credentials. Credentials given here win over those in an address.
 
-    A password has every character that there is here; in an address it is percent-encoded.
+    A password is taken literally here; in an address it is percent-encoded.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
@@ -45,7 +45,7 @@ class StoreSettings(BaseSettings):
     def credentials(self, store: str) -> tuple[str, str]:
         """User name and password for "eventstore" or "mongo"; two empty texts if none is set.
 
-        Raises `WrongSettingError` for half of them, and for a file that cannot be read.
+        Raises `WrongSettingError` if one of the two is missing, and for a file that cannot be read.
         """
         name = f"{PREFIX}{store.upper()}_"
         user: str = getattr(self, f"{store}_username")
@@ -62,7 +62,7 @@ class StoreSettings(BaseSettings):
         return user, password
 
     def authorities(self, store: str) -> Path | None:
-        """The file with the certificates that are trusted for a store. Raises `WrongSettingError` if it is not one."""
+        """The file with the certificates that are trusted for a store. Raises `WrongSettingError` if it has none."""
         file: Path | None = getattr(self, f"{store}_ca_file")
         if file is not None:
             checked_authorities(f"{PREFIX}{store.upper()}_CA_FILE", file)
@@ -70,7 +70,7 @@ class StoreSettings(BaseSettings):
 
 
 class ProcessSettings(StoreSettings):
-    """What every process that serves has. Durations are in seconds."""
+    """Settings of every process that serves. Durations are in seconds."""
 
     former_names: ClassVar[Mapping[str, str]] = {
         "most_concurrent_calls": "max_concurrent_calls",
@@ -107,7 +107,7 @@ class Settings(ProcessSettings):
     reflection: bool = True
 
     default_deadline: float = Field(default=10.0, gt=0, description="for calls that bring none")
-    # a claim on an e-mail address counts for five minutes: no command may be under way for as long
+    # a claim on an e-mail address is valid for five minutes: every command must end before that
     max_deadline: float = Field(default=60.0, gt=0, le=240.0, description="longer ones are cut to this")
     drain_delay: float = Field(
         default=5.0, ge=0, description="between NOT_SERVING and the end of new calls: a load balancer takes a while"
@@ -193,7 +193,7 @@ def _message(kind: type[StoreSettings], problem: Mapping[str, object], former: M
 
 
 def password_in(variable: str, file: Path) -> str:
-    """What a file holds, without the end of its line. Raises `WrongSettingError`."""
+    """The content of a file, without the end of its line. Raises `WrongSettingError`."""
     try:
         password = _content(variable, file).decode().rstrip("\r\n")
     except UnicodeDecodeError:

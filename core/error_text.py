@@ -1,4 +1,6 @@
-"""How an error is told, logged and recorded: its type and a bounded message, never the document that it is about."""
+"""How an error is reported, logged and recorded: its type and a bounded message, never the document that it is
+about.
+"""
 
 from pymongo.errors import BulkWriteError, OperationFailure
 
@@ -11,7 +13,7 @@ def bounded(text: str) -> str:
 
 
 def error_text(error: BaseException) -> str:
-    """`Type: message`. What MongoDB refuses is told by its code: its own text repeats the document."""
+    """`Type: message`. An error of MongoDB is reported by its code, because its own text repeats the document."""
     return bounded(f"{type(error).__name__}: {_message(error)}")
 
 

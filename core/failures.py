@@ -1,4 +1,4 @@
-"""What can go wrong outside the domain. `core.rpc.errors` maps each stable reason to one status code.
+"""Failures outside the domain. `core.rpc.errors` maps each stable reason to one status code.
 
 ServiceFailure
 ├── InvalidRequest          FIELD_INVALID, REQUEST_ID_INVALID     the caller must change the request
@@ -6,18 +6,18 @@ ServiceFailure
 ├── PageTokenInvalid        PAGE_TOKEN_INVALID                    malformed, or of another query
 ├── RequestIdReused         REQUEST_ID_REUSED                     same request_id, another payload
 ├── RevisionConflict        REVISION_CONFLICT                     the caller's expected revision is not the actual one
-├── ServerBusy              SERVER_BUSY                           more calls at once than this process takes
-├── RequestTooLarge         REQUEST_TOO_LARGE                     a message of more bytes than this process takes
-├── ReplyTooLarge           REPLY_TOO_LARGE                       more bytes than clients of gRPC take
-├── EventsTooLarge          EVENTS_TOO_LARGE                      more than the event store takes in one append
-├── Contention              CONTENTION                            other writers won each of several tries
+├── ServerBusy              SERVER_BUSY                           more concurrent calls than this process accepts
+├── RequestTooLarge         REQUEST_TOO_LARGE                     a message with more bytes than this process accepts
+├── ReplyTooLarge           REPLY_TOO_LARGE                       more bytes than clients of gRPC accept
+├── EventsTooLarge          EVENTS_TOO_LARGE                      more than the event store accepts in one append
+├── Contention              CONTENTION                            other writers won each of several attempts
 ├── UnreadableEvent                                               the stream holds an event that this code cannot read
 │   ├── EventTypeUnknown    EVENT_TYPE_UNKNOWN                    written by a newer release; ask a newer server
 │   └── EventMalformed      EVENT_MALFORMED                       an operator has to exclude it
 ├── NotFound                …_NOT_FOUND                           a query for what the view does not hold
 ├── NotFreshEnough          NOT_FRESH_ENOUGH                      the view did not reach the token in time
 ├── ResumeTokenInvalid      RESUME_TOKEN_INVALID                  malformed, of another watch, or of another log
-├── WatchTooSlow            WATCH_TOO_SLOW                        more changes came than the client took; resume
+├── WatchTooSlow            WATCH_TOO_SLOW                        more changes than the client received; resume
 ├── TooManyWatches          TOO_MANY_WATCHES                      as many watches as this process may serve
 ├── Draining                SERVER_DRAINING                       this process stops; resume
 ├── DeadlinePassed          DEADLINE_EXCEEDED                     too late to start, or outcome unknown
@@ -26,7 +26,7 @@ ServiceFailure
 └── StoreFailure                                                  a store does not do what it is asked
     ├── StoreUnavailable    STORE_UNAVAILABLE                     it does not answer; try again
     │   └── StoreNotLeader  STORE_NOT_LEADER                      the node is not the leader; the leader is looked for
-    └── StoreRefusal                                              waiting does not mend it: an operator has to
+    └── StoreRefusal                                              waiting does not help: an operator has to act
         ├── StoreTlsFailed          STORE_TLS_FAILED              it cannot be spoken to over TLS, or without
         ├── StoreUnauthenticated    STORE_UNAUTHENTICATED         it does not know us, or not by this password
         └── StorePermissionDenied   STORE_PERMISSION_DENIED       we lack a right on a stream
@@ -39,7 +39,7 @@ MAX_VIOLATIONS = 10
 
 
 class ServiceFailure(Exception):  # the leaves name what happened
-    """`metadata` holds every value the message mentions; `retry_after` is in seconds, None if a retry is of no use."""
+    """`metadata` has every value of the message; `retry_after` is in seconds, None if a retry does not help."""
 
     reason: str
     retry_after: float | None = None
@@ -50,7 +50,7 @@ class ServiceFailure(Exception):  # the leaves name what happened
 
 
 class InvalidRequest(ServiceFailure):
-    """`violations` maps a field's path to what is wrong with it: the first `MAX_VIOLATIONS`. The rest is counted."""
+    """`violations` maps a field's path to its first problem, for `MAX_VIOLATIONS` fields. The rest is counted."""
 
     reason = "FIELD_INVALID"
 
@@ -97,7 +97,7 @@ class RevisionConflict(ServiceFailure):
 
     def __init__(self, stream: str, expected: int, actual: int) -> None:
         super().__init__(
-            f"expected revision {expected} but the stream is at {actual}; read it again and decide anew",
+            f"expected revision {expected} but the stream is at {actual}; read it again and decide again",
             stream=stream,
             expected=expected,
             actual=actual,
@@ -147,7 +147,7 @@ class ReplyTooLarge(ServiceFailure):
 
 
 class EventsTooLarge(ServiceFailure):
-    """What a command came to, in bytes: no retry makes it smaller."""
+    """The size of a command's events, in bytes: no retry makes it smaller."""
 
     reason = "EVENTS_TOO_LARGE"
 
@@ -161,7 +161,7 @@ class EventsTooLarge(ServiceFailure):
 
 
 class UnreadableEvent(ServiceFailure):  # the leaves name what was met
-    """Nothing is decided on a stream with an event that this code cannot read, and that no operator has excluded."""
+    """No decision is made on a stream with an event that this code cannot read, and that no operator has excluded."""
 
     def __init__(self, message: str, *, stream: str, revision: int, event_type: str) -> None:
         super().__init__(message, stream=stream, revision=revision, event_type=event_type)
@@ -255,7 +255,7 @@ class DeadlinePassed(ServiceFailure):
 
 
 class LogMismatch(ServiceFailure):
-    """Waiting does not mend it. `view` is the one that was made from another log, if it is known."""
+    """Waiting does not help. `view` is the one that was made from another log, if it is known."""
 
     reason = "LOG_MISMATCH"
 
@@ -269,7 +269,7 @@ class LogMismatch(ServiceFailure):
 
 
 class StreamGone(ServiceFailure):
-    """Waiting does not mend it. `first` is the revision of the first event left, None if the stream is deleted."""
+    """Waiting does not help. `first` is the revision of the first event left, None if the stream is deleted."""
 
     reason = "STREAM_DELETED"
 
@@ -289,7 +289,7 @@ class StreamGone(ServiceFailure):
 
 
 class StoreFailure(ServiceFailure):  # the leaves name what happened
-    """What was asked is not done, or its outcome is unknown. `store` is "event" or "view"."""
+    """The request was not carried out, or its outcome is unknown. `store` is "event" or "view"."""
 
 
 class StoreUnavailable(StoreFailure):
@@ -310,7 +310,7 @@ class StoreNotLeader(StoreUnavailable):
 
 
 class StoreRefusal(StoreFailure):  # the leaves name what is refused
-    """Waiting does not mend it. `remedy` is for the operator of this process: it may name files and users."""
+    """Waiting does not help. `remedy` is for the operator of this process: it may name files and users."""
 
     def __init__(self, message: str, store: str, remedy: str, **metadata: object) -> None:
         super().__init__(message, store=store, **metadata)
@@ -328,7 +328,7 @@ def words_of(failure: BaseException) -> str:
 
 
 class StoreTlsFailed(StoreRefusal):
-    """`check` is what failed, in the words of the TLS library."""
+    """`check` is the failed check, in the words of the TLS library."""
 
     reason = "STORE_TLS_FAILED"
 

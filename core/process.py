@@ -1,4 +1,4 @@
-"""A process that serves until it is told to stop."""
+"""A process that serves until it is stopped by a signal."""
 
 import asyncio
 import json
@@ -27,25 +27,25 @@ P = TypeVar("P", bound=ProcessSettings)
 
 
 async def until_stopped(serving: AbstractAsyncContextManager[str], ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT. One that comes while the process still waits for its stores ends it at once.
+    """Serve until SIGTERM or SIGINT. A signal while the process still waits for its stores ends it at once.
 
-    `ready` is told the address when the process serves.
+    `ready` is called with the address when the process serves.
     """
     loop, starting = asyncio.get_running_loop(), asyncio.current_task()
     assert starting is not None, "a coroutine runs in a task"
-    # Without it, gRPC ends its queue of events with its last object: the loop's thread waits for the queue's, and that
-    # one, with some 300 calls cancelled at once, for the loop to read.
+    # Without it, gRPC ends its event queue with its last object: the loop's thread waits for the queue's, and that one,
+    # with some 300 calls cancelled at once, for the loop to read.
     grpc.aio.init_grpc_aio()
     stop = asyncio.Event()
     serves = False
 
-    def told() -> None:
+    def signalled() -> None:
         stop.set()
         if not serves:
             starting.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told)
+        loop.add_signal_handler(number, signalled)
     try:
         async with serving as address:
             serves = True
@@ -60,9 +60,9 @@ async def until_stopped(serving: AbstractAsyncContextManager[str], ready: Callab
 
 @asynccontextmanager
 async def started(server: grpc.aio.Server, grace: float) -> AsyncIterator[None]:
-    """A server that is stopped in the end, with `grace` seconds for calls in flight.
+    """A server that is stopped at the end, with `grace` seconds for calls in flight.
 
-    One whose start is cancelled halfway can neither be stopped nor left: gRPC complains when the process ends.
+    A server whose start is cancelled halfway can be neither stopped nor dropped: gRPC complains when the process ends.
     """
     starting = asyncio.create_task(server.start())
     try:
@@ -74,17 +74,17 @@ async def started(server: grpc.aio.Server, grace: float) -> AsyncIterator[None]:
 
 
 def ended_well(work: Callable[[], int | None], where: Callable[[], str] = lambda: WHERE) -> int:
-    """Do it; the exit code. What keeps a process from running is one line on stderr, never a traceback.
+    """Run it; returns the exit code. A failure to run is one line on stderr, never a traceback.
 
-    `where` is asked if a store does not answer: which settings say where it is.
+    `where` is called if a store does not answer: which settings have its address.
     """
     try:
         return work() or 0
     except WrongSettingError as error:
         return fail(str(error), WRONG_SETTING)
     except ServiceFailure as failure:
-        told = f" ({_cause(failure)}); {where()}" if isinstance(failure, StoreUnavailable) else ""
-        return fail(f"{words_of(failure)}{told} [{failure.reason}]", NO_STORE)
+        details = f" ({_cause(failure)}); {where()}" if isinstance(failure, StoreUnavailable) else ""
+        return fail(f"{words_of(failure)}{details} [{failure.reason}]", NO_STORE)
 
 
 def _cause(failure: BaseException) -> str:
@@ -95,7 +95,7 @@ def _cause(failure: BaseException) -> str:
 
 @contextmanager
 def port_taken(host: str, port: int) -> Iterator[None]:
-    """gRPC tells of a port that cannot be bound by a text. Raises `WrongSettingError` for it."""
+    """gRPC reports a port that cannot be bound by a text only. Raises `WrongSettingError` for it."""
     try:
         yield
     except RuntimeError as error:
@@ -105,7 +105,7 @@ def port_taken(host: str, port: int) -> Iterator[None]:
 
 
 def say_ready(settings: ProcessSettings, role: str, address: str) -> None:
-    """The one line on standard output that says that the role serves, and where. Raises `WrongSettingError`."""
+    """Print the one line on standard output that says that the role serves, and where. Raises `WrongSettingError`."""
     ready: dict[str, object] = {"ready": role, "address": address, "pid": os.getpid()}
     if settings.metrics_port is not None:
         ready["metrics"] = _serve_metrics(settings.host, settings.metrics_port)
@@ -115,7 +115,7 @@ def say_ready(settings: ProcessSettings, role: str, address: str) -> None:
 
 
 def _serve_metrics(host: str, port: int) -> str:
-    """Prometheus' over HTTP; the address."""
+    """Serve Prometheus metrics over HTTP; returns the address."""
     try:
         server, _ = start_http_server(port, addr=host)
     except (OSError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""A value that many ask for and one read answers."""
+"""A value that many callers need and one read provides."""
 
 import asyncio
 import time
@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 class Recent(Generic[T]):
-    """What `read` returned, begun at most `good_for` seconds ago: one read for all who ask meanwhile.
+    """The result of a `read` that began at most `good_for` seconds ago: one read for all concurrent callers.
 
-    A failure is raised to all who wait for it, and is not kept.
+    A failure is raised to all callers that wait for it, and is not kept.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Recent(Generic[T]):
         self._reading: asyncio.Task[T] | None = None
 
     def forget(self) -> None:
-        """Who asks from now on has it read anew."""
+        """The next caller reads it again."""
         self._reading = None
 
     async def get(self) -> T:
@@ -36,7 +36,7 @@ class Recent(Generic[T]):
             reading = self._reading = asyncio.create_task(self._read())
             self._begun_at = now
             reading.add_done_callback(self._ended)
-        return await asyncio.shield(reading)  # who is cancelled keeps the others waiting no longer
+        return await asyncio.shield(reading)  # the cancellation of one caller does not affect the others
 
     def _ended(self, reading: asyncio.Task[T]) -> None:
         if (reading.cancelled() or reading.exception() is not None) and reading is self._reading:

@@ -27,7 +27,7 @@ from core.readmodel.mongo import failure_of, may_read, mongo_client, mongo_error
 from core.readmodel.view import View
 from core.readmodel.views import VIEWS
 from core.rpc.call_guard import CallGuard, CallLimits
-from core.rpc.health import telling
+from core.rpc.health import reporting
 from core.rpc.reflection import enable_reflection
 from projections.config import Settings
 from projections.engine.shared_reads import SharedReads
@@ -104,7 +104,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
                 LogIdentity(leader).kept(),
                 started(server, settings.grace),
                 _running(supervisors),
-                telling(status, dict.fromkeys(SERVICES, partial(_answer, EventLog(leader), mongo))),
+                reporting(status, dict.fromkeys(SERVICES, partial(_answer, EventLog(leader), mongo))),
                 beside(_watch(supervisors, status)),
             ):
                 try:

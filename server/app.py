@@ -12,7 +12,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from core.config import Settings
 from core.process import started
 from core.rpc.call_guard import CallGuard, CallLimits
-from core.rpc.health import telling
+from core.rpc.health import reporting
 from core.rpc.reflection import enable_reflection
 from server.role import Clock, Opened
 
@@ -67,7 +67,7 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
         bound = server.add_insecure_port(f"{settings.host}:{port}")
         await stack.enter_async_context(started(server, settings.grace))
         try:
-            async with telling(status, served.needs):
+            async with reporting(status, served.needs):
                 yield f"{settings.host}:{bound}"
         finally:
             await status.enter_graceful_shutdown()

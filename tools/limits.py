@@ -119,7 +119,7 @@ def of_operators() -> Iterator[Limit]:
 
 
 def of_stores() -> Iterator[Limit]:
-    """Bounds of others, as they are unless those are told otherwise."""
+    """Bounds of the stores, by default."""
     yield Limit("events of one command", f"{2**20}", "bytes", "EVENTS_TOO_LARGE: `MaxAppendSize` of the event store")
     yield Limit("a document of a view", f"{2**24}", "bytes", "MongoDB holds no larger one; an order stays below")
 

@@ -1,1 +1,1 @@
-"""Everything between the domain and the log: names, bytes, streams, aggregates."""
+"""All code between the domain and the log: event names, encoding, streams, aggregates."""

@@ -1,10 +1,10 @@
-"""The address of an event store: connection strings, parsed once and completely, and how one is shown.
+"""The address of an event store: connection strings, parsed once and completely, and their printable form.
 
     esdb://[user:password@]host[:port][,host[:port]…][/][?parameter=value&…]
 
-The schemes `kurrentdb`, `kurrent` and `kdb` mean the same. With `+discover`, or with several hosts, the node is looked
-for among all that are found; a single host without it is the node itself. User and password are percent-decoded.
-`PARAMETERS` has every parameter that other clients know; each is honoured or refused by its name.
+The schemes `kurrentdb`, `kurrent` and `kdb` mean the same. With `+discover`, or with several hosts, the node is
+discovered among the members; a single host without it is the node itself. User and password are percent-decoded.
+`PARAMETERS` has every parameter that other clients know; each is either used or refused by its name.
 """
 
 import re
@@ -26,7 +26,9 @@ AUTHORITY = re.compile(rf"{HOST.pattern}(?:,{HOST.pattern})*", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """`hosts` are host:port. `ca_file`: None stands for the authorities that gRPC brings. Durations in milliseconds."""
+    """`hosts` are host:port. `ca_file`: None stands for the authorities built into gRPC. Durations are in
+    milliseconds.
+    """
 
     hosts: tuple[str, ...]
     discover: bool
@@ -47,33 +49,33 @@ class Address:
 
     @property
     def without_secrets(self) -> str:
-        """As esdbclient wants it; it gets credentials and certificates in another way."""
+        """For esdbclient, which receives credentials and certificates in another way."""
         known: dict[str, object] = {"Tls": self.tls, "NodePreference": self.node_preference}
         if self.connection_name:
             known["ConnectionName"] = self.connection_name
-        user = "x:x@" if self.tls else ""  # it insists on some
+        user = "x:x@" if self.tls else ""  # it requires some
         return f"esdb://{user}{','.join(self.hosts)}?{urlencode(known)}"
 
 
 def shown(uri: str) -> str:
-    """A connection string, of any store and in any shape, as it may be printed: without credentials and parameters."""
+    """A connection string, of any store and in any form, in printable form: without credentials and parameters."""
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return "***"
     credentials, at, hosts = rest.rpartition("@")
     hosts = re.split(r"[/?#]", hosts, maxsplit=1)[0]
-    told = hosts if AUTHORITY.fullmatch(hosts) else "***"
-    return f"{scheme}://{'***@' if at or credentials else ''}{told}"
+    printable = hosts if AUTHORITY.fullmatch(hosts) else "***"
+    return f"{scheme}://{'***@' if at or credentials else ''}{printable}"
 
 
 def whereabouts(settings: StoreSettings, option: str = "") -> str:
-    """For the operator of a store that does not answer: where it was looked for, and what names another place."""
+    """For the operator of a store that does not answer: the address in use, and the variables that set another one."""
     named = f"{option} or {VARIABLE}" if option else VARIABLE
     return f"{shown(settings.eventstore_uri)}: is `orderstream up` running? {named} says where it is"
 
 
 def address_of(settings: StoreSettings) -> Address:
-    """Where the leader is. Raises `WrongSettingError`: every role writes, be it what operators do."""
+    """The address of the leader. Raises `WrongSettingError`: every role writes, even if only for operators."""
     address = _with_settings(parsed(settings.eventstore_uri), settings)
     if address.node_preference != "leader":
         raise WrongSettingError(f"{VARIABLE}: nodePreference must be leader; {READ_VARIABLE} is for followers")
@@ -81,7 +83,7 @@ def address_of(settings: StoreSettings) -> Address:
 
 
 def read_address_of(settings: StoreSettings) -> Address | None:
-    """Where to read, if that is somewhere else. Raises `WrongSettingError`."""
+    """The address for reads, if it is another one. Raises `WrongSettingError`."""
     if not settings.eventstore_read_uri:
         return None
     return _with_settings(parsed(settings.eventstore_read_uri, READ_VARIABLE), settings, READ_VARIABLE)
@@ -106,7 +108,7 @@ def parsed(uri: str, variable: str = VARIABLE) -> Address:
 
 
 def checked(address: Address, variable: str = VARIABLE) -> Address:
-    """The same address, if all of it together can be used. Raises `WrongSettingError`."""
+    """The same address, if its parts can be used together. Raises `WrongSettingError`."""
     if ":" in address.username:
         raise WrongSettingError(f"{PREFIX}EVENTSTORE_USERNAME: a user name has no colon")
     if address.tls and not address.username and not address.user_cert_file:
@@ -120,7 +122,7 @@ def checked(address: Address, variable: str = VARIABLE) -> Address:
 
 
 def _parsed(uri: str) -> Address:
-    """Raises `ValueError` with the rule that is broken."""
+    """Raises `ValueError` with the violated rule."""
     scheme, separator, rest = uri.strip().partition("://")
     name, _, discover = scheme.lower().partition("+")
     if not separator or name not in SCHEMES or discover not in ("", "discover"):
@@ -206,13 +208,13 @@ def _preference(text: str) -> str:
 
 def _milliseconds(text: str) -> int:
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not int(text):
-        raise ValueError("must be a whole number of milliseconds above 0, without a unit")
+        raise ValueError("must be an integer number of milliseconds above 0, without a unit")
     return int(text)
 
 
 def _seconds(text: str) -> int:
     if not re.fullmatch(r"\d{1,6}", text, re.ASCII) or not int(text):
-        raise ValueError("must be a whole number of seconds above 0, without a unit")
+        raise ValueError("must be an integer number of seconds above 0, without a unit")
     return int(text) * 1_000
 
 
@@ -235,7 +237,7 @@ def _file(text: str) -> Path:
     return Path(text)
 
 
-# by the parameter's name: the field of `Address` that it goes to ("": none), and how it is read
+# by the name of the parameter: its field of `Address` ("": none), and its parser
 PARAMETERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "tls": ("tls", _yes_or_no),
     "tlsverifycert": ("", _verified),

@@ -1,14 +1,15 @@
-"""Appends of one worker over one long-lived BatchAppend call, answers matched by correlation id.
+"""Appends of one process over one long-lived BatchAppend call; replies are matched by correlation id.
 
-An append costs much less than with a call of its own (`python -m bench node` prints both). It is only the fast lane:
-whatever it cannot answer, because the call broke or the store says something else than "written" or "wrong revision",
-raises `OutcomeUnknown`, and the caller asks again in esdbclient's ordinary way, with the same event ids. The call
-itself is esdbclient's, on its connection: what it knows of clusters, credentials and leaders holds here too.
+An append costs much less than with its own call (`python -m bench node` prints both). This is only the fast path:
+whatever it cannot answer, because the call broke or the store reports something other than "written" or "wrong
+revision", raises `OutcomeUnknown`. The caller then repeats the append with a plain call of esdbclient and the same
+event ids. The BatchAppend call itself is esdbclient's, on its connection: clusters, credentials and leaders are handled
+there.
 
-The call also tells that the log is the same as before. A log is replaced (by an older copy of itself, say) only while
-its event store is down, which breaks every connection, and a streaming call ends with the connection that it goes over.
-Other calls do not tell: between two of them gRPC may connect anew without a failure. So a call is a session, and what
-was read while it was open is of the log that its appends go to.
+The call also proves that the log is the same as before. A log is replaced (by an older copy, for example) only while
+its event store is down, which breaks every connection, and a streaming call ends with its connection. Other calls prove
+nothing: between two of them gRPC may reconnect without a failure. So a call is a session, and everything that was read
+while it was open belongs to the log that its appends go to.
 """
 
 import asyncio
@@ -35,7 +36,9 @@ log = structlog.get_logger()
 
 
 class OutcomeUnknown(Exception):  # it names what happened
-    """The store may have written these events or not. `had_served`: it had answered others over the same call."""
+    """The store may have written these events or not. `had_served`: it had answered other appends over the same
+    call.
+    """
 
     def __init__(self, message: str = "", *, had_served: bool = False) -> None:
         super().__init__(message)
@@ -54,7 +57,7 @@ class BatchAppender:
 
     @property
     def session(self) -> int:
-        """The number of the open call; if it is broken, another one is opened first."""
+        """The number of the open call; a broken one is replaced first."""
         with suppress(OutcomeUnknown):  # the client is closed: no session lasts
             self._open_call()
         return self._session
@@ -82,7 +85,7 @@ class BatchAppender:
         return self._call
 
     def _leave(self) -> None:
-        """Another connection is there: whoever waits for an answer over the former one asks again."""
+        """The connection was replaced: callers that wait for an answer over the former one repeat their appends."""
         if self._call is not None:
             self._call.end()
             self._call = None
@@ -122,7 +125,7 @@ class _Call:
                 response = await answer
         except TimeoutError as error:
             if self._last_answer < asked:
-                self.end()  # a call that answers nobody is of no use to those who come next
+                self.end()  # a call that does not answer is of no use to later appends
             raise GrpcDeadlineExceeded from error
         finally:
             self._pending.pop(correlation_id, None)
@@ -156,7 +159,7 @@ class _Call:
                 if waiting is not None and not waiting.done():
                     waiting.set_result(response)
         except (grpc.RpcError, grpc.aio.UsageError):
-            pass  # whoever waits learns of it by `OutcomeUnknown`, and of its cause by asking again
+            pass  # callers get `OutcomeUnknown`, and the cause when they repeat the append
         finally:
             self.end()
 

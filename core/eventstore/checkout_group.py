@@ -1,7 +1,7 @@
-"""The persistent subscription group that this release needs: its name, its settings, where it begins.
+"""The persistent subscription group that this release needs: its name, its settings, its start position.
 
-The process service makes it at its first start. An event store that lets only operators make groups has it made once by
-one of them (`orderstream store grant`, `orderstream subscriptions create`).
+The process service creates it at its first start. If only operators may create groups in the event store, one of them
+creates it once (`orderstream store grant`, `orderstream subscriptions create`).
 """
 
 import re
@@ -14,7 +14,7 @@ from core.eventstore.persistent import ALL, Groups
 NAME = "checkout"
 FORMER = re.compile(r"checkout-[0-9a-f]{8}")  # of releases whose groups had a filter, which the store cannot change
 NONE = re.compile(r"(?!)")  # matches no name
-MESSAGE_TIMEOUT = 60.0  # seconds; then the store gives an event to somebody else
+MESSAGE_TIMEOUT = 60.0  # seconds; then the store delivers an event to another consumer
 MAX_DELIVERIES = 20  # then it is parked
 SETTINGS: Mapping[str, Any] = {
     "consumer_strategy": "RoundRobin",
@@ -29,9 +29,9 @@ async def is_there(groups: Groups, name: str = NAME) -> bool:
 
 
 async def create_missing(groups: Groups, name: str = NAME, former: re.Pattern[str] = FORMER) -> None:
-    """Make the group if there is none: where the group of a former release stands, or from the start of the log.
+    """Create the group if it is missing: at the checkpoint of a former release's group, or at the start of the log.
 
-    Raises `StorePermissionDenied` if it is missing and we may not make it.
+    Raises `StorePermissionDenied` if it is missing and we may not create it.
     """
     checkpoints = await groups.checkpoints(ALL)
     if name not in checkpoints:
@@ -40,7 +40,7 @@ async def create_missing(groups: Groups, name: str = NAME, former: re.Pattern[st
 
 
 async def _start(groups: Groups, former: Mapping[str, int]) -> int:
-    """The furthest place of a former group; what former groups have parked is to be delivered again."""
+    """The last checkpoint of any former group; what former groups have parked is delivered again."""
     if not former:
         return START
     parked = [await groups.position_before_parked(ALL, name) for name in former]

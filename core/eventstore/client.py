@@ -1,9 +1,9 @@
-"""esdbclient as the rest of the code sees it: its types, and its failures in our own terms.
+"""esdbclient for the rest of the code: its types, and its failures as ours.
 
 No other module of `server` and `projections` imports esdbclient.
 
-esdbclient ends an iteration quietly when its call is cancelled, for instance by the reconnect of another call. A part
-of an answer must not pass for a complete one: a state folded from it would be wrong. `complete` raises instead.
+esdbclient ends an iteration without an error when its call is cancelled, for instance by the reconnect of another call.
+A partial answer must not pass for a complete one: a state folded from it would be wrong. `complete` raises instead.
 """
 
 import asyncio
@@ -84,7 +84,7 @@ def position_of(event: RecordedEvent) -> int:
 
 
 async def complete(reading: Any) -> AsyncGenerator[RecordedEvent, None]:
-    """All of a read. If the caller leaves early, the read is stopped.
+    """All events of a read. If the caller leaves early, the read is stopped.
 
     Raises `StoreUnavailable("event")` if anything else ended it early.
     """
@@ -93,7 +93,7 @@ async def complete(reading: Any) -> AsyncGenerator[RecordedEvent, None]:
             yield event
         if reading.aio_call.cancelled():
             if is_cancelling():
-                raise asyncio.CancelledError  # it was swallowed on the way here
+                raise asyncio.CancelledError  # esdbclient has swallowed it
             raise StoreUnavailable("event")
     finally:
         await reading.stop()
@@ -101,7 +101,7 @@ async def complete(reading: Any) -> AsyncGenerator[RecordedEvent, None]:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Failures of the event store's client as ours, each kind by its own name; what is not known: `StoreUnavailable`.
+    """Raise failures of the event store's client as ours, each as its own class; an unknown one as `StoreUnavailable`.
 
     `NotFound`, `WrongCurrentVersion` and `MaximumAppendSizeExceededError` pass.
     """
@@ -111,7 +111,7 @@ def store_errors() -> Iterator[None]:
         raise
     except (EventStoreDBClientException, grpc.aio.UsageError, grpc.RpcError) as error:
         if is_cancelling():
-            raise asyncio.CancelledError from error  # esdbclient makes an error of its own of it
+            raise asyncio.CancelledError from error  # esdbclient has turned it into an error of its own
         raise _failure_of(error) from error
     except asyncio.CancelledError as error:
         if is_cancelling():
@@ -129,7 +129,7 @@ def _failure_of(error: Exception) -> ServiceFailure:
         return unauthenticated()
     if isinstance(error, NodeIsNotLeader):
         return StoreNotLeader()
-    if any(refused in str(one.details()) for one in _told(error) for refused in REFUSED_POSITIONS):
+    if any(refused in str(one.details()) for one in _grpc_errors(error) for refused in REFUSED_POSITIONS):
         return LogMismatch()
     return StoreUnavailable("event")
 
@@ -140,10 +140,10 @@ def is_denied(error: Exception) -> bool:
 
 
 def _has_code(error: Exception, code: grpc.StatusCode) -> bool:
-    return any(one.code() is code for one in _told(error))
+    return any(one.code() is code for one in _grpc_errors(error))
 
 
-def _told(error: Exception) -> list[grpc.aio.AioRpcError]:
+def _grpc_errors(error: Exception) -> list[grpc.aio.AioRpcError]:
     return [one for one in (error, *error.args) if isinstance(one, grpc.aio.AioRpcError)]
 
 

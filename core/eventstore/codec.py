@@ -1,10 +1,10 @@
-"""Events and their metadata, to and from bytes.
+"""Events and their metadata as bytes.
 
-What is stored is the proto3 JSON of the messages in `events.proto`; a contract test proves it in both directions.
+Events are stored as the proto3 JSON of the messages in `events.proto`; a contract test proves it in both directions.
 
 CodecError
 ├── UnknownEventType        no row in the registry: written by newer code, or not by us
-└── MalformedEvent          the bytes are not what the row says, or the stream is of another aggregate
+└── MalformedEvent          the bytes do not match the row, or the stream is of another aggregate
 """
 
 from collections.abc import Callable, Sequence
@@ -32,9 +32,9 @@ class MalformedEvent(CodecError):  # it names what was met
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who, when and why, beside each event. `$` names are EventStoreDB's own, so its tools follow them.
+    """Who, when and why, for each event. `$` names are EventStoreDB's own, so that its tools understand them.
 
-    `correlation_text` is what the caller calls the conversation; the id is made of it then.
+    `correlation_text` is the caller's own name of the conversation; the id is then derived from it.
     """
 
     correlation_id: str = msgspec.field(name="$correlationId")
@@ -84,7 +84,7 @@ def encode(event: DomainEvent) -> tuple[str, bytes]:
 
 
 def decode(event_type: str, data: bytes) -> DomainEvent:
-    """The event behind stored bytes, in its newest shape. Raises `UnknownEventType` or `MalformedEvent`."""
+    """The event of stored bytes, in its newest shape. Raises `UnknownEventType` or `MalformedEvent`."""
     decoder = _decoders.get(event_type)
     if decoder is None:
         raise UnknownEventType(f"no row in the registry for event type {event_type!r}")
@@ -134,7 +134,7 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def recorded(stored: RecordedEvent) -> Recorded[DomainEvent | StreamDeleted]:
-    """A stored event, decoded; that of a deletion, which the event store writes, as `StreamDeleted`.
+    """A stored event, decoded; a deletion, which the event store writes itself, as `StreamDeleted`.
 
     Raises `CodecError`.
     """

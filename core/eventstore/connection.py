@@ -1,13 +1,13 @@
-"""The one connection to EventStoreDB that all parts of a role share, and how it finds a node that serves.
+"""The one connection to EventStoreDB that all parts of a role share, and how it finds a serving node.
 
-`Client` is esdbclient's, with another way to connect. esdbclient connects anew only where a call fails before it
-returns, takes a dead leader for a leader, and lets the deadline of one caller end what all wait for. Here a task of the
-client keeps the connection: every `LOOK_EVERY` seconds, and whenever a call has failed, it asks the node what it is. If
-the node does not answer, or is not the leader any more, another one is looked for until there is one
+`Client` is esdbclient's, with another way to connect. esdbclient reconnects only if a call fails before it returns,
+accepts a dead leader as the leader, and lets the deadline of one caller end what all wait for. Here a task of the
+client maintains the connection: every `LOOK_EVERY` seconds, and after each failed call, it asks the node for its state.
+If the node does not answer, or is not the leader any more, the task searches until it finds another one
 (`core.eventstore.discovery`). Meanwhile callers wait a short time, and then fail with `StoreUnavailable`.
 
-Nothing is asked twice here that a node may have taken: callers repeat what may be repeated. A node takes so many calls
-at once on a connection, and refuses others unseen; these are asked again.
+No call that a node may have executed is repeated here: callers repeat what may be repeated. A node accepts a limited
+number of concurrent calls on a connection, and refuses others unseen; these are repeated.
 """
 
 import asyncio
@@ -51,19 +51,19 @@ from core.failures import StoreRefusal, StoreTlsFailed, StoreUnauthenticated, St
 log = structlog.get_logger()
 
 FIRST_BACKOFF, MAX_BACKOFF = 100, 1_000  # milliseconds between two attempts at a connection; gRPC goes to minutes
-CONNECT_WITHIN = 2_000  # milliseconds for one of them
-DIAGNOSE_EVERY = 5.0  # seconds between two looks whether TLS is why no node answers
-LOOK_EVERY = 2.0  # seconds between two questions to the node whether it still serves
-ANSWER_WITHIN = 2.0  # seconds for the answer, and for asking all nodes that are known
+CONNECT_WITHIN = 2_000  # milliseconds for one attempt
+DIAGNOSE_EVERY = 5.0  # seconds between two checks whether TLS is the reason why no node answers
+LOOK_EVERY = 2.0  # seconds between two checks whether the node still serves
+ANSWER_WITHIN = 2.0  # seconds for the answer, and for asking all known nodes
 FIRST_PAUSE, MAX_PAUSE = 0.1, 1.0  # seconds between two searches
 WAIT_WITHIN = 3.0  # seconds after a loss during which calls wait for another node
-CLOSE_WITHIN = 1.0  # seconds for what goes on over a connection that was replaced
+CLOSE_WITHIN = 1.0  # seconds for calls in flight on a replaced connection
 CONFIRMED_WITHIN = 5.0  # seconds for a subscription to begin
-REFUSED = "RST_STREAM with error code 7"  # HTTP/2: nothing of the call was looked at
+REFUSED = "RST_STREAM with error code 7"  # HTTP/2: the call was not processed
 MAX_REFUSALS = 20
-AFTER_REFUSAL, MAX_AFTER_REFUSAL = 0.05, 0.25  # seconds, longer with each
+AFTER_REFUSAL, MAX_AFTER_REFUSAL = 0.05, 0.25  # seconds, growing with each refusal
 
-# what a call of esdbclient needs a right to: on the stream that it names first, or on the log of all
+# the right that a call of esdbclient needs: on the first stream that it names, or on the log of all
 STREAM_RIGHTS = {
     "append_to_stream": "write",
     "read_stream": "read",
@@ -78,17 +78,17 @@ OTHER_RIGHTS = {
     "create_subscription_to_stream": "create a persistent subscription on",
 }
 SERVER_FEATURES = "/event_store.client.server_features.ServerFeatures/GetSupportedMethods"
-VERSION = re.compile(rb"\d+(?:\.\d+){2,}")  # in a message of which esdbclient has no class
-METADATA_OF = "$$"  # begins the name of the stream with the metadata of another one
+VERSION = re.compile(rb"\d+(?:\.\d+){2,}")  # in a message for which esdbclient has no class
+METADATA_OF = "$$"  # prefix of the name of a stream's metadata stream
 STATES = {number: name for name, number in gossip_pb2.MemberInfo.VNodeState.items()}
 
 
 class Client(AsyncEventStoreDBClient):
     """Raises what esdbclient raises; `ServiceUnavailable` while no node serves, and a `StoreRefusal` that says why none
-    will until an operator acts, or which right is lacking.
+    will until an operator acts, or which right is missing.
 
-    `generation` rises with each new connection. `when_replaced` is called after that: new calls go over the new one.
-    `leader` is asked what a follower may not know yet; it is this client itself unless another one was given.
+    `generation` increases with each new connection. `when_replaced` is called after that: new calls use the new one.
+    `leader` answers what a follower may not know yet; it is this client itself unless another one was given.
     """
 
     def __init__(self, address: Address | str, leader: "Client | None" = None) -> None:
@@ -105,8 +105,8 @@ class Client(AsyncEventStoreDBClient):
         self.grpc_options += _grpc_options(address)
         self.generation = 0
         self.when_replaced: list[Callable[[], None]] = []
-        self.trouble = "not connected yet"  # why no node serves; "" while one does
-        self._refusal: StoreRefusal | None = None  # the same, if waiting does not mend it
+        self.trouble = "not connected yet"  # why no node serves; "" while one serves
+        self._refusal: StoreRefusal | None = None  # the same, if waiting does not help
         self._known: Sequence[str] = address.hosts
         self._doubted_leader = ""
         self._serves = False
@@ -132,7 +132,7 @@ class Client(AsyncEventStoreDBClient):
         return self.address.node_preference == "leader"
 
     async def connect(self) -> None:
-        """Begin; the first node is waited for a short time only. Raises a `StoreRefusal`: it will stay away."""
+        """Start; waits only a short time for the first node. Raises a `StoreRefusal` if no node will serve us."""
         self._lost_at = asyncio.get_running_loop().time()
         self._connection = self._opened(self._known[0])
         self._is_doubted.set()
@@ -161,7 +161,7 @@ class Client(AsyncEventStoreDBClient):
 
     @contextmanager
     def calling(self) -> Iterator[None]:
-        """Failures as `store_errors` has them. After one the node is asked whether it still serves."""
+        """Raises failures as `store_errors` does. After a failure the node is asked whether it still serves."""
         generation = self.generation
         try:
             with store_errors():
@@ -170,7 +170,7 @@ class Client(AsyncEventStoreDBClient):
             self._look_into(generation, failure.__cause__)
             raise
 
-    # ------------------------------------------------------------ esdbclient's calls, without its way to connect anew
+    # ------------------------------------------------------------ esdbclient's calls, without its way to reconnect
 
     async def append_to_stream(self, *args: Any, **how: Any) -> int:
         return int(await self._plainly("append_to_stream", *args, **how))
@@ -223,14 +223,14 @@ class Client(AsyncEventStoreDBClient):
     # ------------------------------------------------------------ reads
 
     def events_of_all(self, **how: Any) -> AsyncGenerator[RecordedEvent, None]:
-        """What `read_all` reads, all of it; else it raises."""
-        return self._whole("read_all", **how)
+        """The complete result of `read_all`; else it raises."""
+        return self._complete("read_all", **how)
 
     def events_of_stream(self, name: str, **how: Any) -> AsyncGenerator[RecordedEvent, None]:
         """The same of `read_stream`."""
-        return self._whole("read_stream", name, **how)
+        return self._complete("read_stream", name, **how)
 
-    async def _whole(self, method: str, *args: Any, **how: Any) -> AsyncGenerator[RecordedEvent, None]:
+    async def _complete(self, method: str, *args: Any, **how: Any) -> AsyncGenerator[RecordedEvent, None]:
         refusals, has_begun = 0, False
         while True:
             try:
@@ -252,7 +252,7 @@ class Client(AsyncEventStoreDBClient):
     # ------------------------------------------------------------ the node
 
     async def members(self) -> Sequence[Member]:
-        """The nodes, as the one that is connected to lists them. Raises a `StoreFailure`."""
+        """The nodes, as the connected one lists them. Raises a `StoreFailure`."""
         with self.calling():
             await self.ready()
             try:
@@ -261,7 +261,7 @@ class Client(AsyncEventStoreDBClient):
                 raise ServiceUnavailable(str(failure)) from failure
 
     async def version(self) -> str:
-        """Of the node, like "24.10.14"; "" if it does not tell. Raises a `StoreFailure`."""
+        """The version of the node, like "24.10.14"; "" if it does not report one. Raises a `StoreFailure`."""
         with self.calling():
             await self.ready()
         channel = self._connection._grpc_channel  # noqa: SLF001  # docs/adr/0006
@@ -275,12 +275,12 @@ class Client(AsyncEventStoreDBClient):
         found = VERSION.search(answer)
         return found[0].decode() if found else ""
 
-    # ------------------------------------------------------------ keeping the connection
+    # ------------------------------------------------------------ maintaining the connection
 
     async def ready(self) -> None:
-        """Wait for a node, unless one has been missing for longer than `WAIT_WITHIN`: then it fails at once.
+        """Wait for a node; fail at once if none has served for longer than `WAIT_WITHIN`.
 
-        Raises `ServiceUnavailable`, and a `StoreRefusal` if no node is waited for in vain.
+        Raises `ServiceUnavailable`, and a `StoreRefusal` if waiting for a node does not help.
         """
         if self._serves:
             return
@@ -294,12 +294,12 @@ class Client(AsyncEventStoreDBClient):
             raise ServiceUnavailable(self.trouble)
 
     def _look_into(self, generation: int, cause: BaseException | None) -> None:
-        if isinstance(cause, AbortedByServer):  # a leader that is one no longer, and does not know it
+        if isinstance(cause, AbortedByServer):  # a former leader that does not know it yet
             self._doubted_leader = self._connection.grpc_target
         self.doubt(generation, str(cause), is_lost=isinstance(cause, NodeIsNotLeader | ServiceUnavailable))
 
     def doubt(self, generation: int, why: str, *, is_lost: bool = True) -> None:
-        """Have the node asked whether it still serves; if `is_lost`, calls wait for the answer."""
+        """Check whether the node still serves; if `is_lost`, calls wait for the result."""
         if generation != self.generation:
             return  # it was another connection
         if is_lost:
@@ -325,7 +325,7 @@ class Client(AsyncEventStoreDBClient):
             try:
                 if self.generation == 0 or not await self._still_serves():
                     await self._connect_anew()
-            except Exception as error:  # a defect; without this task no connection would come back
+            except Exception as error:  # a defect; without this task the connection would never be restored
                 log.exception("the connection to the event store is not looked after")
                 self._lose(f"{type(error).__name__}: {error}")
                 await asyncio.sleep(MAX_PAUSE)
@@ -341,12 +341,12 @@ class Client(AsyncEventStoreDBClient):
             if await self._discovery.suits(target, self._connection):
                 return target != self._doubted_leader
             self._lose(f"{target} is not what is looked for")
-        except NoAnswer as failure:  # it may be slow: calls go on over it until others have been asked
+        except NoAnswer as failure:  # it may be slow: calls still use it until others have been asked
             log.warning("a node of the event store does not answer", node=target, error=str(failure))
         return False
 
     async def _connect_anew(self) -> None:
-        """Until there is a node. How long it takes is in the log, and in `trouble`."""
+        """Search until there is a node. The log, and `trouble`, say how long it takes."""
         backoff, begun = Backoff(FIRST_PAUSE, MAX_PAUSE), asyncio.get_running_loop().time()
         while True:
             try:
@@ -358,13 +358,13 @@ class Client(AsyncEventStoreDBClient):
                     log.error("the event store refuses this process", error=refusal.complaint)
                 self._lose(refusal.complaint if refusal else str(failure), refusal)
             await backoff.rest()
-        # what was given stays known, whatever a node lists
+        # the configured addresses stay known, whatever a node lists
         given = self.address.hosts
         self._known = given if found.address in given and self._stays else tuple(dict.fromkeys((*given, *found.known)))
         old, self._connection = self._connection, found.channel
         self.generation += 1
-        for tell in self.when_replaced:
-            tell()
+        for notify in self.when_replaced:
+            notify()
         closing = asyncio.create_task(_closed(old) if self.generation == 1 else _replaced(old))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
@@ -372,9 +372,9 @@ class Client(AsyncEventStoreDBClient):
         log.info("connected to the event store", node=found.address, generation=self.generation, seconds=seconds)
 
     def _tls_failure(self) -> StoreTlsFailed | None:
-        """Why no node answers, if it is for TLS, as far as it is known.
+        """Why no node answers, if TLS is the known reason.
 
-        It is looked into now and then, beside the search: each look is another handshake.
+        It is checked from time to time, beside the search: each check is another handshake.
         """
         now = asyncio.get_running_loop().time()
         if self._diagnosing is None or (self._diagnosing.done() and now >= self._diagnosed_until):
@@ -422,9 +422,9 @@ class Client(AsyncEventStoreDBClient):
 async def connect(address: Address | str, leader: Client | None = None) -> Client:
     """A client of the leader, or of the preferred node, at an address or behind a connection string.
 
-    Whether a node serves yet is seen at the first call. A connection over which nothing comes is given up after
+    The first call finds out whether a node serves. A silent connection is closed after
     `keepAliveInterval` and `keepAliveTimeout`. Raises `WrongSettingError`, and a `StoreRefusal` if a node that answers
-    will not have us.
+    refuses us.
     """
     with store_errors():
         client = Client(address, leader)
@@ -434,10 +434,10 @@ async def connect(address: Address | str, leader: Client | None = None) -> Clien
 
 @asynccontextmanager
 async def connected(settings: StoreSettings, *, reads: bool = False) -> AsyncIterator[Client]:
-    """The client of a role; its `leader` takes what is written. If the role `reads` only, it does so where
-    ORDERSTREAM_EVENTSTORE_READ_URI says.
+    """The client of a role; its `leader` receives the writes. If the role only `reads`, it reads from
+    ORDERSTREAM_EVENTSTORE_READ_URI.
 
-    Raises `WrongSettingError`, and a `StoreRefusal` if the store answers and will not let us read the log.
+    Raises `WrongSettingError`, and a `StoreRefusal` if the store answers and denies us to read the log.
     """
     address, read_address = address_of(settings), read_address_of(settings)
     leader = await connect(address)
@@ -456,7 +456,7 @@ async def connected(settings: StoreSettings, *, reads: bool = False) -> AsyncIte
 
 
 async def _may_read(client: Client) -> None:
-    """Every role reads the log of all. A store that does not answer yet may say so later."""
+    """Every role reads the log of all. A store that does not answer yet is accepted."""
     with suppress(StoreUnavailable), client.calling():
         async with aclosing(client.events_of_all(backwards=True, limit=1, timeout=ANSWER_WITHIN)) as events:
             async for _ in events:
@@ -466,7 +466,7 @@ async def _may_read(client: Client) -> None:
 def _say_of_what(
     error: EventStoreDBClientException, method: str, arguments: Sequence[Any], named: Mapping[str, Any]
 ) -> None:
-    """Raise a refusal with the name of what it is about, which esdbclient leaves out."""
+    """Raise a refusal that names its subject, which esdbclient leaves out."""
     on = str(arguments[0]) if arguments and method in STREAM_RIGHTS else str(named.get("stream_name", "$all"))
     if isinstance(error, StreamIsDeleted):
         raise StreamIsDeleted(on) from error
@@ -496,7 +496,7 @@ def _grpc_options(address: Address) -> tuple[tuple[str, int], ...]:
 
 
 async def _may_ask_again(error: ServiceUnavailable, refusals: int) -> None:
-    """Wait a moment if the call was refused unseen; else, and at last, raise it."""
+    """Pause if the call was refused unseen; else, or after the last attempt, raise it."""
     if REFUSED not in str(error) or refusals > MAX_REFUSALS:
         raise error
     pause = min(AFTER_REFUSAL * refusals, MAX_AFTER_REFUSAL)
@@ -504,10 +504,10 @@ async def _may_ask_again(error: ServiceUnavailable, refusals: int) -> None:
 
 
 async def _replaced(connection: AsyncESDBConnection) -> None:
-    """Close a connection, and let its socket go.
+    """Close a connection and release its socket.
 
-    A socket stays open as long as there is a call that went over it, and gRPC's calls are garbage in cycles. A pass of
-    the collector costs some tens of milliseconds; the change of the node has cost more.
+    A socket stays open while there is a call object that used it, and gRPC's calls are garbage in cycles. A pass of the
+    collector costs some tens of milliseconds; the change of the node has cost more.
     """
     await _closed(connection, CLOSE_WITHIN)
     del connection
@@ -515,7 +515,7 @@ async def _replaced(connection: AsyncESDBConnection) -> None:
 
 
 async def _closed(connection: AsyncESDBConnection, grace: float = 0.0) -> None:
-    """Let what goes on over a connection go on for `grace` seconds, and end it.
+    """Let calls in flight on a connection go on for `grace` seconds, and then end them.
 
     gRPC does not end streaming calls with their channel. esdbclient does, and waits for each without a limit.
     """

@@ -1,7 +1,7 @@
-"""Consistency tokens: a commit position that a client hands from a command's reply to a query.
+"""Consistency tokens: a commit position that a client passes from a command's reply to a query.
 
-Text is base64url of 1 byte format, 8 bytes position (big-endian), 4 bytes CRC-32. The checksum tells a token of ours
-from anything else; it is no secret, and a forged position buys nothing but a wait.
+Text is base64url of 1 byte format, 8 bytes position (big-endian), 4 bytes CRC-32. The checksum distinguishes our tokens
+from anything else; it is no secret, and a forged position gains nothing but a wait.
 """
 
 import base64

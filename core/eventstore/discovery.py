@@ -1,9 +1,9 @@
-"""Which node of a cluster to talk to.
+"""Discovery: which node of a cluster to connect to.
 
-A node is what it says of itself. What others say of it lags behind by seconds: a dead leader is listed as one for up to
-half an hour, two living ones for some seconds after a hung one goes on. So every node that is known is asked for the
-list of members, all of them side by side, and the one is chosen that lists *itself* in the wanted state. A node that
-does not answer holds up nobody.
+Only what a node says about itself counts. What others say about it lags behind by seconds: a dead leader is listed as
+leader for up to half an hour, and two living ones for some seconds after a hung one recovers. So every known node is
+asked for the list of members, all concurrently, and the one is chosen that lists *itself* in the wanted state. A node
+that does not answer delays no other.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The states of a node that suits, and those of one that will do while there is no such node."""
+    """The wanted states of a node, and those that are accepted while no node is in a wanted state."""
 
     states: frozenset[str]
     else_: frozenset[str] = frozenset()
@@ -48,7 +48,7 @@ PREFERENCES = {
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[Channel]):
-    """A node that suits, the open channel to it, and every address that is known now."""
+    """A node that suits, the open channel to it, and all addresses that are known now."""
 
     address: str
     channel: Channel
@@ -56,9 +56,9 @@ class Found(Generic[Channel]):
 
 
 def own_entry(members: Sequence[Member], address: str) -> Member | None:
-    """What a node that answered at an address says of itself; None if it is not told which entry that is.
+    """What a node that answered at an address says about itself; None if it is unclear which entry that is.
 
-    A node that is alone may advertise another name than it is reached by. So may every node behind a proxy.
+    A single node may advertise another name than it is reached by. So may every node behind a proxy.
     """
     if len(members) == 1:
         return members[0]
@@ -66,7 +66,7 @@ def own_entry(members: Sequence[Member], address: str) -> Member | None:
 
 
 class Rank(Enum):
-    """What a node is worth that has answered."""
+    """How well a node that has answered suits."""
 
     SUITS = "suits"
     WILL_DO = "will do while none suits"
@@ -76,8 +76,8 @@ class Rank(Enum):
 class NoAnswer(Exception):  # it names what happened
     """A node could not be asked, or did not answer in time.
 
-    `refusal`: what keeps us out until somebody acts, if that is known. `has_answered`: whether any node that was asked
-    has let us in, though none suits.
+    `refusal`: why it refuses us until an operator acts, if known. `has_answered`: whether any node that was asked
+    has accepted us, though none suits.
     """
 
     def __init__(self, message: str, refusal: StoreRefusal | None = None, *, has_answered: bool = False) -> None:
@@ -90,7 +90,7 @@ Ask = Callable[[Channel], Awaitable[Sequence[Member]]]  # raises `NoAnswer`
 
 
 class Discovery(Generic[Channel]):
-    """Looks for a node. `open_` makes a channel to an address, `close` ends it, `ask` has the members listed over it.
+    """Searches a node. `open_` makes a channel to an address, `close` ends it, `ask` has the members listed over it.
 
     `stays`: there is one address only, and it is the right one unless its node says otherwise.
     """
@@ -111,13 +111,13 @@ class Discovery(Generic[Channel]):
         self._stays = stays
 
     async def suits(self, address: str, channel: Channel) -> bool:
-        """Whether a node that is connected to is still one to talk to. Raises `NoAnswer`."""
+        """Whether a connected node still suits. Raises `NoAnswer`."""
         return self._rank(own_entry(await self._ask(channel), address), is_doubted=False) is not Rank.NO
 
     async def find(self, addresses: Iterable[str], within: float, doubted: Collection[str] = ()) -> Found[Channel]:
-        """Ask once around, for at most `within` seconds. Raises `NoAnswer` if no node that answered suits.
+        """Ask all known nodes once, for at most `within` seconds. Raises `NoAnswer` if no node that answered suits.
 
-        One of the `doubted` is taken only if no other one claims to be what is wanted.
+        One of the `doubted` is chosen only if no other one claims to be in the wanted state.
         """
         around = _Round(self._open, self._ask)
         chosen: Channel | None = None
@@ -159,7 +159,7 @@ class Discovery(Generic[Channel]):
                     said.append(f"{address}: is {'not listed' if own is None else own.state}")
         if not second_best:
             said = said or [f"no node has answered within {within:g} s"]
-            # a node that is new may not know the users yet: what one refuses, another may accept
+            # a new node may not know the users yet: what one refuses, another may accept
             all_refuse = 0 < len(refusals) == around.asked
             raise NoAnswer("; ".join(said), refusals[0] if all_refuse else None, has_answered=has_answered)
         return second_best[0]
@@ -177,7 +177,7 @@ class Discovery(Generic[Channel]):
 
 
 class _Round(Generic[Channel]):
-    """Nodes that are asked side by side, each once."""
+    """Nodes that are asked concurrently, each once."""
 
     def __init__(self, open_: Callable[[str], Channel], ask: Ask[Channel]) -> None:
         self._open = open_
@@ -192,11 +192,11 @@ class _Round(Generic[Channel]):
 
     @property
     def asked(self) -> int:
-        """How many nodes there are in this round."""
+        """The number of nodes in this round."""
         return len(self._channels)
 
     async def answers(self, within: float) -> AsyncIterator[tuple[str, Channel, Sequence[Member] | NoAnswer]]:
-        """As they come, until all have answered who are asked by then, or the time is over."""
+        """Answers in the order of their arrival, until all nodes have answered or the time is over."""
         loop = asyncio.get_running_loop()
         until = loop.time() + within
         while self._asked:
@@ -210,7 +210,7 @@ class _Round(Generic[Channel]):
                 yield address, self._channels[address], task.result()
 
     def end(self) -> list[Channel]:
-        """Ask no longer; every channel that was opened."""
+        """Stop asking; returns every channel that was opened."""
         for task in self._asked:
             task.cancel()
         return [*self._channels.values()]

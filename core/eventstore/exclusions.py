@@ -1,7 +1,7 @@
 """Events that operators have excluded from their streams because no code can read them.
 
 The exclusions of the stream `order-1` are the events of the stream `excluded_order-1`. A reader asks for them only when
-it meets an event that it cannot read, so they cost nothing otherwise. Everything that folds events heeds them:
+it meets an unreadable event, so they cost nothing otherwise. All code that folds events respects them:
 commands, snapshots, queries, views. An exclusion names stream, revision and event id; it has no effect on an event
 that the running code can read.
 """
@@ -42,7 +42,7 @@ class EventExcluded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HasExclusions(Protocol):
-    """Where the exclusions of a stream can be read."""
+    """A source of the exclusions of a stream."""
 
     async def excluded(self, stream: str) -> Excluded: ...
 
@@ -68,7 +68,7 @@ def stream_of(exclusions: str) -> str:
 
 
 def exclusion_of(event: RecordedEvent) -> EventExcluded | None:
-    """None for an event that is no exclusion, or not of the stream that it stands beside."""
+    """None for an event that is no exclusion, or not of the stream that it belongs to."""
     if event.type != EVENT_EXCLUDED:
         return None
     try:
@@ -79,7 +79,7 @@ def exclusion_of(event: RecordedEvent) -> EventExcluded | None:
 
 
 def excluded_by(events: Iterable[RecordedEvent]) -> Excluded:
-    """What the events of one stream of exclusions exclude."""
+    """The events that one stream of exclusions excludes."""
     found = map(exclusion_of, events)
     return frozenset((one.revision, one.event_id) for one in found if one is not None)
 
@@ -89,7 +89,7 @@ def is_excluded(event: RecordedEvent, excluded: Excluded) -> bool:
 
 
 def unreadable(event: RecordedEvent, error: CodecError) -> UnreadableEvent:
-    """What to answer to a caller who needs an event that this code cannot read."""
+    """The failure for a caller that needs an event which this code cannot read."""
     kind = EventTypeUnknown if isinstance(error, UnknownEventType) else EventMalformed
     return kind(stream=event.stream_name, revision=event.stream_position, event_type=event.type)
 

@@ -1,8 +1,8 @@
-"""The rights that our user needs, written into the access control lists of the event store by an administrator.
+"""The rights that our user needs, added to the access control lists of the event store by an administrator.
 
-An event store may be shared: what stands in a list stays, ours is added to it, under the revision at which it was read.
-Lists are in the metadata of a stream (`$acl`), and for streams without one in the last event of `$settings`. A list
-that is not there means the event store's default; who adds the first name to one writes the default down beside it.
+An event store may be shared: existing entries stay, ours are added, under the revision at which the list was read.
+Lists are in the metadata of a stream (`$acl`), and for streams without one in the last event of `$settings`. A missing
+list means the event store's default; the first explicit list therefore includes the default.
 """
 
 import json
@@ -34,14 +34,14 @@ class GrantOutdated(ServiceFailure):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One change. `what` is for people; `apply` raises `GrantOutdated` if what it was made of has changed."""
+    """One change. `what` is for people; `apply` raises `GrantOutdated` if the list has changed since it was read."""
 
     what: str
     apply: Callable[[], Awaitable[None]]
 
 
 async def planned(admin: Client, user: str) -> list[Step]:
-    """What is lacking for `user`, the name of a user or of a group of users. Raises a `StoreFailure`."""
+    """The missing rights of `user`, the name of a user or of a group of users. Raises a `StoreFailure`."""
     content, revision = await _settings(admin)
     default = dict(content.get("$systemStreamAcl") or {})
     steps = [
@@ -54,7 +54,7 @@ async def planned(admin: Client, user: str) -> list[Step]:
 
 
 async def _reading(admin: Client, stream: str, user: str, default: Mapping[str, Any]) -> Step | None:
-    """`default` holds for a stream of the event store's own that has no list."""
+    """`default` applies to a stream of the event store's own that has no list."""
     with admin.calling():
         metadata, revision = await admin.get_stream_metadata(stream, timeout=TIMEOUT)
     acl = dict(metadata.get("$acl") or {})
@@ -77,7 +77,7 @@ async def _reading(admin: Client, stream: str, user: str, default: Mapping[str, 
 def _writing_our_streams(
     admin: Client, user: str, content: Mapping[str, Any], revision: int | StreamState
 ) -> Step | None:
-    """Every user may read and write streams without a list of their own, unless `$settings` says otherwise."""
+    """Every user may read and write streams without their own list, unless `$settings` says otherwise."""
     acl = dict(content.get("$userStreamAcl") or {})
     changed = _with(acl, [right for right in OUR_STREAMS if right in acl], user)
     if not changed:
@@ -117,7 +117,7 @@ async def _group(admin: Client) -> Step | None:
 def _with(
     acl: Mapping[str, Any], rights: Sequence[str], user: str, default: Mapping[str, Any] = MappingProxyType({})
 ) -> dict[str, list[str]]:
-    """The lists that lack the user, with it."""
+    """The lists without the user, with the user added."""
     changed = {}
     for right in rights:
         names = acl.get(right, default.get(right, ADMINS))

@@ -1,7 +1,7 @@
 """The identity of a log: the id of the only event in the stream `log_identity`, written by the first role that starts.
 
-It tells another log from an older copy of the same one, which has the same identity: operators want to know which it
-is. That it is one of them, the event at a kept position tells (`core.eventstore.log.LogPoint`). A log whose
+It distinguishes another log from an older copy of the same one, which has the same identity: operators want to know
+which it is. The event at a stored position detects both (`core.eventstore.log.LogPoint`). A log whose identity
 stream is deleted gets another identity, and its views have to be rebuilt.
 """
 
@@ -32,7 +32,7 @@ async def identity_of(events: EventLog) -> str:
 
 
 class LogIdentity:
-    """Sees that the log has an identity, and logs which. `may_write`: if there is none, make one."""
+    """Makes sure that the log has an identity, and logs it. `may_write`: create one if there is none."""
 
     def __init__(self, client: Client, *, may_write: bool = True) -> None:
         self._client = client
@@ -44,7 +44,8 @@ class LogIdentity:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """While this is open, it is looked at after each new connection. The block begins after the first attempt.
+        """While this is open, the identity is checked after each new connection. The block starts after the first
+        attempt.
 
         Raises a `StoreRefusal`.
         """
@@ -53,7 +54,7 @@ class LogIdentity:
             yield
 
     async def ensure(self) -> str:
-        """The identity; it is written if there is none. Raises a `StoreFailure`."""
+        """The identity; created if there is none. Raises a `StoreFailure`."""
         found = await identity_of(self._log)
         if found or not self._may_write:
             return found
@@ -77,7 +78,9 @@ class LogIdentity:
             is_known = await self._try()
 
     async def _try(self, *, at_start: bool = False) -> bool:
-        """Whether the event store has answered. Raises a `StoreRefusal` `at_start`; later somebody may mend it."""
+        """Whether the event store has answered. Raises a `StoreRefusal` `at_start`; later an operator may resolve
+        it.
+        """
         self._is_doubted.clear()
         try:
             found = await self.ensure()

@@ -1,18 +1,18 @@
-"""The log of all streams as every reader sees it. The one module that knows how positions are handled.
+"""The log of all streams for every reader. The one module that knows how positions are handled.
 
-A commit position says where a record lies in the log. Two neighbours are hundreds or thousands apart, and records of
-the event store itself lie between. EventStoreDB refuses a position at which no record lies, or answers as if it were
-another one. So a position that is sent to the event store was received from it: nothing is added to it, and none is
+A commit position is the place of a record in the log. Two neighbours are hundreds or thousands apart, and records of
+the event store itself lie between. EventStoreDB refuses a position without a record, or answers as if it were
+another one. So a position that is sent to the event store was received from it: no position is computed or invented.
 made up.
 
-- To go on after a position, read from the position inclusively and drop what is not behind it (`after`), or subscribe
-  after it (`core.eventstore.subscription`).
+- To continue after a position, read from the position inclusively and drop what is not behind it (`after`), or
+  subscribe after it (`core.eventstore.subscription`).
 - A position that came from outside (typed by an operator) is only compared; `last` finds the event at or before it.
-- The event store refuses a position of another log, mostly: that is `LogMismatch`. Who keeps a position across restarts
-  keeps the id of the event there too (`LogPoint`) and checks both with `is_of_this_log`.
+- The event store usually refuses a position of another log: that is `LogMismatch`. A reader that keeps a position
+  across restarts keeps the id of the event there too (`LogPoint`) and checks both with `is_of_this_log`.
 
-Every other failure is `StoreUnavailable("event")`, also a read that breaks off. A long read is gone on with first,
-behind the last event that was received (`_Resumption`).
+Every other failure is `StoreUnavailable("event")`, also a read that breaks off. A long read is first resumed behind the
+last event that was received (`_Resumption`).
 """
 
 import asyncio
@@ -33,8 +33,8 @@ TIMEOUT = 5.0  # seconds, for reads that return one event or one page
 HISTORY_TIMEOUT = 60.0  # seconds, for a page of the events of some streams out of the log of all
 PAGE = 1_000  # events
 LARGE_PAGE = 4_000  # events
-CHECKPOINT_WINDOW = 500  # events the event store looks through before it says how far it has come
-RESUME_AFTER = (0.1, 0.2, 0.4, 0.8, 1.6)  # seconds before each try to go on with a read that was cut
+CHECKPOINT_WINDOW = 500  # events that the event store filters between two checkpoints
+RESUME_AFTER = (0.1, 0.2, 0.4, 0.8, 1.6)  # seconds before each attempt to resume an interrupted read
 START = 0  # the position before every event
 EVERYTHING: dict[str, Any] = {"filter_exclude": ()}  # also what the event store writes for itself
 
@@ -64,9 +64,9 @@ def streams(pattern: str) -> EventFilter:
 
 @dataclass(frozen=True, slots=True, order=True)
 class LogPoint:
-    """A place in one particular log: a commit position, and the id of the event that lies there.
+    """A place in one particular log: a commit position, and the id of the event there.
 
-    With `event_id` "" nothing is known but the position.
+    With `event_id` "" only the position is known.
     """
 
     position: int = START
@@ -78,16 +78,16 @@ def point_of(event: RecordedEvent) -> LogPoint:
 
 
 def _is_another(event: RecordedEvent, point: LogPoint) -> bool:
-    """Whether another event lies at a point: the log was replaced meanwhile."""
+    """Whether another event lies at a point, because the log was replaced."""
     return bool(point.event_id) and position_of(event) == point.position and str(event.id) != point.event_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """What a reader has not seen that holds all that matches up to a position.
+    """The matching events up to a position that a reader has not seen.
 
-    `next_event` is the position of the first one, None if there is none. `head` is the last event of the log, asked for
-    before: with nothing pending the reader holds all that matches up to there.
+    `next_event` is the position of the first one, None if there is none. `head` is the last event of the log, read
+    before: with nothing pending the reader has all matching events up to there.
     """
 
     head: LogPoint
@@ -99,7 +99,7 @@ class Pending:
 
 
 class _Resumption:
-    """Whether a read that was cut is gone on with: only one that had received something, and a few times in a row."""
+    """Whether an interrupted read is resumed: only one that had received something, and a few times in a row."""
 
     def __init__(self) -> None:
         self._pauses: list[float] = []
@@ -108,7 +108,7 @@ class _Resumption:
         self._pauses = list(RESUME_AFTER)
 
     async def rest(self, cut: StoreUnavailable) -> None:
-        """Raises what cut it if it is not gone on with."""
+        """Raises the interruption if the read is not resumed."""
         if not self._pauses:
             raise cut
         await asyncio.sleep(self._pauses.pop(0))
@@ -117,14 +117,14 @@ class _Resumption:
 class EventLog:
     """Reads of streams and of the log of all. A pattern is a regular expression for complete stream names.
 
-    `shares_head` is for how many seconds readers that ask for what is pending are told the same head of the log.
+    `shares_head`: for so many seconds, readers that ask for pending events share one read of the head of the log.
     """
 
     def __init__(self, client: Client, timeout: float = TIMEOUT, *, shares_head: float = 0.0) -> None:
         self._client = client
         self._timeout = timeout
         self._heads = Recent(self._read_head, shares_head)
-        self._head_of = 0  # the connection that it was read on
+        self._head_of = 0  # the connection on which it was read
         self._one = {"limit": 1, "timeout": timeout}
 
     @property
@@ -133,13 +133,13 @@ class EventLog:
         return self._client.generation
 
     def calling(self) -> AbstractContextManager[None]:
-        """Failures of a call on its client, for who iterates over one himself."""
+        """Failures of a call on its client, for a caller that iterates over one itself."""
         return self._client.calling()
 
     # ------------------------------------------------------------ all streams
 
     async def last(self, pattern: str = "", at_or_before: int | None = None) -> RecordedEvent | None:
-        """The last event (of streams that match, at or before a position, which may be any number)."""
+        """The last event (of matching streams, at or before a position, which may be any number)."""
         bounds = self._one if at_or_before is None else {}
         async with aclosing(self._read_all(streams(pattern), backwards=True, **bounds)) as reading:
             async for event in reading:
@@ -150,7 +150,7 @@ class EventLog:
     async def head(self, pattern: str = "", at_or_before: int | None = None) -> int:
         """The position of the last event (as `last` finds it); `START` if there is none.
 
-        This is not the end of the log: the event store writes behind it for itself.
+        This is not the end of the log: the event store writes its own records behind it.
         """
         event = await self.last(pattern, at_or_before)
         return START if event is None else position_of(event)
@@ -164,7 +164,7 @@ class EventLog:
         return None
 
     async def end(self) -> int:
-        """The position of the very last record, be it the store's own: a subscription can have come as far."""
+        """The position of the very last record, also the store's own: a subscription can have reached it."""
         async with aclosing(self._read_all(EventFilter(), backwards=True, **self._one, **EVERYTHING)) as reading:
             async for event in reading:
                 return position_of(event)
@@ -178,10 +178,10 @@ class EventLog:
         if limit == 0:
             return
         wanted = streams(matching) if isinstance(matching, str) else matching
-        # one more: the event at the position is among what is read if it matches
+        # one more: the event at the position is read too if it matches
         bounds: dict[str, Any] = {} if limit is None else {"limit": limit + 1, "timeout": self._timeout}
         left = sys.maxsize if limit is None else limit
-        async with aclosing(self._whole(wanted, position, **bounds)) as reading:
+        async with aclosing(self._complete(wanted, position, **bounds)) as reading:
             async for event in reading:
                 if position_of(event) <= position:
                     continue
@@ -190,8 +190,8 @@ class EventLog:
                 if not left:
                     return
 
-    async def _whole(self, matching: EventFilter, position: int, **bounds: Any) -> Events:
-        """From a received position on. A read without a limit is gone on with where it was cut."""
+    async def _complete(self, matching: EventFilter, position: int, **bounds: Any) -> Events:
+        """From a received position on. An interrupted read without a limit is resumed."""
         resumption, last = _Resumption(), LogPoint(position)
         while True:
             try:
@@ -234,7 +234,7 @@ class EventLog:
             return [event async for event in events]
 
     async def subscribe(self, matching: EventFilter, position: int) -> Any:
-        """esdbclient's subscription to what matches behind a received position; `CatchUpSubscription` uses it."""
+        """esdbclient's subscription to the matching events behind a received position, for `CatchUpSubscription`."""
         with self._client.calling():
             return await self._client.subscribe_to_all(
                 commit_position=position or None,
@@ -246,7 +246,7 @@ class EventLog:
             )
 
     async def at(self, position: int) -> RecordedEvent | None:
-        """The event at a received position, be it the store's own; None if it is no longer there.
+        """The event at a received position, also the store's own; None if it is no longer there.
 
         Raises `LogMismatch` if this log has no record at the position.
         """
@@ -257,9 +257,9 @@ class EventLog:
         return None
 
     async def is_of_this_log(self, point: LogPoint) -> bool:
-        """Whether the log has the event at the point. One that was scavenged meanwhile tells nothing: True.
+        """Whether the log has the event at the point. A scavenged event proves nothing: True.
 
-        The leader is asked: a follower may not have come as far as another one that was read before.
+        The leader is asked: a follower may be behind another one that was read before.
         """
         if self._client.leader is not self._client:
             return await EventLog(self._client.leader, self._timeout).is_of_this_log(point)
@@ -282,10 +282,10 @@ class EventLog:
         return counted
 
     async def pending_after(self, position: int, matching: str | EventFilter) -> Pending:
-        """What a reader that holds all matching events up to `position` has not seen.
+        """The matching events that a reader which has reached `position` has not seen.
 
-        The head is asked first: what is appended between the two reads lies behind it, and is no gap below it. A reader
-        that has come as far as the head lacks nothing.
+        The head is read first: events that are appended between the two reads lie behind it, and are no gap below it. A
+        reader that has reached the head lacks nothing.
         """
         head = await self._head_for_readers()
         if head.position == position:
@@ -296,7 +296,7 @@ class EventLog:
         return Pending(head=head, next_event=None)
 
     async def _head_for_readers(self) -> LogPoint:
-        if self.generation != self._head_of:  # the log may be another one
+        if self.generation != self._head_of:  # the log may have been replaced
             self._heads.forget()
             self._head_of = self.generation
         return await self._heads.get()
@@ -323,7 +323,7 @@ class EventLog:
     async def events(self, name: str, start: int = 0, most: int | None = None) -> AsyncIterator[RecordedEvent]:
         """The events of a stream from revision `start` on; none if the stream does not exist.
 
-        Page by page, so that no stream is too long for the time that the store is given.
+        Page by page, so that no stream takes longer than the timeout of the store.
         """
         resumption, left = _Resumption(), sys.maxsize if most is None else most
         while left:

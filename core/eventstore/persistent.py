@@ -1,4 +1,4 @@
-"""Persistent subscription groups: their consumers, and what operators see of them.
+"""Persistent subscription groups: their consumers, and their state for operators.
 
 A source is a stream's name, or `ALL`. Failures are `StoreUnavailable`, and `SUBSCRIPTION_NOT_FOUND` for a group that is
 not there.
@@ -37,7 +37,7 @@ NOT_LEADER = "Leader info available"  # how a follower refuses a call that needs
 TIMEOUT = 5.0  # seconds
 STOP_WITHIN = 2.0  # seconds for a consumer to send what it has acknowledged
 MAX_COUNTED = 1_000  # events
-RIGHTS = {  # what a call needs a right to
+RIGHTS = {  # the right that a call needs
     "List": "list",
     "GetInfo": "look at",
     "ReplayParked": "replay the parked events of",
@@ -49,10 +49,10 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """`info` is as the event store tells it.
+    """`info` is the event store's own.
 
-    `lag` is in events that are not acknowledged yet; without a consumer it is counted from the checkpoint, which is
-    written now and then. Of `ALL` it is counted up to `MAX_COUNTED`, and includes what its filter leaves out.
+    `lag` counts events that are not acknowledged yet; without a consumer it is counted from the checkpoint, which is
+    written from time to time. For `ALL` it is counted up to `MAX_COUNTED`, and includes events outside the filter.
     """
 
     source: str
@@ -64,7 +64,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parked:
-    """An event given up. `number` is its place among the parked; `event_id` is None if it can no longer be read."""
+    """A parked event. `number` is its place among the parked; `event_id` is None if it can no longer be read."""
 
     number: int
     stream: str
@@ -77,7 +77,7 @@ class Parked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedRange:
-    """The numbers of what is parked: from `first` on, `end` not included."""
+    """The numbers of the parked events: from `first` on, `end` not included."""
 
     first: int = 0
     end: int = 0
@@ -91,17 +91,17 @@ class Consumer:
 
     def __init__(self, client: Client, generation: int, subscription: Any, name: str) -> None:
         self._client = client
-        self._generation = generation  # of the connection that it began over, or of an earlier one
+        self._generation = generation  # of the connection on which it began, or of an earlier one
         self._subscription = subscription
         self._name = name
 
     @property
     def is_replaced(self) -> bool:
-        """Whether its connection is not that of the client any more: nothing will come over it."""
+        """Whether its connection was replaced: nothing will arrive over it."""
         return self._client.generation != self._generation
 
     async def events(self) -> AsyncGenerator[RecordedEvent, None]:
-        """As they are delivered, until the consumer stops."""
+        """Events as they are delivered, until the consumer stops."""
         with _gone(ALL, self._name), self._client.calling():
             async for event in self._subscription:
                 yield event
@@ -117,7 +117,9 @@ class Consumer:
             await self._subscription.nack(event, action)
 
     async def stop(self) -> None:
-        """Within `STOP_WITHIN` seconds. esdbclient waits for the sender of acknowledgements, which may never end."""
+        """Stop within `STOP_WITHIN` seconds. esdbclient waits for the sender of acknowledgements, which may never
+        end.
+        """
         try:
             with suppress(TimeoutError, EventStoreDBClientException, grpc.RpcError, grpc.aio.UsageError):
                 async with asyncio.timeout(STOP_WITHIN):
@@ -135,22 +137,22 @@ class Groups:
 
     @property
     def connection_name(self) -> str:
-        """The name by which the event store lists consumers of this client."""
+        """The name under which the event store lists consumers of this client."""
         return str(self._client.connection_spec.options.ConnectionName)
 
     async def create_on_all(self, name: str, start: int | None, **settings: Any) -> None:
-        """Make a group on `ALL` that begins with the event at a received position (None: behind the end).
+        """Create a group on `ALL` that begins with the event at a received position (None: behind the end).
 
-        Nothing happens if it is there.
+        Nothing happens if it exists.
         It has no filter, and delivers the event store's own events too. A group with a filter loses events: without a
-        consumer, each event that the filter leaves out moves its checkpoint past those that wait (docs/adr/0026).
+        consumer, each event outside the filter moves the checkpoint past those that wait (docs/adr/0026).
         """
         place: dict[str, Any] = {"commit_position": start} if start else {"from_end": start is None}
         with self._client.calling(), suppress(AlreadyExists):
             await self._client.create_subscription_to_all(name, **place, **EVERYTHING, **settings)
 
     async def create_on_stream(self, stream: str, name: str, revision: int | None, **settings: Any) -> None:
-        """Make a group on a stream that begins with a revision (None: behind the last event)."""
+        """Create a group on a stream that begins with a revision (None: behind the last event)."""
         place = {"from_end": True} if revision is None else {"stream_position": revision}
         with self._client.calling():
             await self._client.create_subscription_to_stream(name, stream_name=stream, **place, **settings)
@@ -165,13 +167,13 @@ class Groups:
         await self._log.end()
 
     async def waiting_from(self, source: str, start: int) -> int:
-        """How many events a group finds that begins with one at a received position, or a revision; up to 1,000."""
+        """The number of events for a group that begins with one at a received position, or a revision; up to 1,000."""
         if source == ALL:
             return min(await self._log.count_after(start, "", MAX_COUNTED) + bool(start), MAX_COUNTED)
         return min(max(0, await self._last_revision(source) + 1 - start), MAX_COUNTED)
 
     async def resolved(self, source: str, start: int, *, from_end: bool) -> int:
-        """Where a group can begin: with the event at or before any position, or with a revision."""
+        """A possible start of a group: the event at or before any position, or a revision."""
         if source != ALL:
             return await self._last_revision(source) + 1 if from_end else start
         if from_end:
@@ -186,7 +188,9 @@ class Groups:
         ]
 
     async def checkpoints(self, source: str) -> dict[str, int]:
-        """By name, of each group of a source: the position or revision up to which all is acknowledged; -1 for none."""
+        """By name, for each group of a source: the position or revision up to which all is acknowledged; -1 for
+        none.
+        """
         return {x.group_name: _number(x.last_checkpointed_event_position) for x in await self._list(source)}
 
     async def _list(self, source: str | None = None) -> list[Any]:
@@ -203,18 +207,18 @@ class Groups:
         return await self._group(await self.info(source, name))
 
     async def info(self, source: str, name: str) -> Any:
-        """What the event store says of a group, without further reads."""
+        """The event store's state of a group, without further reads."""
         request = persistent_pb2.GetInfoReq()
         _address(request.options, source, name)
         return (await self._call_on(source, name, "GetInfo", request)).subscription_info
 
     async def parked_range(self, source: str, name: str) -> ParkedRange:
-        """Told by the two ends, however many lie between."""
+        """Computed from both ends, however many events lie between."""
         await self.info(source, name)
         return await self._parked_range(source, name)
 
     async def may_read_parked(self, source: str, name: str) -> None:
-        """Raises `StorePermissionDenied`; the group need not be there."""
+        """Raises `StorePermissionDenied`; the group need not exist."""
         await self._parked_range(source, name)
 
     async def _parked_range(self, source: str, name: str) -> ParkedRange:
@@ -225,13 +229,13 @@ class Groups:
     async def parked(self, source: str, name: str, first: int, most: int) -> list[Parked]:
         """From number `first` on, at most so many."""
         bounds = {"stream_position": first, "limit": most}
-        # resolved, esdbclient leaves out what leads nowhere; so both are read, and put together by the link's id
+        # esdbclient omits links whose event is gone if it resolves; so both are read, and joined by the link's id
         resolved = [event async for event in self._links(source, name, resolve_links=True, **bounds)]
         targets = {event.link.id: event for event in resolved if event.link is not None}
         return [_parked(link, targets.get(link.id)) async for link in self._links(source, name, **bounds)]
 
     async def position_before_parked(self, source: str, name: str) -> int | None:
-        """The position in the log before every event that is parked; None if none is, 0: the beginning."""
+        """The position in the log before every parked event; None if none is parked, 0: the beginning."""
         oldest: int | None = None
         async for event in self._links(source, name, resolve_links=True):
             if oldest is None or position_of(event) < oldest:
@@ -242,20 +246,20 @@ class Groups:
         return START if before is None else position_of(before)
 
     async def replay(self, source: str, name: str, end: int) -> None:
-        """Deliver again what is parked before number `end`."""
+        """Deliver the parked events before number `end` again."""
         request = persistent_pb2.ReplayParkedReq()
         _address(request.options, source, name)
         request.options.stop_at = end
         await self._call_on(source, name, "ReplayParked", request)
 
     async def delete(self, source: str, name: str) -> None:
-        """Its checkpoint is gone with it, and what it has parked cannot be replayed any more."""
+        """Its checkpoint is deleted with it, and its parked events cannot be replayed any more."""
         request = persistent_pb2.DeleteReq()
         _address(request.options, source, name)
         await self._call_on(source, name, "Delete", request)
 
     async def restart(self) -> None:
-        """Drop the consumers of all groups; each goes on after its checkpoint."""
+        """Disconnect the consumers of all groups; each group goes on after its checkpoint."""
         with self._client.calling():
             await self._call("RestartSubsystem", shared_pb2.Empty())
 
@@ -279,7 +283,7 @@ class Groups:
             raise
 
     async def _group(self, info: Any) -> Group:
-        # the live buffer keeps the newest events, delivered or not: it is no backlog
+        # the live buffer has the newest events, delivered or not: it is no backlog
         if info.connections:
             known = _number(info.last_known_event_position)
             waiting = info.total_in_flight_messages + info.read_buffer_count + info.retry_buffer_count
@@ -290,9 +294,9 @@ class Groups:
         else:
             not_read = max(0, await self._last_revision(info.event_source) - known)
         try:
-            # counted in the stream of the parked events: the event store forgets its own count when it starts again
+            # counted in the parked stream: the event store loses its own count at a restart
             parked = len(await self._parked_range(info.event_source, info.group_name))
-        except StorePermissionDenied:  # that stream may be closed to us, its count is not
+        except StorePermissionDenied:  # we may be denied that stream, but not its count
             parked = info.parked_message_count
         return Group(source=info.event_source, name=info.group_name, lag=waiting + not_read, parked=parked, info=info)
 
@@ -316,7 +320,7 @@ class Groups:
 
 
 def parked_stream(source: str, name: str) -> str:
-    """Where the event store keeps links to what a group has parked."""
+    """The stream in which the event store keeps links to the parked events of a group."""
     return f"$persistentsubscription-{source}::{name}-parked"
 
 
@@ -363,5 +367,5 @@ def _parked(link: RecordedEvent, target: RecordedEvent | None) -> Parked:
 def _because(metadata: bytes) -> str:
     try:
         return str(json.loads(metadata).get("reason") or "")
-    except (ValueError, AttributeError):  # another version of the event store may tell it otherwise, or not at all
+    except (ValueError, AttributeError):  # another version of the event store may report it otherwise, or not at all
         return ""

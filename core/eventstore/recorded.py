@@ -1,4 +1,4 @@
-"""An event as it stands in the log."""
+"""An event as it is stored in the log."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,7 @@ STREAM_DELETED = "$streamDeleted"  # the type of the last event of a stream that
 
 @dataclass(frozen=True, slots=True)
 class StreamDeleted:
-    """Somebody deleted the stream in the event store for good: nothing comes behind it."""
+    """The stream was deleted in the event store for good: no event follows."""
 
 
 E_co = TypeVar("E_co", covariant=True)
@@ -18,7 +18,7 @@ E_co = TypeVar("E_co", covariant=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded(Generic[E_co]):
-    """`revision` counts from 0 in the stream; `position` is the commit position in the whole log."""
+    """`revision` counts from 0 in the stream; `position` is the commit position in the log of all streams."""
 
     data: E_co
     stream: str

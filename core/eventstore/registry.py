@@ -1,6 +1,6 @@
-"""Which wire name stands for which class: the one explicit list.
+"""The one explicit list of event types (wire names) and their classes.
 
-A released shape is never edited. A new shape takes over the row under a new name with the next version; the former one
+A released shape is never edited. A new shape takes the row under a new name with the next version; the former one
 goes to `upcasters.py`, and both golden files stay.
 """
 
@@ -25,7 +25,7 @@ DomainEvent = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`name` is the event type in the store; `version` counts the shapes of this event, and goes into the metadata."""
+    """`name` is the event type in the store; `version` counts the shapes of this event, and is part of the metadata."""
 
     name: str
     event: type[DomainEvent]

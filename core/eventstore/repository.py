@@ -7,7 +7,7 @@ The store checks the number only, so a cached aggregate is valid in the session 
 none, the log was replaced, for example by an older copy, and the cached aggregate is discarded.
 
 Where a decision depends on *another* aggregate (a price, a customer), the caller says how old that state may be. To
-refresh it, the new events of its whole category are read: one short read for all cached aggregates, shared by all
+refresh it, the new events of its category are read: one short read for all cached aggregates, shared by all
 concurrent callers.
 """
 

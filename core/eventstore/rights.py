@@ -1,7 +1,7 @@
-"""What a role needs a right to in the event store, and whether it has it.
+"""The rights that a role needs in the event store, and whether it has them.
 
-Each right is tried by a call that changes nothing that matters: a tick of the store's clock is written, which the
-services write anyway; a group that cannot be there is deleted. Who is refused is told which command grants it.
+Each right is tested by a call without an important effect: a tick of the store's clock is written, which the services
+write anyway; a group that cannot exist is deleted. A refusal names the command that grants the right.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from core.failures import NotFound, StorePermissionDenied
 READ_ALL, READ, WRITE = "read $all", "read our streams", "write our streams and their metadata"
 READ_PARKED, OPERATE = "read the parked events of a group", "create, replay and restart groups"
 GRANT = "orderstream store grant --as ADMIN"
-# by role; what is in the second place is of use, and the role runs without it
+# by role; rights in the second place are optional
 NEEDED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "commands": ((READ_ALL, READ, WRITE), ()),
     "queries": ((READ_ALL, READ), ()),
@@ -38,7 +38,7 @@ HOW: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Right:
-    """`how` is what grants it; "" if we have it. `is_needed`: without it the role does not run."""
+    """`how` is what grants it; "" if we have it. `is_needed`: the role does not run without it."""
 
     name: str
     is_granted: bool
@@ -48,9 +48,9 @@ class Right:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What an event store is to a role.
+    """The event store as a role finds it.
 
-    `behind` is in seconds: how far the store's clock is behind this machine's; None if it was not asked, which takes
+    `behind` is in seconds: how far the store's clock is behind this machine's; None if it was not read, which needs
     the right to write. `has_group` is None if the role does not use the group.
     """
 
@@ -71,7 +71,7 @@ class Report:
 
 
 async def reports(client: Client, roles: Sequence[str]) -> list[Report]:
-    """Each right is tried once, whichever roles need it. Raises a `StoreFailure` if there is nothing to tell."""
+    """Each right is tested once, for all roles that need it. Raises a `StoreFailure` if nothing can be reported."""
     store, groups = EventStore(client), Groups(client)
     try:
         trying: dict[str, Callable[[], Awaitable[object]]] = {
@@ -120,12 +120,12 @@ async def _is_granted(attempt: Callable[[], Awaitable[object]]) -> bool:
 
 
 async def _may_operate(groups: Groups) -> None:
-    """Raises `StorePermissionDenied`. Who may delete a group that is not there is told that it is not there."""
+    """Raises `StorePermissionDenied`. A user who may delete groups gets "not found" for this one."""
     with suppress(NotFound):
         await groups.delete(ALL, f"orderstream-check-{uuid4()}")
 
 
 async def _behind(store: EventStore) -> float:
     before = datetime.now(UTC)
-    told = await store.now()
-    return ((before + (datetime.now(UTC) - before) / 2) - told).total_seconds()
+    store_time = await store.now()
+    return ((before + (datetime.now(UTC) - before) / 2) - store_time).total_seconds()

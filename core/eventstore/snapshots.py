@@ -43,7 +43,7 @@ DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {x.category: x for x in (ORDER,
 SNAPSHOT, RECEIPTS = "snapshot_", "receipts_"
 SEGMENT = 4_096  # events
 MAX_WAITING = 100  # snapshots to be written; more are skipped
-SPARE = 100  # events that may come while a snapshot is being written
+SPARE = 100  # events that may be appended while a snapshot is being written
 READING = ("codec.py", "registry.py", "upcasters.py")  # modules that say which events can be read, and as what
 AT_THE_END = 1.0  # seconds for what is still to be written when the service stops
 WRITTEN = Counter("orderstream_snapshots_total", "Snapshots by what came of them.", ["outcome"])
@@ -142,7 +142,7 @@ class Snapshots:
                 try:
                     await self.write(decider, stream, snapshot, is_first=last == NO_EVENTS)
                     WRITTEN.labels("written").inc()
-                except Exception as error:  # noqa: BLE001  # a snapshot is optional: its failure must not fail anything else
+                except Exception as error:  # noqa: BLE001  # snapshots are optional: a failure affects nothing else
                     WRITTEN.labels("failed").inc()
                     log.warning("snapshot not written", stream=stream, error=f"{type(error).__name__}: {error}")
             self._idle.set()

@@ -1,4 +1,4 @@
-"""The event store as commands see it: append with an exact expected revision, read streams, find the head.
+"""The event store for commands: append with an exact expected revision, read streams, find the head.
 
 Raises `WrongRevision` for a lost race, `SessionEnded` for a decision on what may be another log, and `StoreUnavailable`
 where the outcome may be unknown. Callers repeat safely: event ids are derived from the request.
@@ -23,23 +23,23 @@ from core.eventstore.log import EventLog
 from core.failures import EventsTooLarge, StoreUnavailable
 
 NO_EVENTS = -1
-STORE_TIMEOUT = 5.0  # seconds; a store that needs longer than this for one append or page counts as down
-CLOCK = "timers_clock"  # the stream of which the last event tells the store's time
+STORE_TIMEOUT = 5.0  # seconds; a store that needs longer for one append or page counts as unavailable
+CLOCK = "timers_clock"  # the stream whose last event has the store's time
 
 
 class WrongRevision(Exception):  # a lost race, not a defect
-    """Another writer was first."""
+    """Another writer was faster."""
 
 
 class SessionEnded(WrongRevision):  # it names what happened
-    """The connection broke since the caller read what it decided on: the log may be another one.
+    """The connection broke after the caller read the basis of its decision: the log may be another one.
 
-    The events may have been written. Whoever reads the stream again knows.
+    The events may have been written. A caller that reads the stream again knows.
     """
 
 
 class EventStore:
-    """Streams of stored events, as the command side needs them. A read gives all there is, or raises."""
+    """Streams of stored events for the command side. A read returns all events, or raises."""
 
     def __init__(self, client: Client, timeout: float = STORE_TIMEOUT) -> None:
         self.log = EventLog(client, timeout)
@@ -50,35 +50,36 @@ class EventStore:
 
     @property
     def session(self) -> int:
-        """It is the same as long as the log is surely the same (`batch_append`).
+        """It stays the same while the log is certainly the same (`batch_append`).
 
-        What was read in an earlier session may be of another log. It counts again once the event that it ends with has
-        been seen at the same place.
+        What was read in an earlier session may belong to another log. It is valid again after its last event has been
+        seen at the same place.
         """
         return self._batch_appender.session
 
     async def append(
         self, stream: str, expected: int, events: Sequence[NewEvent], *, session: int | None = None
     ) -> int:
-        """Write all or none after revision `expected` (-1: the stream is new); the commit position of the last event.
+        """Write all events or none after revision `expected` (-1: the stream is new); the commit position of the last
+        one.
 
         The same events under the same expected revision are written once, however often they are sent. Raises
-        `EventsTooLarge` for more bytes than the store takes at once.
+        `EventsTooLarge` for more bytes than the store accepts at once.
 
-        An event store checks the number of the revision only. `session` is the one in which the caller read what it
-        decided on; if it is over, or ends meanwhile, that raises `SessionEnded`.
+        An event store checks the number of the revision only. `session` is the one in which the caller read the basis
+        of its decision; if it is over, or ends meanwhile, that raises `SessionEnded`.
         """
         current_version = StreamState.NO_STREAM if expected == NO_EVENTS else expected
         with _refused(stream, events), self._client.calling():
             await self._client.ready()
             if session not in (None, self.session):
-                raise SessionEnded  # and if not, the events go over this very call: nothing is waited for in between
+                raise SessionEnded  # otherwise the events are sent over this call: there is no await in between
             try:
                 return await self._batch_appender.append(stream, current_version, events, self._timeout)
             except OutcomeUnknown as unknown:
                 self._client.doubt(self._client.generation, "the call that appends go over is broken")
                 if session not in (None, self.session):
-                    if not unknown.had_served:  # to decide again is of no use with a store that takes nothing
+                    if not unknown.had_served:  # a new decision does not help if the store accepts nothing
                         raise StoreUnavailable("event") from unknown
                     raise SessionEnded from unknown
                 return await self._client.append_to_stream(
@@ -98,11 +99,11 @@ class EventStore:
         return excluded_by([event async for event in self.read(exclusion_stream(stream))])
 
     def history(self, pattern: str, after: int) -> AsyncIterator[RecordedEvent]:
-        """The events of every stream whose name matches behind a received position (`START`: all), in that order."""
+        """The events of all matching streams behind a received position (`START`: all), in the order of the log."""
         return self.log.history(pattern, after)
 
     def read_category(self, category: str, after: int) -> AsyncIterator[RecordedEvent]:
-        """The same of every stream of a category, with no more patience than a command has."""
+        """The same for all streams of a category, within the timeout of a command."""
         return self.log.history(f"{category}-.*", after, timeout=self._timeout)
 
     async def has_any(self, category: str) -> bool:
@@ -110,7 +111,7 @@ class EventStore:
         return await self.log.has_any(category)
 
     async def keep_newest(self, stream: str, event: NewEvent, *, is_first: bool) -> None:
-        """Put an event at the end of a stream that keeps the last one only. `is_first`: no event is known there."""
+        """Append an event to a stream that keeps the last one only. `is_first`: no event is known there."""
         with self._client.calling():
             if is_first:
                 await self._client.set_stream_metadata(stream, metadata={"$maxCount": 1}, timeout=self._timeout)
@@ -119,7 +120,7 @@ class EventStore:
             )
 
     async def keep_at_most(self, stream: str, most: int) -> None:
-        """Let a stream keep its last so many events; the revisions of its events do not change."""
+        """Limit a stream to its last so many events; the revisions of its events do not change."""
         with self._client.calling():
             await self._client.set_stream_metadata(stream, metadata={"$maxCount": most}, timeout=self._timeout)
 
@@ -129,7 +130,7 @@ class EventStore:
         self._has_clock = True
         newest = await self.newest(CLOCK, 1)
         if not newest or newest[-1].recorded_at is None:
-            raise StoreUnavailable("event")  # somebody deleted it meanwhile: the next tick is there
+            raise StoreUnavailable("event")  # it was deleted meanwhile: the next tick exists
         return newest[-1].recorded_at.astimezone(UTC)
 
     async def head(self) -> int:
@@ -137,7 +138,7 @@ class EventStore:
         return await self.log.head()
 
     async def close(self) -> None:
-        """End the call that appends go over; the client stays open."""
+        """End the call that carries the appends; the client stays open."""
         await self._batch_appender.close()
 
 

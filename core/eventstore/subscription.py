@@ -1,10 +1,10 @@
 """The catch-up subscription that every reader of the live log uses: views, watches and timers.
 
-A task of its own reads ahead into a bounded queue. Whatever ends the subscription, its user learns of it by an
-exception once everything before has been taken, and subscribes again after the last position it has taken.
+A task reads ahead into a bounded queue. Whatever ends the subscription, its user gets an exception after all events
+before it, and subscribes again after the last position that it has received.
 
-A subscription can be dead and look alive: a connection that is half open, a node that hangs. `check_silence` finds out:
-the log is asked for what was not delivered.
+A subscription can be dead and look alive: a half-open connection, a hanging node. `check_silence` detects that: it
+reads the undelivered events from the log.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ COALESCE_SECONDS = 0.002  # that the events of one append take to arrive
 
 
 class SubscriptionLost(Exception):  # it names what happened
-    """The subscription has ended without being asked to, or is silent though the log goes on."""
+    """The subscription has ended by itself, or is silent though the log goes on."""
 
 
 class CatchUpSubscription:
-    """Events that match behind a received position, checkpoints of the event store, and its message that it is live.
+    """Matching events behind a received position, checkpoints of the event store, and its message that it is live.
 
     Raises `SubscriptionLost`, `StoreUnavailable`, `LogMismatch`.
     """
 
     def __init__(self, log: EventLog, matching: EventFilter, position: int = START, *, prefetched: int = 1_000) -> None:
-        self.position = position  # up to it, all that matches was taken
+        self.position = position  # up to it, all matching events were received
         self._log = log
         self._matching = matching
         self._queue: asyncio.Queue[RecordedEvent | None] = asyncio.Queue(prefetched)
@@ -45,7 +45,7 @@ class CatchUpSubscription:
         self._task = asyncio.create_task(self._read(self._subscription))
         if is_cancelling():
             await self.__aexit__()
-            raise asyncio.CancelledError  # it was swallowed on the way here
+            raise asyncio.CancelledError  # esdbclient has swallowed it
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -56,7 +56,7 @@ class CatchUpSubscription:
         await self._subscription.stop()
 
     async def _read(self, subscription: AsyncIterator[RecordedEvent]) -> None:
-        # a cancelled call, ours or the client's reconnect, ends the iteration without a word
+        # a cancelled call, ours or the client's reconnect, ends the iteration without an error
         try:
             with self._log.calling():
                 async for item in subscription:
@@ -67,18 +67,18 @@ class CatchUpSubscription:
         self.wake()
 
     def wake(self) -> None:
-        """Let `batch` return at once. A full queue needs no waking."""
+        """Let `batch` return at once. A full queue needs no wake-up."""
         with suppress(asyncio.QueueFull):
             self._queue.put_nowait(None)
 
     def is_empty(self) -> bool:
-        """Whether nothing waits to be taken."""
+        """Whether the queue is empty."""
         return self._queue.empty()
 
     async def batch(self, most: int, patience: float, *, live: bool = False) -> list[RecordedEvent]:
-        """All that is there, at most `most`; nothing if nothing comes within `patience` seconds.
+        """All queued items, at most `most`; none if nothing arrives within `patience` seconds.
 
-        When `live`, what was appended together mostly comes together: a document is written once for it, not twice.
+        If `live`, events of one append usually arrive together: a document is written once for them, not twice.
         """
         items: list[RecordedEvent | None] = []
         if self._queue.empty():
@@ -105,7 +105,9 @@ class CatchUpSubscription:
         return isinstance(item, CaughtUp | Checkpoint) or position_of(item) > self.position
 
     async def items(self, silence: float) -> AsyncGenerator[RecordedEvent | Pending, None]:
-        """One item after the other; after each `silence` seconds without one, what the log says instead."""
+        """One item after the other; after each `silence` seconds without one, the result of a check of the log
+        instead.
+        """
         while True:
             taken = await self.batch(1, silence)
             if taken:
@@ -114,9 +116,9 @@ class CatchUpSubscription:
                 yield await self.check_silence()
 
     async def check_silence(self) -> Pending:
-        """What lies behind the last item. To be called after some seconds without one.
+        """The pending events behind the last item. To be called after some seconds without one.
 
-        Raises `SubscriptionLost` if it is what was there at the last call: it should have been delivered meanwhile.
+        Raises `SubscriptionLost` if they were pending at the last call too: they should have been delivered meanwhile.
         """
         pending = await self._log.pending_after(self.position, self._matching)
         if pending.next_event is not None and pending.next_event == self._missed and self._queue.empty():
@@ -130,15 +132,15 @@ class CatchUpSubscription:
 
     @property
     def is_intact(self) -> bool:
-        """Whether what is read from the log now is of the log that the subscription follows.
+        """Whether reads of the log now are of the log that the subscription follows.
 
-        A subscription breaks when its connection does, and a log can be replaced only behind a connection that breaks.
+        A subscription breaks with its connection, and a log can be replaced only if connections break.
         """
         return self._failure is None and self._generation == self._log.generation
 
     @property
     def misses_something(self) -> bool:
-        """Whether the log had an event at the last check that has not been delivered yet."""
+        """Whether the log had an undelivered event at the last check."""
         return self._missed is not None
 
     def _raise_failure(self) -> None:

@@ -1,6 +1,6 @@
-"""How far the sweep of the process services has come and what it has found: kept in the log, one for all of them.
+"""The position and the findings of the sweep of the process services: stored in the log, one for all of them.
 
-So it is restored with the log, and never ahead of the one it is of by more than what a restore took away.
+So they are restored with the log, and are ahead of it by no more than what a restore has removed.
 """
 
 from dataclasses import dataclass, field
@@ -20,9 +20,9 @@ MAX_ATTEMPTS = 10
 
 
 class Swept(msgspec.Struct, frozen=True):
-    """The place of an event: every order with a trigger event up to there was looked at, except those that are `left`.
+    """The place of an event: every order with a trigger event up to there was examined, except those that are `left`.
 
-    `begun` and `brought_on` count the orders whose process the sweep began, or had a step left to do.
+    `begun` and `brought_on` count the orders whose process the sweep started, or for which it ran a pending step.
     """
 
     position: int = START
@@ -38,7 +38,7 @@ class Swept(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Found:
-    """What is not kept yet. `failed` are orders that could not be looked at, `looked_at` those that could."""
+    """What is not stored yet. `failed` are orders that could not be examined, `looked_at` those that could."""
 
     begun: int = 0
     brought_on: int = 0
@@ -47,7 +47,7 @@ class Found:
 
 
 def swept(newest: list[RecordedEvent]) -> Swept:
-    """Out of the last event of `STREAM`, if there is one."""
+    """From the last event of `STREAM`, if there is one."""
     try:
         return msgspec.json.decode(newest[-1].data, type=Swept) if newest else Swept()
     except msgspec.DecodeError as error:
@@ -65,7 +65,7 @@ class SweepCheckpoint:
         return swept(await self._store.newest(STREAM, 1))
 
     async def keep(self, point: LogPoint, found: Found) -> Swept:
-        """Together with what other services have kept meanwhile, which may have come further; what is kept now."""
+        """Merged with what other services have stored meanwhile, which may be further; returns what is stored now."""
         for _ in range(MAX_ATTEMPTS):
             newest = await self._store.newest(STREAM, 1)
             before = swept(newest)
@@ -90,4 +90,4 @@ class SweepCheckpoint:
             except WrongRevision:
                 continue
             return now
-        raise StoreUnavailable("event")  # others keep theirs all the time: the next round has it again
+        raise StoreUnavailable("event")  # others keep writing theirs: the next round stores it

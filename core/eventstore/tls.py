@@ -1,7 +1,8 @@
-"""Why a node that takes connections does not answer: what TLS has to do with it.
+"""Whether TLS is the reason why a node that accepts connections does not answer.
 
-gRPC tells a failed handshake from a node that is away by texts that change with its releases. Here the handshake is
-done once more with the standard library, which has a code for each check. That is done only while no node answers.
+gRPC distinguishes a failed handshake from an absent node only by texts that change with its releases. Here the
+handshake is repeated with the standard library, which has a code for each check. That is done only while no node
+answers.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ HEADER = 9  # bytes of a frame before its content
 
 
 async def failure_of(hosts: Sequence[str], address: Address, within: float) -> StoreTlsFailed | None:
-    """Why none of the hosts (host:port) answers, if it is for TLS at each of them; None: it is not, or not at all."""
+    """Why none of the hosts (host:port) answers, if TLS is the reason at each of them; else None."""
     found = await asyncio.gather(*(_failure_of(host, address, within) for host in hosts))
     return None if None in found else next(iter(found), None)
 
@@ -35,7 +36,7 @@ async def _failure_of(node: str, address: Address, within: float) -> StoreTlsFai
             if await _shakes_hands(host, int(port), _trusting()):
                 return StoreTlsFailed("event", f"{node} speaks TLS only", "the address says Tls=false: leave that out")
     except (OSError, TimeoutError, EOFError):
-        pass  # it is away, or slow: that has another name
+        pass  # it is absent or slow, which is reported otherwise
     return None
 
 
@@ -95,7 +96,7 @@ def _checking(address: Address) -> ssl.SSLContext:
 
 
 def _trusting() -> ssl.SSLContext:
-    """Whoever answers: nothing is said over this connection."""
+    """Any peer is accepted: nothing is sent over this connection."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return _http2(context)

@@ -1,15 +1,15 @@
-"""Requests that changed nothing, so that a repeat of one does not act after others have changed the aggregate.
+"""Requests that changed nothing, stored so that a repeat does not act after others have changed the aggregate.
 
 Such a request leaves no event in its aggregate's stream. It is an event in a companion stream, `unchanged_<stream>`,
-which keeps the newest `MAX_REMEMBERED`. These streams are the shop's own; deleting one forgets its requests only.
+which keeps the newest `MAX_REMEMBERED`. These streams belong to the shop; deleting one loses its requests only.
 
 A command that changes something must not pay for them, so it finds them in memory:
 
 - The first command of a service on an aggregate reads the companion stream and the aggregate's own at the same time.
 - From then on all companion streams are followed with one short read of the log every `POLL` seconds.
-- What is in memory counts for `MAX_AGE` seconds after the last such read. If following fails for longer, or a decision
-  has to rest on what the store says now, the companion stream is read.
-- In another session of the store (`EventStore.session`) nothing that is in memory counts: the log may be another one.
+- What is in memory is valid for `MAX_AGE` seconds after the last such read. If following fails for longer, or a
+  decision requires what the store says now, the companion stream is read.
+- In another session of the store (`EventStore.session`) nothing in memory is valid: the log may be another one.
 
 (docs/adr/0022)
 """
@@ -37,8 +37,8 @@ UNCHANGED = "unchanged_"
 MAX_REMEMBERED = 1_000  # requests of one aggregate
 POLL = 0.25  # seconds between two reads of what other services have written
 MAX_POLL = 5.0  # seconds between two reads that fail
-MAX_AGE = 1.0  # seconds; older knowledge of other services' requests is not relied on
-MAX_GAP = 30.0  # seconds; after a longer silence it is cheaper to forget than to read through the log
+MAX_AGE = 1.0  # seconds; older entries of other services' requests are not used
+MAX_GAP = 30.0  # seconds; after a longer pause it is cheaper to start again than to read the log
 MAX_ATTEMPTS = 10
 
 
@@ -53,10 +53,10 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Known:
-    """What is known of one companion stream: `revision` is its last one. `read_at` is in monotonic seconds. It was read
-    in `session` of the store.
+    """The known requests of one companion stream: `revision` is its last one. `read_at` is in monotonic seconds. It was
+    read in `session` of the store.
 
-    It is complete once the companion stream was read. What the log brings before that waits in `early`.
+    It is complete once the companion stream was read. Earlier events from the log wait in `early`.
     """
 
     session: int
@@ -67,7 +67,7 @@ class Known:
     early: list[RecordedEvent] = field(default_factory=list)
 
     def complete(self, read: Iterable[RecordedEvent], read_at: float) -> None:
-        """Take over what was read; that read began at `read_at`."""
+        """Add the events of a read that began at `read_at`."""
         early, self.early, self.is_complete = self.early, [], True
         for stored in (*read, *early):
             self.take(stored)
@@ -117,18 +117,18 @@ class UnchangedRequests:
         self._poll = poll
         self._clock = clock
         self._known: OrderedDict[str, Known] = OrderedDict()
-        self._session = -1  # of the store; all that is known was read in it
-        self._position = START  # up to it the log has been followed
+        self._session = -1  # of the store; everything in memory was read in it
+        self._position = START  # the log has been read up to it
         self._as_of = float("-inf")
-        self._failures = 0  # to follow the log, one after another
+        self._failures = 0  # consecutive ones, to follow the log
 
     @property
     def position(self) -> int:
-        """A commit position that the log had reached when it was last looked at; `START` if it never was."""
+        """A commit position that the log had at the last read; `START` if there was none."""
         return self._position
 
     def cached(self, stream: str) -> Known | None:
-        """What is in memory of an aggregate, if that may be relied on: all requests up to `MAX_AGE` ago."""
+        """The entry of an aggregate in memory, if it is valid: it has all requests up to `MAX_AGE` ago."""
         self._keep_to_session()
         known = self._known.get(stream)
         if known is None or not known.is_complete:
@@ -139,11 +139,11 @@ class UnchangedRequests:
         return known
 
     async def read(self, stream: str) -> Known:
-        """All that the store knows now of an aggregate's requests."""
+        """The requests of an aggregate as the store has them now."""
         self._keep_to_session()
         read_at, known = self._clock(), self._known.get(stream)
         if known is None:
-            # it is there before the read, so that what the log brings meanwhile is not lost
+            # it is added before the read, so that events from the log meanwhile are not lost
             known = self._remember(stream, Known(self._session))
         name = unchanged_stream(stream)
         if known.is_complete:
@@ -154,9 +154,9 @@ class UnchangedRequests:
         return known
 
     async def record(self, stream: str, request_id: str, result: CommandResult, session: int) -> CommandResult:
-        """Write down that a request changed nothing; if it is there, what it came to the first time.
+        """Store that a request changed nothing. If it is stored already, return its first result.
 
-        It was found to change nothing in `session`. Raises `SessionEnded`, `Contention`.
+        The decision was made in `session`. Raises `SessionEnded`, `Contention`.
         """
         request = Stored(
             request_id=request_id,
@@ -165,7 +165,7 @@ class UnchangedRequests:
             position=result.position,
         )
         name = unchanged_stream(stream)
-        # its id is new each time: were it derived, the store would take a repeat at the same time for this request
+        # a new id each time: with a derived one, the store would accept a concurrent repeat as this request
         event = NewEvent(type="RequestUnchanged", data=_encoder.encode(request), content_type="application/json")
         known = self.cached(stream) or await self.read(stream)
         for _ in range(MAX_ATTEMPTS):
@@ -188,16 +188,16 @@ class UnchangedRequests:
         raise Contention(name, MAX_ATTEMPTS)
 
     def opened(self, stream: str, position: int) -> None:
-        """The stream of an aggregate has just begun, at this commit position.
+        """The stream of an aggregate was just created, at this commit position.
 
-        Its companion is later in the log. If the log was not followed up to there, following it will bring everything.
+        Its companion is later in the log. If the log was not read up to there, following it will deliver everything.
         """
         self._keep_to_session()
         if position > self._position and stream not in self._known:
             self._remember(stream, Known(self._session, is_complete=True))
 
     async def catch_up(self) -> None:
-        """Take over what the services have written since the last time."""
+        """Read what the services have written since the last time."""
         session, as_of = self._keep_to_session(), self._clock()
         head = await self._store.head()
         if self._keep_to_session() != session:
@@ -209,22 +209,22 @@ class UnchangedRequests:
             self._as_of = as_of
             return
         try:
-            news = [event async for event in self._store.history(f"{UNCHANGED}.*", self._position)]
+            changes = [event async for event in self._store.history(f"{UNCHANGED}.*", self._position)]
         except LogMismatch:
             self._begin(head, as_of)
             return
         if self._keep_to_session() != session:
             return
-        # at one go: what is not in memory now and is read later is read with all of this
-        for event in news:
+        # without an await: entries that are added to memory later are read with all of this
+        for event in changes:
             known = self._known.get(event.stream_name.removeprefix(UNCHANGED))
             if known is not None:
                 known.take(event)
-        self._position = max(head, *map(position_of, news), self._position)
+        self._position = max(head, *map(position_of, changes), self._position)
         self._as_of = as_of
 
     def _keep_to_session(self) -> int:
-        """The store's session. Nothing is kept of one before."""
+        """The store's session. Nothing of a former one is kept."""
         session = self._store.session
         if session != self._session:
             self._session = session
@@ -232,13 +232,13 @@ class UnchangedRequests:
         return session
 
     def _begin(self, head: int, as_of: float) -> None:
-        """Nothing remembered counts: it is too old, or of a log that is not this one any more."""
+        """Discard everything in memory: it is too old, or the log was replaced."""
         self._known.clear()
         self._position, self._as_of = head, as_of
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        """While this is open, the log is followed. The block begins after the first read, if the store answers."""
+        """While this is open, the log is followed. The block starts after the first read, if the store answers."""
         await self._try_to_catch_up()
         async with beside(self._follow()):
             yield
@@ -249,7 +249,7 @@ class UnchangedRequests:
             await self._try_to_catch_up()
 
     async def _try_to_catch_up(self) -> None:
-        """Whatever fails: commands read for themselves what they need. An outage is logged when it begins and ends."""
+        """A failure is harmless: commands read what they need. An outage is logged when it begins and ends."""
         try:
             await self.catch_up()
         except Exception as error:  # noqa: BLE001  # the next attempt is not far

@@ -1,12 +1,12 @@
-"""What events looked like before, and how each former shape becomes the next one.
+"""Upcasters: the former shapes of events, and the function from each to the next one.
 
-A stored event is never changed, and a shape that was released is never edited. So the log holds former shapes for ever,
-under the names they were written with. They are lifted when they are read, one version at a time: nothing but this
-module knows that they exist.
+A stored event is never changed, and a released shape is never edited. So the log has former shapes for ever, under the
+names with which they were written. They are upcast when they are read, one version at a time: only this module knows
+that they exist.
 
-Another version of an event: its message and name `…V2` in `events.proto`, the new shape as the domain's class, the
+A new version of an event: its message and name `…V2` in `events.proto`, the new shape as the domain's class, the
 former one here as a dataclass, a row in `UPCASTERS`, and in `registry.py` the new name with the next version. What the
-former shape did not say has to stay unknown: an upcaster invents nothing.
+former shape did not say stays unknown: an upcaster invents nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,10 +26,10 @@ from core.eventstore.registry import BY_EVENT, ROWS, DomainEvent, Row
 
 @dataclass(frozen=True, slots=True)
 class Upcaster:
-    """`name` is the event type in the store; what comes out is of the event type `into`.
+    """`name` is the event type in the store; the result has the event type `into`.
 
-    `upcast` is annotated with the shape it takes and the class it returns: the first is what the stored bytes are
-    decoded as, the second is checked against `into`.
+    `upcast` is annotated with the shape it takes and the class it returns: stored bytes are decoded as the first; the
+    second is checked against `into`.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Upcaster:
 
     @property
     def shape(self) -> type:
-        """What is stored under `name`."""
+        """The shape that is stored under `name`."""
         hints = get_type_hints(self.upcast)
         result = hints.pop("return")
         [shape] = hints.values()
@@ -96,7 +96,7 @@ class OrderPlacedV1:
 
 
 def order_placed(old: OrderPlacedV1) -> OrderPlaced:
-    """There were no discounts then, and no price of shipping: that much is known."""
+    """There were no discounts then, and no price of shipping: both are known to be zero."""
     nothing = Money(amount_minor=0, currency=old.total.currency)
     lines = tuple(
         OrderLine(
@@ -138,7 +138,7 @@ FOR_A_RETURN = "goods have come back"  # the reason that the process gave, and o
 
 
 def refund_requested(old: RefundRequestedV1) -> RefundRequested:
-    """Of refunds that others asked for it was never said whether they pay a return."""
+    """For refunds that others requested, it was not recorded whether they pay a return."""
     return RefundRequested(
         order_id=old.order_id,
         refund_id=old.refund_id,
@@ -158,7 +158,7 @@ class CheckoutStartedV1:
 
 
 def checkout_started(old: CheckoutStartedV1) -> CheckoutStarted:
-    """Its ids were UUIDs of version 5, as those of everybody may be."""
+    """Its ids were UUIDs of version 5, which any caller may use too."""
     return CheckoutStarted(
         order_id=old.order_id, lines=old.lines, deadline=old.deadline, id_version=FORMER_IDS, at=old.at
     )
@@ -174,7 +174,7 @@ UPCASTERS = (
 
 
 def chains(rows: Sequence[Row], upcasters: Sequence[Upcaster]) -> Mapping[str, tuple[Upcaster, ...]]:
-    """The way of each former name to a current one, in steps. Raises `RuntimeError` if any leads nowhere."""
+    """The steps from each former name to a current one. Raises `RuntimeError` if there are none."""
     current = {row.name: row for row in rows}
     former = {upcaster.name: upcaster for upcaster in upcasters}
     if len(former) < len(upcasters) or former.keys() & current.keys():
@@ -186,10 +186,10 @@ def _way(name: str, former: Mapping[str, Upcaster], current: Mapping[str, Row]) 
     steps = [former[name]]
     while steps[-1].into in former:
         _check(steps[-1], former[steps[-1].into].shape, former[steps[-1].into].version)
-        steps.append(former[steps[-1].into])  # ends: each step's version is higher
+        steps.append(former[steps[-1].into])  # terminates: each step's version is higher
     last = steps[-1]
     if last.into not in current:
-        raise RuntimeError(f"{last.name} becomes {last.into}, which nobody knows")
+        raise RuntimeError(f"{last.name} becomes {last.into}, which is unknown")
     _check(last, current[last.into].event, current[last.into].version)
     return tuple(steps)
 
@@ -201,15 +201,15 @@ def _check(step: Upcaster, shape: type, version: int) -> None:
         raise RuntimeError(f"{step.name} is version {step.version}, so {step.into} must be the next, not {version}")
 
 
-CHAINS = chains(ROWS, UPCASTERS)  # at start: a former shape that cannot be read must stop the process, not a stream
+CHAINS = chains(ROWS, UPCASTERS)  # at start: an unreadable former shape must stop the process, not one stream
 
 
 def former_names(name: str) -> list[str]:
-    """The names under which an event of today may stand in the log beside its own."""
+    """The former names under which an event of today may be stored."""
     return [former for former, chain in CHAINS.items() if chain[-1].into == name]
 
 
 def stored_names(*events: type[DomainEvent]) -> tuple[str, ...]:
-    """The event types under which the log holds such events: today's names, and those that they have had."""
+    """The event types under which the log has such events: the current names and the former ones."""
     today = [BY_EVENT[event].name for event in events]
     return tuple(name for newest in today for name in (newest, *former_names(newest)))

@@ -1,4 +1,4 @@
-"""The one table from reasons to status codes, and the one place that writes google.rpc.Status."""
+"""The one table from reasons to status codes, and the one place that builds google.rpc.Status."""
 
 from collections.abc import Mapping
 
@@ -135,7 +135,7 @@ STATUS: Mapping[str, grpc.StatusCode] = {
     Reason.ADDRESS_EXISTS: Code.FAILED_PRECONDITION,
 }
 
-# the field to blame where the domain refuses a single value; braces take it from the metadata
+# the field to name where the domain refuses a single value; braces take it from the metadata
 FIELDS: Mapping[str, str] = {
     Reason.AMOUNT_INVALID: "{field}.amount_minor",
     Reason.CURRENCY_UNKNOWN: "{field}",
@@ -168,7 +168,7 @@ MAX_TEXT, MAX_VALUE, MAX_FIELD, MAX_PROBLEM = 600, 250, 60, 200
 
 
 def status_of(failure: CommandRejected | ServiceFailure) -> status_pb2.Status:
-    """The whole answer: code, prose, and the machine-readable details. What is too long is cut, and ends in "…"."""
+    """The complete answer: code, prose, and the machine-readable details. Long parts are cut, and end in "…"."""
     reason = str(failure.reason)
     code = STATUS[reason]
     known = {name: _cut(value, MAX_VALUE) for name, value in failure.metadata.items()}
@@ -192,7 +192,7 @@ def status_of(failure: CommandRejected | ServiceFailure) -> status_pb2.Status:
 
 
 def internal(error_id: str) -> status_pb2.Status:
-    """A defect: the caller learns an id that is in the log, and nothing else."""
+    """A defect: the caller gets an id that is in the log, and nothing else."""
     status = status_pb2.Status(code=Code.INTERNAL.value[0], message=f"internal error {error_id}; it is in the log")
     _attach(
         status,

@@ -1,4 +1,4 @@
-"""What every call may carry beside its request: who calls, and the conversation that it belongs to."""
+"""The metadata that every call may carry: the caller, and the conversation that it belongs to."""
 
 import re
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """A conversation. `text` is what the caller calls it if that is no UUID; "" otherwise.
+    """A conversation. `text` is the caller's name of it if that is no UUID; "" otherwise.
 
-    `id` is a UUID, so that everything that goes by `$correlationId` can rely on one.
+    `id` is a UUID, since everything that uses `$correlationId` relies on one.
     """
 
     id: str
@@ -29,7 +29,7 @@ def headers_of(context: Context) -> dict[str, str]:
 
 
 def actor_of(context: Context) -> str:
-    """Who calls, as the call itself says. Raises `InvalidRequest`, also for one who would pass for one of ours."""
+    """The caller, as the call itself names it. Raises `InvalidRequest`, also for a name that is reserved for us."""
     actor = headers_of(context).get(ACTOR) or "anonymous"
     if problem := validation.actor(actor):
         raise InvalidRequest({ACTOR: problem})
@@ -37,7 +37,7 @@ def actor_of(context: Context) -> str:
 
 
 def correlation_of(context: Context, request_id: str) -> Correlation:
-    """The conversation; a request without one is its own. Raises `InvalidRequest`.
+    """The conversation; without one the request is its own. Raises `InvalidRequest`.
 
     The id of a text is the same everywhere: the UUIDv5 of `x-correlation-id:<text>` in the namespace of URLs.
     """
@@ -52,6 +52,6 @@ def correlation_of(context: Context, request_id: str) -> Correlation:
 
 
 def traceparent_of(context: Context) -> str:
-    """The trace that the call is part of (W3C Trace Context). One of another form is left out, as the standard says."""
+    """The trace that the call is part of (W3C Trace Context). A malformed one is ignored, as the standard says."""
     trace = headers_of(context).get(TRACE, "")
     return trace if _TRACE.fullmatch(trace) else ""

@@ -1,7 +1,7 @@
-"""Health (`grpc.health.v1`) that is true.
+"""Health (`grpc.health.v1`) from real probes.
 
-The empty name says that the process runs with settings that are right, and no more: nothing is restarted because a
-store is away. Every other name says whether what it needs answers now.
+The empty name says only that the process runs with valid settings: nothing is restarted because a store is unavailable.
+Every other name says whether what it needs answers now.
 """
 
 import asyncio
@@ -19,13 +19,15 @@ log = structlog.get_logger()
 Probe = Callable[[], Awaitable[object]]  # raises if what is needed does not answer
 
 WHILE_GREEN, WHILE_RED = 2.0, 0.5  # seconds between two probes
-WITHIN = 2.0  # seconds for one of them
+WITHIN = 2.0  # seconds for one probe
 RED, GREEN = health_pb2.HealthCheckResponse.NOT_SERVING, health_pb2.HealthCheckResponse.SERVING
 
 
 @asynccontextmanager
-async def telling(status: health.aio.HealthServicer, needs: Mapping[str, Probe]) -> AsyncIterator[None]:
-    """Probe what each name needs while this is open: red within 5 s of a cause, green within 2 s of its end."""
+async def reporting(status: health.aio.HealthServicer, needs: Mapping[str, Probe]) -> AsyncIterator[None]:
+    """Probe what each name needs while this is open: NOT_SERVING within 5 s of a cause, SERVING within 2 s of its
+    end.
+    """
     await status.set("", GREEN)
     for name in needs:
         await status.set(name, RED)  # until it has answered
@@ -37,12 +39,12 @@ async def telling(status: health.aio.HealthServicer, needs: Mapping[str, Probe])
 
 
 async def _tell_all(status: health.aio.HealthServicer, names: Mapping[Probe, list[str]]) -> None:
-    """Side by side: what hangs keeps no other name waiting."""
-    await asyncio.gather(*(_tell(status, probe, of) for probe, of in names.items()))
+    """Concurrently: a hanging probe delays no other name."""
+    await asyncio.gather(*(_report(status, probe, of) for probe, of in names.items()))
 
 
-async def _tell(status: health.aio.HealthServicer, probe: Probe, names: list[str]) -> None:
-    before: type | None = None  # the kind of what failed; that of None while nothing does
+async def _report(status: health.aio.HealthServicer, probe: Probe, names: list[str]) -> None:
+    before: type | None = None  # the type of the failure, of None while there is none
     while True:
         failure = await _failure(probe)
         if type(failure) is not before:
@@ -60,6 +62,6 @@ async def _failure(probe: Probe) -> Exception | None:
     try:
         async with asyncio.timeout(WITHIN):
             await probe()
-    except Exception as error:  # noqa: BLE001  # whatever it is, health says so
+    except Exception as error:  # noqa: BLE001  # any failure is reported as unhealthy
         return error
     return None

@@ -1,4 +1,4 @@
-"""Server reflection: v1 for newer clients, v1alpha for those from before. Their messages differ by their names only."""
+"""Server reflection: v1 for newer clients, v1alpha for older ones. Their messages differ by their names only."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ V1 = "grpc.reflection.v1.ServerReflection"
 
 
 def enable_reflection(services: Iterable[str], server: grpc.aio.Server) -> None:
-    """Tell clients of these services, of health and of reflection itself."""
+    """Describe these services, health and reflection itself to clients."""
     _describe_v1()
     names = (*services, health.SERVICE_NAME, V1, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
@@ -25,7 +25,7 @@ def enable_reflection(services: Iterable[str], server: grpc.aio.Server) -> None:
 
 
 def _describe_v1() -> None:
-    """So that clients can ask what reflection itself is: the library has no file of v1."""
+    """Lets clients describe reflection itself: the library has no file of v1."""
     file = descriptor_pb2.FileDescriptorProto()
     v1alpha.DESCRIPTOR.CopyToProto(file)
     text = text_format.MessageToString(file).replace("v1alpha", "v1")

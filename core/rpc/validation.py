@@ -1,6 +1,6 @@
-"""Requests checked by a table: which field, which rule. All violations are told at once.
+"""Validation of requests by a table: fields and rules. All violations are reported at once.
 
-How many values a repeated field has is checked before any of them. What a text may be: `core/domain/text.py`.
+The number of values of a repeated field is checked before the values. Rules of texts: `core/domain/text.py`.
 """
 
 import re
@@ -42,7 +42,7 @@ def uuid(value: object) -> str | None:
 
 
 def callers_uuid(value: object) -> str | None:
-    """An id that a caller chooses. Those of version 8 are for processes: nobody else can use one before they do."""
+    """An id that a caller chooses. Version 8 is reserved for processes: no caller can use such an id before they do."""
     problem = uuid(value)
     if problem is None and UUID(str(value)).version == PROCESS_UUID:
         return "must not be a UUID of version 8: those are kept for processes"
@@ -50,12 +50,12 @@ def callers_uuid(value: object) -> str | None:
 
 
 def not_of_a_process(value: object) -> str | None:
-    """The name of an authorisation that a caller gives: `checkout`, `checkout~2` … are those of processes."""
+    """The name of an authorisation that a caller gives: `checkout`, `checkout~2` … are reserved for processes."""
     return "is kept for processes" if _PROCESS_NAME.fullmatch(str(value)) else new_id(value)
 
 
 def actor(value: object) -> str | None:
-    """Who asks, as the caller says: it may not pass for one of ours."""
+    """The caller, as the call names it: names of our processes are reserved."""
     if str(value).lower().startswith(OUR_ACTORS):
         return "must not begin as those of processes and services do"
     return text(1, MAX_ACTOR_LENGTH)(value)
@@ -110,7 +110,9 @@ LINES_OF_TEXT = Text(1, None, several_lines=True)
 
 
 class NewId(Text):
-    """A name that a caller gives to a part of an aggregate. It is stored as it is, so that it can be named again."""
+    """A name that a caller gives to a part of an aggregate. It is stored unchanged, so that the caller can use it
+    again.
+    """
 
     def __call__(self, value: object) -> str | None:
         if problem := fault_of(str(value), self.shortest, self.longest):
@@ -123,7 +125,7 @@ new_id = NewId(1, MAX_ID_LENGTH)
 
 @dataclass(frozen=True, slots=True)
 class KnownId:
-    """The name of a part that is there: it is only compared, also with names that an earlier rule let in."""
+    """The name of an existing part: it is only compared, also with names that an earlier rule allowed."""
 
     longest: int
 
@@ -154,7 +156,7 @@ def sha256(value: object) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """For a repeated field. Its row stands before those of its elements, which are looked at only if this holds."""
+    """For a repeated field. Its row stands before those of its elements, which are checked only if this holds."""
 
     fewest: int
     most: int
@@ -169,7 +171,7 @@ def count(fewest: int, most: int) -> Rule:
 
 
 def email(value: object) -> str | None:
-    """An address to look for, also one that an earlier rule let in."""
+    """An address to search for, also one that an earlier rule allowed."""
     return None if _EMAIL.fullmatch(str(value)) else "must be an e-mail address of 3 to 254 characters"
 
 
@@ -193,7 +195,7 @@ def time(value: object) -> str | None:
 
 
 def known_enum(enum: EnumDescriptor) -> Rule:
-    """An open enum takes any number over the wire; we take those that have a name."""
+    """An open enum accepts any number over the wire; we accept those that have a name."""
 
     def check_number(value: object) -> str | None:
         return None if value in enum.values_by_number else f"is no {enum.name}"
@@ -202,7 +204,7 @@ def known_enum(enum: EnumDescriptor) -> Rule:
 
 
 def chosen(enum: EnumDescriptor) -> Rule:
-    """One of the names of an enum, and not the one that stands for none."""
+    """One of the names of an enum, except the one for "unspecified"."""
     known = known_enum(enum)
     return lambda value: known(value) if value else f"must be a {enum.name}"
 
@@ -221,7 +223,7 @@ def check(request: Message, rules: Rules) -> None:
 
 
 def store_texts(request: Message, rules: Rules) -> None:
-    """Put what is stored of each text in its place, in a request that has been checked."""
+    """Replace each text of a validated request by the text that is stored."""
     for field, rule in rules.items():
         if isinstance(rule, Text):
             for holder, name, _, value in _values(request, field):
@@ -236,7 +238,7 @@ def require_message(request: Message, *fields: str) -> None:
 
 
 def _values(message: Any, path: str, prefix: str = "") -> list[tuple[Any, str, str, object]]:
-    """Of every value at a path: the message that holds it, the field's name there, its path, and the value."""
+    """For every value at a path: the message that holds it, the field's name there, its path, and the value."""
     head, _, rest = path.partition(".")
     name = head.removesuffix("[]")
     if name == head:

@@ -10,7 +10,7 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from core.config import Settings
-from core.rpc.health import telling
+from core.rpc.health import reporting
 from server.app import serving
 from server.queries.app import LOG
 from tests.support.eventually import eventually
@@ -83,7 +83,7 @@ async def test_what_hangs_is_red_and_keeps_no_other_name_waiting() -> None:
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with telling(status, {"hangs": hangs, "answers": answers}), checked(f"127.0.0.1:{port}") as check:
+    async with reporting(status, {"hangs": hangs, "answers": answers}), checked(f"127.0.0.1:{port}") as check:
         await until(check, "answers", GREEN)
         assert await check("hangs") == RED
     await server.stop(0)

@@ -57,8 +57,8 @@ def test_a_shape_of_long_ago_is_lifted_step_by_step() -> None:
     [
         ([current()], [second(), second()], "two upcasters"),
         ([current()], [second(name="SpokenV3")], "current one and has one"),
-        ([current()], [second(into="Silence")], "Silence, which nobody knows"),
-        ([current()], [first()], "SpokenV2, which nobody knows"),
+        ([current()], [second(into="Silence")], "Silence, which is unknown"),
+        ([current()], [first()], "SpokenV2, which is unknown"),
         ([current()], [second(), first(upcast=to_third)], "becomes a Third, but SpokenV2 is a Second"),
         ([current()], [first(into="SpokenV3")], "becomes a Second, but SpokenV3 is a Third"),
         ([current(version=4)], [second()], "must be the next, not 4"),
