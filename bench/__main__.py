@@ -11,8 +11,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from bench import commands, growth, hotpaths, lag, node, partitions, peer, projections, queries, rebuild, report
+from bench import commands, growth, hotpaths, lag, live, node, partitions, peer, projections, queries, rebuild, report
 from bench.measuring import FULL, QUICK, Goal, Result, Size
+from bench.minute import minute
 from bench.running import about
 
 PARTS: Mapping[str, Callable[[Size], Awaitable[Result]]] = {
@@ -23,6 +24,8 @@ PARTS: Mapping[str, Callable[[Size], Awaitable[Result]]] = {
     "partitions": partitions.run,
     "queries": queries.run,
     "lag": lag.run,
+    "live": live.run,
+    "idle": live.run_idle,
     "peer": peer.run,
     "hotpaths": hotpaths.run,
     "growth": growth.run,
@@ -36,9 +39,10 @@ async def measure(parts: Sequence[str], size: Size, told: Callable[[Result], Non
     for part in parts:
         began = time.monotonic()
         print(f"{part} …", end=" ", file=sys.stderr, flush=True)
+        machine = await minute()
         result = await PARTS[part](size)
         goals += result.goals
-        figures[part] = {**result.figures, "took_seconds": round(time.monotonic() - began)}
+        figures[part] = {**result.figures, "machine": machine, "took_seconds": round(time.monotonic() - began)}
         print(f"{figures[part]['took_seconds']} s", file=sys.stderr, flush=True)
         told(Result(goals, figures))
     return Result(goals, figures)

@@ -159,21 +159,26 @@ def _shares(found: Found) -> str:
     )
 
 
-def _lag(found: Found) -> str:
-    members = ("commands", "eventstore", "projections", "mongo", "queries")
-    lag = found["figures"]["lag"]
+def _live(found: Found) -> str:
+    members = ("commands", "eventstore", "projections", "mongo", "queries", "processes")
     return _rows(
-        ["orders/s", "lag, p50", "lag, p99", *(f"µs in {name}" for name in members)],
+        ["orders/s", "lag, p50", "lag, p99", *(f"µs in {name}" for name in members), "µs per event"],
         [
             [
                 one["orders_per_second"],
                 f"{one['lag']['p50_ms']} ms",
                 f"{one['lag']['p99_ms']} ms",
-                *(one["cpu_us_per_order"][name] for name in members),
+                *(one["cpu_us_per_event"][name] for name in members),
+                sum(one["cpu_us_per_event"].values()),
             ]
-            for one in (*lag["by_load"], {**lag, "orders_per_second": lag["load_per_second"]})
+            for one in found["figures"]["live"]["by_load"]
         ],
     )
+
+
+def _idle(found: Found) -> str:
+    idle = found["figures"]["idle"]
+    return _rows(["process", "ms of CPU a second"], [*idle["cpu_ms_per_second"].items(), ("all", idle["all"])])
 
 
 def _growth(found: Found) -> str:
@@ -310,7 +315,8 @@ TABLES: Mapping[str, Callable[[Found], str]] = {
     "costs": _costs,
     "hotpaths": _hotpaths,
     "shares": _shares,
-    "lag": _lag,
+    "live": _live,
+    "idle": _idle,
     "growth": _growth,
     "memory": _memory,
     "aggregates": _aggregates,

@@ -19,10 +19,10 @@ PACKAGES = ("grpcio", "protobuf", "esdbclient", "pymongo", "msgspec", "SecantusD
 
 
 @asynccontextmanager
-async def fresh_stack() -> AsyncIterator[Stack]:
-    """Everything, empty."""
+async def fresh_stack(*, processes: bool = False) -> AsyncIterator[Stack]:
+    """Everything, empty; the processes of orders only if they are wanted."""
     with tempfile.TemporaryDirectory(prefix="orderstream-bench-") as data:
-        async with stack(Path(data), processes=False) as running:
+        async with stack(Path(data), processes=processes) as running:
             yield running
 
 
