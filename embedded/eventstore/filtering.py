@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ FILTER_OPTIONS = "EventStore.Client.Streams.ReadReq+Types+Options+Types+FilterOp
 MAX_SEARCH = 0.05  # seconds of computing, of one search
 EACH = 0.0001  # the same, of a search on the average
 GETTING_READY = 0.5  # the same, before the first search
+COMPILED = 64  # expressions
 REMEMBERED = 4_096  # answers of one expression; types repeat, and names of streams do
 LONG = 256  # characters of a text that is not remembered
 
@@ -78,8 +80,7 @@ class Expression:
     def __init__(self, regex: str) -> None:
         self._within = within if _can_be_interrupted() else _without_end
         try:
-            with _uncollected():
-                self._search = self._within(GETTING_READY, _compile, regex).search
+            self._search = _compiled(regex, self._within).search
         except (re.error, RecursionError, OverflowError) as error:
             raise HandlerError("bad regex") from error
         except TooSlowError as error:
@@ -106,6 +107,14 @@ class Expression:
                 self._known.clear()
             self._known[text] = found
         return found
+
+
+@lru_cache(COMPILED)
+def _compiled(regex: str, within: Callable[..., Any]) -> re.Pattern[str]:
+    """Readers send the same few expressions with every read. What cannot be compiled is tried again each time."""
+    with _uncollected():
+        pattern: re.Pattern[str] = within(GETTING_READY, _compile, regex)
+    return pattern
 
 
 def _compile(regex: str) -> re.Pattern[str]:
