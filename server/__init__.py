@@ -1,1 +1,1 @@
-"""The write side and the API: commands decide against the log, queries answer from the views."""
+"""The command side and the query API: commands decide against the log, queries answer from the read models."""

@@ -42,9 +42,9 @@ async def run(role: str, settings: Settings, port: int) -> None:
 
 
 def tune_gc() -> None:
-    """Look for garbage in cycles less often, and not among what was there from the beginning.
+    """Run garbage collection less often, and exempt what existed at the start.
 
-    Calls make little of it, and a pass goes through all that is remembered (docs/performance.md).
+    Calls create few cycles, and a pass walks all cached objects (docs/performance.md).
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

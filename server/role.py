@@ -1,4 +1,4 @@
-"""What a role of the server is made of."""
+"""A role of the server."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -13,9 +13,9 @@ from core.rpc.health import Probe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """What a role serves: its services by name, and how to register them.
+    """The services of a role by name, and their registration.
 
-    `needs` has, by name for health, what raises if that which the name needs does not answer. `drain` ends the calls
+    `needs` has, by name for health, a probe that raises if what the name needs does not answer. `drain` ends the calls
     that would not end by themselves.
     """
 
@@ -26,4 +26,4 @@ class Role:
 
 
 Clock = Callable[[], datetime]  # the time in UTC
-Opened = Callable[[Settings, Clock], AbstractAsyncContextManager[Role]]  # constructs a role, and closes it in the end
+Opened = Callable[[Settings, Clock], AbstractAsyncContextManager[Role]]  # constructs a role, and closes it at the end

@@ -1,7 +1,7 @@
-"""`python -m server store check|grant`: what the event store is to a role, and the rights that it needs.
+"""`python -m server store check|grant`: the state of the event store for a role, and the rights that it needs.
 
-The settings of the stores say where it is and who asks; `orderstream store` calls this. Exit codes: 0 all is well · 1
-not agreed to · 2 a wrong setting or argument · 5 the store, or a right, is lacking.
+The settings of the stores have its address and our user; `orderstream store` calls this. Exit codes: 0 success · 1
+declined · 2 a wrong setting or argument · 5 the store, or a right, is missing.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from core.eventstore.rights import GRANT, NEEDED, Report, reports
 from core.process import NO_STORE, configure_logging, ended_well
 
 DECLINED = 1  # exit code
-MAX_DIFFERENCE = 1.0  # seconds between two clocks, above which it is pointed out
+MAX_DIFFERENCE = 1.0  # seconds between two clocks, above which it is reported
 
 
 def main(arguments: Sequence[str]) -> int:
-    configure_logging("CRITICAL")  # what is to be told is on one line, or in the report
+    configure_logging("CRITICAL")  # errors are one line, the rest is in the report
     return ended_well(lambda: asyncio.run(run(arguments)), lambda: whereabouts(from_environment(StoreSettings)))
 
 
@@ -56,8 +56,8 @@ async def _check(given: argparse.Namespace) -> int:
     finally:
         await client.close()
     if given.json:
-        told = [asdict(one) | {"is_enough": one.is_enough} for one in found]
-        print(json.dumps({"address": str(address), "roles": told}))  # noqa: T201  # the result
+        roles = [asdict(one) | {"is_enough": one.is_enough} for one in found]
+        print(json.dumps({"address": str(address), "roles": roles}))  # noqa: T201  # the result
     else:
         _show(address, found)
     return 0 if all(one.is_enough for one in found) else NO_STORE
@@ -67,7 +67,7 @@ def _show(address: Address, found: Sequence[Report]) -> None:
     first = found[0]
     over = "TLS" if address.tls else "no TLS"
     lines = [
-        f"event store  {address}, {over}, as {first.user or 'nobody'}",
+        f"event store  {address}, {over}, as {first.user or 'no user'}",
         f"node         {first.node}, version {first.version or 'unknown'}",
         *(f"member       {one.address} {one.state}{'' if one.is_alive else ', not alive'}" for one in first.members),
     ]
@@ -116,11 +116,13 @@ async def _grant(given: argparse.Namespace) -> int:
 
 def _asked(admin: str) -> str:
     if not sys.stdin.isatty():
-        raise WrongSettingError("--password-file: is needed where nobody can be asked for the password")
+        raise WrongSettingError(
+            "--password-file: is required without a terminal"
+        )
     return getpass.getpass(f"password of {admin}: ")
 
 
 def _agreed() -> bool:
     if not sys.stdin.isatty():
-        raise WrongSettingError("--yes: is needed where nobody can be asked")
+        raise WrongSettingError("--yes: is required without a terminal")
     return input("write this? [y/N] ").strip().lower() in ("y", "yes")

@@ -1,8 +1,8 @@
 """`python -m server.tail`: events of a stream, of a category or of all contexts as they are written, a JSON line each.
 
-Where the log is, and who we are, say the settings of the stores: an argument could be read by everybody on the machine.
+The settings of the stores have its address and our user: every user of the machine could read an argument.
 
-It is a reader like any other. On a lost subscription it subscribes again behind the last event.
+After a lost subscription it subscribes again after the last event.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from core.failures import StoreUnavailable, StreamGone
 from core.process import configure_logging, ended_well
 
 OURS = "(order|product|stock|user|useremail)-.*"
-SILENCE = 5.0  # seconds without a word, after which the log is asked whether there was anything to say
+SILENCE = 5.0  # seconds of silence after which the log is checked for undelivered events
 LINK = "$>"  # the type of an event that leads to another one: its data is revision@stream
 PAUSE = 0.5  # seconds before another subscription
 
@@ -41,7 +41,7 @@ class What:
 
     @property
     def pattern(self) -> str:
-        """Of the names of the streams."""
+        """A pattern of the names of the streams."""
         if self.stream:
             return re.escape(self.stream)
         return f"{re.escape(self.category)}-.*" if self.category else OURS
@@ -50,7 +50,7 @@ class What:
 async def tail(address: Address, what: What) -> None:
     """Write the events to standard output.
 
-    Raises a `StoreFailure` if the store does not let us read at the start, and `LogMismatch`.
+    Raises a `StoreFailure` if the store refuses the read at the start, and `LogMismatch`.
     """
     task = asyncio.current_task()
     assert task is not None, "it runs in a task"
@@ -75,7 +75,7 @@ async def tail(address: Address, what: What) -> None:
 async def _events(log: EventLog, what: What) -> AsyncGenerator[RecordedEvent, None]:
     end = await log.end()
     position = START if what.from_start and not what.stream else end
-    if what.from_start and what.stream:  # its own events are found without looking through the log
+    if what.from_start and what.stream:  # its own events are found without reading the log
         async for event in log.events(what.stream):
             position = position_of(event)
             yield event
@@ -93,12 +93,12 @@ async def _events(log: EventLog, what: What) -> AsyncGenerator[RecordedEvent, No
 
 
 async def _shown(event: RecordedEvent, log: EventLog) -> dict[str, object]:
-    """Of a link, what it leads to; `link` says where it lies. One that leads nowhere any more is shown itself."""
+    """For a link, the event that it leads to, with `link` for the place. A broken link is shown itself."""
     if event.type != LINK:
-        return _told(event)
+        return _to_json(event)
     target = await _target(event, log)
     place = {"position": event.commit_position, "stream": event.stream_name, "revision": event.stream_position}
-    return _told(event if target is None else target) | {"link": place}
+    return _to_json(event if target is None else target) | {"link": place}
 
 
 async def _target(link: RecordedEvent, log: EventLog) -> RecordedEvent | None:
@@ -111,7 +111,7 @@ async def _target(link: RecordedEvent, log: EventLog) -> RecordedEvent | None:
     return None
 
 
-def _told(event: RecordedEvent) -> dict[str, object]:
+def _to_json(event: RecordedEvent) -> dict[str, object]:
     return {
         "position": event.commit_position,
         "stream": event.stream_name,

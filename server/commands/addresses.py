@@ -1,4 +1,4 @@
-"""Addresses of requests as those of the domain."""
+"""Maps addresses of requests to those of the domain."""
 
 from core.domain.address import Address
 from core.domain.text import as_stored

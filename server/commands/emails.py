@@ -1,15 +1,15 @@
 """One user per e-mail address, although no append spans two streams.
 
-An address has a stream of its own, `useremail-<hash>`. A command claims it there first and then writes to the user's
-stream; the address that the user had before is released last. No clock decides whose an address is, the log does:
+An address has its own stream, `useremail-<hash>`. A command first claims it there and then writes to the user's
+stream; the user's former address is released last. No clock decides who has an address, the log does:
 
 - A command reads the user's stream, then claims, then appends to the user's stream at the revision that it read. So an
-  event in that stream which was written after the claim makes the claim void: either the command came before it, and
+  event in that stream which was written after the claim makes the claim void: either the command was earlier, and
   the user has the address, or the event store refuses the command's append.
-- A claim of another user is taken over only when it is void and its user does not have the address. If it may still
-  be used, it is made void by an event in that user's stream (`EmailClaimRevoked`), once it is abandoned: older than
+- A claim of another user is taken over only if it is void and its user does not have the address. If it may still
+  be used, an event in that user's stream makes it void (`EmailClaimRevoked`), once it is abandoned: older than
   any command, by the event store's time. A wrong clock can only make commands wait or fail.
-- Every claim is an event of its own, written at an exact revision: of many that race for a void claim one gets it.
+- Every claim is an event of its own, written at an exact revision: one of many concurrent claims succeeds.
 (docs/adr/0009, docs/adr/0019)
 """
 
@@ -52,7 +52,7 @@ FRESH = 0.0  # seconds of age
 
 @dataclass(frozen=True, slots=True)
 class _Reservation:
-    """`is_new`: no other request of the same user can rest on the claim, so it may be released."""
+    """`is_new`: no other request of the same user can depend on the claim, so it may be released."""
 
     user_id: str
     revision: int
@@ -60,7 +60,7 @@ class _Reservation:
 
 
 class EmailClaims:
-    """The claims of all requests; `of` begins those of one. `time` judges whether a claim is abandoned."""
+    """The claims of all requests; `of` starts those of one. `time` decides whether a claim is abandoned."""
 
     def __init__(self, store: EventStore, repository: Repository, time: StoreTime) -> None:
         self._store = store
@@ -71,13 +71,15 @@ class EmailClaims:
         return RequestClaims(self, envelope)
 
     async def claim(self, key: str, user_id: str, envelope: Envelope) -> Aggregate[EmailState]:
-        """Claim an address; what its stream was before. Raises `CommandRejected` with EMAIL_TAKEN, `Contention`."""
+        """Claim an address; returns the state of its stream before. Raises `CommandRejected` with EMAIL_TAKEN,
+        `Contention`.
+        """
         stream = EMAIL.stream(key)
         # most addresses are new: the store refuses the append if this one is not
         address, is_fresh = self._repository.cached_or_initial(EMAIL, stream), False
         for attempt in range(MAX_ATTEMPTS):
             try:
-                # the claim's user is looked up only for a claim that the store has confirmed to be the newest
+                # the claim's user is read only if the store has confirmed that the claim is the newest
                 is_void = is_fresh and await self._make_void(address, user_id, key, envelope)
                 command = ClaimEmail(email_hash=key, user_id=user_id, is_void=is_void, at=envelope.at)
                 await self._append(EMAIL, stream, address, envelope, EMAIL.decide(address.state, command))
@@ -92,7 +94,7 @@ class EmailClaims:
         raise Contention(stream, MAX_ATTEMPTS)
 
     async def release_void(self, key: str, user_id: str, envelope: Envelope) -> None:
-        """Release a claim of the user that is void, so that the log shows the address as free. It may fail."""
+        """Release a void claim of the user, so that the log shows the address as free. It may fail."""
         with _may_fail(key):
             address = await self._repository.load(EMAIL, EMAIL.stream(key), max_age=FRESH)
             if isinstance(address.state, Claimed) and address.state.user_id == user_id:
@@ -101,7 +103,7 @@ class EmailClaims:
                     await self._release(key, user_id, address, envelope)
 
     async def release_unused(self, key: str, user_id: str, revision: int, envelope: Envelope) -> None:
-        """Release a claim that no command rests on any more, unless there is a newer one. It may fail."""
+        """Release a claim that no command depends on any more, unless there is a newer one. It may fail."""
         with _may_fail(key):
             address = await self._repository.load(EMAIL, EMAIL.stream(key), max_age=FRESH)
             if address.revision == revision:
@@ -121,13 +123,13 @@ class EmailClaims:
         return frozenset(user_id for user_id, state in states.items() if has_email(state, key))
 
     async def is_void(self, key: str, besides: Sequence[str], envelope: Envelope) -> bool:
-        """Whether the claim is that of a user not named, and is void or has just been made so."""
+        """Whether the claim belongs to a user not named, and is void or was just made void."""
         address = await self._repository.load(EMAIL, EMAIL.stream(key), max_age=FRESH)
         if not isinstance(address.state, Claimed) or address.state.user_id in besides:
             return False
         try:
             return await self._make_void(address, "", key, envelope)
-        except WrongRevision:  # the command that rests on the claim is being carried out
+        except WrongRevision:  # the command that depends on the claim is being executed
             return False
 
     async def _release(self, key: str, user_id: str, address: Aggregate[EmailState], envelope: Envelope) -> None:
@@ -135,16 +137,16 @@ class EmailClaims:
         await self._append(EMAIL, EMAIL.stream(key), address, envelope, EMAIL.decide(address.state, command))
 
     async def _holder(self, claim: Claimed) -> Aggregate[UserState] | None:
-        """None if the events of the user were deleted: nobody uses the address by that claim any more."""
+        """None if the events of the user were deleted: the claim is then unused."""
         try:
             return await self._repository.load(USER, USER.stream(claim.user_id), max_age=FRESH)
         except StreamGone:
             return None
 
     async def _make_void(self, address: Aggregate[EmailState], user_id: str, key: str, envelope: Envelope) -> bool:
-        """Whether the claim of another user is void, or has just been made so. Raises `WrongRevision`.
+        """Whether the claim of another user is void, or was just made void. Raises `WrongRevision`.
 
-        The order matters: `address` was read before the claim's user is.
+        The order matters: `address` was read before the claim's user.
         """
         claim = address.state
         if not isinstance(claim, Claimed) or claim.user_id == user_id:
@@ -160,7 +162,7 @@ class EmailClaims:
         return True
 
     async def _is_abandoned(self, stream: str, revision: int) -> bool:
-        """Whether the newest claim, at this revision, is older than any command lives, by the store's time."""
+        """Whether the newest claim, at this revision, is older than any running command, by the store's time."""
         newest = await self._store.newest(stream, 1)
         if not newest or newest[-1].stream_position != revision:
             raise WrongRevision
@@ -177,7 +179,7 @@ class EmailClaims:
     ) -> None:
         if not events:
             return
-        # Ids that are new each time. Were they derived from the request, the store would take a repeat of it for the
+        # New ids each time. If they were derived from the request, the store would accept a repeat as the
         # claim of the first time, which may have been taken over since.
         new = new_events(stream, envelope, events, salt=f":{uuid4()}")
         position = await self._store.append(stream, aggregate.revision, new, session=aggregate.session)
@@ -195,7 +197,7 @@ class EmailClaims:
 def _is_void(address: Aggregate[EmailState], holder: Aggregate[UserState] | None, key: str) -> bool:
     """Whether the newest claim can no longer be used. Its user, `holder`, was read after `address`.
 
-    A position of 0 is one that the store did not give, and proves nothing.
+    A position of 0 was not given by the store, and proves nothing.
     """
     if holder is None:
         return True
@@ -204,7 +206,7 @@ def _is_void(address: Aggregate[EmailState], holder: Aggregate[UserState] | None
 
 @contextmanager
 def _may_fail(key: str) -> Iterator[None]:
-    """A release is not waited for: what is not released is taken over when it is wanted."""
+    """Nothing waits for a release: an unreleased claim is taken over when it is needed."""
     try:
         yield
     except WrongRevision:
@@ -214,7 +216,7 @@ def _may_fail(key: str) -> Iterator[None]:
 
 
 class RequestClaims:
-    """What one request claims and leaves, and what becomes of it when the request is done or refused."""
+    """The addresses that one request reserves and vacates, until it is committed or rolled back."""
 
     def __init__(self, emails: EmailClaims, envelope: Envelope) -> None:
         self._emails = emails
@@ -223,9 +225,9 @@ class RequestClaims:
         self._vacated: dict[str, str] = {}  # by the hash of the address: the user who had it
 
     async def reserve(self, email: str, user_id: str) -> None:
-        """Claim an address, before each try to write that the user has it, and after the user's stream was read.
+        """Claim an address. Call it after the user's stream was read, before each attempt to write the address there.
 
-        It is claimed under the hash of its former normal form too: what was claimed by former releases still binds.
+        It is claimed under the hash of its former normal form too: claims of former releases are still valid.
         """
         for key in claim_keys(email):
             before = await self._emails.claim(key, user_id, self._envelope)
@@ -234,11 +236,11 @@ class RequestClaims:
     def _is_new(self, key: str, user_id: str, before: Aggregate[EmailState]) -> bool:
         if not isinstance(before.state, Claimed) or before.state.user_id != user_id:
             return True
-        mine = self._reserved.get(key)  # of an earlier try, unless another request has claimed since
+        mine = self._reserved.get(key)  # of an earlier attempt, unless another request has claimed since
         return mine is not None and mine.is_new and mine.revision == before.revision
 
     def vacate(self, email: str, user_id: str) -> None:
-        """Note the address that the user has now and will not have when the request is done."""
+        """Register the user's present address, which the request will take from the user."""
         self._vacated.update(dict.fromkeys(claim_keys(email), user_id))
 
     async def holders_among(self, email_hash: str, user_ids: Sequence[str]) -> frozenset[str]:
@@ -250,13 +252,13 @@ class RequestClaims:
         return await self._emails.is_void(email_hash, besides, self._envelope)
 
     async def commit(self) -> None:
-        """The user has the address that was taken last: release what was left."""
+        """The user has the address that was reserved last: release the vacated ones."""
         for key, user_id in self._vacated.items():
             if key not in self._reserved:
                 await self._emails.release_void(key, user_id, self._envelope)
 
     async def rollback(self) -> None:
-        """Nothing was written: release what was taken for it."""
+        """Nothing was written: release the reservations of this request."""
         for key, claim in self._reserved.items():
             if claim.is_new:
                 await self._emails.release_unused(key, claim.user_id, claim.revision, self._envelope)

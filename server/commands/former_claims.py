@@ -1,9 +1,9 @@
-"""Claims for users whose address has none, or only one under the hash of a former normal form.
+"""Claims addresses of users who have no claim, or only one under the hash of a former normal form.
 
 Former releases claimed an address under that hash only, and the first ones not at all. Until such an address is claimed
-under its hash of today, another spelling of it is not known to be taken. So each command service that starts reads what
-was written to the log since this was done last, and claims what is missing for the user who has the address. It goes on
-beside the commands, and begins again if the event store does not answer.
+under its present hash, another spelling of it counts as free. So each command service reads at its start the events
+since the last complete run, and claims what is missing for the user who has the address. It runs in the background,
+and starts again if the event store does not answer.
 """
 
 import asyncio
@@ -35,9 +35,9 @@ from server.commands.handler import Envelope
 
 log = structlog.get_logger()
 
-DONE = "emails_claimed"  # the stream of which the last event says up to where it is done
+DONE = "emails_claimed"  # the stream whose last event has the position of the last complete run
 STREAMS = "user(email)?-.*"
-PAUSE = 5.0  # seconds, after which it begins again
+PAUSE = 5.0  # seconds before it starts again
 
 _CLAIMS = stored_names(EmailClaimed, EmailResolved)
 _SETS = stored_names(UserRegistered, EmailChanged)
@@ -73,11 +73,11 @@ class FormerClaims:
                 return
 
     async def complete(self) -> int:
-        """Make the claims that are missing; how many. Raises a `StoreFailure`."""
+        """Make the missing claims; returns their number. Raises a `StoreFailure`."""
         start = await self._done_until()
         try:
             unclaimed, position = await self._read(start)
-        except LogMismatch:  # the mark was written where positions were others
+        except LogMismatch:  # the stored position belongs to another log
             log.warning("the e-mail addresses of all users are looked through again", marked=start)
             start = START
             unclaimed, position = await self._read(start)
@@ -96,7 +96,7 @@ class FormerClaims:
         return unclaimed, position
 
     async def _claim(self, user_id: str) -> int:
-        """Of a user who has an address now."""
+        """For a user who has an address now."""
         try:
             user = (await self._repository.load(USER, USER.stream(user_id), max_age=0)).state
         except StreamGone:
@@ -107,7 +107,7 @@ class FormerClaims:
                 try:
                     await self._emails.claim(key, user_id, self._envelope())
                     made += 1
-                except (CommandRejected, Contention):  # another user has it or is about to: `verify` lists it
+                except (CommandRejected, Contention):  # another user has it, or is claiming it: `verify` lists it
                     log.warning("an e-mail address is claimed by another user", user_id=user_id, email_hash=key)
         return made
 
@@ -135,9 +135,9 @@ class FormerClaims:
 
 
 class Unclaimed:
-    """Finds users who may lack a claim: those who got an address that they had not claimed under all its hashes before.
+    """Finds users who may lack a claim: users with an address that they had not claimed under all its hashes before.
 
-    It keeps in mind only the claims that no user's event has followed yet, so the length of the log does not matter.
+    It keeps only the claims that no user's event has followed yet, so the length of the log does not matter.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Load, fold, decide, append: once, for all aggregates."""
+"""The command handler: load, fold, decide, append, for all aggregates."""
 
 import asyncio
 import random
@@ -30,12 +30,12 @@ MAX_PAUSE = 0.1  # seconds between two attempts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """Everything about a request but what it asks for. `at` is when it came in, UTC.
+    """The metadata of a request. `at` is the time of its arrival, UTC.
 
-    `correlation_text` is what the caller calls the conversation, if that is not its id.
-    `causation_id` is the event that a process answers with this; "" where the request itself is the cause.
-    `is_step` of a process: one that changed nothing is not remembered, since the process derives each step from what is
-    then, and the same step may have to act later. `is_retry`: the caller says that it was sent before.
+    `correlation_text` is the caller's name of the conversation, if that is not its id. `causation_id` is the event to
+    which a process reacts; "" if the request itself is the cause. `is_step`: a step of a process. If it changes
+    nothing, it is not stored, since the process derives each step from the present state, and the same step may have to
+    act later. `is_retry`: the caller has sent the request before.
     """
 
     request_id: str
@@ -52,9 +52,9 @@ class Envelope:
 
 
 class CommandHandler:
-    """Carries out commands with exact expected revisions and repeatable requests.
+    """Executes commands with optimistic concurrency (exact expected revisions) and idempotent requests.
 
-    `at_once` makes two reads at the same time.
+    `at_once` makes two reads concurrently.
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class CommandHandler:
                 except (CommandRejected, RevisionConflict):
                     if must_be_fresh and aggregate.session == self._store.session:
                         raise
-                    must_be_fresh = True  # a refusal has to rest on what the store says now
+                    must_be_fresh = True  # a refusal must be based on what the store says now
                     continue
                 if isinstance(outcome, CommandResult):
                     return replace(outcome, is_repeat=not was_sent)
                 if not outcome and not must_be_fresh:
-                    must_be_fresh = True  # so has "nothing to do"
+                    must_be_fresh = True  # so must "nothing to do"
                     continue
                 try:
                     return await self._write(decider, stream, aggregate, envelope, outcome)
@@ -119,14 +119,15 @@ class CommandHandler:
     async def _look(
         self, decider: Decider[S, C, E], stream: str, envelope: Envelope, *, creates_stream: bool, must_be_fresh: bool
     ) -> tuple[Aggregate[S], Known | None]:
-        """The aggregate, and its requests that changed nothing; None of them where there can be none.
+        """The aggregate, and its requests that changed nothing; None if it can have none.
 
-        If the requests are not in memory, or must be fresh, the aggregate is read at the same time, to be as fresh.
+        If the requests are not in memory, or must be fresh, the aggregate is read at the same time, to be equally
+        fresh.
         """
         if creates_stream and not must_be_fresh:
             aggregate = self._repository.cached_or_initial(decider, stream)
             if aggregate.revision == NO_EVENTS:
-                return aggregate, None  # if there is such a stream after all, the store refuses the append
+                return aggregate, None  # if the stream exists, the store refuses the append
         if envelope.is_step:
             return await self._repository.load(decider, stream, max_age=0 if must_be_fresh else None), None
         known = None if must_be_fresh else self._unchanged.cached(stream)
@@ -205,10 +206,11 @@ def _repeated(before: CommandResult, envelope: Envelope, stream: str) -> Command
 
 
 def new_events(stream: str, envelope: Envelope, events: Sequence[DomainEvent], salt: str = "") -> list[NewEvent]:
-    """What to append. Ids are derived from stream, request, payload and index.
+    """The events to append. Ids are derived from stream, request, payload and index.
 
-    The store takes events with known ids at a passed revision for a repeat; the payload is part of the id so that it
-    never takes another payload under the same request id for one. `salt` is for requests that write to a stream again.
+    The store treats events with known ids at a passed revision as a repeat; the payload is part of the id, so that the
+    store never treats another payload under the same request id as one. `salt` is for requests that write to a stream
+    again.
     """
     new = []
     for index, event in enumerate(events):

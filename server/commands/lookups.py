@@ -1,4 +1,4 @@
-"""What a decision needs to know of other aggregates, from their streams."""
+"""Lookups in other aggregates that a decision needs, from their streams."""
 
 import asyncio
 from collections.abc import Iterable
@@ -14,15 +14,15 @@ from core.domain.user.state import NoUser, User, UserState
 from core.eventstore.repository import Repository
 from core.eventstore.store_time import StoreTime
 
-WHILE_DRAFTING = 1.0  # good enough for a draft, since placing asks again
+WHILE_DRAFTING = 1.0  # sufficient for a draft, since placing reads again
 FRESH = 0.0
-AT_ONCE = 16  # products read side by side for one command
+AT_ONCE = 16  # concurrent reads of products for one command
 
 
 class Lookups:
-    """Reads through the repository; `max_age` says how old knowledge may be, in seconds.
+    """Reads through the repository; `max_age` is the allowed age of the state, in seconds.
 
-    `time` is what deadlines are judged by.
+    `time` decides about deadlines.
     """
 
     def __init__(self, repository: Repository, time: StoreTime) -> None:
@@ -30,7 +30,9 @@ class Lookups:
         self.time = time
 
     async def customer(self, user_id: str) -> Customer:
-        """Good enough for a draft. What would speak against it is looked up as of now: no refusal rests on old news."""
+        """Sufficient for a draft. A state that would lead to a refusal is read again: no refusal is based on old
+        state.
+        """
         await self._repository.catch_up(USER, WHILE_DRAFTING)
         user = (await self._repository.load(USER, USER.stream(user_id))).state
         customer = _customer(user_id, user)

@@ -1,4 +1,4 @@
-"""Order requests as commands."""
+"""Maps order requests to commands."""
 
 import asyncio
 from typing import Any
@@ -397,9 +397,9 @@ def _route(request: type[Any], response: type[Any], to_command: Any, **fields: A
 
 
 _LINES = count(0, MAX_LINES)
-_RECEIVED = count(0, MAX_LINES * len(Condition))  # a line may come back in each condition
+_RECEIVED = count(0, MAX_LINES * len(Condition))  # the units of a line may be returned in each condition
 _EXISTING = known_id()
-_EXISTING_REFUND = known_id(80)  # the process numbers its refunds: the id of a return, and `~2`
+_EXISTING_REFUND = known_id(80)  # the process numbers its refunds: the id of a return, then `~2`
 ROUTES = {
     "CreateOrder": _route(
         pb.CreateOrderRequest,

@@ -1,4 +1,4 @@
-"""Product requests as commands."""
+"""Maps product requests to commands."""
 
 from core.domain.money import Money
 from core.domain.product import PRODUCT, commands

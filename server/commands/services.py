@@ -21,7 +21,7 @@ from server.commands.handler import CommandHandler, Envelope
 from server.commands.lookups import Lookups
 from server.commands.routes import CommandContext, Route
 
-# a call with one of them was sent before: gRPC sets the first where it retries by itself, our client sets the second
+# a call with one of them was sent before: gRPC sets the first if it retries by itself, our client sets the second
 RETRY_HEADERS = ("grpc-previous-rpc-attempts", "x-orderstream-retry")
 
 SERVICES: Mapping[str, Mapping[str, Route]] = {
@@ -56,7 +56,7 @@ class CommandServices:
         self._clock = clock
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """What a grpc.aio server is given, one per service."""
+        """The handlers for a grpc.aio server, one per service."""
         return [
             grpc.method_handlers_generic_handler(
                 service, {method: self._method(service, method, route) for method, route in routes.items()}
@@ -82,7 +82,7 @@ class CommandServices:
             validation.check(request, rules)
             validation.require_message(request, *route.required)
             envelope = self._envelope(path, request, context)
-            validation.store_texts(request, rules)  # after the hash: a repeat is known by what was sent
+            validation.store_texts(request, rules)  # after the hash: a repeat is recognised by what was sent
             claims = self._emails.of(envelope)
             expires_at = envelope.at + self._place_within
             outside = CommandContext(at=envelope.at, expires_at=expires_at, lookups=self._lookups, claims=claims)
@@ -123,7 +123,7 @@ class CommandServices:
 
 
 def outcome(result: CommandResult, *further: CommandResult) -> dict[str, Any]:
-    """The fields that every command's reply has. `further` is what the request came to in other streams."""
+    """The fields that every command's reply has. `further` has the results of the request in other streams."""
     results = (result, *further)
     return {
         "revision": result.revision,

@@ -1,4 +1,4 @@
-"""Stock requests as commands."""
+"""Maps stock requests to commands."""
 
 from datetime import UTC
 from typing import Any

@@ -1,4 +1,4 @@
-"""User requests as commands."""
+"""Maps user requests to commands."""
 
 from dataclasses import replace
 
@@ -54,7 +54,7 @@ async def resolve_email(
 async def require_changes(
     request: pb.ResolveEmailRequest, handler: CommandHandler, envelope: Envelope
 ) -> list[CommandResult]:
-    """After the address is claimed for the user who keeps it, so that it is never free meanwhile."""
+    """Runs after the address is claimed for the user who keeps it, so that it is never free meanwhile."""
     results = []
     for user_id in request.other_user_ids:
 

@@ -1,1 +1,1 @@
-"""What happens by itself: reconcilers that read events and send commands, one order at a time."""
+"""Process managers: reconcilers that read events and send commands, one order at a time (a saga per order)."""

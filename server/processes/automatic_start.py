@@ -1,11 +1,11 @@
-"""Which orders get a process by themselves: those placed after the marker that the log has of it.
+"""The automatic start of processes: orders that were placed after the log's marker get a process by themselves.
 
-Orders that were placed before may have been brought on by hand: their stock is reserved under other ids, their money
-was taken elsewhere. A process that began by itself would reserve and charge again. So an operator begins theirs
+Orders that were placed before may have been handled by hand: their stock is reserved under other ids, their money
+was taken elsewhere. A process that started by itself would reserve and charge again. So an operator starts theirs
 (`orderstream processes start`), with a plan of what it will do.
 
-The marker is one event in a stream of its own. The first process service that runs on a log writes it. So does the
-first command service that runs on a log without orders, unless the shop is run by hand: no order is older than it then.
+The marker is one event in its own stream. The first process service that runs on a log writes it. So does the
+first command service on a log without orders, unless the shop is run by hand: then no order is older than the marker.
 """
 
 from collections.abc import AsyncIterator
@@ -28,12 +28,12 @@ log = structlog.get_logger()
 
 STREAM = "processes_started"
 FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds
-EVENT_ID = uuid5(UUID("0b5f6b0e-52a5-5b3e-9a5e-3f8f0f3f8a11"), "ProcessesStarted")  # one for all who write it
+EVENT_ID = uuid5(UUID("0b5f6b0e-52a5-5b3e-9a5e-3f8f0f3f8a11"), "ProcessesStarted")  # the same for all writers
 PLACED = stored_names(OrderPlaced)
 
 
 class AutomaticStart:
-    """Raises a `StoreFailure` if the event store does not do what it is asked."""
+    """Raises a `StoreFailure` if the event store refuses or does not answer."""
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
@@ -55,13 +55,13 @@ class AutomaticStart:
         return self._marker
 
     def forget(self) -> None:
-        """The log is not the one that was looked into: look for the marker again."""
+        """The log was replaced: search for the marker again."""
         self._marker = None
 
     @asynccontextmanager
     async def enabled(self, *, only_on_a_new_log: bool = False) -> AsyncIterator[None]:
-        """Write the marker (`only_on_a_new_log`: if there is no order yet). If the event store does not answer, it is
-        tried again meanwhile. Raises a `StoreRefusal`.
+        """Write the marker (`only_on_a_new_log`: if there is no order yet). If the event store does not answer, this is
+        retried in the background. Raises a `StoreRefusal`.
         """
         if await self._try(only_on_a_new_log=only_on_a_new_log, at_start=True):
             yield
@@ -77,7 +77,9 @@ class AutomaticStart:
                 return
 
     async def _try(self, *, only_on_a_new_log: bool, at_start: bool = False) -> bool:
-        """Whether the event store has answered. Raises a `StoreRefusal` `at_start`; later somebody may mend it."""
+        """Whether the event store has answered. Raises a `StoreRefusal` `at_start`; later an operator may resolve
+        it.
+        """
         try:
             if not only_on_a_new_log or not await self._store.has_any(ORDER.category):
                 await self.enable()
@@ -89,7 +91,7 @@ class AutomaticStart:
         return True
 
     async def covers(self, order_id: str, cause: Cause) -> bool:
-        """Whether an order was placed after the marker. A look at its stream is saved if `cause` is that event."""
+        """Whether an order was placed after the marker. Its stream need not be read if `cause` is that event."""
         placed_at = cause.placed_at or await self._placed_at(order_id)
         return placed_at is not None and placed_at > await self.enable()
 

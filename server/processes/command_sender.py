@@ -1,7 +1,7 @@
-"""Commands of a process: through the same handler as everybody's, with ids that follow from what they are for.
+"""Commands of a process, sent through the same handler as all others, with ids derived from their purpose.
 
-A step sent again, by whoever and whenever, is the same request: it has its effect once. One that changed nothing is not
-remembered: what was not needed before may be needed now, and the process looks at that before it sends the step.
+A repeated step, from any process at any time, is the same request: it has its effect once. A step that changed nothing
+is not stored: it may be needed later, and the process checks that before it sends the step.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from server.processes.ids import derived
 from server.processes.payload import payload_hash
 
 ACTOR = "process:checkout"
-PAYMENTS = "process:payments"  # what the provider reports by itself: unlike the process's own events, it wakes it
+PAYMENTS = "process:payments"  # the provider's own reports: unlike the process's own events, they wake the process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """What the process answers: an event, and the conversation it belongs to.
+    """What a process reacts to: an event, and the conversation that it belongs to.
 
     `placed_at` is the commit position of the order's OrderPlaced, if it is that event.
     """
@@ -34,7 +34,7 @@ class Cause:
 
 
 class CommandSender:
-    """Sends for one order. `clock` gives the time in UTC, `id_version` is that of the process's ids."""
+    """Sends for one order. `clock` gives the time in UTC, `id_version` is the version of the process's ids."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class CommandSender:
         *purpose: str,
         creates_stream: bool = False,
     ) -> CommandResult:
-        """`purpose` is what it is for: one command per order, stream and purpose.
+        """`purpose` identifies the command: one per order, stream and purpose.
 
         Raises what `CommandHandler.handle` raises.
         """

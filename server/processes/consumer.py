@@ -1,8 +1,8 @@
-"""Events by a persistent subscription group: several share the work, and what one does not finish another gets.
+"""The consumer of a persistent subscription group: consumers share the events; unfinished ones go to another consumer.
 
-An event is acknowledged when its order was looked at until nothing was left to do. Order of delivery does not matter,
-nor does a second delivery. What cannot be worked on, because the event store does not take our commands, is sent back
-after a pause; the store parks what has come too often.
+An event is acknowledged after its order was processed until no step was pending. The order of delivery does not
+matter, nor does a repeated delivery. An event that cannot be processed, because the event store refuses our commands,
+is returned after a pause; after too many deliveries the store parks it (dead letter).
 """
 
 import asyncio
@@ -32,30 +32,35 @@ from core.locks import KeyedLocks
 log = structlog.get_logger()
 
 EVENTS = Counter("orderstream_group_events_total", "Events delivered, and what became of them.", ["group", "outcome"])
-RESTARTS = Counter("orderstream_group_restarts_total", "Times the subscription had to begin anew.", ["group"])
+RESTARTS = Counter("orderstream_group_restarts_total", "Times the subscription was restarted.", ["group"])
 AT_WORK = Gauge("orderstream_group_at_work", "Keys that are worked on or wait for it.", ["group"])
 
 FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds between two subscriptions
-BEFORE_SENDING_BACK = 0.5  # seconds, times the deliveries so far
+BEFORE_SENDING_BACK = 0.5  # seconds, multiplied by the number of deliveries
 MAX_BEFORE_SENDING_BACK = 10.0
-UNREAD_DELIVERIES = 3  # to consumers that may be of a newer release, of an event whose order this one cannot read
-REPLAY_AFTER = (0.0, 5.0, 15.0, 60.0, 300.0, 1800.0)  # seconds after it began; consumers of older releases may go on
-ASK_AFTER = 10.0  # seconds of silence after which the store is asked whether it has something for us
+UNREAD_DELIVERIES = 3  # of an event whose order this consumer cannot read: others may run a newer release
+REPLAY_AFTER = (
+    0.0,
+    5.0,
+    15.0,
+    60.0,
+    300.0,
+    1800.0,
+)  # seconds after the start; consumers of older releases may still run
+ASK_AFTER = 10.0  # seconds of silence after which the store is asked for pending events
 STOP_WITHIN = 10.0  # seconds
-RENEW_AFTER = 10.0  # seconds without a subscription, while the store answers, after which an attempt is given up
-LOOKS = 10  # at whether there is one, within that time
-END_WITHIN = 1.0  # seconds for an attempt that is given up; then it ends in the background
+RENEW_AFTER = 10.0  # seconds without a subscription, while the store answers, before an attempt is abandoned
+LOOKS = 10  # checks for a subscription within that time
+END_WITHIN = 1.0  # seconds for an abandoned attempt; then it ends in the background
 
-Handle = Callable[
-    [str, RecordedEvent, int], Awaitable[None]
-]  # key, its newest event, how often it was delivered before
+Handle = Callable[[str, RecordedEvent, int], Awaitable[None]]  # key, its newest event, number of earlier deliveries
 
 
 class EventConsumer:
-    """Every event of the log is delivered. `key_of` names what it is about, or None if it is of no interest, which most
-    are: they are skipped. One key is worked on at a time.
+    """Receives every event of the log. `key_of` names the key of an event, or None for an irrelevant event, which is
+    skipped, as most are. One key is processed at a time.
 
-    `former` matches the names that the group has had in other releases: a new one goes on where they stand.
+    `former` matches the names of the group in other releases: a new group continues at their checkpoints.
     """
 
     def __init__(
@@ -94,13 +99,13 @@ class EventConsumer:
         self._began = asyncio.Event()
 
     async def ensure(self) -> None:
-        """Make the group if there is none. Raises `StorePermissionDenied` if we may not."""
+        """Create the group if it is missing. Raises `StorePermissionDenied` if we may not."""
         await create_missing(self._groups, self.name, self._former)
 
     async def _replay(self) -> None:
-        """Have what is parked delivered again some times: this process may be able to read what another one could not.
+        """Replay the parked events several times: this process may be able to read what another one could not.
 
-        Once is not enough. Where a release is rolled out, consumers of the older one may park events for a while yet.
+        Once is not enough. During an upgrade, consumers of the older release may still park events.
         """
         await self._began.wait()
         so_far = 0.0
@@ -113,18 +118,18 @@ class EventConsumer:
                 return
 
     async def _replay_parked(self) -> bool:
-        """False: to try it again is of no use."""
+        """False: another attempt does not help."""
         try:
             parked = await self._groups.parked_range(ALL, self.name)
             if len(parked):
                 await self._groups.replay(ALL, self.name, parked.end)
-        except (NotFound, ServiceFailure) as failure:  # then they stay parked, where operators see them
+        except (NotFound, ServiceFailure) as failure:  # they stay parked, where operators see them
             log.warning("parked events are not replayed", group=self.name, error=words_of(failure))
             return not isinstance(failure, StoreRefusal)
         return True
 
     async def run(self) -> None:
-        """Until it is stopped. Whatever breaks the subscription, it begins anew after a pause."""
+        """Run until stopped. After any failure of the subscription it restarts after a pause."""
         async with beside(self._replay()):
             await self._subscribe_and_work()
 
@@ -139,11 +144,11 @@ class EventConsumer:
             if self._heard_at > heard_before:
                 backoff.reset()
             pause = backoff.pause()
-            log.warning("the group subscribes anew", group=self.name, error=self.last_error, pause=pause)
+            log.warning("the group subscribes again", group=self.name, error=self.last_error, pause=pause)
             await self._pause(pause)
 
     async def _attempt(self) -> str:
-        """Subscribe and work until that ends, or comes to nothing; why it did."""
+        """Subscribe and process events until the subscription ends or fails; returns the reason."""
         following = self._following = asyncio.create_task(self._follow())
         watching = asyncio.create_task(self._watch())
         try:
@@ -166,7 +171,7 @@ class EventConsumer:
         return f"{type(failure).__name__}: {words_of(failure)}"
 
     async def _give_up(self, following: asyncio.Task[None]) -> None:
-        """Nobody waits long for an attempt that does not end, and it cannot do anything any more."""
+        """Wait for an attempt for a limited time; afterwards it cannot do anything any more."""
         following.cancel()
         await asyncio.wait([following], timeout=END_WITHIN)
         if following.done():
@@ -177,7 +182,7 @@ class EventConsumer:
         ending.add_done_callback(self._given_up.discard)
 
     async def _watch(self) -> None:
-        """Returns when there is no subscription, although the store has answered for `renew_after` seconds."""
+        """Returns if there is no subscription, although the store has answered for `renew_after` seconds."""
         answers_since: float | None = None
         loop = asyncio.get_running_loop()
         while True:
@@ -196,7 +201,7 @@ class EventConsumer:
                 return
 
     async def stop(self) -> None:
-        """Let those at work finish and be acknowledged; the others are delivered to somebody else, at once."""
+        """Let running work finish and be acknowledged; the other events go to another consumer at once."""
         self._stopping.set()
         self._waiting.clear()
         if self._tasks:
@@ -213,10 +218,10 @@ class EventConsumer:
         loop = asyncio.get_running_loop()
         consumer = await self._groups.consumer_of_all(self.name)
         if self._stopping.is_set() or not self._is_current():
-            await consumer.stop()  # it was given up, or `stop` came while there was nothing to stop yet
+            await consumer.stop()  # it was abandoned, or `stop` was called before there was anything to stop
             return
         self._consumer, self._is_subscribed = consumer, True
-        self._waiting.clear()  # what was delivered before comes again
+        self._waiting.clear()  # earlier deliveries are repeated
         self._heard_at = loop.time()
         self.last_error = ""
         listening = asyncio.create_task(self._listen(consumer))
@@ -235,7 +240,7 @@ class EventConsumer:
                 await listening
 
     def _is_current(self) -> bool:
-        """Whether this task is the attempt under way, and not one that was given up."""
+        """Whether this task is the current attempt, and not an abandoned one."""
         return asyncio.current_task() is self._following
 
     async def _take(self, event: RecordedEvent, consumer: Consumer) -> None:
@@ -256,27 +261,27 @@ class EventConsumer:
         AT_WORK.labels(self.name).set(len(self._tasks))
 
     async def _work_on(self, key: str) -> None:
-        """One look serves all events that have come for the key by then."""
+        """One run serves all events that have arrived for the key by then."""
         async with self._locks.acquire(key), self._places:
             events = self._waiting.pop(key, [])
             if not events:
                 return
-            consumer = self._consumer  # the one that brought them: another begins with none waiting
-            assert consumer is not None, "events come from a consumer"
+            consumer = self._consumer  # the one that delivered them: another starts with none waiting
+            assert consumer is not None, "events are delivered by a consumer"
             before = max(event.retry_count or 0 for event in events)
             answer = "ack"
             try:
                 await self._work(key, events[-1], before)
             except UnreadableEvent as failure:
-                # visible among the parked events of the group; the process looks again when an operator has excluded
-                # the event, and when a process starts, which may be of a newer release
+                # the parked events of the group show it; the process runs again after an operator has excluded the
+                # event, and when a process service starts, which may be of a newer release
                 wait_for_newer = isinstance(failure, EventTypeUnknown) and before < UNREAD_DELIVERIES
                 answer = "retry" if wait_for_newer else "park"
                 log.error("what is needed cannot be read", group=self.name, key=key, error=str(failure), answer=answer)
             except ServiceFailure as failure:
                 answer = "retry"
                 log.warning("events are sent back", group=self.name, key=key, error=str(failure), delivered=before + 1)
-            except Exception:  # a defect with one order must not touch the others; the store parks it in the end
+            except Exception:  # a defect with one order must not affect the others; finally the store parks it
                 answer = "retry"
                 log.exception("events are sent back", group=self.name, key=key, delivered=before + 1)
         if answer == "retry":
@@ -292,15 +297,16 @@ class EventConsumer:
                 await consumer.nack(event, how)
 
     async def _pause(self, seconds: float) -> None:
-        """Nobody waits for one who stops: then it ends at once."""
+        """A pause that ends at once when the consumer stops."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
 
     async def _listen(self, consumer: Consumer) -> None:
-        """A subscription can be dead and look alive: something between us and the store lost one half of the call.
+        """A subscription can be dead and look alive: something between us and the store has lost one half of the call.
 
-        In silence the store is asked. One sign may be of what is on its way; the second in a row ends the subscription.
+        After a silence the store is asked. One sign may be events on their way; the second in a row ends the
+        subscription.
         """
         loop = asyncio.get_running_loop()
         before = ""
@@ -311,19 +317,19 @@ class EventConsumer:
                 try:
                     sign = await self._stall_reason()
                 except ServiceFailure as error:
-                    log.warning("the store does not tell of the group", group=self.name, error=str(error))
+                    log.warning("the store does not report the group's state", group=self.name, error=str(error))
             if sign and before:
                 log.error("the group is stalled", group=self.name, because=sign)
                 self._is_subscribed = False
-                await consumer.stop()  # ends the iteration, and so begins another
+                await consumer.stop()  # ends the iteration, so that another one begins
                 return
             before = sign
 
     async def _stall_reason(self) -> str:
-        """What speaks against a subscription that brings us nothing; "" if nothing does."""
+        """The reason to consider a silent subscription stalled; "" if there is none."""
         info = await self._groups.info(ALL, self.name)
         name = self._groups.connection_name
         ours = [one.in_flight_messages for one in info.connections if one.connection_name == name]
         if not ours:
             return "the store does not have it among its consumers"
-        return "what the store has sent did not come" if sum(ours) else ""
+        return "events that the store has sent have not arrived" if sum(ours) else ""

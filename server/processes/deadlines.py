@@ -1,7 +1,7 @@
-"""What orders and reservations wait for: their deadlines, and the next attempts at what has failed. Bookkeeping only,
-no clock, no I/O.
+"""The deadlines of orders and reservations, and the next attempts at failed steps. Bookkeeping only, without clock and
+I/O.
 
-It knows from where on the log has to be read to come to the same again: nothing before that is open any more.
+It knows the position from which the log must be read to restore the same state: nothing before it is open any more.
 """
 
 import heapq
@@ -35,7 +35,7 @@ def reservation_of(key: str) -> tuple[str, str] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadline:
-    """One order, or one reservation. All that is read behind position `after` tells of it again."""
+    """The deadline of one order or reservation. The events after position `after` are enough to restore it."""
 
     deadline: datetime | None
     retry_at: datetime | None
@@ -46,13 +46,13 @@ class Deadline:
         return min((at for at in (self.deadline, self.retry_at) if at is not None), default=None)
 
     def remaining(self, now: datetime) -> "Deadline":
-        """Without what has come."""
+        """The deadline without the times that have passed."""
         left = (None if at is None or at <= now else at for at in (self.deadline, self.retry_at))
         return replace(self, deadline=next(left), retry_at=next(left))
 
 
 class Deadlines:
-    """Of all orders and reservations, by key: an order's id, or that of `reservation_key`."""
+    """The deadlines of all orders and reservations, by key: an order's id, or that of `reservation_key`."""
 
     def __init__(self) -> None:
         self._open: dict[str, Deadline] = {}
@@ -69,7 +69,7 @@ class Deadlines:
         return iter(self._open)
 
     def apply(self, order_id: str, event: DomainEvent, cause: Cause, *, after: int) -> None:
-        """An event of an order or of its process; `after` is the position of the event that was taken before."""
+        """Apply an event of an order or of its process; `after` is the position of the previously applied event."""
         known = self._open.get(order_id)
         match event:
             case CheckoutStarted():
@@ -88,7 +88,7 @@ class Deadlines:
                 self._set(order_id, replace(known, retry_at=None))
 
     def apply_reservation(self, key: str, event: StockEvent, cause: Cause, *, after: int) -> None:
-        """An event of a reservation; `after` as above."""
+        """Apply an event of a reservation; `after` as above."""
         match event:
             case StockReserved(expires_at=datetime() as expires_at):
                 self._set(key, Deadline(deadline=expires_at, retry_at=None, cause=cause, after=after))
@@ -96,14 +96,14 @@ class Deadlines:
                 self._open.pop(key, None)
 
     def postpone(self, key: str, due: Deadline, deadline: datetime) -> None:
-        """Its deadline has not come after all, but does then; nothing if there is news of it meanwhile."""
+        """Set another deadline, because the former one has not passed yet; nothing if there were events meanwhile."""
         known = self._open.get(key)
         if known is None or known.deadline is None:
             retry_at = known.retry_at if known else None
             self._set(key, Deadline(deadline=deadline, retry_at=retry_at, cause=due.cause, after=due.after))
 
     def pop_due(self, now: datetime) -> list[tuple[str, Deadline]]:
-        """Whose time has come. Each counts as open until `done` is told of it."""
+        """Entries whose time has passed. Each counts as open until `done` is called with it."""
         found = []
         while self._queue and self._queue[0][0] <= now:
             _, order_id = heapq.heappop(self._queue)
@@ -116,14 +116,14 @@ class Deadlines:
         return found
 
     def done(self, due: Deadline) -> None:
-        """The process has looked at what had come."""
+        """The process has handled the passed deadline."""
         self._waking -= Counter([due.after])
 
     def next_at(self) -> datetime | None:
         return self._queue[0][0] if self._queue else None
 
     def resume_position(self, reached: int) -> int:
-        """The position behind which the log tells all that is open, for one that has been read up to `reached`."""
+        """The position after which the log has all that is open, if it was read up to `reached`."""
         return min([*(due.after for due in self._open.values()), *self._waking, reached])
 
     def _set(self, order_id: str, due: Deadline) -> None:

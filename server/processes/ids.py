@@ -1,6 +1,6 @@
-"""Ids of processes follow from what they are for: a step sent again, by whichever process, is the same request.
+"""Ids of processes are derived from their purpose: a repeated step, from any process, is the same request.
 
-They are UUIDs of version 8, a space of their own: the services refuse such ids from outside, so nobody can use one
+They are UUIDs of version 8, a reserved range: the services refuse such ids from outside, so no caller can use one
 before the process does. Processes that former releases started keep their ids, which are UUIDs of version 5.
 """
 
@@ -14,7 +14,7 @@ PART_END = "\0"
 
 
 def derived(version: int, *parts: str) -> str:
-    """A UUID that follows from what it is for; `version` is that of the process's ids."""
+    """A UUID derived from its purpose; `version` is that of the process's ids."""
     name = PART_END.join(parts)
     if version == FORMER_IDS:
         return str(uuid5(NAMESPACE, name))

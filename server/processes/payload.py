@@ -1,12 +1,12 @@
-"""The payload hash of a command of a process: it tells a repeat from another command under the same request id.
+"""The payload hash of a process's command: it distinguishes a repeat from another command under the same request id.
 
-A step that was begun before an upgrade has to end under the hash it began with. So the text that is hashed is defined
+A step that started before an upgrade must end under the hash with which it started. So the hashed text is defined
 here, field by field, and nowhere else: the class and its fields in their order, `Name(field=value, …)`, with values as
-Python literals. The time `at` is left out (it is replaced by the epoch), since a later attempt asks for the same.
+Python literals. The time `at` is replaced by the epoch, since a later attempt is the same command.
 
 A field that a release adds to a command must not change the hash of commands that could be sent before:
-`field(metadata=FACT)` is never part of it (what a decision looks at, not what is asked for), and
-`field(default=…, metadata=ADDED)` only when it differs from its default.
+`field(metadata=FACT)` is never part of it (an input of the decision, not part of the request), and
+`field(default=…, metadata=ADDED)` only if it differs from its default.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from core.eventstore.codec import EPOCH
 
 
 def payload_hash(command: object) -> str:
-    """SHA-256 of what a command asks for, in hexadecimal."""
+    """SHA-256 of a command's content, in hexadecimal."""
     text = f"{type(command).__name__} {_command(command)}"
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -30,12 +30,12 @@ def _command(command: object) -> str:
 
 
 def _record(value: Any, instead: dict[str, object]) -> str:
-    told = (f"{x.name}={_text(instead.get(x.name, getattr(value, x.name)))}" for x in fields(value) if _asks(value, x))
-    return f"{type(value).__qualname__}({', '.join(told)})"
+    parts = (f"{x.name}={_text(instead.get(x.name, getattr(value, x.name)))}" for x in fields(value) if _asks(value, x))
+    return f"{type(value).__qualname__}({', '.join(parts)})"
 
 
 def _asks(value: object, field: Field[Any]) -> bool:
-    """Whether a field is part of what is asked for."""
+    """Whether a field is part of the hashed content."""
     if field.metadata == FACT:
         return False
     return field.metadata != ADDED or getattr(value, field.name) != field.default

@@ -1,4 +1,4 @@
-"""The payment provider's late answers. Money that is held must be known, so that it can be let go."""
+"""Late answers of the payment provider. Held money must be recorded, so that it can be released."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 class PaymentCallbacks:
-    """Writes them down, also for an order that has ended, and lets its process see to what follows."""
+    """Records them, also for an order that has ended, and runs the order's process afterwards."""
 
     def __init__(self, reconciler: Reconciler, sender: Callable[[str, Cause], CommandSender]) -> None:
         self._reconciler = reconciler
@@ -29,12 +29,12 @@ class PaymentCallbacks:
         order_id, _, authorisation = key.partition(":")
         if isinstance(answer, Declined) or name_of(authorisation) != AUTHORISATION:
             return
-        conversation = derived(OWN_IDS, order_id, "told")
+        conversation = derived(OWN_IDS, order_id, "told")  # part of stored ids
         cause = Cause(event_id=conversation, correlation_id=conversation)
         try:
             await record_authorisation(self._sender(order_id, cause), order_id, authorisation, answer)
             await self._reconciler.reconcile(order_id, cause)
         except (CommandRejected, ServiceFailure) as failure:
-            # the process voids by key before it ends an order, and a capture says that an authorisation has lapsed,
-            # so nothing stays held for want of this
+            # the process voids by key before it ends an order, and a capture reports a lapsed authorisation,
+            # so no money stays held because of this
             log.warning("a late answer could not be written down", order_id=order_id, error=str(failure))

@@ -1,4 +1,4 @@
-"""The process of orders, running: a group, timers and a sweep that wake it."""
+"""The process service of orders: a consumer group, timers and a sweep that run reconcilers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -23,11 +23,11 @@ from server.processes.sweep import READ_WITHIN, Seen, Sweep
 from server.processes.timers import Timers
 from server.processes.triggers import cause_of, key_of
 
-SHARE_OF_SWEEP = 4  # of the orders at once that the group may work on, one for the sweep for so many
+SHARE_OF_SWEEP = 4  # the sweep may process one order at a time for so many of the group
 
 
 class OrderProcess:
-    """All that brings orders on in this process."""
+    """All parts that run processes of orders here."""
 
     def __init__(
         self,
@@ -59,8 +59,8 @@ class OrderProcess:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """On leaving, what is at work is finished. Raises a `StoreRefusal` if there is no group and
-        we may not make it.
+        """On leaving, running work is finished. Raises a `StoreRefusal` if there is no group and
+        we may not create it.
         """
         with suppress(StoreUnavailable):
             await self.group.ensure()
@@ -75,7 +75,7 @@ class OrderProcess:
 
     @property
     def trouble(self) -> str:
-        """Why orders are not brought on; "" if they are. A part that has ended does not come back by itself."""
+        """Why orders are not processed; "" if they are. A part that has ended does not restart by itself."""
         over = [task for task in self._tasks if task.done() and not task.cancelled()]
         if over:
             return f"the {over[0].get_name()} ended: {over[0].exception()!r}"

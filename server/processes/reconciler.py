@@ -1,7 +1,7 @@
-"""One order at a time: look at what is, ask what is next, do it, look again, until there is something to wait for.
+"""The reconciler of one order: read its state, find the next step, run it, repeat until there is something to wait for.
 
-Nothing depends on what woke it. A step that fails is written down with the time of its next attempt, and every further
-attempt is written down before it is made: also one that takes the process down with it is counted.
+The result does not depend on what started it. A failed step is recorded with the time of its next attempt, and every
+further attempt is recorded before it is made: so an attempt that kills the process is counted too.
 """
 
 import asyncio
@@ -37,31 +37,31 @@ WITHOUT_PROCESS = Counter(
 )
 STEPS = Counter("orderstream_process_steps_total", "Steps by name and how they went.", ["step", "outcome"])
 
-MAX_STEPS = 1_000  # in one go; an order of the largest size with a parcel for each line has fewer
-WORTH_NOTING = 3  # deliveries that came to nothing before they are counted in the log
+MAX_STEPS = 1_000  # in one run; an order of the largest size with a parcel for each line has fewer
+WORTH_NOTING = 3  # failed deliveries before they are counted in the log
 MAX_REASON_LENGTH = 300  # characters
 
 
 class EndlessError(Exception):
-    """One order asks for more steps than any can have: a defect."""
+    """One order has more steps than any can have: a defect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """`pauses` are those before each further attempt at a step, `step_within` is the time for one attempt."""
+    """`pauses` are the pauses before each further attempt at a step, `step_within` is the timeout of one attempt."""
 
     pauses: tuple[timedelta, ...]
     step_within: float
 
     def between(self, tries: int) -> tuple[timedelta, ...]:
-        """The pauses between so many tries; the last is repeated."""
+        """The pauses between so many attempts; the last is repeated."""
         last = self.pauses[-1:] or (timedelta(),)
         return tuple((self.pauses[n : n + 1] or last)[0] for n in range(tries - 1))
 
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """Why a step failed; try number `tries` of `allowed` if each try is a step of its own, as those of a refund."""
+    """Why a step failed; attempt number `tries` of `allowed` if each attempt is a step of its own, as for refunds."""
 
     reason: str
     tries: int | None = None
@@ -70,7 +70,7 @@ class _Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """What a look at an order came to: the names of the steps that were tried, and what is waited for now."""
+    """The result of a run for an order: the names of the attempted steps, and what it waits for now."""
 
     tried: tuple[StepName, ...]
     waits: Wait
@@ -84,7 +84,7 @@ class _Seen:
 
 
 class Reconciler:
-    """Brings orders on. Safe to run in several processes at once: what one does, another finds done."""
+    """Runs the steps of orders. Safe to run in several processes at once: a step is never done twice."""
 
     def __init__(
         self,
@@ -107,23 +107,23 @@ class Reconciler:
         self._locks = KeyedLocks()
 
     async def reconcile(self, order_id: str, cause: Cause, *, delivered_before: int = 0) -> Wait:
-        """Do all that can be done now; what is waited for then.
+        """Run all steps that are due now; returns what is waited for then.
 
-        Raises a `ServiceFailure` if the event store does not answer: nothing is lost, try again.
+        Raises a `ServiceFailure` if the event store does not answer: nothing is lost, repeat it.
         """
         return (await self.look(order_id, cause, delivered_before=delivered_before)).waits
 
     async def look(self, order_id: str, cause: Cause, *, delivered_before: int = 0) -> Looked:
-        """The same, and what was tried."""
+        """The same, and the attempted steps."""
         async with self._locks.acquire(order_id):
             try:
                 return await self._bring_on(order_id, cause, interrupted=delivered_before >= WORTH_NOTING)
             except StreamGone as gone:
                 if gone.stream not in (ORDER.stream(order_id), CHECKOUT.stream(order_id)):
                     raise
-                # nothing can be written to it any more, so nothing is begun either
+                # nothing can be written to its stream any more, so no step is started
                 log.error("nothing is done for an order without its history", order_id=order_id, error=str(gone))
-                return Looked(tried=(), waits=Wait(what="nobody: its events were deleted"))
+                return Looked(tried=(), waits=Wait(what="nothing: its events were deleted"))
 
     async def _bring_on(self, order_id: str, cause: Cause, *, interrupted: bool) -> Looked:
         tried: list[StepName] = []
@@ -140,7 +140,7 @@ class Reconciler:
             if isinstance(step, Wait):
                 return Looked(tried=tuple(tried), waits=step)
             if step == before and not fresh:
-                fresh = True  # it may only look as if nothing had come of it
+                fresh = True  # the step may only seem to have had no effect
                 continue
             failed: _Failed | None
             if step == before:
@@ -156,7 +156,7 @@ class Reconciler:
                     continue
             if failed:
                 await self._record(work, await self._look(work.order_id, fresh=True), step, failed)
-            # the pause after a failure may be over by now, and the step due again: that is a further attempt
+            # the pause after a failure may have ended, and the step may be due again: that is a further attempt
             before, fresh = None if failed else step, failed is not None
         raise EndlessError(f"order {order_id} asks for more than {MAX_STEPS} steps")
 
@@ -177,18 +177,18 @@ class Reconciler:
         return step
 
     async def _deadline_time(self, seen: _Seen) -> datetime:
-        """The time to hold against the order's deadline."""
+        """The time to compare with the order's deadline."""
         match seen.order, seen.checkout:
             case Placed() as order, Running(deadline=deadline):
                 return await self._lookups.time.for_order(order, deadline)
         return self._clock()
 
     async def _count(self, work: StepContext, seen: _Seen, step: Step, *, interrupted: bool) -> _Failed | None:
-        """Write a further attempt at a step down before it is made; what was written, None if it is the first.
+        """Record a further attempt at a step before it is made; returns the record, None for the first attempt.
 
-        An event that was delivered often may be one whose step ends the process each time, so that counts as well. It
-        may also come from consumers that could not read the order, or found no store: so the step is tried all the
-        same, and the first one, which has no stream to count in, always.
+        An event that was delivered often may be one whose step kills the process each time, so that counts as well. It
+        may also be returned by consumers that could not read the order, or found no store: so the step is attempted
+        anyway, and the first step, which has no stream for the count, always.
         """
         if not isinstance(seen.checkout, Running):
             return None
@@ -203,7 +203,7 @@ class Reconciler:
         return counted
 
     async def _correct(self, work: StepContext, step: Step, counted: _Failed, failed: _Failed) -> None:
-        """Write down why a counted attempt has failed, if that is not what was expected of it."""
+        """Record why a counted attempt has failed, if the failure was not expected."""
         if failed.reason[:MAX_REASON_LENGTH] == counted.reason:
             return
         seen = await self._look(work.order_id, fresh=True)
@@ -232,9 +232,9 @@ class Reconciler:
                     await run_step(work, instead)
         except CommandRejected as rejection:
             STEPS.labels(step.name, "refused").inc()
-            # if the world has moved on, another step is due, and this refusal is of no interest
+            # if the state has changed meanwhile, another step is due, and this refusal is irrelevant
             now = await self._look(work.order_id, fresh=True)
-            return _Failed(_told(rejection)) if await self._next(now) == step else None
+            return _Failed(_reason(rejection)) if await self._next(now) == step else None
         except RefundFailedError as failure:
             STEPS.labels(step.name, "failed").inc()
             failed = _Failed(f"PAYMENT_PROVIDER: {failure}", failure.tries, failure.allowed)
@@ -251,7 +251,7 @@ class Reconciler:
         except ServiceFailure as failure:
             STEPS.labels(step.name, "failed").inc()
             return _failed_at_another_stream(failure, work.order_id)
-        except Exception as defect:  # it must not end the process, nor be tried for ever
+        except Exception as defect:  # it must neither end the process nor be retried for ever
             STEPS.labels(step.name, "failed").inc()
             log.exception("a step has failed", order_id=work.order_id, step=step.name)
             return _Failed(f"{type(defect).__name__}: {defect}")
@@ -259,8 +259,8 @@ class Reconciler:
         return None
 
     async def _is_waited_for(self, work: StepContext, step: Step) -> bool:
-        """Whether another try is due. A refund that a caller asked for is not asked for again, and an order that is not
-        confirmed yet is rejected when its payment is declined.
+        """Whether another attempt is due. A refund that a caller requested is not repeated, and an order that is not
+        confirmed yet is rejected if its payment is declined.
         """
         now = await self._look(work.order_id, fresh=True)
         then = wanted(now.order, now.checkout, await self._deadline_time(now))
@@ -291,22 +291,22 @@ def _is_of(failure: Failure, step: Step) -> bool:
 
 
 class NotBegunError(Exception):
-    """The process could not even begin, so there is no stream to write that down in."""
+    """The process could not start, so it has no stream for the failure."""
 
 
 def _in_words(failure: ProviderUnavailable | RequestIdReused) -> str:
-    """A request id that was used with another payload is not the store's silence: no later attempt helps."""
+    """A request id that was used with another payload is not a silence of the store: no later attempt helps."""
     return f"{getattr(failure, 'reason', 'PAYMENT_PROVIDER')}: {failure}"
 
 
-def _told(rejection: CommandRejected) -> str:
+def _reason(rejection: CommandRejected) -> str:
     return str(rejection)
 
 
 def _failed_at_another_stream(failure: ServiceFailure, order_id: str) -> _Failed:
-    """A step that needs a stream which cannot be read is tried again, and then waits for an operator.
+    """A step that needs an unreadable stream is retried, and then waits for an operator.
 
-    Raises any other failure: an order or a process that cannot be read itself has no place for that.
+    Raises any other failure: an unreadable order or process has no place to record it.
     """
     own = (ORDER.stream(order_id), CHECKOUT.stream(order_id))
     if not isinstance(failure, UnreadableEvent | StreamGone) or failure.stream in own:

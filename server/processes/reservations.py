@@ -1,4 +1,4 @@
-"""Reservations that were made until a time: when it has passed by the store's clock, their units are free again."""
+"""Reservations with a deadline: after it has passed by the store's clock, their units are released."""
 
 import structlog
 
@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 class ReservationExpiry:
-    """Safe to run in several processes at once: what one has ended, another finds ended."""
+    """Safe to run in several processes at once: a reservation ends once."""
 
     def __init__(self, handler: CommandHandler, repository: Repository, time: StoreTime) -> None:
         self._handler = handler
@@ -24,7 +24,7 @@ class ReservationExpiry:
         self._time = time
 
     async def expire(self, sku: str, reservation_id: str, cause: Cause) -> Wait:
-        """End it if it is open and its time has passed; else what is waited for.
+        """End it if it is open and its deadline has passed; else returns what is waited for.
 
         Raises a `ServiceFailure` if the event store does not answer.
         """
@@ -32,7 +32,7 @@ class ReservationExpiry:
             stock = (await self._repository.load(STOCK, STOCK.stream(sku), 0.0)).state
         except StreamGone as gone:
             log.error("a reservation cannot expire without the history of its stock", sku=sku, error=str(gone))
-            return Wait(what="nobody: the events of the stock were deleted")
+            return Wait(what="nothing: the events of the stock were deleted")
         known = stock.open.get(reservation_id)
         if known is None or known.expires_at is None:
             return Wait(what="nothing")

@@ -1,6 +1,6 @@
-"""From where on timers have to read the log, kept in the event store: so it is never ahead of the log it is of.
+"""The position from which timers must read the log, stored in the event store: so it is never ahead of its log.
 
-The mark may be old, then more is read than is needed. It may be deleted at any time, then all is.
+If the position is old, more is read than needed. It may be deleted at any time; then the log is read completely.
 """
 
 from zlib import crc32
@@ -20,7 +20,7 @@ class _Stored(msgspec.Struct, frozen=True):
 
 
 class ResumePosition:
-    """Of timers that follow certain event types: of others, another."""
+    """The resume position of timers that follow certain event types: other types have another one."""
 
     def __init__(self, store: EventStore, types: frozenset[str]) -> None:
         self._store = store
@@ -28,7 +28,7 @@ class ResumePosition:
         self._exists = False
 
     async def find(self) -> int:
-        """The position behind which there is all that is open; 0: the whole log."""
+        """The position after which the log has all that is open; 0: all of the log."""
         newest = await self._store.newest(self._stream, 1)
         self._exists = bool(newest)
         try:

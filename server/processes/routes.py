@@ -1,4 +1,4 @@
-"""What operators ask of a process, as commands: rows like those of `server.commands`."""
+"""Operators' requests about a process, as commands: routes like those of `server.commands`."""
 
 from collections.abc import Mapping
 from datetime import UTC

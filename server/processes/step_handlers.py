@@ -1,7 +1,7 @@
-"""How each step is done: one function and one row per step.
+"""The handlers of the steps: one function and one row per step.
 
-Every one may be cut off anywhere and done again: commands carry derived ids, and the provider knows its keys. What a
-step has come to is written down last.
+Every handler may be interrupted anywhere and run again: commands have derived ids, and the provider knows its keys.
+The result of a step is recorded last.
 """
 
 import asyncio
@@ -50,24 +50,24 @@ from server.processes.command_sender import CommandSender
 from server.processes.ids import derived
 from server.processes.payments.port import Approved, Declined, Lapsed, PaymentProvider
 
-AT_ONCE = 16  # lines side by side
+AT_ONCE = 16  # concurrent lines
 
 T = TypeVar("T")
 
 
 class ProviderRefusedError(Exception):
-    """The payment provider will not do it, and asking again is of no use."""
+    """The payment provider refuses, and a repeat does not help."""
 
 
 class NotAuthorisedError(ProviderRefusedError):
-    """An authorisation was declined; another may be given."""
+    """An authorisation was declined; another may be granted."""
 
     def __init__(self, amount: Money, reason: str) -> None:
         super().__init__(f"{_in_words(amount)} not authorised: {reason}")
 
 
 class RefundFailedError(ProviderRefusedError):
-    """A refund has failed, and is over: try number `tries` of `allowed`."""
+    """A refund has failed finally: attempt number `tries` of `allowed`."""
 
     def __init__(self, amount: Money, tries: int, allowed: int, reason: str) -> None:
         super().__init__(f"{_in_words(amount)} not refunded, {tries} of {allowed} tries have failed: {reason}")
@@ -81,7 +81,7 @@ def _in_words(amount: Money) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """What the steps of one order are done with; `id_version` is that of its ids."""
+    """The context of the steps of one order; `id_version` is the version of its ids."""
 
     order_id: str
     sender: CommandSender
@@ -90,17 +90,19 @@ class StepContext:
     id_version: int
 
     def reservation_id(self, line_id: str, *shipment_id: str) -> str:
-        """Of a line's own reservation; or of the one made to send the units of a lost or returned parcel again."""
+        """The id of a line's own reservation; or of the one made to send the units of a lost or returned parcel
+        again.
+        """
         return derived(self.id_version, "reservation", self.order_id, line_id, *shipment_id)
 
 
 def payment_key(order_id: str, *what: str) -> str:
-    """By this the provider knows a payment of ours."""
+    """The provider's key of a payment of ours."""
     return ":".join((order_id, *what))
 
 
 async def run_step(context: StepContext, step: Step) -> None:
-    """Do it. Raises `CommandRejected`, `ProviderRefusedError`, `ProviderUnavailable`, or a `ServiceFailure`."""
+    """Run a step. Raises `CommandRejected`, `ProviderRefusedError`, `ProviderUnavailable`, or a `ServiceFailure`."""
     await STEPS[type(step)](context, step)
 
 
@@ -125,7 +127,7 @@ async def _reserve(context: StepContext, step: ReserveStock) -> None:
         )
         await context.sender.send(STOCK, line.sku, command, "reserve", line.line_id)
 
-    await _each([line for line in step.lines if line.quantity], one)  # of the others all was drawn by hand
+    await _each([line for line in step.lines if line.quantity], one)  # the others were drawn by hand
     await _record(context, checkout.NoteStockReserved(order_id=context.order_id, at=context.sender.now()), "reserved")
 
 
@@ -165,7 +167,7 @@ async def _release(context: StepContext, step: ReleaseStock) -> None:
         try:
             await context.sender.send(STOCK, line.sku, command, "release", line.line_id, *shipment_id)
         except CommandRejected as rejection:
-            if rejection.reason is not Reason.STOCK_NOT_FOUND:  # then nothing was, or could be, reserved of it
+            if rejection.reason is not Reason.STOCK_NOT_FOUND:  # then nothing was, or could be, reserved
                 raise
 
     async def one_further(further: FurtherReservation) -> None:
@@ -221,7 +223,7 @@ async def _keep_all(context: StepContext, lines: Sequence[CheckoutLine], further
 
 
 async def _keep(context: StepContext, line: CheckoutLine, *shipment_id: str) -> None:
-    """Release what is beyond a line's quantity."""
+    """Release the units beyond a line's quantity."""
     command = stock.ReleaseReservation(
         sku=line.sku,
         reservation_id=context.reservation_id(line.line_id, *shipment_id),
@@ -251,7 +253,7 @@ async def _restock(context: StepContext, step: RestockReturn) -> None:
 async def _put_back(
     context: StepContext, lines: Sequence[CheckoutLine], subject: str, *, id_of: str, purpose: str
 ) -> None:
-    """Take units back into stock that came back with a parcel or a return, `subject`."""
+    """Take units back into stock that were returned by a parcel or a return, `subject`."""
 
     async def one(line: CheckoutLine) -> None:
         command = stock.RestockReturn(
@@ -266,7 +268,7 @@ async def _put_back(
 
 
 async def _each(lines: Sequence[T], one: Callable[[T], Awaitable[None]]) -> None:
-    """All of them, whatever becomes of any; then the first failure, if there was one."""
+    """Run all of them, then raise the first failure, if there was one."""
     places = asyncio.Semaphore(AT_ONCE)
 
     async def in_turn(line: T) -> None:
@@ -275,7 +277,7 @@ async def _each(lines: Sequence[T], one: Callable[[T], Awaitable[None]]) -> None
 
     failures = [x for x in await asyncio.gather(*map(in_turn, lines), return_exceptions=True) if x is not None]
     for failure in failures:
-        if not isinstance(failure, CommandRejected):  # an outcome that is not known weighs more than a refusal
+        if not isinstance(failure, CommandRejected):  # an unknown outcome takes precedence over a refusal
             raise failure
     for failure in failures:
         raise failure
@@ -297,7 +299,7 @@ async def _authorise(context: StepContext, step: AuthorisePayment) -> None:
 
 
 async def record_authorisation(sender: CommandSender, order_id: str, known: str, answer: Approved | Lapsed) -> None:
-    """That it was given, and, if it has lapsed since, that too."""
+    """Record that it was granted and, if it has lapsed since, that too."""
     authorised = order.RecordAuthorisation(
         order_id=order_id, authorisation_id=known, amount=answer.amount, at=sender.now()
     )
@@ -316,7 +318,7 @@ async def _record_lapse(sender: CommandSender, order_id: str, known: str, reason
 
 
 def _number(authorisation_id: str) -> tuple[str, ...]:
-    """What tells the steps of several authorisations apart. The first needs nothing: once there was only one."""
+    """Distinguishes the steps of several authorisations. The first needs nothing: once there was only one."""
     return () if authorisation_id == AUTHORISATION else (authorisation_id,)
 
 
@@ -379,7 +381,9 @@ async def _settle_refund(context: StepContext, step: SettleRefund) -> None:
 
 
 async def _fail_refund(context: StepContext, step: SettleRefund, reason: str) -> NoReturn:
-    """The order learns it first: if this is cut off, the next look sees a failed refund, and counts it as a try."""
+    """The order is changed first: after an interruption the next run sees a failed refund, and counts it as an
+    attempt.
+    """
     command = order.RecordRefundFailure(
         order_id=context.order_id, refund_id=step.subject, reason=reason, at=context.sender.now()
     )
@@ -391,7 +395,7 @@ async def _give_up_refund(_: StepContext, step: GiveUpRefund) -> None:
     raise RefundFailedError(step.amount, step.tries, step.tries, step.reason)
 
 
-# ------------------------------------------------------------------ the order's fate
+# ------------------------------------------------------------------ the outcome of the order
 
 
 async def _confirm(context: StepContext, _: Confirm) -> None:

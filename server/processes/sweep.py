@@ -1,11 +1,11 @@
-"""A second look at each order, a minute after the event that was to wake its process.
+"""The sweep: a second check of each order, a minute after the event that should have started its process.
 
-The group may lose an event: the store may not deliver it, somebody else may have taken it. The sweep reads the events
-that wake processes out of the log, behind a checkpoint of its own, and has each of their orders looked at, except those
-that this service has looked at since. A process that is missing begins, a step that is due is done.
+The group may lose an event: the store may not deliver it, or another consumer may have received it. The sweep reads the
+events that start processes from the log, after its own checkpoint, and reconciles each of their orders, except those
+that this service has reconciled since. A missing process is started, a due step is run.
 
-Several services may sweep. Each goes on where the checkpoint is, so they share the work; two may do the same, which has
-its effect once. Events younger than `settle` seconds by the store's time are left to the group, until the next round.
+Several services may sweep. Each continues at the checkpoint, so they share the work; if two do the same, it has its
+effect once. Events younger than `settle` seconds by the store's time are left to the group, until the next round.
 """
 
 import asyncio
@@ -37,8 +37,8 @@ LEFT = Gauge("orderstream_sweep_left", "Orders that the sweep cannot look at, an
 COMPLETED = Gauge("orderstream_sweep_completed_timestamp_seconds", "When a round of the sweep was last completed.")
 
 PAGE = 500  # events
-READ_WITHIN = 60.0  # seconds for a page: the store may look through much to find it
-FIRST_PAUSE = 1.0  # seconds after a round that failed
+READ_WITHIN = 60.0  # seconds for a page: the store may filter many events to find it
+FIRST_PAUSE = 1.0  # seconds after a failed round
 MAX_SETTLE = 15.0  # seconds
 MAX_LEFT = 1_000  # orders; above, the checkpoint does not move on
 MAX_SEEN = 10_000  # orders
@@ -48,17 +48,17 @@ Look = Callable[[str, Cause], Awaitable[Looked]]
 
 
 class TooManyLeftError(Exception):
-    """More orders cannot be looked at than are kept in mind: the cause has to be found first."""
+    """More orders cannot be reconciled than are remembered: the cause has to be found first."""
 
 
 class Seen:
-    """Up to which position of the log this service knows each order, of those that it looked at last."""
+    """The position up to which this service knows each order, for the recently reconciled ones."""
 
     def __init__(self) -> None:
         self._positions: dict[str, int] = {}
 
     def note(self, order_id: str, position: int) -> None:
-        """It was looked at after the event at this position."""
+        """The order was reconciled after the event at this position."""
         known = self._positions.pop(order_id, position)
         self._positions[order_id] = max(known, position)
         if len(self._positions) > MAX_SEEN:
@@ -69,7 +69,7 @@ class Seen:
 
 
 class Sweep:
-    """`look` looks at an order and does what is due. A round begins every `every` seconds."""
+    """`look` reconciles an order. A round begins every `every` seconds."""
 
     def __init__(
         self,
@@ -91,18 +91,18 @@ class Sweep:
         self._settle = min(MAX_SETTLE, every / 4)
         self._places = asyncio.Semaphore(at_once)
         self._checkpoint = SweepCheckpoint(store)
-        self._reached = LogPoint()  # not kept while nothing is found there
+        self._reached = LogPoint()  # not stored while nothing is found there
         self._found = Found()
         self._left: frozenset[str] = frozenset()
 
     async def run(self) -> None:
-        """Until cancelled. The first round begins as soon as the group has had `settle` seconds."""
+        """Run until cancelled. The first round begins after the group has had `settle` seconds."""
         wait, pause = self._settle, FIRST_PAUSE
         while True:
             await asyncio.sleep(wait * random.uniform(0.75, 1.0))  # noqa: S311  # jitter
             try:
                 await self.sweep()
-            except Exception as failure:  # whatever it is, the next round has the same orders again
+            except Exception as failure:  # any failure: the next round has the same orders again
                 known = isinstance(failure, ServiceFailure | TooManyLeftError)
                 error = f"{type(failure).__name__}: {failure}"
                 log.warning("the sweep is interrupted", error=error, pause=pause, exc_info=not known)
@@ -112,7 +112,7 @@ class Sweep:
                 wait, pause = self._every, FIRST_PAUSE
 
     async def sweep(self) -> None:
-        """One round: to the end of the log, or to what is too young."""
+        """One round: to the end of the log, or to the events that are too young."""
         point = await self._begin()
         settled_at: datetime | None = None
         while True:
@@ -133,13 +133,13 @@ class Sweep:
                 return
 
     async def _begin(self) -> LogPoint:
-        """Look at what is left once more; from where on the log has to be read."""
+        """Reconcile the failed orders again; returns the position from which the log has to be read."""
         kept = await self._checkpoint.find()
         self._left = frozenset(kept.left)
         points = [point for point in (kept.point, self._reached) if point.position]
         known = [point for point in points if await self._log.is_of_this_log(point)]
         if len(known) < len(points):
-            log.warning("the sweep begins anew: the log is not the one it was in", kept=kept.position)
+            log.warning("the sweep starts again: the log was replaced", kept=kept.position)
             self._automatic.forget()
             self._reached = LogPoint()
         point = max(known, default=LogPoint(await self._automatic.enable()))
@@ -174,7 +174,7 @@ class Sweep:
                 raise
             except Exception as failure:
                 if isinstance(failure, StoreFailure):
-                    await self._log.end()  # if that fails too, it is not for this order
+                    await self._log.end()  # if that fails too, this order is not the cause
                 self._found.failed.add(order_id)
                 ORDERS.labels("failed").inc()
                 if order_id not in self._left:
@@ -206,7 +206,7 @@ def _settled(events: Sequence[RecordedEvent], until: datetime | None) -> list[Re
 
 
 def _orders(events: Sequence[RecordedEvent], seen: Seen) -> dict[str, Cause]:
-    """Whose process they were to wake, by the first such event of each; without those that were looked at since."""
+    """The orders of these events, with the first event of each; without those that were reconciled since."""
     causes: dict[str, Cause] = {}
     positions: dict[str, int] = {}
     for event in events:

@@ -1,12 +1,12 @@
-"""Deadlines, out of the log: when an order or a reservation expires, and when a failed step is tried again.
+"""Timers: they run when an order or a reservation expires, and when a failed step is due again.
 
-They are events in the streams of processes and stock, so they outlive every restart. This follows those streams, keeps
-what is due in memory, and wakes the process of an order, or ends a reservation, when its time has come. Several may do
-so side by side. Now and then it marks from where on the log tells of all that is open, so that a start costs what is
-open, not all there ever was.
+Deadlines are events in the streams of processes and stock, so they survive every restart. The timers follow those
+streams, keep the open deadlines in memory, and run the process of an order, or end a reservation, when the time has
+passed. Several services may do so concurrently. From time to time they store the position after which the log has all
+that is open, so that a start reads what is open, not the complete history.
 
-The clock used here is our own: it may be wrong. Who is woken for a deadline judges it by the event store's time, and
-says how long it is to be waited for still.
+The clock used here is our own: it may be wrong. The code that handles a deadline checks it by the event store's time,
+and returns how long it still has to wait.
 """
 
 import asyncio
@@ -39,13 +39,13 @@ from server.processes.triggers import cause_of, order_of
 log = structlog.get_logger()
 
 OPEN = Gauge("orderstream_process_timers", "Deadlines and retries that are waited for.")
-FIRED = Counter("orderstream_process_timers_fired_total", "Deadlines and retries whose time has come.")
+FIRED = Counter("orderstream_process_timers_fired_total", "Deadlines and retries whose time has passed.")
 
 FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds
-MIN_WAIT = timedelta(seconds=0.1)  # for a deadline that our clock and the store's disagree about
+MIN_WAIT = timedelta(seconds=0.1)  # if our clock and the store's disagree about a deadline
 MAX_SLEEP = 60.0  # seconds; the clock may be set meanwhile
 SAVE_EVERY = 60.0  # seconds
-SILENCE = 5.0  # seconds without a word, after which the log is asked whether there was anything to say
+SILENCE = 5.0  # seconds of silence after which the log is checked for undelivered events
 
 _RESERVATIONS = (StockReserved, ReservationCommitted, ReservationReleased, ReservationExpired)
 _PROCESS = (row.event for row in ROWS if row.category == CHECKOUT.category)
@@ -54,9 +54,9 @@ FOLLOWED = EventFilter(include=tuple(sorted(TYPES)), by_stream_name=False)
 
 
 class Timers:
-    """`wake(key, cause)` is called when something is due of an order, or of a reservation (`dues.reservation_of`).
+    """`wake(key, cause)` is called when an order or a reservation (`deadlines.reservation_of`) is due.
 
-    What it returns may say that a deadline has not come yet by the store's clock. `clock` gives our time in UTC.
+    Its result may say that a deadline has not passed yet by the store's clock. `clock` gives our time in UTC.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class Timers:
         self._changed = asyncio.Event()
         self._caught_up = asyncio.Event()
         self._position: int | None = None  # None: nothing was read yet
-        self._known = LogPoint()  # the last event that was taken
+        self._known = LogPoint()  # the last event that was applied
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         try:
             await together([self._follow(), self._fire(), self._save_position()])
         finally:
@@ -104,7 +104,7 @@ class Timers:
             if self._position != before:
                 backoff.reset()
             pause = backoff.pause()
-            log.warning("the timers subscribe anew", error=error, pause=pause)
+            log.warning("the timers subscribe again", error=error, pause=pause)
             await asyncio.sleep(pause)
 
     async def _read(self) -> None:
@@ -123,11 +123,11 @@ class Timers:
                     self._position = self._known.position
 
     def _reset(self) -> None:
-        """The log is not the one that was followed, or its positions are others: all of it is read."""
+        """The log was replaced, or its positions are others: read all of it."""
         self._position, self._known = START, LogPoint()
         self._deadlines = Deadlines()
         self._caught_up.clear()
-        for task in self._tasks:  # they are about deadlines of the other log
+        for task in self._tasks:  # they belong to the other log
             task.cancel()
 
     def _apply(self, event: RecordedEvent, after: int) -> None:
@@ -147,7 +147,7 @@ class Timers:
 
     async def _fire(self) -> None:
         while True:
-            await self._caught_up.wait()  # until then what looks due may be over
+            await self._caught_up.wait()  # until then a due entry may have ended already
             self._changed.clear()
             now = self._clock()
             for order_id, due in self._deadlines.pop_due(now):
@@ -169,25 +169,25 @@ class Timers:
             if resume_position > kept:
                 try:
                     await self._resume_position.keep(resume_position)
-                except ServiceFailure as failure:  # then the next start reads more than it would have to
+                except ServiceFailure as failure:  # the next start then reads more than needed
                     log.warning("the mark of the timers is not kept", error=str(failure))
                 else:
                     kept = resume_position
             await asyncio.sleep(self._save_every)
 
     async def _wake_up(self, order_id: str, due: Deadline) -> None:
-        """The timer is only gone when the process has looked: until then it is tried again."""
+        """The entry is removed only after the process has run: until then it is retried."""
         backoff = Backoff(FIRST_PAUSE, MAX_SLEEP)
         while True:
             try:
                 async with self._places:
                     waits = await self._wake(order_id, due.cause)
             except UnreadableEvent as failure:
-                backoff.exhaust()  # a newer release or an operator has to come first
+                backoff.exhaust()  # a newer release or an operator has to act first
                 log.error("a timer has to wait", order_id=order_id, error=str(failure))
             except ServiceFailure as failure:
                 log.warning("a timer has to wait", order_id=order_id, error=str(failure))
-            except Exception:  # a defect with one order must not touch the others
+            except Exception:  # a defect with one order must not affect the others
                 log.exception("a timer came to nothing", order_id=order_id)
             else:
                 if waits.again_in is not None:

@@ -1,6 +1,6 @@
-"""Which events wake the process of an order: what others have done to the order, or an operator to the process.
+"""The events that start the process of an order: what others have done to the order, or an operator to the process.
 
-What the process itself has caused does not: it is looking at the order already.
+Events of the process itself do not: it is running already.
 """
 
 from core.domain.checkout import CHECKOUT, events
@@ -42,19 +42,19 @@ TRIGGERS: tuple[type[DomainEvent], ...] = (
     events.CheckoutStepSkipped,
     events.CheckoutGivenUp,
 )
-# the exclusion of an event wakes the process too: until then its order could not be read
+# the exclusion of an event starts the process too: until then its order could not be read
 TYPES = frozenset((*stored_names(*TRIGGERS), EVENT_EXCLUDED))
 PLACED = stored_names(order.OrderPlaced)
 
 
 def order_of(stream: str) -> str | None:
-    """The order that a stream is of, or of whose process it is."""
+    """The order of a stream, or of the process of the stream."""
     category, _, order_id = stream.partition("-")
     return order_id if category in (ORDER.category, CHECKOUT.category) else None
 
 
 def key_of(event: RecordedEvent) -> str | None:
-    """The order to look at; None if the event is of no interest."""
+    """The order to reconcile; None if the event is irrelevant."""
     if event.type not in TYPES:
         return None
     if event.type == EVENT_EXCLUDED:
@@ -66,7 +66,7 @@ def key_of(event: RecordedEvent) -> str | None:
 
 
 def cause_of(event: RecordedEvent) -> Cause:
-    """An event that was not written by a command of ours begins a conversation of its own."""
+    """An event that was not written by a command of ours begins its own conversation."""
     metadata = codec.decode_metadata(event.metadata)
     return Cause(
         event_id=str(event.id),

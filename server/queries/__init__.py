@@ -1,4 +1,4 @@
-"""The query side: answers from the views, and about history from the log."""
+"""The query side: answers from the read models, and about history from the log."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ Service = tuple[str, Callable[[grpc.aio.Server], None]]
 
 
 def fresh_views(database: AsyncDatabase[Any], log: EventLog) -> FreshViews:
-    """Of all views that queries are answered from."""
+    """The names of all views from which queries are answered."""
     return FreshViews(CheckpointStore(database), {view.name: view.stream_filter() for view in VIEWS}, log)
 
 
@@ -43,14 +43,14 @@ def of_another_log(fresh: FreshViews) -> frozenset[str]:
 
 
 def views_of(database: AsyncDatabase[Any], log: EventLog, fresh: FreshViews) -> Views:
-    """What the services read."""
+    """The views of the services."""
     state = CheckpointStore(database)
     finders = Finders(state)
     return Views(finders, fresh, StreamTails(finders, fresh, state, log))
 
 
 def query_services(database: AsyncDatabase[Any], log: EventLog, hub: Hub, fresh: FreshViews) -> list[Service]:
-    """The services by full name, each with how to register it."""
+    """The services by full name, each with its registration."""
     views = views_of(database, log, fresh)
     orders, products = OrderQueries(views, log, Watching(views, log, hub)), ProductQueries(views)
     stock, users, processes = StockQueries(views), UserQueries(views, log), ProcessQueries(views, log)

@@ -17,7 +17,7 @@ from server.queries import fresh_views, of_another_log, query_services
 from server.queries.watching.hub import Hub, Limits
 from server.role import Clock, Role
 
-LOG = "log"  # health of the query service: whether the event store answers, as time travel and watches need it
+LOG = "log"  # health of the query service: whether the event store answers, which time travel and watches need
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
-"""What caused what in the life of an order: commands, their events, what a process did on them, and what came of that.
+"""Causation in the life of an order: commands, their events, the process's reactions, and their results.
 
-An event names its cause: the request that asked for it, or the event that a process answered. The tree is made of that
-alone. Its events are found in the order's own stream, in that of its process, and in the streams of the stock it asked
-for, where those of other orders are left out.
+An event names its cause: the request that led to it, or the event to which a process reacted. The tree is built from
+that alone. Its events are read from the order's own stream, from that of its process, and from the streams of the
+reserved stock, without the events of other orders.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ from server.queries import time_travel
 from server.queries.event_entries import to_entries
 from server.queries.paging import fitting
 
-MAX_EVENTS = 10_000  # events in one tree, and events looked through in the stream of one product's stock
+MAX_EVENTS = 10_000  # events in one tree, and events read in the stream of one product's stock
 PAGE = 500  # events
 UNKNOWN = ""
 
@@ -68,7 +68,7 @@ def tree(life: Life) -> Iterator[pb.CausationNode]:
     caused: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for event in events:
         metadata = codec.decode_metadata(event.metadata)
-        # an event that no command of ours has written is a root of its own
+        # an event that no command of ours has written is its own root
         key = (str(event.id) if metadata is None else metadata.request_id, event.stream_name)
         if key not in commands:
             cause = UNKNOWN if metadata is None else metadata.causation_id
@@ -89,7 +89,7 @@ def tree(life: Life) -> Iterator[pb.CausationNode]:
 
 
 def _command(stream: str, entry: pb.HistoryEntry) -> pb.CausedCommand:
-    """The command that a first event of it tells of."""
+    """The command of its first event."""
     return pb.CausedCommand(
         request_id=entry.request_id,
         stream=stream,
@@ -100,13 +100,13 @@ def _command(stream: str, entry: pb.HistoryEntry) -> pb.CausedCommand:
 
 
 def _skus(events: Sequence[RecordedEvent]) -> list[str]:
-    """Of every line there ever was."""
+    """For every line that the order ever had."""
     skus: dict[str, None] = {}
     for event in events:
         try:
             data: Any = codec.decode(event.type, event.data)
         except codec.CodecError:
-            continue  # it stands in the tree as it is stored
+            continue  # the tree shows it as it is stored
         if isinstance(data, LineAdded):
             skus[data.sku] = None
         elif isinstance(data, OrderPlaced):
@@ -125,7 +125,9 @@ async def _from(log: EventLog, stream: str, revision: int) -> Any:
 
 
 async def _revision_at(log: EventLog, stream: str, position: int) -> int:
-    """A revision not far before a position of the log, found in a few reads of one event, however long the stream."""
+    """A revision shortly before a position of the log, found in a few reads of one event, however long the stream
+    is.
+    """
 
     async def is_behind(revision: int) -> bool:
         found = await log.stream(stream, revision, 1)

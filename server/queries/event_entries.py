@@ -1,4 +1,4 @@
-"""An event of the log as a message: with who, when and why, and whether it can be read."""
+"""Maps an event of the log to a message: with who, when and why, and whether it can be read."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ FIELDS = {
 
 
 def unread_reason(event: RecordedEvent, excluded: Excluded = NONE) -> queries_pb2.UnreadReason.ValueType:
-    """Why the event has no effect on what is shown; 0 if it has."""
+    """Why the event has no effect on the result; 0 if it has."""
     try:
         codec.decode_stored(event)
     except CodecError as error:
@@ -30,7 +30,7 @@ def unread_reason(event: RecordedEvent, excluded: Excluded = NONE) -> queries_pb
 
 
 async def to_entries(log: EventLog, events: Sequence[RecordedEvent]) -> list[queries_pb2.HistoryEntry]:
-    """Those that an operator has excluded say so."""
+    """Marks the events that an operator has excluded."""
     entries = [to_entry(event) for event in events]
     excluded: dict[str, Excluded] = {}
     for entry, event in zip(entries, events, strict=True):
@@ -72,5 +72,5 @@ def _set_typed(entry: queries_pb2.HistoryEntry, event: RecordedEvent) -> None:
     try:
         typed: Any = json_format.Parse(event.data, getattr(events_pb2, event.type)(), ignore_unknown_fields=True)
     except json_format.ParseError:
-        return  # data_json still says what is stored
+        return  # data_json still has the stored data
     getattr(entry.event, field).CopyFrom(typed)

@@ -1,4 +1,4 @@
-"""Documents as messages."""
+"""Maps documents to messages."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -103,7 +103,7 @@ def order_summary(row: Document, unread: str = "") -> orders.OrderSummary:
 
 
 def summary_of(order: orders.Order) -> orders.OrderSummary:
-    """The row that order_list shows of an order."""
+    """The row of an order in order_list."""
     same = ("order_id", "customer_id", "status", "total", "created_at", "fulfilment", "payment", "return_status")
     return orders.OrderSummary(
         **{name: getattr(order, name) for name in same},
@@ -269,7 +269,7 @@ def _undrawn(payments: Document, authorisation: Document) -> int:
 
 
 def _sums(payments: Document | None) -> PaymentSums:
-    """What a row of order_list keeps, out of the whole."""
+    """The fields of an order that a row of order_list keeps."""
     known = payments or {"authorisations": [], "captures": [], "refunds": []}
     stages = [x["status"] for x in known["authorisations"]]
     given = [x for x in known["authorisations"] if x["status"] in ("AUTHORISED", "LAPSED")]
@@ -342,5 +342,5 @@ def _goods(lines: list[Document]) -> int:
 
 
 def _money(amount_minor: int, currency: str) -> Money:
-    """A draft's sum may be beyond what an amount can hold; it cannot be placed then."""
+    """A draft's sum may be larger than an amount can be; the draft cannot be placed then."""
     return Money(amount_minor=min(amount_minor, 2**63 - 1), currency=currency)

@@ -45,7 +45,7 @@ LIST_RULES: dict[str, Rule] = {
 
 
 class OrderQueries(OrderQueryServiceServicer):
-    """Answers about orders."""
+    """Queries about orders."""
 
     def __init__(self, views: Views, log: EventLog, watching: Watching) -> None:
         self._views = views
@@ -68,7 +68,7 @@ class OrderQueries(OrderQueryServiceServicer):
 
     async def _as_of(self, request: pb.GetOrderRequest) -> pb.GetOrderResponse:
         if request.consistency_token:
-            from_token(request.consistency_token)  # the log holds whatever a token of ours stands for
+            from_token(request.consistency_token)  # the log has every position that a token of ours stands for
         events = await time_travel.history(self._log, request.order_id)
         then = time_travel.until(events, request.as_of, "as_of")
         order, unread = await time_travel.order_of(self._log, request.order_id, then)
@@ -121,7 +121,7 @@ class OrderQueries(OrderQueryServiceServicer):
     async def _summaries(
         self, generation: int, rows: Sequence[mapping.Document]
     ) -> tuple[list[types.OrderSummary], list[str]]:
-        """As `order_list` has them; of orders whose streams it holds back, at which event and why.
+        """Rows of `order_list`; for orders whose streams are parked, at which event and why.
 
         With the ids of those that cannot be shown.
         """
@@ -133,7 +133,7 @@ class OrderQueries(OrderQueryServiceServicer):
         self, request: pb.GetCustomerOrdersRequest, context: Context
     ) -> pb.GetCustomerOrdersResponse:
         check(request, {"customer_id": uuid})
-        # both views are asked for the token; the older of the two says how fresh the whole answer is
+        # both views have to satisfy the token; the older of the two gives the freshness of the complete answer
         token, customer_id = request.consistency_token, request.customer_id
         sums_fresh, sums_generation = await self._views.at_least("customer_orders", token, context)
         rows_fresh, rows_generation = await self._views.at_least("order_list", token, context)

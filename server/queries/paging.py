@@ -1,4 +1,4 @@
-"""Keyset paging: a page token holds where the last page ended, and belongs to one query."""
+"""Keyset paging: a page token holds the end of the last page, and belongs to one query."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ from core.failures import InvalidRequest, PageTokenInvalid, ResumeTokenInvalid
 
 DEFAULT_SIZE = 50
 MAX_SIZE = 1_000
-MAX_PAGE = 3 * 1024 * 1024  # bytes: with all that is around it, below what clients of gRPC take
+MAX_PAGE = 3 * 1024 * 1024  # bytes: with its envelope, below what clients of gRPC accept
 NOT_THE_QUERY = ("page_size", "page_token", "resume_token", "consistency_token")
 
 
@@ -24,14 +24,14 @@ class _Token(msgspec.Struct, array_like=True):
 
 
 def page_size(wanted: int) -> int:
-    """0 means the default; more than the largest is cut to it. Raises `InvalidRequest` for less than 0."""
+    """0 means the default; a larger number is cut to the maximum. Raises `InvalidRequest` for less than 0."""
     if wanted < 0:
         raise InvalidRequest({"page_size": "must not be negative"})
     return min(wanted or DEFAULT_SIZE, MAX_SIZE)
 
 
 def fitting(messages: Sequence[Message]) -> int:
-    """How many of them, from the first on, one page takes; at least one."""
+    """How many of them, from the first on, fit into one page; at least one."""
     size = 0
     for count, message in enumerate(messages):
         size += message.ByteSize()
@@ -41,12 +41,12 @@ def fitting(messages: Sequence[Message]) -> int:
 
 
 def to_resume_token(request: Message, point: LogPoint) -> str:
-    """Everything up to a point of the log has been told."""
+    """A resume token: everything up to a point of the log has been sent."""
     return to_page_token(request, [point.position, point.event_id])
 
 
 def from_resume_token(request: Any) -> LogPoint | None:
-    """The point up to which everything has been told; None at the beginning. Raises `ResumeTokenInvalid`."""
+    """The point up to which everything has been sent; None at the beginning. Raises `ResumeTokenInvalid`."""
     if not request.resume_token:
         return None
     try:
@@ -62,7 +62,7 @@ def to_page_token(request: Message, last: list[str | int]) -> str:
 
 
 def from_page_token(request: Any, *shape: type) -> list[Any] | None:
-    """Where the last page ended; None for the first page. Raises `PageTokenInvalid` if it is not this query's."""
+    """The end of the last page; None for the first page. Raises `PageTokenInvalid` if it belongs to another query."""
     return _read(request.page_token, request, *shape) if request.page_token else None
 
 

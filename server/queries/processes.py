@@ -35,7 +35,7 @@ S = TypeVar("S")
 
 
 class ProcessQueries(ProcessQueryServiceServicer):
-    """Answers about the processes of orders."""
+    """Queries about the processes of orders."""
 
     def __init__(self, views: Views, log: EventLog) -> None:
         self._views = views
@@ -73,7 +73,7 @@ class ProcessQueries(ProcessQueryServiceServicer):
         return shown(VIEW, rows, lambda row: mapping.process(row, unread(row)))
 
     async def _unread(self, generation: int, rows: Sequence[Row]) -> Callable[[Row], str]:
-        """What cannot be read of the orders or of their processes."""
+        """The unreadable events of the orders or of their processes."""
         unread = await self._views.failed(VIEW, generation, [stream for row in rows for stream in _streams(row)])
         return lambda row: next((unread[stream] for stream in _streams(row) if stream in unread), "")
 
@@ -92,7 +92,7 @@ class ProcessQueries(ProcessQueryServiceServicer):
         return _response(found)
 
     async def _folded(self, decider: Decider[S, Any, Any], aggregate_id: str) -> S:
-        """As the log has it now."""
+        """The state that the log has now."""
         events = await self._log.complete_stream(decider.stream(aggregate_id)) or []
         return decider.fold(await readable(events, self._log))
 

@@ -14,7 +14,7 @@ from server.queries.views import Views
 
 
 class ProductQueries(ProductQueryServiceServicer):
-    """Answers about the catalogue."""
+    """Queries about the catalogue."""
 
     def __init__(self, views: Views) -> None:
         self._views = views

@@ -13,7 +13,7 @@ from server.queries.views import Views
 
 
 class StockQueries(StockQueryServiceServicer):
-    """Answers about how much there is."""
+    """Queries about stock."""
 
     def __init__(self, views: Views) -> None:
         self._views = views

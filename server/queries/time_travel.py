@@ -1,4 +1,4 @@
-"""An order at any moment of its past, folded from the log with what makes the view, and what differs between two."""
+"""Time travel: an order at any moment of its past, folded from the log by the view's own code, and differences."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -47,7 +47,7 @@ async def history(log: EventLog, order_id: str) -> list[RecordedEvent]:
 
 
 def until(events: Sequence[RecordedEvent], moment: pb.Moment, field: str) -> Sequence[RecordedEvent]:
-    """The events up to the moment. `field` is what to blame if there is no such moment."""
+    """The events up to the moment. `field` is named if there is no such moment."""
     match moment.WhichOneof("moment"):
         case "revision":
             if moment.revision >= len(events):
@@ -61,7 +61,7 @@ def until(events: Sequence[RecordedEvent], moment: pb.Moment, field: str) -> Seq
 
 
 def between(events: Sequence[RecordedEvent], request: pb.DiffOrderRequest) -> tuple[int, int]:
-    """How many events come up to each of the two moments. Raises `InvalidRequest` if they are in the wrong order."""
+    """The number of events up to each of the two moments. Raises `InvalidRequest` if they are in the wrong order."""
     start = until(events, request.since, "since") if request.HasField("since") else []
     end = until(events, request.until, "until") if request.HasField("until") else events
     if len(end) < len(start):
@@ -70,10 +70,10 @@ def between(events: Sequence[RecordedEvent], request: pb.DiffOrderRequest) -> tu
 
 
 def _count_until(events: Sequence[RecordedEvent], at: datetime) -> int:
-    """How many events come up to the last one that was recorded not later than `at`.
+    """The number of events up to the last one that was recorded not later than `at`.
 
     The clock of the store can go back. A moment is still a prefix of the stream: an event is decided on all
-    events before it, so a fold that leaves one of these out shows an order that never was.
+    events before it, so a fold that skips one of these shows an order that never existed.
     """
     recorded = (
         n for n, event in enumerate(events, start=1) if event.recorded_at is not None and event.recorded_at <= at
@@ -83,9 +83,9 @@ def _count_until(events: Sequence[RecordedEvent], at: datetime) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The events of an order that can be read, up to the first that cannot; `unread` is that one.
+    """The readable events of an order, up to the first unreadable one; `unread` is that one.
 
-    An order that leaves out an event may be one that never was, so it is shown as it was before.
+    An order without one of its events may never have existed, so the order is shown as it was before that event.
     """
 
     events: Sequence[Recorded[Any]]
@@ -110,7 +110,7 @@ class Known:
 
 
 async def known(log: EventLog, events: Sequence[RecordedEvent]) -> Known:
-    """What this code can read of events of one order, in their order."""
+    """The readable events of one order, in their order."""
     excluded: Excluded | None = None
     found: list[Recorded[Any]] = []
     for index, event in enumerate(events):
@@ -127,7 +127,7 @@ async def known(log: EventLog, events: Sequence[RecordedEvent]) -> Known:
 
 
 def to_unread(event: RecordedEvent, events: int) -> pb.Unread:
-    """`events` is how many are not shown: the event, and those behind it."""
+    """`events` is the number of events that are not shown: this event, and those behind it."""
     return pb.Unread(revision=event.stream_position, event_type=event.type, reason=unread_reason(event), events=events)
 
 
@@ -136,7 +136,7 @@ async def order_of(
 ) -> tuple[types.Order | None, pb.Unread | None]:
     """The order after these events, None before the first; and what it lacks.
 
-    Raises `UnreadableEvent` if nothing of it can be read.
+    Raises `UnreadableEvent` if no event can be read.
     """
     read = await known(log, events)
     if read.failure is not None and not read.events:

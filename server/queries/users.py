@@ -22,7 +22,7 @@ PAGE = 1_000  # events
 
 
 class UserQueries(UserQueryServiceServicer):
-    """Answers about users."""
+    """Queries about users."""
 
     def __init__(self, views: Views, log: EventLog) -> None:
         self._views = views
@@ -40,7 +40,7 @@ class UserQueries(UserQueryServiceServicer):
         if bool(request.email) == bool(request.email_hash):
             raise InvalidRequest({"email": "give either this or email_hash"})
         key = request.email_hash or email_hash(request.email)
-        claim, revision = await self._claim(key)  # first: what is written after it is refused by its revision
+        claim, revision = await self._claim(key)  # first: later writes are refused by its revision
         holders = EmailHolders(wanted=lambda one: one == key)
         async with aclosing(self._log.after(START, USERS)) as reading:
             async for event in reading:

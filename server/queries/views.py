@@ -1,4 +1,4 @@
-"""What every query does first: check the token, wait, know which generation to read."""
+"""The first part of every query: check the token, wait, find the generation to read."""
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class ParkedAt:
-    """The event at which a view holds a stream back, and how many it holds back."""
+    """The event at which a stream is parked for a view, and the number of parked events."""
 
     def __init__(self, stream: str, parked: Mapping[str, Any]) -> None:
         self._stream = stream
@@ -37,7 +37,7 @@ class ParkedAt:
 
     @property
     def failure(self) -> UnreadableEvent:
-        """For a caller who needs what is held back."""
+        """For a caller that needs the parked events."""
         kind = EventTypeUnknown if self._error == UnknownEventType.__name__ else EventMalformed
         return kind(stream=self._stream, revision=self._parked["revision"], event_type=self._parked["event_type"])
 
@@ -96,23 +96,23 @@ class Views:
         return Found(document=found.document, freshness=freshness, generation=found.checkpoint.generation)
 
     async def at_least(self, view: str, token: str, context: Any) -> tuple[Freshness, int]:
-        """How fresh the view is, at least as fresh as the token, and its live generation."""
+        """The freshness of the view, at least as fresh as the token, and its live generation."""
         checkpoint = await self.checkpoint(view, token, context)
         return _to_freshness(checkpoint), checkpoint.generation
 
     async def checkpoint(self, view: str, token: str, context: Any) -> Checkpoint:
-        """How far the view is, at least as far as the token."""
+        """The checkpoint of the view, at least as far as the token."""
         return await self.answered(self._fresh.at_least(view, token, context))
 
     async def unread(self, view: str, generation: int, stream: str) -> ParkedAt | None:
-        """From where on the view holds a stream back; None if it shows all of it."""
+        """The event from which on a stream is parked for the view; None if the view shows all of it."""
         if not self._fresh.parked(view):
             return None
         found = await self.answered(self._fresh.first_parked(view, generation, stream))
         return None if found is None else ParkedAt(stream, found)
 
     async def failed(self, view: str, generation: int, streams: Sequence[str]) -> Mapping[str, str]:
-        """Of those streams that the view holds back: at which event, and why."""
+        """The parked ones of these streams: at which event, and why."""
         if not self._fresh.parked(view):
             return {}
         return await self.answered(self._fresh.failed(view, generation, streams))

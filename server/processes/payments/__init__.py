@@ -1,1 +1,1 @@
-"""The payment provider: what is asked of one, and a simulator of one."""
+"""The payment provider: its port, and a simulator."""

@@ -1,22 +1,22 @@
-"""A payment provider that is none: it holds no money, and misbehaves by stated rules, the same way every time.
+"""A simulated payment provider: it holds no money, and fails by configured rules, deterministically.
 
-The rules are those of the setting, as in `simulator?decline=13&down=20&seed=7`:
+The rules are part of the setting, as in `simulator?decline=13&down=20&seed=7`:
 
 decline=CC            authorisations of amounts whose last two digits are CC are declined
 refuse=CC             captures of amounts whose last two digits are CC are refused
-mute=CC               authorisations of amounts whose last two digits are CC are never answered, and not done
-lost=PERCENT          of the first calls under a key: done, but the answer is lost
-down=PERCENT          of the first calls under a key: not done, and no answer
-late=PERCENT          of the authorisations: no answer to the first call; it is done, and told, only after that
+mute=CC               authorisations of amounts whose last two digits are CC are never answered, and not carried out
+lost=PERCENT          of the first calls under a key: carried out, but the answer is lost
+down=PERCENT          of the first calls under a key: not carried out, and no answer
+late=PERCENT          of the authorisations: no answer to the first call; it is carried out and reported afterwards
 refund_fails=PERCENT  of the refunds: they are declined, for ever under that key; another key may succeed
 refund_fails_on=N     refunds whose key ends in the number N: they are declined, for ever under that key
-lapse=PERCENT         of the authorisations: soon after it was given it is withdrawn, and that is reported once
-twice=PERCENT         of the authorisations: the answer is told once more
+lapse=PERCENT         of the authorisations: withdrawn soon afterwards, and that is reported once
+twice=PERCENT         of the authorisations: the answer is reported once more
 slow=MS               every answer takes so many milliseconds
-seed=N                another choice of which calls misfortune meets
+seed=N                another choice of the affected calls
 
-Which calls are met is drawn from their keys, so a schedule can be repeated. What it has done it remembers in memory
-only: after a restart it answers known keys as before, since answers follow from keys and amounts too.
+The affected calls are drawn from their keys, so a schedule can be repeated. The simulator keeps its state in memory
+only: after a restart it answers known keys as before, since answers depend on keys and amounts only.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ class Held:
 
 @dataclass(slots=True)
 class Books:
-    """What the provider has done, by key."""
+    """The books of the provider, by key."""
 
     authorised: dict[str, Held] = field(default_factory=dict)
     captured: dict[str, Money] = field(default_factory=dict)
@@ -77,19 +77,19 @@ class Books:
 
     @property
     def held(self) -> int:
-        """What is neither drawn nor let go."""
+        """The amount that is neither drawn nor released."""
         return sum(x.left for x in self.authorised.values())
 
 
 class Simulator:
-    """The provider. `books` are open, for those who check them."""
+    """The provider. `books` are open for tests and checks."""
 
     def __init__(self, rules: Rules) -> None:
         self.books = Books()
         self._rules = rules
         self._calls: Counter[str] = Counter()
         self._answered: Answered | None = None
-        self._telling: set[asyncio.Task[None]] = set()
+        self._delivery: set[asyncio.Task[None]] = set()
 
     def listen(self, answered: Answered) -> None:
         self._answered = answered
@@ -118,7 +118,9 @@ class Simulator:
 
     async def void(self, key: str) -> None:
         first = await self._meet("void", key)
-        nothing = Held(Money(amount_minor=0, currency=""))  # held open, so that what is under way comes too late
+        nothing = Held(
+            Money(amount_minor=0, currency="")
+        )  # keeps the key, so that an authorisation under way is too late
         self.books.authorised.setdefault(key, nothing).voided = True
         self._answer("void", key, first=first)
 
@@ -126,7 +128,7 @@ class Simulator:
         first = await self._meet("capture", key)
         if amount.amount_minor % 100 == self._rules.refuse:
             return Declined("the simulator refuses this amount")
-        # one that is not known was given before a restart; there is nothing to check it against
+        # an unknown one is from before a restart: it cannot be checked
         held = self.books.authorised.setdefault(authorisation, Held(amount))
         if key not in self.books.captured:
             if held.lapsed:
@@ -152,7 +154,7 @@ class Simulator:
         return Approved(given)
 
     async def _arrive(self, key: str, amount: Money) -> None:
-        """What was under way; too late if it was voided meanwhile."""
+        """Complete a late authorisation, unless it was voided meanwhile."""
         held = self.books.authorised.setdefault(key, Held(amount))
         if self._answered is not None and not held.voided:
             await self._answered(key, Approved(held.amount))
@@ -164,17 +166,17 @@ class Simulator:
             await self._answered(key, lapsed)
 
     def lapse(self, key: str) -> Lapsed | None:
-        """Withdraw what is held under a key; None if that is nothing."""
+        """Withdraw the amount held under a key; None if there is none."""
         held = self.books.authorised.get(key)
         if held is None or not held.left:
             return None
         held.lapsed = True
         return Lapsed(held.amount, WITHDRAWN)
 
-    def _deliver(self, telling: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(telling)
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+    def _deliver(self, delivery: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(delivery)
+        self._delivery.add(task)
+        task.add_done_callback(self._delivery.discard)
 
     async def _meet(self, call: str, key: str) -> bool:
         """Whether it is the first call of its kind under this key."""
@@ -200,7 +202,7 @@ class Simulator:
 
 
 def _number_of(key: str) -> int | None:
-    """The number that the key ends in: of `o1:refund:r1` 1, of `o1:refund:r1~2` 2."""
+    """The number at the end of the key: of `o1:refund:r1` 1, of `o1:refund:r1~2` 2."""
     number = re.search(r"\d+$", key)
     return int(number[0]) if number else None
 
@@ -219,5 +221,5 @@ def rules_of(setting: str) -> Rules:
     if wrong := set(given) - known:
         raise _wrong(f"the {NAME} has no rule {', '.join(sorted(wrong))}; it has {', '.join(sorted(known))}")
     if odd := [rule for rule, value in given.items() if not value.isdigit()]:
-        raise _wrong(f"the {NAME}'s rule {odd[0]} takes a whole number")
+        raise _wrong(f"the {NAME}'s rule {odd[0]} takes an integer number")
     return Rules(**{rule: int(value) for rule, value in given.items()})

@@ -1,1 +1,1 @@
-"""Orders as they change: one reader of the log for all who watch."""
+"""Watches: orders as they change, with one reader of the log for all callers."""

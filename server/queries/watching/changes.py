@@ -1,4 +1,4 @@
-"""An event of an order, and the order before and after it."""
+"""A change: an event of an order, and the order before and after it."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -23,9 +23,9 @@ REMEMBERED = 1_000  # orders
 
 @dataclass(frozen=True)
 class Change:
-    """`before` is None for the first event. Messages are made once, however many watch.
+    """`before` is None for the first event. Messages are built once, for any number of watches.
 
-    `unread` is set from an event on that this code cannot read: the order stays as it was before that event.
+    `unread` is set from the first unreadable event on: the order stays as it was before that event.
     """
 
     order_id: str
@@ -81,7 +81,7 @@ NOTHING = _Folded(None, -1)
 
 
 class OrderChangeTracker:
-    """Makes changes of events that come in the order of the log. The newest orders are remembered."""
+    """Makes changes from events in the order of the log. The most recent orders are cached."""
 
     def __init__(self, events: EventLog, most: int = REMEMBERED) -> None:
         self._log = events
@@ -89,7 +89,7 @@ class OrderChangeTracker:
         self._known: OrderedDict[str, _Folded] = OrderedDict()
 
     async def apply(self, event: RecordedEvent) -> Change | None:
-        """None for an event of an order of which nothing can be shown."""
+        """Apply an event; None if nothing of its order can be shown."""
         order_id = event.stream_name.removeprefix(ORDER)
         before = await self._before(order_id, event.stream_position)
         after = before if before.unread else await self._next(before, event)
@@ -128,7 +128,7 @@ class OrderChangeTracker:
         try:
             [recorded] = read.events
             return _Folded(order_detail.fold(before.doc, [recorded]), event.stream_position)
-        except Exception as error:  # noqa: BLE001  # one order's trouble; the others are watched on
+        except Exception as error:  # noqa: BLE001  # a failure of one order; the others are not affected
             log.error(
                 "an event cannot be folded", stream=event.stream_name, revision=event.stream_position, error=str(error)
             )

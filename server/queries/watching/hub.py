@@ -1,7 +1,7 @@
-"""One subscription to the orders' streams for all watches of this process.
+"""The hub of watches: one subscription to the orders' streams for all watches of this process.
 
-It runs while anybody watches. A watch that joins is told from where on; what lies before, it reads for itself. Each
-watch has a bounded queue: who does not keep up is ended, and may resume.
+It runs while there are watches. A new watch gets the position from which it is served; it reads earlier events by
+itself. Each watch has a bounded queue: a watch that is too slow is ended, and may resume.
 """
 
 import asyncio
@@ -33,10 +33,10 @@ log = structlog.get_logger()
 
 PATTERN = "order-.*"
 WATCHES = Gauge("orderstream_watches", "Watches that are open.")
-SILENCE = 2.0  # seconds without a word, after which the log is asked whether there was anything to say
+SILENCE = 2.0  # seconds of silence after which the log is checked for undelivered events
 FIRST_PAUSE, MAX_PAUSE = 0.05, 1.0  # seconds between two subscriptions
-PATIENCE = 15.0  # seconds without a subscription, after which all watches are ended
-LINGER = 30.0  # seconds that the subscription is kept though nobody watches
+PATIENCE = 15.0  # seconds without a subscription before all watches are ended
+LINGER = 30.0  # seconds that the subscription is kept without watches
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,14 @@ class Limits:
 
 
 class Watch:
-    """One watcher's queue. Every matching change behind `since` comes, each once, in the order of the log."""
+    """The queue of one watch. Every matching change after `since` is delivered once, in the order of the log."""
 
     def __init__(self, hub: "Hub", since: int, wanted: Callable[[Change], bool], limits: Limits) -> None:
         self._hub = hub
         self._wanted = wanted
         self._limits = limits
         self._queue: deque[Change] = deque()
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._end: ServiceFailure | None = None
         self.since = since
 
@@ -67,21 +67,23 @@ class Watch:
             self.end(WatchTooSlow(self._limits.waiting))
             return
         self._queue.append(change)
-        self._news.set()
+        self._changed.set()
 
     def end(self, failure: ServiceFailure) -> None:
         self._end = self._end or failure
         self._queue.clear()
-        self._news.set()
+        self._changed.set()
 
     async def changes(self) -> AsyncGenerator[Change | LogPoint, None]:
-        """Changes as they come; after a silence the point up to which there is nothing more to tell."""
+        """Changes as they arrive; after a silence the point up to which there are no more changes."""
         while True:
             try:
                 async with asyncio.timeout(self._limits.heartbeat):
-                    await self._news.wait()
+                    await self._changed.wait()
             except TimeoutError:
-                if not self._news.is_set():  # else a change came in the same moment, and the point may be beyond it
+                if (
+                    not self._changed.is_set()
+                ):  # else a change has arrived at the same moment, and the point may be beyond it
                     yield self._hub.point
                     continue
             if self._end is not None:
@@ -89,7 +91,7 @@ class Watch:
             while self._queue:
                 yield self._queue.popleft()
             if self._end is None:
-                self._news.clear()
+                self._changed.clear()
 
 
 class Hub:
@@ -102,8 +104,8 @@ class Hub:
         self._draining = False
         self._joined = asyncio.Event()
         self._of: Counter[str] = Counter()  # order id → watches of that order alone; "" → watches of many
-        self.position = START  # every change up to it has been told
-        self.point = LogPoint()  # the last one up to which that is so and whose event is known
+        self.position = START  # every change up to it has been delivered
+        self.point = LogPoint()  # the last such position whose event is known
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -117,13 +119,13 @@ class Hub:
                     await self._task
 
     def drain(self) -> None:
-        """End all watches; none may join any more."""
+        """End all watches; no new one is accepted."""
         self._draining = True
         self._end_all(Draining())
 
     @asynccontextmanager
     async def watch(self, wanted: Callable[[Change], bool], order_id: str = "") -> AsyncIterator[Watch]:
-        """Join; with `order_id`, nothing but that order is wanted.
+        """Join; with `order_id`, only that order is wanted.
 
         Raises `TooManyWatches`, `Draining`, a `StoreFailure`.
         """
@@ -146,7 +148,7 @@ class Hub:
             yield watch
         finally:
             self._watches.discard(watch)
-            self._of -= Counter([order_id])  # and forget what is at zero
+            self._of -= Counter([order_id])  # and remove zero counts
             WATCHES.dec()
 
     def _end_all(self, failure: ServiceFailure) -> None:
@@ -167,9 +169,9 @@ class Hub:
                             backoff.reset()
                             await self._take(tracker, item)
                             if not self._watches and not await self._somebody_comes():
-                                self._task = None  # who joins from here on begins another one
+                                self._task = None  # later watches start another one
                                 return
-                except LogMismatch as error:  # the log was restored: each watch resumes by its own token, or cannot
+                except LogMismatch as error:  # the log was restored: each watch resumes by its own token, or is refused
                     log.error("the watches are ended", error=str(error), watches=len(self._watches))
                     return
                 except (SubscriptionLost, StoreFailure) as error:
@@ -183,11 +185,11 @@ class Hub:
         except Exception:
             log.exception("the watches are ended by a defect", watches=len(self._watches))
         finally:
-            if self._task is asyncio.current_task():  # nobody may wait for changes that nobody reads
+            if self._task is asyncio.current_task():  # no watch may wait for changes that are not read
                 self._end_all(ends_with)
 
     async def _known_position(self) -> int:
-        """Where to subscribe: at the last event that is known by its id. Raises `LogMismatch` if the log lacks it."""
+        """The position to subscribe at: the last event known by its id. Raises `LogMismatch` if the log lacks it."""
         if not await self._log.is_of_this_log(self.point):
             raise LogMismatch
         self.position = self.point.position
@@ -212,7 +214,7 @@ class Hub:
             self.position = max(self.position, position_of(item))
             return
         if position_of(item) <= self.position:
-            return  # told before the subscription was lost
+            return  # delivered before the subscription was lost
         order_id = item.stream_name.removeprefix(ORDER)
         change = await tracker.apply(item) if self._of[""] or self._of[order_id] else None
         self._reach(point_of(item))

@@ -1,4 +1,4 @@
-"""WatchOrder and WatchOrders: what was before the hub tells it, and then what the hub tells."""
+"""WatchOrder and WatchOrders: first the earlier changes, then those that the hub delivers."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -19,7 +19,7 @@ from server.queries.watching.changes import Change, OrderChangeTracker
 from server.queries.watching.hub import PATTERN, Hub, Watch
 
 PART = 200  # orders in one part of a snapshot
-TELL_AFTER = 1_000  # events looked through, after which a watch that catches up says how far it has come
+REPORT_AFTER = 1_000  # events read, after which a watch that catches up sends its position
 
 Wanted = Callable[[Change], bool]
 
@@ -36,65 +36,65 @@ class Watching:
         def step(point: LogPoint, **message: Any) -> pb.WatchOrderResponse:
             return pb.WatchOrderResponse(resume_token=to_resume_token(request, point), **message)
 
-        # joined first: what comes while the past is read is waiting
+        # joined first: changes that arrive while the past is read wait in the queue
         async with self._hub.watch(lambda change: change.order_id == order_id, order_id) as watch:
             events = await time_travel.history(self._log, order_id)
-            told = point_of(events[-1])
+            sent = point_of(events[-1])
             if resumed is None:
                 order, unread = await time_travel.order_of(self._log, order_id, events)
                 if order is None:
                     raise NotFound("ORDER_NOT_FOUND", order_id=order_id)
-                yield step(told, snapshot=order, unread=unread)
+                yield step(sent, snapshot=order, unread=unread)
             else:
                 tracker = OrderChangeTracker(self._log)
                 for event in events:
                     missed = await tracker.apply(event)
                     if missed is not None and missed.point > resumed:
                         yield step(missed.point, change=_change(missed), unread=missed.unread)
-                told = max(told, resumed)
+                sent = max(sent, resumed)
             async with aclosing(watch.changes()) as changes:
                 async for change in changes:
                     if isinstance(change, LogPoint):
-                        told = max(told, change)
-                        yield step(told, heartbeat=_heartbeat())
-                    elif change.position > told.position:
-                        told = change.point
-                        yield step(told, change=_change(change), unread=change.unread)
+                        sent = max(sent, change)
+                        yield step(sent, heartbeat=_heartbeat())
+                    elif change.position > sent.position:
+                        sent = change.point
+                        yield step(sent, change=_change(change), unread=change.unread)
 
     async def orders(
         self, request: pb.WatchOrdersRequest, context: Any
     ) -> AsyncGenerator[pb.WatchOrdersResponse, None]:
-        told = await self._resumed(request)
-        ahead: dict[str, int] = {}  # rows that were newer than the rest of the snapshot, with their positions
-        if told is None:
+        sent = await self._resumed(request)
+        ahead: dict[str, int] = {}  # rows that are newer than the rest of the snapshot, with their positions
+        if sent is None:
             checkpoint = await self._views.checkpoint("order_list", request.consistency_token, context)
-            told = LogPoint() if checkpoint.log_mismatch else checkpoint.point
-            async with aclosing(self._snapshot(request, checkpoint.generation, told, ahead)) as parts:
+            sent = LogPoint() if checkpoint.log_mismatch else checkpoint.point
+            async with aclosing(self._snapshot(request, checkpoint.generation, sent, ahead)) as parts:
                 async for part in parts:
                     part.snapshot.log_mismatch = checkpoint.log_mismatch
                     yield part
 
-        whole = max(ahead.values(), default=0)
+        complete_from = max(ahead.values(), default=0)
 
         def step(point: LogPoint, **message: Any) -> pb.WatchOrdersResponse:
-            token = to_resume_token(request, point) if point.position >= whole else ""
+            token = to_resume_token(request, point) if point.position >= complete_from else ""
             return pb.WatchOrdersResponse(resume_token=token, **message)
 
         wanted = _wanted(request)
-        async with self._hub.watch(wanted) as watch, aclosing(self._from(told, watch)) as changes:
+        async with self._hub.watch(wanted) as watch, aclosing(self._from(sent, watch)) as changes:
             async for change in changes:
                 if isinstance(change, LogPoint):
-                    told = max(told, change)
-                    yield step(told, heartbeat=_heartbeat())
-                elif change.position > told.position:
-                    told = change.point
-                    if wanted(change) and told.position > ahead.get(change.order_id, 0):
-                        yield step(told, change=_summary_change(request, change))
+                    sent = max(sent, change)
+                    yield step(sent, heartbeat=_heartbeat())
+                elif change.position > sent.position:
+                    sent = change.point
+                    if wanted(change) and sent.position > ahead.get(change.order_id, 0):
+                        yield step(sent, change=_summary_change(request, change))
 
     async def _snapshot(
         self, request: pb.WatchOrdersRequest, generation: int, point: LogPoint, ahead: dict[str, int]
     ) -> AsyncGenerator[pb.WatchOrdersResponse, None]:
-        """Every matching row. `ahead` gets those that are newer than the point: later changes are in them."""
+        """Every matching row. `ahead` receives those that are newer than the point: later changes are in them."""
         where = _where(request)
         after, begins = None, True
         while True:
@@ -112,7 +112,7 @@ class Watching:
             after, begins = (int(rows[-1]["created_at"]), rows[-1]["_id"]), False
 
     async def _from(self, point: LogPoint, watch: Watch) -> AsyncGenerator[Change | LogPoint, None]:
-        """Changes behind a point: those that the hub had told before the watch joined are read from the log."""
+        """Changes after a point: those that the hub had delivered before the watch joined are read from the log."""
         if point.position < watch.since:
             tracker, looked = OrderChangeTracker(self._log), 0
             async with aclosing(self._log.after(point.position, PATTERN)) as events:
@@ -123,14 +123,14 @@ class Watching:
                     if change is not None:
                         yield change
                     looked += 1
-                    if looked % TELL_AFTER == 0:
+                    if looked % REPORT_AFTER == 0:
                         yield point_of(event)
         async with aclosing(watch.changes()) as changes:
             async for item in changes:
                 yield item
 
     async def _resumed(self, request: Any) -> LogPoint | None:
-        """Where to go on; None at the beginning. Raises `ResumeTokenInvalid` for a token of another log."""
+        """The point to resume at; None at the beginning. Raises `ResumeTokenInvalid` for a token of another log."""
         point = from_resume_token(request)
         if point is not None and not await self._log.is_of_this_log(point):
             raise ResumeTokenInvalid
