@@ -1,4 +1,4 @@
-"""The machinery of the client: one RPC as a method, with request ids, deadlines and retries taken care of."""
+"""The calls of the client: one RPC as a method, with request ids, deadlines and retries."""
 
 import asyncio
 import random
@@ -14,24 +14,24 @@ from uuid_utils import uuid7
 
 from client.errors import OrderstreamError, Unreachable, from_rpc_error
 
-FIRST_PAUSE, MAX_PAUSE = 0.05, 1.0  # seconds between tries
+FIRST_PAUSE, MAX_PAUSE = 0.05, 1.0  # seconds between attempts
 WORTH_A_RETRY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}  # by a server that stops
 REASONS_WORTH_A_RETRY = {"CONTENTION", "SERVER_BUSY"}
 REASONS_WORTH_A_RESUME = {"WATCH_TOO_SLOW", "TOO_MANY_WATCHES", "SERVER_BUSY"}
 GIVE_UP_AFTER = 60.0  # seconds
-RETRY = ("x-orderstream-retry", "1")  # tells the server to look closer for what an earlier try has done
+RETRY = ("x-orderstream-retry", "1")  # lets the server check whether an earlier attempt was executed
 
 
 @dataclass(slots=True)
 class Session:
-    """What the last command answered, kept for the queries after it."""
+    """The consistency token of the last command, kept for the queries after it."""
 
     consistency_token: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """What all calls of a client share: channels and addresses by role. `deadline` is in seconds, over all tries."""
+    """What all calls of a client share: channels and addresses by role. `deadline` is in seconds, for all attempts."""
 
     channels: Mapping[str, grpc.aio.Channel]
     addresses: Mapping[str, str]
@@ -43,8 +43,8 @@ class Caller:
 class Context:
     """The RPCs of one context, by their names: fields as keywords, the reply's message as result.
 
-    `files` says which proto files have them, by the role of the server that answers. The typed signatures are in
-    `contexts.pyi`, made of the same files.
+    `files` has their proto files, by the role of the server that answers. The typed signatures are in
+    `contexts.pyi`, generated from the same files.
     """
 
     files: ClassVar[Mapping[str, FileDescriptor]]
@@ -77,7 +77,7 @@ class Context:
 
 
 class _Method:
-    """One RPC. A command gets a request id unless one is given, and keeps it over all tries."""
+    """One RPC. A command gets a request id unless one is given, and keeps it over all attempts."""
 
     def __init__(self, role: str, method: MethodDescriptor, caller: Caller) -> None:
         channel = caller.channels[role]
@@ -108,9 +108,9 @@ class _Method:
 
 class _Unary(_Method):
     async def __call__(self, *, deadline: float | None = None, **fields: Any) -> Any:
-        """The reply; raises a leaf of `OrderstreamError`. `deadline` is in seconds, over all tries.
+        """The reply; raises a leaf of `OrderstreamError`. `deadline` is in seconds, for all attempts.
 
-        A server that is not there is waited for no longer than the client's own deadline.
+        An absent server is waited for no longer than the client's own deadline.
         """
         request = self._build(fields)
         began = time.monotonic()
@@ -139,13 +139,13 @@ def _is_worth_a_retry(failure: OrderstreamError) -> bool:
 
 
 def _most_telling(failure: OrderstreamError, earlier: OrderstreamError | None) -> OrderstreamError:
-    """A last try that had no time left says less than the one before it."""
+    """A last attempt without time left says less than the one before it."""
     is_late = isinstance(failure, Unreachable) and failure.code is grpc.StatusCode.DEADLINE_EXCEEDED
     return earlier if is_late and earlier is not None else failure
 
 
 async def _rested(pause: float) -> float:
-    """Wait about so many seconds; how many before the try after the next."""
+    """Pause for about so many seconds; returns the pause before the attempt after the next."""
     await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
     return min(pause * 2, MAX_PAUSE)
 
@@ -158,12 +158,12 @@ def _kind(method: MethodDescriptor) -> type[_Method]:
 
 class _Watching(_Method):
     async def __call__(self, *, deadline: float | None = None, **fields: Any) -> AsyncIterator[Any]:
-        """The messages as they come, resumed by itself where the connection or the server ends it.
+        """The messages as they arrive. The call resumes by itself if the connection or the server ends it.
 
-        Raises a leaf of `OrderstreamError`; one that a server elsewhere or later would not have, only after
+        Raises a leaf of `OrderstreamError`; a temporary failure only after
         `GIVE_UP_AFTER` seconds without any message, or the client's deadline if there was none yet. No deadline unless
-        one is given. A second snapshot may come: what
-        was held before is void then.
+        one is given. There may be a second snapshot:
+        it replaces everything before.
         """
         request = self._build(fields)
         until = None if deadline is None else time.monotonic() + deadline
@@ -191,9 +191,9 @@ def _left(until: float | None) -> float | None:
 
 class _Streaming(_Method):
     async def __call__(self, *, deadline: float | None = None, **fields: Any) -> AsyncIterator[Any]:
-        """The messages as they come; raises a leaf of `OrderstreamError`. No deadline unless one is given.
+        """The messages as they arrive; raises a leaf of `OrderstreamError`. No deadline unless one is given.
 
-        A call that could not be begun is tried again, within the client's deadline; one that was broken off after its
+        A call that could not start is retried, within the client's deadline; one that broke off after its
         first message is not.
         """
         request, has_begun, pause = self._build(fields), False, FIRST_PAUSE

@@ -1,6 +1,6 @@
-"""`python -m client.child PIPE MODULE [ARGUMENT …]`: a module as `python -m` runs it, that ends with its parent.
+"""`python -m client.child PIPE MODULE [ARGUMENT …]`: run a module as `python -m` does, but end with the parent process.
 
-PIPE is the number of an inherited pipe whose other end the parent holds: when the parent is gone, however it went, the
+PIPE is the number of an inherited pipe whose other end the parent holds: when the parent ends, for whatever reason, the
 pipe closes, and this process stops as if by SIGTERM.
 """
 

@@ -1,12 +1,12 @@
-"""What a call can fail with, rebuilt from google.rpc.Status.
+"""The failures of a call, rebuilt from google.rpc.Status.
 
-OrderstreamError            reason, metadata, code; role and address say who was asked, and call for what
+OrderstreamError            reason, metadata, code; role and address name the server, and call the RPC
 ├── InvalidRequest          INVALID_ARGUMENT            change the request; `fields` says where
 ├── NotFound                NOT_FOUND
 ├── Refused                 FAILED_PRECONDITION, ALREADY_EXISTS, RESOURCE_EXHAUSTED    a rule says no
-├── Conflict                ABORTED                     another writer was first; read again, decide anew
+├── Conflict                ABORTED                     another writer was first; read again, decide again
 ├── Unavailable             UNAVAILABLE, DEADLINE_EXCEEDED      try again with the same request_id
-│   └── Unreachable         the same, but no server of ours said so: nobody listens there, or answers in time
+│   └── Unreachable         the same, but without an answer of a server of ours: none listens there, or answers in time
 └── InternalError           anything else               a defect; metadata may hold an error_id
 """
 
@@ -86,7 +86,7 @@ _BY_CODE = {
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError, role: str = "", address: str = "", call: str = "") -> OrderstreamError:
-    """The typed failure behind a call that failed: to the server of that role at that address."""
+    """The typed failure of a call to the server of that role at that address."""
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     status: Any = rpc_status.from_call(error)
     for detail in status.details if status else ():

@@ -1,10 +1,10 @@
-"""The client: every RPC as a method, with request ids, deadlines and retries taken care of.
+"""The client: every RPC as a method, with request ids, deadlines and retries.
 
 async with OrderstreamClient(Addresses()) as shop:
     reply = await shop.orders.CreateOrder(customer_id=ann, currency="EUR")
     await shop.orders.GetOrder(order_id=reply.order_id, consistency_token=reply.consistency_token)
 
-With `read_your_writes=True` a query that is given no token takes that of the last command answered.
+With `read_your_writes=True` a query without a token uses that of the last command.
 """
 
 import json
@@ -16,7 +16,7 @@ from client.calls import Caller, Session
 from client.contexts import Exclusions, Operations, Orders, Processes, Products, Subscriptions, Users
 from client.errors import OrderstreamError, Unavailable
 
-DEFAULT_DEADLINE = 10.0  # seconds, over all tries
+DEFAULT_DEADLINE = 10.0  # seconds, for all attempts
 SERVICE_CONFIG = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})  # over all addresses of a name
 OPTIONS = (
     ("grpc.service_config", SERVICE_CONFIG),
@@ -29,7 +29,7 @@ OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where the servers listen: `host:port` or any other target of gRPC. Calls go to all addresses of a name in turn.
+    """The addresses of the servers: `host:port` or any other target of gRPC. Calls use all addresses of a name in turn.
 
     Several servers without a name are `ipv4:10.0.0.1:50051,10.0.0.2:50051`.
     """
@@ -43,8 +43,8 @@ class Addresses:
 class OrderstreamClient:
     """`orders`, `products`, `users`, `processes` have the commands and queries of their context.
 
-    `operations` has what operators do with views, `subscriptions` what they do with subscription groups.
-    `exclusions` has what they do with events that cannot be read.
+    `operations` has operators' actions on views, `subscriptions` those on subscription groups,
+    and `exclusions` those on unreadable events.
     """
 
     def __init__(

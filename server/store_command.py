@@ -116,9 +116,7 @@ async def _grant(given: argparse.Namespace) -> int:
 
 def _asked(admin: str) -> str:
     if not sys.stdin.isatty():
-        raise WrongSettingError(
-            "--password-file: is required without a terminal"
-        )
+        raise WrongSettingError("--password-file: is required without a terminal")
     return getpass.getpass(f"password of {admin}: ")
 
 

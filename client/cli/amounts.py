@@ -1,4 +1,4 @@
-"""Amounts as people write and read them."""
+"""Amounts in the form that people write and read."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Which servers to talk to, out of options and environment."""
+"""The addresses of the servers, from options and environment."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ TARGET = Target()
 
 
 def call(work: Callable[[OrderstreamClient], Awaitable[T]]) -> T:
-    """Do it with a connected client; a failure is one line and an exit code."""
+    """Run it with a connected client; a failure is one line and an exit code."""
 
     async def connected() -> T:
         async with OrderstreamClient(TARGET.addresses, actor=TARGET.actor, deadline=TARGET.deadline) as shop:
@@ -44,7 +44,7 @@ def call(work: Callable[[OrderstreamClient], Awaitable[T]]) -> T:
 
 
 async def health_of(address: str, service: str, role: str = "") -> int:
-    """What one service of a process says by `grpc.health.v1`. Raises `OrderstreamError`."""
+    """The health of one service of a process (`grpc.health.v1`). Raises `OrderstreamError`."""
     async with grpc.aio.insecure_channel(address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         try:

@@ -1,4 +1,4 @@
-"""`orderstream demo`: real baskets through the real services, and the proof that all of them are found again."""
+"""`orderstream demo`: real baskets through the real services, and the proof that none of them was lost."""
 
 import asyncio
 import secrets
@@ -15,7 +15,7 @@ import typer
 
 from client.cli.connect import TARGET
 from client.cli.output import FAILED, AsJson, err, fail, money, out, print_json, run
-from client.cli.progress import Told, progress_on
+from client.cli.progress import Report, progress_on
 from client.cli.tables import table
 from client.cli.words import words_of
 from client.demo.baskets import CURRENCY, Basket, DataMissingError, baskets_of, product_names, read_rows
@@ -28,9 +28,9 @@ from client.sdk import OrderstreamClient
 from client.stack import Stack, StackError, stack
 from protos.common.v1.types_pb2 import Money
 
-STARTS_LIKE = 10  # answers: a start of the stack takes as long as so many, on a machine that has little to do
+STARTS_LIKE = 10  # answers: a start of the stack takes as long as so many, on an idle machine
 
-# what of a demo's outcome says whether goods or money were lost, and how often they might have been
+# the parts of a demo's outcome that show whether goods or money were lost, and how often they might have been
 TROUBLES = (
     "orders_without_process",
     "parcels_lost",
@@ -54,14 +54,14 @@ def demo(
         str, typer.Option(envvar="ORDERSTREAM_PAYMENTS", help="With --stack: the setting that the stack runs with.")
     ] = "simulator",
     only_survey: Annotated[
-        bool, typer.Option("--survey", help="Send nothing: count what of the whole year can be sold, and what cannot.")
+        bool, typer.Option("--survey", help="Send nothing: count which rows of the year can be sold, and which cannot.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Send real baskets through the real services, then prove that log, views and data set agree.
 
     Some parcels are lost or refused, some authorisations lapse and some refunds fail. Exit code 1 if anything differs.
-    With --stack, everything has names of its own, and the proof is about that alone: others may use the stack too.
+    With --stack, everything has its own names, and the proof covers only that: others may use the stack too.
     """
     if only_survey:
         _survey(as_json=as_json)
@@ -81,7 +81,7 @@ def demo(
     if as_json:
         print_json(demo_report(outcome))
     else:
-        _tell(outcome)
+        _print_outcome(outcome)
         for difference in outcome.differences[:20]:
             err.print(difference, style="red", highlight=False)
     if outcome.differences:
@@ -107,7 +107,9 @@ def _survey(*, as_json: bool) -> None:
 
 @dataclass(slots=True)
 class OnItsOwn:
-    """A stack that the demo starts and stops. Without a directory it takes one that goes if all is well."""
+    """A stack that the demo starts and stops. Without a directory it uses a temporary one, which is kept after a
+    failure.
+    """
 
     given: Path | None
     _taken: Path | None = None
@@ -120,7 +122,7 @@ class OnItsOwn:
             self._taken = Path(tempfile.mkdtemp(prefix="orderstream-demo-"))
         return self._taken
 
-    async def go(self, baskets: list[Basket], products: dict[int, str], progress: Told) -> Outcome:
+    async def go(self, baskets: list[Basket], products: dict[int, str], progress: Report) -> Outcome:
         patience, began = Patience(), time.monotonic()
         async with (
             stack(self.data, payments=PAYMENTS) as running,
@@ -130,7 +132,7 @@ class OnItsOwn:
             return await _unless_one_ends(running, Demo(shop, products, progress, patience=patience).run(baskets))
 
     def kept(self) -> str:
-        """For the one line that ends a demo which has failed."""
+        """For the error line of a demo that has failed."""
         return f"; data are kept in {self.data}, logs in {self.data / 'logs'}" if self.data.exists() else ""
 
     def remove(self) -> None:
@@ -140,11 +142,11 @@ class OnItsOwn:
 
 @dataclass(slots=True)
 class OnTheStack:
-    """A stack that runs, with the payment provider that it has. What the demo has sent stays there."""
+    """A running stack, with the payment provider that it has. The data that the demo has sent stays there."""
 
     provider: Provider
 
-    async def go(self, baskets: list[Basket], products: dict[int, str], progress: Told) -> Outcome:
+    async def go(self, baskets: list[Basket], products: dict[int, str], progress: Report) -> Outcome:
         names = Names(f"demo-{secrets.token_hex(4)}")
         err.print(f"products and addresses of this run begin with {names.run}", soft_wrap=True)
         async with OrderstreamClient(TARGET.addresses, actor=TARGET.actor or "demo", deadline=TARGET.deadline) as shop:
@@ -170,7 +172,7 @@ async def _demo(place: OnItsOwn | OnTheStack, most: int) -> Outcome:
 
 
 async def _unless_one_ends(running: Stack, work: Coroutine[Any, Any, Outcome]) -> Outcome:
-    """The result of the work; a process that ends meanwhile is told at once, not when every retry has failed."""
+    """The result of the work; a process that ends meanwhile is reported at once, not when every retry has failed."""
     working, ending = asyncio.create_task(work), asyncio.create_task(running.first_to_end())
     try:
         await asyncio.wait((working, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -204,7 +206,7 @@ def demo_report(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _tell(outcome: Outcome) -> None:
+def _print_outcome(outcome: Outcome) -> None:
     rate = outcome.commands / outcome.seconds if outcome.seconds else 0
     out.print(
         f"{outcome.orders:,} orders with {outcome.lines:,} lines, of {outcome.users:,} users and "

@@ -1,7 +1,7 @@
-"""`orderstream events …`: the log itself, as any subscriber sees it; and the exclusion of events that cannot be read.
+"""`orderstream events …`: the log itself, for any subscriber; and the exclusion of unreadable events.
 
-An exclusion is planned first: the plan is shown, you are asked, then it is applied. `--dry-run` only plans, `--plan ID`
-applies a plan made before and is refused if the log has changed, `--yes` does both in one go.
+An exclusion is planned first: the plan is shown, you confirm it, then it is applied. `--dry-run` only plans, `--plan
+ID` applies a plan made before and is refused if the log has changed, `--yes` does both at once.
 """
 
 import json
@@ -65,7 +65,7 @@ def tail(
 
 
 def _listen(said: IO[str], complaints: list[str]) -> None:
-    """What it complains of is kept for its end, and everything else is told at once."""
+    """Its error lines are kept for its end, and everything else is passed on at once."""
     for line in said:
         if line.startswith(ERROR_PREFIX):
             complaints.append(line)
@@ -99,7 +99,7 @@ def exclude(
     yes: Annotated[bool, typer.Option("--yes", help="Plan and apply without asking.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Exclude an event that cannot be read, for commands, queries, views and processes alike. It is final."""
+    """Exclude an unreadable event for commands, queries, views and processes alike. It is final."""
     event: dict[str, Any] = {"stream": stream, "revision": revision, "unknown_type": unknown_type}
     if not plan_id:
         plan = call(lambda shop: shop.exclusions.PlanExclusion(**event))

@@ -1,4 +1,4 @@
-"""`orderstream up|verify|health|embedded`: running it and looking after it."""
+"""`orderstream up|verify|health|embedded`: run it, verify it, check its health."""
 
 import asyncio
 import os
@@ -43,7 +43,7 @@ def up(
         bool, typer.Option(help="Whether orders are reserved, paid and confirmed by themselves, or by hand.")
     ] = True,
 ) -> None:
-    """Run the whole stack in this terminal; Ctrl-C drains and stops it. A port of 0 takes a free one.
+    """Run the complete stack in this terminal; Ctrl-C drains and stops it. A port of 0 takes a free one.
 
     The stores are embedded ones unless ORDERSTREAM_EVENTSTORE_URI and ORDERSTREAM_MONGO_URI are set.
     """
@@ -99,23 +99,23 @@ def verify(
     sample: Annotated[
         int, typer.Option(min=0, help="Only so many documents of each view that has a stream per document; 0: all.")
     ] = 0,
-    heal: Annotated[bool, typer.Option("--heal", help="Make documents anew that differ.")] = False,
+    heal: Annotated[bool, typer.Option("--heal", help="Repair the documents that differ.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fold the log again, compare it with every document of the views and with the snapshots; look for e-mail
+    """Fold the log again, compare it with every document of the views and with the snapshots; search for e-mail
     addresses that several users have, and list placed orders that need a process and have none. Exit code 1 if anything
-    differs and is not healed, or an address is shared."""
+    differs and is not repaired, or an address is shared."""
     verdict = call(lambda shop: _verify(shop, view or [], sample, heal))
     results, processes, emails = verdict.results, verdict.processes, verdict.emails
     differences = sum(result.differences - result.healed for result in results.values())
     differences += emails.shared if emails else 0
     if as_json:
-        told = {name: _result_report(x) for name, x in results.items()}
-        snapshots = told.pop(SNAPSHOTS, None)
+        report = {name: _result_report(x) for name, x in results.items()}
+        snapshots = report.pop(SNAPSHOTS, None)
         print_json(
             {
                 "differences": differences,
-                "views": told,
+                "views": report,
                 SNAPSHOTS: snapshots,
                 "emails": emails and _emails_report(emails),
                 "orders_without_process": processes and _without_process(processes),
@@ -181,7 +181,7 @@ def _emails_report(found: VerifyEmailsResult) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Verdict:
-    """`results` are by view, and at the end those of the snapshots; the others are there if all is checked."""
+    """`results` are by view, the last one for the snapshots; the others are present if everything is verified."""
 
     results: dict[str, VerifyResult] = field(default_factory=dict)
     processes: VerifyProcessesResult | None = None
@@ -202,7 +202,7 @@ class Verdict:
 
 
 async def _verify(shop: OrderstreamClient, views: list[str], sample: int, heal: bool) -> Verdict:
-    """If the service stops meanwhile, another one has to begin again; that is asked for a few times."""
+    """If the service stops meanwhile, another one has to start again; that is requested a few times."""
     with err.status("folding the log …") as status:
         for pause in (*BEGIN_AGAIN_AFTER, None):
             verdict = Verdict()

@@ -25,7 +25,7 @@ WIDE = "--wide"
 
 
 class Commands(TyperGroup):
-    """--wide may stand anywhere. With --json, what is wrong with the command line is told as every other failure."""
+    """--wide may stand anywhere. With --json, a wrong command line is reported like every other failure."""
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **how: Any) -> Any:
         words = sys.argv[1:] if args is None else list(args)

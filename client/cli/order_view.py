@@ -18,12 +18,12 @@ from protos.orders.v1.types_pb2 import (
 
 
 def show_unread(unread: Unread) -> None:
-    """That an order is shown as it was before an event, if it is."""
+    """A line that says that an order is shown as it was before an event, if it is."""
     if unread.events:
         why = enum_name(UnreadReason, unread.reason, "UNREAD_REASON_").replace("_", " ")
         event = f"revision {unread.revision} ({unread.event_type})"
-        told = f"{event} cannot be read: {why}; {unread.events} events are not shown"
-        out.print(told, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        line = f"{event} cannot be read: {why}; {unread.events} events are not shown"
+        out.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def show_order(order: Order) -> None:
@@ -34,8 +34,8 @@ def show_order(order: Order) -> None:
     ]
     if order.returns:
         derived.append("returns " + enum_name(ReturnStatus, order.return_status, "RETURN_STATUS_"))
-    told = ", ".join(derived).replace("_", " ")
-    out.print(f"{order.order_id}  {status}, {told}, {money(order.total)}", style="bold")
+    statuses = ", ".join(derived).replace("_", " ")
+    out.print(f"{order.order_id}  {status}, {statuses}, {money(order.total)}", style="bold")
     if order.hold_reason:
         out.print(f"on hold: {order.hold_reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     lines = table(
@@ -65,8 +65,8 @@ def _goods(order: Order) -> Iterator[str]:
     for back in order.returns:
         stage = enum_name(ReturnStage, back.stage, "RETURN_STAGE_")
         parts = [(part.line_id, part.quantity) for part in back.received or back.requested]
-        told = ", ".join(f"{quantity} of {line_id}" for line_id, quantity in parts)
-        yield f"return {back.return_id}: {stage}, {told}: {back.reason}"
+        lines = ", ".join(f"{quantity} of {line_id}" for line_id, quantity in parts)
+        yield f"return {back.return_id}: {stage}, {lines}: {back.reason}"
 
 
 def _money(order: Order) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""What people see on a terminal, and what programs read. Progress and complaints go to stderr, results to stdout.
+"""Output for people on a terminal, and for programs. Progress and errors go to stderr, results to stdout.
 
-With --json, stdout has JSON objects only, one a line; what is for people goes to stderr.
+With --json, stdout has JSON objects only, one a line; output for people goes to stderr.
 
-Exit codes:  0 done · 1 it ran, and found differences or failed · 2 the command line is wrong · 3 a rule or the input
+Exit codes:  0 success · 1 it ran, and found differences or failed · 2 the command line is wrong · 3 a rule or the input
 was refused · 4 not found · 5 unavailable or too late: try again
 """
 
@@ -38,19 +38,19 @@ T = TypeVar("T")
 
 ON_NO_TERMINAL = 160  # columns, in a file or a pipe
 UNSHOWN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # controls, formats, and what is no character
-DECLINED = 1  # the exit code when a plan was not agreed to
+DECLINED = 1  # the exit code if a plan was declined
 
 
 def clean(text: str) -> str:
-    """Text as a terminal may have it: what it would obey, or what would turn the rest around, is shown by its number.
+    """Text that is safe on a terminal: control characters, and those that change the direction, are shown as numbers.
 
-    Line feeds stay. Data may hold anything: a name with an escape sequence must not reach the terminal as one.
+    Line feeds stay. Data may contain anything: an escape sequence in a name must not reach the terminal as one.
     """
     return "".join(x if x == "\n" or category(x) not in UNSHOWN else f"<{ord(x):04X}>" for x in text)
 
 
 class PlainConsole(Console):
-    """A console that takes every text as it is: no markup, no colours for numbers, nothing that a terminal obeys."""
+    """A console that prints every text literally: no markup, no colours for numbers, no control characters."""
 
     def render_str(self, text: str, **how: Any) -> Text:
         return super().render_str(clean(text), **{**how, "markup": False, "emoji": False, "highlight": False})
@@ -76,7 +76,7 @@ EXIT_CODES: dict[type[OrderstreamError], int] = {
 
 @dataclass(slots=True)
 class Shape:
-    """Set once by the command line that is carried out."""
+    """Set once by the running command line."""
 
     is_json: bool = False
     is_wide: bool = False
@@ -87,7 +87,7 @@ SHAPE = Shape()
 
 def want_json(wanted: bool) -> bool:  # as typer calls it
     SHAPE.is_json = wanted
-    out.stderr = wanted  # what is shown to people, like a plan to agree to, goes beside the object
+    out.stderr = wanted  # output for people, like a plan to confirm, goes to stderr
     return wanted
 
 
@@ -102,14 +102,14 @@ def print_version(wanted: bool) -> None:  # as typer calls it
         raise typer.Exit
 
 
-# of a complaint of the command line itself, with --json
+# for an error of the command line itself, with --json
 CODES = {FAILED: "FAILED_PRECONDITION", 2: "INVALID_ARGUMENT", NOT_FOUND: "NOT_FOUND", UNAVAILABLE: "UNAVAILABLE"}
 
 
 def fail(
     line: str, exit_with: int, *, code: str = "", reason: str = "", metadata: Mapping[str, str] = MappingProxyType({})
 ) -> NoReturn:
-    """The end of a command: one line, or with --json an object with code, reason, message and metadata."""
+    """End the command: one line, or with --json an object with code, reason, message and metadata."""
     print_error(line, exit_with, code=code, reason=reason, metadata=metadata)
     raise typer.Exit(exit_with)
 
@@ -118,8 +118,8 @@ def print_error(
     line: str, exit_with: int, *, code: str = "", reason: str = "", metadata: Mapping[str, str] = MappingProxyType({})
 ) -> None:
     if SHAPE.is_json:
-        told = {"code": code or CODES.get(exit_with, "UNKNOWN"), "reason": reason, "message": line}
-        _write(sys.stderr, told | {"metadata": dict(metadata)})
+        error = {"code": code or CODES.get(exit_with, "UNKNOWN"), "reason": reason, "message": line}
+        _write(sys.stderr, error | {"metadata": dict(metadata)})
     else:
         sys.stderr.write(f"{ERROR_PREFIX}{clean(line)}\n")
 
@@ -131,7 +131,7 @@ def agree(question: str) -> None:
 
 
 def pass_on(said: str, exit_with: int) -> NoReturn:
-    """What a process of ours said last on stderr before it ended."""
+    """Fail with the last line that a process of ours has written to stderr before it ended."""
     line = next((line for line in reversed(said.splitlines()) if line.startswith(ERROR_PREFIX)), said.strip())
     message = line.removeprefix(ERROR_PREFIX)
     reason = REASON_AT_THE_END.search(message)
@@ -145,7 +145,7 @@ def run(work: Coroutine[Any, Any, T], words: Callable[[OrderstreamError], str] =
     except OrderstreamError as error:
         _give_up(error, words)
     except ExceptionGroup as group:
-        # of concurrent calls the first to fail ends the others, so the first is the one to tell
+        # of concurrent calls the first failure ends the others, so the first one is reported
         failures = group.subgroup(OrderstreamError)
         if failures is None:
             raise
@@ -167,26 +167,26 @@ def exit_code(error: OrderstreamError) -> int:
 
 
 def as_dict(message: Message) -> dict[str, Any]:
-    """Every field, with the names of the contract, as proto3 JSON; but 64-bit integers are numbers as all others."""
-    told: dict[str, Any] = json_format.MessageToDict(
+    """Every field, with the names of the contract, as proto3 JSON; but 64-bit integers are numbers like all others."""
+    fields: dict[str, Any] = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    return _with_numbers(told, message.DESCRIPTOR)
+    return _with_numbers(fields, message.DESCRIPTOR)
 
 
 INTEGERS = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
 
 
-def _with_numbers(told: dict[str, Any], kind: Any) -> dict[str, Any]:
-    for name, value in told.items():
+def _with_numbers(fields: dict[str, Any], kind: Any) -> dict[str, Any]:
+    for name, value in fields.items():
         field = kind.fields_by_name[name]
         if field.cpp_type in INTEGERS:
-            told[name] = [int(x) for x in value] if isinstance(value, list) else int(value)
+            fields[name] = [int(x) for x in value] if isinstance(value, list) else int(value)
         elif field.message_type is not None:
             for one in value if isinstance(value, list) else [value]:
                 if isinstance(one, dict):  # a time is a text
                     _with_numbers(one, field.message_type)
-    return told
+    return fields
 
 
 def print_json(value: Message | Mapping[str, Any]) -> None:
@@ -200,7 +200,7 @@ def _write(to: TextIO, value: Message | Mapping[str, Any]) -> None:
 
 
 def done(reply: Any, named: str = "") -> str:
-    """What a command came to, in a line."""
+    """The result of a command, in one line."""
     before = " before" if reply.is_repeat else ""
     nothing = " nothing changed," if reply.unchanged else ""
     return f"done{before}:{nothing}{' ' + named if named else ''} at revision {reply.revision}"

@@ -1,4 +1,4 @@
-"""`orderstream payments …`: what a payment provider has done about an order, and what is asked of it."""
+"""`orderstream payments …`: record the actions of a payment provider for an order, and request refunds."""
 
 from typing import Annotated
 
@@ -28,7 +28,7 @@ def authorise(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record that the provider holds an amount ready."""
+    """Record that the provider holds an amount."""
     fields = {"order_id": order_id, "authorisation_id": authorisation_id, "amount": to_money(amount, currency)}
     send("orders", "RecordAuthorisation", as_json, **fields, request_id=request_id, **expecting(expected_revision))
 
@@ -55,7 +55,7 @@ def void(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record that the provider has let an authorised amount go."""
+    """Record that the provider has released an authorised amount."""
     fields = {"order_id": order_id, "authorisation_id": authorisation_id, "request_id": request_id}
     send("orders", "VoidAuthorisation", as_json, **fields, **expecting(expected_revision))
 
@@ -69,7 +69,9 @@ def lapse(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record that the provider holds an authorisation no longer, or the rest of one that was captured in part."""
+    """Record that the provider does not hold an authorisation any more, or the rest of one that was captured in
+    part.
+    """
     fields = {"order_id": order_id, "authorisation_id": authorisation_id, "reason": reason, "request_id": request_id}
     send("orders", "RecordAuthorisationLapse", as_json, **fields, **expecting(expected_revision))
 
@@ -110,7 +112,7 @@ def refund(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for money to go back; `settle` or `refund-failed` answers it."""
+    """Request a refund; `settle` or `refund-failed` answers it."""
     fields = {
         "order_id": order_id,
         "refund_id": refund_id,
@@ -130,7 +132,7 @@ def settle(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record that a refund is with the customer."""
+    """Record that the customer has received a refund."""
     fields = {"order_id": order_id, "refund_id": refund_id, "request_id": request_id}
     send("orders", "SettleRefund", as_json, **fields, **expecting(expected_revision))
 

@@ -1,4 +1,4 @@
-"""`orderstream processes …`: what becomes of orders by itself, and a hand for what does not."""
+"""`orderstream processes …`: the processes of orders, and an operator's help for stuck ones."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ def list_processes(
     token: Token = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show processes by order id. `--status stuck` has those that need a hand."""
+    """Show processes by order id. `--status stuck` shows those that need an operator."""
     if status and status not in STATUSES:
         fail(f"{status!r} is no status; there are {', '.join(STATUSES)}", 2)
     wanted = f"PROCESS_STATUS_{(status or 'unspecified').upper().replace('-', '_')}"
@@ -109,7 +109,7 @@ def _show_plan(planned: Any) -> None:
 def retry(
     order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
 ) -> None:
-    """Try the failed step again at once."""
+    """Retry the failed step at once."""
     _send("RetryProcess", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
 
 
@@ -122,7 +122,7 @@ def skip(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take the failed step for done: it was seen to by hand, or is given up. A refund is recorded as settled."""
+    """Mark the failed step as done: it was resolved by hand, or is abandoned. A refund is recorded as settled."""
     fields = {"order_id": order_id, "step": step, "reason": reason, "request_id": request_id}
     _send("SkipStep", as_json, **fields, **expecting(expected_revision))
 
@@ -135,7 +135,7 @@ def compensate(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """End the order: rejected or cancelled, stock released, money given back."""
+    """End the order: rejected or cancelled, stock released, money paid back."""
     fields = {"order_id": order_id, "reason": reason, "request_id": request_id}
     _send("CompensateProcess", as_json, **fields, **expecting(expected_revision))
 

@@ -1,7 +1,8 @@
-"""`orderstream projections …`: how far the views are, what ails them, and what an operator can do about it.
+"""`orderstream projections …`: the state of the views, their errors, and what an operator can do about them.
 
-What destroys or replays is planned first: the plan is shown, you are asked, then it is applied. `--dry-run` only plans,
-`--plan ID` applies a plan made before and is refused if the world has changed, `--yes` does both in one go.
+Every destroying or replaying action is planned first: the plan is shown, you confirm it, then it is applied.
+`--dry-run` only plans, `--plan ID` applies a plan made before and is refused if the state has changed, `--yes` does
+both at once.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from client.errors import Unavailable
 from client.sdk import OrderstreamClient
 from protos.operations.v1 import projections_pb2 as pb
 
-projections = typer.Typer(no_args_is_help=True, help="The views: how far they are, what ails them, and mending them.")
+projections = typer.Typer(no_args_is_help=True, help="The views: their state, their errors, and their repair.")
 
 View = Annotated[str, typer.Argument(help="The name of the view.")]
 Why = Annotated[str, typer.Option(help="Why, for the record.", show_default=False)]
@@ -38,12 +39,12 @@ AllowParked = Annotated[
 NEW_GENERATION = ("rebuild", "reset")
 MAX_COUNTED = 1_000  # events that a view lacks; the server counts no further
 PLAN_WITHIN = 60.0  # seconds
-PATIENCE = 60.0  # seconds that the projection process may be away during a rebuild
+PATIENCE = 60.0  # seconds without the projection process during a rebuild
 PAUSE = 0.5  # seconds
 MAX_WAIT = 3_600.0  # seconds
 
 
-# ------------------------------------------------------------------ looking
+# ------------------------------------------------------------------ state
 
 
 @projections.command("list")
@@ -63,19 +64,19 @@ def get_projection(view: View, as_json: AsJson = False) -> None:
     _show_one(reply.projection, as_json=as_json)
 
 
-# ------------------------------------------------------------------ stopping and going on
+# ------------------------------------------------------------------ pause and resume
 
 
 @projections.command("pause")
 def pause(view: View, why: Why = "", as_json: AsJson = False) -> None:
-    """Stop a view in every process; queries go on answering from what it holds."""
+    """Stop a view in every process; queries still answer from the data that it has."""
     reply = call(lambda shop: shop.operations.PauseProjection(view=view, reason=why))
     _show_one(reply.projection, as_json=as_json)
 
 
 @projections.command("resume")
 def resume(view: View, why: Why = "", as_json: AsJson = False) -> None:
-    """Let a paused view go on from where it stopped."""
+    """Let a paused view continue from where it stopped."""
     reply = call(lambda shop: shop.operations.ResumeProjection(view=view, reason=why))
     _show_one(reply.projection, as_json=as_json)
 
@@ -95,9 +96,9 @@ def rebuild(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a view anew from the log beside the live one, verify it, and switch readers over in one step.
+    """Rebuild a view from the log beside the live one, verify it, and switch readers over in one step.
 
-    It asks only on a terminal, for nothing is lost: the old generation is kept for a rollback.
+    It asks only on a terminal, since nothing is lost: the old generation is kept for a rollback.
     """
     if every == bool(view):
         fail("name one view, or say --all", 2)
@@ -124,7 +125,7 @@ def reset(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make anew what has changed since a position; readers go on seeing the old one until that is done."""
+    """Rebuild the documents that have changed since a position; readers see the old generation until that is done."""
     change = pb.ProjectionChange(view=view, reset=pb.Reset(position=to, allow_parked=allow_parked))
     _new_generation(change, why, wait, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
 
@@ -133,7 +134,7 @@ def reset(
 def rollback(
     view: View, why: Why = "", plan_id: PlanId = "", dry_run: DryRun = False, yes: Yes = False, as_json: AsJson = False
 ) -> None:
-    """Let readers see the generation again that they saw before the last switch."""
+    """Switch readers back to the generation before the last switch."""
     change = pb.ProjectionChange(view=view, rollback=pb.Rollback())
     _apply(change, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
 
@@ -148,12 +149,12 @@ def drop(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove a generation that readers do not see: the kept one, or one that is being made."""
+    """Remove a generation that readers do not see: the kept one, or one that is being built."""
     change = pb.ProjectionChange(view=view, drop=pb.Drop(generation=generation))
     _apply(change, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
-# ------------------------------------------------------------------ what is parked, and single documents
+# ------------------------------------------------------------------ parked events, and single documents
 
 
 @projections.command("parked")
@@ -162,7 +163,7 @@ def parked(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many streams at most.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Show the streams that a view holds back after a failing event, the oldest first."""
+    """Show the streams that are parked for a view after a failing event, the oldest first."""
     reply = call(lambda shop: shop.operations.ListParkedStreams(view=view, max_streams=limit))
     if as_json:
         print_json(reply)
@@ -195,7 +196,7 @@ def retry(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Apply the events of parked streams, in their order, after what made them fail was repaired."""
+    """Apply the events of parked streams, in their order, after the cause of the failure was repaired."""
     change = pb.ProjectionChange(view=view, retry=pb.RetryParked(stream=stream))
     _apply(change, why, plan_id, wait=wait, dry_run=dry_run, yes=yes, as_json=as_json)
 
@@ -211,9 +212,9 @@ def skip(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Leave the failing event of a parked stream out of the views for good; then apply what waits behind it.
+    """Skip the failing event of a parked stream in the views for good; then apply the events that wait behind it.
 
-    Commands and processes go on as before: for an event that cannot be read, see `orderstream events exclude`.
+    Commands and processes continue as before: for an unreadable event, see `orderstream events exclude`.
     """
     change = pb.ProjectionChange(view=view, skip=pb.SkipParked(stream=stream))
     _apply(change, why, plan_id, wait=wait, dry_run=dry_run, yes=yes, as_json=as_json)
@@ -230,7 +231,7 @@ def rebuild_key(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make one document anew from its events, in the live generation."""
+    """Replay the events of one document into the live generation."""
     change = pb.ProjectionChange(view=view, key=pb.RebuildKey(key=key))
     _apply(change, why, plan_id, wait=wait, dry_run=dry_run, yes=yes, as_json=as_json)
 
@@ -264,7 +265,7 @@ def history(
 def _planned(
     change: pb.ProjectionChange, why: str, plan_id: str, *, dry_run: bool, yes: bool, as_json: bool
 ) -> str | None:
-    """The plan's id once everybody agrees; None if only the plan was wanted."""
+    """The plan's id after confirmation; None if only the plan was wanted."""
     if not plan_id:
         plan = call(lambda shop: shop.operations.PlanProjection(change=change, deadline=plan_within()))
         if dry_run:
@@ -302,8 +303,8 @@ def _apply(
     if as_json:
         print_json(reply)
         return
-    for told in reply.outcome.split("; ") if reply.outcome else ():
-        out.print(told, highlight=False, soft_wrap=True)
+    for line in reply.outcome.split("; ") if reply.outcome else ():
+        out.print(line, highlight=False, soft_wrap=True)
     if not reply.done and change.WhichOneof("action") not in NEW_GENERATION:
         out.print("it is asked for: the process that owns the view does it as soon as it can", highlight=False)
     _show(reply.projections or [reply.projection])
@@ -408,7 +409,7 @@ def _tell_results(results: Sequence[Any], *, as_json: bool) -> None:
 
 
 async def _until_all_end(shop: OrderstreamClient, act: pb.RebuildAllRequest, *, wait: bool) -> list[Any]:
-    """The results, by view. It begins with the first message, and goes on without a caller."""
+    """The results, by view. The rebuilds begin with the first message, and go on without a caller."""
     results: dict[str, Any] = {}
 
     def messages() -> Any:
@@ -416,34 +417,34 @@ async def _until_all_end(shop: OrderstreamClient, act: pb.RebuildAllRequest, *, 
             plan_id=act.plan_id, views=act.views, allow_parked=act.allow_parked, reason=act.reason
         )
 
-    with progress_on(err) as tell:
-        async with aclosing(_patiently(messages)) as told:
-            async for message in told:
+    with progress_on(err) as report:
+        async with aclosing(_patiently(messages)) as received:
+            async for message in received:
                 if not wait:
                     break
                 if message.HasField("result"):
                     results[message.view] = message.result
                 else:
-                    tell(message.view, message.progress.events, message.progress.total)
+                    report(message.view, message.progress.events, message.progress.total)
     return [results[view] for view in sorted(results)]
 
 
 async def _until_the_end(shop: OrderstreamClient, change: pb.ProjectionChange, plan_id: str, why: str) -> Any:
-    """Shows how far it is. The process that tells may end meanwhile; another one, or the same again, goes on."""
+    """Shows the progress. The reporting process may end meanwhile; another one, or the same again, continues."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[rate]}"), console=err, transient=True) as bars:
         bar = bars.add_task(change.view, total=None, rate="")
         async for message in _messages(shop, change, plan_id, why):
             if message.HasField("result"):
                 return message.result
-            told = message.progress
-            left = f", {told.left_ms / 1000:,.0f} s left" if told.left_ms else ""
+            progress = message.progress
+            left = f", {progress.left_ms / 1000:,.0f} s left" if progress.left_ms else ""
             bars.update(
                 bar,
-                description=f"{change.view} g{told.generation} {_phase(told)}",
-                completed=told.events,
-                total=told.total or None,
-                rate=f"{told.events_per_second:,.0f}/s{left}",
+                description=f"{change.view} g{progress.generation} {_phase(progress)}",
+                completed=progress.events,
+                total=progress.total or None,
+                rate=f"{progress.events_per_second:,.0f}/s{left}",
             )
     raise AssertionError("a rebuild ends with a result or a failure")
 
@@ -453,18 +454,18 @@ def _messages(shop: OrderstreamClient, change: pb.ProjectionChange, plan_id: str
 
 
 def plan_within() -> float:
-    """Seconds for a plan: it looks through the log, which may take longer than other calls."""
+    """Seconds for a plan: it reads the log, which may take longer than other calls."""
     return max(TARGET.deadline, PLAN_WITHIN)
 
 
 async def _patiently(messages: Callable[[], Any]) -> AsyncGenerator[Any, None]:
-    """What a call tells. It is called again while the process that tells is away: the rebuild goes on."""
+    """The messages of a call. It is repeated while the reporting process is unavailable: the rebuild goes on."""
     loop = asyncio.get_running_loop()
     heard_at = loop.time()
     while True:
         try:
-            async with aclosing(messages()) as told:
-                async for message in told:
+            async with aclosing(messages()) as received:
+                async for message in received:
                     heard_at = loop.time()
                     yield message
         except Unavailable:
@@ -512,8 +513,8 @@ def _show(found: Any) -> None:
         generation = f"{x.generation} (kept {x.kept_generation})" if x.kept_generation else str(x.generation)
         lag = f"{x.lag_events:,}" if x.lag_events < MAX_COUNTED else f"{MAX_COUNTED:,}+"
         rate = f"{x.events_per_second:,.0f}/s"
-        told = (f"{x.position:,}", lag, f"{x.lag_seconds:,.1f} s", rate, f"{x.parked_streams:,}", _owners(x))
-        rows.add_row(x.view, status, generation, *told, _rebuild_of(x), _error_of(x))
+        cells = (f"{x.position:,}", lag, f"{x.lag_seconds:,.1f} s", rate, f"{x.parked_streams:,}", _owners(x))
+        rows.add_row(x.view, status, generation, *cells, _rebuild_of(x), _error_of(x))
     rows.show()
 
 
@@ -526,9 +527,9 @@ def _owners(x: Any) -> str:
 def _rebuild_of(x: Any) -> str:
     if not x.HasField("rebuild"):
         return "-"
-    told = x.rebuild
-    share = 100 * told.events / told.total if told.total else 0
-    return f"g{told.generation} {_phase(told)} {share:.0f} %"
+    rebuild = x.rebuild
+    share = 100 * rebuild.events / rebuild.total if rebuild.total else 0
+    return f"g{rebuild.generation} {_phase(rebuild)} {share:.0f} %"
 
 
 def _error_of(x: Any) -> str:
@@ -538,5 +539,5 @@ def _error_of(x: Any) -> str:
     return "; ".join(text for text in (x.last_error, f"{reason}: rebuild it" if reason else "") if text)
 
 
-def _phase(told: Any) -> str:
-    return enum_name(pb.RebuildPhase, told.phase, "REBUILD_PHASE_")
+def _phase(progress: Any) -> str:
+    return enum_name(pb.RebuildPhase, progress.phase, "REBUILD_PHASE_")

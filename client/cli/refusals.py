@@ -1,7 +1,7 @@
-"""Refusals of rules in sentences: by reason, what is the case and what to do about it.
+"""Sentences for refusals of rules: by reason, the problem and what to do about it.
 
 Braces take values from the metadata; a name that ends in `_minor` is an amount in `currency`. Of several sentences the
-first holds whose values are all there. What no sentence is for, is told in the words of the server.
+first one applies whose values are all present. Without a sentence, the server's own words are used.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Words(NamedTuple):
-    """`remedy` holds where the server names none."""
+    """`remedy` is used if the server names none."""
 
     sentence: str
     remedy: str = ""
@@ -170,12 +170,14 @@ REFUSALS: Mapping[str, tuple[Words, ...]] = {
     ),
     "RETURN_STATE": (Words("return {return_id} is {stage}, which does not allow this", SEE_ORDER),),
     "RETURN_EXCEEDS_DELIVERED": (
-        Words("{wanted} units of line {line_id} are to come back, and {returnable} can: the others were not delivered"),
+        Words(
+            "{wanted} units of line {line_id} are to be returned, and {returnable} can be: the rest was not delivered"
+        ),
     ),
     "RECEIVED_EXCEEDS_REQUESTED": (
-        Words("{received} units of line {line_id} have come, and {requested} were to come back"),
+        Words("{received} units of line {line_id} were received, and {requested} were to be returned"),
     ),
-    "RECEIVED_EXCEEDS_SENT": (Words("{received} units of line {line_id} have come back, and {sent} were sent"),),
+    "RECEIVED_EXCEEDS_SENT": (Words("{received} units of line {line_id} were received, and {sent} were sent"),),
     "PRODUCT_DISCONTINUED": (Words("{sku} is discontinued", "a stock that is there can be corrected: " + ADJUST),),
     "PRODUCT_CURRENCY_FIXED": (Words("{sku} is sold in {currency}, and cannot be in {wanted}"),),
     "OUT_OF_STOCK": (

@@ -1,4 +1,4 @@
-"""`orderstream returns …`: what customers send back."""
+"""`orderstream returns …`: returns of customers."""
 
 from typing import Annotated
 
@@ -27,7 +27,7 @@ def request(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record that a customer wants to send something back."""
+    """Record that a customer wants to return something."""
     lines = [LineQuantity(line_id=name, quantity=n) for name, n in quantities(line or [])]
     fields = {"order_id": order_id, "return_id": return_id, "lines": lines, "reason": reason}
     send("orders", "RequestReturn", as_json, **fields, request_id=request_id, **expecting(expected_revision))
@@ -41,7 +41,7 @@ def approve(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a return come."""
+    """Approve a return."""
     fields = {"order_id": order_id, "return_id": return_id, "request_id": request_id}
     send("orders", "ApproveReturn", as_json, **fields, **expecting(expected_revision))
 
@@ -55,7 +55,7 @@ def reject(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Close a return of which nothing has come."""
+    """Close a return of which nothing was received."""
     fields = {"order_id": order_id, "return_id": return_id, "reason": reason, "request_id": request_id}
     send("orders", "RejectReturn", as_json, **fields, **expecting(expected_revision))
 
@@ -70,6 +70,6 @@ def receive(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Close a return with what has come."""
+    """Close a return with the units that were received."""
     fields = {"order_id": order_id, "return_id": return_id, "lines": received(line, damaged), "request_id": request_id}
     send("orders", "ReceiveReturn", as_json, **fields, **expecting(expected_revision))

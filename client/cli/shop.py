@@ -54,7 +54,7 @@ PageSize = Annotated[int, typer.Option(help="Rows wanted, up to 1000.")]
 PageToken = Annotated[str, typer.Option(help="The last page's next_page_token.")]
 
 
-# a query of every view that shows a context, and the field that names what was changed
+# a query for every view that shows a context, and the field that identifies the change
 SHOWN_BY: dict[str, tuple[tuple[str, str], ...]] = {
     "orders": (("GetOrder", "order_id"), ("ListOrders", ""), ("GetOrderTimeline", "order_id"), ("GetSalesDaily", "")),
     "products": (("ListProducts", ""), ("ListStock", "")),
@@ -63,14 +63,14 @@ SHOWN_BY: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 async def _shown(shop: OrderstreamClient, context: str, named: dict[str, str], token: str) -> None:
-    """With --wait: return when the views of this context hold the change."""
+    """With --wait: return when the views of this context have the change."""
     for query, key in SHOWN_BY[context]:
         fields = {key: named[key]} if key else {"page_size": 1}
         await getattr(getattr(shop, context), query)(consistency_token=token, **fields)
 
 
 def send(context: str, rpc: str, as_json: bool, **fields: Any) -> None:  # a flag of the command line
-    """A command: what came of it."""
+    """Send a command and print its result."""
 
     async def work(shop: OrderstreamClient) -> Any:
         reply = await getattr(getattr(shop, context), rpc)(**fields)
@@ -105,7 +105,7 @@ def quantities(given: list[str]) -> list[tuple[str, int]]:
 
 
 def received(good: list[str], damaged: list[str]) -> list[ReceivedQuantity]:
-    """What has come back, by condition."""
+    """The received units, by condition."""
     if not good and not damaged:
         fail("give at least one --line or --damaged", 2)
     resaleable, spoilt = ReturnCondition.RETURN_CONDITION_RESALEABLE, ReturnCondition.RETURN_CONDITION_DAMAGED
@@ -122,7 +122,7 @@ def received(good: list[str], damaged: list[str]) -> list[ReceivedQuantity]:
 @orders.command("create")
 def create_order(
     customer: Annotated[str, typer.Option(help="The user's UUID.")],
-    currency: Annotated[str, typer.Option(help="ISO 4217, of the whole order.")] = "EUR",
+    currency: Annotated[str, typer.Option(help="ISO 4217, of the order.")] = "EUR",
     line: Annotated[list[str] | None, typer.Option(help="sku:quantity; may be given again.")] = None,
     order_id: Annotated[str, typer.Option(help="A UUID; without it the request's id.")] = "",
     name: Annotated[str, typer.Option(help="Who receives it.")] = "",
@@ -133,7 +133,7 @@ def create_order(
     request_id: RequestId = "",
     as_json: AsJson = False,
 ) -> None:
-    """Open a draft. With --name, --street, --city and --country it has an address at once."""
+    """Create a draft. With --name, --street, --city and --country it has an address at once."""
     address = {"shipping_address": _address(name, street, city, postal_code, country)} if name or street else {}
     lines = [NewLine(sku=sku, quantity=n) for sku, n in quantities(line or [])]
     send(
@@ -190,7 +190,7 @@ def remove_line(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take a line out."""
+    """Remove a line."""
     fields = {"order_id": order_id, "line_id": line_id, "request_id": request_id}
     send("orders", "RemoveLine", as_json, **fields, **expecting(expected_revision))
 
@@ -215,7 +215,7 @@ def set_address(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say where the goods go, until the first dispatch."""
+    """Set the address for the goods, until the first dispatch."""
     address = _address(name, street, city, postal_code, country)
     fields = {"order_id": order_id, "shipping_address": address, "request_id": request_id}
     send("orders", "ChangeShippingAddress", as_json, **fields, **expecting(expected_revision))
@@ -231,7 +231,7 @@ def set_shipping(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say how a draft will be sent and what that costs."""
+    """Set the shipping method and cost of a draft."""
     fields = {"order_id": order_id, "method": method, "price": to_money(price, currency), "request_id": request_id}
     send("orders", "SetShippingMethod", as_json, **fields, **expecting(expected_revision))
 
@@ -241,13 +241,13 @@ def discount(
     order_id: OrderId,
     discount_id: Annotated[str, typer.Argument(help="A name for the discount, unique in the order.")],
     value: Annotated[str, typer.Argument(help="An amount like 5.00, or a share like 12.5%.")],
-    name: Annotated[str, typer.Option(help="What the customer is told.")] = "discount",
+    name: Annotated[str, typer.Option(help="The text for the customer.")] = "discount",
     currency: Annotated[str, typer.Option(help="ISO 4217, that of the order.")] = "EUR",
     request_id: RequestId = "",
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take something off the goods of a draft."""
+    """Add a discount to the goods of a draft."""
     off: dict[str, Any] = (
         {"basis_points": to_basis_points(value)} if value.endswith("%") else {"amount": to_money(value, currency)}
     )
@@ -263,7 +263,7 @@ def remove_discount(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take a discount back."""
+    """Remove a discount."""
     fields = {"order_id": order_id, "discount_id": discount_id, "request_id": request_id}
     send("orders", "RemoveDiscount", as_json, **fields, **expecting(expected_revision))
 
@@ -272,7 +272,7 @@ def remove_discount(
 def place(
     order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
 ) -> None:
-    """Fix lines and prices; refused if a price has moved: refresh-prices first."""
+    """Place an order: fixes lines and prices; refused if a price has changed: refresh-prices first."""
     send("orders", "PlaceOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
 
 
@@ -280,7 +280,7 @@ def place(
 def confirm(
     order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
 ) -> None:
-    """Commit the shop to a placed order."""
+    """Confirm a placed order."""
     send("orders", "ConfirmOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
 
 
@@ -292,7 +292,7 @@ def hold(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Stop an order where it is, until `release`."""
+    """Put an order on hold, until `release`."""
     fields = {"order_id": order_id, "reason": reason, "request_id": request_id}
     send("orders", "HoldOrder", as_json, **fields, **expecting(expected_revision))
 
@@ -301,7 +301,7 @@ def hold(
 def release(
     order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
 ) -> None:
-    """Let an order on hold go on."""
+    """Release an order from hold."""
     fields = {"order_id": order_id, "request_id": request_id}
     send("orders", "ReleaseHold", as_json, **fields, **expecting(expected_revision))
 
@@ -314,7 +314,7 @@ def cancel(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Call an order off before anything is packed."""
+    """Cancel an order before anything is packed."""
     fields = {"order_id": order_id, "reason": reason, "request_id": request_id}
     send("orders", "CancelOrder", as_json, **fields, **expecting(expected_revision))
 
@@ -327,7 +327,7 @@ def reject(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn a placed order down."""
+    """Reject a placed order."""
     fields = {"order_id": order_id, "reason": reason, "request_id": request_id}
     send("orders", "RejectOrder", as_json, **fields, **expecting(expected_revision))
 
@@ -336,7 +336,7 @@ def reject(
 def expire(
     order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
 ) -> None:
-    """End a placed order whose time has passed."""
+    """Expire a placed order whose deadline has passed."""
     send("orders", "ExpireOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
 
 
@@ -344,7 +344,7 @@ def expire(
 def complete(
     order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
 ) -> None:
-    """Close an order that has arrived and is paid."""
+    """Complete an order that has arrived and is paid."""
     send("orders", "CompleteOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
 
 
@@ -361,7 +361,7 @@ def cancel_line(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take units off a placed order that are in no parcel."""
+    """Cancel units of a placed order that are in no parcel."""
     fields = {
         "order_id": order_id,
         "cancellation_id": cancellation or str(uuid4()),
@@ -388,7 +388,7 @@ def note(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Keep a text with an order."""
+    """Add a note to an order."""
     fields = {"order_id": order_id, "note_id": note_id or str(uuid4()), "text": text, "request_id": request_id}
     send("orders", "AddNote", as_json, **fields, **expecting(expected_revision))
 
@@ -437,7 +437,7 @@ def unpack(
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take a parcel apart that has not left the house."""
+    """Cancel a parcel that has not left the house."""
     fields = {"order_id": order_id, "shipment_id": shipment, "request_id": request_id}
     send("orders", "CancelShipment", as_json, **fields, **expecting(expected_revision))
 
@@ -556,7 +556,7 @@ def _print_unread(found: Iterable[OrderSummary]) -> None:
 
 @orders.command("customer")
 def customer_orders(user_id: UserId, token: Token = "", as_json: AsJson = False) -> None:
-    """Show what a customer has ordered in all."""
+    """Show the totals of a customer's orders."""
     reply = ask("orders", "GetCustomerOrders", customer_id=user_id, consistency_token=token)
     if as_json:
         print_json(reply)
@@ -599,11 +599,11 @@ def history(
 def _print_tree(reply: Any) -> None:
     for node in reply.nodes:
         if node.HasField("command"):
-            told = f"{node.command.actor or 'somebody'} {when(node.command.occurred_at)} {node.command.request_id}"
+            text = f"{node.command.actor or 'unknown'} {when(node.command.occurred_at)} {node.command.request_id}"
         else:
             entry = node.event.entry
-            told = f"{entry.event_type} {entry.revision}@{node.event.stream}"
-        out.print("  " * node.depth + told, highlight=False, soft_wrap=True)
+            text = f"{entry.event_type} {entry.revision}@{node.event.stream}"
+        out.print("  " * node.depth + text, highlight=False, soft_wrap=True)
     if reply.truncated:
         out.print("… and more than one answer holds")
 
@@ -612,7 +612,7 @@ def _print_tree(reply: Any) -> None:
 def timeline(
     order_id: OrderId, page_size: PageSize = 50, page_token: PageToken = "", token: Token = "", as_json: AsJson = False
 ) -> None:
-    """Show what happened to an order, step by step."""
+    """Show the history of an order, step by step."""
     fields = {"order_id": order_id, "page_size": page_size, "page_token": page_token, "consistency_token": token}
     reply = ask("orders", "GetOrderTimeline", **fields)
     if as_json:
@@ -629,9 +629,9 @@ def timeline(
 
 
 def _print_entries(entries: Any) -> None:
-    for x in entries:  # lines, not a table: what an event says has no width
-        told = f"{x.revision} {x.event_type} {when(x.occurred_at)} {x.actor} {x.request_id}"
-        out.print(told, style="bold", highlight=False, soft_wrap=True)
+    for x in entries:  # lines, not a table: the content of an event has no fixed width
+        text = f"{x.revision} {x.event_type} {when(x.occurred_at)} {x.actor} {x.request_id}"
+        out.print(text, style="bold", highlight=False, soft_wrap=True)
         out.print(f"  {x.data_json}", highlight=False, soft_wrap=True, markup=False)
 
 
@@ -644,7 +644,7 @@ def diff(
     until_time: Annotated[datetime | None, typer.Option(help="UTC, instead of --until.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what changed in an order between two moments, and who did it."""
+    """Show the differences of an order between two moments, and who made them."""
     fields: dict[str, Any] = {"order_id": order_id}
     if since is not None or since_time is not None:
         fields["since"] = _moment(since, since_time)
@@ -683,7 +683,7 @@ def sales(
     token: Token = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show what was placed, and what of it was cancelled, rejected or expired, day by day."""
+    """Show the sales, and which of them were cancelled, rejected or expired, day by day."""
     reply = ask("orders", "GetSalesDaily", from_day=from_day, to_day=to_day, consistency_token=token, page_size=1000)
     if as_json:
         print_json(reply)
@@ -714,7 +714,7 @@ def register_product(
     request_id: RequestId = "",
     as_json: AsJson = False,
 ) -> None:
-    """Make a product known; `activate` puts it on sale."""
+    """Register a product; `activate` puts it on sale."""
     fields = {"sku": sku, "name": name, "price": to_money(price, currency), "request_id": request_id}
     send("products", "RegisterProduct", as_json, **fields)
 
@@ -723,7 +723,7 @@ def register_product(
 def rename_product(
     sku: Sku, name: str, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
 ) -> None:
-    """Give a product another name."""
+    """Rename a product."""
     fields = {"sku": sku, "name": name, "request_id": request_id}
     send("products", "RenameProduct", as_json, **fields, **expecting(expected_revision))
 
@@ -792,7 +792,7 @@ ReservationId = Annotated[str, typer.Argument(help="The reservation's UUID.")]
 
 @stock.command("receive")
 def receive_stock(sku: Sku, quantity: Units, request_id: RequestId = "", as_json: AsJson = False) -> None:
-    """Put units on hand; of a discontinued product use adjust."""
+    """Receive units into stock; for a discontinued product use adjust."""
     send("products", "ReceiveStock", as_json, sku=sku, quantity=quantity, request_id=request_id)
 
 
@@ -804,7 +804,7 @@ def adjust_stock(
     request_id: RequestId = "",
     as_json: AsJson = False,
 ) -> None:
-    """Correct what is on hand after a count."""
+    """Correct the stock after a count."""
     send("products", "AdjustStock", as_json, sku=sku, change=change, reason=reason, request_id=request_id)
 
 
@@ -817,7 +817,7 @@ def reserve_stock(
     request_id: RequestId = "",
     as_json: AsJson = False,
 ) -> None:
-    """Promise units to somebody, if so many are available."""
+    """Reserve units, if so many are available."""
     fields: dict[str, Any] = {"sku": sku, "reservation_id": reservation_id, "quantity": quantity}
     if expires_at is not None:
         fields["expires_at"] = expires_at.replace(tzinfo=UTC)
@@ -828,7 +828,7 @@ def reserve_stock(
 def commit_reservation(
     sku: Sku, reservation_id: ReservationId, request_id: RequestId = "", as_json: AsJson = False
 ) -> None:
-    """Take the promised units off what is on hand: they leave the house."""
+    """Commit a reservation: its units leave the stock."""
     _about_reservation("CommitReservation", sku, reservation_id, request_id, as_json)
 
 
@@ -836,7 +836,7 @@ def commit_reservation(
 def release_reservation(
     sku: Sku, reservation_id: ReservationId, request_id: RequestId = "", as_json: AsJson = False
 ) -> None:
-    """Take a promise back."""
+    """Release a reservation."""
     _about_reservation("ReleaseReservation", sku, reservation_id, request_id, as_json)
 
 
@@ -844,7 +844,7 @@ def release_reservation(
 def expire_reservation(
     sku: Sku, reservation_id: ReservationId, request_id: RequestId = "", as_json: AsJson = False
 ) -> None:
-    """Take a promise back whose time has passed."""
+    """Expire a reservation whose deadline has passed."""
     _about_reservation("ExpireReservation", sku, reservation_id, request_id, as_json)
 
 
@@ -855,12 +855,12 @@ def _about_reservation(rpc: str, sku: str, reservation_id: str, request_id: str,
 @stock.command("restock")
 def restock_return(
     sku: Sku,
-    return_id: Annotated[str, typer.Argument(help="A UUID; what comes back under one id is taken in once.")],
+    return_id: Annotated[str, typer.Argument(help="A UUID; the units of one id are received once.")],
     quantity: Units,
     request_id: RequestId = "",
     as_json: AsJson = False,
 ) -> None:
-    """Put units on hand that came back."""
+    """Receive returned units into stock."""
     fields = {"sku": sku, "return_id": return_id, "quantity": quantity, "request_id": request_id}
     send("products", "RestockReturn", as_json, **fields)
 
@@ -912,7 +912,7 @@ def register_user(
     request_id: RequestId = "",
     as_json: AsJson = False,
 ) -> None:
-    """Make a user known."""
+    """Register a user."""
     send("users", "RegisterUser", as_json, user_id=user_id, name=name, email=email, request_id=request_id)
 
 
@@ -932,10 +932,10 @@ def resolve_email(
     request_id: RequestId = "",
     as_json: AsJson = False,
 ) -> None:
-    """Settle an e-mail address that several users have: one keeps it, the others have to change theirs.
+    """Resolve an e-mail address that several users have: one keeps it, the others have to change theirs.
 
-    It shows the plan, asks, and applies it. A plan that no longer holds is refused. The plan reads the streams of all
-    users: with very many, give it time (orderstream --deadline 120 users resolve-email …).
+    It shows the plan, asks, and applies it. A plan that is not current any more is refused. The plan reads the streams
+    of all users: with very many, give it time (orderstream --deadline 120 users resolve-email …).
     """
     named = {"email": address} if "@" in address else {"email_hash": address}
     plan = ask("users", "GetEmailHolders", **named)
@@ -980,7 +980,7 @@ def _show_holders(plan: Any, keep: str) -> None:
 def rename_user(
     user_id: UserId, name: str, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
 ) -> None:
-    """Give a user another name."""
+    """Rename a user."""
     fields = {"user_id": user_id, "name": name, "request_id": request_id}
     send("users", "ChangeName", as_json, **fields, **expecting(expected_revision))
 
@@ -989,13 +989,13 @@ def rename_user(
 def block(
     user_id: UserId, reason: Annotated[str, typer.Option()], request_id: RequestId = "", as_json: AsJson = False
 ) -> None:
-    """Stop a user from ordering; what was placed and not confirmed yet is rejected."""
+    """Block a user from ordering; orders that are placed and not confirmed yet are rejected."""
     send("users", "BlockUser", as_json, user_id=user_id, reason=reason, request_id=request_id)
 
 
 @users.command("unblock")
 def unblock(user_id: UserId, request_id: RequestId = "", as_json: AsJson = False) -> None:
-    """Let a blocked user order again."""
+    """Unblock a user."""
     send("users", "UnblockUser", as_json, user_id=user_id, request_id=request_id)
 
 
@@ -1019,7 +1019,7 @@ def add_address(
     request_id: RequestId = "",
     as_json: AsJson = False,
 ) -> None:
-    """Give a user an address."""
+    """Add an address to a user."""
     address = _address(name, street, city, postal_code, country)
     fields = {"user_id": user_id, "address_id": address_id, "address": address, "is_default": default}
     send("users", "AddAddress", as_json, **fields, request_id=request_id)
@@ -1045,7 +1045,7 @@ def change_user_address(
 
 @users.command("remove-address")
 def remove_address(user_id: UserId, address_id: AddressId, request_id: RequestId = "", as_json: AsJson = False) -> None:
-    """Take an address away; if it was the default, the oldest one left is."""
+    """Remove an address; if it was the default, the oldest remaining one becomes the default."""
     send("users", "RemoveAddress", as_json, user_id=user_id, address_id=address_id, request_id=request_id)
 
 
@@ -1053,7 +1053,7 @@ def remove_address(user_id: UserId, address_id: AddressId, request_id: RequestId
 def set_default_address(
     user_id: UserId, address_id: AddressId, request_id: RequestId = "", as_json: AsJson = False
 ) -> None:
-    """Say which address goods go to if nothing else is said."""
+    """Set the default address."""
     send("users", "SetDefaultAddress", as_json, user_id=user_id, address_id=address_id, request_id=request_id)
 
 
@@ -1099,7 +1099,7 @@ def _print_more(reply: Any) -> None:
 
 
 def _print_not_shown(reply: Any) -> None:
-    if not_shown := getattr(reply, "not_shown", ()):  # one document, and the log itself, leave nothing out
+    if not_shown := getattr(reply, "not_shown", ()):  # a single document, and the log itself, skip nothing
         keys = ", ".join(not_shown)
         out.print(f"{len(not_shown)} left out, they cannot be shown: {keys}", highlight=False, soft_wrap=True)
 

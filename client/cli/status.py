@@ -1,4 +1,4 @@
-"""`orderstream status`: one page that says whether the shop is well, and what is not."""
+"""`orderstream status`: one page with the state of the system and its problems."""
 
 import asyncio
 import sys
@@ -34,7 +34,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 
 @dataclass(slots=True)
 class Page:
-    """`red` has one line for each thing that somebody should look at."""
+    """`red` has one line for each problem that needs an operator."""
 
     services: list[dict[str, str]] = field(default_factory=list)
     views: list[dict[str, Any]] = field(default_factory=list)
@@ -47,7 +47,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="A new page every two seconds, until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Services, views, subscription groups and stuck orders on one page. Exit code 1 if anything needs a hand."""
+    """Services, views, subscription groups and stuck orders on one page. Exit code 1 if anything needs an operator."""
     while True:
         page = asyncio.run(_page())
         if watch and not as_json and out.is_terminal:
@@ -67,9 +67,9 @@ async def _page() -> Page:
     async with OrderstreamClient(TARGET.addresses, actor=TARGET.actor, deadline=WITHIN) as shop:
         await asyncio.gather(
             *(_service(page, role, service) for role, service in SERVICES.items()),
-            _told(page, "views", shop.operations.ListProjections, _views),
-            _told(page, "subscription groups", shop.subscriptions.ListSubscriptions, _groups),
-            _told(page, "stuck orders", lambda: _ask_stuck(shop), _stuck),
+            _add(page, "views", shop.operations.ListProjections, _views),
+            _add(page, "subscription groups", shop.subscriptions.ListSubscriptions, _groups),
+            _add(page, "stuck orders", lambda: _ask_stuck(shop), _stuck),
         )
     page.services.sort(key=lambda one: one["role"])
     page.red.sort()
@@ -88,11 +88,11 @@ async def _service(page: Page, role: str, service: str) -> None:
     page.services.append({"role": role, "address": address, "health": said})
 
 
-async def _told(page: Page, what: str, ask: Callable[[], Awaitable[Any]], take: Callable[[Page, Any], None]) -> None:
+async def _add(page: Page, what: str, ask: Callable[[], Awaitable[Any]], take: Callable[[Page, Any], None]) -> None:
     try:
         take(page, await ask())
     except OrderstreamError as error:
-        if not isinstance(error, Unreachable):  # of a service that is not there another line says so
+        if not isinstance(error, Unreachable):  # another line reports an absent service
             page.red.append(f"{what}: not known: {words_of(error)}")
 
 
@@ -135,8 +135,8 @@ def _stuck(page: Page, reply: Any) -> None:
 
 def _show(page: Page, *, as_json: bool) -> None:
     if as_json:
-        told = {name: getattr(page, name) for name in ("services", "views", "groups", "stuck", "red")}
-        print_json({"well": not page.red} | told)
+        parts = {name: getattr(page, name) for name in ("services", "views", "groups", "stuck", "red")}
+        print_json({"well": not page.red} | parts)
         return
     for rows, leave in ((page.services, ()), (page.views, ("owner", "parked")), (page.groups, ("status",))):
         if rows:

@@ -1,6 +1,6 @@
-"""`orderstream store …`: what the event store is to a role, and the rights that it needs.
+"""`orderstream store …`: the state of the event store for a role, and the rights that it needs.
 
-It runs beside a role, with the settings of that role; nothing of it goes over the services.
+It runs on the machine of a role, with the settings of that role; it does not call the services.
 """
 
 import json
@@ -42,7 +42,7 @@ def grant(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Add what our user lacks to the access control lists, and make the group of this release if it is missing.
+    """Add the missing rights of our user to the access control lists, and create the group of this release if missing.
 
     Nothing is removed from a list. The plan is shown first.
     """

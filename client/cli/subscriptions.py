@@ -1,4 +1,4 @@
-"""`orderstream subscriptions …`: persistent subscription groups, what they lag behind and what they have given up."""
+"""`orderstream subscriptions …`: persistent subscription groups, their lag and their parked events (dead letters)."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 @subscriptions.command("list")
 def list_groups(as_json: AsJson = False) -> None:
-    """Show every group with its lag and what it has parked."""
+    """Show every group with its lag and its parked events."""
     reply = call(lambda shop: shop.subscriptions.ListSubscriptions())
     if as_json:
         print_json(reply)
@@ -47,7 +47,7 @@ def parked_events(
     limit: Annotated[int, typer.Option(min=1, help="How many at most, the oldest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Show the events that a group has given up, and why."""
+    """Show the parked events of a group, and why they were parked."""
 
     async def ask(shop: OrderstreamClient) -> list[Any]:
         found: list[Any] = []
@@ -72,7 +72,7 @@ def replay(
     why: Why = "",
     limit: Annotated[int, typer.Option(min=0, help="How many at most, the oldest first; 0: all.")] = 0,
     plan_id: Annotated[str, typer.Option("--plan", help="Apply this plan; refused if it no longer holds.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be delivered again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be delivered again.")] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -117,7 +117,7 @@ def create(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a group, with the settings of this release. The process service makes its own, `checkout`, if it may."""
+    """Create a group, with the settings of this release. The process service creates its own, `checkout`, if it may."""
     place = {"source": source, "group": group, "start": start, "from_end": from_end}
     _change(pb.GROUP_CHANGE_CREATE, place, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
 
@@ -134,7 +134,9 @@ def reset(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let a group begin elsewhere. Consumers come back by themselves; what is parked is lost: replay it first."""
+    """Move a group to another position. Consumers reconnect by themselves; parked events are lost: replay them
+    first.
+    """
     place = {"source": source, "group": group, "start": start, "from_end": from_end}
     _change(pb.GROUP_CHANGE_RESET, place, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
 
@@ -149,7 +151,7 @@ def delete(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove a group, with its checkpoint and what it has parked. The process service makes `checkout` again."""
+    """Delete a group, with its checkpoint and its parked events. The process service creates `checkout` again."""
     place = {"source": source, "group": group}
     _change(pb.GROUP_CHANGE_DELETE, place, why, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
 
@@ -201,7 +203,9 @@ def _tell_change(change: "pb.GroupChange.ValueType", plan: Any, *, as_json: bool
 
 @subscriptions.command("restart")
 def restart(why: Why = "", yes: Yes = False, as_json: AsJson = False) -> None:
-    """Drop the consumers of all groups; each goes on after its checkpoint, what was in flight is delivered again."""
+    """Disconnect the consumers of all groups; each group continues after its checkpoint, events in flight are
+    repeated.
+    """
     if not why:
         fail("say why with --why; it is kept with the act", 2)
     if not yes:
@@ -264,12 +268,12 @@ def _show_parked(found: Any) -> None:
 
 
 def _age(stamp: Any) -> str:
-    """Like 3 h 20 min, of a time that has passed."""
+    """Like 3 h 20 min, for a duration."""
     if not stamp.seconds:
         return "-"
     minutes, seconds = divmod(max(0, int(datetime.now(UTC).timestamp()) - stamp.seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
-    told = [f"{number} {unit}" for number, unit in parts if number][:2]
-    return " ".join(told) or "0 s"
+    shown = [f"{number} {unit}" for number, unit in parts if number][:2]
+    return " ".join(shown) or "0 s"

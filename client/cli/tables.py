@@ -1,4 +1,4 @@
-"""Tables on a terminal: what does not fit leaves as a column, and nothing that is copied from it is broken up."""
+"""Tables on a terminal: columns that do not fit are left out, and ids are never broken."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ UNBOUNDED = 100_000  # columns
 
 @dataclass(slots=True)
 class Rows:
-    """`leave` names columns in the order in which they go if the terminal is too narrow. `texts` may be folded."""
+    """`leave` names columns in the order in which they are left out on a narrow terminal. `texts` may be folded."""
 
     columns: Sequence[str]
     leave: Sequence[str]
@@ -27,14 +27,16 @@ class Rows:
         self.rows.append(cells)
 
     def show(self) -> None:
-        """Print it, and beside it which columns have left. With --wide, and where there is no terminal, all stay."""
+        """Print it, and the names of the omitted columns. With --wide, and without a terminal, all are shown."""
         left: list[str] = []
         going = iter(() if _has_room_for_all() else self.leave)
         while self._least(left) > out.width and (name := next(going, None)) is not None:
             left.append(name)
         shown, natural = self._made(left), self._width(left)
         shown.width = natural if _has_room_for_all() else max(self._least(left), min(natural, out.width))
-        out.print(shown, crop=False)  # what is still too wide, the terminal wraps: so it can be copied
+        out.print(
+            shown, crop=False
+        )  # a line that is still too wide is wrapped by the terminal, so that it can be copied
         if left:
             err.print(f"not shown: {', '.join(left)}; --wide shows all", style="dim", soft_wrap=True)
 
@@ -50,22 +52,22 @@ class Rows:
         return made
 
     def _longest(self, number: int) -> int:
-        """Of one column, in columns of the terminal."""
+        """The width of one column, in columns of the terminal."""
         lines = [self.columns[number], *(line for cells in self.rows for line in cells[number].splitlines() or [""])]
         return max(out.measure(line).maximum for line in lines)
 
     def _narrowest(self, number: int) -> int:
-        """Of a column with texts, folded between words."""
+        """The width of a column with texts, folded between words."""
         words = (word for cells in self.rows for word in (*cells[number].split(), self.columns[number]))
         word = max((out.measure(word).maximum for word in words), default=0)
         return min(self._longest(number), max(NARROWEST_TEXT, min(word, MAX_WORD_LENGTH)))
 
     def _width(self, without: Sequence[str]) -> int:
-        """With no text folded."""
+        """The width with no text folded."""
         return Measurement.get(out, out.options.update(width=UNBOUNDED), self._made(without)).maximum
 
     def _least(self, without: Sequence[str]) -> int:
-        """With every text folded as far as it may be."""
+        """The width with every text folded as far as possible."""
         return self._width(without) - sum(
             self._longest(number) - self._narrowest(number)
             for number, name in enumerate(self.columns)

@@ -22,9 +22,9 @@ def watch(
     token: Token = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show orders as they are, and then every change as it happens; with --json one message a line.
+    """Show orders as they are, and then every change; with --json one message a line.
 
-    It goes on by itself where a connection breaks or a server is replaced.
+    It resumes by itself if a connection breaks or a server is replaced.
     """
     if order_id and (customer or status or token):
         raise typer.BadParameter("an order is watched without --customer, --status and --token")

@@ -1,4 +1,4 @@
-"""A failed call in words for people: the one place that makes a line of an error."""
+"""A failed call in words for people: the one place that turns an error into a line."""
 
 import re
 from collections.abc import Mapping
@@ -12,24 +12,24 @@ from client.errors import InvalidRequest, OrderstreamError, Unreachable
 
 MAX_CAUSE_LENGTH = 160  # characters
 IS_IT_RUNNING = "is `orderstream up` running?"
-TYPED = re.compile(r"\((orderstream .*)\)$")  # of a remedy that the server names: an RPC, and what is typed for it
+TYPED = re.compile(r"\((orderstream .*)\)$")  # of a remedy that the server names: an RPC, and the command line for it
 NAMES_OF_STATES = ("status", "stage", "outcome", "ended", "waits_for")
 NAME_OF_A_COMMAND = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def words_of(error: OrderstreamError) -> str:
-    """One line: what is the matter, what to do about it, and the reason as programs have it."""
+    """One line: the problem, what to do about it, and the reason for programs."""
     if isinstance(error, Unreachable) and error.address:
         return f"{_server(error)} does not answer ({_cause(error)}); {IS_IT_RUNNING} {_setting(error)}"
     if error.code is grpc.StatusCode.UNIMPLEMENTED and error.address:
         return f"{_server(error)} does not know this call: another service, or another release? {_setting(error)}"
     sentence, remedy = _refusal(error)
-    told = f"{sentence}; {remedy}" if remedy else sentence
-    return f"{told} [{error.reason}]" if error.reason else told
+    text = f"{sentence}; {remedy}" if remedy else sentence
+    return f"{text} [{error.reason}]" if error.reason else text
 
 
 def _refusal(error: OrderstreamError) -> tuple[str, str]:
-    """What is the case, and what to do about it, if anything is known to help."""
+    """The problem, and what to do about it, if any help is known."""
     remedy = _remedy_of_the_server(error.metadata)
     values = _Values(error.metadata)
     for words in REFUSALS.get(error.reason, ()):
@@ -52,7 +52,7 @@ def _remedy_of_the_server(metadata: Mapping[str, str]) -> str:
 
 
 class _Values(dict[str, str]):
-    """The metadata of a refusal, each value as people read it."""
+    """The metadata of a refusal, each value in the form for people."""
 
     def put_into(self, sentence: str) -> str:
         """Raises `KeyError` if a value is not there."""
@@ -78,7 +78,7 @@ def _setting(error: OrderstreamError) -> str:
 
 
 def _cause(error: OrderstreamError) -> str:
-    """The last part of what gRPC says of a connection: "Connection refused (111)"."""
+    """The last part of gRPC's text about a connection: "Connection refused (111)"."""
     if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return "not in time"
     return str(error).rpartition(": ")[2][:MAX_CAUSE_LENGTH]

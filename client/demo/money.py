@@ -1,4 +1,4 @@
-"""What the payments of an order say about its refunds."""
+"""The payments of an order and its refunds."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -8,9 +8,9 @@ from protos.orders.v1.types_pb2 import REFUND_STATUS_FAILED, REFUND_STATUS_SETTL
 
 
 def debts(refunds: Sequence[Refund]) -> Iterator[list[Refund]]:
-    """The tries to pay each debt back, in the order in which they were asked for.
+    """The attempts to pay each debt back, in the order of their requests.
 
-    Tries for one debt name the same return, or none; the first that is settled is the last.
+    Attempts for one debt name the same return, or none; the first settled one is the last.
     """
     tries: dict[str, list[Refund]] = defaultdict(list)
     for refund in refunds:
@@ -21,12 +21,12 @@ def debts(refunds: Sequence[Refund]) -> Iterator[list[Refund]]:
 
 
 def refunds_retried(refunds: Sequence[Refund]) -> int:
-    """How many were asked for because an earlier one had failed."""
+    """How many were requested because an earlier one had failed."""
     return sum(
         earlier.status == REFUND_STATUS_FAILED for tries in debts(refunds) for earlier, _later in pairwise(tries)
     )
 
 
 def refunds_failed(refunds: Sequence[Refund]) -> int:
-    """How many debts no try has settled."""
+    """How many debts no attempt has settled."""
     return sum(tries[-1].status != REFUND_STATUS_SETTLED for tries in debts(refunds))

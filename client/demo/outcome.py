@@ -1,4 +1,4 @@
-"""What a run of the demo came to, and what its parts share."""
+"""The outcome of a run of the demo, and what its parts share."""
 
 import asyncio
 import time
@@ -16,14 +16,14 @@ LEAST_PATIENCE, MAX_PATIENCE = 60.0, 900.0  # seconds
 LEAST_TRY = 1.0  # seconds
 LONGER_THAN_SEEN = 20  # times the slowest answer so far
 
-Progress = Callable[[str, int, int], None]  # what, done, of
+Progress = Callable[[str, int, int], None]  # name, done, total
 
 
 @dataclass(slots=True)
 class Patience:
-    """Seconds for one command over all tries, and for views and processes to move at all.
+    """Seconds for one command over all attempts, and for views and processes to make any progress.
 
-    They grow with the slowest answer seen: on a machine that is starved everything takes longer, and nothing is wrong.
+    They grow with the slowest answer so far: on an overloaded machine everything takes longer, and nothing is wrong.
     """
 
     seconds: float = LEAST_PATIENCE
@@ -32,7 +32,7 @@ class Patience:
         self.seconds = min(MAX_PATIENCE, max(self.seconds, LONGER_THAN_SEEN * seconds))
 
     async def ask(self, call: Callable[..., Awaitable[Any]], **fields: Any) -> Any:
-        """The reply. A server cuts deadlines that are too long for it; so a call that was late is made again.
+        """The reply. A server cuts deadlines that are too long for it; so a call that was too late is repeated.
 
         That is safe for queries, and for commands, which keep their request_id.
         """
@@ -52,7 +52,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a run calls things. With a name of its own, its things are apart from all others in the log."""
+    """The names of a run. With its own name, its data is separate from all other data in the log."""
 
     run: str = ""
 
@@ -71,12 +71,12 @@ OF_ALL_RUNS = Names()
 
 @dataclass(slots=True)
 class Outcome:
-    """What was sent, and what the proof found. `processes` are counted by how they fared.
+    """What was sent, and what the proof found. `processes` are counted by their outcome.
 
-    `price_changes` are those of products, and of lines that were drafted at a price from before.
-    `failures` are the attempts of processes at a step that came to nothing. Only placed orders are counted in
-    `orders_without_process`. `refunds_retried` were asked for because an earlier try had failed; `refunds_failed` are
-    debts that no try has settled. `money_owed` is in cents, of all orders together.
+    `price_changes` are those of products, and of lines that were drafted at an earlier price. `failures` are the failed
+    attempts of processes at a step. Only placed orders are counted in `orders_without_process`. `refunds_retried` were
+    requested because an earlier attempt had failed; `refunds_failed` are debts that no attempt has settled.
+    `money_owed` is in cents, of all orders together.
     """
 
     users: int = 0

@@ -1,4 +1,4 @@
-"""The proof of a run on a stack that others use too: the same, for what the run has placed itself."""
+"""The proof of a run on a stack that others use too: the same, for the run's own orders."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -14,9 +14,9 @@ from protos.products.v1.types_pb2 import Stock
 
 
 class OwnProof(Proof):
-    """Orders, processes and products of others are left out, and nothing is said of the log as a whole.
+    """Orders, processes and products of others are ignored, and nothing is proved about the log of all.
 
-    What a run has placed is known by its names: its orders by their customers, its products by their SKU.
+    A run knows its own data by its names: its orders by their customers, its products by their SKU.
     """
 
     _own: frozenset[str] = frozenset()  # ids of orders
@@ -40,7 +40,7 @@ class OwnProof(Proof):
         self._households = tuple(self._names.id_of("user", household) for household in households)
 
     async def _wait_for_the_views(self, planned: Sequence[Planned], tokens: list[str]) -> None:
-        """Others write all the time, so the views are never at the end of the log for long."""
+        """Others write all the time, so the views never stay at the end of the log for long."""
         await self._wait_for_the_tokens(planned, tokens)
 
     async def _orders(self, **wanted: Any) -> AsyncIterator[OrderSummary]:
@@ -59,7 +59,7 @@ class OwnProof(Proof):
                 yield level
 
     async def _views_are_the_log(self) -> None:
-        """`verify` does that for all; here the events of users, products and stocks are counted."""
+        """`verify` counts the events of all; here the events of the run's users, products and stocks are counted."""
         outcome, skus = self._outcome, [level.sku async for level in self._levels()]
 
         async def user(user_id: str) -> None:
@@ -77,7 +77,7 @@ class OwnProof(Proof):
         outcome.documents += len(self._households) + 2 * len(skus) + len(self._own)
 
     async def _sales(self, planned: Sequence[Planned]) -> None:
-        """Days are those of the whole shop; so the orders are added up."""
+        """The rows of days cover all orders of the shop; so the run's orders are added up instead."""
         totals: Counter[str] = Counter()
         async for order in self._orders():
             totals["orders"] += 1

@@ -1,8 +1,8 @@
-"""A product has one price at a time, and baskets need it at theirs: turns are taken per sku, in basket order.
+"""A product has one price at a time, and baskets need it at theirs: there is a queue per sku, in basket order.
 
-Baskets that need the same price hold a sku together; one that needs another price waits until they have let go, and
-those behind it wait for it. Tickets for all skus of a basket are drawn at once, in basket order, so nobody waits in a
-circle.
+Baskets that need the same price hold a sku together; a basket that needs another price waits until they have released
+it, and those behind it wait for it. Tickets for all skus of a basket are drawn at once, in basket order, so that no
+deadlock is possible.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class _Queue:
 
 
 class PriceBoard:
-    """`set_price(sku, price)` tells the shop; it is called once per change, before anyone buys at that price."""
+    """`set_price(sku, price)` changes it in the shop; it is called once per change, before any order at that price."""
 
     def __init__(self, set_price: Callable[[str, int], Awaitable[None]]) -> None:
         self._set_price = set_price
@@ -46,7 +46,7 @@ class PriceBoard:
 
     @asynccontextmanager
     async def hold(self, tickets: Mapping[str, _Ticket]) -> AsyncIterator[None]:
-        """Wait for every ticket; the prices stand until the block is left."""
+        """Wait for every ticket; the prices stay fixed until the block ends."""
         for ticket in tickets.values():
             await ticket.served.wait()
         try:

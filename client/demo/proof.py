@@ -47,7 +47,7 @@ PROCESSES = ("started", "confirmed", "rejected", "expired", "stuck")
 
 
 class ViewsStuckError(Exception):
-    """One line that says what does not move."""
+    """One line that says what makes no progress."""
 
 
 class Proof:
@@ -65,7 +65,7 @@ class Proof:
         self._lapse_events = 0
 
     async def wait_until_refused_parcels_are_reserved_again(self, refused: Sequence[Planned]) -> None:
-        """Of these orders; of those that have an end too, since another run has brought them there."""
+        """The processes of these orders; if an order has ended before, another run has ended it."""
         wanted = {self._names.id_of("order", x.basket.basket): events_before_cancelling(x) for x in refused}
 
         async def ready() -> tuple[int, object]:
@@ -76,7 +76,7 @@ class Proof:
         await self._wait("refused parcels", len(wanted), ready)
 
     async def wait_for_the_processes(self, planned: Sequence[Planned], tokens: list[str]) -> None:
-        """Until each has ended, or is stuck; and no refund is left to try again, which an ended process may have."""
+        """Wait until each has ended, or is stuck, and no refund is left to retry, which an ended process may have."""
         await self._wait_for_the_views(planned, tokens)
         owing = {self._names.id_of("order", x.basket.basket) for x in planned if refunded(x)}
 
@@ -92,7 +92,7 @@ class Proof:
         await self._wait("processes", len(planned), at_rest)
 
     async def _wait(self, what: str, wanted: int, look: Callable[[], Awaitable[tuple[int, object]]]) -> None:
-        """Until `look` finds as many as wanted; it also says what the others wait for."""
+        """Wait until `look` finds as many as wanted; it also says what the others wait for."""
         before, since = -1, time.monotonic()
         while True:
             done, waiting = await look()
@@ -135,21 +135,21 @@ class Proof:
                 yield level
 
     async def _processes_have_ended(self, planned: Sequence[Planned]) -> None:
-        outcome, told = self._outcome, Counter[str]()
+        outcome, counted = self._outcome, Counter[str]()
         async for x in self._processes():
-            told.update({"started": 1, "confirmed": x.confirmed, "rejected": x.outcome == "REJECTED"})
-            told.update({"expired": x.outcome == "EXPIRED", "stuck": x.status == PROCESS_STATUS_STUCK})
+            counted.update({"started": 1, "confirmed": x.confirmed, "rejected": x.outcome == "REJECTED"})
+            counted.update({"expired": x.outcome == "EXPIRED", "stuck": x.status == PROCESS_STATUS_STUCK})
             outcome.failures += x.failures
             self._processed.add(x.order_id)
             outcome.events += x.revision + 1
             outcome.streams += 1
             if x.status != PROCESS_STATUS_ENDED:
                 outcome.differences.append(f"process of order {x.order_id} waits for {x.step}: {x.reason}")
-        outcome.processes = Counter({what: told[what] for what in PROCESSES})
+        outcome.processes = Counter({what: counted[what] for what in PROCESSES})
         rejected = sum(x.fate is Fate.REJECTED for x in planned)
         wanted = {"started": len(planned), "confirmed": len(planned) - rejected, "rejected": rejected}
         for what in PROCESSES:
-            self._equal(f"processes {what}", wanted.get(what, 0), told[what])
+            self._equal(f"processes {what}", wanted.get(what, 0), counted[what])
 
     async def _wait_for_the_views(self, planned: Sequence[Planned], tokens: list[str]) -> None:
         reached, since = -1, time.monotonic()
@@ -168,7 +168,7 @@ class Proof:
         await self._wait_for_the_tokens(planned, tokens)
 
     async def _wait_for_the_tokens(self, planned: Sequence[Planned], tokens: list[str]) -> None:
-        """Each view has a position of its own, and which of the last answers is the newest the tokens do not say."""
+        """Each view has its own position, and the tokens do not say which of the last answers is the newest."""
         orders, ask, anyone = (
             self._shop.orders,
             self._patience.ask,
@@ -247,7 +247,7 @@ class Proof:
         await all_of(self._progress, "customers", [partial(check, household) for household in sums])
 
     async def _stock(self, planned: Sequence[Planned]) -> None:
-        """Nothing is left reserved, and what is on hand is what was received less what has gone."""
+        """Nothing is left reserved, and the stock is what was received less what was sent."""
         left, found = units_left(planned), Counter[str]()
         async for level in self._levels():
             found["reserved"] += level.reserved
@@ -259,7 +259,7 @@ class Proof:
         self._equal("products in stock", len(left), found["products"])
 
     async def _money(self, planned: Sequence[Planned]) -> None:
-        """What was drawn, given back and is held or owed, order by order; and what became of the parcels."""
+        """Drawn, refunded, held and owed money, order by order; and the outcome of the parcels."""
 
         async def check(x: Planned) -> None:
             order_id = self._names.id_of("order", x.basket.basket)
@@ -292,8 +292,8 @@ class Proof:
         outcome.parcels_refused += sum(x.status == SHIPMENT_STATUS_RETURNED for x in order.shipments)
 
     def _events(self, planned: Sequence[Planned]) -> None:
-        """All of the log. A step that failed and was tried again, and an authorisation that lapsed, leave events beside
-        those that follow from the data; the views say how many.
+        """The complete log. A step that failed and was retried, and an authorisation that lapsed, leave further events
+        beside those that follow from the data; the views say how many.
         """
         outcome = self._outcome
         expected = outcome.users + 3 * outcome.products + outcome.price_changes + sum(map(expected_events, planned))

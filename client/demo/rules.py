@@ -1,27 +1,27 @@
-"""What happens to an order of the demo, by stated rules, so that the outcome can be computed from the data alone.
+"""The rules of the demo: what happens to an order, so that the outcome can be computed from the data alone.
 
-Every product is received once: as many units as all baskets want of it, and again as many as are lost. The process of
+Every product is received once: as many units as all baskets need, plus as many as are lost. The process of
 each order reserves its lines and asks the payment provider, a simulator that declines every total that ends in 13
 cents: those orders are rejected. The others are confirmed. What happens to these follows from the basket's place in the
 data:
 
 every 20th                  it is cancelled
 every 10th                  its parcel is lost, and all of it is sent again in another parcel
-every 20th, several lines   it is sent in two parcels; the second, with the first line, is refused at the door and comes
-                            back as good as new; its units are cancelled and the order is completed without them
-every 40th                  its parcel is refused at the door and comes back as good as new; the order is cancelled
+every 20th, several lines   it is sent in two parcels; the second, with the first line, is refused at the door and is
+                            returned as good as new; its units are cancelled and the order is completed without them
+every 40th                  its parcel is refused at the door and returned as good as new; the order is cancelled
 every 5th, several lines    it is sent in two parcels
-every 15th                  one unit of the first line comes back as good as new; it is restocked and refunded
+every 15th                  one unit of the first line is returned as good as new; it is restocked and refunded
 
-All that is sent and not refused is delivered, paid for and completed.
+Everything that is sent and not refused is delivered, paid for and completed.
 
-The first try of a refund fails if its id ends in the number 1, by a rule of the simulator. Such are the refunds of
+The first attempt of a refund fails if its id ends in the number 1, by a rule of the simulator. Such are the refunds of
 every second return (`return-1`), and those of a surplus, which the process calls `surplus-1`: units that were paid for
-are cancelled. The process asks for these refunds again under another number, and succeeds.
+are cancelled. The process requests these refunds again under another number, and succeeds.
 
-The simulator withdraws some authorisations soon after they were given, and the process authorises again. Which, it
-draws from their keys; those that are captured sooner are not withdrawn. So the proof reads from the orders how many
-lapsed. Each leaves the events that `lapse_events` says, and changes nothing else.
+The simulator withdraws some authorisations soon after they were given, and the process authorises again. They are
+drawn from their keys; those that are captured sooner are not withdrawn. So the proof reads from the orders how many
+have lapsed. Each leaves the events that `lapse_events` computes, and changes nothing else.
 """
 
 from collections import Counter
@@ -39,7 +39,7 @@ LAPSE_PERCENT = 15
 PAYMENTS = f"simulator?decline={DECLINED_CENTS}&refund_fails_on={FAILING_NUMBER}&lapse={LAPSE_PERCENT}&seed=1"
 CANCEL_EVERY, SPLIT_EVERY, RETURN_EVERY = 20, 5, 15
 LOSE_EVERY, REFUSE_PART_EVERY, REFUSE_ALL_EVERY = 10, 20, 40
-LOSE_AT, REFUSE_PART_AT, REFUSE_ALL_AT = 3, 6, 17  # each of them is met in a small run, and never two at once
+LOSE_AT, REFUSE_PART_AT, REFUSE_ALL_AT = 3, 6, 17  # each of them occurs in a small run, and never two at once
 
 
 class ProviderUnknownError(Exception):
@@ -102,9 +102,9 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A basket and what is to become of it.
+    """A basket and its planned outcome.
 
-    `back` is the line of which one unit comes back after delivery, if any does, as the return `return_id`.
+    `back` is the line of which one unit is returned after delivery, if any is, as the return `return_id`.
     """
 
     basket: Basket
@@ -139,7 +139,7 @@ def _plan(index: int, basket: Basket, provider: Provider) -> Planned:
     if index % REFUSE_ALL_EVERY == REFUSE_ALL_AT:
         return Planned(basket, Fate.CANCELLED, (Parcel("parcel-1", lines, ParcelFate.RETURNED),))
     if index % REFUSE_PART_EVERY == REFUSE_PART_AT and can_be_split(basket, provider):
-        # the refused one is the second: what was captured for a parcel that came back pays for one that is sent later
+        # the refused one is the second: a capture for a returned parcel pays for one that is sent later
         refused = Parcel("parcel-2", lines[:1], ParcelFate.RETURNED)
         return Planned(basket, Fate.COMPLETED, (Parcel("parcel-1", lines[1:]), refused))
     split = index % SPLIT_EVERY == 0 and can_be_split(basket, provider)
@@ -174,7 +174,7 @@ def units_of(lines: Iterator[Line] | Sequence[Line]) -> Counter[str]:
 
 
 def units_received(planned: Sequence[Planned]) -> Counter[str]:
-    """By sku: what all baskets want, and again what is lost."""
+    """By sku: the units that all baskets need, plus the lost ones."""
     received: Counter[str] = Counter()
     for x in planned:
         received += units_of(x.basket.lines) + units_of(x.lines_of(ParcelFate.LOST))
@@ -210,14 +210,14 @@ def sold(x: Planned) -> int:
 
 
 def cancelled(x: Planned) -> int:
-    """What of it was cancelled, in whole or in part."""
+    """The cancelled part of it."""
     if x.fate is Fate.CANCELLED:
         return x.basket.total
     return worth(x.lines_of(ParcelFate.RETURNED))
 
 
 def captured(x: Planned) -> int:
-    """All that was sent; what was sent again is paid for once."""
+    """All that was sent; goods that were sent again are paid for once."""
     return sum(worth(parcel.lines) for parcel in x.parcels if not parcel.paid_before)
 
 
@@ -227,7 +227,7 @@ def refunded(x: Planned) -> int:
 
 
 def refund_fails(x: Planned) -> bool:
-    """Whether the first try of its refund fails."""
+    """Whether the first attempt of its refund fails."""
     surplus = x.is_refused and x.fate is Fate.COMPLETED
     return x.provider.fails_refunds and bool(refunded(x)) and (surplus or x.return_id.endswith(f"-{FAILING_NUMBER}"))
 
@@ -236,21 +236,21 @@ def refund_fails(x: Planned) -> bool:
 
 
 def expected_events(x: Planned) -> int:
-    """How many events one basket leaves in the log, its stock and its process included, if no authorisation lapses."""
+    """The number of events of one basket in the log, with its stock and its process, if no authorisation lapses."""
     return sum(_events(x))
 
 
 def lapse_events(lapsed: int, authorisations: int) -> int:
-    """How many more an order has of whose `authorisations` so many have `lapsed`.
+    """The further events of an order if so many of its `authorisations` have `lapsed`.
 
-    Each lapse is an event, and so is each authorisation after the first. To let go of what is held, or may be, is one
+    Each lapse is an event, and so is each authorisation after the first. The release of what is held, or may be, is one
     event in any case.
     """
     return lapsed + max(0, authorisations - 1)
 
 
 def events_before_cancelling(x: Planned) -> int:
-    """How many events the process has when it has reserved again what was refused, without attempts that failed."""
+    """The events of the process after it has reserved again what was refused, without failed attempts."""
     return 2 + len(x.parcels) + 2  # started, reserved; each parcel off the stock; restocked, reserved again
 
 
@@ -265,7 +265,7 @@ def _events(x: Planned) -> Iterator[int]:
     for parcel in x.parcels:
         yield from _parcel_events(parcel)
     if x.is_refused:
-        yield 1  # cancelled, in whole or in part
+        yield 1  # cancelled, fully or in part
         yield len(list(x.lines_of(ParcelFate.RETURNED))) + 1  # each line that was reserved again released, noted
     elif x.fate is Fate.CANCELLED:
         yield 1  # cancelled

@@ -31,7 +31,7 @@ UNDECIDED = (ORDER_STATUS_DRAFT, ORDER_STATUS_PLACED)
 
 
 class OrderUndecidedError(Exception):
-    """One line that says which order, and since when."""
+    """One line that names the order, and since when it waits."""
 
 
 class Demo:
@@ -68,7 +68,7 @@ class Demo:
         return await self.prove(baskets)
 
     async def sell(self, baskets: list[Basket]) -> None:
-        """Every command of the run, and what processes make of them, to the end."""
+        """Send every command of the run, and wait for the processes to end."""
         started, planned = time.monotonic(), self._planned(baskets)
         self._stock = units_received(planned)
         await self._register_users(baskets)
@@ -78,7 +78,7 @@ class Demo:
         self.outcome.seconds = round(time.monotonic() - started, 3)
 
     async def prove(self, baskets: list[Basket]) -> Outcome:
-        """Every difference between what was sold and what the system says is in the outcome."""
+        """Every difference between what was sold and what the system has is in the outcome."""
         await self._proof.check(self._planned(baskets), self.tokens)
         return self.outcome
 
@@ -137,7 +137,7 @@ class Demo:
     async def _set_price(self, sku: str, price: int) -> None:
         money = Money(amount_minor=price, currency=CURRENCY)
         if sku in self._changes:
-            # counted per sku: turns are taken in basket order, so a second run sends the same requests again
+            # counted per sku: the queues are in basket order, so a second run sends the same requests again
             self._changes[sku] += 1
             self.outcome.price_changes += 1
             await self._command(self._shop.products.ChangePrice, "price", sku, self._changes[sku], sku=sku, price=money)
@@ -146,7 +146,7 @@ class Demo:
         name = self._products.get(self._known[sku], f"Product {sku}")
         await self._command(self._shop.products.RegisterProduct, "product", sku, sku=sku, name=name, price=money)
         await self._command(self._shop.products.ActivateProduct, "activate", sku, sku=sku)
-        # a product is received once, for all baskets and what is lost; a stock that is short is for other tests
+        # a product is received once, for all baskets and losses; a stock that is too small is for other tests
         await self._command(self._shop.products.ReceiveStock, "receive", sku, sku=sku, quantity=self._stock[sku])
 
     async def _place(self, basket: Basket) -> str:
@@ -182,7 +182,7 @@ class Demo:
         return str(placed.consistency_token)
 
     async def _decided(self, basket: Basket, token: str) -> None:
-        """Wait until its process has confirmed the order, or turned it down."""
+        """Wait until its process has confirmed or rejected the order."""
         order_id, since = self._names.id_of("order", basket.basket), time.monotonic()
         while True:
             reply = await self._patience.ask(self._shop.orders.GetOrder, order_id=order_id, consistency_token=token)
@@ -207,7 +207,7 @@ class Demo:
             await self._command(orders.ReceiveReturn, "back", key, lines=[_as_new(x.back, 1)], **back)
 
     async def _send(self, x: Planned, parcel: Parcel) -> None:
-        """Pack a parcel, hand it to the carrier, and record what becomes of it."""
+        """Pack a parcel, hand it to the carrier, and record its outcome."""
         orders, key, number = self._shop.orders, x.basket.basket, parcel.name
         which = {"order_id": self._names.id_of("order", key), "shipment_id": parcel.name}
         parts = [LineQuantity(line_id=line.sku, quantity=line.quantity) for line in parcel.lines]
@@ -234,8 +234,8 @@ class Demo:
                 await self._command(orders.ReceiveReturnedShipment, "come back", key, number, lines=as_new, **which)
 
     async def _cancel_refused(self, planned: Sequence[Planned]) -> None:
-        """What was refused at the door. It may have been reserved again by then or not, and the log differs by that; so
-        the demo waits until it was, to know how many events there are.
+        """Cancel what was refused at the door. It may or may not have been reserved again by then, and the log differs
+        by that; so the demo waits until it was, to know the number of events.
         """
         refused = [x for x in planned if x.is_refused]
         await self._proof.wait_until_refused_parcels_are_reserved_again(refused)
@@ -261,7 +261,7 @@ class Demo:
             )
 
     async def _command(self, method: Any, *key: object, **fields: Any) -> str:
-        """The token that it is answered with."""
+        """The token of its reply."""
         return str((await self._reply(method, *key, **fields)).consistency_token)
 
     async def _reply(self, method: Any, *key: object, **fields: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What becomes of the whole year's data: how much is sold as orders, and how much is left out, by reason and value."""
+"""The rows of the year's data: how many are sold as orders, and how many are skipped, by reason and value."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from client.demo.baskets import Row, line_of
 
 
 def survey(rows: Iterable[Row]) -> dict[str, Any]:
-    """Counts of rows and baskets, and the value of each in whole cents. Rows of a basket come together."""
+    """Counts of rows and baskets, and the value of each in cents. Rows of a basket are together."""
     lines: Counter[str] = Counter()
     value: Counter[str] = Counter()
     baskets = empty = 0
