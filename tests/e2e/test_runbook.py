@@ -286,7 +286,7 @@ SITUATIONS: dict[str, Callable[[Shop], Any]] = {
     "Lag grows": lag_grows,
     "A view is stalled": stalled,
     "An event that a view cannot take": poison,
-    "An event that nobody can read": unreadable,
+    "An unreadable event": unreadable,
     "A view is wrong after a bug": wrong,
     "A few documents are wrong": damaged,
     "Two users have one e-mail address": shared_address,

@@ -57,7 +57,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_RESUME_TOKEN_INVALID: _ErrorReason.ValueType  # 14
     """INVALID_ARGUMENT: resume_token is malformed, of another watch, or of another log."""
     ERROR_REASON_WATCH_TOO_SLOW: _ErrorReason.ValueType  # 15
-    """RESOURCE_EXHAUSTED with RetryInfo: the client did not take changes as fast as they came; resume. Metadata: most."""
+    """RESOURCE_EXHAUSTED with RetryInfo: the client was slower than the changes; resume. Metadata: most."""
     ERROR_REASON_TOO_MANY_WATCHES: _ErrorReason.ValueType  # 16
     """RESOURCE_EXHAUSTED with RetryInfo: this server serves as many watches as it may. Metadata: most."""
     ERROR_REASON_SERVER_DRAINING: _ErrorReason.ValueType  # 17
@@ -80,9 +80,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     consistency_token until an operator has rebuilt it.
     """
     ERROR_REASON_STREAM_DELETED: _ErrorReason.ValueType  # 22
-    """FAILED_PRECONDITION: somebody deleted the stream in the event store for good. Metadata: stream."""
+    """FAILED_PRECONDITION: the stream was deleted in the event store for good. Metadata: stream."""
     ERROR_REASON_STREAM_TRUNCATED: _ErrorReason.ValueType  # 23
-    """FAILED_PRECONDITION: somebody deleted the first events of the stream in the event store, and no snapshot stands for
+    """FAILED_PRECONDITION: the first events of the stream were deleted in the event store, and no snapshot stands for
     them. Metadata: stream, first (the revision of the first event that is left).
     """
     ERROR_REASON_STORE_NOT_LEADER: _ErrorReason.ValueType  # 24
@@ -104,7 +104,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     Metadata: stream, size, most.
     """
     ERROR_REASON_REPLY_TOO_LARGE: _ErrorReason.ValueType  # 31
-    """RESOURCE_EXHAUSTED: the reply would have more bytes than clients of gRPC take unless told otherwise (4 MiB): ask for
+    """RESOURCE_EXHAUSTED: the reply would have more bytes than clients of gRPC accept by default (4 MiB): ask for
     less, or page by page (GetOrderHistory). Metadata: size, most.
     """
 
@@ -146,7 +146,7 @@ ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 13
 ERROR_REASON_RESUME_TOKEN_INVALID: ErrorReason.ValueType  # 14
 """INVALID_ARGUMENT: resume_token is malformed, of another watch, or of another log."""
 ERROR_REASON_WATCH_TOO_SLOW: ErrorReason.ValueType  # 15
-"""RESOURCE_EXHAUSTED with RetryInfo: the client did not take changes as fast as they came; resume. Metadata: most."""
+"""RESOURCE_EXHAUSTED with RetryInfo: the client was slower than the changes; resume. Metadata: most."""
 ERROR_REASON_TOO_MANY_WATCHES: ErrorReason.ValueType  # 16
 """RESOURCE_EXHAUSTED with RetryInfo: this server serves as many watches as it may. Metadata: most."""
 ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 17
@@ -169,9 +169,9 @@ another one. Start without the position. With metadata view, that view was made 
 consistency_token until an operator has rebuilt it.
 """
 ERROR_REASON_STREAM_DELETED: ErrorReason.ValueType  # 22
-"""FAILED_PRECONDITION: somebody deleted the stream in the event store for good. Metadata: stream."""
+"""FAILED_PRECONDITION: the stream was deleted in the event store for good. Metadata: stream."""
 ERROR_REASON_STREAM_TRUNCATED: ErrorReason.ValueType  # 23
-"""FAILED_PRECONDITION: somebody deleted the first events of the stream in the event store, and no snapshot stands for
+"""FAILED_PRECONDITION: the first events of the stream were deleted in the event store, and no snapshot stands for
 them. Metadata: stream, first (the revision of the first event that is left).
 """
 ERROR_REASON_STORE_NOT_LEADER: ErrorReason.ValueType  # 24
@@ -193,7 +193,7 @@ ERROR_REASON_EVENTS_TOO_LARGE: ErrorReason.ValueType  # 30
 Metadata: stream, size, most.
 """
 ERROR_REASON_REPLY_TOO_LARGE: ErrorReason.ValueType  # 31
-"""RESOURCE_EXHAUSTED: the reply would have more bytes than clients of gRPC take unless told otherwise (4 MiB): ask for
+"""RESOURCE_EXHAUSTED: the reply would have more bytes than clients of gRPC accept by default (4 MiB): ask for
 less, or page by page (GetOrderHistory). Metadata: size, most.
 """
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -126,7 +126,7 @@ class Freshness(google.protobuf.message.Message):
     position: builtins.int
     """position is a commit position of the log: everything up to it is in the answer."""
     age_ms: builtins.int
-    """age_ms is how long ago, in milliseconds, the view was last known to hold the whole log."""
+    """age_ms is how long ago, in milliseconds, the view was last known to have the complete log."""
     log_mismatch: builtins.bool
     """log_mismatch: the view was made from another log than the event store serves, as after an older backup was restored. It
     shows what never happened in this log, and position is 0, until an operator has rebuilt it.

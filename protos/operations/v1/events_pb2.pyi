@@ -41,7 +41,7 @@ class OperatorActed(google.protobuf.message.Message):
     subject: builtins.str
     """subject is what it was done to: the name of a view, or "source::group" of a subscription group; empty: to all."""
     actor: builtins.str
-    """actor is who did it, as the call told."""
+    """actor is who did it, as the call named it."""
     reason: builtins.str
     """reason is why, in the operator's words."""
     plan_id: builtins.str
@@ -54,7 +54,7 @@ class OperatorActed(google.protobuf.message.Message):
 
     @property
     def details(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.operations.v1.types_pb2.ActDetail]:
-        """details say more, as the plan told it."""
+        """details say more, as the plan did."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class EventExcluded(google.protobuf.message.Message):
     error: builtins.str
     """error is what was wrong with it."""
     actor: builtins.str
-    """actor is who excluded it, as the call told."""
+    """actor is who excluded it, as the call named it."""
     reason: builtins.str
     """reason is why, in the operator's words."""
     plan_id: builtins.str

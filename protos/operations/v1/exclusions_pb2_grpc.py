@@ -57,7 +57,7 @@ class ExclusionServiceServicer(object):
     """
 
     def PlanExclusion(self, request, context):
-        """PlanExclusion tells what the exclusion of an event would do, and changes nothing.
+        """PlanExclusion returns what the exclusion of an event would do, and changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

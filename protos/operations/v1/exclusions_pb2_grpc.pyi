@@ -109,7 +109,7 @@ class ExclusionServiceStub(typing.Generic[_ExclusionServicePlanExclusionType, _E
     ], channel: grpc.aio.Channel) -> None: ...
 
     PlanExclusion: _ExclusionServicePlanExclusionType
-    """PlanExclusion tells what the exclusion of an event would do, and changes nothing."""
+    """PlanExclusion returns what the exclusion of an event would do, and changes nothing."""
 
     ApplyExclusion: _ExclusionServiceApplyExclusionType
     """ApplyExclusion excludes the event; refused with PLAN_OUTDATED if the plan would not be the same now. It is final."""
@@ -141,7 +141,7 @@ class ExclusionServiceServicer(metaclass=abc.ABCMeta):
         request: protos.operations.v1.exclusions_pb2.PlanExclusionRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.operations.v1.exclusions_pb2.PlanExclusionResponse, collections.abc.Awaitable[protos.operations.v1.exclusions_pb2.PlanExclusionResponse]]:
-        """PlanExclusion tells what the exclusion of an event would do, and changes nothing."""
+        """PlanExclusion returns what the exclusion of an event would do, and changes nothing."""
 
     @abc.abstractmethod
     def ApplyExclusion(

@@ -145,13 +145,13 @@ class Projection(google.protobuf.message.Message):
     thousand or more, it is that of the last event in the log.
     """
     lag_ms: builtins.int
-    """lag_ms is how long ago, in milliseconds, the view was last known to hold the whole log."""
+    """lag_ms is how long ago, in milliseconds, the view was last known to have the complete log."""
     events_applied: builtins.int
     """events_applied counts since the process started."""
     last_error: builtins.str
     """last_error is the last failure, at most 500 characters; empty: none since the process started."""
     parked_streams: builtins.int
-    """parked_streams counts the streams held back after a failing event."""
+    """parked_streams counts the streams that are parked after a failing event."""
     owner: builtins.str
     """owner is the process that runs it, as "host:pid"; empty: none."""
     epoch: builtins.int
@@ -167,7 +167,7 @@ class Projection(google.protobuf.message.Message):
     lag_seconds: builtins.float
     """lag_seconds is for how long the first event it lacks has waited, in seconds; 0: it lacks none."""
     events_per_second: builtins.float
-    """events_per_second is the rate at which the process that owns it has taken in events of late; 0 in other processes."""
+    """events_per_second is the recent rate at which the process that owns it applies events; 0 in other processes."""
     partitions: builtins.int
     """partitions is how many workers share the live generation."""
     differences: builtins.int
@@ -179,7 +179,7 @@ class Projection(google.protobuf.message.Message):
     log: builtins.str
     """log is the identity of the log that it was made of: a UUID; empty: not known. An older copy of a log has the same."""
     unavailable: builtins.str
-    """unavailable is why nothing more than the name is told; empty: all is."""
+    """unavailable is why only the name is known; empty: everything is."""
     log_mismatch: builtins.bool
     """log_mismatch is true if the view was made from another log than the one that the event store serves, for example after
     an older backup was restored. The view then applies no events and honours no consistency token until it is rebuilt.
@@ -255,11 +255,11 @@ class RebuildProgress(google.protobuf.message.Message):
     phase: Global___RebuildPhase.ValueType
     """phase is what it does."""
     events: builtins.int
-    """events is how many it has taken in."""
+    """events is the number of applied events."""
     total: builtins.int
-    """total is how many there were to take in when it was planned."""
+    """total is the number of events to apply when it was planned."""
     events_per_second: builtins.float
-    """events_per_second is its rate of late."""
+    """events_per_second is its recent rate."""
     left_ms: builtins.int
     """left_ms is how long the rest will take at that rate, in milliseconds; 0: not known, or nothing is left."""
     plan_id: builtins.str
@@ -305,7 +305,7 @@ class RebuildResult(google.protobuf.message.Message):
     to_generation: builtins.int
     """to_generation is the new one."""
     events: builtins.int
-    """events is how many were taken in."""
+    """events is the number of applied events."""
     documents: builtins.int
     """documents is how many were made."""
     seconds: builtins.float
@@ -360,7 +360,7 @@ class ProjectionChange(google.protobuf.message.Message):
 
     @property
     def reset(self) -> Global___Reset:
-        """reset makes a new generation in which only what has changed since a position is made anew."""
+        """reset makes a new generation in which only documents that have changed since a position are rebuilt."""
 
     @property
     def rollback(self) -> Global___Rollback:
@@ -372,7 +372,7 @@ class ProjectionChange(google.protobuf.message.Message):
 
     @property
     def retry(self) -> Global___RetryParked:
-        """retry takes in the events of a parked stream, in their order."""
+        """retry applies the events of a parked stream, in their order."""
 
     @property
     def skip(self) -> Global___SkipParked:
@@ -380,7 +380,7 @@ class ProjectionChange(google.protobuf.message.Message):
 
     @property
     def key(self) -> Global___RebuildKey:
-        """key makes one document anew from its events."""
+        """key replays the events of one document."""
 
     def __init__(
         self,
@@ -472,7 +472,7 @@ Global___Drop: typing_extensions.TypeAlias = Drop
 
 @typing.final
 class RetryParked(google.protobuf.message.Message):
-    """RetryParked takes in the events of a parked stream."""
+    """RetryParked applies the events of a parked stream."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -508,7 +508,7 @@ Global___SkipParked: typing_extensions.TypeAlias = SkipParked
 
 @typing.final
 class RebuildKey(google.protobuf.message.Message):
-    """RebuildKey makes one document anew."""
+    """RebuildKey replays the events of one document."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -561,13 +561,13 @@ class PlanProjectionResponse(google.protobuf.message.Message):
     plan_id: builtins.str
     """plan_id is what ApplyProjection and RebuildProjection ask for."""
     from_position: builtins.int
-    """from_position is the commit position behind which events are taken in again."""
+    """from_position is the commit position after which events are applied again."""
     to_position: builtins.int
     """to_position is the commit position of the last of them as of now."""
     events: builtins.int
-    """events is how many are taken in again."""
+    """events is the number of events to apply again."""
     documents: builtins.int
-    """documents is how many are made anew or removed, as far as is known before."""
+    """documents is the number of documents to rebuild or remove, as far as it is known before."""
     @property
     def queries(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """queries are the RPCs that answer from this view."""
@@ -626,7 +626,7 @@ Global___ApplyProjectionRequest: typing_extensions.TypeAlias = ApplyProjectionRe
 
 @typing.final
 class ApplyProjectionResponse(google.protobuf.message.Message):
-    """ApplyProjectionResponse is what has come of it."""
+    """ApplyProjectionResponse is the outcome."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -637,7 +637,7 @@ class ApplyProjectionResponse(google.protobuf.message.Message):
     done: builtins.bool
     """done is false if it is still being done: by the process that owns the view, as soon as there is one."""
     outcome: builtins.str
-    """outcome says for people what has come of it."""
+    """outcome is the outcome in words for people."""
     @property
     def projection(self) -> Global___Projection:
         """projection is the view as it stands now."""
@@ -750,9 +750,9 @@ class ViewToRebuild(google.protobuf.message.Message):
     reason: builtins.str
     """reason is the rebuild_reason of Projection."""
     events: builtins.int
-    """events is how many are taken in again."""
+    """events is the number of events to apply again."""
     documents: builtins.int
-    """documents is how many are made anew, as far as is known before."""
+    """documents is the number of documents to rebuild, as far as it is known before."""
     @property
     def queries(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """queries are the RPCs that answer from this view."""
@@ -788,11 +788,11 @@ class PlanRebuildsResponse(google.protobuf.message.Message):
 
     @property
     def paused(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """paused views that have to be rebuilt are left out: resume them first."""
+        """paused views that have to be rebuilt are skipped: resume them first."""
 
     @property
     def rebuilding(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """rebuilding views are left out: that has begun already."""
+        """rebuilding views are skipped: they are being rebuilt already."""
 
     def __init__(
         self,
@@ -1033,7 +1033,7 @@ Global___ResumeProjectionResponse: typing_extensions.TypeAlias = ResumeProjectio
 
 @typing.final
 class ParkedStream(google.protobuf.message.Message):
-    """ParkedStream is one stream that a view holds back."""
+    """ParkedStream is one stream that is parked for a view."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1207,10 +1207,10 @@ class VerifyProjectionsRequest(google.protobuf.message.Message):
     """max_differences is how many differences to list per view; 0: 20, largest: 1000."""
     sample: builtins.int
     """sample is how many documents to check of each view that has a stream for each document; 0: all. Views whose
-    documents share streams are left out then.
+    documents share streams are skipped then.
     """
     heal: builtins.bool
-    """heal makes documents anew that differ."""
+    """heal repairs the documents that differ."""
     @property
     def views(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """views to check; empty: all."""
@@ -1275,7 +1275,7 @@ Global___VerifyProjectionsResponse: typing_extensions.TypeAlias = VerifyProjecti
 
 @typing.final
 class VerifyProgress(google.protobuf.message.Message):
-    """VerifyProgress is how far the fold has come."""
+    """VerifyProgress is the progress of the fold."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1327,9 +1327,9 @@ class VerifyResult(google.protobuf.message.Message):
     streams: builtins.int
     """streams is the number of streams folded."""
     healed: builtins.int
-    """healed is how many documents were made anew."""
+    """healed is the number of repaired documents."""
     parked: builtins.int
-    """parked of the differences are streams that are held back after a failing event."""
+    """parked of the differences are streams that are parked after a failing event."""
     @property
     def listed(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Difference]:
         """listed are the first of them."""
@@ -1501,7 +1501,7 @@ class Difference(google.protobuf.message.Message):
     key: builtins.str
     """key is the document's."""
     field: builtins.str
-    """field is the first that differs; empty: the whole document is missing or too many."""
+    """field is the first that differs; empty: the document itself is missing or unexpected."""
     expected_json: builtins.str
     """expected_json is what the log says."""
     actual_json: builtins.str

@@ -130,7 +130,7 @@ class ProjectionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PlanProjection(self, request, context):
-        """PlanProjection tells what a change would do, and changes nothing.
+        """PlanProjection returns what a change would do, and changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -144,23 +144,23 @@ class ProjectionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RebuildProjection(self, request, context):
-        """RebuildProjection does the same for a planned rebuild or reset, and tells how far it is until it has ended. It goes
-        on if the caller leaves; called again with the same plan it tells on.
+        """RebuildProjection does the same for a planned rebuild or reset, and reports its progress until it has ended. It goes
+        on if the caller leaves; called again with the same plan it continues to report.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PlanRebuilds(self, request, context):
-        """PlanRebuilds tells which views have to be rebuilt and why, and changes nothing.
+        """PlanRebuilds returns which views have to be rebuilt and why, and changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RebuildAll(self, request, context):
-        """RebuildAll rebuilds all views of a plan, and tells how far each is until all have ended; refused with PLAN_OUTDATED if
-        the plan would not be the same now. It goes on if the caller leaves; called again with the same plan it tells on, and
+        """RebuildAll rebuilds all views of a plan, and reports the progress of each until all have ended; refused with PLAN_OUTDATED if
+        the plan would not be the same now. It goes on if the caller leaves; called again with the same plan it continues to report, and
         begins what was not begun.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -168,7 +168,7 @@ class ProjectionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListParkedStreams(self, request, context):
-        """ListParkedStreams returns the streams that a view holds back after a failing event, the oldest first.
+        """ListParkedStreams returns the streams that are parked for a view after a failing event, the oldest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -182,7 +182,7 @@ class ProjectionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def VerifyProjections(self, request, context):
-        """VerifyProjections folds the log anew and compares every document; it ends with one result per view, and one for
+        """VerifyProjections folds the log again and compares every document; it ends with one result per view, and one for
         the snapshots of long streams if all is checked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -337,33 +337,33 @@ class ProjectionServiceStub(typing.Generic[_ProjectionServiceListProjectionsType
     """ResumeProjection lets a paused view go on from its checkpoint."""
 
     PlanProjection: _ProjectionServicePlanProjectionType
-    """PlanProjection tells what a change would do, and changes nothing."""
+    """PlanProjection returns what a change would do, and changes nothing."""
 
     ApplyProjection: _ProjectionServiceApplyProjectionType
     """ApplyProjection does what was planned; refused with PLAN_OUTDATED if the plan would not be the same now."""
 
     RebuildProjection: _ProjectionServiceRebuildProjectionType
-    """RebuildProjection does the same for a planned rebuild or reset, and tells how far it is until it has ended. It goes
-    on if the caller leaves; called again with the same plan it tells on.
+    """RebuildProjection does the same for a planned rebuild or reset, and reports its progress until it has ended. It goes
+    on if the caller leaves; called again with the same plan it continues to report.
     """
 
     PlanRebuilds: _ProjectionServicePlanRebuildsType
-    """PlanRebuilds tells which views have to be rebuilt and why, and changes nothing."""
+    """PlanRebuilds returns which views have to be rebuilt and why, and changes nothing."""
 
     RebuildAll: _ProjectionServiceRebuildAllType
-    """RebuildAll rebuilds all views of a plan, and tells how far each is until all have ended; refused with PLAN_OUTDATED if
-    the plan would not be the same now. It goes on if the caller leaves; called again with the same plan it tells on, and
+    """RebuildAll rebuilds all views of a plan, and reports the progress of each until all have ended; refused with PLAN_OUTDATED if
+    the plan would not be the same now. It goes on if the caller leaves; called again with the same plan it continues to report, and
     begins what was not begun.
     """
 
     ListParkedStreams: _ProjectionServiceListParkedStreamsType
-    """ListParkedStreams returns the streams that a view holds back after a failing event, the oldest first."""
+    """ListParkedStreams returns the streams that are parked for a view after a failing event, the oldest first."""
 
     ListActs: _ProjectionServiceListActsType
     """ListActs returns what operators did, the latest first."""
 
     VerifyProjections: _ProjectionServiceVerifyProjectionsType
-    """VerifyProjections folds the log anew and compares every document; it ends with one result per view, and one for
+    """VerifyProjections folds the log again and compares every document; it ends with one result per view, and one for
     the snapshots of long streams if all is checked.
     """
 
@@ -459,7 +459,7 @@ class ProjectionServiceServicer(metaclass=abc.ABCMeta):
         request: protos.operations.v1.projections_pb2.PlanProjectionRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.operations.v1.projections_pb2.PlanProjectionResponse, collections.abc.Awaitable[protos.operations.v1.projections_pb2.PlanProjectionResponse]]:
-        """PlanProjection tells what a change would do, and changes nothing."""
+        """PlanProjection returns what a change would do, and changes nothing."""
 
     @abc.abstractmethod
     def ApplyProjection(
@@ -475,8 +475,8 @@ class ProjectionServiceServicer(metaclass=abc.ABCMeta):
         request: protos.operations.v1.projections_pb2.RebuildProjectionRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[protos.operations.v1.projections_pb2.RebuildProjectionResponse], collections.abc.AsyncIterator[protos.operations.v1.projections_pb2.RebuildProjectionResponse]]:
-        """RebuildProjection does the same for a planned rebuild or reset, and tells how far it is until it has ended. It goes
-        on if the caller leaves; called again with the same plan it tells on.
+        """RebuildProjection does the same for a planned rebuild or reset, and reports its progress until it has ended. It goes
+        on if the caller leaves; called again with the same plan it continues to report.
         """
 
     @abc.abstractmethod
@@ -485,7 +485,7 @@ class ProjectionServiceServicer(metaclass=abc.ABCMeta):
         request: protos.operations.v1.projections_pb2.PlanRebuildsRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.operations.v1.projections_pb2.PlanRebuildsResponse, collections.abc.Awaitable[protos.operations.v1.projections_pb2.PlanRebuildsResponse]]:
-        """PlanRebuilds tells which views have to be rebuilt and why, and changes nothing."""
+        """PlanRebuilds returns which views have to be rebuilt and why, and changes nothing."""
 
     @abc.abstractmethod
     def RebuildAll(
@@ -493,8 +493,8 @@ class ProjectionServiceServicer(metaclass=abc.ABCMeta):
         request: protos.operations.v1.projections_pb2.RebuildAllRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[protos.operations.v1.projections_pb2.RebuildAllResponse], collections.abc.AsyncIterator[protos.operations.v1.projections_pb2.RebuildAllResponse]]:
-        """RebuildAll rebuilds all views of a plan, and tells how far each is until all have ended; refused with PLAN_OUTDATED if
-        the plan would not be the same now. It goes on if the caller leaves; called again with the same plan it tells on, and
+        """RebuildAll rebuilds all views of a plan, and reports the progress of each until all have ended; refused with PLAN_OUTDATED if
+        the plan would not be the same now. It goes on if the caller leaves; called again with the same plan it continues to report, and
         begins what was not begun.
         """
 
@@ -504,7 +504,7 @@ class ProjectionServiceServicer(metaclass=abc.ABCMeta):
         request: protos.operations.v1.projections_pb2.ListParkedStreamsRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.operations.v1.projections_pb2.ListParkedStreamsResponse, collections.abc.Awaitable[protos.operations.v1.projections_pb2.ListParkedStreamsResponse]]:
-        """ListParkedStreams returns the streams that a view holds back after a failing event, the oldest first."""
+        """ListParkedStreams returns the streams that are parked for a view after a failing event, the oldest first."""
 
     @abc.abstractmethod
     def ListActs(
@@ -520,7 +520,7 @@ class ProjectionServiceServicer(metaclass=abc.ABCMeta):
         request: protos.operations.v1.projections_pb2.VerifyProjectionsRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[protos.operations.v1.projections_pb2.VerifyProjectionsResponse], collections.abc.AsyncIterator[protos.operations.v1.projections_pb2.VerifyProjectionsResponse]]:
-        """VerifyProjections folds the log anew and compares every document; it ends with one result per view, and one for
+        """VerifyProjections folds the log again and compares every document; it ends with one result per view, and one for
         the snapshots of long streams if all is checked.
         """
 

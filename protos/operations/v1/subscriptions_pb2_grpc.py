@@ -103,7 +103,7 @@ class SubscriptionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PlanReplay(self, request, context):
-        """PlanReplay tells what a replay of parked events would deliver, and changes nothing.
+        """PlanReplay returns what a replay of parked events would deliver, and changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,7 +117,7 @@ class SubscriptionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PlanChange(self, request, context):
-        """PlanChange tells what creating, resetting or deleting a group would do, and changes nothing.
+        """PlanChange returns what creating, resetting or deleting a group would do, and changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,7 @@ class CreateOrderRequest(google.protobuf.message.Message):
     customer_id: builtins.str
     """customer_id is the user's id, a UUID."""
     currency: builtins.str
-    """currency is the ISO 4217 code of the whole order."""
+    """currency is the ISO 4217 code of the order."""
     @property
     def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___NewLine]:
         """lines may be given at once, at most 200."""
@@ -1003,7 +1003,7 @@ Global___RejectOrderResponse: typing_extensions.TypeAlias = RejectOrderResponse
 
 @typing.final
 class ExpireOrderRequest(google.protobuf.message.Message):
-    """ExpireOrderRequest ends a placed order whose expires_at has come."""
+    """ExpireOrderRequest ends a placed order whose expires_at has passed."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1261,7 +1261,7 @@ Global___RecordPaymentFailureResponse: typing_extensions.TypeAlias = RecordPayme
 
 @typing.final
 class VoidAuthorisationRequest(google.protobuf.message.Message):
-    """VoidAuthorisationRequest records that the provider lets the amount go."""
+    """VoidAuthorisationRequest records that the provider has released the amount."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1467,7 +1467,7 @@ Global___CapturePaymentResponse: typing_extensions.TypeAlias = CapturePaymentRes
 
 @typing.final
 class RefundPaymentRequest(google.protobuf.message.Message):
-    """RefundPaymentRequest asks for money to go back."""
+    """RefundPaymentRequest requests a refund."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1771,7 +1771,7 @@ class ApplyDiscountRequest(google.protobuf.message.Message):
     discount_id: builtins.str
     """discount_id names the discount, 1 to 64 characters, unique in the order: the same again is no change."""
     name: builtins.str
-    """name is what the customer is told, 1 to 100 characters."""
+    """name is the text for the customer, 1 to 100 characters."""
     basis_points: builtins.int
     """basis_points are hundredths of a percent of what the discounts before it have left, 1 to 10000; half a minor unit
     is rounded up.
@@ -2266,7 +2266,7 @@ class RequestReturnRequest(google.protobuf.message.Message):
     """reason is free text, 1 to 500 characters."""
     @property
     def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.LineQuantity]:
-        """lines are what is to come back; empty: all that was delivered and has not come back."""
+        """lines are what is to be returned; empty: all that was delivered and not returned yet."""
 
     def __init__(
         self,
@@ -2316,7 +2316,7 @@ Global___RequestReturnResponse: typing_extensions.TypeAlias = RequestReturnRespo
 
 @typing.final
 class ApproveReturnRequest(google.protobuf.message.Message):
-    """ApproveReturnRequest lets a requested return come."""
+    """ApproveReturnRequest approves a requested return."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -2380,7 +2380,7 @@ Global___ApproveReturnResponse: typing_extensions.TypeAlias = ApproveReturnRespo
 
 @typing.final
 class RejectReturnRequest(google.protobuf.message.Message):
-    """RejectReturnRequest closes a return of which nothing has come."""
+    """RejectReturnRequest closes a return of which nothing was received."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -2448,7 +2448,7 @@ Global___RejectReturnResponse: typing_extensions.TypeAlias = RejectReturnRespons
 
 @typing.final
 class ReceiveReturnRequest(google.protobuf.message.Message):
-    """ReceiveReturnRequest closes an approved return with what has come."""
+    """ReceiveReturnRequest closes an approved return with the received units."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -2469,7 +2469,7 @@ class ReceiveReturnRequest(google.protobuf.message.Message):
     """return_id names the return, 1 to 64 characters, unique in the order."""
     @property
     def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.ReceivedQuantity]:
-        """lines are what has come, by line and condition, at least one; less than was requested is no refusal."""
+        """lines are the received units, by line and condition, at least one; less than was requested is no refusal."""
 
     def __init__(
         self,
@@ -2586,7 +2586,7 @@ Global___AddNoteResponse: typing_extensions.TypeAlias = AddNoteResponse
 
 @typing.final
 class NewLine(google.protobuf.message.Message):
-    """NewLine is a line as the caller gives it: the price comes from the product."""
+    """NewLine is a line as the caller gives it: the price is that of the product."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -332,7 +332,7 @@ class OrderCommandServiceServicer(object):
 
     def ConfirmDelivery(self, request, context):
         """ConfirmDelivery records that a parcel has arrived, also one that was refused first. One that was lost as well, unless its
-        units were sent again or cancelled: QUANTITY_EXCEEDS_OPEN. SHIPMENT_STATE if it has come back.
+        units were sent again or cancelled: QUANTITY_EXCEEDS_OPEN. SHIPMENT_STATE if it was returned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -346,7 +346,7 @@ class OrderCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ExpireOrder(self, request, context):
-        """ExpireOrder ends a placed order whose expires_at has come; ORDER_NOT_EXPIRED before, ORDER_STATE unless it is placed.
+        """ExpireOrder ends a placed order whose expires_at has passed; ORDER_NOT_EXPIRED before, ORDER_STATE unless it is placed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -354,7 +354,7 @@ class OrderCommandServiceServicer(object):
 
     def CompleteOrder(self, request, context):
         """CompleteOrder closes a confirmed order: every unit delivered or cancelled, no return open, no refund unanswered, the
-        total captured but for what came back, and nothing owed to the customer (owed_minor: received returns that are not
+        total captured except for what was returned, and nothing owed to the customer (owed_minor: received returns that are not
         refunded, and what was captured beyond the total); else ORDER_OPEN_ITEMS. Goods and money may still go back afterwards.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -370,14 +370,14 @@ class OrderCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RecordPaymentFailure(self, request, context):
-        """RecordPaymentFailure records that the provider declined or could not be reached. Taken in every status from placing on.
+        """RecordPaymentFailure records that the provider declined or could not be reached. Accepted in every status from placing on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def VoidAuthorisation(self, request, context):
-        """VoidAuthorisation records that the provider lets the amount go. Taken in every status from placing on; ALREADY_CAPTURED if any
+        """VoidAuthorisation records that the provider has released the amount. Accepted in every status from placing on; ALREADY_CAPTURED if any
         of it was captured, and then RecordAuthorisationLapse is for the rest; no change if it is void already, lapsed or had failed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -386,14 +386,14 @@ class OrderCommandServiceServicer(object):
 
     def RecordAuthorisationLapse(self, request, context):
         """RecordAuthorisationLapse records that the provider holds the amount no longer, or, if a part was captured, the rest of it: it
-        was withdrawn, or released. Taken in every status from placing on; no change if nothing was held any more.
+        was withdrawn, or released. Accepted in every status from placing on; no change if nothing was held any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CapturePayment(self, request, context):
-        """CapturePayment records that the provider has drawn an amount. Taken in every status from placing on, since it may have been on
+        """CapturePayment records that the provider has drawn an amount. Accepted in every status from placing on, since it may have been on
         its way when the order was cancelled; also from an authorisation that has lapsed since.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -401,7 +401,7 @@ class OrderCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RefundPayment(self, request, context):
-        """RefundPayment asks for money to go back; SettleRefund or RecordRefundFailure answers it. Taken in every status from placing on.
+        """RefundPayment requests a refund; SettleRefund or RecordRefundFailure answers it. Accepted in every status from placing on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -458,8 +458,8 @@ class OrderCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RecordShipmentLoss(self, request, context):
-        """RecordShipmentLoss records that a dispatched parcel is lost: its units are open again. Taken in every status in which an
-        order has parcels, also on hold. SHIPMENT_STATE if it was delivered or has come back.
+        """RecordShipmentLoss records that a dispatched parcel is lost: its units are open again. Accepted in every status in which an
+        order has parcels, also on hold. SHIPMENT_STATE if it was delivered or returned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -491,14 +491,14 @@ class OrderCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ApproveReturn(self, request, context):
-        """ApproveReturn lets a requested return come; RETURN_STATE if it was rejected.
+        """ApproveReturn approves a requested return; RETURN_STATE if it was rejected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RejectReturn(self, request, context):
-        """RejectReturn closes a return of which nothing has come: it is not accepted, or never arrived. RETURN_STATE once it was
+        """RejectReturn closes a return of which nothing was received: it is not accepted, or never arrived. RETURN_STATE once it was
         received.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -506,7 +506,7 @@ class OrderCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReceiveReturn(self, request, context):
-        """ReceiveReturn closes an approved return with what has come. What it is worth is told in ReturnReceived; RefundPayment pays it
+        """ReceiveReturn closes an approved return with the received units. Their worth is in ReturnReceived; RefundPayment pays it
         back, RestockReturn puts goods on sale again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

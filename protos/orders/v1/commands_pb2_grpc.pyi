@@ -997,18 +997,18 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
 
     ConfirmDelivery: _OrderCommandServiceConfirmDeliveryType
     """ConfirmDelivery records that a parcel has arrived, also one that was refused first. One that was lost as well, unless its
-    units were sent again or cancelled: QUANTITY_EXCEEDS_OPEN. SHIPMENT_STATE if it has come back.
+    units were sent again or cancelled: QUANTITY_EXCEEDS_OPEN. SHIPMENT_STATE if it was returned.
     """
 
     RejectOrder: _OrderCommandServiceRejectOrderType
     """RejectOrder turns a placed order down for the shop; ORDER_STATE unless it is placed. Money is dealt with by its own commands."""
 
     ExpireOrder: _OrderCommandServiceExpireOrderType
-    """ExpireOrder ends a placed order whose expires_at has come; ORDER_NOT_EXPIRED before, ORDER_STATE unless it is placed."""
+    """ExpireOrder ends a placed order whose expires_at has passed; ORDER_NOT_EXPIRED before, ORDER_STATE unless it is placed."""
 
     CompleteOrder: _OrderCommandServiceCompleteOrderType
     """CompleteOrder closes a confirmed order: every unit delivered or cancelled, no return open, no refund unanswered, the
-    total captured but for what came back, and nothing owed to the customer (owed_minor: received returns that are not
+    total captured except for what was returned, and nothing owed to the customer (owed_minor: received returns that are not
     refunded, and what was captured beyond the total); else ORDER_OPEN_ITEMS. Goods and money may still go back afterwards.
     """
 
@@ -1018,25 +1018,25 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
     """
 
     RecordPaymentFailure: _OrderCommandServiceRecordPaymentFailureType
-    """RecordPaymentFailure records that the provider declined or could not be reached. Taken in every status from placing on."""
+    """RecordPaymentFailure records that the provider declined or could not be reached. Accepted in every status from placing on."""
 
     VoidAuthorisation: _OrderCommandServiceVoidAuthorisationType
-    """VoidAuthorisation records that the provider lets the amount go. Taken in every status from placing on; ALREADY_CAPTURED if any
+    """VoidAuthorisation records that the provider has released the amount. Accepted in every status from placing on; ALREADY_CAPTURED if any
     of it was captured, and then RecordAuthorisationLapse is for the rest; no change if it is void already, lapsed or had failed.
     """
 
     RecordAuthorisationLapse: _OrderCommandServiceRecordAuthorisationLapseType
     """RecordAuthorisationLapse records that the provider holds the amount no longer, or, if a part was captured, the rest of it: it
-    was withdrawn, or released. Taken in every status from placing on; no change if nothing was held any more.
+    was withdrawn, or released. Accepted in every status from placing on; no change if nothing was held any more.
     """
 
     CapturePayment: _OrderCommandServiceCapturePaymentType
-    """CapturePayment records that the provider has drawn an amount. Taken in every status from placing on, since it may have been on
+    """CapturePayment records that the provider has drawn an amount. Accepted in every status from placing on, since it may have been on
     its way when the order was cancelled; also from an authorisation that has lapsed since.
     """
 
     RefundPayment: _OrderCommandServiceRefundPaymentType
-    """RefundPayment asks for money to go back; SettleRefund or RecordRefundFailure answers it. Taken in every status from placing on."""
+    """RefundPayment requests a refund; SettleRefund or RecordRefundFailure answers it. Accepted in every status from placing on."""
 
     SettleRefund: _OrderCommandServiceSettleRefundType
     """SettleRefund records that a requested refund is with the customer. Also taken after a failure: the provider's last word holds."""
@@ -1062,8 +1062,8 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
     """CancelShipment unpacks a parcel that has not left the house: its units are open again. SHIPMENT_DISPATCHED afterwards."""
 
     RecordShipmentLoss: _OrderCommandServiceRecordShipmentLossType
-    """RecordShipmentLoss records that a dispatched parcel is lost: its units are open again. Taken in every status in which an
-    order has parcels, also on hold. SHIPMENT_STATE if it was delivered or has come back.
+    """RecordShipmentLoss records that a dispatched parcel is lost: its units are open again. Accepted in every status in which an
+    order has parcels, also on hold. SHIPMENT_STATE if it was delivered or returned.
     """
 
     RecordDeliveryRefusal: _OrderCommandServiceRecordDeliveryRefusalType
@@ -1082,15 +1082,15 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
     """RequestReturn records that a customer wants to send back what was delivered; also when the order is completed."""
 
     ApproveReturn: _OrderCommandServiceApproveReturnType
-    """ApproveReturn lets a requested return come; RETURN_STATE if it was rejected."""
+    """ApproveReturn approves a requested return; RETURN_STATE if it was rejected."""
 
     RejectReturn: _OrderCommandServiceRejectReturnType
-    """RejectReturn closes a return of which nothing has come: it is not accepted, or never arrived. RETURN_STATE once it was
+    """RejectReturn closes a return of which nothing was received: it is not accepted, or never arrived. RETURN_STATE once it was
     received.
     """
 
     ReceiveReturn: _OrderCommandServiceReceiveReturnType
-    """ReceiveReturn closes an approved return with what has come. What it is worth is told in ReturnReceived; RefundPayment pays it
+    """ReceiveReturn closes an approved return with the received units. Their worth is in ReturnReceived; RefundPayment pays it
     back, RestockReturn puts goods on sale again.
     """
 
@@ -1374,7 +1374,7 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.ConfirmDeliveryResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.ConfirmDeliveryResponse]]:
         """ConfirmDelivery records that a parcel has arrived, also one that was refused first. One that was lost as well, unless its
-        units were sent again or cancelled: QUANTITY_EXCEEDS_OPEN. SHIPMENT_STATE if it has come back.
+        units were sent again or cancelled: QUANTITY_EXCEEDS_OPEN. SHIPMENT_STATE if it was returned.
         """
 
     @abc.abstractmethod
@@ -1391,7 +1391,7 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.commands_pb2.ExpireOrderRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.ExpireOrderResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.ExpireOrderResponse]]:
-        """ExpireOrder ends a placed order whose expires_at has come; ORDER_NOT_EXPIRED before, ORDER_STATE unless it is placed."""
+        """ExpireOrder ends a placed order whose expires_at has passed; ORDER_NOT_EXPIRED before, ORDER_STATE unless it is placed."""
 
     @abc.abstractmethod
     def CompleteOrder(
@@ -1400,7 +1400,7 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.CompleteOrderResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.CompleteOrderResponse]]:
         """CompleteOrder closes a confirmed order: every unit delivered or cancelled, no return open, no refund unanswered, the
-        total captured but for what came back, and nothing owed to the customer (owed_minor: received returns that are not
+        total captured except for what was returned, and nothing owed to the customer (owed_minor: received returns that are not
         refunded, and what was captured beyond the total); else ORDER_OPEN_ITEMS. Goods and money may still go back afterwards.
         """
 
@@ -1420,7 +1420,7 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.commands_pb2.RecordPaymentFailureRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.RecordPaymentFailureResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RecordPaymentFailureResponse]]:
-        """RecordPaymentFailure records that the provider declined or could not be reached. Taken in every status from placing on."""
+        """RecordPaymentFailure records that the provider declined or could not be reached. Accepted in every status from placing on."""
 
     @abc.abstractmethod
     def VoidAuthorisation(
@@ -1428,7 +1428,7 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.commands_pb2.VoidAuthorisationRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.VoidAuthorisationResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.VoidAuthorisationResponse]]:
-        """VoidAuthorisation records that the provider lets the amount go. Taken in every status from placing on; ALREADY_CAPTURED if any
+        """VoidAuthorisation records that the provider has released the amount. Accepted in every status from placing on; ALREADY_CAPTURED if any
         of it was captured, and then RecordAuthorisationLapse is for the rest; no change if it is void already, lapsed or had failed.
         """
 
@@ -1439,7 +1439,7 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.RecordAuthorisationLapseResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RecordAuthorisationLapseResponse]]:
         """RecordAuthorisationLapse records that the provider holds the amount no longer, or, if a part was captured, the rest of it: it
-        was withdrawn, or released. Taken in every status from placing on; no change if nothing was held any more.
+        was withdrawn, or released. Accepted in every status from placing on; no change if nothing was held any more.
         """
 
     @abc.abstractmethod
@@ -1448,7 +1448,7 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.commands_pb2.CapturePaymentRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.CapturePaymentResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.CapturePaymentResponse]]:
-        """CapturePayment records that the provider has drawn an amount. Taken in every status from placing on, since it may have been on
+        """CapturePayment records that the provider has drawn an amount. Accepted in every status from placing on, since it may have been on
         its way when the order was cancelled; also from an authorisation that has lapsed since.
         """
 
@@ -1458,7 +1458,7 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.commands_pb2.RefundPaymentRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.RefundPaymentResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RefundPaymentResponse]]:
-        """RefundPayment asks for money to go back; SettleRefund or RecordRefundFailure answers it. Taken in every status from placing on."""
+        """RefundPayment requests a refund; SettleRefund or RecordRefundFailure answers it. Accepted in every status from placing on."""
 
     @abc.abstractmethod
     def SettleRefund(
@@ -1524,8 +1524,8 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.commands_pb2.RecordShipmentLossRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.RecordShipmentLossResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RecordShipmentLossResponse]]:
-        """RecordShipmentLoss records that a dispatched parcel is lost: its units are open again. Taken in every status in which an
-        order has parcels, also on hold. SHIPMENT_STATE if it was delivered or has come back.
+        """RecordShipmentLoss records that a dispatched parcel is lost: its units are open again. Accepted in every status in which an
+        order has parcels, also on hold. SHIPMENT_STATE if it was delivered or returned.
         """
 
     @abc.abstractmethod
@@ -1564,7 +1564,7 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.commands_pb2.ApproveReturnRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.ApproveReturnResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.ApproveReturnResponse]]:
-        """ApproveReturn lets a requested return come; RETURN_STATE if it was rejected."""
+        """ApproveReturn approves a requested return; RETURN_STATE if it was rejected."""
 
     @abc.abstractmethod
     def RejectReturn(
@@ -1572,7 +1572,7 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.commands_pb2.RejectReturnRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.RejectReturnResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.RejectReturnResponse]]:
-        """RejectReturn closes a return of which nothing has come: it is not accepted, or never arrived. RETURN_STATE once it was
+        """RejectReturn closes a return of which nothing was received: it is not accepted, or never arrived. RETURN_STATE once it was
         received.
         """
 
@@ -1582,7 +1582,7 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.commands_pb2.ReceiveReturnRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.ReceiveReturnResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.ReceiveReturnResponse]]:
-        """ReceiveReturn closes an approved return with what has come. What it is worth is told in ReturnReceived; RefundPayment pays it
+        """ReceiveReturn closes an approved return with the received units. Their worth is in ReturnReceived; RefundPayment pays it
         back, RestockReturn puts goods on sale again.
         """
 

@@ -71,7 +71,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_SHIPMENT_DISPATCHED: _ErrorReason.ValueType  # 19
     """FAILED_PRECONDITION: it has left the house with another carrier or number. Metadata: order_id, shipment_id."""
     ERROR_REASON_CANCEL_HAS_SHIPMENTS: _ErrorReason.ValueType  # 20
-    """FAILED_PRECONDITION: an order with a shipment cannot be cancelled whole. Metadata: order_id, shipments."""
+    """FAILED_PRECONDITION: an order with a shipment cannot be cancelled completely. Metadata: order_id, shipments."""
     ERROR_REASON_ALREADY_SHIPPED: _ErrorReason.ValueType  # 21
     """FAILED_PRECONDITION: the address cannot change after dispatch. Metadata: order_id."""
     ERROR_REASON_TOTAL_TOO_LARGE: _ErrorReason.ValueType  # 22
@@ -105,11 +105,11 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_REFUND_SETTLED: _ErrorReason.ValueType  # 32
     """FAILED_PRECONDITION: a refund that has been paid out cannot fail any more. Metadata: order_id, refund_id."""
     ERROR_REASON_REFUND_EXCEEDS_CAPTURED: _ErrorReason.ValueType  # 33
-    """FAILED_PRECONDITION: more would go back than was captured in the whole order. Metadata: order_id, amount_minor,
+    """FAILED_PRECONDITION: more would be refunded than was captured in the order. Metadata: order_id, amount_minor,
     refunded_minor (settled or requested so far), captured_minor, currency.
     """
     ERROR_REASON_ORDER_NOT_EXPIRED: _ErrorReason.ValueType  # 34
-    """FAILED_PRECONDITION: an order lapses when its time has come, not before. Metadata: order_id, expires_at."""
+    """FAILED_PRECONDITION: an order expires after its deadline, not before. Metadata: order_id, expires_at."""
     ERROR_REASON_ORDER_OPEN_ITEMS: _ErrorReason.ValueType  # 35
     """FAILED_PRECONDITION: something is left to do before it is complete. Metadata: order_id, undelivered_units,
     open_returns, unpaid_minor, overpaid_minor, refunding_minor, owed_minor, currency.
@@ -142,9 +142,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     Metadata: order_id, return_id, stage.
     """
     ERROR_REASON_RETURN_EXCEEDS_DELIVERED: _ErrorReason.ValueType  # 45
-    """FAILED_PRECONDITION: more than was delivered and may still come back. Metadata: line_id, wanted, returnable."""
+    """FAILED_PRECONDITION: more than was delivered and may still be returned. Metadata: line_id, wanted, returnable."""
     ERROR_REASON_RECEIVED_EXCEEDS_REQUESTED: _ErrorReason.ValueType  # 46
-    """FAILED_PRECONDITION: more has come than was requested. Metadata: line_id, received, requested."""
+    """FAILED_PRECONDITION: more was received than was requested. Metadata: line_id, received, requested."""
     ERROR_REASON_NOTE_TOO_LONG: _ErrorReason.ValueType  # 47
     """INVALID_ARGUMENT: a note has at most 2000 characters. Metadata: order_id, length, most."""
     ERROR_REASON_NOTE_EXISTS: _ErrorReason.ValueType  # 48
@@ -152,7 +152,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_SHIPMENT_STATE: _ErrorReason.ValueType  # 55
     """FAILED_PRECONDITION: the step does not follow from where the parcel stands. Metadata: order_id, shipment_id, stage."""
     ERROR_REASON_RECEIVED_EXCEEDS_SENT: _ErrorReason.ValueType  # 56
-    """FAILED_PRECONDITION: more has come back than was in the parcel. Metadata: line_id, received, sent."""
+    """FAILED_PRECONDITION: more was received than was in the parcel. Metadata: line_id, received, sent."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -206,7 +206,7 @@ ERROR_REASON_SHIPMENT_NOT_DISPATCHED: ErrorReason.ValueType  # 18
 ERROR_REASON_SHIPMENT_DISPATCHED: ErrorReason.ValueType  # 19
 """FAILED_PRECONDITION: it has left the house with another carrier or number. Metadata: order_id, shipment_id."""
 ERROR_REASON_CANCEL_HAS_SHIPMENTS: ErrorReason.ValueType  # 20
-"""FAILED_PRECONDITION: an order with a shipment cannot be cancelled whole. Metadata: order_id, shipments."""
+"""FAILED_PRECONDITION: an order with a shipment cannot be cancelled completely. Metadata: order_id, shipments."""
 ERROR_REASON_ALREADY_SHIPPED: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION: the address cannot change after dispatch. Metadata: order_id."""
 ERROR_REASON_TOTAL_TOO_LARGE: ErrorReason.ValueType  # 22
@@ -240,11 +240,11 @@ ERROR_REASON_REFUND_EXISTS: ErrorReason.ValueType  # 31
 ERROR_REASON_REFUND_SETTLED: ErrorReason.ValueType  # 32
 """FAILED_PRECONDITION: a refund that has been paid out cannot fail any more. Metadata: order_id, refund_id."""
 ERROR_REASON_REFUND_EXCEEDS_CAPTURED: ErrorReason.ValueType  # 33
-"""FAILED_PRECONDITION: more would go back than was captured in the whole order. Metadata: order_id, amount_minor,
+"""FAILED_PRECONDITION: more would be refunded than was captured in the order. Metadata: order_id, amount_minor,
 refunded_minor (settled or requested so far), captured_minor, currency.
 """
 ERROR_REASON_ORDER_NOT_EXPIRED: ErrorReason.ValueType  # 34
-"""FAILED_PRECONDITION: an order lapses when its time has come, not before. Metadata: order_id, expires_at."""
+"""FAILED_PRECONDITION: an order expires after its deadline, not before. Metadata: order_id, expires_at."""
 ERROR_REASON_ORDER_OPEN_ITEMS: ErrorReason.ValueType  # 35
 """FAILED_PRECONDITION: something is left to do before it is complete. Metadata: order_id, undelivered_units,
 open_returns, unpaid_minor, overpaid_minor, refunding_minor, owed_minor, currency.
@@ -277,9 +277,9 @@ ERROR_REASON_RETURN_STATE: ErrorReason.ValueType  # 44
 Metadata: order_id, return_id, stage.
 """
 ERROR_REASON_RETURN_EXCEEDS_DELIVERED: ErrorReason.ValueType  # 45
-"""FAILED_PRECONDITION: more than was delivered and may still come back. Metadata: line_id, wanted, returnable."""
+"""FAILED_PRECONDITION: more than was delivered and may still be returned. Metadata: line_id, wanted, returnable."""
 ERROR_REASON_RECEIVED_EXCEEDS_REQUESTED: ErrorReason.ValueType  # 46
-"""FAILED_PRECONDITION: more has come than was requested. Metadata: line_id, received, requested."""
+"""FAILED_PRECONDITION: more was received than was requested. Metadata: line_id, received, requested."""
 ERROR_REASON_NOTE_TOO_LONG: ErrorReason.ValueType  # 47
 """INVALID_ARGUMENT: a note has at most 2000 characters. Metadata: order_id, length, most."""
 ERROR_REASON_NOTE_EXISTS: ErrorReason.ValueType  # 48
@@ -287,5 +287,5 @@ ERROR_REASON_NOTE_EXISTS: ErrorReason.ValueType  # 48
 ERROR_REASON_SHIPMENT_STATE: ErrorReason.ValueType  # 55
 """FAILED_PRECONDITION: the step does not follow from where the parcel stands. Metadata: order_id, shipment_id, stage."""
 ERROR_REASON_RECEIVED_EXCEEDS_SENT: ErrorReason.ValueType  # 56
-"""FAILED_PRECONDITION: more has come back than was in the parcel. Metadata: line_id, received, sent."""
+"""FAILED_PRECONDITION: more was received than was in the parcel. Metadata: line_id, received, sent."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

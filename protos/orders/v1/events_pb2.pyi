@@ -38,7 +38,7 @@ class OrderCreated(google.protobuf.message.Message):
     customer_id: builtins.str
     """customer_id is the user's id, a UUID."""
     currency: builtins.str
-    """currency is the ISO 4217 code of the whole order."""
+    """currency is the ISO 4217 code of the order."""
     @property
     def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """at is when it happened (UTC)."""
@@ -640,7 +640,7 @@ Global___OrderCompleted: typing_extensions.TypeAlias = OrderCompleted
 
 @typing.final
 class PaymentAuthorised(google.protobuf.message.Message):
-    """PaymentAuthorised says that the provider holds an amount ready. It may come after the order has ended, and after a PaymentFailed
+    """PaymentAuthorised says that the provider holds an amount ready. It may be recorded after the order has ended, and after a PaymentFailed
     of the same id.
     """
 
@@ -947,7 +947,7 @@ class DiscountApplied(google.protobuf.message.Message):
     discount_id: builtins.str
     """discount_id names the discount, unique in the order."""
     name: builtins.str
-    """name is what the customer is told."""
+    """name is the text for the customer."""
     basis_points: builtins.int
     """basis_points are hundredths of a percent of what earlier discounts have left; 0 for an amount."""
     @property
@@ -1033,7 +1033,7 @@ class OrderPlacedV2(google.protobuf.message.Message):
 
     @property
     def shipping(self) -> protos.orders.v1.types_pb2.ShippingMethod:
-        """shipping is how the goods are to be sent; unset if nobody said."""
+        """shipping is how the goods are to be sent; unset if it was not given."""
 
     @property
     def goods_total(self) -> protos.common.v1.types_pb2.Money:
@@ -1184,7 +1184,7 @@ class ReturnRequested(google.protobuf.message.Message):
     """reason is free text."""
     @property
     def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.LineQuantity]:
-        """lines are what is to come back."""
+        """lines are what is to be returned."""
 
     @property
     def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -1206,7 +1206,7 @@ Global___ReturnRequested: typing_extensions.TypeAlias = ReturnRequested
 
 @typing.final
 class ReturnApproved(google.protobuf.message.Message):
-    """ReturnApproved lets a return come."""
+    """ReturnApproved approves a return."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1235,7 +1235,7 @@ Global___ReturnApproved: typing_extensions.TypeAlias = ReturnApproved
 
 @typing.final
 class ReturnRejected(google.protobuf.message.Message):
-    """ReturnRejected closes a return of which nothing has come."""
+    """ReturnRejected closes a return of which nothing was received."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1268,7 +1268,7 @@ Global___ReturnRejected: typing_extensions.TypeAlias = ReturnRejected
 
 @typing.final
 class ReturnReceived(google.protobuf.message.Message):
-    """ReturnReceived closes a return with what has come. It repeats what a counter needs."""
+    """ReturnReceived closes a return with the received units. It repeats what a counter needs."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1287,7 +1287,7 @@ class ReturnReceived(google.protobuf.message.Message):
     """customer_id is the user's id."""
     @property
     def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.ReceivedLine]:
-        """lines are what has come, by line and condition."""
+        """lines are the received units, by line and condition."""
 
     @property
     def amount(self) -> protos.common.v1.types_pb2.Money:
@@ -1352,7 +1352,7 @@ Global___NoteAdded: typing_extensions.TypeAlias = NoteAdded
 
 @typing.final
 class RefundRequestedV2(google.protobuf.message.Message):
-    """RefundRequestedV2 asks for money to go back to the customer."""
+    """RefundRequestedV2 requests a refund to the customer."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

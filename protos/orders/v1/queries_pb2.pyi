@@ -67,10 +67,10 @@ class GetOrderRequest(google.protobuf.message.Message):
     order_id: builtins.str
     """order_id is a UUID."""
     consistency_token: builtins.str
-    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline passes first."""
     @property
     def as_of(self) -> Global___Moment:
-        """as_of, if given, is the moment of the past that is wanted; the answer then comes from the log."""
+        """as_of, if given, is the moment of the past that is wanted; the answer is then computed from the log."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ Global___DiffOrderRequest: typing_extensions.TypeAlias = DiffOrderRequest
 
 @typing.final
 class DiffOrderResponse(google.protobuf.message.Message):
-    """DiffOrderResponse is one page of what changed: the changes come first, then the entries."""
+    """DiffOrderResponse is one page of what changed: first the changes, then the entries."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -307,7 +307,7 @@ class ListOrdersRequest(google.protobuf.message.Message):
     order_by: builtins.str
     """order_by is "created_at desc" (also when empty) or "created_at asc"."""
     consistency_token: builtins.str
-    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline passes first."""
     @property
     def created_from(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """created_from is the earliest creation time wanted (UTC, inclusive)."""
@@ -355,7 +355,7 @@ class ListOrdersResponse(google.protobuf.message.Message):
 
     @property
     def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """not_shown are the keys of rows that are left out because they cannot be shown."""
+        """not_shown are the keys of rows that are skipped because they cannot be shown."""
 
     def __init__(
         self,
@@ -381,7 +381,7 @@ class GetCustomerOrdersRequest(google.protobuf.message.Message):
     customer_id: builtins.str
     """customer_id is the user's id, a UUID."""
     consistency_token: builtins.str
-    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline passes first."""
     def __init__(
         self,
         *,
@@ -435,11 +435,11 @@ class GetCustomerOrdersResponse(google.protobuf.message.Message):
 
     @property
     def returned(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.common.v1.types_pb2.Money]:
-        """returned are the sums of what has come back, one per currency, by currency; totals still count it."""
+        """returned are the sums of what was returned, one per currency, by currency; totals still count it."""
 
     @property
     def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """not_shown are the ids of orders that `recent` leaves out because they cannot be shown."""
+        """not_shown are the ids of orders that `recent` skips because they cannot be shown."""
 
     def __init__(
         self,
@@ -479,9 +479,9 @@ class GetOrderHistoryRequest(google.protobuf.message.Message):
     order_id: builtins.str
     """order_id is a UUID."""
     consistency_token: builtins.str
-    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline passes first."""
     as_tree: builtins.bool
-    """as_tree: nodes instead of entries. All of them come at once; page_size is of no meaning then."""
+    """as_tree: nodes instead of entries. All of them are in one reply; page_size is of no meaning then."""
     def __init__(
         self,
         *,
@@ -520,7 +520,7 @@ class GetOrderHistoryResponse(google.protobuf.message.Message):
 
     @property
     def nodes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___CausationNode]:
-        """nodes are the tree if it was asked for, depth first: what a node caused comes behind it, one deeper."""
+        """nodes are the tree if it was asked for, depth first: the nodes that a node caused follow it, one deeper."""
 
     def __init__(
         self,
@@ -546,10 +546,10 @@ class CausationNode(google.protobuf.message.Message):
     COMMAND_FIELD_NUMBER: builtins.int
     EVENT_FIELD_NUMBER: builtins.int
     depth: builtins.int
-    """depth is 0 for what came from outside: a user's command, mostly."""
+    """depth is 0 for causes from outside, mostly a user's command."""
     @property
     def command(self) -> Global___CausedCommand:
-        """command is what asked for the events that come behind it."""
+        """command is the cause of the events that follow it."""
 
     @property
     def event(self) -> Global___CausedEvent:
@@ -647,7 +647,7 @@ class GetOrderTimelineRequest(google.protobuf.message.Message):
     order_id: builtins.str
     """order_id is a UUID."""
     consistency_token: builtins.str
-    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline passes first."""
     def __init__(
         self,
         *,
@@ -682,7 +682,7 @@ class GetOrderTimelineResponse(google.protobuf.message.Message):
 
     @property
     def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """not_shown are the keys of rows that are left out because they cannot be shown."""
+        """not_shown are the keys of rows that are skipped because they cannot be shown."""
 
     def __init__(
         self,
@@ -766,7 +766,7 @@ class HistoryEntry(google.protobuf.message.Message):
     revision: builtins.int
     """revision is the event's place in the order's stream, from 0."""
     position: builtins.int
-    """position is the event's commit position in the whole log."""
+    """position is the event's commit position in the log of all streams."""
     event_id: builtins.str
     """event_id is a UUID."""
     event_type: builtins.str
@@ -1089,7 +1089,7 @@ class GetSalesDailyRequest(google.protobuf.message.Message):
     to_day: builtins.str
     """to_day is the last day wanted, YYYY-MM-DD (UTC), inclusive; empty: the last there is."""
     consistency_token: builtins.str
-    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline passes first."""
     page_size: builtins.int
     """page_size is the number of rows wanted; 0: 50; above 1000: 1000."""
     page_token: builtins.str
@@ -1129,7 +1129,7 @@ class GetSalesDailyResponse(google.protobuf.message.Message):
 
     @property
     def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """not_shown are the keys of rows that are left out because they cannot be shown."""
+        """not_shown are the keys of rows that are skipped because they cannot be shown."""
 
     def __init__(
         self,
@@ -1176,7 +1176,7 @@ class SalesDay(google.protobuf.message.Message):
     placed_minor: builtins.int
     """placed_minor is the sum of the orders placed, in minor units."""
     cancelled_minor: builtins.int
-    """cancelled_minor is the sum of what was cancelled, whole orders and parts, in minor units."""
+    """cancelled_minor is the sum of what was cancelled, complete orders and parts, in minor units."""
     orders_rejected: builtins.int
     """orders_rejected counts those of them that the shop did not accept."""
     rejected_minor: builtins.int
@@ -1186,7 +1186,7 @@ class SalesDay(google.protobuf.message.Message):
     expired_minor: builtins.int
     """expired_minor is the sum of those of them that were not confirmed in time, in minor units."""
     returned_units: builtins.int
-    """returned_units is the number of units in them that have come back; units still counts them."""
+    """returned_units is the number of units in them that were returned; units still counts them."""
     returned_minor: builtins.int
     """returned_minor is the sum of what those units cost, in minor units."""
     def __init__(
@@ -1221,7 +1221,7 @@ class WatchOrderRequest(google.protobuf.message.Message):
     order_id: builtins.str
     """order_id is a UUID."""
     resume_token: builtins.str
-    """resume_token of the last message that came: no snapshot is sent, but every change since, each once."""
+    """resume_token of the last received message: no snapshot is sent, but every change since, each once."""
     def __init__(
         self,
         *,
@@ -1288,7 +1288,7 @@ class OrderChange(google.protobuf.message.Message):
     ENTRY_FIELD_NUMBER: builtins.int
     @property
     def order(self) -> protos.orders.v1.types_pb2.Order:
-        """order is the whole order after the event."""
+        """order is the complete order after the event."""
 
     @property
     def entry(self) -> Global___HistoryEntry:
@@ -1339,11 +1339,11 @@ class WatchOrdersRequest(google.protobuf.message.Message):
     customer_id: builtins.str
     """customer_id is a UUID: only this user's orders."""
     status: protos.orders.v1.types_pb2.OrderStatus.ValueType
-    """status: only orders in it. An order that leaves it is told once more, as left."""
+    """status: only orders in it. An order that leaves it is sent once more, as left."""
     resume_token: builtins.str
     """resume_token of the last message that had one: no snapshot is sent, but every change since, each once."""
     consistency_token: builtins.str
-    """consistency_token of a command reply: the snapshot reflects it, or is UNAVAILABLE when the deadline comes first."""
+    """consistency_token of a command reply: the snapshot reflects it, or is UNAVAILABLE when the deadline passes first."""
     def __init__(
         self,
         *,
@@ -1367,8 +1367,8 @@ class WatchOrdersResponse(google.protobuf.message.Message):
     HEARTBEAT_FIELD_NUMBER: builtins.int
     RESUME_TOKEN_FIELD_NUMBER: builtins.int
     resume_token: builtins.str
-    """resume_token goes on after this message. It may be empty at first, until the snapshot and all that came while it was
-    read have been sent: who is disconnected before begins anew.
+    """resume_token goes on after this message. It may be empty at first, until the snapshot and all changes while it was
+    read have been sent: a client that is disconnected before starts again.
     """
     @property
     def snapshot(self) -> Global___OrdersSnapshot:
@@ -1421,7 +1421,7 @@ class OrdersSnapshot(google.protobuf.message.Message):
 
     @property
     def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """not_shown are the ids of orders that are left out because they cannot be shown."""
+        """not_shown are the ids of orders that are skipped because they cannot be shown."""
 
     def __init__(
         self,

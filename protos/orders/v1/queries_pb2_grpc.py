@@ -116,7 +116,7 @@ class OrderQueryServiceServicer(object):
 
     def GetOrderHistory(self, request, context):
         """GetOrderHistory returns every event of an order, from the log, oldest first; or, as a tree, what caused what: commands,
-        their events, what the process did on them, and what came of that, also in the streams of its process and of stock.
+        their events, what the process did on them, and the results of that, also in the streams of its process and of stock.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,7 +137,7 @@ class OrderQueryServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetOrderTimeline(self, request, context):
-        """GetOrderTimeline returns what happened to an order as people tell it, oldest first; or NOT_FOUND ORDER_NOT_FOUND.
+        """GetOrderTimeline returns the history of an order in words for people, oldest first; or NOT_FOUND ORDER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -266,7 +266,7 @@ class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _Orde
 
     GetOrderHistory: _OrderQueryServiceGetOrderHistoryType
     """GetOrderHistory returns every event of an order, from the log, oldest first; or, as a tree, what caused what: commands,
-    their events, what the process did on them, and what came of that, also in the streams of its process and of stock.
+    their events, what the process did on them, and the results of that, also in the streams of its process and of stock.
     """
 
     WatchOrder: _OrderQueryServiceWatchOrderType
@@ -276,7 +276,7 @@ class OrderQueryServiceStub(typing.Generic[_OrderQueryServiceGetOrderType, _Orde
     """WatchOrders sends the orders that match, then every change among them as it happens."""
 
     GetOrderTimeline: _OrderQueryServiceGetOrderTimelineType
-    """GetOrderTimeline returns what happened to an order as people tell it, oldest first; or NOT_FOUND ORDER_NOT_FOUND."""
+    """GetOrderTimeline returns the history of an order in words for people, oldest first; or NOT_FOUND ORDER_NOT_FOUND."""
 
     GetSalesDaily: _OrderQueryServiceGetSalesDailyType
     """GetSalesDaily returns what was placed and cancelled, a row a day and currency, by the day of placing (UTC)."""
@@ -362,7 +362,7 @@ class OrderQueryServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.queries_pb2.GetOrderHistoryResponse, collections.abc.Awaitable[protos.orders.v1.queries_pb2.GetOrderHistoryResponse]]:
         """GetOrderHistory returns every event of an order, from the log, oldest first; or, as a tree, what caused what: commands,
-        their events, what the process did on them, and what came of that, also in the streams of its process and of stock.
+        their events, what the process did on them, and the results of that, also in the streams of its process and of stock.
         """
 
     @abc.abstractmethod
@@ -387,7 +387,7 @@ class OrderQueryServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.queries_pb2.GetOrderTimelineRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.queries_pb2.GetOrderTimelineResponse, collections.abc.Awaitable[protos.orders.v1.queries_pb2.GetOrderTimelineResponse]]:
-        """GetOrderTimeline returns what happened to an order as people tell it, oldest first; or NOT_FOUND ORDER_NOT_FOUND."""
+        """GetOrderTimeline returns the history of an order in words for people, oldest first; or NOT_FOUND ORDER_NOT_FOUND."""
 
     @abc.abstractmethod
     def GetSalesDaily(

@@ -270,13 +270,13 @@ class _ReturnStatusEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._E
     RETURN_STATUS_UNSPECIFIED: _ReturnStatus.ValueType  # 0
     """Not known."""
     RETURN_STATUS_NONE: _ReturnStatus.ValueType  # 1
-    """Nothing has come back, and nothing is to."""
+    """Nothing was returned, and no return is open."""
     RETURN_STATUS_OPEN: _ReturnStatus.ValueType  # 2
     """A return is asked for, or on its way."""
     RETURN_STATUS_PARTIALLY_RETURNED: _ReturnStatus.ValueType  # 3
-    """Some of the goods have come back."""
+    """Some of the goods were returned."""
     RETURN_STATUS_RETURNED: _ReturnStatus.ValueType  # 4
-    """All of the goods have come back."""
+    """All of the goods were returned."""
 
 class ReturnStatus(_ReturnStatus, metaclass=_ReturnStatusEnumTypeWrapper):
     """ReturnStatus is derived from the returns."""
@@ -284,13 +284,13 @@ class ReturnStatus(_ReturnStatus, metaclass=_ReturnStatusEnumTypeWrapper):
 RETURN_STATUS_UNSPECIFIED: ReturnStatus.ValueType  # 0
 """Not known."""
 RETURN_STATUS_NONE: ReturnStatus.ValueType  # 1
-"""Nothing has come back, and nothing is to."""
+"""Nothing was returned, and no return is open."""
 RETURN_STATUS_OPEN: ReturnStatus.ValueType  # 2
 """A return is asked for, or on its way."""
 RETURN_STATUS_PARTIALLY_RETURNED: ReturnStatus.ValueType  # 3
-"""Some of the goods have come back."""
+"""Some of the goods were returned."""
 RETURN_STATUS_RETURNED: ReturnStatus.ValueType  # 4
-"""All of the goods have come back."""
+"""All of the goods were returned."""
 Global___ReturnStatus: typing_extensions.TypeAlias = ReturnStatus
 
 class _ReturnStage:
@@ -304,11 +304,11 @@ class _ReturnStageEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     RETURN_STAGE_REQUESTED: _ReturnStage.ValueType  # 1
     """The customer has asked."""
     RETURN_STAGE_APPROVED: _ReturnStage.ValueType  # 2
-    """It may come."""
+    """It is approved."""
     RETURN_STAGE_REJECTED: _ReturnStage.ValueType  # 3
     """It is not accepted, or never arrived."""
     RETURN_STAGE_RECEIVED: _ReturnStage.ValueType  # 4
-    """It has come."""
+    """It was received."""
 
 class ReturnStage(_ReturnStage, metaclass=_ReturnStageEnumTypeWrapper):
     """ReturnStage is where one return stands."""
@@ -318,11 +318,11 @@ RETURN_STAGE_UNSPECIFIED: ReturnStage.ValueType  # 0
 RETURN_STAGE_REQUESTED: ReturnStage.ValueType  # 1
 """The customer has asked."""
 RETURN_STAGE_APPROVED: ReturnStage.ValueType  # 2
-"""It may come."""
+"""It is approved."""
 RETURN_STAGE_REJECTED: ReturnStage.ValueType  # 3
 """It is not accepted, or never arrived."""
 RETURN_STAGE_RECEIVED: ReturnStage.ValueType  # 4
-"""It has come."""
+"""It was received."""
 Global___ReturnStage: typing_extensions.TypeAlias = ReturnStage
 
 class _ReturnCondition:
@@ -339,7 +339,7 @@ class _ReturnConditionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper
     """Cannot be sold again."""
 
 class ReturnCondition(_ReturnCondition, metaclass=_ReturnConditionEnumTypeWrapper):
-    """ReturnCondition is what state goods have come back in."""
+    """ReturnCondition is the state of returned goods."""
 
 RETURN_CONDITION_UNSPECIFIED: ReturnCondition.ValueType  # 0
 """Not known."""
@@ -402,7 +402,7 @@ Global___OrderLine: typing_extensions.TypeAlias = OrderLine
 
 @typing.final
 class AppliedDiscount(google.protobuf.message.Message):
-    """AppliedDiscount is one discount and what it comes to."""
+    """AppliedDiscount is one discount and its amount."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -412,7 +412,7 @@ class AppliedDiscount(google.protobuf.message.Message):
     discount_id: builtins.str
     """discount_id is unique in the order, 1 to 64 characters."""
     name: builtins.str
-    """name is what the customer is told."""
+    """name is the text for the customer."""
     @property
     def amount(self) -> protos.common.v1.types_pb2.Money:
         """amount is what it takes off the goods."""
@@ -478,7 +478,7 @@ Global___LineQuantity: typing_extensions.TypeAlias = LineQuantity
 
 @typing.final
 class ReceivedQuantity(google.protobuf.message.Message):
-    """ReceivedQuantity is a part of a line that has come back."""
+    """ReceivedQuantity is a returned part of a line."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -490,7 +490,7 @@ class ReceivedQuantity(google.protobuf.message.Message):
     quantity: builtins.int
     """quantity is in units of sale, at least 1."""
     condition: Global___ReturnCondition.ValueType
-    """condition is the state it came back in; required."""
+    """condition is the state in which it was returned; required."""
     def __init__(
         self,
         *,
@@ -504,7 +504,7 @@ Global___ReceivedQuantity: typing_extensions.TypeAlias = ReceivedQuantity
 
 @typing.final
 class ReturnedLine(google.protobuf.message.Message):
-    """ReturnedLine is what was in a parcel that came back without having been delivered."""
+    """ReturnedLine is the content of a parcel that was returned without having been delivered."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -519,7 +519,7 @@ class ReturnedLine(google.protobuf.message.Message):
     quantity: builtins.int
     """quantity is in units of sale, at least 1."""
     condition: Global___ReturnCondition.ValueType
-    """condition is the state it came back in."""
+    """condition is the state in which it was returned."""
     def __init__(
         self,
         *,
@@ -534,7 +534,7 @@ Global___ReturnedLine: typing_extensions.TypeAlias = ReturnedLine
 
 @typing.final
 class ReceivedLine(google.protobuf.message.Message):
-    """ReceivedLine is a part of a line that has come back, and what it is worth."""
+    """ReceivedLine is a returned part of a line, and its worth."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -550,7 +550,7 @@ class ReceivedLine(google.protobuf.message.Message):
     quantity: builtins.int
     """quantity is in units of sale, at least 1."""
     condition: Global___ReturnCondition.ValueType
-    """condition is the state it came back in."""
+    """condition is the state in which it was returned."""
     @property
     def amount(self) -> protos.common.v1.types_pb2.Money:
         """amount is what these units cost the customer."""
@@ -628,11 +628,11 @@ class Return(google.protobuf.message.Message):
     """reject_reason is why it was rejected; empty otherwise."""
     @property
     def requested(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LineQuantity]:
-        """requested are what is, or was, to come back."""
+        """requested are the units to return."""
 
     @property
     def received(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ReceivedLine]:
-        """received are what has come."""
+        """received are the received units."""
 
     def __init__(
         self,
@@ -699,14 +699,14 @@ class Shipment(google.protobuf.message.Message):
     tracking_number: builtins.str
     """tracking_number is the carrier's; empty until dispatched."""
     reason: builtins.str
-    """reason is why it was lost or refused, whichever came last; empty if it never was."""
+    """reason is why it was lost or refused, whichever was last; empty if it never was."""
     @property
     def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LineQuantity]:
         """lines are what is in it."""
 
     @property
     def returned(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ReturnedLine]:
-        """returned is what was in it when it came back, by line and condition; empty unless it did."""
+        """returned is what was in it when it was returned, by line and condition; empty otherwise."""
 
     def __init__(
         self,

@@ -75,7 +75,7 @@ class ProcessCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RetryProcess(self, request, context):
-        """RetryProcess lets the step that has failed be tried again at once, its attempts counted anew; a refund that is given up is tried
+        """RetryProcess lets the step that has failed be tried again at once, with a new count of its attempts; a failed refund is tried
         once more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -83,7 +83,7 @@ class ProcessCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SkipStep(self, request, context):
-        """SkipStep takes the step that has failed for done: what it was for has been seen to by hand, or is given up. A
+        """SkipStep marks the failed step as done: it was resolved by hand, or is abandoned. A
         skipped refund is recorded on the order as settled, without a call to the provider.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -140,12 +140,12 @@ class ProcessCommandServiceStub(typing.Generic[_ProcessCommandServiceStartProces
     """StartProcess begins the process of a placed order that has none, as PlanProcess has shown it. PROCESS_PLAN_STALE if it would do something else now."""
 
     RetryProcess: _ProcessCommandServiceRetryProcessType
-    """RetryProcess lets the step that has failed be tried again at once, its attempts counted anew; a refund that is given up is tried
+    """RetryProcess lets the step that has failed be tried again at once, with a new count of its attempts; a failed refund is tried
     once more.
     """
 
     SkipStep: _ProcessCommandServiceSkipStepType
-    """SkipStep takes the step that has failed for done: what it was for has been seen to by hand, or is given up. A
+    """SkipStep marks the failed step as done: it was resolved by hand, or is abandoned. A
     skipped refund is recorded on the order as settled, without a call to the provider.
     """
 
@@ -192,7 +192,7 @@ class ProcessCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.processes.v1.commands_pb2.RetryProcessRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.processes.v1.commands_pb2.RetryProcessResponse, collections.abc.Awaitable[protos.processes.v1.commands_pb2.RetryProcessResponse]]:
-        """RetryProcess lets the step that has failed be tried again at once, its attempts counted anew; a refund that is given up is tried
+        """RetryProcess lets the step that has failed be tried again at once, with a new count of its attempts; a failed refund is tried
         once more.
         """
 
@@ -202,7 +202,7 @@ class ProcessCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.processes.v1.commands_pb2.SkipStepRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.processes.v1.commands_pb2.SkipStepResponse, collections.abc.Awaitable[protos.processes.v1.commands_pb2.SkipStepResponse]]:
-        """SkipStep takes the step that has failed for done: what it was for has been seen to by hand, or is given up. A
+        """SkipStep marks the failed step as done: it was resolved by hand, or is abandoned. A
         skipped refund is recorded on the order as settled, without a call to the provider.
         """
 

@@ -152,7 +152,7 @@ Global___CheckoutStockReleased: typing_extensions.TypeAlias = CheckoutStockRelea
 
 @typing.final
 class CheckoutPaymentVoided(google.protobuf.message.Message):
-    """CheckoutPaymentVoided says that the provider holds nothing, though it was asked to and its answer never came."""
+    """CheckoutPaymentVoided says that the provider holds nothing, though it was asked to and never answered."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -276,7 +276,7 @@ class CheckoutStockReservedAgain(google.protobuf.message.Message):
     order_id: builtins.str
     """order_id is a UUID."""
     shipment_id: builtins.str
-    """shipment_id names the parcel that was lost or came back."""
+    """shipment_id names the parcel that was lost or returned."""
     @property
     def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """at is when it happened (UTC)."""
@@ -326,7 +326,7 @@ Global___CheckoutReshipmentDropped: typing_extensions.TypeAlias = CheckoutReship
 
 @typing.final
 class CheckoutShipmentRestocked(google.protobuf.message.Message):
-    """CheckoutShipmentRestocked says that what can be sold again of a parcel that came back undelivered is back in stock."""
+    """CheckoutShipmentRestocked says that the saleable content of a parcel that was returned undelivered is back in stock."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -355,7 +355,7 @@ Global___CheckoutShipmentRestocked: typing_extensions.TypeAlias = CheckoutShipme
 
 @typing.final
 class CheckoutStepFailed(google.protobuf.message.Message):
-    """CheckoutStepFailed says that a step came to nothing, and when it is tried again."""
+    """CheckoutStepFailed says that a step failed, and when it is retried."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -371,7 +371,7 @@ class CheckoutStepFailed(google.protobuf.message.Message):
     step: builtins.str
     """step is its name, such as RESERVE_STOCK; docs/processes.md lists them."""
     subject: builtins.str
-    """subject tells steps of one name apart: the parcel's or refund's id; empty where there is only one."""
+    """subject distinguishes steps of one name: the parcel's or refund's id; empty where there is only one."""
     reason: builtins.str
     """reason is what went wrong: a reason of the contract, or free text."""
     attempt: builtins.int
@@ -402,7 +402,7 @@ Global___CheckoutStepFailed: typing_extensions.TypeAlias = CheckoutStepFailed
 
 @typing.final
 class CheckoutRetried(google.protobuf.message.Message):
-    """CheckoutRetried is an operator's: the failed step is tried again, its attempts counted anew."""
+    """CheckoutRetried is an operator's: the failed step is tried again, with a new count of its attempts."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -441,7 +441,7 @@ class CheckoutStepSkipped(google.protobuf.message.Message):
     step: builtins.str
     """step is its name."""
     subject: builtins.str
-    """subject tells steps of one name apart."""
+    """subject distinguishes steps of one name."""
     reason: builtins.str
     """reason is free text."""
     @property

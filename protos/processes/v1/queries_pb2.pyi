@@ -32,7 +32,7 @@ class GetProcessRequest(google.protobuf.message.Message):
     order_id: builtins.str
     """order_id is the order's UUID."""
     consistency_token: builtins.str
-    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline passes first."""
     def __init__(
         self,
         *,
@@ -113,7 +113,7 @@ class PlanProcessResponse(google.protobuf.message.Message):
     plan_id: builtins.str
     """plan_id is what StartProcess takes; another plan has another id. Empty: the process is started, or there is nothing to do."""
     waits_for: builtins.str
-    """waits_for is what comes after the last of them."""
+    """waits_for is what the process waits for after the last of them."""
     @property
     def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.processes.v1.types_pb2.PlannedStep]:
         """steps are what will be done, in order, if each goes well."""
@@ -146,7 +146,7 @@ class ListProcessesRequest(google.protobuf.message.Message):
     status: protos.processes.v1.types_pb2.ProcessStatus.ValueType
     """status, if given, is the only one wanted."""
     consistency_token: builtins.str
-    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline passes first."""
     def __init__(
         self,
         *,
@@ -181,7 +181,7 @@ class ListProcessesResponse(google.protobuf.message.Message):
 
     @property
     def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """not_shown are the keys of rows that are left out because they cannot be shown."""
+        """not_shown are the keys of rows that are skipped because they cannot be shown."""
 
     def __init__(
         self,

@@ -118,7 +118,7 @@ class PlannedStep(google.protobuf.message.Message):
     step: builtins.str
     """step is its name, as docs/processes.md lists them."""
     subject: builtins.str
-    """subject tells steps of one name apart: the parcel's or refund's id."""
+    """subject distinguishes steps of one name: the parcel's or refund's id."""
     @property
     def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___CheckoutLine]:
         """lines are the units that it reserves, takes off the stock, or puts back."""
@@ -168,7 +168,7 @@ class Process(google.protobuf.message.Message):
     step: builtins.str
     """step is what it waits for: a step's name, as docs/processes.md lists them, or SHIPMENTS; empty once it has ended."""
     subject: builtins.str
-    """subject tells steps of one name apart: the parcel's or refund's id."""
+    """subject distinguishes steps of one name: the parcel's or refund's id."""
     reason: builtins.str
     """reason is why the step failed; empty if it did not."""
     attempt: builtins.int
@@ -178,7 +178,7 @@ class Process(google.protobuf.message.Message):
     outcome: builtins.str
     """outcome is the status in which the order has ended: COMPLETED, REJECTED, EXPIRED or CANCELLED; empty: it goes on."""
     failures: builtins.int
-    """failures counts every attempt of any step that came to nothing."""
+    """failures counts every failed attempt of any step."""
     revision: builtins.int
     """revision is that of the process's last event."""
     unread: builtins.str

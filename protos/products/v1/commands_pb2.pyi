@@ -472,7 +472,7 @@ Global___AdjustStockResponse: typing_extensions.TypeAlias = AdjustStockResponse
 
 @typing.final
 class ReserveStockRequest(google.protobuf.message.Message):
-    """ReserveStockRequest promises units to somebody, if so many are available."""
+    """ReserveStockRequest reserves units, if so many are available."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -748,7 +748,7 @@ Global___ExpireReservationResponse: typing_extensions.TypeAlias = ExpireReservat
 
 @typing.final
 class RestockReturnRequest(google.protobuf.message.Message):
-    """RestockReturnRequest puts units on hand that came back."""
+    """RestockReturnRequest receives returned units into stock."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -766,7 +766,7 @@ class RestockReturnRequest(google.protobuf.message.Message):
     sku: builtins.str
     """sku is the product's id: 1 to 64 of A-Z a-z 0-9 . _ -"""
     return_id: builtins.str
-    """return_id is a UUID given by the caller: what comes back under one id is taken in once. The last 1,000 are remembered."""
+    """return_id is a UUID given by the caller: the units of one id are received once. The last 1,000 are remembered."""
     quantity: builtins.int
     """quantity is 1 to 1,000,000 units."""
     def __init__(

@@ -360,7 +360,7 @@ class StockCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReserveStock(self, request, context):
-        """ReserveStock promises units to somebody, if so many are available.
+        """ReserveStock reserves units, if so many are available.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -388,7 +388,7 @@ class StockCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RestockReturn(self, request, context):
-        """RestockReturn puts units on hand that came back.
+        """RestockReturn receives returned units into stock.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

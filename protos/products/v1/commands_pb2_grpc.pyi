@@ -445,7 +445,7 @@ class StockCommandServiceStub(typing.Generic[_StockCommandServiceReceiveStockTyp
     """AdjustStock corrects what is on hand after a count, also of a discontinued product; never below what is reserved."""
 
     ReserveStock: _StockCommandServiceReserveStockType
-    """ReserveStock promises units to somebody, if so many are available."""
+    """ReserveStock reserves units, if so many are available."""
 
     CommitReservation: _StockCommandServiceCommitReservationType
     """CommitReservation takes promised units off what is on hand, all or some of them: they leave the house."""
@@ -457,7 +457,7 @@ class StockCommandServiceStub(typing.Generic[_StockCommandServiceReceiveStockTyp
     """ExpireReservation takes a promise back whose time has passed."""
 
     RestockReturn: _StockCommandServiceRestockReturnType
-    """RestockReturn puts units on hand that came back."""
+    """RestockReturn receives returned units into stock."""
 
 StockCommandServiceAsyncStub: typing_extensions.TypeAlias = StockCommandServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -519,7 +519,7 @@ class StockCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.products.v1.commands_pb2.ReserveStockRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.products.v1.commands_pb2.ReserveStockResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.ReserveStockResponse]]:
-        """ReserveStock promises units to somebody, if so many are available."""
+        """ReserveStock reserves units, if so many are available."""
 
     @abc.abstractmethod
     def CommitReservation(
@@ -551,6 +551,6 @@ class StockCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.products.v1.commands_pb2.RestockReturnRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.products.v1.commands_pb2.RestockReturnResponse, collections.abc.Awaitable[protos.products.v1.commands_pb2.RestockReturnResponse]]:
-        """RestockReturn puts units on hand that came back."""
+        """RestockReturn receives returned units into stock."""
 
 def add_StockCommandServiceServicer_to_server(servicer: StockCommandServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

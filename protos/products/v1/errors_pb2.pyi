@@ -47,11 +47,11 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_RESERVATION_ENDED: _ErrorReason.ValueType  # 10
     """FAILED_PRECONDITION: it was committed, released or expired before. Metadata: sku, reservation_id, ended."""
     ERROR_REASON_RESERVATION_NOT_EXPIRED: _ErrorReason.ValueType  # 11
-    """FAILED_PRECONDITION: its time has not come. Metadata: sku, reservation_id, expires_at."""
+    """FAILED_PRECONDITION: its deadline has not passed. Metadata: sku, reservation_id, expires_at."""
     ERROR_REASON_TOO_MANY_RESERVATIONS: _ErrorReason.ValueType  # 12
     """RESOURCE_EXHAUSTED: more reservations at one time than a stock keeps. Metadata: sku, most."""
     ERROR_REASON_RETURN_EXISTS: _ErrorReason.ValueType  # 13
-    """FAILED_PRECONDITION: the return was taken in with another quantity. Metadata: sku, return_id."""
+    """FAILED_PRECONDITION: the return was received with another quantity. Metadata: sku, return_id."""
     ERROR_REASON_STOCK_NOT_FOUND: _ErrorReason.ValueType  # 14
     """NOT_FOUND: the product never had any stock, or there is no such product. Metadata: sku."""
     ERROR_REASON_RESERVATION_EXCEEDED: _ErrorReason.ValueType  # 15
@@ -85,11 +85,11 @@ ERROR_REASON_RESERVATION_EXISTS: ErrorReason.ValueType  # 9
 ERROR_REASON_RESERVATION_ENDED: ErrorReason.ValueType  # 10
 """FAILED_PRECONDITION: it was committed, released or expired before. Metadata: sku, reservation_id, ended."""
 ERROR_REASON_RESERVATION_NOT_EXPIRED: ErrorReason.ValueType  # 11
-"""FAILED_PRECONDITION: its time has not come. Metadata: sku, reservation_id, expires_at."""
+"""FAILED_PRECONDITION: its deadline has not passed. Metadata: sku, reservation_id, expires_at."""
 ERROR_REASON_TOO_MANY_RESERVATIONS: ErrorReason.ValueType  # 12
 """RESOURCE_EXHAUSTED: more reservations at one time than a stock keeps. Metadata: sku, most."""
 ERROR_REASON_RETURN_EXISTS: ErrorReason.ValueType  # 13
-"""FAILED_PRECONDITION: the return was taken in with another quantity. Metadata: sku, return_id."""
+"""FAILED_PRECONDITION: the return was received with another quantity. Metadata: sku, return_id."""
 ERROR_REASON_STOCK_NOT_FOUND: ErrorReason.ValueType  # 14
 """NOT_FOUND: the product never had any stock, or there is no such product. Metadata: sku."""
 ERROR_REASON_RESERVATION_EXCEEDED: ErrorReason.ValueType  # 15

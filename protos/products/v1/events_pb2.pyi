@@ -119,7 +119,7 @@ Global___PriceChanged: typing_extensions.TypeAlias = PriceChanged
 
 @typing.final
 class PriceChangedV2(google.protobuf.message.Message):
-    """PriceChangedV2 sets the price of a unit, and tells what it was."""
+    """PriceChangedV2 sets the price of a unit, and has the former one."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -268,7 +268,7 @@ Global___StockAdjusted: typing_extensions.TypeAlias = StockAdjusted
 
 @typing.final
 class StockReserved(google.protobuf.message.Message):
-    """StockReserved promises units to somebody; they stay on hand."""
+    """StockReserved reserves units; they stay on hand."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -472,7 +472,7 @@ Global___ReservationExpired: typing_extensions.TypeAlias = ReservationExpired
 
 @typing.final
 class StockRestocked(google.protobuf.message.Message):
-    """StockRestocked puts units on hand that came back."""
+    """StockRestocked receives returned units into stock."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -483,7 +483,7 @@ class StockRestocked(google.protobuf.message.Message):
     sku: builtins.str
     """sku is the product's id."""
     return_id: builtins.str
-    """return_id is the UUID of what came back."""
+    """return_id is the UUID of the return."""
     quantity: builtins.int
     """quantity is in units of sale."""
     @property

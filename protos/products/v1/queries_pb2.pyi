@@ -31,7 +31,7 @@ class GetProductRequest(google.protobuf.message.Message):
     sku: builtins.str
     """sku is the product's id."""
     consistency_token: builtins.str
-    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline passes first."""
     def __init__(
         self,
         *,
@@ -86,7 +86,7 @@ class ListProductsRequest(google.protobuf.message.Message):
     status: protos.products.v1.types_pb2.ProductStatus.ValueType
     """status, if given, is the only one wanted."""
     consistency_token: builtins.str
-    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline passes first."""
     def __init__(
         self,
         *,
@@ -121,7 +121,7 @@ class ListProductsResponse(google.protobuf.message.Message):
 
     @property
     def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """not_shown are the keys of rows that are left out because they cannot be shown."""
+        """not_shown are the keys of rows that are skipped because they cannot be shown."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class GetStockRequest(google.protobuf.message.Message):
     sku: builtins.str
     """sku is the product's id."""
     consistency_token: builtins.str
-    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline passes first."""
     def __init__(
         self,
         *,
@@ -200,9 +200,9 @@ class ListStockRequest(google.protobuf.message.Message):
     page_token: builtins.str
     """page_token is the last reply's next_page_token; only valid for the same query."""
     available_at_most: builtins.int
-    """available_at_most, if given, leaves out products of which more is available."""
+    """available_at_most, if given, excludes products of which more is available."""
     consistency_token: builtins.str
-    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline passes first."""
     def __init__(
         self,
         *,
@@ -239,7 +239,7 @@ class ListStockResponse(google.protobuf.message.Message):
 
     @property
     def not_shown(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """not_shown are the keys of rows that are left out because they cannot be shown."""
+        """not_shown are the keys of rows that are skipped because they cannot be shown."""
 
     def __init__(
         self,

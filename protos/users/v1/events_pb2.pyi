@@ -88,7 +88,7 @@ Global___EmailChanged: typing_extensions.TypeAlias = EmailChanged
 
 @typing.final
 class EmailChangedV2(google.protobuf.message.Message):
-    """EmailChangedV2 sets the e-mail address, and tells which it was: whoever warns users of a change writes to that one."""
+    """EmailChangedV2 sets the e-mail address, and has the former one: a warning about the change goes to that one."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -334,7 +334,7 @@ Global___DefaultAddressSet: typing_extensions.TypeAlias = DefaultAddressSet
 class EmailClaimRevoked(google.protobuf.message.Message):
     """EmailClaimRevoked makes a claim on an e-mail address void that was never used: a command that still rests on it can no
     longer be written to this stream, so another user may have the address. It may be the first event of a stream, where a
-    registration never came to its end; it changes nothing of a user.
+    registration was never completed; it changes nothing of a user.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor

@@ -32,7 +32,7 @@ class GetUserRequest(google.protobuf.message.Message):
     user_id: builtins.str
     """user_id is a UUID."""
     consistency_token: builtins.str
-    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline comes first."""
+    """consistency_token of a command reply: the answer reflects it, or is UNAVAILABLE when the deadline passes first."""
     def __init__(
         self,
         *,
