@@ -13,8 +13,9 @@ from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
 from bench.lag import Shop, opened
 from bench.measuring import Result, Size, at_most, median, open_loop, schedule, told
-from bench.processes import Meter, cpu_seconds
+from bench.processes import Meter
 from bench.running import fresh_stack, pids
+from client.processor_time import cpu_seconds
 from client.stack import Stack
 
 LOADS = (5, 20, 80)  # orders a second

@@ -1,38 +1,16 @@
 """CPU time and memory of processes, from /proc; nothing where there is none."""
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-_TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def _family(pid: int) -> list[int]:
-    """The process and all below it."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return [pid]
-    return [pid, *(one for child in children for one in _family(int(child)))]
-
-
-def cpu_seconds(pid: int) -> float:
-    """What a process and those it started have used so far."""
-    total = 0
-    for one in _family(pid):
-        try:
-            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        total += int(fields[11]) + int(fields[12])
-    return total / _TICKS
+from client.processor_time import cpu_seconds, family
 
 
 def memory_mib(pid: int) -> int:
     """What a process and those it started hold now."""
     total = 0
-    for one in _family(pid):
+    for one in family(pid):
         try:
             lines = Path(f"/proc/{one}/status").read_text().splitlines()
         except OSError:

@@ -24,6 +24,7 @@ from client.demo.proof import PROCESSES, ViewsStuckError
 from client.demo.rules import PAYMENTS, Provider, ProviderUnknownError
 from client.demo.run import Demo, OrderUndecidedError
 from client.demo.survey import survey
+from client.processor_time import cpu_seconds
 from client.sdk import OrderstreamClient
 from client.stack import Stack, StackError, stack
 from protos.common.v1.types_pb2 import Money
@@ -129,7 +130,10 @@ class OnItsOwn:
             OrderstreamClient(running.addresses, actor="demo", deadline=patience.seconds) as shop,
         ):
             patience.took((time.monotonic() - began) / STARTS_LIKE)
-            return await _unless_one_ends(running, Demo(shop, products, progress, patience=patience).run(baskets))
+            outcome = await _unless_one_ends(running, Demo(shop, products, progress, patience=patience).run(baskets))
+            used = {name: cpu_seconds(member.pid) for name, member in running.members.items()}
+            outcome.cpu_seconds = {**used, "demo": round(time.process_time(), 2)}
+            return outcome
 
     def kept(self) -> str:
         """For the error line of a demo that has failed."""
@@ -194,6 +198,8 @@ def demo_report(outcome: Outcome) -> dict[str, Any]:
         "commands": outcome.commands,
         "events": outcome.events,
         "seconds": outcome.seconds,
+        "cpu_seconds": outcome.cpu_seconds,
+        "cpu_per_1000_events": outcome.cpu_per_1000_events,
         "processes": {what: outcome.processes[what] for what in PROCESSES},
         **{what: getattr(outcome, what) for what in TROUBLES},
         "verified": {
@@ -232,6 +238,13 @@ def _print_outcome(outcome: Outcome) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if outcome.cpu_seconds:
+        out.print(
+            f"processor time: {sum(outcome.cpu_seconds.values()):,.1f} s in all, "
+            f"{outcome.cpu_per_1000_events:,.2f} s per 1,000 events",
+            highlight=False,
+            soft_wrap=True,
+        )
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in sorted(outcome.left_out.items()))
     out.print(f"left out: {left_out or 'nothing'}", highlight=False, soft_wrap=True)
     out.print(

@@ -76,7 +76,8 @@ class Outcome:
     `price_changes` are those of products, and of lines that were drafted at an earlier price. `failures` are the failed
     attempts of processes at a step. Only placed orders are counted in `orders_without_process`. `refunds_retried` were
     requested because an earlier attempt had failed; `refunds_failed` are debts that no attempt has settled.
-    `money_owed` is in cents, of all orders together.
+    `money_owed` is in cents, of all orders together. `cpu_seconds` has the processor time of each process until the end
+    of the proof.
     """
 
     users: int = 0
@@ -99,7 +100,13 @@ class Outcome:
     money_owed: int = 0
     differences: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def cpu_per_1000_events(self) -> float:
+        """Seconds of all processes together; the demo itself is one of them."""
+        return round(1_000 * sum(self.cpu_seconds.values()) / self.events, 2) if self.events else 0.0
 
 
 async def all_of(progress: Progress, what: str, jobs: Sequence[Callable[[], Any]]) -> None:

@@ -22,7 +22,7 @@ Report = dict[str, Any]
 
 
 def demo(data: Path) -> Report:
-    """What it tells, but for the time that it took."""
+    """What it reports, but for the time that it took."""
     done = subprocess.run(
         [ORDERSTREAM, "demo", "--orders", str(ORDERS), "--data", str(data), "--json"],
         capture_output=True, text=True, timeout=120, check=False,
@@ -30,6 +30,10 @@ def demo(data: Path) -> Report:
     assert done.returncode == 0, done.stderr
     report: Report = json.loads(done.stdout)
     assert report.pop("seconds") > 0
+    used = report.pop("cpu_seconds")
+    assert set(used) == {"eventstore", "mongo", "commands", "projections", "queries", "processes", "demo"}
+    assert all(seconds > 0 for seconds in used.values())
+    assert report.pop("cpu_per_1000_events") > 0
     return report
 
 
