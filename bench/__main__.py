@@ -32,8 +32,8 @@ PARTS: Mapping[str, Callable[[Size], Awaitable[Result]]] = {
 }
 
 
-async def measure(parts: Sequence[str], size: Size, told: Callable[[Result], None]) -> Result:
-    """What all the parts found; `told` of it after each, so that one that breaks off takes only its own with it."""
+async def measure(parts: Sequence[str], size: Size, report: Callable[[Result], None]) -> Result:
+    """The results of all parts; `report` receives them after each, so that a failing part affects no other."""
     goals: list[Goal] = []
     figures: dict[str, Any] = {"about": {**about(), "rounds": size.rounds, "operations": size.operations}}
     for part in parts:
@@ -44,7 +44,7 @@ async def measure(parts: Sequence[str], size: Size, told: Callable[[Result], Non
         goals += result.goals
         figures[part] = {**result.figures, "machine": machine, "took_seconds": round(time.monotonic() - began)}
         print(f"{figures[part]['took_seconds']} s", file=sys.stderr, flush=True)
-        told(Result(goals, figures))
+        report(Result(goals, figures))
     return Result(goals, figures)
 
 
@@ -64,8 +64,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - PARTS.keys():
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    told = _write if arguments.write_docs else _nothing
-    result = asyncio.run(measure(arguments.parts or list(PARTS), QUICK if arguments.quick else FULL, told))
+    report = _write if arguments.write_docs else _nothing
+    result = asyncio.run(measure(arguments.parts or list(PARTS), QUICK if arguments.quick else FULL, report))
     if arguments.json:
         print(json.dumps(result.as_json()))
         return

@@ -19,13 +19,13 @@ from bench.measuring import (
     at_most,
     interleaved,
     latencies,
+    latency_summary,
     median,
     open_loop,
     percentile,
     rate,
     ratios,
     schedule,
-    told,
 )
 from bench.processes import Meter
 from bench.running import fresh_stack, pids
@@ -79,7 +79,7 @@ async def measure(running: Stack, size: Size) -> Result:
         p50 = await interleaved({"command": lambda: alone(command), "append": lambda: alone(append)}, size.rounds)
         p99 = await interleaved({"command": lambda: crowded(command), "append": lambda: crowded(append)}, size.rounds)
         half = median(rates["command"]) / 2
-        open_load = told(await open_loop(command, schedule(half, size.seconds)))
+        open_load = latency_summary(await open_loop(command, schedule(half, size.seconds)))
     await raw.close()
     what = "commands/s over raw appends/s at 128 at once"
     figures: dict[str, Any] = {

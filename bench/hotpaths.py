@@ -182,11 +182,11 @@ async def _profiled(work: Callable[[], Awaitable[object]]) -> dict[str, float]:
     for (file, _, function), (_, _, own, _, callers) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]  # it has no type
         if file != "~":
             times[_kind(file)] += own
-        elif not any(wait in function for wait in WAITS):  # built-in: whose it is, its callers tell
+        elif not any(wait in function for wait in WAITS):  # built-in: its callers say where it belongs
             for (caller, _, _), (_, _, spent, _) in callers.items():
                 times[_kind(caller)] += spent
-    whole = sum(times.values()) or 1.0
-    return {kind: round(spent / whole, 3) for kind, spent in times.most_common()}
+    total = sum(times.values()) or 1.0
+    return {kind: round(spent / total, 3) for kind, spent in times.most_common()}
 
 
 def _kind(file: str) -> str:

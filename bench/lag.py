@@ -21,12 +21,12 @@ from bench.measuring import (
     Size,
     at_most,
     latencies,
+    latency_summary,
     median,
     open_loop,
     percentile,
     rate,
     schedule,
-    told,
 )
 from bench.processes import Meter
 from bench.running import fresh_stack, pids
@@ -144,7 +144,7 @@ async def measure(running: Stack, size: Size) -> Result:
         {
             "top_orders_per_second": round(top, 1),
             "load_per_second": round(top / 2, 1),
-            "lag": told(every_lag),
+            "lag": latency_summary(every_lag),
             "cpu_us_per_order": meter.per_operation(),
             "floor_ms": median([floor * 1000 for floor in floors], 3),
             "lag_over_floor_median": round(percentile(every_lag, 0.5) / statistics.median(floors), 2),

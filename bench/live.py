@@ -12,7 +12,7 @@ from typing import Any
 from esdbclient.asyncio_client import AsyncEventStoreDBClient
 
 from bench.lag import Shop, opened
-from bench.measuring import Result, Size, at_most, median, open_loop, schedule, told
+from bench.measuring import Result, Size, at_most, latency_summary, median, open_loop, schedule
 from bench.processes import Meter
 from bench.running import fresh_stack, pids
 from client.processor_time import cpu_seconds
@@ -56,7 +56,12 @@ async def at_load(running: Stack, shop: Shop, per_second: float, seconds: float)
     await open_loop(shop.create_and_see, due)
     meter.stop(shop.events)
     costs = {name: cost for name, cost in meter.per_operation().items() if name != "bench"}
-    return {"orders_per_second": per_second, "lag": told(shop.lags), "events": shop.events, "cpu_us_per_event": costs}
+    return {
+        "orders_per_second": per_second,
+        "lag": latency_summary(shop.lags),
+        "events": shop.events,
+        "cpu_us_per_event": costs,
+    }
 
 
 async def _last_event(running: Stack, size: Size) -> list[float]:

@@ -1,7 +1,7 @@
 """What every part of the bench measures with: rounds that interleave both sides, ratios per round, latencies.
 
 Absolute figures belong to one machine and one moment. A goal is a ratio: both sides run in the same rounds, the ratio
-is taken round by round, and its median is told with the lowest and the highest.
+is taken round by round, and its median is reported with the lowest and the highest.
 """
 
 import asyncio
@@ -152,8 +152,8 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
 
 
-def told(seconds: Sequence[float]) -> dict[str, float]:
-    """Latencies as the bench tells them, in milliseconds."""
+def latency_summary(seconds: Sequence[float]) -> dict[str, float]:
+    """Latencies in the form of the bench, in milliseconds."""
     return {
         f"p{name}_ms": round(percentile(seconds, share) * 1000, 3)
         for name, share in (("50", 0.5), ("99", 0.99), ("99.9", 0.999))

@@ -14,7 +14,7 @@ from esdbclient import EventStoreDBClient, NewEvent, StreamState
 
 from bench.appending import append_all, request
 from bench.large import by_size
-from bench.measuring import Result, Size, at_least, interleaved, latencies, median, ratios, told
+from bench.measuring import Result, Size, at_least, interleaved, latencies, latency_summary, median, ratios
 from embedded.eventstore.node import node
 from embedded.eventstore.records import Entry
 from embedded.eventstore.writer import Head, Writer
@@ -99,7 +99,7 @@ async def singles(uri: str, count: int) -> dict[str, float]:
             client.append_to_stream(f"single-{uuid.uuid4().hex}", current_version=StreamState.NO_STREAM, events=event)
 
         taken = await latencies(append, count)
-    return {"per_second": round(count / sum(taken)), **told(taken)}
+    return {"per_second": round(count / sum(taken)), **latency_summary(taken)}
 
 
 if __name__ == "__main__":  # the other side of the comparison, as a process of its own

@@ -1,8 +1,8 @@
 """The same job by others, on the same node in the same run: one new aggregate saved per command. G9.
 
 `eventsourcing` with its EventStoreDB extension runs in a virtual environment of its own, which this makes once; Emmett
-(`@event-driven-io/emmett-esdb`) where node and npm are installed. Ours is told with the gRPC hop of the service and
-without it. What cannot be installed is told, and nothing fails for it.
+(`@event-driven-io/emmett-esdb`) where node and npm are installed. Ours is measured with the gRPC hop of the service and
+without it. What cannot be installed is reported, and nothing fails.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class Peer:
         self.versions = versions
         self.pid = process.pid
 
-    async def told(self, times: int, at_once: int) -> dict[str, float]:
+    async def measured(self, times: int, at_once: int) -> dict[str, float]:
         """`seconds` for all, and `p50` of one."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -110,14 +110,14 @@ async def measure(running: Stack, size: Size) -> Result:
             if name in ours:
                 done = await rate(ours[name], times, AT_ONCE)
             else:
-                done = times / (await peers[name].told(times, AT_ONCE))["seconds"]
+                done = times / (await peers[name].measured(times, AT_ONCE))["seconds"]
             meters[name].stop(times)
             return done
 
         async def alone(name: str) -> float:
             if name in ours:
                 return percentile(await latencies(ours[name], few), 0.5)
-            return (await peers[name].told(few, 1))["p50"]
+            return (await peers[name].measured(few, 1))["p50"]
 
         names = [*ours, *peers]
         rates = await interleaved({name: lambda name=name: throughput(name) for name in names}, size.rounds)  # type: ignore[misc]  # bound per side
@@ -171,7 +171,7 @@ async def _started(command: Sequence[str], uri: str) -> AsyncIterator[Peer]:
         if not line:
             raise NotInstalledError("its program did not start; it said why on standard error")
         peer = Peer(process, json.loads(line))
-        await peer.told(1, 1)  # one command, so that what does not work is left out before the rounds
+        await peer.measured(1, 1)  # one command, so that a peer that does not work is skipped before the rounds
         yield peer
     finally:
         process.stdin.close()

@@ -128,7 +128,7 @@ def _has_come_to(runner: Runner, history: History) -> bool:
 
 
 async def apply(events: Sequence[RecordedEvent], database: Database) -> None:
-    """Decode, fold and write events that were taken before, in batches as they come while catching up."""
+    """Decode, fold and write events that were read before, in batches as in catching up."""
     state = CheckpointStore(database)
     documents, parked_events = state.documents(order_list.name, 1), ParkedEvents(database, order_list.name, 1)
     for index in order_list.indexes:

@@ -20,13 +20,13 @@ from bench.measuring import (
     at_least,
     interleaved,
     latencies,
+    latency_summary,
     median,
     open_loop,
     percentile,
     rate,
     ratios,
     schedule,
-    told,
 )
 from bench.processes import Meter
 from bench.running import caught_up, fresh_stack, pids
@@ -81,7 +81,7 @@ async def measure(running: Stack, size: Size) -> Result:
                 )
                 alone = {name: await latencies(side, max(10, times[name] // 8)) for name, side in sides.items()}
         half = median(rates["get_order"]) / 2
-        open_load = told(await open_loop(sides["get_order"], schedule(half, size.seconds)))
+        open_load = latency_summary(await open_loop(sides["get_order"], schedule(half, size.seconds)))
     both = [1 / (1 / e + 1 / f) for e, f in zip(rates["echo"], rates["find_one"], strict=True)]
     return Result(
         [

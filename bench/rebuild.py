@@ -1,8 +1,8 @@
 """A rebuild from zero: its speed against draining the log (G5), and what readers feel of it (G6).
 
-G5 fills a new generation of order_list beside the live one, as the projection process does it, with nobody reading. G6
-goes through the whole thing, by the operators' service: an open load of queries, idle and then while rebuild follows
-rebuild; every answer must be whole, and the new generation the same as the old one, byte for byte.
+G5 fills a new generation of order_list beside the live one, as the projection process does it, without readers. G6
+measures the complete rebuild, by the operators' service: an open load of queries, idle and then while rebuild follows
+rebuild; every answer must be complete, and the new generation the same as the old one, byte for byte.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from bench.measuring import (
     at_least,
     at_most,
     interleaved,
+    latency_summary,
     median,
     open_loop,
     percentile,
     rate,
     ratios,
     schedule,
-    told,
 )
 from bench.processes import Meter
 from bench.projections import Database, catch_up, drain
@@ -101,7 +101,7 @@ async def measure(running: Stack, size: Size) -> Result:
             "events_per_second": {name: median(values) for name, values in rates.items()},
             "whole_rebuild_events_per_second": {"alone": round(alone_rate), "while_read": median(speeds)},
             "queries_per_second": round(len(load) / size.seconds),
-            "query_while_rebuilding": told(during),
+            "query_while_rebuilding": latency_summary(during),
             "same_byte_for_byte": same,
             "failed_or_empty_reads": 0,  # the first would have ended the run
             "cpu_us_per_event": meter.per_operation(),
@@ -128,7 +128,7 @@ async def _drained(client: Client, history: History) -> float:
 
 
 async def _rebuilt(shop: OrderstreamClient) -> float:
-    """Events a second of one whole rebuild: filled, verified, switched to."""
+    """Events a second of one complete rebuild: filled, verified, switched to."""
     change = pb.ProjectionChange(view=VIEW, rebuild=pb.Rebuild())
     plan = await shop.operations.PlanProjection(change=change)
     began = time.perf_counter()
@@ -140,7 +140,7 @@ async def _rebuilt(shop: OrderstreamClient) -> float:
 
 
 async def _rebuild_on_and_on(shop: OrderstreamClient) -> list[float]:
-    """Rebuild after rebuild; told to stop, it finishes the one at work."""
+    """Rebuild repeatedly; when stopped, it finishes the current one."""
     speeds = []
     one: asyncio.Task[float] | None = None
     with suppress(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""What the bench found, as the documents tell it: `docs/performance/` has the JSON and the plots, the page its tables.
+"""The results of the bench in the documents: `docs/performance/` has the JSON and the plots, the page its tables.
 
 A run of some parts replaces what it measured and leaves the rest. In the pages everything between
 `<!-- bench: NAME -->` and `<!-- end -->` is written here, so that no number is copied by hand.
@@ -22,7 +22,7 @@ Found = Mapping[str, Any]
 
 
 def write(result: Found, docs: Path = DOCS) -> None:
-    """Everything that is told of a run."""
+    """All results of a run."""
     folder = docs / "performance"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "bench.json"
@@ -47,7 +47,7 @@ def merged(known: Found, new: Found) -> dict[str, Any]:
 
 
 def filled(page: str, found: Found) -> str:
-    """The page with its tables made anew. A place that nothing is known of yet stays as it is."""
+    """The page with its tables generated again. A place without results stays as it is."""
 
     def table(match: re.Match[str]) -> str:
         begin, name, end = match.groups()

@@ -42,7 +42,7 @@ def about() -> dict[str, Any]:
 
 
 async def caught_up(running: Stack, position: int) -> None:
-    """Every view has come to a position."""
+    """Wait until every view has reached a position."""
     async with OrderstreamClient(running.addresses, deadline=60.0) as shop, asyncio.timeout(PATIENCE):
         while any(one.position < position for one in (await shop.operations.ListProjections()).projections):  # noqa: ASYNC110
             await asyncio.sleep(LOOK_EVERY)  # they are in another process

@@ -120,8 +120,8 @@ def workers_of_a_view(events_per_second: float, cost: Cost) -> int:
 def shares(shop: Shop) -> Sequence[float]:
     """What each product has of all sales, the best selling first."""
     weights = [1 / rank**shop.skew for rank in range(1, shop.products + 1)]
-    whole = sum(weights)
-    return [weight / whole for weight in weights]
+    total = sum(weights)
+    return [weight / total for weight in weights]
 
 
 def _whole(cores: float) -> int:
@@ -210,7 +210,7 @@ def _ms(seconds: Sequence[float], share: float) -> float:
     return round(percentile(seconds, share) * 1000, 1) if seconds else 0.0
 
 
-# ---------------------------------------------------------------------- telling
+# ---------------------------------------------------------------------- reporting
 
 
 def measured(found: Mapping[str, Any]) -> Cost:
@@ -229,13 +229,13 @@ def steps(
     cost: Cost, shop: Shop, stores: Stores, orders_per_minute: Sequence[float] = STEPS
 ) -> list[tuple[Need, Seen]]:
     """Each step of the page, with what the simulation sees of it."""
-    told = []
+    rows = []
     for orders in orders_per_minute:
         found = need(orders, shop, cost, stores)
         plant = Plant(command_cores=found.command_cores, view_workers=found.view_workers, clusters=found.clusters)
         seconds = min(600.0, 100_000 / (orders / 60))
-        told.append((found, simulate(orders, plant, shop, cost, stores, seconds=seconds)))
-    return told
+        rows.append((found, simulate(orders, plant, shop, cost, stores, seconds=seconds)))
+    return rows
 
 
 def main() -> None:

@@ -119,7 +119,9 @@ def _add_certificate(parser: argparse.ArgumentParser) -> None:
         "--certificate-private-key-file", type=Path, metavar="FILE", help="the private key of the certificate (PEM)"
     )
     parser.add_argument(
-        "--insecure", action="store_true", help="with another --host than loopback: whoever reaches the port may do all"
+        "--insecure",
+        action="store_true",
+        help="with another --host than loopback: every caller that reaches the port may do anything",
     )
 
 

@@ -1,6 +1,6 @@
 """Fixtures for a test-suite: `pytest_plugins = ["embedded.pytest_plugin"]` in the top-level conftest.py.
 
-`embedded_eventstore_uri` and `embedded_mongo_uri` are one store each for the whole session, in processes of their own;
+`embedded_eventstore_uri` and `embedded_mongo_uri` are one store each for all of the session, in processes of their own;
 a test takes stream and database names of its own. `fresh_eventstore_uri` is an empty one for a single test.
 """
 

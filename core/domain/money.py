@@ -1,4 +1,4 @@
-"""Money: whole minor units of one currency. No floats, no fractions."""
+"""Money: an integer number of minor units of one currency. No floats, no fractions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,15 +84,15 @@ def _require_within(money: Money, field: str, *, least: int) -> None:
 
 
 def split(amount: int, weights: Sequence[int]) -> list[int]:
-    """The amount in whole parts by weight that add up to it: by largest remainder, the first of equals first.
+    """The amount in integer parts by weight that add up to it: by largest remainder, the first of equals first.
 
     Each part is less than 1 away from its exact share, and at most its weight if the amount is at most their sum.
     """
-    whole = sum(weights)
+    total = sum(weights)
     if not amount:
         return [0] * len(weights)
-    parts = [amount * weight // whole for weight in weights]
-    by_remainder = sorted(range(len(weights)), key=lambda i: -(amount * weights[i] % whole))
+    parts = [amount * weight // total for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda i: -(amount * weights[i] % total))
     for i in by_remainder[: amount - sum(parts)]:
         parts[i] += 1
     return parts

@@ -1,4 +1,4 @@
-"""Why the domain says no.
+"""Refusals of the domain.
 
 CommandRejected(reason, **metadata)     one exception; callers switch on `reason`, never on the text
 """

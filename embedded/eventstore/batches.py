@@ -25,7 +25,7 @@ from embedded.eventstore.writer import Deleted, Outcome, Writer, Written, WrongV
 from embedded.eventstore.writing import set_written
 
 MAX_IN_FLIGHT = 2_048  # appends of one call that wait for the disk, or for the client to take their answer
-MAX_OPEN = 1_024  # appends of one call whose last chunk has not come
+MAX_OPEN = 1_024  # appends of one call whose last chunk has not arrived
 CHUNKS_WITHIN = 2.0  # seconds, from the options to the last chunk, unless the client gives a deadline
 MAX_DEADLINE = 60.0  # seconds; clients without patience of their own ask for ten thousand years
 TIMEOUT = (4, "Timeout", shared_pb2.Timeout())
@@ -111,7 +111,7 @@ class _Call:
                 self._give_up(*next(iter(self._open.items())))
 
     def _give_up(self, key: bytes, batch: "_Batch") -> None:
-        """Answer for an append whose last chunk did not come in time, unless it has been answered."""
+        """Answer for an append whose last chunk did not arrive in time, unless it has been answered."""
         if self._open.get(key) is batch:
             del self._open[key]
             self._in_flight += 1

@@ -1,4 +1,4 @@
-"""How a call meets its handler: what is read before it, what ends it, and how its failure is told."""
+"""How a call meets its handler: what is read before it, what ends it, and how its failure is reported."""
 
 import asyncio
 import logging
@@ -32,8 +32,8 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 class Rpc:
     """How a method is carried out.
 
-    `handler` takes one request, or if `takes_many` all as they come, and gives one answer, or if `gives_many` a stream.
-    `request` is the class of the requests; without it they are bytes.
+    `handler` takes one request, or if `takes_many` all as they arrive, and gives one answer, or if `gives_many` a
+    stream. `request` is the class of the requests; without it they are bytes.
     """
 
     handler: Callable[[Any, Any], Any]
@@ -216,7 +216,7 @@ def _reading(kind: Any) -> Callable[[bytes], Any] | None:
             return _Unusable(RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, TOO_LARGE))
         try:
             return kind.FromString(raw)
-        except DecodeError:  # if this left here, the client would be told the name of a Python class
+        except DecodeError:  # if this were not caught, the client would get the name of a Python class
             return _Unusable(HandlerError("a message that cannot be decoded"))
 
     return None if kind is None else read

@@ -9,7 +9,7 @@
         await c.hang(n)      # as SIGSTOP: connections are accepted, and no byte passes
         await c.resume(n)    # as SIGCONT; a leader that was replaced meanwhile is a second leader for 2.7 s, then ends
         await c.start(n)     # one that has ended; after two leaders it has to be started twice
-        await c.resign()     # the leader gives up its place
+        await c.resign()     # the leader resigns
         await c.two_leaders()        # hang, wait for the election, resume
         await c.lose_quorum()        # a follower ends, and the leader; `restore_quorum()` starts them again
         await c.settled()    # when everything that follows from the acts so far has happened
@@ -127,7 +127,7 @@ class Cluster:
         await self._in_turn(lambda: self._started(n))
 
     async def resign(self) -> None:
-        """The leader gives up its place to another member."""
+        """The leader resigns in favour of another member."""
         await self._in_turn(self._resigned)
 
     async def two_leaders(self) -> None:
@@ -293,7 +293,7 @@ class Cluster:
     async def _agree(self) -> None:
         """What members do that an act has found in the middle of something: elect a leader, follow it."""
         if self._queued:
-            return  # they may do so by what is to be played yet, and come here after it
+            return  # they may be alive again after the rest of the timeline, which leads here again
         leader, running = self._elected, self._running()
         is_led = leader is not None and (leader in running or leader in self._unnoticed)
         if len(running) >= MAJORITY and not is_led:

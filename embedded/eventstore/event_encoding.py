@@ -1,4 +1,4 @@
-"""Entries as the caller wants them: as stored, or with binary ids, or with links resolved. And which nobody sees."""
+"""Entries in the form for the caller: as stored, or with binary ids, or with links resolved; and hidden ones."""
 
 import re
 import uuid

@@ -282,7 +282,7 @@ def repair(directory: Path) -> tuple[int, int]:
     """Cut a damaged write-ahead log before the damage, and keep it beside as it was; what was behind is lost.
 
     Returns the number of events that are left and the last position. Raises `LogError` if nothing is to be cut, and
-    `DamagedRecordError` if what is left is not whole either.
+    `DamagedRecordError` if the rest is damaged too.
     """
     path = directory / FILE
     if not path.exists():
@@ -298,7 +298,7 @@ def repair(directory: Path) -> tuple[int, int]:
         shutil.copyfile(beside, kept)
         _sync(kept)
         _sync(directory)
-        os.truncate(beside, damage.whole)
+        os.truncate(beside, damage.complete)
         _sync(beside)
         return check(path)
     except OSError as error:

@@ -1,8 +1,8 @@
 """Which entries a client wants: by how a type or a name of a stream begins, or by an expression that is searched for.
 
-An expression is a program of somebody else's, and one that tries every way to fail can run for years. It runs on the
-thread that serves everybody, so it is given a time: of one search, and of all searches on the average. Whoever asked
-with an expression that takes longer is refused; nobody else notices.
+An expression is a program of a caller's, and one that tries every way to fail can run for years. It runs on the
+thread that serves all callers, so its time is limited: per search, and for all searches on the average. A caller
+whose expression takes longer is refused; no other caller is affected.
 """
 
 import gc
@@ -159,7 +159,7 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
 
 
 def _can_be_interrupted() -> bool:
-    """Signals come to the main thread only, and this one may be somebody else's."""
+    """Signals arrive in the main thread only, and a handler may belong to other code."""
     if threading.current_thread() is not threading.main_thread():
         return False
     if signal.getsignal(signal.SIGVTALRM) is signal.SIG_DFL:

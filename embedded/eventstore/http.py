@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from embedded.eventstore.errors import PortError
 
 MAX_REQUEST = 16 * 1024  # bytes of its head
-WITHIN = 10.0  # seconds, until its head has come, and for the answer to go
+WITHIN = 10.0  # seconds, until its head has arrived, and for the answer to be sent
 
 
 class Answer(NamedTuple):

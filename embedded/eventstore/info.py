@@ -88,7 +88,7 @@ def supported_methods() -> bytes:
 
 
 def advertised(host: str) -> str:
-    """The host others are told: what clients on this machine dial, unless the node listens on an address of its own."""
+    """The advertised host: what clients on this machine dial, unless the node listens on an address of its own."""
     return "localhost" if host in {"127.0.0.1", "::1", "[::1]", "0.0.0.0", "::", "[::]"} else host  # noqa: S104  # named
 
 

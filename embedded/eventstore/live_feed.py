@@ -1,4 +1,4 @@
-"""Who follows the log, and how they learn of news without a task waking for what does not concern it."""
+"""The live feed: subscribers of the log are woken only by commits that concern them."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ Look = Callable[[Entry], bool]
 
 
 class LiveFeed:
-    """Tells the followers of a log what each commit added."""
+    """Notifies the subscribers of a log of each commit."""
 
     def __init__(self, log: Log) -> None:
         self._of_all: set[Subscriber] = set()
@@ -59,7 +59,7 @@ class Subscriber:
         await self._changed.wait()
 
     def arm(self) -> None:
-        """From now on news count. To be called before the last look at the log."""
+        """From now on commits count. To be called before the last read of the log."""
         self._changed.clear()
 
     def wake(self) -> None:
@@ -74,7 +74,8 @@ class Subscriber:
         for entry in entries:
             if entry.position <= self.at:
                 continue
-            # whoever still reads what lies before would not come back for it: only the very next may be passed over
+            # a subscriber that still reads earlier entries would not read it again: only the very next one may be
+            # skipped
             if entry.position != self.at + 1 or self._look(entry):
                 self._changed.set()
                 return

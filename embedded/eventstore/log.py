@@ -36,7 +36,7 @@ from embedded.eventstore.writer import Outcome, Writer
 log = logging.getLogger(__name__)
 
 MAX_IN_ONE_COMMIT = 512
-GATHER_FROM = 16  # requests in a commit from which on the next one waits for more to come
+GATHER_FROM = 16  # requests in a commit from which on the next one waits for more requests
 GATHER_STEP = 0.001  # seconds
 GATHER_LEAST = 4  # requests; a step that brings fewer was the last
 GATHER_STEPS = 6
@@ -120,7 +120,7 @@ class Log:
             raise
 
     def _damaged(self, found: str) -> None:
-        """From now on nothing is answered and nothing written: what is there cannot be told from what is missing."""
+        """From now on nothing is answered and nothing written: stored and missing records cannot be distinguished."""
         self._damage = f"{self._path} is damaged ({found}); restore a backup"
         self._broken = NotWrittenError(self._damage)
         log.error("%s", self._damage)
@@ -152,7 +152,7 @@ class Log:
     ) -> None:
         """Queue a write. `done` is called by way of `deliver`, after the commit, or with what prevented it.
 
-        `stream` is the one it is about: those of a whole batch are looked up at once.
+        `stream` is the one it is about: those of a complete batch are looked up at once.
         `run` decides on the committer's thread. It may be called more than once, and only its last call counts.
         """
         self._jobs.put(_Job(run, done, stream))
@@ -182,13 +182,13 @@ class Log:
             together = len(jobs)
             try:
                 self._deliver(self._published, entries, jobs, outcomes)
-            except RuntimeError:  # the loop that waits for the answers has ended: nobody is there to hear them
+            except RuntimeError:  # the loop that waits for the answers has ended: no caller waits for them
                 log.warning("%d requests were written while the node stopped", len(jobs))
             if stopping:
                 return
 
     def _wait_for_group_commit(self) -> None:
-        """Let more requests come before a commit, while many do.
+        """Let more requests arrive before a commit, while there are many.
 
         A commit costs an fsync and the interpreter's lock several times over, however many requests are in it. Few
         callers at once never wait here, and those that wait for their answers are not kept waiting by silence.
@@ -229,7 +229,7 @@ class Log:
             self._broken = NotWrittenError(f"the log cannot be written until the node is restarted: {again}")
         full = "full" in str(error)
         if not full and isinstance(error, sqlite3.OperationalError):
-            # after a failed fsync nobody knows what the disk holds: only reading it again, at a start, tells
+            # after a failed fsync the content of the disk is unknown: only reading it again, at a start, shows it
             self._broken = NotWrittenError(
                 f"the disk failed ({error}); the log takes no more writes until the node is restarted, "
                 "and whether this one was written is unknown until then"
@@ -263,8 +263,8 @@ class Log:
     def _seed(self) -> None:
         # clients expect the first event of a fresh database to be a system event
         self._writer.begin()
-        nobody: dict[str, list[str]] = {right: [] for right in ("$w", "$d", "$mr", "$mw")}
-        content = {"$maxAge": 2592000, "$acl": {"$r": "$ops", **nobody}}
+        denied: dict[str, list[str]] = {right: [] for right in ("$w", "$d", "$mr", "$mw")}
+        content = {"$maxAge": 2592000, "$acl": {"$r": "$ops", **denied}}
         self._writer.put("$$$scavenges", [system_event("$metadata", content)])
         self.head = self._writer.commit()[-1].position
 
@@ -277,7 +277,7 @@ class Log:
     def visible(self, stream: str, retention: Retention, last: int) -> tuple[int, int]:
         """The lowest revision that may be readable of a stream that ends at `last`, and the oldest readable time.
 
-        What its age hides is passed over by halves, as a real server does: nobody reads through all of it.
+        What its age hides is passed over by halves, as a real server does: no request reads all of it.
         """
         low, oldest = retention.visible(last)
         end = last + 1

@@ -145,18 +145,18 @@ class Reading:
         self._feed.add(subscriber)
         try:
             yield _confirmation()
-            told = False
+            is_live = False
             while True:
                 subscriber.arm()
                 page = self._log.stream_page(stream, at + 1, forwards=True, count=PAGE)
                 if not page:
-                    if not told:
-                        told = True
+                    if not is_live:
+                        is_live = True
                         yield _caught_up(revision=seen)
                     await subscriber.wait()
                     continue
                 low, oldest = (0, 0)
-                if not told:  # live, every event is delivered, as it would be had nobody been slow
+                if not is_live:  # a live subscription gets every event, as if it had never been slow
                     low, oldest = self._log.visible(stream, self._log.retention(stream), self._last(stream))
                     if page[-1].revision < low <= self._last(stream):
                         at = low - 1
@@ -253,7 +253,7 @@ class _Passage:
 
     @property
     def place(self) -> Position:
-        """How far it has come, as callers see it."""
+        """Its position, as callers see it."""
         if isinstance(self._place, int):
             self._place = (offset(self._place),) * 2
         return self._place

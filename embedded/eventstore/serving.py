@@ -182,5 +182,5 @@ class Server:
 async def stop(store: Store, servers: Sequence[Server]) -> None:
     for server in servers:
         server.refuse()
-    await store.close()  # consumers are told before the connections go
+    await store.close()  # consumers are ended before the connections close
     await asyncio.gather(*(server.stop() for server in servers))

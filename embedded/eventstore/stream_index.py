@@ -1,7 +1,7 @@
 """Which stream has which name: an index in the file, and in memory the newest names that are not in it yet.
 
-Names come in no order, so each new one would cost a commit a page of the index of its own. They enter it many at once
-instead; until then the rows of `streams`, which are written in order, are what a start reads them from.
+Names are in random order, so each new one would cost a commit a page of the index of its own. They are indexed in
+batches instead; until then the rows of `streams`, which are written in order, are what a start reads them from.
 """
 
 import json
@@ -36,7 +36,7 @@ class StreamIndex:
     """The streams that are committed. The committer's thread changes it; any may look a name up."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """Raises `DamagedRecordError` if a name that no index vouches for is not what was written."""
+        """Raises `DamagedRecordError` if a name that is not in the index differs from what was written."""
         self._newest: dict[str, int] = {}  # not in the index of the file
         self._indexed = 0  # up to this stream all are
         self._metadata_streams: set[str] | None = set()

@@ -1,9 +1,9 @@
 """The write-ahead log beside the file, looked through before SQLite opens it.
 
-SQLite takes its frames up to the first that is not whole and says nothing of those behind. After a crash that is right:
-what was being written when it happened is one commit, the last, and nobody was told of it. But each commit is synced
-before the next is begun. So where another whole commit stands behind the one that is not whole, what lies between was
-acknowledged, and has been damaged since. Damage to the newest commit alone cannot be told from a torn one.
+SQLite takes its frames up to the first incomplete one and says nothing of those behind. After a crash that is right:
+what was being written when it happened is one commit, the last, and it was not acknowledged. But each commit is synced
+before the next is begun. So where another complete commit stands behind the incomplete one, what lies between was
+acknowledged, and has been damaged since. Damage to the newest commit alone cannot be distinguished from a torn one.
 
 Frames of an earlier round of the log, behind the present one, carry other salts and count for nothing.
 """
@@ -25,10 +25,10 @@ LAST_FRAME_AT = 16  # in the file with the index of the write-ahead log
 
 
 class Damage(NamedTuple):
-    """`frame` is the first that is not whole, from 1; what can be used of the write-ahead log is `whole` bytes long."""
+    """`frame` is the first incomplete one, from 1; the usable part of the write-ahead log is `complete` bytes long."""
 
     frame: int
-    whole: int
+    complete: int
 
 
 def wal_of(path: Path) -> Path:
@@ -50,7 +50,7 @@ def damaged_middle(path: Path) -> Damage | None:
     try:
         page, taken = _taken(path)
     except sqlite3.DatabaseError:
-        return None  # whoever opens it will tell
+        return None  # opening it reports that
     with beside.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         frames = _Frames(content, page)
         if taken < frames.count and frames.commit_stands_behind(taken):
@@ -89,9 +89,9 @@ class _Frames:
         self._salts = salts if self.has_header else self._fields(1)[2:4]
 
     def commit_stands_behind(self, taken: int) -> bool:
-        """Whether behind these frames one commit ends, and a later one that is whole."""
+        """Whether behind these frames one commit ends, and a later complete one."""
         ends = self._commits(taken + 1)
-        return next(ends, None) is not None and any(self._is_whole(number) for number in ends)
+        return next(ends, None) is not None and any(self._is_complete(number) for number in ends)
 
     def _commits(self, number: int) -> Iterator[int]:
         for at in range(number, self.count + 1):
@@ -99,7 +99,7 @@ class _Frames:
             if pages and rest[:2] == self._salts:
                 yield at
 
-    def _is_whole(self, number: int) -> bool:
+    def _is_complete(self, number: int) -> bool:
         """By the checksum of the frame before it, on which its own is built."""
         start = self._start(number)
         before = self._fields(number - 1)

@@ -1,4 +1,4 @@
-"""Waiting for a write, and telling its outcome."""
+"""Waiting for a write, and reporting its outcome."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine

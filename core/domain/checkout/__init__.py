@@ -1,4 +1,4 @@
-"""The process that brings a placed order to its end: stock, money, confirmation, and all of it back if need be."""
+"""The process (saga) of a placed order: stock, payment, confirmation, and the compensation of each if needed."""
 
 from core.domain.checkout.commands import CheckoutCommand
 from core.domain.checkout.decide import decide

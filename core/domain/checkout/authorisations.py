@@ -1,4 +1,4 @@
-"""The authorisations of a process: the next one it asks for, those that it lets go, and those that may be under way.
+"""The authorisations of a process: the next one to request, those to release, and those that may be under way.
 
 The first is `checkout`. When one has lapsed, was voided by hand, or was declined for a confirmed order, the next has a
 number: `checkout~2`, and so on.
@@ -18,7 +18,7 @@ Ended = Cancelled | Rejected | Expired
 
 
 def next_authorisation(order: Committed, checkout: Running) -> AuthorisePayment | None:
-    """For what the order costs and is neither held, nor drawn, nor taken for paid by an operator."""
+    """For the part of the order's total that is neither held, nor drawn, nor marked as paid by an operator."""
     lacking = order.total.amount_minor - order.payments.authorised
     if lacking > 0 and isinstance(order, Confirmed | Completed):
         lacking -= captures.waived(order, checkout)
@@ -29,18 +29,18 @@ def next_authorisation(order: Committed, checkout: Running) -> AuthorisePayment 
 
 
 def is_declined(ledger: Ledger) -> bool:
-    """Whether the last one of the process came to nothing: it was declined, or voided by hand."""
+    """Whether the last one of the process has failed: it was declined, or voided by hand."""
     last = _last(ledger)
     return last is not None and last.stage in (AuthorisationStage.FAILED, AuthorisationStage.VOIDED)
 
 
 def of_ended(ledger: Ledger) -> Iterator[VoidPayment]:
-    """All that is held, to be let go."""
+    """All held authorisations, to be released."""
     return (_let_go(ledger, x) for x in ledger.authorisations if ledger.held_of(x) > 0)
 
 
 def not_needed(order: Confirmed | Completed) -> Iterator[VoidPayment]:
-    """What is held beyond what the order costs; the rest of one that was drawn from in part as well."""
+    """The authorisations held beyond the order's total; also the rest of one that was captured in part."""
     ledger = order.payments
     for authorisation in ledger.authorisations:
         held = ledger.held_of(authorisation)
@@ -51,7 +51,7 @@ def not_needed(order: Confirmed | Completed) -> Iterator[VoidPayment]:
 def may_be_under_way(order: Ended) -> VoidPayment | None:
     """By key, since the order knows of no such money: an answer may be on its way, and a refusal may not be final.
 
-    It is noted once, so all such keys are let go in one step.
+    It is recorded once, so all such keys are released in one step.
     """
     ledger, last = order.payments, _last(order.payments)
     ids = [x.authorisation_id for x in _own(ledger) if x.stage == AuthorisationStage.FAILED]
@@ -72,7 +72,7 @@ def _was_followed(order: Ended, last: Authorisation) -> bool:
 
 
 def _once_authorised(ledger: Ledger) -> int:
-    """What was authorised before the process began to let go."""
+    """The authorisations from before the process began to release them."""
     own = sum(x.amount_minor for x in _own(ledger) if x.stage == AuthorisationStage.VOIDED)
     return ledger.authorised + own
 

@@ -1,7 +1,7 @@
-"""What is to be drawn for the parcels that have left: computed from money, whatever the ids of the captures are.
+"""The captures for dispatched parcels: computed from money, whatever the ids of the captures are.
 
-A capture that has the id of a parcel, also with a number, is for that parcel. What is drawn under other ids, and what
-is more than its parcel costs, pays for the parcels that lack something, one after the other.
+A capture that has the id of a parcel, also with a number, is for that parcel. Captures under other ids, and the surplus
+of a parcel's capture, pay for the parcels that are not paid yet, one after the other.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from core.domain.order.state import ENDED_UNDELIVERED, Cancelled, Completed, Con
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What a parcel costs and what of it is not drawn, in minor units; `waived`: an operator took it for paid."""
+    """The cost of a parcel and the part that is not drawn, in minor units; `waived`: an operator marked it as paid."""
 
     shipment_id: str
     lacking: int
@@ -27,7 +27,7 @@ class Bill:
 
 
 def next_capture(order: Confirmed | Completed, checkout: Running) -> CapturePayment | None:
-    """For the first parcel that lacks something."""
+    """For the first parcel that is not paid completely."""
     due = next((x for x in bills(order, checkout) if x.lacking and not x.waived), None)
     if due is None:
         return None
@@ -45,7 +45,7 @@ def next_capture(order: Confirmed | Completed, checkout: Running) -> CapturePaym
 def may_be_drawn(order: Cancelled, shipment: Shipment) -> CapturePayment | None:
     """For a parcel of an order that was cancelled after its loss: the money may have been drawn, and the answer lost.
 
-    The same key gets the provider's first answer; what is drawn goes back with the rest.
+    The same key gets the provider's first answer; the drawn money is refunded with the rest.
     """
     ledger, lines = order.payments, {line.line_id: line for line in order.lines}
     cost = sum(owed.first_units(lines[part.line_id], part.quantity) for part in shipment.lines)
@@ -58,16 +58,16 @@ def may_be_drawn(order: Cancelled, shipment: Shipment) -> CapturePayment | None:
 
 
 def waived(order: Confirmed | Completed, checkout: Running) -> int:
-    """What is not drawn and will not be: an operator took it for paid."""
+    """The amount that is not drawn and will not be: an operator marked it as paid."""
     return sum(x.lacking for x in bills(order, checkout) if x.waived)
 
 
 def bills(order: Confirmed | Completed, checkout: Running) -> Sequence[Bill]:
-    """Of all parcels that have left, in the order in which they did, as far as it is known.
+    """The bills of all dispatched parcels, in the order of their dispatch, as far as it is known.
 
     What a unit costs depends on how many of its line left before it, and shipping is paid with the first: so the bill
-    of a parcel must not change when another one leaves. Units of a parcel that was lost or came back do not count
-    beside those of another: they are open again, and what was drawn for them pays for what is sent again.
+    of a parcel must not change when another one leaves. Units of a parcel that was lost or returned do not count
+    beside those of another: they are open again, and their capture pays for the goods sent again.
     """
     sequence = {shipment_id: number for number, shipment_id in enumerate(checkout.committed)}
     left = sorted(left_shipments(order), key=lambda x: sequence.get(x.shipment_id, len(sequence)))
@@ -90,12 +90,12 @@ def bills(order: Confirmed | Completed, checkout: Running) -> Sequence[Bill]:
 
 
 def _spare(parcel: Shipment, captured: int, cost: int) -> int:
-    """What of the captures for a parcel can pay for others."""
+    """The part of the captures for a parcel that can pay for others."""
     return captured if parcel.stage in ENDED_UNDELIVERED else max(0, captured - cost)
 
 
 def _captured_for(left: Container[str], captures: Sequence[Capture]) -> Counter[str]:
-    """What was captured by parcel, "" for none that has left."""
+    """The captured amounts by parcel, "" for none that has left."""
     own: Counter[str] = Counter()
     for capture in captures:
         ids = (capture.capture_id, name_of(capture.capture_id))
@@ -104,7 +104,7 @@ def _captured_for(left: Container[str], captures: Sequence[Capture]) -> Counter[
 
 
 def _costs(order: Confirmed | Completed, left: Sequence[Shipment]) -> dict[str, int]:
-    """What each parcel costs if they left in this order. What is not for goods is paid with the first."""
+    """The cost of each parcel if they leave in this order. Costs other than goods are paid with the first."""
     cost, paid, costs = owed.Cost(order), 0, dict[str, int]()
     for parcel in left:
         costs[parcel.shipment_id] = cost.minor + cost.of_more(parcel.lines) - paid
@@ -115,7 +115,7 @@ def _costs(order: Confirmed | Completed, left: Sequence[Shipment]) -> dict[str, 
 
 
 def _source(ledger: Ledger, minor: int) -> tuple[str, int]:
-    """Which authorisation to draw from, and how much: one that holds enough, else what the first that holds any has.
+    """The authorisation to draw from, and the amount: one that holds enough, else all of the first that holds any.
 
     If nothing is held the order refuses the capture.
     """

@@ -1,6 +1,4 @@
-"""What may be asked of the process of an order. The first group is the process's own bookkeeping, the second an
-operator's.
-"""
+"""The commands of an order's process. The first group is the process's own bookkeeping, the second is for operators."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,7 +17,7 @@ class StartCheckout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartAsPlanned:
-    """By an operator, who has seen the plan `plan_id`; `current_plan_id` is that of what would be done now."""
+    """By an operator, who has seen the plan `plan_id`; `current_plan_id` is the id of the present plan."""
 
     order_id: str
     lines: tuple[CheckoutLine, ...]
@@ -123,7 +121,7 @@ class RetryProcess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkipStep:
-    """The step that has failed counts as done, whatever became of it."""
+    """The failed step counts as done, whatever its outcome."""
 
     order_id: str
     step: str

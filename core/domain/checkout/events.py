@@ -1,6 +1,4 @@
-"""What has happened in the process that brings an order to its end. Field for field the messages of
-protos/processes/v1/events.proto.
-"""
+"""The events of an order's process. Field for field the messages of protos/processes/v1/events.proto."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +6,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckoutLine:
-    """What is reserved for one line of the order."""
+    """The reservation of one line of the order."""
 
     line_id: str
     sku: str

@@ -1,9 +1,9 @@
-"""What is to be done next for an order: a pure function of what is, so that the order in which events arrive, and how
-often, does not matter.
+"""The next step of an order's process (saga): a pure function of the present state, so that the order in which events
+arrive, and how often, does not matter.
 
-The order's own stream decides its fate, under its own revisions: first it is confirmed, rejected, expired or cancelled,
-and only then does the process give back, or draw, what that fate asks for. So a crash between any two steps leaves
-something that the next look finishes.
+The order's own stream decides its outcome, under its own revisions: first it is confirmed, rejected, expired or
+cancelled, and only then does the process compensate, or draw money, as the outcome requires. So a crash between any two
+steps leaves a state that the next run completes.
 """
 
 from dataclasses import replace
@@ -64,7 +64,7 @@ PAYMENT_DECLINED = "PAYMENT_DECLINED"
 def next_step(order: Order, checkout: Checkout, now: datetime, store_now: datetime | None = None) -> Step | Wait:
     """The next step, or what is waited for.
 
-    `now` tells when a failed step is tried again, `store_now` (as `now` if not given) whether the order has expired.
+    `now` decides when a failed step is retried, `store_now` (as `now` if not given) whether the order has expired.
     """
     step = wanted(order, checkout, store_now or now)
     failure = checkout.failure if isinstance(checkout, Running) else None
@@ -100,7 +100,7 @@ def wanted(order: Order, checkout: Checkout, now: datetime) -> Step | Wait:
 
 
 def _begin_late(order: Cancelled | Rejected | Expired) -> Step | Wait:
-    """It was over before it began: there is something to do only if money has moved, or goods have left."""
+    """The order ended before the process started: a step is needed only if money has moved, or goods have left."""
     ledger = order.payments
     held = any(ledger.held_of(x) for x in ledger.authorisations)
     kept = ledger.captured > ledger.refunded  # what was asked back is not back yet
@@ -175,7 +175,7 @@ def _release(order: Cancelled, checkout: Running) -> ReleaseStock:
 
 
 def _give_back(order: Cancelled | Rejected | Expired, checkout: Running) -> Step | None:
-    """Whatever is held is let go, and whatever was drawn goes back: the order has ended."""
+    """The order has ended: held money is released, and drawn money is refunded."""
     for held in authorisations.of_ended(order.payments):
         if (StepName.VOID_PAYMENT, held.subject) not in checkout.skipped:
             return held
@@ -243,7 +243,7 @@ def _cut(
 
 
 def _restock_parcels(order: Confirmed | Completed | Cancelled, checkout: Running) -> Step | None:
-    """What came back undelivered can be sold again if it is as new."""
+    """Goods that were returned undelivered can be sold again if they are as new."""
     for shipment in order.shipments:
         known = shipment.shipment_id
         restocked = shipment.stage != ShipmentStage.RETURNED or known in checkout.shipments_restocked
@@ -260,7 +260,7 @@ def _restock_parcels(order: Confirmed | Completed | Cancelled, checkout: Running
 
 
 def _ship(order: Confirmed | Completed, checkout: Running) -> Step | None:
-    """What has left the house leaves the stock, and is paid for, whatever became of it: what is sent again was paid."""
+    """Dispatched goods leave the stock and are paid for, whatever their outcome: goods sent again were paid before."""
     capture = captures.next_capture(order, checkout)
     for shipment in left_shipments(order):
         if (drawn := _draw(order, shipment, checkout)) is not None:
@@ -311,7 +311,7 @@ def _further(checkout: Running, held: Reserved, wanted: set[tuple[str, str]]) ->
 
 
 def _take_back(order: Confirmed | Completed, checkout: Running) -> Step | None:
-    """What has come back can be sold again if it is as new, and is paid back."""
+    """Returned goods can be sold again if they are as new, and are refunded."""
     owed_for = owed.for_returns(order)
     for back in order.returns:
         if back.stage != ReturnStage.RECEIVED:
@@ -375,7 +375,7 @@ def _was_reserved(checkout: Running) -> bool:
 
 
 def _done(checkout: Running, step: StepName, subject: str = "", *, done: bool) -> bool:
-    """Done, or taken for done by an operator."""
+    """Done, or marked as done by an operator."""
     return done or (step, subject) in checkout.skipped
 
 

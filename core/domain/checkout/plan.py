@@ -1,7 +1,7 @@
-"""What the process of an order will do by itself if everything goes well: shown to an operator before it is started.
+"""The plan of an order's process if every step succeeds: shown to an operator before the process is started.
 
-The next step is asked for again and again, as if each had been done. So a plan cannot differ from what the process
-does, and what it says an order lacks is what its process would do.
+The plan is computed by the same function as the next step, as if each step had been done. So it cannot differ from what
+the process does, and the missing steps that it lists are those that the process would run.
 """
 
 import hashlib
@@ -60,7 +60,9 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`start` is the first step, if the process is not started. `waits_for` is what comes after the last step."""
+    """`start` is the first step, if the process is not started. `waits_for` is what it waits for after the last
+    step.
+    """
 
     start: Start | None
     steps: tuple[PlannedStep, ...]
@@ -68,7 +70,7 @@ class Plan:
 
     @property
     def plan_id(self) -> str:
-        """Another plan has another id: who applies one has seen just this one."""
+        """Another plan has another id: an operator applies exactly the plan that was shown."""
         rows = (f"{x.name} {x.subject} {_lines(x.lines)} {_money(x.amount)}" for x in self.steps)
         deadline = self.start.deadline.isoformat() if self.start else ""
         return hashlib.sha256("\n".join([*rows, deadline, self.waits_for]).encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""What a process pays back: how much, under which id, and how often it was tried.
+"""The refunds of a process: amount, id, and number of attempts.
 
-A refund that has failed is over, so the same money may need several tries: each is a refund with an id of its own.
-After `MAX_REFUND_TRIES` of them an operator decides; each of their retries allows one more.
+A failed refund is final, so the same money may need several attempts: each is a refund with its own id.
+After `MAX_REFUND_TRIES` of them an operator decides; each of the operator's retries allows one more.
 """
 
 import re
@@ -23,7 +23,7 @@ _SURPLUS = re.compile(r"surplus-\d+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Debt:
-    """Money that is owed for one reason. `tried` are the refunds for it, in the order in which they were asked for."""
+    """Money that is owed for one reason. `tried` are the refunds for it, in the order of their requests."""
 
     next_id: str
     amount_minor: int
@@ -37,7 +37,7 @@ def of_return(order: Confirmed | Completed, return_id: str, amount_minor: int) -
     return Debt(
         next_id=first_unused(return_id, _ids(ledger)),
         amount_minor=amount_minor,
-        reason="goods have come back",
+        reason="goods have come back",  # stored in events, and recognised by an upcaster
         tried=_of_return(ledger, return_id),
         return_id=return_id,
     )
@@ -67,7 +67,7 @@ def of_ended(ledger: Ledger) -> Debt:
 
 
 def ask_for(debt: Debt, currency: str, checkout: Running) -> RequestRefund | SettleRefund | GiveUpRefund | None:
-    """The next try, or none if nothing is owed."""
+    """The next attempt, or none if nothing is owed."""
     if debt.amount_minor <= 0:
         return None
     amount = Money(amount_minor=debt.amount_minor, currency=currency)
@@ -105,13 +105,13 @@ def settle(order: Confirmed | Completed | Cancelled | Rejected | Expired, checko
 
 
 def _settle_outside(refund: Refund, currency: str) -> SettleRefund:
-    """An operator has said that it is seen to: it is recorded, and the provider is not asked."""
+    """An operator has resolved it: it is recorded, and the provider is not asked."""
     amount = Money(amount_minor=refund.amount_minor, currency=currency)
     return SettleRefund(subject=refund.refund_id, amount=amount, outside=True)
 
 
 def _tried_like(order: Confirmed | Completed | Cancelled | Rejected | Expired, refund: Refund) -> Sequence[Refund]:
-    """The refunds that were asked for the same reason; of a caller's refund only itself."""
+    """The refunds with the same reason; for a caller's refund only itself."""
     return next((group for group in _groups(order) if refund in group), [refund])
 
 

@@ -1,11 +1,11 @@
-"""Which reservations hold the stock of an order's lines, and how many units each: a pure function of the order.
+"""The reservations of an order's lines, and their sizes in units: a pure function of the order.
 
-Each line has a reservation of its own, made at checkout. The units of a parcel that was lost or came back have left the
-stock already, so sending them again takes a further reservation, named by that parcel. In all they hold every unit that
+Each line has its own reservation, made at checkout. The units of a parcel that was lost or returned have left the stock
+already, so sending them again needs a further reservation, named by that parcel. Together they hold every unit that
 ever left and every unit that is still to be sent.
 
-Units leave the stock from the first reservation on; what is not needed any more is taken off the last. So neither
-touches what the other has done, whenever the process comes to do it.
+Units leave the stock from the first reservation on; unneeded units are released from the last. So neither step affects
+the result of the other, whenever the process runs it.
 """
 
 from collections import Counter
@@ -43,7 +43,7 @@ class Reserved:
 
 
 def arrival(shipment_id: str) -> str:
-    """Tells a lost parcel that arrived after all from a cancellation of the same id."""
+    """Distinguishes a lost parcel that arrived after all from a cancellation with the same id."""
     return f"shipment {shipment_id}"
 
 

@@ -1,4 +1,4 @@
-"""What the process of an order knows by itself. What became of order and money stands in the order's own stream."""
+"""The state of an order's process. The outcome of order and payments is in the order's own stream."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -51,7 +51,7 @@ class StepName(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """The last attempt at a step came to nothing. `retry_at` None: it is not tried again by itself."""
+    """The last attempt at a step has failed. `retry_at` None: it is not retried by itself."""
 
     step: str
     subject: str

@@ -1,6 +1,6 @@
-"""The steps of a process, as data: what is to be done next, with all that is needed to do it.
+"""The steps of a process, as data: the next action, with all its arguments.
 
-`subject` tells steps of the same name apart: the shipment, the refund; "" where there is only one.
+`subject` distinguishes steps of the same name: the shipment, the refund; "" if there is only one.
 """
 
 from dataclasses import dataclass, field

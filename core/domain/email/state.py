@@ -9,7 +9,7 @@ from core.domain.email.events import EmailClaimed, EmailEvent, EmailReleased, Em
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Free:
-    """Nobody's, or not any more."""
+    """The address belongs to no user (any more)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

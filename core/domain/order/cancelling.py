@@ -1,4 +1,4 @@
-"""The rules of calling off: the whole order, or a part of it."""
+"""The rules of cancellation: of an order, or of a part of it."""
 
 from collections.abc import Sequence
 

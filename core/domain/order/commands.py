@@ -1,4 +1,4 @@
-"""What may be asked of an order. Time, prices and facts about others come in with the command."""
+"""The commands of an order. Time, prices and the state of other aggregates are part of the command."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -293,7 +293,7 @@ class CancelShipment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestReturn:
-    """No `lines` means all that was delivered and has not come back."""
+    """No `lines` means all that was delivered and not returned yet."""
 
     order_id: str
     return_id: str

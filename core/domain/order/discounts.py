@@ -12,7 +12,7 @@ from core.domain.order.events import (
     ShippingMethodSet,
 )
 from core.domain.order.limits import require_capacity
-from core.domain.order.pricing import WHOLE, Discount, too_large
+from core.domain.order.pricing import FULL_SHARE, Discount, too_large
 from core.domain.order.state import Draft, goods_total
 from core.domain.rejection import CommandRejected, Reason
 
@@ -69,7 +69,7 @@ def require_fitting_discounts(draft: Draft, *more: Discount) -> None:
 
 def _valid(draft: Draft, command: ApplyDiscount) -> Discount:
     amount, share = command.amount, command.basis_points
-    if (amount is None) == (share == 0) or not 0 <= share <= WHOLE:
+    if (amount is None) == (share == 0) or not 0 <= share <= FULL_SHARE:
         field = "amount" if share == 0 else "basis_points"
         raise CommandRejected(Reason.DISCOUNT_INVALID, discount_id=command.discount_id, basis_points=share, field=field)
     if amount is not None:

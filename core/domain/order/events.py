@@ -39,7 +39,7 @@ class LineQuantity:
 
 
 class Condition(StrEnum):
-    """What state goods have come back in, by the name in the contract."""
+    """The condition of returned goods, by the name in the contract."""
 
     RESALEABLE = "RETURN_CONDITION_RESALEABLE"
     DAMAGED = "RETURN_CONDITION_DAMAGED"

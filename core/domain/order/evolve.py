@@ -247,10 +247,10 @@ A = TypeVar("A", bound=Confirmed | Completed | Cancelled)
 REOPENED = (ShipmentStage.LOST, ShipmentStage.RETURNED)
 
 
-def _as(stage: type[S], before: Order, **news: object) -> S:
+def _as(stage: type[S], before: Order, **changes: object) -> S:
     """The next stage of a life: what both stages have goes over."""
     kept = {x.name: getattr(before, x.name) for x in fields(stage) if hasattr(before, x.name)}
-    return stage(**kept | news)
+    return stage(**kept | changes)
 
 
 def _with_outcome(order: A, shipment_id: str, stage: ShipmentStage, **changes: tuple[ReturnedLine, ...]) -> A:

@@ -160,10 +160,10 @@ def evolve(ledger: Ledger, event: PaymentEvent) -> Ledger:
             assert_never(event)
 
 
-def _with_authorisation(ledger: Ledger, news: Authorisation) -> Ledger:
+def _with_authorisation(ledger: Ledger, changed: Authorisation) -> Ledger:
     """In the place of what was known under its id, or as a new one."""
     others = {x.authorisation_id: x for x in ledger.authorisations}
-    return replace(ledger, authorisations=tuple((others | {news.authorisation_id: news}).values()))
+    return replace(ledger, authorisations=tuple((others | {changed.authorisation_id: changed}).values()))
 
 
 def _lapsed(ledger: Ledger, authorisation_id: str) -> Ledger:
@@ -175,11 +175,11 @@ def _with_refund(ledger: Ledger, event: RefundRequested | PaymentRefunded | Refu
     others = {x.refund_id: x for x in ledger.refunds}
     known = others.get(event.refund_id)
     return_id = event.return_id if isinstance(event, RefundRequested) else known.return_id if known else None
-    news = Refund(
+    changed = Refund(
         refund_id=event.refund_id,
         amount_minor=event.amount.amount_minor,
         stage=stage,
         return_id=return_id,
         failure=event.reason if isinstance(event, RefundFailed) else "",
     )
-    return replace(ledger, refunds=tuple((others | {news.refund_id: news}).values()))
+    return replace(ledger, refunds=tuple((others | {changed.refund_id: changed}).values()))

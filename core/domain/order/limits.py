@@ -1,4 +1,4 @@
-"""How much of anything an order takes."""
+"""The limits of an order."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -1,9 +1,9 @@
 """The rules of money: never more authorised than the order is worth, nor captured than authorised, nor refunded than
 captured.
 
-These commands record what a payment provider has done, so they are taken in every stage from placing on, also after the
-order has ended: an answer that comes late must be written down before it can be voided or refunded. Every step carries
-an id of the caller's; the same step again is nothing.
+These commands record the actions of a payment provider, so they are accepted in every stage from placing on, also after
+the order has ended: a late answer must be recorded before it can be voided or refunded. Every step has an id of the
+caller's; the same step again changes nothing.
 """
 
 from collections.abc import Sequence

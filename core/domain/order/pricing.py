@@ -1,4 +1,4 @@
-"""What an order costs: goods, less discounts, plus shipping. Whole minor units that add up."""
+"""The cost of an order: goods, less discounts, plus shipping. Integer minor units that add up."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from core.domain.money import Money, split
 from core.domain.order.events import OrderLine
 
-WHOLE = 10_000  # basis points
+FULL_SHARE = 10_000  # basis points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,4 +52,4 @@ def with_shares(lines: tuple[OrderLine, ...], discount_minor: int) -> tuple[Orde
 def _wanted(discount: Discount, left: int) -> int:
     if discount.amount_minor is not None:
         return discount.amount_minor
-    return (left * discount.basis_points + WHOLE // 2) // WHOLE  # half a minor unit is rounded up
+    return (left * discount.basis_points + FULL_SHARE // 2) // FULL_SHARE  # half a minor unit is rounded up

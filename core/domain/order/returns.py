@@ -1,7 +1,7 @@
-"""The rules of what comes back: requested, approved or rejected, received.
+"""The rules of returns: requested, approved or rejected, received.
 
-Only what was delivered can come back, each unit once. What has come may be less than was requested: the rest may be
-requested again.
+Only delivered units can be returned, each once. The received quantity may be smaller than the requested one: the rest
+may be requested again.
 """
 
 from collections import Counter
@@ -39,7 +39,7 @@ from core.domain.order.state import (
 from core.domain.rejection import CommandRejected, Reason
 
 Returning = Confirmed | Completed
-"""Every stage that something can come back to."""
+"""Every stage in which goods can be returned."""
 
 
 def decide(order: Returning, command: ReturnCommand) -> Sequence[OrderEvent]:
@@ -154,7 +154,7 @@ def _receive(order: Returning, command: ReceiveReturn) -> Sequence[OrderEvent]:
 
 
 def _worth(order: Returning, command: ReceiveReturn) -> tuple[ReceivedLine, ...]:
-    """What has come, each part with what those units had cost: the first units of a line come back first."""
+    """The received parts, each with the cost of its units: the first units of a line are returned first."""
     sold = {line.line_id: line for line in order.lines}
     back = returned_quantities(order)
     lines = []
@@ -180,10 +180,10 @@ def _same(command: ReceiveReturn, asked: Return) -> bool:
 
 
 def _by_condition(parts: Iterable[ReceivedQuantity | ReceivedLine]) -> Counter[tuple[str, Condition]]:
-    come: Counter[tuple[str, Condition]] = Counter()
+    received: Counter[tuple[str, Condition]] = Counter()
     for part in parts:
-        come[part.line_id, part.condition] += part.quantity
-    return come
+        received[part.line_id, part.condition] += part.quantity
+    return received
 
 
 def _return(order: Returning, command: ApproveReturn | RejectReturn | ReceiveReturn) -> Return:

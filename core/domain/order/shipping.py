@@ -1,4 +1,4 @@
-"""The rules of parcels: packed, sent, arrived; or lost, refused, come back.
+"""The rules of parcels: packed, sent, arrived; or lost, refused, returned.
 
 What happened to a parcel outside of the house is recorded in every stage of the order, also on hold and after its end.
 """
@@ -111,7 +111,7 @@ def lose(order: Afterwards, command: RecordShipmentLoss) -> Sequence[OrderEvent]
 def refuse(order: Afterwards, command: RecordDeliveryRefusal) -> Sequence[OrderEvent]:
     shipment = _require_sent(order, command.shipment_id)
     if shipment.stage in (ShipmentStage.REFUSED, ShipmentStage.RETURNED):
-        return []  # what has come back was not delivered
+        return []  # a returned parcel was not delivered
     if shipment.stage != ShipmentStage.DISPATCHED:
         raise _does_not_follow(order, shipment)
     return [

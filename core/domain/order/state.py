@@ -1,4 +1,4 @@
-"""What an order is, one type per stage of its life: a field that has no meaning in a stage does not exist there."""
+"""The state of an order, one type per stage: a field that has no meaning in a stage does not exist there."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -73,7 +73,7 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Return:
-    """`received` is empty unless it has come."""
+    """`received` is empty until the return is received."""
 
     return_id: str
     requested: tuple[LineQuantity, ...]
@@ -170,7 +170,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """It may have parcels that were lost or came back. A lost one may still come back, so what it is made of stays."""
+    """It may have parcels that were lost or returned. A lost one may still be returned, so its content is kept."""
 
     status: ClassVar[str] = "CANCELLED"
 
@@ -212,7 +212,7 @@ class Expired:
 
 
 Committed = Placed | Confirmed | Completed
-"""The customer has committed, and it has not come to nothing: lines and total stand."""
+"""The customer has committed, and the order was not cancelled, rejected or expired: lines and total are fixed."""
 Order = NoOrder | Draft | Placed | Confirmed | Completed | Cancelled | Rejected | Expired
 
 
@@ -301,12 +301,12 @@ def delivered_quantities(order: Committed) -> Counter[str]:
 
 
 def returned_quantities(order: Confirmed | Completed) -> Counter[str]:
-    """line_id → units that have come back."""
+    """line_id → returned units."""
     return _quantities(part for x in order.returns for part in x.received)
 
 
 def returnable_quantities(order: Confirmed | Completed) -> dict[str, int]:
-    """line_id → units that were delivered, have not come back, and are in no open return."""
+    """line_id → units that were delivered, not returned, and are in no open return."""
     back = returned_quantities(order)
     coming = _quantities(part for x in open_returns(order) for part in x.requested)
     return {line_id: n - back[line_id] - coming[line_id] for line_id, n in delivered_quantities(order).items()}
@@ -317,7 +317,7 @@ def open_returns(order: Confirmed | Completed) -> list[Return]:
 
 
 def returned_minor(order: Confirmed | Completed) -> int:
-    """What that which has come back had cost, in minor units."""
+    """The cost of the returned units, in minor units."""
     return sum(part.amount.amount_minor for x in order.returns for part in x.received)
 
 

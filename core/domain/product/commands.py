@@ -1,4 +1,4 @@
-"""What may be asked of a product."""
+"""The commands of a product."""
 
 from dataclasses import dataclass
 from datetime import datetime

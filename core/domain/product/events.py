@@ -1,4 +1,4 @@
-"""What has happened to a product. Field for field the newest messages of protos/products/v1/events.proto."""
+"""The events of a product. Field for field the newest messages of protos/products/v1/events.proto."""
 
 from dataclasses import dataclass
 from datetime import datetime

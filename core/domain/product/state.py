@@ -1,4 +1,4 @@
-"""What a product is."""
+"""The state of a product."""
 
 from dataclasses import dataclass, replace
 from typing import assert_never

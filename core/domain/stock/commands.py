@@ -1,4 +1,4 @@
-"""What may be asked of the stock of a product. Quantities are units of sale."""
+"""The commands of a product's stock. Quantities are units of sale."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -70,7 +70,7 @@ class ExpireReservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestockReturn:
-    """`return_id` makes it repeatable: what comes back under one id is taken in once."""
+    """`return_id` makes it repeatable: the units of one id are received once."""
 
     sku: str
     return_id: str

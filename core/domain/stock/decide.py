@@ -85,7 +85,7 @@ def _reserve(state: Stock, command: ReserveStock) -> Sequence[StockEvent]:
     _valid(command.quantity)
     known = state.open.get(command.reservation_id)
     if known is not None:
-        if (known.whole, known.expires_at) == (command.quantity, command.expires_at):
+        if (known.initial_quantity, known.expires_at) == (command.quantity, command.expires_at):
             return []
         raise CommandRejected(Reason.RESERVATION_EXISTS, sku=command.sku, reservation_id=command.reservation_id)
     if command.reservation_id in state.ended:
@@ -129,12 +129,12 @@ def _release(state: Stock, command: ReleaseReservation) -> Sequence[StockEvent]:
     if command.keep < 0:
         raise CommandRejected(Reason.QUANTITY_INVALID, quantity=command.keep, field="keep")
     if command.reservation_id not in state.open and command.reservation_id not in state.ended:
-        # it is written down all the same, so that a reservation still on its way comes too late
+        # it is recorded anyway, so that a reservation that is still under way is too late
         return [_moved(ReservationReleased, command, 0)]
     reservation = _open(state, command, Ending.RELEASED, Ending.EXPIRED)
     if reservation is None:
         return []
-    less = min(reservation.whole - reservation.released - command.keep, reservation.quantity)
+    less = min(reservation.initial_quantity - reservation.released - command.keep, reservation.quantity)
     if less <= 0:
         return []
     return [_moved(ReservationReleased if less == reservation.quantity else ReservationPartlyReleased, command, less)]

@@ -1,4 +1,4 @@
-"""What has happened to the stock of a product. Field for field the messages of protos/products/v1/events.proto."""
+"""The events of a product's stock. Field for field the messages of protos/products/v1/events.proto."""
 
 from dataclasses import dataclass
 from datetime import datetime

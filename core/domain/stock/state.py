@@ -1,7 +1,7 @@
-"""What the stock of a product is.
+"""The state of a product's stock.
 
-What has ended is remembered for the last `REMEMBERED` ids only, so that a long-selling product stays small. Requests
-are repeatable for ever by their request_id; this is for those who ask again under another one.
+Ended reservations are kept for the last `REMEMBERED` ids only, so that a long-selling product stays small. Requests
+are repeatable for ever by their request_id; this is for repeats under another one.
 """
 
 from collections.abc import Mapping
@@ -45,8 +45,8 @@ class Reservation:
     released: int = 0
 
     @property
-    def whole(self) -> int:
-        """As it was made."""
+    def initial_quantity(self) -> int:
+        """The quantity of the reservation when it was made."""
         return self.quantity + self.committed + self.released
 
 

@@ -1,4 +1,4 @@
-"""What may be asked of a user."""
+"""The commands of a user."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,7 +76,7 @@ class SetDefaultAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokeEmailClaim:
-    """Makes an unused claim void: what was decided on it can no longer be written to the user's stream."""
+    """Makes an unused claim void: a decision that depends on it can no longer be written to the user's stream."""
 
     user_id: str
     email_hash: str

@@ -1,4 +1,4 @@
-"""What has happened to a user. Field for field the newest messages of protos/users/v1/events.proto."""
+"""The events of a user. Field for field the newest messages of protos/users/v1/events.proto."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,7 +78,7 @@ class DefaultAddressSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmailClaimRevoked:
-    """Also in a stream without a user: the registration that made the claim never came to its end."""
+    """Also in a stream without a user: the registration that made the claim was never completed."""
 
     user_id: str
     email_hash: str

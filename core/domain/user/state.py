@@ -1,4 +1,4 @@
-"""What a user is."""
+"""The state of a user."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

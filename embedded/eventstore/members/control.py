@@ -30,7 +30,7 @@ def control(cluster: Cluster, host: str, port: int) -> AbstractAsyncContextManag
         ]
         return Answer(status, json.dumps({"leader": cluster.leader, "members": members} | more).encode())
 
-    async def tell(_: str) -> Answer:
+    async def report(_: str) -> Answer:
         return answer(HTTPStatus.OK)
 
     def doing(act: Callable[[], Awaitable[None]]) -> Route:
@@ -51,7 +51,7 @@ def control(cluster: Cluster, host: str, port: int) -> AbstractAsyncContextManag
         "restore-quorum": cluster.restore_quorum,
         "settled": cluster.settled,
     }
-    routes = {"": Route(READING, tell)}
+    routes = {"": Route(READING, report)}
     routes |= {f"/{name}": doing(act) for name, act in of_all.items()}
     routes |= {f"/members/{n}/{name}": doing(partial(act, n)) for n in range(SIZE) for name, act in of_one.items()}
     return http(host, port, routes, option="--control-port")

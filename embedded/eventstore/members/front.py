@@ -1,8 +1,8 @@
 """The port of a member: bytes pass through it to a gRPC server, unless its process would have ended or been stopped.
 
-A client cannot tell it from a process that was sent SIGKILL or SIGSTOP. After its end the port refuses connections,
-and those that were open are reset. While it is stopped, connections are accepted, as the kernel does for a stopped
-process, and no byte passes either way: no answer, no setting of HTTP/2, no answer to a ping.
+A client cannot distinguish it from a process that was sent SIGKILL or SIGSTOP. After its end the port refuses
+connections, and those that were open are reset. While it is stopped, connections are accepted, as the kernel does for a
+stopped process, and no byte passes either way: no answer, no setting of HTTP/2, no answer to a ping.
 """
 
 import asyncio
@@ -78,7 +78,7 @@ class Front:
             end.update()
 
     def accepted(self, end: "_End") -> None:
-        """A connection has come; what it leads to is connected to as soon as this runs."""
+        """Called for a new connection; the member behind it is connected to as soon as this runs."""
         task = asyncio.create_task(self._join(end))
         self._joining.add(task)
         task.add_done_callback(self._joining.discard)

@@ -91,7 +91,7 @@ class Member:
         self._elected = elected
         self._forwarded_within = FORWARDED_WITHIN * pace
         self.entries: tuple[Entry, ...]
-        self.leader: int | None = None  # whom it follows; one that leads or is between two states follows nobody
+        self.leader: int | None = None  # the member it follows; None for the leader, and between two states
         self.must_truncate = False  # it ends once more when it is started
         self._changed = asyncio.Event()
         self.begin_anew()

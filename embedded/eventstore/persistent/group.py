@@ -311,7 +311,7 @@ class Group:
 
     @property
     def status(self) -> str:
-        """The names of what is so, as the real server tells them."""
+        """The names of the active states, in the form of the real server."""
         config = self.config
         end = self._log.head if config.source == ALL else self._newest_revision()
         is_behind = not config.reads or self._next <= end

@@ -29,7 +29,7 @@ PAGE = 100  # events whose links are one commit: others do not wait long behind 
 QUIET = (
     0.2  # seconds without a write of anybody's before links are added: who appends and then reads meets none between
 )
-PATIENCE = 0.6  # seconds after which links are added all the same
+PATIENCE = 0.6  # seconds after which links are added anyway
 KEEP_AFTER = 5_000  # events that called for no link, after which the place is written down
 FINISH_WITHIN = 0.5  # seconds, for the links of what was written before a projection is disabled
 TRY_AGAIN = 1.0  # seconds, after the disk did not take it
@@ -82,7 +82,7 @@ class WriteActivity:
         self._waiting.discard(changes)
 
     async def quiet(self) -> None:
-        """Wait until nobody writes, or somebody has written for too long."""
+        """Wait until there are no writes, or until there have been writes for too long."""
         while True:
             now = time.monotonic()
             left = min(self._last + QUIET, self._first + PATIENCE) - now

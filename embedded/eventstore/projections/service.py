@@ -30,7 +30,7 @@ MODES = {"transient": "Transient", "continuous": "Continuous", "one_time": "OneT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A projection somebody created."""
+    """A projection that a user created."""
 
     name: str
     mode: str

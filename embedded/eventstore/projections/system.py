@@ -71,7 +71,7 @@ class Source:
 
 @dataclass(slots=True)
 class Cause:
-    """The entry that a projection has come to. `version` is that of the projection."""
+    """The entry that a projection has reached. `version` is that of the projection."""
 
     entry: Entry
     version: str

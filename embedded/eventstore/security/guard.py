@@ -21,7 +21,7 @@ from embedded.eventstore.requests import name_of
 from embedded.eventstore.security.access import ALL, Access, Right
 from embedded.eventstore.security.users import User, Users
 
-Rule = Callable[[Access, User | None, Any], bool]  # of the caller (None: nobody) and the request
+Rule = Callable[[Access, User | None, Any], bool]  # of the caller (None: anonymous) and the request
 _caller: ContextVar[User | None] = ContextVar("caller", default=None)  # of the call that this task carries out
 
 
@@ -168,7 +168,7 @@ class Guard:
     ) -> AsyncGenerator[Any, None]:
         """The requests that the rule lets through.
 
-        One that it does not ends the call: `to_the_end` only after all have come, since a call that is refused
+        One that it does not ends the call: `to_the_end` only after all have arrived, since a call that is refused
         earlier is reset under its sender.
         """
         async for request in requests:

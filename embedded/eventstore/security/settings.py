@@ -55,7 +55,7 @@ class Security:
             return None
         chain, key = (_content(file) for file in (self.certificate, self.key))
         try:
-            # an empty password: an encrypted key is refused, and nobody is asked for its password
+            # an empty password: an encrypted key is refused, and there is no prompt for its password
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key, password="")
         except (ssl.SSLError, ValueError) as error:
             raise CertificateError(

@@ -158,7 +158,7 @@ def _options(request: Any) -> Any:
 
 
 def _require_written(login: str, outcome: Settled) -> None:
-    if not isinstance(outcome, Written):  # somebody has put a tombstone on the stream of this user
+    if not isinstance(outcome, Written):  # the stream of this user has a tombstone
         raise _conflict(login)
 
 

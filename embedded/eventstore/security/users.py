@@ -164,7 +164,7 @@ class Users:
     # -------------------------------------------------------------- changing them
 
     async def create_default(self, security: Security) -> None:
-        """Create the users `admin` and `ops`, unless the log knows them, be it as deleted ones."""
+        """Create the users `admin` and `ops`, unless the log knows them, even as deleted ones."""
         for login, full_name, group, password in (
             ("admin", "Event Store Administrator", ADMINS, security.admin_password),
             ("ops", "Event Store Operations", OPERATORS, security.ops_password),

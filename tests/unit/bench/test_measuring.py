@@ -10,13 +10,13 @@ from bench.measuring import (
     at_least,
     at_most,
     interleaved,
+    latency_summary,
     not_measured,
     open_loop,
     percentile,
     rate,
     ratios,
     schedule,
-    told,
 )
 
 
@@ -80,7 +80,7 @@ def test_a_percentile_is_a_value_that_was_measured(share: float, value: int) -> 
 
 
 def test_the_percentile_of_one_value_is_that_value() -> None:
-    assert told([0.002]) == {"p50_ms": 2.0, "p99_ms": 2.0, "p99.9_ms": 2.0}
+    assert latency_summary([0.002]) == {"p50_ms": 2.0, "p99_ms": 2.0, "p99.9_ms": 2.0}
 
 
 async def test_the_sides_take_turns_at_going_first_and_the_first_round_is_left_out() -> None:
