@@ -124,7 +124,7 @@ class _Unary(_Method):
                 failure = self._failure(error)
                 give_up_at = min(until, began + self._deadline) if isinstance(failure, Unreachable) else until
                 if not _is_worth_a_retry(failure) or time.monotonic() + pause >= give_up_at:
-                    raise _most_telling(failure, earlier) from error
+                    raise _most_reporting(failure, earlier) from error
                 earlier = failure
             else:
                 if self._session is not None and self._is_command:
@@ -138,7 +138,7 @@ def _is_worth_a_retry(failure: OrderstreamError) -> bool:
     return failure.code in WORTH_A_RETRY or failure.reason in REASONS_WORTH_A_RETRY
 
 
-def _most_telling(failure: OrderstreamError, earlier: OrderstreamError | None) -> OrderstreamError:
+def _most_reporting(failure: OrderstreamError, earlier: OrderstreamError | None) -> OrderstreamError:
     """A last attempt without time left says less than the one before it."""
     is_late = isinstance(failure, Unreachable) and failure.code is grpc.StatusCode.DEADLINE_EXCEEDED
     return earlier if is_late and earlier is not None else failure

@@ -141,12 +141,12 @@ def verify(
         if emails:
             counts = f"{emails.users:,} users have one, {emails.shared:,} are shared"
             out.print(f"e-mail addresses: {counts}", highlight=False)
-        _tell_differences(verdict)
+        _report_differences(verdict)
     if differences:
         raise typer.Exit(FAILED)
 
 
-def _tell_differences(verdict: "Verdict") -> None:
+def _report_differences(verdict: "Verdict") -> None:
     for name, result in verdict.results.items():
         where = "snapshot" if name == SNAPSHOTS else "view"
         for found in result.listed:

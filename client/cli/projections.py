@@ -269,10 +269,10 @@ def _planned(
     if not plan_id:
         plan = call(lambda shop: shop.operations.PlanProjection(change=change, deadline=plan_within()))
         if dry_run:
-            _tell_plan(plan, as_json=as_json)
+            _report_plan(plan, as_json=as_json)
             return None
         if not yes:
-            _tell_plan(plan, as_json=False)
+            _report_plan(plan, as_json=False)
             where = change.view or "in every view"
             agree(f"{change.WhichOneof('action')} {where}?")
         plan_id = str(plan.plan_id)
@@ -356,10 +356,10 @@ def _rebuild_all(
         if left_out:
             err.print(f"left out, for they are {because}: {', '.join(left_out)}", highlight=False, soft_wrap=True)
     if dry_run or not (plan.views or plan_id):
-        _tell_rebuilds(plan, as_json=as_json)
+        _report_rebuilds(plan, as_json=as_json)
         return
     if not (yes or plan_id):
-        _tell_rebuilds(plan, as_json=False)
+        _report_rebuilds(plan, as_json=False)
         agree(f"rebuild {len(plan.views)} views?")
     views = [one.view for one in plan.views]
     act = pb.RebuildAllRequest(
@@ -372,10 +372,10 @@ def _rebuild_all(
         else:
             out.print(f"{len(views)} views are being rebuilt: {', '.join(views)}", highlight=False, soft_wrap=True)
         return
-    _tell_results(results, as_json=as_json)
+    _report_results(results, as_json=as_json)
 
 
-def _tell_rebuilds(plan: Any, *, as_json: bool) -> None:
+def _report_rebuilds(plan: Any, *, as_json: bool) -> None:
     if as_json:
         print_json(plan)
         return
@@ -391,7 +391,7 @@ def _tell_rebuilds(plan: Any, *, as_json: bool) -> None:
     out.print(f"plan {plan.plan_id}", highlight=False)
 
 
-def _tell_results(results: Sequence[Any], *, as_json: bool) -> None:
+def _report_results(results: Sequence[Any], *, as_json: bool) -> None:
     failed = [one for one in results if not one.switched]
     if as_json:
         print_json({"rebuilds": [_as_json(one) for one in results], "failed": len(failed)})
@@ -476,7 +476,7 @@ async def _patiently(messages: Callable[[], Any]) -> AsyncGenerator[Any, None]:
             return
 
 
-def _tell_plan(plan: Any, *, as_json: bool) -> None:
+def _report_plan(plan: Any, *, as_json: bool) -> None:
     if as_json:
         print_json(plan)
         return

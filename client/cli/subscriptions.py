@@ -80,13 +80,13 @@ def replay(
     if not plan_id:
         plan = call(lambda shop: shop.subscriptions.PlanReplay(source=source, group=group, limit=limit))
         if dry_run:
-            _tell_plan(plan, as_json=as_json)
+            _report_plan(plan, as_json=as_json)
             return
         if not plan.events:
-            _tell_done(0, as_json=as_json)
+            _report_done(0, as_json=as_json)
             return
         if not yes:
-            _tell_plan(plan, as_json=False)
+            _report_plan(plan, as_json=False)
             agree(f"deliver {plan.events:,} again?")
         plan_id = plan.plan_id
     if not why:
@@ -96,7 +96,7 @@ def replay(
             plan_id=plan_id, source=source, group=group, limit=limit, reason=why
         )
     )
-    _tell_done(applied.events, as_json=as_json)
+    _report_done(applied.events, as_json=as_json)
 
 
 Start = Annotated[int, typer.Option(min=0, help="Begin at this position, or with this revision of a stream.")]
@@ -169,7 +169,7 @@ def _change(
     if not plan_id:
         plan = call(lambda shop: shop.subscriptions.PlanChange(change=change, **place))
         if dry_run or not yes:
-            _tell_change(change, plan, as_json=as_json and dry_run)
+            _report_change(change, plan, as_json=as_json and dry_run)
         if dry_run:
             return
         if not yes:
@@ -186,7 +186,7 @@ def _change(
         out.print(f"{place['group']} on {place['source']} is deleted", highlight=False)
 
 
-def _tell_change(change: "pb.GroupChange.ValueType", plan: Any, *, as_json: bool) -> None:
+def _report_change(change: "pb.GroupChange.ValueType", plan: Any, *, as_json: bool) -> None:
     if as_json:
         print_json(plan)
         return
@@ -217,7 +217,7 @@ def restart(why: Why = "", yes: Yes = False, as_json: AsJson = False) -> None:
     _show(reply.subscriptions)
 
 
-def _tell_plan(plan: Any, *, as_json: bool) -> None:
+def _report_plan(plan: Any, *, as_json: bool) -> None:
     if as_json:
         print_json(plan)
         return
@@ -231,7 +231,7 @@ def _tell_plan(plan: Any, *, as_json: bool) -> None:
     out.print(f"plan {plan.plan_id}", highlight=False)
 
 
-def _tell_done(events: int, *, as_json: bool) -> None:
+def _report_done(events: int, *, as_json: bool) -> None:
     if as_json:
         print_json({"events": events})
     else:

@@ -324,7 +324,7 @@ class Client(AsyncEventStoreDBClient):
             self._is_doubted.clear()
             try:
                 if self.generation == 0 or not await self._still_serves():
-                    await self._connect_anew()
+                    await self._reconnect()
             except Exception as error:  # a defect; without this task the connection would never be restored
                 log.exception("the connection to the event store is not looked after")
                 self._lose(f"{type(error).__name__}: {error}")
@@ -345,7 +345,7 @@ class Client(AsyncEventStoreDBClient):
             log.warning("a node of the event store does not answer", node=target, error=str(failure))
         return False
 
-    async def _connect_anew(self) -> None:
+    async def _reconnect(self) -> None:
         """Search until there is a node. The log, and `trouble`, say how long it takes."""
         backoff, begun = Backoff(FIRST_PAUSE, MAX_PAUSE), asyncio.get_running_loop().time()
         while True:

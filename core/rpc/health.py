@@ -34,11 +34,11 @@ async def reporting(status: health.aio.HealthServicer, needs: Mapping[str, Probe
     names: dict[Probe, list[str]] = {}
     for name, probe in needs.items():
         names.setdefault(probe, []).append(name)
-    async with beside(_tell_all(status, names)):
+    async with beside(_report_all(status, names)):
         yield
 
 
-async def _tell_all(status: health.aio.HealthServicer, names: Mapping[Probe, list[str]]) -> None:
+async def _report_all(status: health.aio.HealthServicer, names: Mapping[Probe, list[str]]) -> None:
     """Concurrently: a hanging probe delays no other name."""
     await asyncio.gather(*(_report(status, probe, of) for probe, of in names.items()))
 

@@ -215,7 +215,7 @@ class Cluster:
         member = self._members[n]
         if member.front.is_open:
             raise ActError(f"member {n} has not ended")
-        member.begin_anew()
+        member.starts_again()
         await member.front.open()
         if member.must_truncate:
             member.must_truncate = False

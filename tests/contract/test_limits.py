@@ -33,6 +33,6 @@ def test_every_number_that_operators_ask_for_is_on_the_page() -> None:
 
 
 def test_the_page_has_every_table() -> None:
-    told = page()
-    assert "## Services of operators" in told
-    assert all(row.what in told for row in (*of_calls(), *of_operators()))
+    reported = page()
+    assert "## Services of operators" in reported
+    assert all(row.what in reported for row in (*of_calls(), *of_operators()))

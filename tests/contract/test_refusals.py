@@ -61,7 +61,7 @@ def test_an_amount_is_refused_with_its_currency(x: Raised) -> None:
     assert not any(name.endswith("_minor") for name in x.names) or "currency" in x.names
 
 
-def told(reason: Reason, **metadata: object) -> str:
+def reported(reason: Reason, **metadata: object) -> str:
     """What a person reads of a refusal of the server."""
     status = status_of(CommandRejected(reason, **metadata))
     info = {name: str(value) for name, value in metadata.items()}
@@ -72,7 +72,7 @@ def told(reason: Reason, **metadata: object) -> str:
 
 
 def test_a_refusal_is_a_sentence_with_amounts_the_remedy_and_the_reason_once() -> None:
-    line = told(
+    line = reported(
         Reason.PRICE_CHANGED, sku="tea", order_price_minor=350, current_price_minor=700, currency="EUR",
         order_id="o-1", line_id="tea",
     )  # fmt: skip
@@ -81,22 +81,22 @@ def test_a_refusal_is_a_sentence_with_amounts_the_remedy_and_the_reason_once() -
     )
 
 
-def test_a_state_and_a_command_are_told_in_words() -> None:
-    line = told(Reason.ORDER_STATE, order_id="o-1", status="CONFIRMED", command="RejectOrder")
+def test_a_state_and_a_command_are_reported_in_words() -> None:
+    line = reported(Reason.ORDER_STATE, order_id="o-1", status="CONFIRMED", command="RejectOrder")
     assert line == (
         "order o-1 is confirmed, which does not allow to reject order; see orderstream orders get o-1 [ORDER_STATE]"
     )
 
 
 def test_a_value_with_braces_is_shown_as_it_is() -> None:
-    assert told(Reason.PRODUCT_NOT_FOUND, sku="{x}").startswith("there is no product {x}; ")
+    assert reported(Reason.PRODUCT_NOT_FOUND, sku="{x}").startswith("there is no product {x}; ")
 
 
 def test_a_refusal_of_a_former_server_does_without_the_currency() -> None:
-    line = told(Reason.ALREADY_CAPTURED, order_id="o-1", authorisation_id="a1", captured_minor=700)
+    line = reported(Reason.ALREADY_CAPTURED, order_id="o-1", authorisation_id="a1", captured_minor=700)
     assert line.startswith("700 minor units of authorisation a1 are captured")
 
 
-def test_a_reason_of_a_newer_server_is_told_in_its_words_with_the_reason_once() -> None:
+def test_a_reason_of_a_newer_server_is_reported_in_its_words_with_the_reason_once() -> None:
     error = Refused("BRAND_NEW: order_id=o-1", code=grpc.StatusCode.FAILED_PRECONDITION, reason="BRAND_NEW")
     assert words_of(error) == "order_id=o-1 [BRAND_NEW]"

@@ -67,7 +67,7 @@ def test_a_role_whose_leader_is_to_be_a_follower(command: tuple[str, ...]) -> No
 @pytest.mark.parametrize(
     "command", [("server", "commands"), ("server", "queries"), ("server", "processes"), ("projections",)]
 )
-def test_one_that_is_told_to_stop_while_it_waits_for_its_stores_stops_at_once(command: tuple[str, ...]) -> None:
+def test_one_that_is_reported_to_stop_while_it_waits_for_its_stores_stops_at_once(command: tuple[str, ...]) -> None:
     nowhere = {
         "ORDERSTREAM_EVENTSTORE_URI": "esdb://127.0.0.1:9?Tls=false",
         "ORDERSTREAM_MONGO_URI": "mongodb://127.0.0.1:9/",

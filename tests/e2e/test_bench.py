@@ -10,7 +10,7 @@ from bench.measuring import SMALLEST
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", PARTS)
-async def test_the_smallest_run_of_a_part_tells_its_goals(part: str) -> None:
+async def test_the_smallest_run_of_a_part_reports_its_goals(part: str) -> None:
     result = json.loads(json.dumps((await PARTS[part](SMALLEST)).as_json()))
     assert result["figures"]
     for goal in result["goals"]:

@@ -56,8 +56,8 @@ class Control:
     def _say(self, method: str, path: str) -> dict[str, Any]:
         request = urllib.request.Request(f"http://{self._address}{path}", method=method)  # our own
         with urllib.request.urlopen(request, timeout=120) as answer:  # the same
-            told: dict[str, Any] = json.load(answer)
-        return told
+            printed: dict[str, Any] = json.load(answer)
+        return printed
 
     async def leader(self) -> int:
         return int((await self.state())["leader"])

@@ -99,8 +99,8 @@ def test_an_order_from_the_command_line_and_back(quick: Line) -> None:
     listed = quick("orders", "list", "--customer", user_id, "--status", "placed", "--token", token, "--json")
     assert [row["order_id"] for row in listed["orders"]] == [order_id]
 
-    told = quick("orders", "history", order_id, "--json")["entries"]
-    assert [entry["event_type"] for entry in told] == [
+    printed = quick("orders", "history", order_id, "--json")["entries"]
+    assert [entry["event_type"] for entry in printed] == [
         "OrderCreated",
         "LineAdded",
         "ShippingAddressChanged",
@@ -115,9 +115,11 @@ def test_an_order_from_the_command_line_and_back(quick: Line) -> None:
 def test_the_log_can_be_followed_from_the_start(line: Line, up: dict[str, int]) -> None:
     user_id = line("users", "register", "--name", "Eve", "--email", "eve@example.org", "--json")["user_id"]
     uri = f"esdb://127.0.0.1:{up['eventstore']}?Tls=false"
-    told = line("events", "tail", "--stream", f"user-{user_id}", "--from-start", "--limit", "1", "--uri", uri, "--json")
-    assert (told["type"], told["revision"]) == ("UserRegistered", 0)
-    assert "Eve" in told["data"]
+    printed = line(
+        "events", "tail", "--stream", f"user-{user_id}", "--from-start", "--limit", "1", "--uri", uri, "--json"
+    )
+    assert (printed["type"], printed["revision"]) == ("UserRegistered", 0)
+    assert "Eve" in printed["data"]
 
 
 @pytest.mark.parametrize("start", [(), ("--from-start",)])
@@ -283,8 +285,8 @@ def test_a_command_says_whether_it_was_done_before_and_whether_anything_changed(
     nothing = ("--request-id", str(uuid.uuid4()))
     assert "done: nothing changed, at revision" in quick("orders", "ship", order_id, *nothing)
     assert "done before: nothing changed, at revision" in quick("orders", "ship", order_id, *nothing)
-    told = quick("orders", "history", order_id, "--json")["entries"]
-    assert [entry["event_type"] for entry in told].count("ShipmentCreated") == 1
+    printed = quick("orders", "history", order_id, "--json")["entries"]
+    assert [entry["event_type"] for entry in printed].count("ShipmentCreated") == 1
     assert quick("verify", "--json")["differences"] == 0
 
 
@@ -326,8 +328,8 @@ def test_parts_are_cancelled_and_come_back(quick: Line) -> None:
     assert "cancelled, 1 of fig: -1.00 EUR, still too many" in shown
     assert "return r2: received, 1 of fig, 1 of fig: sour" in shown
     assert "Rings twice" in shown
-    told = quick("orders", "timeline", order_id, "--token", token["consistency_token"], "--json")["entries"]
-    assert [(x["step"], x["subject_id"], x["units"]) for x in told][-3:] == [
+    printed = quick("orders", "timeline", order_id, "--token", token["consistency_token"], "--json")["entries"]
+    assert [(x["step"], x["subject_id"], x["units"]) for x in printed][-3:] == [
         ("ReturnRequested", "r2", 3),
         ("ReturnApproved", "r2", 0),
         ("ReturnReceived", "r2", 2),
@@ -423,7 +425,7 @@ def test_health_is_an_exit_code(line: Line, up: dict[str, int]) -> None:
     line("health", f"127.0.0.1:{free_port()}", code=5)
 
 
-def test_nobody_there_is_told_at_once(up: dict[str, int]) -> None:
+def test_nobody_there_is_reported_at_once(up: dict[str, int]) -> None:
     nowhere = {**up, "commands": free_port()}
     done = orderstream(nowhere, "--deadline", "1", "users", "register", "--name", "A", "--email", "a@example.org")
     assert done.returncode == 5
@@ -455,13 +457,13 @@ def watching(up: dict[str, int], order_id: str) -> Iterator[IO[str]]:
 
 
 def test_one_page_says_what_is_well_and_what_is_not(line: Line) -> None:
-    told = line("status", "--json", code=1)
-    health = {one["role"]: one["health"] for one in told["services"]}
+    printed = line("status", "--json", code=1)
+    health = {one["role"]: one["health"] for one in printed["services"]}
     assert {role for role, said in health.items() if said == "serving"} == {"commands", "projections", "queries"}
-    [red] = told["red"]
+    [red] = printed["red"]
     assert red.startswith("the service for processes at ")
     assert red.endswith("Another address: --processes, or ORDERSTREAM_PROCESSES.")
     assert health["processes"] == "not there"
-    assert {view["status"] for view in told["views"]} <= {"live", "catching up"}
-    assert len(told["views"]) == 9
-    assert not told["well"]
+    assert {view["status"] for view in printed["views"]} <= {"live", "catching up"}
+    assert len(printed["views"]) == 9
+    assert not printed["well"]

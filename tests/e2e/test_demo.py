@@ -22,7 +22,7 @@ Report = dict[str, Any]
 
 
 def demo(data: Path) -> Report:
-    """What it reports, but for the time that it took."""
+    """Its output, without the time that it took."""
     done = subprocess.run(
         [ORDERSTREAM, "demo", "--orders", str(ORDERS), "--data", str(data), "--json"],
         capture_output=True, text=True, timeout=120, check=False,

@@ -79,9 +79,9 @@ async def test_open_steps_end_and_nothing_is_lost(running: Stack) -> None:
     async with OrderstreamClient(running.addresses, deadline=30.0, read_your_writes=True) as shop:
         # the embedded node shows positions otherwise since then: no position that a view has kept is one of this log
         await eventually(partial(mismatched, shop), lambda now: len(now) == VIEWS, within=WITHIN)
-        told = await orderstream(running, "projections", "rebuild", "--all", "--wait", "--yes")
-        assert len(told["rebuilds"]) == VIEWS
-        assert all((one["differences"], one["switched"]) == (0, True) for one in told["rebuilds"]), told
+        printed = await orderstream(running, "projections", "rebuild", "--all", "--wait", "--yes")
+        assert len(printed["rebuilds"]) == VIEWS
+        assert all((one["differences"], one["switched"]) == (0, True) for one in printed["rebuilds"]), printed
         await at_rest(shop)
         changed = [x.view for x in (await shop.operations.ListProjections()).projections if x.code_changed]
         assert changed == [], "they were rebuilt by this code"
@@ -108,8 +108,8 @@ async def test_open_steps_end_and_nothing_is_lost(running: Stack) -> None:
         async def ended() -> Counter[int]:
             return Counter(x.status for x in await processes(shop))
 
-        told_at_last = await eventually(ended, lambda now: set(now) <= {PROCESS_STATUS_ENDED, PROCESS_STATUS_STUCK})
-        assert told_at_last == {PROCESS_STATUS_ENDED: 24}
+        reported_at_last = await eventually(ended, lambda now: set(now) <= {PROCESS_STATUS_ENDED, PROCESS_STATUS_STUCK})
+        assert reported_at_last == {PROCESS_STATUS_ENDED: 24}
         verified = await orderstream(running, "verify")
         assert (verified["differences"], verified["emails"]["shared"]) == (0, 0)
         books = Books(running.eventstore_uri)

@@ -37,8 +37,8 @@ async def test_a_node_client_places_an_order_and_reads_it_back(
             cwd=modules, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told == {
+    printed = json.loads(done.stdout)
+    assert printed == {
         "status": "ORDER_STATUS_PLACED",
         "total": "700",
         "listed": True,

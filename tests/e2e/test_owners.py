@@ -54,7 +54,7 @@ class Scene:
         return 0 if checkpoint is None else checkpoint.position
 
     async def write(self, stop: asyncio.Event) -> None:
-        """Orders, one in three cancelled, until told to stop."""
+        """Orders, one in three cancelled, until stopped."""
         while not stop.is_set():
             order: list[Any] = new_order(quantity=random.randint(1, 5))
             if random.random() < 0.3:
@@ -73,7 +73,7 @@ class Scene:
             await writing
 
     async def holds(self) -> None:
-        """The counter is what the log says, whoever counted."""
+        """The counter is what the log says, whichever process counted."""
         await reached(self.mongo, sales_daily, self.last)
         assert await documents(self.mongo, sales_daily) == fold(sales_daily, self.events)
 
@@ -117,7 +117,7 @@ def projections(scene: Scene, number: int) -> Iterator[dict[int, Running]]:
 
 @pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=LONG)])
-async def test_three_processes_one_owner_whoever_is_killed_or_stopped(scene: Scene, rounds: int) -> None:
+async def test_three_processes_one_owner_whichever_is_killed_or_stopped(scene: Scene, rounds: int) -> None:
     took: dict[str, list[float]] = {"killed": [], "stopped": []}
     owners: dict[int, str] = {}
     with projections(scene, 3) as processes:

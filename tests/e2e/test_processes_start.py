@@ -57,8 +57,8 @@ async def test_orders_of_a_shop_that_ran_by_hand_are_started_by_an_operator_only
             newer = await placed(shop, sku)
 
             async def status(order_id: str) -> str:
-                told = await orderstream(shops, address, "processes", "get", order_id, "--json")
-                return str(told["process"]["status"])
+                printed = await orderstream(shops, address, "processes", "get", order_id, "--json")
+                return str(printed["process"]["status"])
 
             async def shown() -> set[str]:
                 listed = await orderstream(shops, address, "processes", "list", "--json")

@@ -42,8 +42,8 @@ async def orderstream(running: Stack, *arguments: str, code: int = 0) -> dict[st
             await process.wait()
     assert process.returncode == code, (arguments, said, errors.decode())
     assert b"Traceback" not in errors
-    told: dict[str, Any] = json.loads(said)
-    return told
+    printed: dict[str, Any] = json.loads(said)
+    return printed
 
 
 @pytest.mark.timeout(900)
@@ -57,16 +57,16 @@ async def test_readers_never_notice_a_rebuild_nor_a_rollback(
         async with under_load(shop) as seen:
             live = 1
             while seen.reads < reads or live < 2:
-                told = await orderstream(running, "projections", "rebuild", "order_list", "--wait", "--json")
-                assert (told["view"], told["from_generation"]) == ("order_list", live), told
-                assert (told["verified"], told["differences"], told["switched"]) == (True, 0, True), told
-                assert told["documents"] > orders
-                assert told["events"] > 3 * told["documents"] - 10
-                live = told["to_generation"]
+                printed = await orderstream(running, "projections", "rebuild", "order_list", "--wait", "--json")
+                assert (printed["view"], printed["from_generation"]) == ("order_list", live), printed
+                assert (printed["verified"], printed["differences"], printed["switched"]) == (True, 0, True), printed
+                assert printed["documents"] > orders
+                assert printed["events"] > 3 * printed["documents"] - 10
+                live = printed["to_generation"]
             back = await orderstream(
                 running, "projections", "rollback", "order_list", "--why", "a test", "--yes", "--json"
             )
-            assert back["projection"]["generation"] == told["from_generation"]
+            assert back["projection"]["generation"] == printed["from_generation"]
             assert back["projection"]["kept_generation"] == live
             await eventually(seen.so_far, partial(le, seen.reads + 50))
         assert seen.wrong == ([], 0, 0, 0)
@@ -74,7 +74,7 @@ async def test_readers_never_notice_a_rebuild_nor_a_rollback(
         assert seen.writes > 0
         verdict = await orderstream(running, "verify", "--view", "order_list", "--json")
         assert verdict["differences"] == 0
-    print(f"{seen.reads} reads and {seen.writes} writes during the rebuilds")  # noqa: T201  # for whoever runs it by name
+    print(f"{seen.reads} reads and {seen.writes} writes during the rebuilds")  # noqa: T201  # for a run by name
 
 
 async def share_done(shop: OrderstreamClient, view: str, live: int) -> float:
@@ -105,15 +105,15 @@ async def test_killed_at_any_time_a_rebuild_goes_on_and_ends_the_same(
 
             async def share(view: str = view, rebuild: asyncio.Task[dict[str, Any]] = rebuild) -> float:
                 if rebuild.done():
-                    rebuild.result()  # a refusal is told at once
+                    rebuild.result()  # a refusal is reported at once
                 return await share_done(shop, view, live[view])
 
             await eventually(share, partial(le, moment), within=WITHIN)
             await projections.kill()
             await projections.start()
-            told = await rebuild
-            assert (told["verified"], told["differences"], told["switched"]) == (True, 0, True), told
-            assert told["events"] == orders * 4, "each event was taken in once"
-            live[view] = told["to_generation"]
+            printed = await rebuild
+            assert (printed["verified"], printed["differences"], printed["switched"]) == (True, 0, True), printed
+            assert printed["events"] == orders * 4, "each event was taken in once"
+            live[view] = printed["to_generation"]
         verdict = await orderstream(running, "verify", "--json")
         assert verdict["differences"] == 0

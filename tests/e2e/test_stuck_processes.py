@@ -57,11 +57,11 @@ async def line_of(shop: OrderstreamClient, order_id: str) -> str:
 
 
 async def stuck_at(running: Stack, order_id: str, step: str) -> dict[str, Any]:
-    """Wait until the process of an order needs an operator at a step; what the command line tells of it."""
+    """Wait until the process of an order needs an operator at a step; what the command line prints about it."""
 
     async def look() -> list[dict[str, Any]]:
-        told = await orderstream(running, "processes", "list", "--status", "stuck", "--json")
-        return [one for one in told["processes"] if (one["order_id"], one["step"]) == (order_id, step)]
+        printed = await orderstream(running, "processes", "list", "--status", "stuck", "--json")
+        return [one for one in printed["processes"] if (one["order_id"], one["step"]) == (order_id, step)]
 
     [found] = await eventually(look, bool, within=60.0)
     return found
@@ -71,8 +71,8 @@ async def ended(running: Stack, order_id: str) -> str:
     """Wait for the end of an order's process; its outcome."""
 
     async def outcome() -> str:
-        told = await orderstream(running, "processes", "get", order_id, "--json")
-        return str(told["process"]["outcome"])
+        printed = await orderstream(running, "processes", "get", order_id, "--json")
+        return str(printed["process"]["outcome"])
 
     return await eventually(outcome, bool, within=60.0)
 
@@ -122,8 +122,8 @@ async def test_what_is_stuck_is_listed_with_its_step_and_goes_on_by_hand(
     await capture_by_hand(shop, order_id)
     await status(shop, order_id, "ORDER_STATUS_COMPLETED")
     assert await ended(running, order_id) == "COMPLETED"
-    told = await orderstream(running, "processes", "list", "--status", "stuck", "--json")
-    assert order_id not in {process["order_id"] for process in told["processes"]}
+    printed = await orderstream(running, "processes", "list", "--status", "stuck", "--json")
+    assert order_id not in {process["order_id"] for process in printed["processes"]}
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -137,7 +137,7 @@ async def test_a_step_that_was_seen_to_by_hand_is_skipped(running: Stack, shop: 
 
     said = await orderstream(running, *skip, "CAPTURE_PAYMENT", "--reason", "paid in cash")
     assert "done: at revision" in said
-    await stuck_at(running, order_id, "COMPLETE_ORDER")  # the order wants to know of the money all the same
+    await stuck_at(running, order_id, "COMPLETE_ORDER")  # the order still needs to record the money
     await capture_by_hand(shop, order_id)
     await orderstream(running, "processes", "retry", order_id)
     assert await ended(running, order_id) == "COMPLETED"

@@ -45,7 +45,7 @@ class Pair:
         self.restarts[how] += 1
 
     async def each(self) -> None:
-        """One of them is killed, the other is told to stop; in either order."""
+        """One of them is killed, the other is stopped; in either order."""
         numbers = random.sample(range(2), 2)
         await self.restart(random.choice(("kill", "stop")), numbers[0])
         await self.restart("kill" if not self.restarts["kill"] else "stop", numbers[1])

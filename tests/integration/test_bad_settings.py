@@ -41,10 +41,10 @@ def complaint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
             monkeypatch.setenv(f"ORDERSTREAM_{name}", value)
         monkeypatch.setattr(sys, "argv", [role, *arguments])
         assert main() == 2
-        told = capsys.readouterr()
-        assert SECRET not in told.out + told.err
-        [line] = [line for line in told.err.splitlines() if line.startswith("orderstream: ")]
-        assert "Traceback" not in told.err
+        printed = capsys.readouterr()
+        assert SECRET not in printed.out + printed.err
+        [line] = [line for line in printed.err.splitlines() if line.startswith("orderstream: ")]
+        assert "Traceback" not in printed.err
         return line
 
     return start
@@ -117,7 +117,7 @@ def test_a_list_or_a_mapping(complaint: Started, name: str, value: str, says: st
     assert says in line
 
 
-def test_several_at_once_are_told_in_one_line(complaint: Started) -> None:
+def test_several_at_once_are_reported_in_one_line(complaint: Started) -> None:
     line = complaint("commands", GRACE="-1", SNAPSHOT_EVERY="0")
     assert "ORDERSTREAM_GRACE: " in line
     assert "ORDERSTREAM_SNAPSHOT_EVERY: " in line

@@ -6,7 +6,7 @@ import gc
 from pymongo import pool_shared
 from pymongo.pool_options import PoolOptions
 
-import core.readmodel.mongo  # noqa: F401  # it mends the driver
+import core.readmodel.mongo  # noqa: F401  # it patches the driver
 
 
 async def test_an_attempt_to_connect_that_is_cancelled_at_any_moment_closes_its_socket() -> None:

@@ -1,4 +1,4 @@
-"""Servers tell of themselves by the protocol that a client knows: v1, or v1alpha before it."""
+"""Servers describe themselves by the protocol that a client knows: v1, or v1alpha before it."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any

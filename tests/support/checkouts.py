@@ -427,7 +427,7 @@ class Shop:
         for _ in range(MAX_ROUNDS):
             acknowledged = await self._deliver(acknowledged)
             if self.provider.late and self.hears_of_it:
-                await self._be_told()
+                await self._be_reported()
                 continue
             if await self._see():
                 continue
@@ -439,8 +439,8 @@ class Shop:
                 return
         raise AssertionError(f"it does not come to an end: {self.places.seen}")
 
-    async def _be_told(self) -> None:
-        """What the provider tells of itself, it tells once."""
+    async def _be_reported(self) -> None:
+        """The provider reports each event once."""
         try:
             await self._late.received(*await self.provider.arrive())
         except KilledError:

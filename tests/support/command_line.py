@@ -26,7 +26,7 @@ def orderstream() -> Any:
 
 def invoke(words: Sequence[str], typed_in: str | None = None) -> Result:
     """The command line in this process."""
-    with patch.object(typer.testing, "_get_command", lambda _: orderstream()):  # which would make it anew
+    with patch.object(typer.testing, "_get_command", lambda _: orderstream()):  # which would create it again
         return CliRunner().invoke(app, words, input=typed_in)
 
 

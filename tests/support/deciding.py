@@ -27,8 +27,8 @@ class Decided(Generic[E]):
     def rejected(self, reason: Reason, **metadata: object) -> None:
         assert self.rejection is not None, f"not rejected, but decided {self.events}"
         assert self.rejection.reason == reason
-        told = self.rejection.metadata
-        assert {name: told.get(name) for name in metadata} == {name: str(value) for name, value in metadata.items()}
+        reported = self.rejection.metadata
+        assert {name: reported.get(name) for name in metadata} == {name: str(value) for name, value in metadata.items()}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Our processes, forked from one that has imported our modules already.
 
 A start costs a tenth of the processor time that `python -m` takes, and the suite starts some two hundred. All else is
-as there: arguments, environment, streams, signals, exit code, and the end with whoever asked for it. What `python -m`
+as there: arguments, environment, streams, signals, exit code, and the end with its parent. What `python -m`
 itself does is shown by the tests of the command line, of `orderstream up` and of `orderstream demo`.
 """
 
@@ -156,7 +156,7 @@ async def launched(arguments: Sequence[str], environment: Mapping[str, str], pip
 
 
 def completed(*arguments: object, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """What has come of a module or of `orderstream`, run to its end, as `subprocess.run` tells it."""
+    """The result of a module or of `orderstream`, run to its end, like that of `subprocess.run`."""
     pipe, held = os.pipe()
     command = [str(argument) for argument in arguments]
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:

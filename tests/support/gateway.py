@@ -48,7 +48,7 @@ class Gateway(grpc.GenericRpcHandler):
         return grpc.stream_stream_rpc_method_handler(passed_on)
 
     def lose(self, method: str, *, hung_up: bool) -> None:
-        """Nothing comes any more over the open calls of a method. `hung_up`: the store is told that they are over."""
+        """Nothing arrives any more over the open calls of a method. `hung_up`: the store gets their end."""
         for call in [call for call, name in self._open.items() if name.endswith(f"/{method}")]:
             self._lost.add(call)
             if hung_up:

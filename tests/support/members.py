@@ -32,7 +32,7 @@ class Call(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """How a call failed; `to` is the address of the leader, if it is told."""
+    """How a call failed; `to` is the address of the leader, if it is known."""
 
     code: str
     detail: str

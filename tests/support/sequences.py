@@ -125,10 +125,10 @@ def sequences(draw: st.DrawFn) -> list[Any]:
     sequence = [*draw(st.sampled_from(BEGINNINGS))]
     state = ORDER.fold(lived(sequence))
     for _ in range(draw(st.integers(0, 20))):
-        first, told = draw(st.integers(0, len(KINDS) - 1)), draw(st.integers(0, 3)) > 0
+        first, reported = draw(st.integers(0, len(KINDS) - 1)), draw(st.integers(0, 3)) > 0
         kinds = (KINDS[(first + STRIDE * n) % len(KINDS)] for n in range(len(KINDS)))
-        telling = ([command for command in kind if not told or decided(state, command)] for kind in kinds)
-        command = draw(st.sampled_from(next((kind for kind in telling if kind), KINDS[first])))
+        reporting = ([command for command in kind if not reported or decided(state, command)] for kind in kinds)
+        command = draw(st.sampled_from(next((kind for kind in reporting if kind), KINDS[first])))
         sequence.append(command)
         state = ORDER.fold(decided(state, command), state)
     return sequence

@@ -1,4 +1,4 @@
-"""Pauses grow to a limit, are never equal for long, and begin anew after a success."""
+"""Pauses grow to a limit, are never equal for long, and start again after a success."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def test_pauses_double_up_to_the_longest() -> None:
     assert all(bound / 2 <= backoff.pause() <= bound for bound in bounds)
 
 
-def test_after_a_success_they_begin_anew() -> None:
+def test_after_a_success_they_starts_again() -> None:
     backoff = Backoff(FIRST, LONGEST)
     for _ in range(5):
         backoff.pause()

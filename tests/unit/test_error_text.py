@@ -1,4 +1,4 @@
-"""An error is told by its type and a bounded message, never with the document that it is about."""
+"""An error is reported by its type and a bounded message, never with the document that it is about."""
 
 import pytest
 from pymongo.errors import BulkWriteError, PyMongoError, WriteError
@@ -17,7 +17,7 @@ REFUSED = {"index": 0, "code": 10334, "errmsg": "object to insert too large", "o
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_mongodb_refuses_is_told_by_its_code(error: PyMongoError) -> None:
+def test_what_mongodb_refuses_is_reported_by_its_code(error: PyMongoError) -> None:
     text = error_text(error)
     assert text.startswith(f"{type(error).__name__}: ")
     assert "10334" in text

@@ -45,7 +45,7 @@ async def test_a_value_is_good_for_a_while_from_the_beginning_of_its_read() -> N
     assert await source.recent.get() == 2
 
 
-async def test_what_is_forgotten_is_read_anew() -> None:
+async def test_what_is_forgotten_is_read_again() -> None:
     source = Source()
     assert await source.recent.get() == 1
     source.recent.forget()

@@ -31,6 +31,6 @@ def test_a_traceback_in_the_log_has_no_values(shape: str, capsys: pytest.Capture
             structlog.get_logger().exception("a defect")
     finally:
         structlog.configure(**before)
-    told = capsys.readouterr()
-    assert "a defect" in told.err
-    assert "secret = " not in told.err + told.out
+    printed = capsys.readouterr()
+    assert "a defect" in printed.err
+    assert "secret = " not in printed.err + printed.out

@@ -94,9 +94,9 @@ class Member:
         self.leader: int | None = None  # the member it follows; None for the leader, and between two states
         self.must_truncate = False  # it ends once more when it is started
         self._changed = asyncio.Event()
-        self.begin_anew()
+        self.starts_again()
 
-    def begin_anew(self) -> None:
+    def starts_again(self) -> None:
         """As a new process, which knows of no other member."""
         self.instance = uuid.uuid4().bytes
         unknown = Entry("Unknown", is_alive=False)

@@ -168,7 +168,7 @@ class Hub:
                             alive = loop.time()
                             backoff.reset()
                             await self._take(tracker, item)
-                            if not self._watches and not await self._somebody_comes():
+                            if not self._watches and not await self._wait_for_a_watch():
                                 self._task = None  # later watches start another one
                                 return
                 except LogMismatch as error:  # the log was restored: each watch resumes by its own token, or is refused
@@ -195,7 +195,7 @@ class Hub:
         self.position = self.point.position
         return self.position
 
-    async def _somebody_comes(self) -> bool:
+    async def _wait_for_a_watch(self) -> bool:
         """Wait a while for the next watch."""
         self._joined.clear()
         with suppress(TimeoutError):

@@ -134,7 +134,7 @@ class Lives(RuleBasedStateMachine):
                 assert seen(self.server.client, name, backwards=backwards) == model.readable()
 
     @invariant()
-    def a_readable_stream_tells_its_last_revision(self) -> None:
+    def a_readable_stream_reports_its_last_revision(self) -> None:
         for name, model in zip(self.names, self.models, strict=True):
             readable = model.readable()
             if readable and not isinstance(readable, str):

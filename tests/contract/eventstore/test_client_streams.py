@@ -209,7 +209,7 @@ class TestAppending:
         [found] = await client.get_stream(stream)
         assert found.stream_name == stream
 
-    # the real server cannot tell a name outside ASCII in its refusal
+    # the real server cannot name a stream outside ASCII in its refusal
     @pytest.mark.parametrize("name", ["with space", "a::b", "a@b-c", "x" * 500, "$system-like"])
     async def test_one_of_any_ascii_name_can_get_a_tombstone(self, client: Any, name: str) -> None:
         stream = f"{name}{uuid.uuid4()}"
@@ -377,11 +377,11 @@ class TestReadingEverything:
         left = await all_of(await client.read_all(commit_position=first, filter_exclude=[f"{stream}a"], **by_name))
         assert "a" not in types(e for e in left if e.stream_name.startswith(stream))
 
-    async def test_the_end_of_the_log_is_told(self, client: Any, stream: str) -> None:
-        position = await client.append_to_stream(stream, current_version=NO_STREAM, events=event("Told"))
-        assert await client.get_commit_position(filter_include=["Told"]) == position
+    async def test_the_end_of_the_log_is_reported(self, client: Any, stream: str) -> None:
+        position = await client.append_to_stream(stream, current_version=NO_STREAM, events=event("Last"))
+        assert await client.get_commit_position(filter_include=["Last"]) == position
         assert await client.get_commit_position(filter_include=["Never"]) == 0
-        before = await client.get_commit_position(filter_exclude=["Told", r"\$.+"])
+        before = await client.get_commit_position(filter_exclude=["Last", r"\$.+"])
         assert before != position
 
     async def test_an_expression_that_is_none_makes_the_handler_throw(self, client: Any) -> None:
@@ -483,7 +483,7 @@ class TestMetadata:
         assert len(await all_of(everything)) == 5, "what is read of everything is not limited"
 
     @written
-    async def test_a_deleted_stream_tells_its_own(self, client: Any, stream: str) -> None:
+    async def test_a_deleted_stream_reports_its_own(self, client: Any, stream: str) -> None:
         await client.set_stream_metadata(stream, metadata={"foo": "bar"})
         await client.delete_stream(stream, current_version=ANY)
         assert (await client.get_stream_metadata(stream))[0] == {"$tb": 2**63 - 1}

@@ -283,24 +283,28 @@ SETTINGS: dict[str, Any] = {
 
 
 class TestGroups:
-    async def test_what_was_set_is_told(self, group: Group) -> None:
+    async def test_what_was_set_is_reported(self, group: Group) -> None:
         await group.create(**SETTINGS)
-        told = await group.info()
-        assert {name: getattr(told, name) for name in SETTINGS} == SETTINGS
-        assert told.start_from in ("0", "C:0/P:0")
-        assert told.group_name == group.name
+        found = await group.info()
+        assert {name: getattr(found, name) for name in SETTINGS} == SETTINGS
+        assert found.start_from in ("0", "C:0/P:0")
+        assert found.group_name == group.name
 
     async def test_what_is_not_set_is_the_clients_own(self, group: Group) -> None:
         await group.create()
-        told = await group.info()
-        assert (told.consumer_strategy, told.message_timeout, told.max_retry_count) == ("DispatchToSingle", 30.0, 10)
-        assert (told.max_subscriber_count, told.read_batch_size, told.history_buffer_size) == (5, 200, 500)
+        found = await group.info()
+        assert (found.consumer_strategy, found.message_timeout, found.max_retry_count) == (
+            "DispatchToSingle",
+            30.0,
+            10,
+        )
+        assert (found.max_subscriber_count, found.read_batch_size, found.history_buffer_size) == (5, 200, 500)
 
     async def test_an_update_changes_what_it_names_and_no_more(self, group: Group) -> None:
         await group.create(**SETTINGS)
         await group.update(max_retry_count=9)
-        told = await group.info()
-        assert {name: getattr(told, name) for name in SETTINGS} == {**SETTINGS, "max_retry_count": 9}
+        found = await group.info()
+        assert {name: getattr(found, name) for name in SETTINGS} == {**SETTINGS, "max_retry_count": 9}
 
     @pytest.mark.parametrize("strategy", ["DispatchToSingle", "RoundRobin", "Pinned"])
     async def test_an_update_can_change_the_strategy(self, group: Group, strategy: str) -> None:
@@ -484,7 +488,7 @@ class TestConsuming:
         await group.becomes(lambda i: i.parked_message_count == 1)
         await consumer.stop()
 
-    async def test_one_made_again_has_nothing_parked_and_begins_anew(
+    async def test_one_made_again_has_nothing_parked_and_starts_again(
         self, client: Any, group: Group, stream: str
     ) -> None:
         await append(client, stream, "A", "B")

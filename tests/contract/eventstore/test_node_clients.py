@@ -46,7 +46,7 @@ WANTED = {
     "listed": 2,
     "gone": "persistent-subscription-does-not-exist",
     "again": ["3 true", "3 true"],
-    "refused": "false 1",  # these clients' own slip: they tell that there is a revision, not which
+    "refused": "false 1",  # these clients' own slip: they report that there is a revision, not which
     "missing_stream": "wrong-expected-version",
     "large": "maximum-append-size-exceeded",
     "large_in_chunks": "maximum-append-size-exceeded",

@@ -291,7 +291,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_bad_input_is_told_and_leaves_no_event(
+async def test_bad_input_is_reported_and_leaves_no_event(
     case: Case, shop: Shop, log: EventStore, capfd: pytest.CaptureFixture[str]
 ) -> None:
     known = Known(await shop.user(), await shop.product(), await shop.draft())

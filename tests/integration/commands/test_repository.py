@@ -50,12 +50,12 @@ def stored(event: DomainEvent) -> NewEvent:
     return NewEvent(type=event_type, data=data, id=UUID(int=uuid7().int))
 
 
-async def test_a_read_that_the_news_overtook_is_not_taken_for_up_to_date(network: SlowNetwork) -> None:
+async def test_a_read_that_newer_events_overtook_is_not_taken_for_up_to_date(network: SlowNetwork) -> None:
     sku = f"tea-{uuid7().hex}"
     stream = PRODUCT.stream(sku)
     repository = Repository(network, Snapshots(network, every=500))
     await network.append(stream, NO_EVENTS, [stored(ProductRegistered(sku=sku, name="Tea", price=euros(350), at=NOON))])
-    await repository.catch_up(PRODUCT, max_age=0)  # from here on the news are followed
+    await repository.catch_up(PRODUCT, max_age=0)  # from here on new events are followed
 
     loading = asyncio.create_task(repository.load(PRODUCT, stream))
     await network.waiting.wait()

@@ -272,6 +272,6 @@ async def test_every_line_of_the_log_says_which_conversation_it_belongs_to(
     conversation = fresh_id()
     request = pb.PlaceOrderRequest(request_id=fresh_id(), order_id=fresh_id())
     await refusal(shop.orders.PlaceOrder(request, timeout=DEADLINE, metadata=(("x-correlation-id", conversation),)))
-    told = capfd.readouterr()
-    assert conversation in told.out + told.err
-    assert "ORDER_NOT_FOUND" in told.out + told.err
+    reported = capfd.readouterr()
+    assert conversation in reported.out + reported.err
+    assert "ORDER_NOT_FOUND" in reported.out + reported.err

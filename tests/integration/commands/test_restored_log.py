@@ -97,7 +97,7 @@ async def test_a_repeat_of_a_lost_request_is_carried_out_again(restored: Restore
     assert (await restored.rename("Anna", lost)).is_repeat
 
 
-async def test_a_stream_that_has_grown_past_what_is_remembered_of_it_is_read_anew(restored: Restored) -> None:
+async def test_a_stream_that_has_grown_past_what_is_remembered_of_it_is_read_again(restored: Restored) -> None:
     lost, unchanged = fresh_id(), fresh_id()
     await restored.rename("Anna", lost)
     assert (await restored.rename("Anna", unchanged)).unchanged

@@ -244,7 +244,7 @@ async def test_a_product_with_many_prices_is_fast_through_the_service_also_after
         assert (await shop.price(sku, 1)).revision == 10_000 + EVERY + 1
 
 
-def test_every_aggregate_has_snapshots_and_its_stamp_tells_what_it_is() -> None:
+def test_every_aggregate_has_snapshots_and_its_stamp_reports_what_it_is() -> None:
     assert set(DECIDERS) == set(CATEGORIES)
     stamps = {shape_of(decider).stamp for decider in DECIDERS.values()}
     assert len(stamps) == len(DECIDERS)

@@ -202,7 +202,7 @@ async def test_a_consumer_is_dropped_when_the_node_stops() -> None:
         assert ended.value.details() == "Subscription group g on stream s-1 was dropped."
 
 
-async def test_a_name_in_an_error_is_told_as_it_is_if_it_can_be_printed(own_channel: grpc.aio.Channel) -> None:
+async def test_a_name_in_an_error_is_reported_as_it_is_if_it_can_be_printed(own_channel: grpc.aio.Channel) -> None:
     rpc: Any = own_channel.unary_unary(
         STREAMS + "Tombstone", streams_pb2.TombstoneReq.SerializeToString, streams_pb2.TombstoneResp.FromString
     )

@@ -76,7 +76,7 @@ def test_what_is_no_act_is_refused(members: Running, method: str, path: str, sta
     assert asked(members, method, path) == (status, None)
 
 
-def test_it_stops_at_once_when_it_is_told_to() -> None:
+def test_it_stops_at_once_when_it_is_stopped() -> None:
     with running("embedded", "cluster", "--port", "0", "--memory") as cluster:
         act(cluster, "/resign")
         assert cluster.stop() == 0

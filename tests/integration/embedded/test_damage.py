@@ -162,7 +162,7 @@ def test_damage_to_the_file_is_never_served(tmp_path: Path, chances: range) -> N
 
 
 @pytest.mark.parametrize("chances", FORMS, ids=len)
-def test_damage_to_the_log_beside_it_is_told_or_undoes_the_newest_commits(tmp_path: Path, chances: range) -> None:
+def test_damage_to_the_log_beside_it_is_reported_or_undoes_the_newest_commits(tmp_path: Path, chances: range) -> None:
     found = of_the_log_beside_it(tmp_path, chances)
     assert found["refused at the start"], found
     assert found["undone to an earlier state"], found

@@ -1,4 +1,4 @@
-"""Whoever follows the log meets every event, also while the memory of recent ones rolls over."""
+"""A subscriber of the log gets every event, also while the memory of recent ones rolls over."""
 
 import threading
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def test_a_follower_never_skips_an_event_while_others_commit(tmp_path: Path, mon
     writing.start()
     position = 0
     while position <= COMMITS:
-        if position >= log.head:  # what is committed can be read a moment before it is told
+        if position >= log.head:  # what is committed can be read a moment before it is delivered
             call, arguments = committed.get(timeout=20)
             call(*arguments)
         for entry in log.all_page(position, forwards=True, count=100):

@@ -293,7 +293,7 @@ async def test_what_was_parked_and_delivered_again_is_not_lost_by_an_update(clie
 
 
 class Waiting(Writer):
-    """Writes when it is told to."""
+    """Writes on request."""
 
     waits = threading.Event()
     goes_on = threading.Event()

@@ -84,7 +84,7 @@ async def test_parked_events_are_replayed_up_to_the_place_asked_for(
     assert refused.value.code() == grpc.StatusCode.INTERNAL
 
 
-async def test_extra_statistics_tell_how_long_a_consumer_takes(
+async def test_extra_statistics_report_how_long_a_consumer_takes(
     own_client: Client, own_channel: grpc.aio.Channel
 ) -> None:
     await append(own_client, "s-1", *[f"E{n}" for n in range(10)])
@@ -128,7 +128,7 @@ async def test_pinned_events_wait_for_their_consumer_while_others_overtake(
         await append(own_client, stream, f"{stream} 0")
     first = [await asyncio.wait_for(reader.read(), WITHIN) for reader in readers]
     pinned = {r.event.event.metadata["type"][:4]: n for n, r in enumerate(first)}
-    assert len(pinned) == 2, "a new stream goes to whoever has the least"
+    assert len(pinned) == 2, "a new stream goes to the consumer with the fewest streams"
     await append(own_client, "pa-1", "pa-1 1")  # its consumer is full: it waits
     await append(own_client, "pb-2", "pb-2 1")
     other = readers[pinned["pb-2"]]

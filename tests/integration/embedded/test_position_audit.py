@@ -1,4 +1,4 @@
-"""The audit of positions tells of those that came in and had not been sent by any node, and of no other."""
+"""The audit of positions reports those that were received and had not been sent by any node, and of no other."""
 
 import json
 from collections.abc import AsyncIterator
@@ -60,7 +60,7 @@ async def send(client: Client, position: int) -> None:
     await client.update_subscription_to_all("g", commit_position=position)
 
 
-async def test_of_positions_that_were_received_nothing_is_told(audit: Path) -> None:
+async def test_of_positions_that_were_received_nothing_is_reported(audit: Path) -> None:
     async with node(None) as address, client_of(f"esdb://{address}?Tls=false") as client:
         first = await append(client)
         await append(client)
@@ -74,7 +74,7 @@ async def test_of_positions_that_were_received_nothing_is_told(audit: Path) -> N
     assert (audit / SENT).stat().st_size > 0
 
 
-async def test_one_that_was_calculated_is_told_with_its_call(audit: Path) -> None:
+async def test_one_that_was_calculated_is_reported_with_its_call(audit: Path) -> None:
     async with node(None) as address, client_of(f"esdb://{address}?Tls=false") as client:
         wrong = await append(client) + 1
         await append(client)

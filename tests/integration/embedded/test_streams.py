@@ -309,7 +309,7 @@ class TestSubscribing:
         await subscription.stop()
         assert [e.type for e in seen if not isinstance(e, CaughtUp)] == [f"E{n}" for n in range(30)]
 
-    async def test_a_filtered_subscription_tells_checkpoints_that_can_be_resumed_from(self, client: Client) -> None:
+    async def test_a_filtered_subscription_reports_checkpoints_that_can_be_resumed_from(self, client: Client) -> None:
         stream, _ = await stream_of(client, 100)
         subscription = await client.subscribe_to_all(
             filter_include=[stream],

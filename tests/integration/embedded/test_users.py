@@ -154,7 +154,7 @@ async def test_creating_a_user_twice_is_one_user_unless_the_passwords_differ(cal
     assert [kind for kind, _ in await callers.admin.events("$user-gina")] == ["$UserCreated"]
 
 
-async def test_details_tell_everything_but_the_password(callers: Callers) -> None:
+async def test_details_report_everything_but_the_password(callers: Callers) -> None:
     await callers.user("hans", "orderstream", "$ops")
     assert await callers.admin.disable_user("hans") == OK
 

@@ -72,7 +72,7 @@ class TestPositionsForOlderClients:
             seen.append(kind if kind == "event" else f"{kind} {getattr(message, kind)}")
         assert seen == wanted
 
-    async def test_a_stream_of_which_nothing_is_readable_tells_where_it_goes_on(
+    async def test_a_stream_of_which_nothing_is_readable_reports_where_it_goes_on(
         self, own_client: Client, own_channel: grpc.aio.Channel
     ) -> None:
         await append(own_client, "s-1", 2)
@@ -138,7 +138,7 @@ class TestBatches:
 
     async def test_one_that_took_too_long_is_answered_once(self, call: Any) -> None:
         overdue, late = chunk(uuid.uuid4(), final=True, options=True), chunk(uuid.uuid4(), final=False, options=True)
-        overdue.options.deadline_21_10_0.seconds = int(time.time()) - 1  # as the Node client tells it
+        overdue.options.deadline_21_10_0.seconds = int(time.time()) - 1  # as the Node client reports it
         await call.write(overdue)
         first = await call.read()
         assert (first.error.code, first.error.message) == (4, "Timeout")

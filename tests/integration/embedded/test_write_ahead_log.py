@@ -1,4 +1,4 @@
-"""What stands behind a damage of the write-ahead log was acknowledged: it is told, not cut off. A torn end is none."""
+"""Commits behind a damage of the write-ahead log were acknowledged: it is reported, not cut off. A torn end is not."""
 
 import random
 import shutil
@@ -95,8 +95,8 @@ def test_a_damaged_middle_is_refused_and_left_as_it_is(killed: Path, change: Cha
 def test_the_loss_can_be_accepted_by_name(killed: Path, whole: Contents, change: Change) -> None:
     changed(killed, change, 100)
     damaged = (killed / "events.db-wal").read_bytes()
-    told = orderstream("repair", "--data", killed)
-    assert told.returncode == 0, told.stderr
+    reported = orderstream("repair", "--data", killed)
+    assert reported.returncode == 0, reported.stderr
     with closing(Log(killed)) as log:
         found = all_of(log)
         assert 0 < len(found.everything) < len(whole.everything)

@@ -55,7 +55,7 @@ class Writer:
 
 
 class Reader:
-    """Follows the log, and begins anew after whatever it took last, as views do."""
+    """Follows the log, and subscribes again after the last event that it has applied, as views do."""
 
     def __init__(self, client: Client) -> None:
         self._log = EventLog(client)

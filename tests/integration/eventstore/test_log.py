@@ -1,4 +1,4 @@
-"""The one reader of the log keeps to positions that it has received; what is not of this log is told."""
+"""The one reader of the log keeps to positions that it has received; a position of another log is reported."""
 
 import asyncio
 import random
@@ -82,7 +82,7 @@ async def test_the_last_at_or_before_any_number_is_found(log: EventLog, written:
     assert await log.head(pattern(written), position_of(first) - 1) == START
 
 
-async def test_what_is_pending_after_a_position_is_told(log: EventLog, written: Written) -> None:
+async def test_what_is_pending_after_a_position_is_reported(log: EventLog, written: Written) -> None:
     first, second, third = written.ours
     pending = await log.pending_after(position_of(first), pattern(written))
     assert pending.next_event == position_of(second)
@@ -131,7 +131,7 @@ async def test_a_truncated_stream_is_read_once_however_long_it_is(client: Client
     assert [event.stream_position for event in found] == list(range(10, PAGE + 20))
 
 
-async def test_a_group_that_is_not_there_is_told(client: Client) -> None:
+async def test_a_group_that_is_not_there_is_reported(client: Client) -> None:
     with pytest.raises(NotFound):
         async with aclosing((await Groups(client).consumer_of_all(f"nobody-{fresh_id()}")).events()) as events:
             await anext(events)

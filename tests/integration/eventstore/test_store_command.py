@@ -48,21 +48,21 @@ def run(
 
     async def ran(*arguments: str) -> tuple[int, str]:
         code = await store_command.run(arguments)
-        told = capsys.readouterr()
-        assert not [secret for secret in (ADMIN_PASSWORD, PASSWORD) if secret in told.out + told.err]
-        lines = [line for line in told.out.splitlines() if "connected to the event store" not in line]
+        printed = capsys.readouterr()
+        assert not [secret for secret in (ADMIN_PASSWORD, PASSWORD) if secret in printed.out + printed.err]
+        lines = [line for line in printed.out.splitlines() if "connected to the event store" not in line]
         return code, "\n".join([*lines, ""])
 
     return ran
 
 
 async def test_what_is_lacking_is_shown_granted_and_then_there(run: Run, tmp_path: Path, address: str) -> None:
-    code, told = await run("check")
+    code, printed = await run("check")
     assert code == 5
-    assert "  no   read $all: orderstream store grant --as ADMIN" in told
-    assert f"member       localhost:{address.partition(':')[2]} Leader" in told
-    assert f"esdb://***@{address}, TLS, as {USER}" in told
-    assert "commands: does not run like this" in told
+    assert "  no   read $all: orderstream store grant --as ADMIN" in printed
+    assert f"member       localhost:{address.partition(':')[2]} Leader" in printed
+    assert f"esdb://***@{address}, TLS, as {USER}" in printed
+    assert "commands: does not run like this" in printed
 
     file = tmp_path / "password"
     file.write_text(ADMIN_PASSWORD + "\n")
@@ -77,8 +77,8 @@ async def test_what_is_lacking_is_shown_granted_and_then_there(run: Run, tmp_pat
     assert (code, done) == (0, plan + "done: 3 changes\n")
     assert (await run(*given, "--yes"))[1] == f"{USER} has all that it needs\n"
 
-    code, told = await run("check", "--json")
-    roles = {one["role"]: one for one in json.loads(told)["roles"]}
+    code, printed = await run("check", "--json")
+    roles = {one["role"]: one for one in json.loads(printed)["roles"]}
     assert (code, {one["is_enough"] for one in roles.values()}) == (0, {True})
     assert roles["processes"]["has_group"] is True
     assert abs(roles["commands"]["behind"]) < 60
@@ -96,7 +96,7 @@ async def test_nobody_can_be_asked_where_there_is_no_terminal(
         await run("grant", "--as", "admin", "--password-file", str(file))
 
 
-async def test_a_wrong_password_of_the_administrator_is_told(run: Run, tmp_path: Path) -> None:
+async def test_a_wrong_password_of_the_administrator_is_reported(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("wrong")
     with pytest.raises(StoreUnauthenticated):

@@ -49,8 +49,8 @@ ROLES = ("commands", "queries", "processes", "projections")
 @pytest.fixture(autouse=True)
 def no_secret_is_printed(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
     yield
-    told = capsys.readouterr()
-    assert not [secret for secret in (PASSWORD, ADMIN_PASSWORD) if secret in told.out + told.err]
+    printed = capsys.readouterr()
+    assert not [secret for secret in (PASSWORD, ADMIN_PASSWORD) if secret in printed.out + printed.err]
 
 
 @pytest.fixture(scope="module")
@@ -113,27 +113,27 @@ async def grant(admin: Client, user: str) -> list[str]:
 
 
 async def test_a_user_in_no_group_lacks_what_every_role_needs_and_the_report_says_how_to_get_it(ours: Client) -> None:
-    for told in await reports(ours, list(NEEDED)):
-        lacking = {right.name: right.how for right in told.rights if not right.is_granted}
+    for printed in await reports(ours, list(NEEDED)):
+        lacking = {right.name: right.how for right in printed.rights if not right.is_granted}
         assert lacking.pop(READ_ALL) == "orderstream store grant --as ADMIN"
         assert lacking.keys() <= {READ_PARKED, OPERATE}, "any user may read and write streams"
-        assert not told.is_enough
+        assert not printed.is_enough
 
 
 async def test_what_is_granted_is_enough_for_every_role_and_granting_it_again_changes_nothing(
     admin: Client, ours: Client, user: str
 ) -> None:
     assert await grant(admin, user)
-    for told in await reports(ours, list(NEEDED)):
-        assert told.is_enough
-        assert {right.name for right in told.rights if not right.is_granted} <= {OPERATE}
-        assert (told.user, told.version, told.has_group) == (
+    for printed in await reports(ours, list(NEEDED)):
+        assert printed.is_enough
+        assert {right.name for right in printed.rights if not right.is_granted} <= {OPERATE}
+        assert (printed.user, printed.version, printed.has_group) == (
             user,
             "24.10.14",
-            True if told.role == "processes" else None,
+            True if printed.role == "processes" else None,
         )
-        assert [member.state for member in told.members] == ["Leader"]
-    assert told.behind is not None
+        assert [member.state for member in printed.members] == ["Leader"]
+    assert printed.behind is not None
     assert await planned(admin, user) == []
 
 
@@ -199,9 +199,9 @@ async def test_a_store_that_is_closed_by_its_settings_is_opened_to_us_alone(
         await grant(admin, user)
         assert (await reports(ours, ["commands"]))[0].is_enough
         [last] = [e async for e in admin.events_of_stream("$settings", backwards=True, limit=1)]
-        told = json.loads(last.data)
-        assert told["$userStreamAcl"]["$w"] == ["$admins", "others", user]
-        assert (told["$userStreamAcl"]["$d"], told["$systemStreamAcl"]) == ("$admins", rest)
+        printed = json.loads(last.data)
+        assert printed["$userStreamAcl"]["$w"] == ["$admins", "others", user]
+        assert (printed["$userStreamAcl"]["$d"], printed["$systemStreamAcl"]) == ("$admins", rest)
     finally:
         open_again = NewEvent(type="update-default-acl", data=b"{}")
         await admin.append_to_stream("$settings", current_version=StreamState.ANY, events=[open_again])
@@ -277,7 +277,7 @@ async def test_the_check_that_a_certificate_fails_is_named(
     assert check in str(found)
 
 
-async def test_plain_text_to_a_port_with_tls_and_tls_to_one_without_are_told_apart(
+async def test_plain_text_to_a_port_with_tls_and_tls_to_one_without_are_distinguished(
     address: str, certificate: Certificate
 ) -> None:
     found = await refused(Settings(eventstore_uri=f"esdb://{address}?tls=false"), "commands")
@@ -302,7 +302,7 @@ async def test_a_node_that_is_away_is_no_refusal(certificate: Certificate) -> No
 # ---------------------------------------------------------------- later
 
 
-async def test_a_password_that_is_changed_meanwhile_is_told_and_the_old_one_works_again_when_it_is_back(
+async def test_a_password_that_is_changed_meanwhile_is_reported_and_the_old_one_works_again_when_it_is_back(
     address: str, certificate: Certificate, ours: Client, user: str
 ) -> None:
     async with calling(address, certificate.trust) as nobody:
@@ -365,7 +365,7 @@ async def test_an_act_that_is_refused_is_recorded_once_and_is_not_worth_a_retry(
     assert "does not permit this process to restart persistent subscriptions" in recorded[0].failure
 
 
-async def test_a_store_that_comes_late_and_refuses_is_told_by_health_in_its_own_words(
+async def test_a_store_that_comes_late_and_refuses_is_reported_by_health_in_its_own_words(
     certificate: Certificate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     port, said = free_port(), ""

@@ -38,8 +38,8 @@ async def test_as_many_are_confirmed_as_there_are_units(buyers: int, units: int,
     for order_id in orders:
         await eventually(partial(status, world, order_id), lambda now: now != "PLACED", within=WITHIN)
 
-    told = Counter([await status(world, order_id) for order_id in orders])
-    assert told == {Confirmed.status: units, Rejected.status: buyers - units}
+    reported = Counter([await status(world, order_id) for order_id in orders])
+    assert reported == {Confirmed.status: units, Rejected.status: buyers - units}
     history = await world.decoded(f"stock-{sku}")
     state: Stock = STOCK.initial
     for event in history:

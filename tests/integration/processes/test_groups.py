@@ -149,7 +149,7 @@ async def test_a_subscription_that_is_dead_but_looks_alive_is_noticed(
         await through.close()
 
 
-async def test_silence_alone_is_no_reason_to_subscribe_anew(client: Client) -> None:
+async def test_silence_alone_is_no_reason_to_subscribe_again(client: Client) -> None:
     kind, stream = names()
     seen: list[int] = []
 

@@ -8,7 +8,7 @@ from server.queries.causation import life, tree
 from tests.integration.processes.conftest import World
 
 
-async def test_a_cancelled_order_tells_who_caused_what_in_its_process_and_its_stock(world: World) -> None:
+async def test_a_cancelled_order_reports_who_caused_what_in_its_process_and_its_stock(world: World) -> None:
     sku = await world.product_in_stock(10)
     stranger = await world.shop.placed(sku)
     order_id = await world.shop.placed(sku)
@@ -18,17 +18,21 @@ async def test_a_cancelled_order_tells_who_caused_what_in_its_process_and_its_st
     await world.until(f"checkout-{order_id}", "CheckoutEnded")
 
     nodes = list(tree(await life(EventLog(world.log._client), order_id)))
-    told = [
+    shown = [
         (node.depth, node.event.stream.partition("-")[0], node.event.entry.event_type)
         for node in nodes
         if node.HasField("event")
     ]
-    placed, cancelled = told.index((1, "order", "OrderPlacedV2")), told.index((1, "order", "OrderCancelled"))
-    assert {name for _, _, name in told[placed + 1 : cancelled]} >= {
+    placed, cancelled = shown.index((1, "order", "OrderPlacedV2")), shown.index((1, "order", "OrderCancelled"))
+    assert {name for _, _, name in shown[placed + 1 : cancelled]} >= {
         "CheckoutStartedV2", "StockReserved", "CheckoutStockReserved", "PaymentAuthorised", "OrderConfirmed",
     }  # fmt: skip
-    assert {name for _, _, name in told[cancelled + 1 :]} >= {"ReservationReleased", "PaymentVoided", "CheckoutEnded"}
-    assert all(depth > 1 for depth, _, _ in told[placed + 1 : cancelled] + told[cancelled + 1 :])
+    assert {name for _, _, name in shown[cancelled + 1 :]} >= {
+        "ReservationReleased",
+        "PaymentVoided",
+        "CheckoutEnded",
+    }
+    assert all(depth > 1 for depth, _, _ in shown[placed + 1 : cancelled] + shown[cancelled + 1 :])
     # every event of order and process is in it once, and of the stock what is this order's alone
     everything = [event for stream in ("order", "checkout") for event in await world.events(f"{stream}-{order_id}")]
     known = {str(event.id) for event in everything}

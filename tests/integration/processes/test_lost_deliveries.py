@@ -1,4 +1,4 @@
-"""Events that the group does not deliver: orders get their process all the same."""
+"""Events that the group does not deliver: orders still get their process."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -132,7 +132,7 @@ async def test_units_that_are_cancelled_are_not_reserved_any_more_and_not_paid_f
     assert (stock.on_hand, stock.reserved) == (7, 0)
 
 
-async def test_a_step_tells_which_event_it_answers_and_in_which_conversation(world: World) -> None:
+async def test_a_step_reports_which_event_it_answers_and_in_which_conversation(world: World) -> None:
     sku = await world.product_in_stock(10)
     order_id = await world.shop.placed(sku)
     await world.until(f"order-{order_id}", "OrderConfirmed")

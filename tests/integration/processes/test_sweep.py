@@ -226,7 +226,7 @@ async def test_in_a_log_that_was_restored_it_begins_where_that_one_was_swept(tmp
         await service.round()
     copy = copied(data)
     async with log(copy) as client, serving(client) as service:  # it goes on past where the first one will be
-        anew = [await service.placed() for _ in range(5)]
+        again = [await service.placed() for _ in range(5)]
     async with AsyncExitStack() as until_the_end:
         async with log(data, port):
             client = await connect(f"esdb://127.0.0.1:{port}?Tls=false")
@@ -236,7 +236,7 @@ async def test_in_a_log_that_was_restored_it_begins_where_that_one_was_swept(tmp
             assert await service.round() == sorted(lost)
         async with log(copy, port):
             await eventually(partial(answers, client))
-            assert await service.round() == sorted(anew)
+            assert await service.round() == sorted(again)
             assert swept_before not in service.looked_at
 
 

@@ -107,7 +107,7 @@ async def test_a_skipped_step_counts_as_done_and_what_rests_on_it_is_the_next_to
     await world.until(f"checkout-{order_id}", "CheckoutEnded")
 
 
-async def test_a_retry_counts_anew(world: World) -> None:
+async def test_a_retry_counts_again(world: World) -> None:
     sku = await world.product_in_stock(10, price=REFUSED)
     order_id = await world.shop.placed(sku, quantity=1)
     await world.until(f"order-{order_id}", "OrderConfirmed")

@@ -1,4 +1,4 @@
-"""A stream that failed is taken in after a fix, or without what failed; a damaged document is made anew."""
+"""A stream that failed is applied after a fix, or without the failing event; a damaged document is repaired."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def own_log() -> Iterator[str]:
 
 @pytest.fixture
 def bug(monkeypatch: pytest.MonkeyPatch) -> Callable[[View[Any], type, str], Mend]:
-    """A handler that fails for one order until it is mended."""
+    """A handler that fails for one order until it is fixed."""
 
     def plant(view: View[Any], event: type, order_id: str) -> Mend:
         right = view.handlers[event]
@@ -92,11 +92,11 @@ async def test_after_a_fix_a_retry_takes_everything_in(client: Client, mongo: Mo
             True,
             [f"order-{bad[0].order_id}: OrderPlacedV2 2@order-{bad[0].order_id}: ZeroDivisionError: a bug"],
         )
-        assert len(await parked(operator)) == 1, "nothing was mended"
+        assert len(await parked(operator)) == 1, "nothing was repaired"
 
         mend()
-        done, told = await operator.outcome(retry=pb.RetryParked(stream=f"order-{bad[0].order_id}"))
-        assert (done, told) == (True, [f"order-{bad[0].order_id}: taken in"])
+        done, reported = await operator.outcome(retry=pb.RetryParked(stream=f"order-{bad[0].order_id}"))
+        assert (done, reported) == (True, [f"order-{bad[0].order_id}: taken in"])
         assert await parked(operator) == []
         assert await documents(mongo, view) == fold(view, [*events, late])
         last = await append(client, [confirmed_of(bad)])
@@ -148,9 +148,9 @@ async def test_what_cannot_be_read_is_skipped_for_good(client: Client, mongo: Mo
         stream = f"order-{bad[0].order_id}"
         assert await parked(operator) == [(stream, 4, 1)]
 
-        done, told = await operator.outcome(retry=pb.RetryParked(stream=stream))
+        done, reported = await operator.outcome(retry=pb.RetryParked(stream=stream))
         assert done
-        assert "MalformedEvent" in told[0], "a retry alone is of no use"
+        assert "MalformedEvent" in reported[0], "a retry alone is of no use"
 
         assert await operator.outcome(skip=pb.SkipParked(stream=stream)) == (True, [f"{stream}: taken in"])
         rows = await documents(mongo, order_list)
@@ -173,9 +173,9 @@ async def test_a_second_failure_behind_the_first_stays_parked_alone(client: Clie
         last = await append(client, order[3:])
         await reached(mongo, order_list, last)
         assert await parked(operator) == [(stream, 1, 4)]
-        done, told = await operator.outcome(skip=pb.SkipParked(stream=stream))
+        done, reported = await operator.outcome(skip=pb.SkipParked(stream=stream))
         assert done
-        assert told[0].startswith(f"{stream}: OrderConfirmed 4@{stream}: MalformedEvent")
+        assert reported[0].startswith(f"{stream}: OrderConfirmed 4@{stream}: MalformedEvent")
         assert await parked(operator) == [(stream, 4, 1)]
         assert (await documents(mongo, order_list))[order[0].order_id]["status"] == "PLACED"
         await operator.outcome(skip=pb.SkipParked(stream=stream))
@@ -190,8 +190,8 @@ async def test_an_order_that_begins_with_what_cannot_be_read(client: Client, mon
     async with supervised(order_list, client, mongo):
         last = await append_broken(client, order[0].order_id)
         await reached(mongo, order_list, last)
-        _, told = await operator.outcome(retry=pb.RetryParked(stream=stream))
-        assert "MalformedEvent" in told[0]
+        _, reported = await operator.outcome(retry=pb.RetryParked(stream=stream))
+        assert "MalformedEvent" in reported[0]
         assert await parked(operator) == [(stream, 0, 0)]
 
 
@@ -223,7 +223,7 @@ async def test_what_is_not_parked_is_not_retried_nor_skipped(client: Client, mon
 
 
 @pytest.mark.parametrize("view", [order_list, sales_daily], ids=lambda view: view.name)
-async def test_one_document_is_made_anew(client: Client, mongo: Mongo, view: Any) -> None:
+async def test_one_document_is_made_again(client: Client, mongo: Mongo, view: Any) -> None:
     operator, events = Operator(view, client, mongo), []
     async with supervised(view, client, mongo):
         for _ in range(4):

@@ -1,4 +1,4 @@
-"""What the service of operators tells and does over several views at once."""
+"""What the service of operators reports and does over several views at once."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -105,7 +105,7 @@ async def test_one_view_alone_is_skipped_if_it_is_named(operations: Any, client:
     assert parked == {"order_detail": 1, "order_list": 0, "sales_daily": 1}
 
 
-async def test_a_view_of_which_nothing_can_be_told_says_so_and_the_others_are_told(
+async def test_a_view_of_which_nothing_can_be_reported_says_so_and_the_others_are_reported(
     operations: Any, client: Client, mongo: Mongo
 ) -> None:
     last = await append(client, new_order())
@@ -137,8 +137,8 @@ async def test_a_rebuild_that_a_parked_stream_stops_says_how_to_go_on(operations
     request = pb.RebuildProjectionRequest(
         change=change, plan_id=(await planned(operations, change)).plan_id, reason="a test"
     )
-    told = operations.RebuildProjection(request, timeout=WITHIN)
-    [result] = [message.result async for message in told if message.HasField("result")]
+    reported = operations.RebuildProjection(request, timeout=WITHIN)
+    [result] = [message.result async for message in reported if message.HasField("result")]
     assert not result.switched
     assert "orderstream projections skip" in result.failure
     assert "--allow-parked" in result.failure
@@ -160,10 +160,10 @@ async def test_an_event_that_is_no_act_is_shown_as_unreadable(operations: Any, c
         async with AuditLog(client).recorded(AuditEntry(act="PauseProjection", subject="order_list", actor="ann")):
             await client.append_to_stream(STREAM, current_version=StreamState.ANY, events=[event])
     for view in ("", "order_list"):
-        told = await operations.ListActs(pb.ListActsRequest(view=view), timeout=WITHIN)
-        assert [one.act.act for one in told.acts] == ["", "PauseProjection"] * 3
-        assert [bool(one.unreadable) for one in told.acts] == [True, False] * 3
-        assert all(len(one.unreadable) <= 500 for one in told.acts)
+        reported = await operations.ListActs(pb.ListActsRequest(view=view), timeout=WITHIN)
+        assert [one.act.act for one in reported.acts] == ["", "PauseProjection"] * 3
+        assert [bool(one.unreadable) for one in reported.acts] == [True, False] * 3
+        assert all(len(one.unreadable) <= 500 for one in reported.acts)
 
 
 async def test_the_head_of_a_view_is_found_from_where_the_view_is(client: Client, mongo: Mongo) -> None:
@@ -197,7 +197,7 @@ async def test_a_request_over_the_limit_is_refused_with_a_reason(operations: Any
     assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "REQUEST_TOO_LARGE")
 
 
-async def test_a_view_of_which_nothing_can_be_told_keeps_no_other_from_what_operators_want(
+async def test_a_view_of_which_nothing_can_be_reported_keeps_no_other_from_what_operators_want(
     operations: Any, client: Client, mongo: Mongo
 ) -> None:
     last = await append(client, new_order())
@@ -207,5 +207,5 @@ async def test_a_view_of_which_nothing_can_be_told_keeps_no_other_from_what_oper
     request = pb.RebuildProjectionRequest(
         change=change, plan_id=(await planned(operations, change)).plan_id, reason="a test"
     )
-    told = [message async for message in operations.RebuildProjection(request, timeout=WITHIN)]
-    assert told[-1].result.switched
+    reported = [message async for message in operations.RebuildProjection(request, timeout=WITHIN)]
+    assert reported[-1].result.switched

@@ -104,7 +104,7 @@ async def test_a_token_waits_for_the_slowest_worker(
         await reached(mongo, order_list, last)
 
 
-async def test_what_cannot_be_read_is_parked_once_for_whoever_looks(client: Client, mongo: Mongo) -> None:
+async def test_what_cannot_be_read_is_parked_once_for_every_reader(client: Client, mongo: Mongo) -> None:
     """Nobody knows whose key it would have been, so every worker holds the stream back; one skip lets all go on."""
     operator = Operator(order_list, client, mongo, THREE)
     async with supervised(order_list, client, mongo, THREE):

@@ -1,4 +1,4 @@
-"""A view is made anew beside the one that readers see, and they are switched over in one step, or not at all."""
+"""A view is rebuilt beside the generation that readers see, and they are switched over in one step, or not at all."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -103,8 +103,8 @@ async def test_a_token_holds_before_and_after_a_switch_and_a_rollback(client: Cl
             elif act is not None:
                 await operator.apply(**act)
             last = await append(client, order := new_order())
-            told = await fresh.at_least("order_list", to_token(last), Waiting())
-            rows = operator.state.documents("order_list", told.generation)
+            reported = await fresh.at_least("order_list", to_token(last), Waiting())
+            rows = operator.state.documents("order_list", reported.generation)
             assert await rows.count_documents({"_id": order[0].order_id}) == 1
 
 
@@ -116,7 +116,7 @@ async def test_a_rebuild_that_differs_from_the_fold_is_not_switched_to(client: C
         await reached(mongo, order_list, last)
         ended = await operator.rebuilt()
         assert (ended.switched, ended.differences) == (False, 1)
-        assert f"order-{poisoned[0].order_id} revision 0" in ended.failure, "it names what must be mended"
+        assert f"order-{poisoned[0].order_id} revision 0" in ended.failure, "it names what must be repaired"
         pointer = await operator.pointer()
         assert (pointer.generation, pointer.building and pointer.building.phase) == (1, Phase.FAILED)
 
@@ -220,7 +220,7 @@ async def test_a_change_without_an_action_is_refused(client: Client, mongo: Mong
         await Operator(order_list, client, mongo).apply()
 
 
-async def test_a_reset_makes_anew_only_what_has_changed_since(client: Client, mongo: Mongo) -> None:
+async def test_a_reset_makes_again_only_what_has_changed_since(client: Client, mongo: Mongo) -> None:
     before, middle = await orders(client, 10)
     after, last = await orders(client, 10)
     operator = Operator(order_list, client, mongo)
@@ -279,7 +279,7 @@ async def _follows(operator: Operator, generation: int) -> bool:
     return lease is not None and lease.owner != ""
 
 
-async def test_changed_handlers_are_told_and_a_rebuild_is_made_by_the_new_ones(client: Client, mongo: Mongo) -> None:
+async def test_changed_handlers_are_reported_and_a_rebuild_uses_the_new_ones(client: Client, mongo: Mongo) -> None:
     _, last = await orders(client, 3)
     operator = Operator(order_list, client, mongo)
 

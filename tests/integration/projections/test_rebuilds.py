@@ -59,8 +59,8 @@ def act(planned: pb.PlanRebuildsResponse) -> pb.RebuildAllRequest:
 
 
 async def results(operations: Any, request: pb.RebuildAllRequest) -> dict[str, pb.RebuildResult]:
-    told = operations.RebuildAll(request, timeout=WITHIN)
-    return {message.view: message.result async for message in told if message.HasField("result")}
+    reported = operations.RebuildAll(request, timeout=WITHIN)
+    return {message.view: message.result async for message in reported if message.HasField("result")}
 
 
 async def generations(operations: Any) -> dict[str, int]:
@@ -77,10 +77,10 @@ async def test_the_plan_names_the_views_of_another_log_and_the_act_rebuilds_thes
     assert {view: (one.switched, one.differences) for view, one in ended.items()} == dict.fromkeys(ASTRAY, (True, 0))
     assert await generations(operations) == {"customer_orders": 2, "order_detail": 1, "order_list": 2}
     assert not (await plan(operations)).views
-    assert await results(operations, act(planned)) == ended  # asked again, it tells how it ended
+    assert await results(operations, act(planned)) == ended  # called again, it reports how it ended
 
 
-async def test_the_list_tells_which_log_it_is_and_which_each_view_is_made_of(operations: Any) -> None:
+async def test_the_list_reports_which_log_it_is_and_which_each_view_is_made_of(operations: Any) -> None:
     async def listed() -> tuple[str, str]:
         found = await operations.ListProjections(pb.ListProjectionsRequest(), timeout=WITHIN)
         return found.log, next(one.log for one in found.projections if one.view == "order_detail")
@@ -91,9 +91,9 @@ async def test_the_list_tells_which_log_it_is_and_which_each_view_is_made_of(ope
 
 async def test_the_act_goes_on_without_its_caller(operations: Any) -> None:
     request = act(await plan(operations))
-    told = operations.RebuildAll(request, timeout=WITHIN)
-    await told.read()
-    told.cancel()
+    reported = operations.RebuildAll(request, timeout=WITHIN)
+    await reported.read()
+    reported.cancel()
     assert set((await plan(operations)).rebuilding) <= set(ASTRAY)
 
     async def look() -> dict[str, int]:
@@ -123,7 +123,7 @@ async def test_what_was_not_begun_of_a_plan_is_begun_when_it_is_asked_for_again(
     assert sorted(await results(operations, request)) == ASTRAY
 
 
-async def test_a_paused_view_is_told_and_left_out(operations: Any) -> None:
+async def test_a_paused_view_is_reported_and_left_out(operations: Any) -> None:
     await operations.PauseProjection(pb.PauseProjectionRequest(view="order_list"), timeout=WITHIN)
     planned = await plan(operations)
     assert [one.view for one in planned.views] == ["customer_orders"]
@@ -137,7 +137,7 @@ async def paused(operations: Any, view: str) -> AsyncIterator[None]:
     await operations.ResumeProjection(pb.ResumeProjectionRequest(view=view), timeout=WITHIN)
 
 
-async def test_a_paused_view_is_told_to_be_of_another_log_before_it_has_found_out(
+async def test_a_paused_view_is_reported_to_be_of_another_log_before_it_has_found_out(
     operations: Any, client: Client, mongo: Mongo
 ) -> None:
     """No process runs it that could look."""

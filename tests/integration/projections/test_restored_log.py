@@ -65,7 +65,7 @@ async def grown_past(client: Client, position: int) -> list[Any]:
     return order
 
 
-async def test_the_event_at_the_checkpoint_tells_that_the_log_is_another(older: Path, mongo: Mongo) -> None:
+async def test_the_event_at_the_checkpoint_reports_that_the_log_is_another(older: Path, mongo: Mongo) -> None:
     kept = await checkpoint_of(mongo)
     async with node(older) as client:
         await grown_past(client, kept.position)
@@ -120,7 +120,7 @@ async def test_a_view_of_another_log_stays_so_when_a_later_start_finds_its_own_l
 
 
 async def test_only_a_rebuild_makes_a_view_of_another_log_right(other_log: Path, mongo: Mongo) -> None:
-    """It differs though the log has grown past it, and none of its documents is made anew."""
+    """It differs though the log has grown past it, and none of its documents is rebuilt."""
     actions: list[dict[str, Any]] = [
         {"retry": pb.RetryParked()},
         {"skip": pb.SkipParked(stream="order-1")},

@@ -57,7 +57,7 @@ async def test_what_is_written_shows_and_the_checkpoint_follows(client: Client, 
     assert runner.status is Status.STOPPED
     lease = await CheckpointStore(mongo).lease("order_list", 1)
     assert lease is not None
-    assert lease.owner == "", "a clean stop leaves the view to whoever comes first"
+    assert lease.owner == "", "a clean stop leaves the view to the first process"
 
 
 async def test_a_crash_between_documents_and_checkpoint_counts_nothing_twice(client: Client, mongo: Mongo) -> None:

@@ -109,7 +109,7 @@ async def test_a_sample_as_large_as_the_view_meets_every_document(client: Client
         assert (result.documents, result.keys) == (11, {missing, "nobody's"})
 
 
-async def test_told_to_look_only_it_heals_nothing(client: Client, mongo: Mongo) -> None:
+async def test_without_healing_it_heals_nothing(client: Client, mongo: Mongo) -> None:
     last = await orders(client, 5)
     rows = CheckpointStore(mongo).documents("order_list", 1)
     async with supervised(order_list, client, mongo, AUDITING) as view:
@@ -161,7 +161,7 @@ async def test_a_clean_run_under_load_reports_nothing(client: Client, mongo: Mon
                 assert result.differences == 0, result.listed
             stop.set()
         assert checked > enough
-        assert view.last_error, "the parked stream is told elsewhere"
+        assert view.last_error, "the parked stream is reported elsewhere"
 
 
 async def _placed(client: Client) -> list[Any]:

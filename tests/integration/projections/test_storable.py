@@ -102,9 +102,9 @@ async def test_a_document_that_several_streams_share_is_held_at_the_event_that_m
         found = await results(client, mongo, sales_daily)
         assert (found.differences, found.parked, found.unfolded) == (1, 1, {stream})
 
-        done, told = await operator.outcome(retry=pb.RetryParked(stream=stream))
+        done, reported = await operator.outcome(retry=pb.RetryParked(stream=stream))
         assert done, "it does not go on for ever"
-        assert "NotStorable" in told[0]
+        assert "NotStorable" in reported[0]
         assert await parked(operator) == [(stream, 2, 0)]
 
         ended = await operator.rebuilt()
@@ -115,8 +115,8 @@ async def test_a_document_that_several_streams_share_is_held_at_the_event_that_m
         assert (ended.switched, ended.differences) == (True, 1)
         assert await parked(operator) == [(stream, 2, 0)]
 
-        done, told = await operator.outcome(skip=pb.SkipParked(stream=stream))
-        assert (done, told) == (True, [f"{stream}: taken in"])
+        done, reported = await operator.outcome(skip=pb.SkipParked(stream=stream))
+        assert (done, reported) == (True, [f"{stream}: taken in"])
         assert (await results(client, mongo, sales_daily)).differences == 0
 
 
@@ -138,9 +138,9 @@ async def test_a_retry_that_leaves_no_room_for_another_stream_is_answered_and_ch
     async with supervised(sales_daily, client, mongo):
         await reached(mongo, sales_daily, last)
         monkeypatch.setitem(sales_daily.handlers, OrderPlaced, right)
-        done, told = await operator.outcome(retry=pb.RetryParked(stream=f"order-{first[0].order_id}"))
+        done, reported = await operator.outcome(retry=pb.RetryParked(stream=f"order-{first[0].order_id}"))
         assert done, "it is not tried for ever"
-        assert f"order-{second[0].order_id}: NotStorable" in told[0]
+        assert f"order-{second[0].order_id}: NotStorable" in reported[0]
         assert await parked(operator) == [(f"order-{first[0].order_id}", 2, 0)]
         assert await documents(mongo, sales_daily) == fold(sales_daily, second)
 

@@ -140,11 +140,11 @@ async def given_up(client: Client, stream: str) -> str:
     return stream
 
 
-async def test_a_group_tells_its_lag(client: Client, operators: Any, stream: str) -> None:
+async def test_a_group_reports_its_lag(client: Client, operators: Any, stream: str) -> None:
     await add(client, stream, 3)
     await client.create_subscription_to_stream("g", stream, max_retry_count=4)
-    told = (await operators.GetSubscription(pb.GetSubscriptionRequest(source=stream, group="g"))).subscription
-    assert (told.lag, told.consumers, told.parked, told.max_retry_count) == (3, 0, 0, 4)
+    reported = (await operators.GetSubscription(pb.GetSubscriptionRequest(source=stream, group="g"))).subscription
+    assert (reported.lag, reported.consumers, reported.parked, reported.max_retry_count) == (3, 0, 0, 4)
     async with await client.read_subscription_to_stream("g", stream) as consumer:
         for _ in range(2):
             await consumer.ack(await anext(consumer))
@@ -180,8 +180,8 @@ async def test_every_group_is_listed_by_source_and_name(client: Client, operator
         await client.create_subscription_to_stream(group, stream)
     name = f"everything-{uuid4()}"
     await client.create_subscription_to_all(name, from_end=True)
-    told = (await operators.ListSubscriptions(pb.ListSubscriptionsRequest())).subscriptions
-    names = [(x.source, x.group) for x in told]
+    reported = (await operators.ListSubscriptions(pb.ListSubscriptionsRequest())).subscriptions
+    names = [(x.source, x.group) for x in reported]
     assert names == sorted(names)
     assert {(ALL, name), (stream, "a"), (stream, "b")} <= set(names)
 
@@ -199,13 +199,13 @@ async def test_what_is_parked_is_listed_page_by_page(client: Client, operators: 
     assert pages == [[(n, n, given_up, f"T{n}") for n in numbers] for numbers in ((0, 1), (2, 3), (4,))]
 
 
-async def test_an_event_that_is_gone_is_told_as_such(client: Client, operators: Any, given_up: str) -> None:
+async def test_an_event_that_is_gone_is_reported_as_such(client: Client, operators: Any, given_up: str) -> None:
     await client.set_stream_metadata(given_up, metadata={"$tb": 2})
-    told = await operators.ListParkedEvents(pb.ListParkedEventsRequest(source=given_up, group="g"))
-    assert [(x.revision, x.type) for x in told.events] == [(0, ""), (1, ""), (2, "T2"), (3, "T3"), (4, "T4")]
+    reported = await operators.ListParkedEvents(pb.ListParkedEventsRequest(source=given_up, group="g"))
+    assert [(x.revision, x.type) for x in reported.events] == [(0, ""), (1, ""), (2, "T2"), (3, "T3"), (4, "T4")]
 
 
-async def test_a_plan_tells_what_a_replay_would_do_and_changes_nothing(
+async def test_a_plan_reports_what_a_replay_would_do_and_changes_nothing(
     client: Client, operators: Any, given_up: str
 ) -> None:
     plan = await operators.PlanReplay(pb.PlanReplayRequest(source=given_up, group="g", limit=2))
@@ -286,7 +286,7 @@ async def test_a_group_that_is_not_there_is_not_found(operators: Any, stream: st
         ("RestartSubscriptions", {"reason": "x" * 501}, ("reason",)),
     ],
 )
-async def test_bad_input_is_told_field_by_field(
+async def test_bad_input_is_reported_field_by_field(
     operators: Any, method: str, wrong: dict[str, Any], fields: tuple[str, ...]
 ) -> None:
     refused = await refusal(getattr(operators, method)(getattr(pb, f"{method}Request")(**wrong)))

@@ -129,7 +129,7 @@ async def test_a_view_that_stands_still_is_red_until_it_goes_on(
 
 
 @pytest.mark.parametrize("grown", [False, True], ids=["shorter than before", "grown again past the checkpoint"])
-async def test_an_older_log_is_told_and_the_view_is_rebuilt(client: Client, mongo: Mongo, grown: bool) -> None:
+async def test_an_older_log_is_reported_and_the_view_is_rebuilt(client: Client, mongo: Mongo, grown: bool) -> None:
     """As after a restore from an older backup: nothing of the lost future may pass for true."""
     for _ in range(3):
         last = await append(client, new_order())
@@ -154,8 +154,8 @@ async def test_an_older_log_is_told_and_the_view_is_rebuilt(client: Client, mong
             await eventually(failing, lambda now: now is Status.FAILING)
             assert "rebuild it" in view.last_error
             if not grown:
-                told = [x async for x in Verifier(older, mongo, catch_up_within=1).verify([order_list])]
-                [result] = [x for x in told if isinstance(x, Result)]
+                reported = [x async for x in Verifier(older, mongo, catch_up_within=1).verify([order_list])]
+                [result] = [x for x in reported if isinstance(x, Result)]
                 assert "checkpoint" in [x.key for x in result.listed]
             fresh = FreshViews(operator.state, {"order_list": "order-.*"}, EventLog(older))
 
@@ -176,7 +176,7 @@ async def test_an_older_log_is_told_and_the_view_is_rebuilt(client: Client, mong
         await older.close()
 
 
-async def test_metrics_tell_lag_of_the_owner(client: Client, mongo: Mongo) -> None:
+async def test_metrics_report_lag_of_the_owner(client: Client, mongo: Mongo) -> None:
     brief = QUICK.model_copy(update={"measure_every": 0.05})
     async with supervised(order_list, client, mongo, brief) as view:
         last = await append(client, new_order())

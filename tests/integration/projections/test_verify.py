@@ -100,7 +100,7 @@ async def test_what_is_damaged_is_found_and_named(
     assert (result.differences, [x.field for x in result.listed]) == (1, [field])
 
 
-async def test_a_checkpoint_ahead_of_the_log_is_told(client: Client, mongo: Mongo, followed: None) -> None:
+async def test_a_checkpoint_ahead_of_the_log_is_reported(client: Client, mongo: Mongo, followed: None) -> None:
     """As after the log was restored from an older backup."""
     state = CheckpointStore(mongo)
     await state.advance(replace(await state.take_over("order_list", 1), position=2**40))
@@ -156,11 +156,11 @@ async def test_more_documents_than_are_folded_at_once_take_several_passes_with_t
     await rows.insert_one({"_id": "nobody's", "position": 1})
 
     async def verdict(at_once: int) -> tuple[list[Progress], dict[str, Any]]:
-        told = [x async for x in Verifier(client, mongo, at_once=at_once).verify(views)]
-        results = {x.view: asdict(x) for x in told if isinstance(x, Result)}
+        reported = [x async for x in Verifier(client, mongo, at_once=at_once).verify(views)]
+        results = {x.view: asdict(x) for x in reported if isinstance(x, Result)}
         for result in results.values():
             result["listed"].sort(key=lambda one: one["key"])
-        return [x for x in told if isinstance(x, Progress)], results
+        return [x for x in reported if isinstance(x, Progress)], results
 
     once, whole = await verdict(1_000)
     often, parts = await verdict(3)
@@ -221,8 +221,8 @@ async def test_the_whole_service(own_log: str, client: Client, mongo: Mongo, mon
         await eventually(projection, lambda now: now.position >= last > broken)
         assert await mongo["order_list.g1"].count_documents({"_id": another[0].order_id}) == 1
         only = pb.VerifyProjectionsRequest(views=["order_list"])
-        [told] = [x.result async for x in operations.VerifyProjections(only, timeout=60) if x.HasField("result")]
-        assert [x.key for x in told.listed] == [f"order-{order[0].order_id}"]
+        [reported] = [x.result async for x in operations.VerifyProjections(only, timeout=60) if x.HasField("result")]
+        assert [x.key for x in reported.listed] == [f"order-{order[0].order_id}"]
 
         names = (await operations.ListProjections(pb.ListProjectionsRequest(), timeout=10)).projections
         assert [x.view for x in names] == sorted(view.name for view in VIEWS)

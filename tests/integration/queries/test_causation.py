@@ -56,7 +56,7 @@ async def lived(log: Client) -> tuple[str, str]:
     return order_id, str(stored[-1].id)
 
 
-async def told(log: Client, order_id: str) -> list[str]:
+async def received(log: Client, order_id: str) -> list[str]:
     """One line a node, as deep as it is."""
 
     def what(node: CausationNode) -> str:
@@ -88,7 +88,7 @@ async def test_commands_events_steps_and_effects_hang_together(log: Client) -> N
     cancel = caused(replace(cancelled(), order_id=order_id), request := str(uuid4()), request, "bob")
     await log.append_to_stream(f"order-{order_id}", current_version=2, events=[cancel])
 
-    assert await told(log, order_id) == [
+    assert await received(log, order_id) == [
         *DRAFTED,
         "ann:",
         "  OrderPlacedV2",
@@ -112,24 +112,24 @@ async def test_stock_sold_long_before_the_order_is_not_looked_through(log: Clien
     mine = caused(reserve, placing, str(uuid4()))
     await log.append_to_stream("stock-tea", current_version=StreamState.ANY, events=[mine])
     assert not (await life(EventLog(log), order_id)).truncated
-    assert (await told(log, order_id))[-1] == "      StockReserved"
+    assert (await received(log, order_id))[-1] == "      StockReserved"
 
 
 async def test_an_event_that_no_command_of_ours_has_written_is_a_root(log: Client) -> None:
     order_id, _ = await lived(log)
     strange = NewEvent(type="OrderBlessed", data=b"{}")
     await log.append_to_stream(f"order-{order_id}", current_version=2, events=[strange])
-    assert await told(log, order_id) == [*DRAFTED, "ann:", "  OrderPlacedV2", ":", "  OrderBlessed"]
+    assert await received(log, order_id) == [*DRAFTED, "ann:", "  OrderPlacedV2", ":", "  OrderBlessed"]
 
 
-async def test_a_chain_of_any_length_is_told(log: Client) -> None:
+async def test_a_chain_of_any_length_is_reported(log: Client) -> None:
     order_id, cause = await lived(log)
     chain: list[NewEvent] = []
     for _ in range(150):
         chain.append(caused(CheckoutStockReserved(order_id=order_id, at=NOON), cause, str(uuid4())))
         cause = str(chain[-1].id)
     await log.append_to_stream(f"checkout-{order_id}", current_version=StreamState.NO_STREAM, events=chain)
-    assert (await told(log, order_id))[-1] == "  " * (1 + 2 * len(chain)) + "CheckoutStockReserved"
+    assert (await received(log, order_id))[-1] == "  " * (1 + 2 * len(chain)) + "CheckoutStockReserved"
 
 
 async def test_the_tree_comes_over_the_wire_instead_of_the_entries(client: OrderstreamClient) -> None:

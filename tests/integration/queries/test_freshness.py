@@ -125,7 +125,7 @@ async def test_a_position_that_the_log_has_not_reached_is_waited_for(scene: Scen
 
 
 async def test_what_was_proved_does_not_outlive_a_new_epoch(scene: Scene) -> None:
-    """A view that begins anew, from a backup or after a reset, may stand before what an older one had."""
+    """A view that starts again, from a backup or after a reset, may stand before what an older one had."""
     first = await scene.event()
     await scene.follow_to(first)
     wanted = await scene.event()

@@ -56,7 +56,7 @@ async def hub(client: Client, counting: Counting) -> AsyncIterator[Hub]:
         yield hub
 
 
-async def told(watch: Any, number: int) -> list[Change]:
+async def received(watch: Any, number: int) -> list[Change]:
     seen: list[Change] = []
     async with asyncio.timeout(20), aclosing(watch.changes()) as changes:
         async for change in changes:
@@ -76,7 +76,7 @@ async def test_a_hundred_watches_share_one_subscription(client: Client, hub: Hub
         ]
         await append(client, order)
         for watch in watches:
-            assert [change.event.type for change in await told(watch, 4)][-1] == "OrderConfirmed"
+            assert [change.event.type for change in await received(watch, 4)][-1] == "OrderConfirmed"
     assert counting.subscriptions == 1
 
 
@@ -89,22 +89,22 @@ async def test_who_does_not_take_what_comes_is_ended_and_the_others_go_on(client
     ):
         for order in mine:
             await append(client, order)
-            await told(quick, len(order))
+            await received(quick, len(order))
         with pytest.raises(WatchTooSlow):
-            await told(slow, 100)
+            await received(slow, 100)
 
 
-async def test_a_subscription_that_breaks_is_made_anew_and_nothing_is_lost(
+async def test_a_subscription_that_breaks_is_made_again_and_nothing_is_lost(
     client: Client, hub: Hub, counting: Counting
 ) -> None:
     order = new_order()
     order_id = order[0].order_id
     async with hub.watch(lambda change: change.order_id == order_id) as watch:
         await append(client, order[:2])
-        before = await told(watch, 2)
+        before = await received(watch, 2)
         await counting.last.stop()
         await append(client, order[2:])
-        after = await told(watch, 2)
+        after = await received(watch, 2)
     assert [change.event.stream_position for change in before + after] == [0, 1, 2, 3]
     assert counting.subscriptions >= 2
 
@@ -117,7 +117,7 @@ async def test_an_event_that_nobody_can_read_holds_up_nobody_else(client: Client
         await append_broken(client, broken[0].order_id)
         await append(client, broken[1:2])
         await append(client, whole[:1])
-        seen = [(change.order_id, change.unread and change.unread.events) for change in await told(watch, 4)]
+        seen = [(change.order_id, change.unread and change.unread.events) for change in await received(watch, 4)]
     bad = broken[0].order_id
     assert seen == [(bad, None), (bad, 1), (bad, 2), (whole[0].order_id, None)]
 
@@ -133,7 +133,7 @@ async def test_a_watch_of_one_order_costs_nothing_for_the_others(client: Client,
     async with hub.watch(wanted, mine[0].order_id) as watch:
         await append(client, other)
         await append(client, mine)
-        await told(watch, 4)
+        await received(watch, 4)
     assert set(asked) == {mine[0].order_id}
 
 
@@ -143,7 +143,7 @@ async def test_an_order_known_from_long_ago_is_folded_from_its_stream(client: Cl
     await append(client, order)
     async with hub.watch(lambda change: change.order_id == order_id) as watch:
         await append(client, [replace(cancelled(), order_id=order_id)])
-        [change] = await told(watch, 1)
+        [change] = await received(watch, 1)
     assert change.before is not None
     assert (change.before["status"], change.after["status"]) == ("CONFIRMED", "CANCELLED")
 
@@ -152,13 +152,13 @@ async def test_draining_ends_all_watches_and_lets_none_join(hub: Hub) -> None:
     async with hub.watch(lambda _: True) as watch:
         hub.drain()
         with pytest.raises(Draining):
-            await told(watch, 1)
+            await received(watch, 1)
     with pytest.raises(Draining):
         async with hub.watch(lambda _: True):
             pass
 
 
-async def test_a_silence_tells_how_far_the_log_has_been_looked_through(client: Client, hub: Hub) -> None:
+async def test_a_silence_reports_how_far_the_log_has_been_looked_through(client: Client, hub: Hub) -> None:
     async with hub.watch(lambda _: False) as watch:
         last = await append(client, new_order())
 

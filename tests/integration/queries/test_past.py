@@ -84,13 +84,13 @@ async def test_a_time_shows_what_the_log_had_by_then(client: OrderstreamClient) 
         await client.orders.GetOrder(order_id=order_id, as_of=Moment(time=Timestamp(seconds=1)))
 
 
-async def test_a_diff_tells_the_fields_and_the_events(client: OrderstreamClient) -> None:
+async def test_a_diff_reports_the_fields_and_the_events(client: OrderstreamClient) -> None:
     order_id, _ = await a_life(client)
     diff = await client.orders.DiffOrder(order_id=order_id, since=Moment(revision=3), until=Moment(revision=6))
-    told = {change.path: (change.before_json, change.after_json) for change in diff.changes}
-    assert told["status"] == ('"ORDER_STATUS_PLACED"', '"ORDER_STATUS_CONFIRMED"')
-    assert told["shipments[s1].carrier"] == ("", '"DHL"')
-    assert not {path for path in told if path.startswith("lines")}
+    received = {change.path: (change.before_json, change.after_json) for change in diff.changes}
+    assert received["status"] == ('"ORDER_STATUS_PLACED"', '"ORDER_STATUS_CONFIRMED"')
+    assert received["shipments[s1].carrier"] == ("", '"DHL"')
+    assert not {path for path in received if path.startswith("lines")}
     assert [entry.event_type for entry in diff.entries] == ["OrderConfirmed", "ShipmentCreated", "ShipmentDispatched"]
 
 

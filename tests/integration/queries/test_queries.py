@@ -125,7 +125,7 @@ async def test_a_customer_and_a_day_add_up(client: OrderstreamClient) -> None:
     assert sum(day.orders_cancelled for day in days) >= 1
 
 
-async def test_a_timeline_tells_every_step_in_pages(client: OrderstreamClient) -> None:
+async def test_a_timeline_reports_every_step_in_pages(client: OrderstreamClient) -> None:
     _, [order_id], token = await orders(client, 1)
     pages = [
         page
@@ -142,7 +142,7 @@ async def test_a_timeline_tells_every_step_in_pages(client: OrderstreamClient) -
         await client.orders.GetOrderTimeline(order_id=fresh_id())
 
 
-async def test_history_tells_every_event_with_who_when_and_why(client: OrderstreamClient) -> None:
+async def test_history_reports_every_event_with_who_when_and_why(client: OrderstreamClient) -> None:
     _, [order_id], _ = await orders(client, 1)
     entries = [
         entry
@@ -182,7 +182,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("context", "rpc", "fields", "kind", "reason"), BAD)
-async def test_bad_input_is_told(  # noqa: PLR0917  # a row of the table
+async def test_bad_input_is_reported(  # noqa: PLR0917  # a row of the table
     client: OrderstreamClient, context: str, rpc: str, fields: dict[str, Any], kind: type[Exception], reason: str
 ) -> None:
     with pytest.raises(kind) as refused:
@@ -232,5 +232,5 @@ async def test_health_and_reflection_are_there(channel: grpc.aio.Channel) -> Non
             reflection_pb2.ServerReflectionRequest.SerializeToString,
             reflection_pb2.ServerReflectionResponse.FromString,
         )
-        [told] = [reply async for reply in reflection(iter([ask]), timeout=5)]
-        assert "orders.v1.OrderQueryService" in {x.name for x in told.list_services_response.service}
+        [reported] = [reply async for reply in reflection(iter([ask]), timeout=5)]
+        assert "orders.v1.OrderQueryService" in {x.name for x in reported.list_services_response.service}

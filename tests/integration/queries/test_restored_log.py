@@ -48,7 +48,7 @@ async def test_a_watch_ends_when_the_log_is_not_the_one_it_followed(tmp_path: Pa
     async with node(data) as writer:
         await append(writer, new_order())
     copy = copied(data)
-    async with node(copy) as writer:  # it grows beyond what will be told, with an event wherever there will be one
+    async with node(copy) as writer:  # it grows beyond what will be reported, with an event wherever there will be one
         for _ in range(5):
             await append(writer, new_order())
     async with AsyncExitStack() as until_the_end, AsyncExitStack() as until_it_is_restored:
@@ -88,16 +88,16 @@ async def test_a_watch_of_orders_begins_at_the_start_while_its_view_is_of_anothe
         hub = Hub(log, LIMITS)
         watching = Watching(views_of(mongo[database], log, fresh_views(mongo[database], log)), log, hub)
         messages = aclosing(watching.orders(pb.WatchOrdersRequest(), Caller()))
-        async with hub.open(), asyncio.timeout(WITHIN), messages as told:
-            first = await anext(told)
+        async with hub.open(), asyncio.timeout(WITHIN), messages as reported:
+            first = await anext(reported)
             assert (first.snapshot.begins, first.snapshot.log_mismatch) == (True, True)
-            changes = (message.change async for message in told if message.WhichOneof("message") == "change")
+            changes = (message.change async for message in reported if message.WhichOneof("message") == "change")
             assert (await anext(changes)).order.order_id == order[0].order_id
         await mongo.drop_database(database)
 
 
 class Scene(NamedTuple):
-    """A log, and the view `order_list` of which nothing tells yet that it was made from another one."""
+    """A log, and the view `order_list` for which nothing says yet that it was made from another one."""
 
     log: EventLog
     state: CheckpointStore

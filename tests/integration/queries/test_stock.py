@@ -1,4 +1,4 @@
-"""Stock through the real services: never more promised than there is, whoever asks at the same time."""
+"""Stock through the real services: never more promised than there is, however many callers ask at the same time."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

@@ -103,7 +103,7 @@ async def test_disconnects_of_the_watch_of_an_order_lose_and_double_nothing(
 
 
 class Held:
-    """What a client of WatchOrders holds, as the contract tells it to."""
+    """What a client of WatchOrders holds, as the contract says."""
 
     def __init__(self) -> None:
         self.token = ""
@@ -164,7 +164,7 @@ async def test_disconnects_of_the_watch_of_a_customer_leave_the_list_as_the_view
         assert revisions == list(range(revisions[0], revisions[0] + len(revisions))), "no gap, no double"
 
 
-async def test_an_order_that_leaves_the_filter_is_told_once_as_left(client: OrderstreamClient) -> None:
+async def test_an_order_that_leaves_the_filter_is_reported_once_as_left(client: OrderstreamClient) -> None:
     customer, ids, token = await orders(client, 2)
     all_placed = client.orders.WatchOrders(customer_id=customer, status=PLACED, consistency_token=token)
     async with aclosing(all_placed) as watch:  # type: ignore[type-var]  # a generator
@@ -197,7 +197,7 @@ async def test_a_new_order_of_the_customer_appears(client: OrderstreamClient) ->
     assert steps[-1].order == row
 
 
-async def test_a_hundred_watches_are_all_told(raw: Any, client: OrderstreamClient) -> None:
+async def test_a_hundred_watches_are_all_reported(raw: Any, client: OrderstreamClient) -> None:
     _, [order_id], _ = await orders(client, 1)
     calls = [raw.WatchOrder(pb.WatchOrderRequest(order_id=order_id)) for _ in range(100)]
     for call in calls:
@@ -223,7 +223,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("rpc", "fields", "reason"), BAD)
-async def test_bad_input_ends_a_watch_at_once_and_is_told(
+async def test_bad_input_ends_a_watch_at_once_and_is_reported(
     client: OrderstreamClient, rpc: str, fields: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(errors.OrderstreamError) as refused:

@@ -179,11 +179,11 @@ class TestReads:
             found = await shop.orders.ListOrders(customer_id=customer, consistency_token=made.consistency_token)
             return {order.order_id: order.unread for order in found.orders}
 
-        told = await eventually(listed, lambda now: any(now.values()))
-        assert f"{NEWER} {newer.stream_position}@{stream_of(order_id)}" in told[order_id]
-        assert told[made.order_id] == ""
+        reported = await eventually(listed, lambda now: any(now.values()))
+        assert f"{NEWER} {newer.stream_position}@{stream_of(order_id)}" in reported[order_id]
+        assert reported[made.order_id] == ""
         recent = (await shop.orders.GetCustomerOrders(customer_id=customer)).recent
-        assert {order.order_id: order.unread for order in recent} == told
+        assert {order.order_id: order.unread for order in recent} == reported
 
     async def test_an_order_of_which_nothing_can_be_read_is_refused_with_the_reason(
         self, shop: OrderstreamClient, log: EventStore
@@ -194,7 +194,7 @@ class TestReads:
             await shop.orders.GetOrder(order_id=order_id, as_of=pb.Moment(revision=0))
         assert refused.value.reason == "EVENT_TYPE_UNKNOWN"
 
-    async def test_a_watch_tells_the_event_and_goes_on_with_other_orders(
+    async def test_a_watch_reports_the_event_and_goes_on_with_other_orders(
         self, shop: OrderstreamClient, log: EventStore
     ) -> None:
         order_id, other = await draft(shop), await draft(shop)
@@ -217,8 +217,8 @@ class TestReads:
                 (at - 1, at, 2),
             ]
             assert [x.change.entry.event_type for x in changes] == [NEWER, NEWER]
-            told = [x.change async for x in take(all_of_them, 3, order_id, other)]
-            assert [(x.order.order_id, x.unread.events) for x in told] == [(order_id, 1), (order_id, 2), (other, 0)]
+            reported = [x.change async for x in take(all_of_them, 3, order_id, other)]
+            assert [(x.order.order_id, x.unread.events) for x in reported] == [(order_id, 1), (order_id, 2), (other, 0)]
         async with aclosing(shop.orders.WatchOrder(order_id=order_id)) as again:  # type: ignore[type-var]  # the same
             snapshot = await anext(again)
             assert (snapshot.snapshot.revision, snapshot.unread.events) == (at - 1, 2)
@@ -252,8 +252,8 @@ class TestExclusion:
         entries = (await shop.orders.GetOrderHistory(order_id=order_id)).entries
         assert entries[broken.stream_position].unread == pb.UNREAD_REASON_EXCLUDED
         nodes = (await shop.orders.GetOrderHistory(order_id=order_id, as_tree=True)).nodes
-        told = {node.event.entry.revision: node.event.entry.unread for node in nodes if node.event.stream == stream}
-        assert told[broken.stream_position] == pb.UNREAD_REASON_EXCLUDED, "and so in the tree of what caused what"
+        reported = {node.event.entry.revision: node.event.entry.unread for node in nodes if node.event.stream == stream}
+        assert reported[broken.stream_position] == pb.UNREAD_REASON_EXCLUDED, "and so in the tree of what caused what"
         checked = [x async for x in shop.operations.VerifyProjections(views=["order_detail"], deadline=60.0)]
         [result] = [x.result for x in checked if x.HasField("result")]
         assert stream not in [one.key for one in result.listed]

@@ -29,7 +29,7 @@ def test_sides_with_different_rounds_are_no_comparison() -> None:
         ratios([1.0, 2.0], [1.0])
 
 
-def test_a_goal_tells_the_median_and_the_spread() -> None:
+def test_a_goal_reports_the_median_and_the_spread() -> None:
     goal = at_least("G1", "this over that", [1.3, 0.9, 1.2], 1.1)
     assert (goal.ratio, goal.low, goal.high, goal.holds) == (1.2, 0.9, 1.3, True)
 

@@ -29,7 +29,7 @@ def test_a_run_of_one_part_leaves_the_others_as_they_were() -> None:
     assert found["figures"] == {"commands": 1, "node": 3}
 
 
-def test_a_table_is_made_anew_between_its_marks_only() -> None:
+def test_a_table_is_made_again_between_its_marks_only() -> None:
     page = "before\n<!-- bench: goals -->\nold\n<!-- end -->\nafter\n"
     text = filled(page, {"goals": [goal("G1", 0.5), goal("G9", None)], "figures": {}})
     assert text == (
@@ -52,7 +52,7 @@ def test_a_table_that_there_is_not_is_a_mistake() -> None:
         filled("<!-- bench: nonsense -->\n<!-- end -->", {"goals": [], "figures": {}})
 
 
-def test_a_run_is_kept_as_json_and_told_on_the_page(tmp_path: Any) -> None:
+def test_a_run_is_kept_as_json_and_reported_on_the_page(tmp_path: Any) -> None:
     for page in PAGES:
         (tmp_path / page).write_text("<!-- bench: goals -->\n<!-- end -->\n")
     write({"goals": [goal("G1")], "figures": {"commands": {}}}, tmp_path)

@@ -1,4 +1,4 @@
-"""What a call does about failures, against a server of gRPC's own that answers as told."""
+"""What a call does about failures, against a server of gRPC's own that answers as configured."""
 
 import asyncio
 import uuid
@@ -212,7 +212,7 @@ async def test_a_stream_that_could_not_be_begun_is_tried_again() -> None:
     assert handler.calls == 3
 
 
-async def test_a_stream_that_is_broken_off_is_not_begun_anew() -> None:
+async def test_a_stream_that_is_broken_off_is_not_begun_again() -> None:
     handler = Streaming(1, begins=True)
     async with shop_that(handler) as shop:
         with pytest.raises(errors.Unavailable):
@@ -235,7 +235,7 @@ async def test_asked_for_a_query_takes_the_token_of_the_last_command() -> None:
     assert [query.consistency_token for query in handler.queries] == ["newest", "mine"]
 
 
-async def test_an_unknown_rpc_is_told_with_those_that_exist() -> None:
+async def test_an_unknown_rpc_is_reported_with_those_that_exist() -> None:
     async with shop_that(Scripted(None)) as shop:
         with pytest.raises(AttributeError, match="RegisterUser"):
             shop.users.Register  # type: ignore[attr-defined]  # noqa: B018  # the signatures refuse it too

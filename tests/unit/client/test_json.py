@@ -65,10 +65,10 @@ def texts(value: Any) -> Iterator[str]:
 def test_what_a_command_prints_is_objects_with_whole_numbers_as_numbers(path: str, anything: str) -> None:
     done = run(anything, path)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    told = objects(done.stdout) or objects(done.stderr)
-    assert told, done.stderr
-    assert all(re.fullmatch(r"[a-z_]+", name) for one in told for name in one), told
-    assert str(LARGE) not in set(texts(told)), "64 bits as a text"
+    reported = objects(done.stdout) or objects(done.stderr)
+    assert reported, done.stderr
+    assert all(re.fullmatch(r"[a-z_]+", name) for one in reported for name in one), reported
+    assert str(LARGE) not in set(texts(reported)), "64 bits as a text"
 
 
 @pytest.mark.parametrize("path", [path for path in TAKE_JSON if path != "demo"])
@@ -78,7 +78,7 @@ def test_a_failure_is_an_object_with_the_exit_code_of_the_line(
     monkeypatch.setenv("ORDERSTREAM_EVENTSTORE_URI", STORE)
     done = run(NOWHERE, path)
     assert done.exit_code == (1 if path == "status" else 5), done.stderr
-    if path != "status":  # it tells what is not there as its result
+    if path != "status":  # its result is what is missing
         [failure] = objects(done.stderr)
         assert list(failure) == ["code", "reason", "message", "metadata"]
         assert (failure["code"], done.stdout) == ("UNAVAILABLE", "")
@@ -132,7 +132,7 @@ def test_a_plan_to_agree_to_is_shown_beside_the_object(anything: str) -> None:
 
 def test_a_message_is_shown_with_numbers_and_can_be_read_again() -> None:
     message = filled(GetOrderResponse.DESCRIPTOR)
-    told = as_dict(message)
-    assert told["order"]["total"]["amount_minor"] == LARGE
-    assert ParseDict(told, GetOrderResponse()) == message
+    reported = as_dict(message)
+    assert reported["order"]["total"]["amount_minor"] == LARGE
+    assert ParseDict(reported, GetOrderResponse()) == message
     assert as_dict(Order())["lines"] == []

@@ -18,16 +18,16 @@ GIVEN = {"address": NOWHERE, "--uri": f"esdb://{NOWHERE}?Tls=false"}
 @pytest.mark.parametrize("path", [path for path in commands() if path not in NOT_OF_A_SERVICE])
 def test_each_command_says_who_is_not_there_and_what_to_do(path: str, capfd: pytest.CaptureFixture[str]) -> None:
     done = invoke(["--deadline", "0.1", *ADDRESSES, *typed(path, **GIVEN)])
-    told = done.output + capfd.readouterr().err  # `events tail` reads in a process of its own
-    assert done.exit_code == (1 if path == "status" else 5), told
-    assert NOWHERE in told
-    assert "is `orderstream up` running?" in told
+    shown = done.output + capfd.readouterr().err  # `events tail` reads in a process of its own
+    assert done.exit_code == (1 if path == "status" else 5), shown
+    assert NOWHERE in shown
+    assert "is `orderstream up` running?" in shown
     named = {f"--{role}, or ORDERSTREAM_{role.upper()}" for role in ROLES}
-    assert path == "health" or "--uri or ORDERSTREAM_EVENTSTORE_URI" in told or any(x in told for x in named), told
-    assert "Traceback" not in told
+    assert path == "health" or "--uri or ORDERSTREAM_EVENTSTORE_URI" in shown or any(x in shown for x in named), shown
+    assert "Traceback" not in shown
 
 
-async def test_the_client_tells_which_server_does_not_answer() -> None:
+async def test_the_client_reports_which_server_does_not_answer() -> None:
     async with OrderstreamClient(Addresses(queries=NOWHERE), deadline=0.2) as shop:
         with pytest.raises(Unreachable) as failed:
             await shop.users.GetUser(user_id="x")

@@ -50,7 +50,7 @@ async def test_nobody_overtakes_who_waits_for_another_price() -> None:
     assert shop.changes == [("tea", 100), ("tea", 120), ("tea", 100)]
 
 
-async def test_whoever_fails_lets_go() -> None:
+async def test_a_failure_releases_the_price() -> None:
     shop = Shop()
     board = PriceBoard(shop.set_price)
     first, second = board.draw({"tea": 100}), board.draw({"tea": 120})

@@ -48,9 +48,9 @@ def test_columns_leave_in_their_order_and_are_named(capsys: pytest.CaptureFixtur
     rows = table("id", "a", "b", "c", leave=("b", "a"))
     rows.add_row(LONG_ID, "x" * 30, "y" * 30, "z" * 30)
     rows.show()
-    told = capsys.readouterr()
-    assert [line.split() for line in told.out.splitlines()] == [["id", "c"], [LONG_ID, "z" * 30]]
-    assert told.err == "not shown: b, a; --wide shows all\n"
+    printed = capsys.readouterr()
+    assert [line.split() for line in printed.out.splitlines()] == [["id", "c"], [LONG_ID, "z" * 30]]
+    assert printed.err == "not shown: b, a; --wide shows all\n"
 
 
 @pytest.mark.usefixtures("narrow")
@@ -58,8 +58,8 @@ def test_a_table_that_fits_is_shown_whole(capsys: pytest.CaptureFixture[str]) ->
     rows = table("id", "a", leave=("a",))
     rows.add_row(LONG_ID, "x" * 30)
     rows.show()
-    told = capsys.readouterr()
-    assert ("x" * 30 in told.out, told.err) == (True, "")
+    printed = capsys.readouterr()
+    assert ("x" * 30 in printed.out, printed.err) == (True, "")
 
 
 @pytest.mark.usefixtures("narrow")
@@ -67,9 +67,9 @@ def test_a_text_is_folded_between_words_before_a_column_leaves(capsys: pytest.Ca
     rows = table("id", "why", "b", leave=("b",), texts=("why",))
     rows.add_row("1", f"because of order-{LONG_ID} and of very many other things that were said", "here")
     rows.show()
-    told = capsys.readouterr()
-    assert (f"order-{LONG_ID}" in told.out, "here" in told.out, told.err) == (True, True, "")
-    assert max(cell_len(line.rstrip()) for line in told.out.splitlines()) <= WIDTH
+    printed = capsys.readouterr()
+    assert (f"order-{LONG_ID}" in printed.out, "here" in printed.out, printed.err) == (True, True, "")
+    assert max(cell_len(line.rstrip()) for line in printed.out.splitlines()) <= WIDTH
 
 
 @pytest.mark.usefixtures("narrow")

@@ -15,20 +15,20 @@ NASTY = "Mug [/blue] [bold]:smile:\x1b[31m\x07\u202eevil\u2066\x9b1m"
 
 
 def printed(*rows: str) -> str:
-    told = io.StringIO()
-    console = PlainConsole(file=told, width=200, force_terminal=True, color_system=None)
+    reported = io.StringIO()
+    console = PlainConsole(file=reported, width=200, force_terminal=True, color_system=None)
     shown = Table("name")
     for row in rows:
         shown.add_row(row)
     console.print(shown)
     console.print(*rows)
-    return told.getvalue()
+    return reported.getvalue()
 
 
 def test_a_name_with_markup_and_escapes_is_shown_as_it_is() -> None:
-    told = printed(NASTY)
-    assert told.count("Mug [/blue] [bold]:smile:<001B>[31m<0007><202E>evil<2066><009B>1m") == 2
-    assert "\x1b" not in told
+    reported = printed(NASTY)
+    assert reported.count("Mug [/blue] [bold]:smile:<001B>[31m<0007><202E>evil<2066><009B>1m") == 2
+    assert "\x1b" not in reported
 
 
 @given(st.text(max_size=60))

@@ -129,7 +129,7 @@ class Log:
         assert max(self.holders().values(), default=1) == 1, [event.stream_name for event in self._log]
 
 
-def tell(story: Story, schedule: Sequence[Turn]) -> None:
+def report(story: Story, schedule: Sequence[Turn]) -> None:
     shop = Shop(services=4)
     for request in story.before:
         assert isinstance(shop.call(request), Exception) == request.is_refused
@@ -153,7 +153,7 @@ def _nothing_is_lost(shop: Shop, log: Log) -> None:
 def each(story: Story, schedules: Iterable[Sequence[Turn]]) -> None:
     for schedule in schedules:
         try:
-            tell(story, schedule)
+            report(story, schedule)
         except AssertionError as error:
             raise AssertionError(f"by the schedule {schedule}: {error}") from error
 

@@ -140,7 +140,7 @@ async def test_a_refusal_rests_on_the_restored_log_alone(one: Service, shared: M
     assert (seen, result.revision) == (["Anna", "Anna", "Ann"], 1)
 
 
-async def test_a_request_whose_append_lost_its_connection_is_not_told_as_a_repeat(
+async def test_a_request_whose_append_lost_its_connection_is_not_reported_as_a_repeat(
     one: Service, shared: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have been written by the time that the connection broke."""
@@ -194,7 +194,7 @@ async def test_an_aggregate_and_its_requests_are_of_one_log(
     assert (again.unchanged, again.is_repeat) == (False, False)
 
 
-async def test_following_begins_anew_in_the_restored_log(one: Service, other: Service, shared: MemoryStore) -> None:
+async def test_following_starts_again_in_the_restored_log(one: Service, other: Service, shared: MemoryStore) -> None:
     copy = len(shared.recorded)
     await one.rename(ANN, "Anna")
     await one.follow()

@@ -307,7 +307,7 @@ async def test_a_repeat_of_a_command_that_changed_something_is_known(one: Servic
 
 
 async def test_within_the_limit_a_repeat_that_the_store_recognised_may_not_say_so(one: Service, other: Service) -> None:
-    """It has no effect all the same."""
+    """It still has no effect."""
     first = await one.rename(ANN, "Anne", request_id := fresh_id())
     assert await other.rename(ANN, "Anne", request_id) == first
 

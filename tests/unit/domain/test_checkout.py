@@ -642,7 +642,7 @@ class TestDeciding:
             failed("AUTHORISE_PAYMENT", attempt=3, retry_at=None)
         )
 
-    def test_another_step_begins_to_count_anew(self) -> None:
+    def test_another_step_begins_to_count_again(self) -> None:
         given(STARTED, failed("RESERVE_STOCK", attempt=2)).when(FAILURE).then(failed("AUTHORISE_PAYMENT"))
 
     def test_a_retry_clears_the_failure(self) -> None:
@@ -671,7 +671,7 @@ class TestDeciding:
     def test_an_order_that_was_never_placed_has_none(self, command: Any) -> None:
         given().when(command).rejected(Reason.PROCESS_NOT_FOUND, order_id=ORDER_ID)
 
-    def test_steps_have_the_names_that_are_told(self) -> None:
+    def test_steps_have_the_names_that_are_reported(self) -> None:
         assert {step.name for step in (Start, ReserveStock, AuthorisePayment, Confirm, Reject, Expire, Cancel)} | {
             step.name
             for step in (ReleaseStock, VoidPayment, CommitStock, CapturePayment, RestockReturn, RestockShipment)

@@ -174,7 +174,7 @@ class TestPlacing:
     def test_an_order_without_an_address_cannot_be_placed(self) -> None:
         given(created(), line_added()).when(place()).rejected(Reason.ADDRESS_MISSING)
 
-    def test_a_price_that_moved_is_told_with_both_prices(self) -> None:
+    def test_a_price_that_moved_is_reported_with_both_prices(self) -> None:
         given(*DRAFT).when(place(listing(price=400))).rejected(
             Reason.PRICE_CHANGED, sku="tea", order_price_minor=350, current_price_minor=400
         )

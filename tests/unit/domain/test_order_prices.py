@@ -97,7 +97,7 @@ class TestShippingMethod:
 
     @pytest.mark.parametrize("command", EDITS, ids=lambda x: type(x).__name__)
     @pytest.mark.parametrize("more", [(placed(),), (placed(), confirmed()), (cancelled(),)])
-    def test_only_a_draft_can_be_priced_anew(self, more: tuple[Any, ...], command: Any) -> None:
+    def test_only_a_draft_can_be_priced_again(self, more: tuple[Any, ...], command: Any) -> None:
         given(*DRAFT, *more).when(command).rejected(Reason.ORDER_NOT_EDITABLE)
 
 

@@ -130,7 +130,7 @@ class TestApprovingAndRejecting:
 
 
 class TestReceiving:
-    def test_what_has_come_is_told_with_its_condition_and_what_it_cost(self) -> None:
+    def test_what_has_come_is_reported_with_its_condition_and_what_it_cost(self) -> None:
         given(*APPROVED).when(receive_return("r1", ("tea", 1, GOOD), ("tea", 1, DAMAGED))).then(
             returned("r1", received_line("tea", 1, 350, GOOD), received_line("tea", 1, 350, DAMAGED))
         )

@@ -66,12 +66,12 @@ def test_a_shape_of_long_ago_is_lifted_step_by_step() -> None:
         ([], [second("A", "B", 1), second("B", "A", 2)], "B becomes a Third, but A is a Second|A becomes a Third"),
     ],
 )
-def test_a_chain_that_leads_nowhere_is_told_at_start(rows: Any, upcasters: Any, problem: str) -> None:
+def test_a_chain_that_leads_nowhere_is_reported_at_start(rows: Any, upcasters: Any, problem: str) -> None:
     with pytest.raises(RuntimeError, match=problem):
         chains(rows, upcasters)
 
 
-def test_a_circle_is_told_and_not_followed_for_ever() -> None:
+def test_a_circle_is_reported_and_not_followed_for_ever() -> None:
     def same(old: First) -> First:
         return old
 

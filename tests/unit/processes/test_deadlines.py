@@ -149,5 +149,5 @@ def test_who_reads_from_the_mark_on_misses_nothing_that_is_open(story: list[tupl
             assert mine == theirs or woken_once_more
     come_again = pop_due(again, now)
     for order_id, _, head in being_woken:
-        told_since = any(one == order_id for position, one, _ in log.events if position > head)
-        assert order_id in come_again or told_since
+        reported_since = any(one == order_id for position, one, _ in log.events if position > head)
+        assert order_id in come_again or reported_since

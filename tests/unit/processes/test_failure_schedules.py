@@ -180,9 +180,9 @@ async def run_all(scenarios: list[Scenario], faults: int) -> Counter[str]:
     return outcomes
 
 
-def tell(outcomes: Counter[str]) -> None:
-    told = ", ".join(f"{count:,} {status.lower()}" for status, count in sorted(outcomes.items()))
-    print(f"\n{sum(outcomes.values()):,} failure schedules: {told}")  # noqa: T201  # the number is asked for
+def report(outcomes: Counter[str]) -> None:
+    reported = ", ".join(f"{count:,} {status.lower()}" for status, count in sorted(outcomes.items()))
+    print(f"\n{sum(outcomes.values()):,} failure schedules: {reported}")  # noqa: T201  # the number is asked for
 
 
 @pytest.mark.timeout(900)
@@ -197,7 +197,7 @@ def tell(outcomes: Counter[str]) -> None:
 )
 def test_every_life_of_an_order_ends_well(scenarios: list[Scenario], faults: int, at_least: int) -> None:
     outcomes = asyncio.run(run_all(scenarios, faults))
-    tell(outcomes)
+    report(outcomes)
     assert sum(outcomes.values()) >= at_least
     assert set(outcomes) == {status for scenario in scenarios for status in scenario.statuses}
 

@@ -97,5 +97,5 @@ def test_a_request_id_that_was_used_before_is_noted_in_its_own_words() -> None:
 
     log = asyncio.run(reused()).store.recorded
     failed = [codec.decode(x.type, x.data) for x in log if x.type == "CheckoutStepFailed"]
-    told = {(x.step, x.reason.partition(":")[0]) for x in failed if isinstance(x, CheckoutStepFailed)}
-    assert told == {("CONFIRM_ORDER", "REQUEST_ID_REUSED")}
+    reported = {(x.step, x.reason.partition(":")[0]) for x in failed if isinstance(x, CheckoutStepFailed)}
+    assert reported == {("CONFIRM_ORDER", "REQUEST_ID_REUSED")}

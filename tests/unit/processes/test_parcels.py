@@ -168,7 +168,7 @@ class TestALostParcel:
         assert ledger_of(shop).captured == TOTAL
 
     @PACES
-    def test_and_what_the_customer_returns_are_told_apart_even_under_one_id(self, seen: tuple[str, ...]) -> None:
+    def test_and_what_the_customer_returns_are_distinguished_even_under_one_id(self, seen: tuple[str, ...]) -> None:
         shop = lived(
             *(*send("s1", *ALL), *seen, refuse("s1"), take_back("s1", *ALL_GOOD), *seen, *send("s2", *ALL), *seen),
             *(deliver("s2"), request_return("s1", *ALL), approve_return("s1"), receive_return("s1", *ALL_GOOD)),

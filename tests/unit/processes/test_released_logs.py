@@ -60,8 +60,8 @@ class Stored:
     @property
     def request(self) -> tuple[str, str, str]:
         """The stream and the id under which it was asked for, with the hash of what was asked."""
-        told = json.loads(self.metadata)
-        return self.stream, told["requestId"], told["payloadHash"]
+        reported = json.loads(self.metadata)
+        return self.stream, reported["requestId"], reported["payloadHash"]
 
 
 def log_of(name: str) -> list[Stored]:

@@ -122,17 +122,17 @@ async def test_a_lost_answer_was_done_and_a_call_while_it_is_down_was_not() -> N
     assert (lost.books.held, down.books.held) == (700, 0)
 
 
-async def test_late_and_repeated_answers_are_told() -> None:
-    told: asyncio.Queue[tuple[str, Approved | Declined | Lapsed]] = asyncio.Queue()
+async def test_late_and_repeated_answers_are_reported() -> None:
+    reported: asyncio.Queue[tuple[str, Approved | Declined | Lapsed]] = asyncio.Queue()
 
     async def listen(key: str, what: Approved | Declined | Lapsed) -> None:
-        await told.put((key, what))
+        await reported.put((key, what))
 
     for rules, first in ((Rules(late=100), "nothing"), (Rules(twice=100), "Approved")):
         provider = Simulator(rules)
         provider.listen(listen)
         assert await answer(provider.authorise("k", euros(700))) == first
-        assert await asyncio.wait_for(told.get(), 5) == ("k", Approved(euros(700)))
+        assert await asyncio.wait_for(reported.get(), 5) == ("k", Approved(euros(700)))
 
 
 async def test_misfortune_is_drawn_from_keys_so_it_can_be_repeated() -> None:

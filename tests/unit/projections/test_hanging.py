@@ -1,4 +1,4 @@
-"""A handler that does not come back is interrupted, whoever else listens to the clock of the process."""
+"""A handler that does not return is interrupted, whatever else uses the timer of the process."""
 
 import signal
 import threading

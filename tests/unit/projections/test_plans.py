@@ -18,7 +18,7 @@ def test_the_same_facts_for_another_act_are_another_plan() -> None:
     assert plan_id("Reset", view="order_list") != plan_id("Rebuild", view="order_list")
 
 
-def test_an_outdated_plan_is_refused_and_told_what_it_would_be_now() -> None:
+def test_an_outdated_plan_is_refused_and_reported_what_it_would_be_now() -> None:
     require_current("abc", "abc")
     with pytest.raises(PlanOutdated) as refused:
         require_current("abc", "def")

@@ -88,7 +88,7 @@ def test_it_says_what_is_waited_for(history: tuple[Any, ...], step: str, subject
     says(shown(STARTED, *history), status="RUNNING", step=step, subject=subject, deadline=to_micros(LATER))
 
 
-def test_a_failed_step_is_told_with_its_reason_and_the_next_attempt() -> None:
+def test_a_failed_step_is_reported_with_its_reason_and_the_next_attempt() -> None:
     document = shown(STARTED, FAILED)
     says(document, status="RETRYING", step="CAPTURE_PAYMENT", subject="s1", reason="no answer", attempt=2)
     says(document, retry_at=to_micros(LATER), failures=1)

@@ -341,7 +341,7 @@ class TestPayments:
 
 
 class TestParts:
-    def test_an_order_tells_what_was_taken_off_what_came_back_and_what_was_noted(self) -> None:
+    def test_an_order_reports_what_was_taken_off_what_came_back_and_what_was_noted(self) -> None:
         events = (
             *(*DRAFT, placed(order_line(quantity=4)), confirmed(), quantity_cancelled()),
             *(shipment_created("s1"), unpacked("s1"), shipment_created("s2"), dispatched("s2"), delivered("s2")),
@@ -403,7 +403,7 @@ class TestParts:
             given(*events).view(order_list).has(parcels=[{"shipment_id": "s1", "units": 1, "status": status}])
         assert [(x.line_id, x.sku, x.quantity, x.condition) for x in parcel.returned] == [("tea", "tea", 1, 2)]
 
-    def test_counters_tell_what_came_back(self) -> None:
+    def test_counters_report_what_came_back(self) -> None:
         history = (*PLACED, returned("r1", received_line(quantity=1, amount=350)))
         given(*history).view(customer_orders).has(totals=euros_in_all(700), returned=euros_in_all(350))
         given(*history).view(sales_daily).has(units=2, returned_units=1, returned_minor=350, placed_minor=700)
@@ -453,7 +453,7 @@ class TestOrderList:
 
 
 class TestOrderTimeline:
-    def test_every_event_of_an_order_is_told(self) -> None:
+    def test_every_event_of_an_order_is_reported(self) -> None:
         assert set(STEPS) == {row.event for row in ROWS if row.category == "order"}
         for example in EXAMPLES:
             if type(example) in STEPS:
@@ -461,13 +461,13 @@ class TestOrderTimeline:
                 assert timeline_entry(row).step == type(example).__name__
 
     def test_steps_stand_in_the_order_in_which_they_were_taken(self) -> None:
-        told = fold(order_timeline, (*PLACED, *(noted(f"n{n}") for n in range(100))))
-        assert [row["revision"] for _, row in sorted(told.items())] == list(range(104))
+        reported = fold(order_timeline, (*PLACED, *(noted(f"n{n}") for n in range(100))))
+        assert [row["revision"] for _, row in sorted(reported.items())] == list(range(104))
 
-    def test_a_step_tells_what_it_is_about(self) -> None:
+    def test_a_step_reports_what_it_is_about(self) -> None:
         events = (*SHIPPED, authorised("a1", 700), cancelled(reason="too late"))
-        told = [timeline_entry(row) for row in fold(order_timeline, events).values()]
-        assert [(x.step, x.subject_id, x.units, x.amount.amount_minor, x.text) for x in told] == [
+        reported = [timeline_entry(row) for row in fold(order_timeline, events).values()]
+        assert [(x.step, x.subject_id, x.units, x.amount.amount_minor, x.text) for x in reported] == [
             ("OrderCreated", "", 0, 0, ""),
             ("LineAdded", "tea", 2, 350, "Tea"),
             ("ShippingAddressChanged", "", 0, 0, "Ghent, BE"),
@@ -478,7 +478,7 @@ class TestOrderTimeline:
             ("PaymentAuthorised", "a1", 0, 700, ""),
             ("OrderCancelled", "", 2, 700, "too late"),
         ]
-        assert [x.HasField("amount") for x in told][:2] == [False, True]
+        assert [x.HasField("amount") for x in reported][:2] == [False, True]
 
     def test_a_parcel_that_was_not_delivered_says_why_and_how_many_units_came_back(self) -> None:
         events: tuple[Any, ...] = (refused(), lost(), came_back("s1", back_line("tea", 1), back_line("tea", 1)))

@@ -70,13 +70,13 @@ def test_what_is_shown_is_what_the_domain_knows(sequence: list[Any]) -> None:
         assert [line.discount.amount_minor for line in detail.lines] == [x.discount.amount_minor for x in state.lines]
     if not isinstance(state, Draft | NoOrder) and detail.HasField("payments"):
         money = state.payments
-        told = detail.payments
-        assert (told.authorised.amount_minor, told.captured.amount_minor, told.refunded.amount_minor) == (
+        reported = detail.payments
+        assert (reported.authorised.amount_minor, reported.captured.amount_minor, reported.refunded.amount_minor) == (
             money.authorised,
             money.captured,
             money.refunded,
         )
-        assert told.owed.amount_minor == owed_by(state)
+        assert reported.owed.amount_minor == owed_by(state)
 
 
 @given(sequences())

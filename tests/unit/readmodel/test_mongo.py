@@ -40,6 +40,6 @@ def test_each_kind_has_its_own_name(error: PyMongoError, kind: type[StoreFailure
     assert failure.metadata["store"] == "view"
 
 
-def test_the_check_that_failed_is_told_and_our_timeouts_are_not() -> None:
+def test_the_check_that_failed_is_reported_and_our_timeouts_are_not() -> None:
     said = str(failure_of(ServerSelectionTimeoutError(HANDSHAKE)))
     assert said.endswith("certificate verify failed: certificate has expired")

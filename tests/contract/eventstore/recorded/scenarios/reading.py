@@ -158,7 +158,7 @@ async def streams_with_bounds(t: Transcript) -> None:
 
 @scenario
 async def read_as_newer_clients_do(t: Transcript) -> None:
-    """Clients that send a compatibility of 1 are told where a stream begins and ends."""
+    """Clients that send a compatibility of 1 get the first and last revision of a stream."""
     a = t.stream_name("a")
 
     async def look(title: str, stream: str = a, **how: Any) -> None:
