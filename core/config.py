@@ -41,6 +41,7 @@ class StoreSettings(BaseSettings):
     mongo_password_file: Path | None = Field(default=None, description="a file that holds the password alone")
     mongo_ca_file: Path | None = Field(default=None, description="PEM; none: the authorities of this machine")
     mongo_database: str = "orderstream"
+    insecure_stores: bool = Field(default=False, description="true: stores on other machines without TLS")
 
     def credentials(self, store: str) -> tuple[str, str]:
         """User name and password for "eventstore" or "mongo"; two empty texts if none is set.
@@ -69,7 +70,25 @@ class StoreSettings(BaseSettings):
         return file
 
 
-class ProcessSettings(StoreSettings):
+class SecuritySettings(StoreSettings):
+    """Who may reach the ports. Without any of it a process listens on loopback only, over plain text."""
+
+    tls_certificate: Path | None = Field(default=None, description="PEM, the whole chain; read again when it changes")
+    tls_key: Path | None = Field(default=None, description="PEM, of tls_certificate")
+    tls_client_ca: Path | None = Field(
+        default=None, description="PEM; if given, every client needs a certificate of these authorities"
+    )
+    insecure: bool = Field(
+        default=False, description="true: open on an address that is not loopback, behind a service mesh or on a laptop"
+    )
+    max_connection_age: float = Field(
+        default=1_800.0,
+        gt=0,
+        description="seconds until a client has to connect anew; not on loopback",
+    )
+
+
+class ProcessSettings(SecuritySettings):
     """Settings of every process that serves. Durations are in seconds."""
 
     former_names: ClassVar[Mapping[str, str]] = {
@@ -83,6 +102,7 @@ class ProcessSettings(StoreSettings):
     metrics_port: int | None = Field(
         default=None, ge=0, le=65_535, description="serves Prometheus metrics if given; 0 takes a free one"
     )
+    metrics_host: str = Field(default="127.0.0.1", description="the address of the metrics; clients as of the ports")
     grace: float = Field(default=10.0, ge=0, description="for calls in flight when stopping")
     max_concurrent_calls: int = Field(default=1_000, gt=0, description="above: SERVER_BUSY")
     max_request_size: int = Field(default=256 * 1024, gt=0, description="above: REQUEST_TOO_LARGE")

@@ -29,6 +29,7 @@ from core.readmodel.views import VIEWS
 from core.rpc.call_guard import CallGuard, CallLimits
 from core.rpc.health import reporting
 from core.rpc.reflection import enable_reflection
+from core.security.ports import ports_of
 from projections.config import Settings
 from projections.engine.shared_reads import SharedReads
 from projections.lifecycle.audit_log import AuditLog
@@ -64,8 +65,9 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
 
     On leaving: NOT_SERVING, finish the batches at work, write the checkpoints, close.
     """
-    server = grpc.aio.server(interceptors=[call_guard(settings)], options=OPTIONS)
-    bound = server.add_insecure_port(f"{settings.host}:{port}")  # first: a taken port is told before any waiting
+    ports = ports_of(settings)
+    server = grpc.aio.server(interceptors=[call_guard(settings)], options=(*OPTIONS, *ports.options))
+    bound = ports.add(server, port)  # first: a taken port is told before any waiting
     async with connected(settings, reads=True) as client:
         leader = client.leader
         mongo = mongo_client(settings, socketTimeoutMS=20_000)

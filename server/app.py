@@ -14,6 +14,7 @@ from core.process import started
 from core.rpc.call_guard import CallGuard, CallLimits
 from core.rpc.health import reporting
 from core.rpc.reflection import enable_reflection
+from core.security.ports import ports_of
 from server.role import Clock, Opened
 
 KEEPALIVE = (
@@ -41,6 +42,7 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
 
     `clock` gives the time in UTC.
     """
+    ports = ports_of(settings)
     async with AsyncExitStack() as stack:
         opened: Opened = import_module(f"server.{role}.app").opened
         served = await stack.enter_async_context(opened(settings, clock))
@@ -54,6 +56,7 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
             interceptors=[CallGuard(frozenset(served.services), limits)],
             options=[
                 *KEEPALIVE,
+                *ports.options,
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", TRANSPORT * limits.largest_request),
             ],
@@ -64,7 +67,7 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
         if settings.reflection:
             enable_reflection(served.services, server)
-        bound = server.add_insecure_port(f"{settings.host}:{port}")
+        bound = ports.add(server, port)
         await stack.enter_async_context(started(server, settings.grace))
         try:
             async with reporting(status, served.needs):

@@ -14,12 +14,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from core.config import PREFIX, StoreSettings, WrongSettingError, from_environment, password_in
-from core.eventstore.address import Address, address_of, whereabouts
+from core.eventstore.address import Address, whereabouts
 from core.eventstore.checkout_group import NAME
 from core.eventstore.connection import connect
 from core.eventstore.grants import planned
 from core.eventstore.rights import GRANT, NEEDED, Report, reports
 from core.process import NO_STORE, configure_logging, ended_well
+from core.security.stores import safe_address_of
 
 DECLINED = 1  # exit code
 MAX_DIFFERENCE = 1.0  # seconds between two clocks, above which it is reported
@@ -48,7 +49,7 @@ async def run(arguments: Sequence[str]) -> int:
 
 
 async def _check(given: argparse.Namespace) -> int:
-    address = address_of(from_environment(StoreSettings))
+    address = safe_address_of(from_environment(StoreSettings))
     client = await connect(address)
     try:
         roles = [given.role] if given.role else list(NEEDED)
@@ -89,7 +90,7 @@ def _show(address: Address, found: Sequence[Report]) -> None:
 
 
 async def _grant(given: argparse.Namespace) -> int:
-    ours = address_of(from_environment(StoreSettings))
+    ours = safe_address_of(from_environment(StoreSettings))
     user = given.to or ours.username
     if not user:
         raise WrongSettingError(f"{PREFIX}EVENTSTORE_USERNAME: is not set, so say --to whom")

@@ -16,13 +16,14 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from core.config import StoreSettings, from_environment
-from core.eventstore.address import Address, address_of, whereabouts
+from core.eventstore.address import Address, whereabouts
 from core.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, position_of
 from core.eventstore.connection import connect
 from core.eventstore.log import START, EventLog, Pending, streams
 from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
 from core.failures import StoreUnavailable, StreamGone
 from core.process import configure_logging, ended_well
+from core.security.stores import safe_address_of
 
 OURS = "(order|product|stock|user|useremail)-.*"
 SILENCE = 5.0  # seconds of silence after which the log is checked for undelivered events
@@ -134,7 +135,7 @@ def main() -> int:
     configure_logging("WARNING")
     what = What(stream=given.stream, category=given.category, from_start=given.from_start, limit=given.limit)
     return ended_well(
-        lambda: asyncio.run(tail(address_of(from_environment(StoreSettings)), what)),
+        lambda: asyncio.run(tail(safe_address_of(from_environment(StoreSettings)), what)),
         lambda: whereabouts(from_environment(StoreSettings), "--uri"),
     )
 

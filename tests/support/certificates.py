@@ -1,5 +1,6 @@
 """Certificates for tests, of authorities that only the tests know."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,3 +33,30 @@ def certificate_in(directory: Path) -> Certificate:
     for pem in leaf.cert_chain_pems:
         pem.write_to_path(str(files.certificate), append=True)
     return files
+
+
+class Authority:
+    """An authority of which tests get certificates one by one."""
+
+    def __init__(self) -> None:
+        self._ca = trustme.CA()
+        self.pem = self._ca.cert_pem.bytes()
+
+    def write(self, file: Path) -> Path:
+        file.write_bytes(self.pem)
+        return file
+
+    def issue(self, certificate: Path, key: Path, *names: str, until: datetime | None = None) -> None:
+        """The file of the certificate first: for a moment it has no key, as with any tool that replaces both."""
+        leaf = self._ca.issue_cert(*(names or ("localhost", "127.0.0.1")), not_after=until)
+        certificate.write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
+        key.write_bytes(leaf.private_key_pem.bytes())
+
+    def client(self, *names: str, trusts: "Authority | None" = None) -> grpc.ChannelCredentials:
+        """With a certificate for these names; without names, none. The server has to be of `trusts`, or of this."""
+        root = (trusts or self).pem
+        if not names:
+            return grpc.ssl_channel_credentials(root)
+        leaf = self._ca.issue_cert(*names)
+        chain = b"".join(pem.bytes() for pem in leaf.cert_chain_pems)
+        return grpc.ssl_channel_credentials(root, leaf.private_key_pem.bytes(), chain)

@@ -1,0 +1,193 @@
+"""TLS on the ports: who gets through, and how files are replaced while it serves."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.request import urlopen
+
+import grpc
+import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from prometheus_client import REGISTRY
+
+from core.config import Settings
+from core.security import metrics_port
+from core.security.ports import ports_of
+from tests.support.certificates import Authority
+from tests.support.eventually import eventually
+
+WITHIN = 10.0  # seconds
+APART = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
+
+
+class Shop:
+    """The files of a server, and its authority."""
+
+    def __init__(self, directory: Path) -> None:
+        self.authority = Authority()
+        self.certificate, self.key = directory / "tls.pem", directory / "tls.key"
+        self.client_ca = directory / "clients.pem"
+        self.authority.issue(self.certificate, self.key)
+
+    def settings(self, **more: object) -> Settings:
+        return Settings(tls_certificate=self.certificate, tls_key=self.key, **more)  # type: ignore[arg-type]  # fields
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[int]:
+    """Health behind the ports of these settings."""
+    server = grpc.aio.server()
+    health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
+    port = ports_of(settings).add(server, 0)
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(None)
+
+
+async def check(channel: grpc.aio.Channel) -> str:
+    try:
+        await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=WITHIN)
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+    return "OK"
+
+
+async def answered(port: int, credentials: grpc.ChannelCredentials | None, host: str = "127.0.0.1") -> str:
+    """A call over a connection of its own."""
+    where = f"{host}:{port}"
+    async with (
+        grpc.aio.insecure_channel(where, options=APART)
+        if credentials is None
+        else grpc.aio.secure_channel(where, credentials, options=APART)
+    ) as channel:
+        return await check(channel)
+
+
+def reloads(outcome: str) -> float:
+    return REGISTRY.get_sample_value("orderstream_tls_reloads_total", {"outcome": outcome}) or 0.0
+
+
+def expires() -> float:
+    return REGISTRY.get_sample_value("orderstream_tls_certificate_expires_timestamp_seconds") or 0.0
+
+
+async def test_only_over_tls_and_to_the_right_authority(shop: Shop) -> None:
+    async with serving(shop.settings()) as port:
+        assert await answered(port, shop.authority.client()) == "OK"
+        assert await answered(port, None) == "UNAVAILABLE"
+        assert await answered(port, Authority().client()) == "UNAVAILABLE"
+
+
+async def test_a_certificate_of_another_host_is_not_taken_by_clients(shop: Shop) -> None:
+    shop.authority.issue(shop.certificate, shop.key, "shop.example")
+    async with serving(shop.settings()) as port:
+        assert await answered(port, shop.authority.client()) == "UNAVAILABLE"
+
+
+async def test_an_expired_certificate_is_not_taken_by_clients(shop: Shop) -> None:
+    shop.authority.issue(shop.certificate, shop.key, until=datetime.now(UTC) - timedelta(days=1))
+    async with serving(shop.settings()) as port:
+        assert await answered(port, shop.authority.client()) == "UNAVAILABLE"
+        assert expires() < datetime.now(UTC).timestamp()
+
+
+async def test_with_client_authorities_only_their_certificates_get_through(shop: Shop) -> None:
+    clients = Authority()
+    clients.write(shop.client_ca)
+    async with serving(shop.settings(tls_client_ca=shop.client_ca)) as port:
+        assert await answered(port, clients.client("till-3.example", trusts=shop.authority)) == "OK"
+        assert await answered(port, shop.authority.client()) == "UNAVAILABLE"
+        assert await answered(port, Authority().client("till-3.example", trusts=shop.authority)) == "UNAVAILABLE"
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1:DeprecationWarning")
+async def test_tls_1_1_is_refused(shop: Shop) -> None:
+    context = ssl.create_default_context(cadata=shop.authority.pem.decode())
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    async with serving(shop.settings()) as port:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await asyncio.open_connection("127.0.0.1", port, ssl=context)
+
+
+async def test_files_are_replaced_under_load_without_a_failed_call(shop: Shop) -> None:
+    async with serving(shop.settings()) as port:
+        channel = grpc.aio.secure_channel(f"127.0.0.1:{port}", shop.authority.client(), options=APART)
+        outcomes: list[str] = []
+
+        async def load() -> None:
+            while True:
+                outcomes.append(await check(channel))
+
+        async with channel:
+            working = asyncio.create_task(load())
+            before, first = reloads("ok"), expires()
+            for days in (10, 20):
+                shop.authority.issue(shop.certificate, shop.key, until=datetime.now(UTC) + timedelta(days=days))
+                assert await answered(port, shop.authority.client()) == "OK"
+            made = len(outcomes)
+
+            async def further() -> bool:
+                return len(outcomes) > made
+
+            await eventually(further, within=WITHIN)
+            working.cancel()
+        assert set(outcomes) == {"OK"}
+        assert reloads("ok") == before + 2
+        assert first != expires() == pytest.approx((datetime.now(UTC) + timedelta(days=20)).timestamp(), abs=60)
+
+
+async def test_a_broken_file_leaves_the_last_good_pair_in_use(shop: Shop) -> None:
+    async with serving(shop.settings()) as port:
+        good, failed, until = shop.certificate.read_bytes(), reloads("failed"), expires()
+        shop.certificate.write_bytes(b"garbage")
+        assert await answered(port, shop.authority.client()) == "OK"
+        assert await answered(port, shop.authority.client()) == "OK"
+        assert (reloads("failed"), expires()) == (failed + 1, until)
+        shop.certificate.write_bytes(good)
+        mended = reloads("ok")
+        assert await answered(port, shop.authority.client()) == "OK"
+        assert reloads("ok") == mended + 1
+
+
+async def test_client_authorities_are_replaced_too(shop: Shop) -> None:
+    old, new = Authority(), Authority()
+    old.write(shop.client_ca)
+    async with serving(shop.settings(tls_client_ca=shop.client_ca)) as port:
+        new.write(shop.client_ca)
+        assert await answered(port, new.client("till-3.example", trusts=shop.authority)) == "OK"
+        assert await answered(port, old.client("till-3.example", trusts=shop.authority)) == "UNAVAILABLE"
+
+
+async def test_the_metrics_are_behind_the_same_files(shop: Shop, tmp_path: Path) -> None:
+    clients = Authority()
+    clients.write(shop.client_ca)
+    certificates = ports_of(shop.settings(tls_client_ca=shop.client_ca)).certificates
+    assert certificates is not None
+    port = metrics_port.serve("127.0.0.1", 0, certificates)
+    clients.issue(tmp_path / "client.pem", tmp_path / "client.key", "prometheus.example")
+
+    def scraped(*, known: bool) -> str:
+        context = ssl.create_default_context(cadata=shop.authority.pem.decode())
+        if known:
+            context.load_cert_chain(tmp_path / "client.pem", tmp_path / "client.key")
+        try:
+            with urlopen(f"https://127.0.0.1:{port}/metrics", context=context, timeout=WITHIN) as reply:
+                return str(reply.read().decode())
+        except OSError as error:
+            return type(error).__name__
+
+    assert "orderstream_insecure" in await asyncio.to_thread(scraped, known=True)
+    assert "orderstream_insecure" not in await asyncio.to_thread(scraped, known=False)
+    shop.authority.issue(shop.certificate, shop.key)
+    assert "orderstream_insecure" in await asyncio.to_thread(scraped, known=True)
