@@ -41,6 +41,7 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=$(BIN)/
 CATALOGUE = $(BIN)/python -m grpc_tools.protoc -I. --include_source_info --descriptor_set_out=/dev/stdout $(PROTOS) | $(BIN)/python -m tools.event_catalogue
 CURRENCIES = $(BIN)/python -m tools.currencies
 LIMITS = $(BIN)/python -m tools.limits
+ACCESS = $(BIN)/python -m tools.access
 SDK = $(BIN)/python -m tools.stubgen | $(BIN)/ruff format --stdin-filename contexts.pyi -
 
 proto: $(VENV)/.installed  ## check that no caller breaks, then generate all that is made of the contract
@@ -58,6 +59,7 @@ generated: $(VENV)/.installed
 	$(SDK) > $(VENV)/contexts.pyi && mv $(VENV)/contexts.pyi client/contexts.pyi
 	$(CATALOGUE) > docs/events.md
 	$(LIMITS) > $(VENV)/limits.md && mv $(VENV)/limits.md docs/limits.md
+	$(ACCESS) > $(VENV)/access.md && mv $(VENV)/access.md docs/access.md
 	$(CURRENCIES) > $(VENV)/currencies.py && mv $(VENV)/currencies.py client/currencies.py
 
 baseline: $(VENV)/.installed   ## at a release: the contract as it is now is what later ones may not break
@@ -69,6 +71,7 @@ proto-check: $(VENV)/.installed
 	@cd $(VENV)/proto && find . -type f | while read -r f; do cmp "$$f" "../../$$f" || { echo 'stubs are not current: run `make proto`'; exit 1; }; done
 	@$(CATALOGUE) | cmp - docs/events.md || { echo 'docs/events.md is not current: run `make proto`'; exit 1; }
 	@$(LIMITS) | cmp - docs/limits.md || { echo 'docs/limits.md is not current: run `make proto`'; exit 1; }
+	@$(ACCESS) | cmp - docs/access.md || { echo 'docs/access.md is not current: run `make proto`'; exit 1; }
 	@$(CURRENCIES) | cmp - client/currencies.py || { echo 'client/currencies.py is not current: run `make proto`'; exit 1; }
 	@$(SDK) | cmp - client/contexts.pyi || { echo 'client/contexts.pyi is not current: run `make proto`'; exit 1; }
 

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from client.calls import Context
-from protos.operations.v1 import exclusions_pb2, projections_pb2, subscriptions_pb2
+from protos.operations.v1 import exclusions_pb2, policy_pb2, projections_pb2, subscriptions_pb2
 from protos.orders.v1 import commands_pb2 as orders_commands
 from protos.orders.v1 import queries_pb2 as orders_queries
 from protos.processes.v1 import commands_pb2 as processes_commands
@@ -42,4 +42,8 @@ class Exclusions(Context):
     files: ClassVar = {"projections": exclusions_pb2.DESCRIPTOR}
 
 
-CONTEXTS = (Orders, Products, Users, Processes, Operations, Subscriptions, Exclusions)
+class Policy(Context):
+    files: ClassVar = {"projections": policy_pb2.DESCRIPTOR}
+
+
+CONTEXTS = (Orders, Products, Users, Processes, Operations, Subscriptions, Exclusions, Policy)

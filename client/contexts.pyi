@@ -5,6 +5,7 @@ import typing
 import google.protobuf.timestamp_pb2
 import protos.common.v1.types_pb2
 import protos.operations.v1.exclusions_pb2
+import protos.operations.v1.policy_pb2
 import protos.operations.v1.projections_pb2
 import protos.operations.v1.subscriptions_pb2
 import protos.orders.v1.commands_pb2
@@ -1013,5 +1014,9 @@ class Exclusions:
     async def ListExclusions(
         self, *, stream: str = ..., max_exclusions: int = ..., deadline: float | None = ...
     ) -> protos.operations.v1.exclusions_pb2.ListExclusionsResponse: ...
+
+class Policy:
+    def __init__(self, caller: Caller) -> None: ...
+    async def GetPolicy(self, *, deadline: float | None = ...) -> protos.operations.v1.policy_pb2.GetPolicyResponse: ...
 
 CONTEXTS: tuple[type[Context], ...]

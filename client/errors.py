@@ -4,6 +4,7 @@ OrderstreamError            reason, metadata, code; role and address name the se
 ├── InvalidRequest          INVALID_ARGUMENT            change the request; `fields` says where
 ├── NotFound                NOT_FOUND
 ├── Refused                 FAILED_PRECONDITION, ALREADY_EXISTS, RESOURCE_EXHAUSTED    a rule says no
+├── Denied                  UNAUTHENTICATED, PERMISSION_DENIED  who calls is not known, or may not do this
 ├── Conflict                ABORTED                     another writer was first; read again, decide again
 ├── Unavailable             UNAVAILABLE, DEADLINE_EXCEEDED      try again with the same request_id
 │   └── Unreachable         the same, but without an answer of a server of ours: none listens there, or answers in time
@@ -56,6 +57,10 @@ class Refused(OrderstreamError):
     pass
 
 
+class Denied(OrderstreamError):
+    pass
+
+
 class Conflict(OrderstreamError):
     pass
 
@@ -78,6 +83,8 @@ _BY_CODE = {
     grpc.StatusCode.FAILED_PRECONDITION: Refused,
     grpc.StatusCode.ALREADY_EXISTS: Refused,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Refused,
+    grpc.StatusCode.UNAUTHENTICATED: Denied,
+    grpc.StatusCode.PERMISSION_DENIED: Denied,
     grpc.StatusCode.ABORTED: Conflict,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: Unavailable,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import grpc
 
 from client.calls import Caller, Session
-from client.contexts import Exclusions, Operations, Orders, Processes, Products, Subscriptions, Users
+from client.contexts import Exclusions, Operations, Orders, Policy, Processes, Products, Subscriptions, Users
 from client.errors import OrderstreamError, Unavailable
 
 DEFAULT_DEADLINE = 10.0  # seconds, for all attempts
@@ -44,7 +44,7 @@ class OrderstreamClient:
     """`orders`, `products`, `users`, `processes` have the commands and queries of their context.
 
     `operations` has operators' actions on views, `subscriptions` those on subscription groups,
-    and `exclusions` those on unreadable events.
+    and `exclusions` those on unreadable events. `policy` says who may call what.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class OrderstreamClient:
         self.operations = Operations(caller)
         self.subscriptions = Subscriptions(caller)
         self.exclusions = Exclusions(caller)
+        self.policy = Policy(caller)
 
     async def __aenter__(self) -> "OrderstreamClient":
         return self

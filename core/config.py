@@ -78,6 +78,15 @@ class SecuritySettings(StoreSettings):
     tls_client_ca: Path | None = Field(
         default=None, description="PEM; if given, every client needs a certificate of these authorities"
     )
+    jwt_issuer: str = Field(default="", description="of bearer tokens; with jwt_audience and one of the two jwt_jwks_")
+    jwt_audience: str = Field(default="", description="whom a token must be meant for")
+    jwt_jwks_file: Path | None = Field(default=None, description="the issuer's public keys, read when it changes")
+    jwt_jwks_url: str = Field(default="", description="https; asked every 5 minutes, and for unknown keys")
+    jwt_roles_claim: str = Field(default="roles", min_length=1, description="the claim that has the roles")
+    api_keys_file: Path | None = Field(default=None, description="TOML; `orderstream keys new` makes its entries")
+    certificate_roles_file: Path | None = Field(
+        default=None, description="TOML; the roles of the names in client certificates"
+    )
     insecure: bool = Field(
         default=False, description="true: open on an address that is not loopback, behind a service mesh or on a laptop"
     )
@@ -106,6 +115,7 @@ class ProcessSettings(SecuritySettings):
     grace: float = Field(default=10.0, ge=0, description="for calls in flight when stopping")
     max_concurrent_calls: int = Field(default=1_000, gt=0, description="above: SERVER_BUSY")
     max_request_size: int = Field(default=256 * 1024, gt=0, description="above: REQUEST_TOO_LARGE")
+    reflection: bool | None = Field(default=None, description="of the services; none: on loopback only")
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -123,8 +133,6 @@ class Settings(ProcessSettings):
         "most_waiting_changes": "max_waiting_changes",
         "longest_retry": "max_retry_pause",
     }
-
-    reflection: bool = True
 
     default_deadline: float = Field(default=10.0, gt=0, description="for calls that bring none")
     # a claim on an e-mail address is valid for five minutes: every command must end before that

@@ -6,6 +6,8 @@ ServiceFailure
 ├── PageTokenInvalid        PAGE_TOKEN_INVALID                    malformed, or of another query
 ├── RequestIdReused         REQUEST_ID_REUSED                     same request_id, another payload
 ├── RevisionConflict        REVISION_CONFLICT                     the caller's expected revision is not the actual one
+├── Unauthenticated         UNAUTHENTICATED                       the caller is not known, or not proven
+├── AccessDenied            ACCESS_DENIED                         the caller lacks the role for this call
 ├── ServerBusy              SERVER_BUSY                           more concurrent calls than this process accepts
 ├── RequestTooLarge         REQUEST_TOO_LARGE                     a message with more bytes than this process accepts
 ├── ReplyTooLarge           REPLY_TOO_LARGE                       more bytes than clients of gRPC accept
@@ -114,6 +116,20 @@ class Contention(ServiceFailure):
             stream=stream,
             attempts=attempts,
         )
+
+
+class Unauthenticated(ServiceFailure):
+    reason = "UNAUTHENTICATED"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}; show a token, an API key or a client certificate that is known here")
+
+
+class AccessDenied(ServiceFailure):
+    reason = "ACCESS_DENIED"
+
+    def __init__(self, method: str, role: str) -> None:
+        super().__init__(f"{method} needs the role {role}", method=method, role=role)
 
 
 class ServerBusy(ServiceFailure):

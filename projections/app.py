@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
@@ -34,7 +34,7 @@ from projections.config import Settings
 from projections.engine.shared_reads import SharedReads
 from projections.lifecycle.audit_log import AuditLog
 from projections.lifecycle.supervisor import Supervisor
-from projections.operations import exclusion_service, projection_service, subscription_service
+from projections.operations import exclusion_service, policy_service, projection_service, subscription_service
 from projections.operations.changes import ChangePlanner
 from projections.operations.exclusion_service import ExclusionAdmin
 from projections.verification.emails import EmailVerifier
@@ -42,12 +42,21 @@ from projections.verification.full import Verifier
 from projections.verification.processes import ProcessVerifier
 from projections.verification.snapshots import SnapshotVerifier
 from protos.operations.v1.exclusions_pb2_grpc import add_ExclusionServiceServicer_to_server
+from protos.operations.v1.policy_pb2_grpc import add_PolicyServiceServicer_to_server
 from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServicer_to_server
 from protos.operations.v1.subscriptions_pb2_grpc import add_SubscriptionServiceServicer_to_server
 
+if TYPE_CHECKING:
+    from core.security.authenticator import Authenticator
+
 log = structlog.get_logger()
 
-SERVICES = (projection_service.SERVICE, subscription_service.SERVICE, exclusion_service.SERVICE)
+SERVICES = (
+    projection_service.SERVICE,
+    subscription_service.SERVICE,
+    exclusion_service.SERVICE,
+    policy_service.SERVICE,
+)
 LOOK_EVERY = 0.5  # seconds
 FIRST_PAUSE = 0.2  # seconds
 MAX_PAUSE = 2.0  # seconds
@@ -66,7 +75,9 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
     On leaving: NOT_SERVING, finish the batches at work, write the checkpoints, close.
     """
     ports = ports_of(settings)
-    server = grpc.aio.server(interceptors=[call_guard(settings)], options=(*OPTIONS, *ports.options))
+    server = grpc.aio.server(
+        interceptors=[call_guard(settings, ports.authenticator)], options=(*OPTIONS, *ports.options)
+    )
     bound = ports.add(server, port)  # first: a taken port is told before any waiting
     async with connected(settings, reads=True) as client:
         leader = client.leader
@@ -99,9 +110,11 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
             add_SubscriptionServiceServicer_to_server(groups, server)
             excluding = ExclusionAdmin(leader, audit_log, lambda: _recheck(supervisors))
             add_ExclusionServiceServicer_to_server(excluding, server)
+            add_PolicyServiceServicer_to_server(policy_service.Policy(), server)
             status = health.aio.HealthServicer()
             health_pb2_grpc.add_HealthServicer_to_server(status, server)
-            enable_reflection(SERVICES, server)
+            if ports.reflection:
+                enable_reflection(SERVICES, server)
             async with (
                 LogIdentity(leader).kept(),
                 started(server, settings.grace),
@@ -117,7 +130,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
             await mongo.close()
 
 
-def call_guard(settings: Settings) -> CallGuard:
+def call_guard(settings: Settings, authenticator: "Authenticator | None" = None) -> CallGuard:
     """Through which every call of operators passes."""
     limits = CallLimits(
         default_deadline=settings.operator_deadline,
@@ -125,7 +138,7 @@ def call_guard(settings: Settings) -> CallGuard:
         most_calls=settings.max_concurrent_calls,
         largest_request=settings.max_request_size,
     )
-    return CallGuard(frozenset(SERVICES), limits, _known)
+    return CallGuard(frozenset(SERVICES), limits, _known, authenticator=authenticator)
 
 
 def _known(error: Exception) -> ServiceFailure | None:

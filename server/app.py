@@ -53,7 +53,7 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
             largest_request=settings.max_request_size,
         )
         server = grpc.aio.server(
-            interceptors=[CallGuard(frozenset(served.services), limits)],
+            interceptors=[CallGuard(frozenset(served.services), limits, authenticator=ports.authenticator)],
             options=[
                 *KEEPALIVE,
                 *ports.options,
@@ -65,7 +65,7 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
         served.register(server)
         status = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
-        if settings.reflection:
+        if ports.reflection:
             enable_reflection(served.services, server)
         bound = ports.add(server, port)
         await stack.enter_async_context(started(server, settings.grace))

@@ -11,6 +11,7 @@ from client.cli import local, output, shop
 from client.cli.connect import TARGET
 from client.cli.demo import demo
 from client.cli.events import events
+from client.cli.keys import keys
 from client.cli.payments import payments
 from client.cli.processes import processes
 from client.cli.projections import projections as projections_
@@ -101,6 +102,7 @@ app.add_typer(projections_, name="projections")
 app.add_typer(subscriptions, name="subscriptions")
 app.add_typer(events, name="events")
 app.add_typer(store, name="store")
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:

@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import structlog
@@ -15,17 +15,32 @@ from prometheus_client import Counter, Histogram
 from uuid_utils import uuid7
 
 from core.domain.rejection import CommandRejected
-from core.failures import DeadlinePassed, ReplyTooLarge, RequestTooLarge, ServerBusy, ServiceFailure
+from core.failures import (
+    AccessDenied,
+    DeadlinePassed,
+    ReplyTooLarge,
+    RequestTooLarge,
+    ServerBusy,
+    ServiceFailure,
+    Unauthenticated,
+)
 from core.rpc.errors import internal, status_of
 from core.rpc.headers import CORRELATION_ID, headers_of
 from core.rpc.typing import Context, Handler
 from core.rpc.validation import MAX_CORRELATION_ID_LENGTH
+from core.security.access import Access, policy_of, require_access
+from core.security.principal import CALLER, OPS_READ
+
+if TYPE_CHECKING:
+    from core.security.authenticator import Authenticator
 
 log = structlog.get_logger()
 
+REFLECTION = "/grpc.reflection."
 MAX_REPLY = 4 * 1024 * 1024  # bytes that a client of gRPC takes, unless it is told otherwise
 
 CALLS = Counter("orderstream_rpc_calls_total", "Calls by method and status code.", ["method", "code"])
+DENIED = Counter("orderstream_rpc_denied_total", "Calls of callers who may not make them.", ["method", "reason"])
 SECONDS = Histogram("orderstream_rpc_seconds", "Time from request to reply.", ["method"])
 
 
@@ -40,9 +55,10 @@ class CallLimits:
 
 
 class CallGuard(grpc.aio.ServerInterceptor):
-    """Wraps the handlers of our own services; health and reflection pass as they are.
+    """Wraps the handlers of our own services; health passes as it is, reflection needs a role if callers are asked.
 
-    `known` makes a failure of ours of an exception of a library; None: it is a defect.
+    `known` makes a failure of ours of an exception of a library; None: it is a defect. `authenticator` finds out who
+    calls; without one nobody is asked. Raises `AccessMissing` for an RPC that does not say who may call it.
     """
 
     def __init__(
@@ -50,7 +66,11 @@ class CallGuard(grpc.aio.ServerInterceptor):
         services: frozenset[str],
         limits: CallLimits,
         known: Callable[[Exception], ServiceFailure | None] = lambda _: None,
+        *,
+        authenticator: "Authenticator | None" = None,
     ) -> None:
+        self._access = policy_of(services)
+        self._authenticator = authenticator
         self._services = services
         self._limits = limits
         self._known = known
@@ -65,6 +85,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None or method.split("/")[1] not in self._services:
+            if handler is not None and self._authenticator is not None and method.startswith(REFLECTION):
+                return self._reflection(method, handler, self._authenticator)
             return handler
         if method not in self._handlers:
             self._handlers[method] = self._wrapped(method, handler)
@@ -92,6 +114,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
             # every line that this call logs, wherever, says which conversation it belongs to
             structlog.contextvars.bind_contextvars(method=method, correlation_id=_correlation_id(request, context))
             try:
+                if self._authenticator is not None:
+                    await self._authorise(self._authenticator, method, self._access[method], context)
                 with self._admitted(request):
                     async with asyncio.timeout(self._limit(context)):
                         reply = _sendable(await inner(request, context))
@@ -121,6 +145,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
         async def call(request: Message, context: Context) -> AsyncGenerator[Message, None]:
             structlog.contextvars.bind_contextvars(method=method, correlation_id=_correlation_id(request, context))
             try:
+                if self._authenticator is not None:
+                    await self._authorise(self._authenticator, method, self._access[method], context)
                 with self._admitted(request):
                     async with aclosing(inner(request, context)) as replies:
                         async for reply in replies:
@@ -137,6 +163,34 @@ class CallGuard(grpc.aio.ServerInterceptor):
             await abort(context, method, status)
 
         return call
+
+    async def _authorise(self, authenticator: "Authenticator", method: str, access: Access, context: Context) -> None:
+        """From here on the call knows its caller. Raises `Unauthenticated`, `AccessDenied`."""
+        try:
+            principal = await authenticator.principal_of(context)
+            require_access(access, principal, method)
+        except (Unauthenticated, AccessDenied) as refused:
+            DENIED.labels(method, refused.reason).inc()
+            raise
+        CALLER.set(principal)
+
+    def _reflection(self, method: str, handler: Handler, authenticator: "Authenticator") -> Handler:
+        """It tells the whole contract, so it is for those who look after us."""
+        inner: Any = handler.stream_stream
+
+        async def call(requests: AsyncIterator[Message], context: Context) -> AsyncGenerator[Message, None]:
+            try:
+                await self._authorise(authenticator, method, Access(OPS_READ), context)
+            except (Unauthenticated, AccessDenied) as refused:
+                await abort(context, method, status_of(refused))
+            async for reply in inner(requests, context):
+                yield reply
+
+        return grpc.stream_stream_rpc_method_handler(
+            call,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
 
     def _status(self, error: Exception) -> status_pb2.Status:
         """The one place where a defect ends; it is logged whole."""

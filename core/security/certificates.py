@@ -16,6 +16,7 @@ from cryptography import x509
 from prometheus_client import Counter, Gauge
 
 from core.config import PREFIX, WrongSettingError, checked_authorities
+from core.security.watched import stamp_of
 
 log = structlog.get_logger()
 
@@ -87,7 +88,7 @@ class Certificates:
 
     def _stamp_now(self) -> tuple[object, ...]:
         files = (self._certificate, self._key, *([self._client_ca] if self._client_ca else ()))
-        return tuple(_stamp_of(file) for file in files)
+        return tuple(stamp_of(file) for file in files)
 
     def _load(self) -> Loaded:
         authorities = None
@@ -124,12 +125,3 @@ def _content(setting: str, file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise WrongSettingError(f"{PREFIX}{setting}: cannot read {file}: {error.strerror}") from None
-
-
-def _stamp_of(file: Path) -> tuple[int, ...]:
-    """Another file, or other content: Kubernetes replaces a link to a directory, other tools write the file."""
-    try:
-        found = file.stat()
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_ino, found.st_size

@@ -1,6 +1,7 @@
 """The one rule of who may listen where. Every process opens its ports through it.
 
-On loopback a process may be open, which the log says. On any other address it needs TLS, or does not start:
+On loopback a process may be open, which the log says. On any other address it needs TLS and must ask who calls, or does
+not start:
 `ORDERSTREAM_INSECURE=true` is for a service mesh and for a laptop. Half of a configuration never starts anywhere.
 """
 
@@ -16,21 +17,25 @@ from core.config import PREFIX, ProcessSettings, WrongSettingError
 from core.security.stores import is_loopback, require_tls_to_stores
 
 if TYPE_CHECKING:
+    from core.security.authenticator import Authenticator
     from core.security.certificates import Certificates
 
 log = structlog.get_logger()
 
-INSECURE = Gauge("orderstream_insecure", "1 if a port that is not on loopback is open without TLS.")
+INSECURE = Gauge("orderstream_insecure", "1 if a port that is not on loopback lacks TLS or asks nobody.")
 SWITCH = f"{PREFIX}INSECURE"
+IDENTITIES = f"{PREFIX}JWT_ISSUER, {PREFIX}API_KEYS_FILE or {PREFIX}CERTIFICATE_ROLES_FILE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """How a process listens. `certificates`: None is plain text."""
+    """How a process listens. `certificates`: None is plain text. `authenticator`: None asks nobody who calls."""
 
     host: str
     certificates: "Certificates | None"
+    authenticator: "Authenticator | None"
     options: tuple[tuple[str, int], ...]
+    reflection: bool
 
     def add(self, server: grpc.aio.Server, port: int) -> int:
         """Bind a port of gRPC; the number of the port."""
@@ -43,19 +48,23 @@ class Ports:
 def ports_of(settings: ProcessSettings) -> Ports:
     """Raises `WrongSettingError`, and `StoreTlsFailed` for a store elsewhere that is spoken to over plain text."""
     require_tls_to_stores(settings)
-    certificates = certificates_of(settings)
+    certificates, authenticator = certificates_of(settings), _authenticator_of(settings)
     local = is_loopback(settings.host)
-    _require_closed(settings, "HOST", settings.host, _missing(certificates))
+    no_tls = [] if certificates else [f"TLS ({PREFIX}TLS_CERTIFICATE and {PREFIX}TLS_KEY)"]
+    missing = no_tls if authenticator else [*no_tls, f"a way to know who calls ({IDENTITIES})"]
+    _require_closed(settings, "HOST", settings.host, missing)
     if settings.metrics_port is not None:
-        _require_closed(settings, "METRICS_HOST", settings.metrics_host, _missing(certificates))
-    if certificates is None:
+        _require_closed(settings, "METRICS_HOST", settings.metrics_host, no_tls)
+    if missing:
         tell: Callable[..., object] = log.info if local else log.warning
-        tell("insecure: loopback only" if local else f"insecure: {SWITCH}=true", host=settings.host)
-    INSECURE.set(not local and certificates is None)
+        tell("insecure: loopback only" if local else f"insecure: {SWITCH}=true", host=settings.host, missing=missing)
+    INSECURE.set(bool(missing) and not local)
     age = round(settings.max_connection_age * 1_000)
     return Ports(
         host=settings.host,
         certificates=certificates,
+        authenticator=authenticator,
+        reflection=local if settings.reflection is None else settings.reflection,
         options=() if local else (("grpc.max_connection_age_ms", age),),
     )
 
@@ -75,8 +84,14 @@ def certificates_of(settings: ProcessSettings) -> "Certificates | None":
     return Certificates(certificate, key, settings.tls_client_ca)
 
 
-def _missing(certificates: object) -> list[str]:
-    return [] if certificates else [f"TLS ({PREFIX}TLS_CERTIFICATE and {PREFIX}TLS_KEY)"]
+def _authenticator_of(settings: ProcessSettings) -> "Authenticator | None":
+    """Raises `WrongSettingError`."""
+    named = (settings.jwt_issuer, settings.jwt_audience, settings.jwt_jwks_file, settings.jwt_jwks_url)
+    if not any((*named, settings.api_keys_file, settings.certificate_roles_file)):
+        return None
+    from core.security.identities import authenticator_of  # noqa: PLC0415  # an open process does not pay for it
+
+    return authenticator_of(settings)
 
 
 def _require_closed(settings: ProcessSettings, variable: str, host: str, missing: list[str]) -> None:

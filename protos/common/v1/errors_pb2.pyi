@@ -107,6 +107,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """RESOURCE_EXHAUSTED: the reply would have more bytes than clients of gRPC accept by default (4 MiB): ask for
     less, or page by page (GetOrderHistory). Metadata: size, most.
     """
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 32
+    """UNAUTHENTICATED: the call does not say who calls, or does not prove it: no or a wrong token, API key or certificate."""
+    ERROR_REASON_ACCESS_DENIED: _ErrorReason.ValueType  # 33
+    """PERMISSION_DENIED: the caller lacks the role that this RPC needs. Metadata: method, role."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -196,4 +200,8 @@ ERROR_REASON_REPLY_TOO_LARGE: ErrorReason.ValueType  # 31
 """RESOURCE_EXHAUSTED: the reply would have more bytes than clients of gRPC accept by default (4 MiB): ask for
 less, or page by page (GetOrderHistory). Metadata: size, most.
 """
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 32
+"""UNAUTHENTICATED: the call does not say who calls, or does not prove it: no or a wrong token, API key or certificate."""
+ERROR_REASON_ACCESS_DENIED: ErrorReason.ValueType  # 33
+"""PERMISSION_DENIED: the caller lacks the role that this RPC needs. Metadata: method, role."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from protos.common.v1 import access_pb2 as protos_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%protos/operations/v1/exclusions.proto\x12\roperations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x01\n\tExclusion\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0f\n\x07plan_id\x18\x08 \x01(\t\x12/\n\x0b\x65xcluded_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\x14PlanExclusionRequest\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x14\n\x0cunknown_type\x18\x03 \x01(\x08\"|\n\x15PlanExclusionResponse\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12\r\n\x05\x65rror\x18\x04 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\t\x12\x0f\n\x07\x65\x66\x66\x65\x63ts\x18\x06 \x03(\t\"p\n\x15\x41pplyExclusionRequest\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x14\n\x0cunknown_type\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\"E\n\x16\x41pplyExclusionResponse\x12+\n\texclusion\x18\x01 \x01(\x0b\x32\x18.operations.v1.Exclusion\"?\n\x15ListExclusionsRequest\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x16\n\x0emax_exclusions\x18\x02 \x01(\x05\"F\n\x16ListExclusionsResponse\x12,\n\nexclusions\x18\x01 \x03(\x0b\x32\x18.operations.v1.Exclusion2\xac\x02\n\x10\x45xclusionService\x12Z\n\rPlanExclusion\x12#.operations.v1.PlanExclusionRequest\x1a$.operations.v1.PlanExclusionResponse\x12]\n\x0e\x41pplyExclusion\x12$.operations.v1.ApplyExclusionRequest\x1a%.operations.v1.ApplyExclusionResponse\x12]\n\x0eListExclusions\x12$.operations.v1.ListExclusionsRequest\x1a%.operations.v1.ListExclusionsResponseBn\n\x1cio.orderstream.operations.v1P\x01Z0orderstream.io/protos/operations/v1;operationsv1\xaa\x02\x19Orderstream.Operations.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%protos/operations/v1/exclusions.proto\x12\roperations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dprotos/common/v1/access.proto\"\xc3\x01\n\tExclusion\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0f\n\x07plan_id\x18\x08 \x01(\t\x12/\n\x0b\x65xcluded_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\x14PlanExclusionRequest\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x14\n\x0cunknown_type\x18\x03 \x01(\x08\"|\n\x15PlanExclusionResponse\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12\r\n\x05\x65rror\x18\x04 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\t\x12\x0f\n\x07\x65\x66\x66\x65\x63ts\x18\x06 \x03(\t\"p\n\x15\x41pplyExclusionRequest\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x14\n\x0cunknown_type\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\"E\n\x16\x41pplyExclusionResponse\x12+\n\texclusion\x18\x01 \x01(\x0b\x32\x18.operations.v1.Exclusion\"?\n\x15ListExclusionsRequest\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x16\n\x0emax_exclusions\x18\x02 \x01(\x05\"F\n\x16ListExclusionsResponse\x12,\n\nexclusions\x18\x01 \x03(\x0b\x32\x18.operations.v1.Exclusion2\xc4\x02\n\x10\x45xclusionService\x12\x62\n\rPlanExclusion\x12#.operations.v1.PlanExclusionRequest\x1a$.operations.v1.PlanExclusionResponse\"\x06\xc2\x89\x1a\x02\x08\x07\x12\x65\n\x0e\x41pplyExclusion\x12$.operations.v1.ApplyExclusionRequest\x1a%.operations.v1.ApplyExclusionResponse\"\x06\xc2\x89\x1a\x02\x08\x08\x12\x65\n\x0eListExclusions\x12$.operations.v1.ListExclusionsRequest\x1a%.operations.v1.ListExclusionsResponse\"\x06\xc2\x89\x1a\x02\x08\x07\x42n\n\x1cio.orderstream.operations.v1P\x01Z0orderstream.io/protos/operations/v1;operationsv1\xaa\x02\x19Orderstream.Operations.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,20 +34,26 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.operations.v1.exclus
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\034io.orderstream.operations.v1P\001Z0orderstream.io/protos/operations/v1;operationsv1\252\002\031Orderstream.Operations.V1'
-  _globals['_EXCLUSION']._serialized_start=90
-  _globals['_EXCLUSION']._serialized_end=285
-  _globals['_PLANEXCLUSIONREQUEST']._serialized_start=287
-  _globals['_PLANEXCLUSIONREQUEST']._serialized_end=365
-  _globals['_PLANEXCLUSIONRESPONSE']._serialized_start=367
-  _globals['_PLANEXCLUSIONRESPONSE']._serialized_end=491
-  _globals['_APPLYEXCLUSIONREQUEST']._serialized_start=493
-  _globals['_APPLYEXCLUSIONREQUEST']._serialized_end=605
-  _globals['_APPLYEXCLUSIONRESPONSE']._serialized_start=607
-  _globals['_APPLYEXCLUSIONRESPONSE']._serialized_end=676
-  _globals['_LISTEXCLUSIONSREQUEST']._serialized_start=678
-  _globals['_LISTEXCLUSIONSREQUEST']._serialized_end=741
-  _globals['_LISTEXCLUSIONSRESPONSE']._serialized_start=743
-  _globals['_LISTEXCLUSIONSRESPONSE']._serialized_end=813
-  _globals['_EXCLUSIONSERVICE']._serialized_start=816
-  _globals['_EXCLUSIONSERVICE']._serialized_end=1116
+  _globals['_EXCLUSIONSERVICE'].methods_by_name['PlanExclusion']._loaded_options = None
+  _globals['_EXCLUSIONSERVICE'].methods_by_name['PlanExclusion']._serialized_options = b'\302\211\032\002\010\007'
+  _globals['_EXCLUSIONSERVICE'].methods_by_name['ApplyExclusion']._loaded_options = None
+  _globals['_EXCLUSIONSERVICE'].methods_by_name['ApplyExclusion']._serialized_options = b'\302\211\032\002\010\010'
+  _globals['_EXCLUSIONSERVICE'].methods_by_name['ListExclusions']._loaded_options = None
+  _globals['_EXCLUSIONSERVICE'].methods_by_name['ListExclusions']._serialized_options = b'\302\211\032\002\010\007'
+  _globals['_EXCLUSION']._serialized_start=121
+  _globals['_EXCLUSION']._serialized_end=316
+  _globals['_PLANEXCLUSIONREQUEST']._serialized_start=318
+  _globals['_PLANEXCLUSIONREQUEST']._serialized_end=396
+  _globals['_PLANEXCLUSIONRESPONSE']._serialized_start=398
+  _globals['_PLANEXCLUSIONRESPONSE']._serialized_end=522
+  _globals['_APPLYEXCLUSIONREQUEST']._serialized_start=524
+  _globals['_APPLYEXCLUSIONREQUEST']._serialized_end=636
+  _globals['_APPLYEXCLUSIONRESPONSE']._serialized_start=638
+  _globals['_APPLYEXCLUSIONRESPONSE']._serialized_end=707
+  _globals['_LISTEXCLUSIONSREQUEST']._serialized_start=709
+  _globals['_LISTEXCLUSIONSREQUEST']._serialized_end=772
+  _globals['_LISTEXCLUSIONSRESPONSE']._serialized_start=774
+  _globals['_LISTEXCLUSIONSRESPONSE']._serialized_end=844
+  _globals['_EXCLUSIONSERVICE']._serialized_start=847
+  _globals['_EXCLUSIONSERVICE']._serialized_end=1171
 # @@protoc_insertion_point(module_scope)

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from protos.common.v1 import access_pb2 as protos_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(protos/operations/v1/subscriptions.proto\x12\roperations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x01\n\x0cSubscription\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x11\n\tconsumers\x18\x04 \x01(\x05\x12\x0b\n\x03lag\x18\x05 \x01(\x03\x12\x11\n\tin_flight\x18\x06 \x01(\x05\x12\x0e\n\x06parked\x18\x07 \x01(\x03\x12\x12\n\ncheckpoint\x18\x08 \x01(\t\x12\x1a\n\x12\x61verage_per_second\x18\t \x01(\x05\x12\x10\n\x08strategy\x18\n \x01(\t\x12\x17\n\x0fmax_retry_count\x18\x0b \x01(\x05\x12\x1a\n\x12message_timeout_ms\x18\x0c \x01(\x03\"\xa6\x01\n\x0bParkedEvent\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x05 \x01(\t\x12-\n\tparked_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eparked_because\x18\x07 \x01(\t\"\x1a\n\x18ListSubscriptionsRequest\"O\n\x19ListSubscriptionsResponse\x12\x32\n\rsubscriptions\x18\x01 \x03(\x0b\x32\x1b.operations.v1.Subscription\"7\n\x16GetSubscriptionRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\"L\n\x17GetSubscriptionResponse\x12\x31\n\x0csubscription\x18\x01 \x01(\x0b\x32\x1b.operations.v1.Subscription\"_\n\x17ListParkedEventsRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"_\n\x18ListParkedEventsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.operations.v1.ParkedEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x11PlanReplayRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x03\"\xdb\x01\n\x12PlanReplayResponse\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x03\x12\x0c\n\x04left\x18\x03 \x01(\x03\x12\x34\n\x10oldest_parked_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10newest_parked_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06sample\x18\x06 \x03(\x0b\x32\x1a.operations.v1.ParkedEvent\"c\n\x12\x41pplyReplayRequest\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05group\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x03\x12\x0e\n\x06reason\x18\x05 \x01(\t\"X\n\x13\x41pplyReplayResponse\x12\x0e\n\x06\x65vents\x18\x01 \x01(\x03\x12\x31\n\x0csubscription\x18\x02 \x01(\x0b\x32\x1b.operations.v1.Subscription\"\x7f\n\x11PlanChangeRequest\x12*\n\x06\x63hange\x18\x01 \x01(\x0e\x32\x1a.operations.v1.GroupChange\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05group\x18\x03 \x01(\t\x12\r\n\x05start\x18\x04 \x01(\x03\x12\x10\n\x08\x66rom_end\x18\x05 \x01(\x08\"w\n\x12PlanChangeResponse\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12\x31\n\x0csubscription\x18\x02 \x01(\x0b\x32\x1b.operations.v1.Subscription\x12\r\n\x05start\x18\x03 \x01(\x03\x12\x0e\n\x06\x65vents\x18\x04 \x01(\x03\"\xa1\x01\n\x12\x41pplyChangeRequest\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12*\n\x06\x63hange\x18\x02 \x01(\x0e\x32\x1a.operations.v1.GroupChange\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\r\n\x05group\x18\x04 \x01(\t\x12\r\n\x05start\x18\x05 \x01(\x03\x12\x10\n\x08\x66rom_end\x18\x06 \x01(\x08\x12\x0e\n\x06reason\x18\x07 \x01(\t\"H\n\x13\x41pplyChangeResponse\x12\x31\n\x0csubscription\x18\x01 \x01(\x0b\x32\x1b.operations.v1.Subscription\"-\n\x1bRestartSubscriptionsRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"R\n\x1cRestartSubscriptionsResponse\x12\x32\n\rsubscriptions\x18\x01 \x03(\x0b\x32\x1b.operations.v1.Subscription*u\n\x0bGroupChange\x12\x1c\n\x18GROUP_CHANGE_UNSPECIFIED\x10\x00\x12\x17\n\x13GROUP_CHANGE_CREATE\x10\x01\x12\x16\n\x12GROUP_CHANGE_RESET\x10\x02\x12\x17\n\x13GROUP_CHANGE_DELETE\x10\x03\x32\x87\x06\n\x13SubscriptionService\x12\x66\n\x11ListSubscriptions\x12\'.operations.v1.ListSubscriptionsRequest\x1a(.operations.v1.ListSubscriptionsResponse\x12`\n\x0fGetSubscription\x12%.operations.v1.GetSubscriptionRequest\x1a&.operations.v1.GetSubscriptionResponse\x12\x63\n\x10ListParkedEvents\x12&.operations.v1.ListParkedEventsRequest\x1a\'.operations.v1.ListParkedEventsResponse\x12Q\n\nPlanReplay\x12 .operations.v1.PlanReplayRequest\x1a!.operations.v1.PlanReplayResponse\x12T\n\x0b\x41pplyReplay\x12!.operations.v1.ApplyReplayRequest\x1a\".operations.v1.ApplyReplayResponse\x12Q\n\nPlanChange\x12 .operations.v1.PlanChangeRequest\x1a!.operations.v1.PlanChangeResponse\x12T\n\x0b\x41pplyChange\x12!.operations.v1.ApplyChangeRequest\x1a\".operations.v1.ApplyChangeResponse\x12o\n\x14RestartSubscriptions\x12*.operations.v1.RestartSubscriptionsRequest\x1a+.operations.v1.RestartSubscriptionsResponseBn\n\x1cio.orderstream.operations.v1P\x01Z0orderstream.io/protos/operations/v1;operationsv1\xaa\x02\x19Orderstream.Operations.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(protos/operations/v1/subscriptions.proto\x12\roperations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dprotos/common/v1/access.proto\"\xf7\x01\n\x0cSubscription\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x11\n\tconsumers\x18\x04 \x01(\x05\x12\x0b\n\x03lag\x18\x05 \x01(\x03\x12\x11\n\tin_flight\x18\x06 \x01(\x05\x12\x0e\n\x06parked\x18\x07 \x01(\x03\x12\x12\n\ncheckpoint\x18\x08 \x01(\t\x12\x1a\n\x12\x61verage_per_second\x18\t \x01(\x05\x12\x10\n\x08strategy\x18\n \x01(\t\x12\x17\n\x0fmax_retry_count\x18\x0b \x01(\x05\x12\x1a\n\x12message_timeout_ms\x18\x0c \x01(\x03\"\xa6\x01\n\x0bParkedEvent\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x05 \x01(\t\x12-\n\tparked_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eparked_because\x18\x07 \x01(\t\"\x1a\n\x18ListSubscriptionsRequest\"O\n\x19ListSubscriptionsResponse\x12\x32\n\rsubscriptions\x18\x01 \x03(\x0b\x32\x1b.operations.v1.Subscription\"7\n\x16GetSubscriptionRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\"L\n\x17GetSubscriptionResponse\x12\x31\n\x0csubscription\x18\x01 \x01(\x0b\x32\x1b.operations.v1.Subscription\"_\n\x17ListParkedEventsRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"_\n\x18ListParkedEventsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.operations.v1.ParkedEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x11PlanReplayRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x03\"\xdb\x01\n\x12PlanReplayResponse\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x03\x12\x0c\n\x04left\x18\x03 \x01(\x03\x12\x34\n\x10oldest_parked_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10newest_parked_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06sample\x18\x06 \x03(\x0b\x32\x1a.operations.v1.ParkedEvent\"c\n\x12\x41pplyReplayRequest\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05group\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x03\x12\x0e\n\x06reason\x18\x05 \x01(\t\"X\n\x13\x41pplyReplayResponse\x12\x0e\n\x06\x65vents\x18\x01 \x01(\x03\x12\x31\n\x0csubscription\x18\x02 \x01(\x0b\x32\x1b.operations.v1.Subscription\"\x7f\n\x11PlanChangeRequest\x12*\n\x06\x63hange\x18\x01 \x01(\x0e\x32\x1a.operations.v1.GroupChange\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05group\x18\x03 \x01(\t\x12\r\n\x05start\x18\x04 \x01(\x03\x12\x10\n\x08\x66rom_end\x18\x05 \x01(\x08\"w\n\x12PlanChangeResponse\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12\x31\n\x0csubscription\x18\x02 \x01(\x0b\x32\x1b.operations.v1.Subscription\x12\r\n\x05start\x18\x03 \x01(\x03\x12\x0e\n\x06\x65vents\x18\x04 \x01(\x03\"\xa1\x01\n\x12\x41pplyChangeRequest\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12*\n\x06\x63hange\x18\x02 \x01(\x0e\x32\x1a.operations.v1.GroupChange\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\r\n\x05group\x18\x04 \x01(\t\x12\r\n\x05start\x18\x05 \x01(\x03\x12\x10\n\x08\x66rom_end\x18\x06 \x01(\x08\x12\x0e\n\x06reason\x18\x07 \x01(\t\"H\n\x13\x41pplyChangeResponse\x12\x31\n\x0csubscription\x18\x01 \x01(\x0b\x32\x1b.operations.v1.Subscription\"-\n\x1bRestartSubscriptionsRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"R\n\x1cRestartSubscriptionsResponse\x12\x32\n\rsubscriptions\x18\x01 \x03(\x0b\x32\x1b.operations.v1.Subscription*u\n\x0bGroupChange\x12\x1c\n\x18GROUP_CHANGE_UNSPECIFIED\x10\x00\x12\x17\n\x13GROUP_CHANGE_CREATE\x10\x01\x12\x16\n\x12GROUP_CHANGE_RESET\x10\x02\x12\x17\n\x13GROUP_CHANGE_DELETE\x10\x03\x32\xc7\x06\n\x13SubscriptionService\x12n\n\x11ListSubscriptions\x12\'.operations.v1.ListSubscriptionsRequest\x1a(.operations.v1.ListSubscriptionsResponse\"\x06\xc2\x89\x1a\x02\x08\x07\x12h\n\x0fGetSubscription\x12%.operations.v1.GetSubscriptionRequest\x1a&.operations.v1.GetSubscriptionResponse\"\x06\xc2\x89\x1a\x02\x08\x07\x12k\n\x10ListParkedEvents\x12&.operations.v1.ListParkedEventsRequest\x1a\'.operations.v1.ListParkedEventsResponse\"\x06\xc2\x89\x1a\x02\x08\x07\x12Y\n\nPlanReplay\x12 .operations.v1.PlanReplayRequest\x1a!.operations.v1.PlanReplayResponse\"\x06\xc2\x89\x1a\x02\x08\x07\x12\\\n\x0b\x41pplyReplay\x12!.operations.v1.ApplyReplayRequest\x1a\".operations.v1.ApplyReplayResponse\"\x06\xc2\x89\x1a\x02\x08\x08\x12Y\n\nPlanChange\x12 .operations.v1.PlanChangeRequest\x1a!.operations.v1.PlanChangeResponse\"\x06\xc2\x89\x1a\x02\x08\x07\x12\\\n\x0b\x41pplyChange\x12!.operations.v1.ApplyChangeRequest\x1a\".operations.v1.ApplyChangeResponse\"\x06\xc2\x89\x1a\x02\x08\x08\x12w\n\x14RestartSubscriptions\x12*.operations.v1.RestartSubscriptionsRequest\x1a+.operations.v1.RestartSubscriptionsResponse\"\x06\xc2\x89\x1a\x02\x08\x08\x42n\n\x1cio.orderstream.operations.v1P\x01Z0orderstream.io/protos/operations/v1;operationsv1\xaa\x02\x19Orderstream.Operations.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,44 +34,60 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.operations.v1.subscr
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\034io.orderstream.operations.v1P\001Z0orderstream.io/protos/operations/v1;operationsv1\252\002\031Orderstream.Operations.V1'
-  _globals['_GROUPCHANGE']._serialized_start=2048
-  _globals['_GROUPCHANGE']._serialized_end=2165
-  _globals['_SUBSCRIPTION']._serialized_start=93
-  _globals['_SUBSCRIPTION']._serialized_end=340
-  _globals['_PARKEDEVENT']._serialized_start=343
-  _globals['_PARKEDEVENT']._serialized_end=509
-  _globals['_LISTSUBSCRIPTIONSREQUEST']._serialized_start=511
-  _globals['_LISTSUBSCRIPTIONSREQUEST']._serialized_end=537
-  _globals['_LISTSUBSCRIPTIONSRESPONSE']._serialized_start=539
-  _globals['_LISTSUBSCRIPTIONSRESPONSE']._serialized_end=618
-  _globals['_GETSUBSCRIPTIONREQUEST']._serialized_start=620
-  _globals['_GETSUBSCRIPTIONREQUEST']._serialized_end=675
-  _globals['_GETSUBSCRIPTIONRESPONSE']._serialized_start=677
-  _globals['_GETSUBSCRIPTIONRESPONSE']._serialized_end=753
-  _globals['_LISTPARKEDEVENTSREQUEST']._serialized_start=755
-  _globals['_LISTPARKEDEVENTSREQUEST']._serialized_end=850
-  _globals['_LISTPARKEDEVENTSRESPONSE']._serialized_start=852
-  _globals['_LISTPARKEDEVENTSRESPONSE']._serialized_end=947
-  _globals['_PLANREPLAYREQUEST']._serialized_start=949
-  _globals['_PLANREPLAYREQUEST']._serialized_end=1014
-  _globals['_PLANREPLAYRESPONSE']._serialized_start=1017
-  _globals['_PLANREPLAYRESPONSE']._serialized_end=1236
-  _globals['_APPLYREPLAYREQUEST']._serialized_start=1238
-  _globals['_APPLYREPLAYREQUEST']._serialized_end=1337
-  _globals['_APPLYREPLAYRESPONSE']._serialized_start=1339
-  _globals['_APPLYREPLAYRESPONSE']._serialized_end=1427
-  _globals['_PLANCHANGEREQUEST']._serialized_start=1429
-  _globals['_PLANCHANGEREQUEST']._serialized_end=1556
-  _globals['_PLANCHANGERESPONSE']._serialized_start=1558
-  _globals['_PLANCHANGERESPONSE']._serialized_end=1677
-  _globals['_APPLYCHANGEREQUEST']._serialized_start=1680
-  _globals['_APPLYCHANGEREQUEST']._serialized_end=1841
-  _globals['_APPLYCHANGERESPONSE']._serialized_start=1843
-  _globals['_APPLYCHANGERESPONSE']._serialized_end=1915
-  _globals['_RESTARTSUBSCRIPTIONSREQUEST']._serialized_start=1917
-  _globals['_RESTARTSUBSCRIPTIONSREQUEST']._serialized_end=1962
-  _globals['_RESTARTSUBSCRIPTIONSRESPONSE']._serialized_start=1964
-  _globals['_RESTARTSUBSCRIPTIONSRESPONSE']._serialized_end=2046
-  _globals['_SUBSCRIPTIONSERVICE']._serialized_start=2168
-  _globals['_SUBSCRIPTIONSERVICE']._serialized_end=2943
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['ListSubscriptions']._loaded_options = None
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['ListSubscriptions']._serialized_options = b'\302\211\032\002\010\007'
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['GetSubscription']._loaded_options = None
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['GetSubscription']._serialized_options = b'\302\211\032\002\010\007'
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['ListParkedEvents']._loaded_options = None
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['ListParkedEvents']._serialized_options = b'\302\211\032\002\010\007'
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['PlanReplay']._loaded_options = None
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['PlanReplay']._serialized_options = b'\302\211\032\002\010\007'
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['ApplyReplay']._loaded_options = None
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['ApplyReplay']._serialized_options = b'\302\211\032\002\010\010'
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['PlanChange']._loaded_options = None
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['PlanChange']._serialized_options = b'\302\211\032\002\010\007'
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['ApplyChange']._loaded_options = None
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['ApplyChange']._serialized_options = b'\302\211\032\002\010\010'
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['RestartSubscriptions']._loaded_options = None
+  _globals['_SUBSCRIPTIONSERVICE'].methods_by_name['RestartSubscriptions']._serialized_options = b'\302\211\032\002\010\010'
+  _globals['_GROUPCHANGE']._serialized_start=2079
+  _globals['_GROUPCHANGE']._serialized_end=2196
+  _globals['_SUBSCRIPTION']._serialized_start=124
+  _globals['_SUBSCRIPTION']._serialized_end=371
+  _globals['_PARKEDEVENT']._serialized_start=374
+  _globals['_PARKEDEVENT']._serialized_end=540
+  _globals['_LISTSUBSCRIPTIONSREQUEST']._serialized_start=542
+  _globals['_LISTSUBSCRIPTIONSREQUEST']._serialized_end=568
+  _globals['_LISTSUBSCRIPTIONSRESPONSE']._serialized_start=570
+  _globals['_LISTSUBSCRIPTIONSRESPONSE']._serialized_end=649
+  _globals['_GETSUBSCRIPTIONREQUEST']._serialized_start=651
+  _globals['_GETSUBSCRIPTIONREQUEST']._serialized_end=706
+  _globals['_GETSUBSCRIPTIONRESPONSE']._serialized_start=708
+  _globals['_GETSUBSCRIPTIONRESPONSE']._serialized_end=784
+  _globals['_LISTPARKEDEVENTSREQUEST']._serialized_start=786
+  _globals['_LISTPARKEDEVENTSREQUEST']._serialized_end=881
+  _globals['_LISTPARKEDEVENTSRESPONSE']._serialized_start=883
+  _globals['_LISTPARKEDEVENTSRESPONSE']._serialized_end=978
+  _globals['_PLANREPLAYREQUEST']._serialized_start=980
+  _globals['_PLANREPLAYREQUEST']._serialized_end=1045
+  _globals['_PLANREPLAYRESPONSE']._serialized_start=1048
+  _globals['_PLANREPLAYRESPONSE']._serialized_end=1267
+  _globals['_APPLYREPLAYREQUEST']._serialized_start=1269
+  _globals['_APPLYREPLAYREQUEST']._serialized_end=1368
+  _globals['_APPLYREPLAYRESPONSE']._serialized_start=1370
+  _globals['_APPLYREPLAYRESPONSE']._serialized_end=1458
+  _globals['_PLANCHANGEREQUEST']._serialized_start=1460
+  _globals['_PLANCHANGEREQUEST']._serialized_end=1587
+  _globals['_PLANCHANGERESPONSE']._serialized_start=1589
+  _globals['_PLANCHANGERESPONSE']._serialized_end=1708
+  _globals['_APPLYCHANGEREQUEST']._serialized_start=1711
+  _globals['_APPLYCHANGEREQUEST']._serialized_end=1872
+  _globals['_APPLYCHANGERESPONSE']._serialized_start=1874
+  _globals['_APPLYCHANGERESPONSE']._serialized_end=1946
+  _globals['_RESTARTSUBSCRIPTIONSREQUEST']._serialized_start=1948
+  _globals['_RESTARTSUBSCRIPTIONSREQUEST']._serialized_end=1993
+  _globals['_RESTARTSUBSCRIPTIONSRESPONSE']._serialized_start=1995
+  _globals['_RESTARTSUBSCRIPTIONSRESPONSE']._serialized_end=2077
+  _globals['_SUBSCRIPTIONSERVICE']._serialized_start=2199
+  _globals['_SUBSCRIPTIONSERVICE']._serialized_end=3038
 # @@protoc_insertion_point(module_scope)

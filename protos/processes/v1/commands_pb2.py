@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from protos.common.v1 import access_pb2 as protos_dot_common_dot_v1_dot_access__pb2
 from protos.processes.v1 import types_pb2 as protos_dot_processes_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/processes/v1/commands.proto\x12\x0cprocesses.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fprotos/processes/v1/types.proto\"\xdb\x01\n\x13StartProcessRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x0f\n\x07plan_id\x18\x04 \x01(\t\x12\'\n\x05\x64rawn\x18\x05 \x03(\x0b\x32\x18.processes.v1.DrawnUnits\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x14\n\x12_expected_revision\"i\n\x14StartProcessResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"q\n\x13RetryProcessRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\tB\x14\n\x12_expected_revision\"i\n\x14RetryProcessResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\x8b\x01\n\x0fSkipStepRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"e\n\x10SkipStepResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\x86\x01\n\x18\x43ompensateProcessRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"n\n\x19\x43ompensateProcessResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\x32\xf6\x02\n\x15ProcessCommandService\x12U\n\x0cStartProcess\x12!.processes.v1.StartProcessRequest\x1a\".processes.v1.StartProcessResponse\x12U\n\x0cRetryProcess\x12!.processes.v1.RetryProcessRequest\x1a\".processes.v1.RetryProcessResponse\x12I\n\x08SkipStep\x12\x1d.processes.v1.SkipStepRequest\x1a\x1e.processes.v1.SkipStepResponse\x12\x64\n\x11\x43ompensateProcess\x12&.processes.v1.CompensateProcessRequest\x1a\'.processes.v1.CompensateProcessResponseBj\n\x1bio.orderstream.processes.v1P\x01Z.orderstream.io/protos/processes/v1;processesv1\xaa\x02\x18Orderstream.Processes.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/processes/v1/commands.proto\x12\x0cprocesses.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dprotos/common/v1/access.proto\x1a\x1fprotos/processes/v1/types.proto\"\xdb\x01\n\x13StartProcessRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x0f\n\x07plan_id\x18\x04 \x01(\t\x12\'\n\x05\x64rawn\x18\x05 \x03(\x0b\x32\x18.processes.v1.DrawnUnits\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x14\n\x12_expected_revision\"i\n\x14StartProcessResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"q\n\x13RetryProcessRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\tB\x14\n\x12_expected_revision\"i\n\x14RetryProcessResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\x8b\x01\n\x0fSkipStepRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"e\n\x10SkipStepResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\x86\x01\n\x18\x43ompensateProcessRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"n\n\x19\x43ompensateProcessResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\x32\x96\x03\n\x15ProcessCommandService\x12]\n\x0cStartProcess\x12!.processes.v1.StartProcessRequest\x1a\".processes.v1.StartProcessResponse\"\x06\xc2\x89\x1a\x02\x08\x08\x12]\n\x0cRetryProcess\x12!.processes.v1.RetryProcessRequest\x1a\".processes.v1.RetryProcessResponse\"\x06\xc2\x89\x1a\x02\x08\x08\x12Q\n\x08SkipStep\x12\x1d.processes.v1.SkipStepRequest\x1a\x1e.processes.v1.SkipStepResponse\"\x06\xc2\x89\x1a\x02\x08\x08\x12l\n\x11\x43ompensateProcess\x12&.processes.v1.CompensateProcessRequest\x1a\'.processes.v1.CompensateProcessResponse\"\x06\xc2\x89\x1a\x02\x08\x08\x42j\n\x1bio.orderstream.processes.v1P\x01Z.orderstream.io/protos/processes/v1;processesv1\xaa\x02\x18Orderstream.Processes.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,22 +35,30 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.processes.v1.command
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\033io.orderstream.processes.v1P\001Z.orderstream.io/protos/processes/v1;processesv1\252\002\030Orderstream.Processes.V1'
-  _globals['_STARTPROCESSREQUEST']._serialized_start=119
-  _globals['_STARTPROCESSREQUEST']._serialized_end=338
-  _globals['_STARTPROCESSRESPONSE']._serialized_start=340
-  _globals['_STARTPROCESSRESPONSE']._serialized_end=445
-  _globals['_RETRYPROCESSREQUEST']._serialized_start=447
-  _globals['_RETRYPROCESSREQUEST']._serialized_end=560
-  _globals['_RETRYPROCESSRESPONSE']._serialized_start=562
-  _globals['_RETRYPROCESSRESPONSE']._serialized_end=667
-  _globals['_SKIPSTEPREQUEST']._serialized_start=670
-  _globals['_SKIPSTEPREQUEST']._serialized_end=809
-  _globals['_SKIPSTEPRESPONSE']._serialized_start=811
-  _globals['_SKIPSTEPRESPONSE']._serialized_end=912
-  _globals['_COMPENSATEPROCESSREQUEST']._serialized_start=915
-  _globals['_COMPENSATEPROCESSREQUEST']._serialized_end=1049
-  _globals['_COMPENSATEPROCESSRESPONSE']._serialized_start=1051
-  _globals['_COMPENSATEPROCESSRESPONSE']._serialized_end=1161
-  _globals['_PROCESSCOMMANDSERVICE']._serialized_start=1164
-  _globals['_PROCESSCOMMANDSERVICE']._serialized_end=1538
+  _globals['_PROCESSCOMMANDSERVICE'].methods_by_name['StartProcess']._loaded_options = None
+  _globals['_PROCESSCOMMANDSERVICE'].methods_by_name['StartProcess']._serialized_options = b'\302\211\032\002\010\010'
+  _globals['_PROCESSCOMMANDSERVICE'].methods_by_name['RetryProcess']._loaded_options = None
+  _globals['_PROCESSCOMMANDSERVICE'].methods_by_name['RetryProcess']._serialized_options = b'\302\211\032\002\010\010'
+  _globals['_PROCESSCOMMANDSERVICE'].methods_by_name['SkipStep']._loaded_options = None
+  _globals['_PROCESSCOMMANDSERVICE'].methods_by_name['SkipStep']._serialized_options = b'\302\211\032\002\010\010'
+  _globals['_PROCESSCOMMANDSERVICE'].methods_by_name['CompensateProcess']._loaded_options = None
+  _globals['_PROCESSCOMMANDSERVICE'].methods_by_name['CompensateProcess']._serialized_options = b'\302\211\032\002\010\010'
+  _globals['_STARTPROCESSREQUEST']._serialized_start=150
+  _globals['_STARTPROCESSREQUEST']._serialized_end=369
+  _globals['_STARTPROCESSRESPONSE']._serialized_start=371
+  _globals['_STARTPROCESSRESPONSE']._serialized_end=476
+  _globals['_RETRYPROCESSREQUEST']._serialized_start=478
+  _globals['_RETRYPROCESSREQUEST']._serialized_end=591
+  _globals['_RETRYPROCESSRESPONSE']._serialized_start=593
+  _globals['_RETRYPROCESSRESPONSE']._serialized_end=698
+  _globals['_SKIPSTEPREQUEST']._serialized_start=701
+  _globals['_SKIPSTEPREQUEST']._serialized_end=840
+  _globals['_SKIPSTEPRESPONSE']._serialized_start=842
+  _globals['_SKIPSTEPRESPONSE']._serialized_end=943
+  _globals['_COMPENSATEPROCESSREQUEST']._serialized_start=946
+  _globals['_COMPENSATEPROCESSREQUEST']._serialized_end=1080
+  _globals['_COMPENSATEPROCESSRESPONSE']._serialized_start=1082
+  _globals['_COMPENSATEPROCESSRESPONSE']._serialized_end=1192
+  _globals['_PROCESSCOMMANDSERVICE']._serialized_start=1195
+  _globals['_PROCESSCOMMANDSERVICE']._serialized_end=1601
 # @@protoc_insertion_point(module_scope)

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from protos.common.v1 import access_pb2 as protos_dot_common_dot_v1_dot_access__pb2
 from protos.common.v1 import types_pb2 as protos_dot_common_dot_v1_dot_types__pb2
 from protos.processes.v1 import types_pb2 as protos_dot_processes_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/processes/v1/queries.proto\x12\x0cprocesses.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\x1a\x1fprotos/processes/v1/types.proto\"@\n\x11GetProcessRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"e\n\x12GetProcessResponse\x12&\n\x07process\x18\x01 \x01(\x0b\x32\x15.processes.v1.Process\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\"\x7f\n\x12PlanProcessRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\'\n\x05\x64rawn\x18\x02 \x03(\x0b\x32\x18.processes.v1.DrawnUnits\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"c\n\x13PlanProcessResponse\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12(\n\x05steps\x18\x02 \x03(\x0b\x32\x19.processes.v1.PlannedStep\x12\x11\n\twaits_for\x18\x03 \x01(\t\"\x85\x01\n\x14ListProcessesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12+\n\x06status\x18\x03 \x01(\x0e\x32\x1b.processes.v1.ProcessStatus\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\t\"\x96\x01\n\x15ListProcessesResponse\x12(\n\tprocesses\x18\x01 \x03(\x0b\x32\x15.processes.v1.Process\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness\x12\x11\n\tnot_shown\x18\x04 \x03(\t2\x94\x02\n\x13ProcessQueryService\x12O\n\nGetProcess\x12\x1f.processes.v1.GetProcessRequest\x1a .processes.v1.GetProcessResponse\x12X\n\rListProcesses\x12\".processes.v1.ListProcessesRequest\x1a#.processes.v1.ListProcessesResponse\x12R\n\x0bPlanProcess\x12 .processes.v1.PlanProcessRequest\x1a!.processes.v1.PlanProcessResponseBj\n\x1bio.orderstream.processes.v1P\x01Z.orderstream.io/protos/processes/v1;processesv1\xaa\x02\x18Orderstream.Processes.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/processes/v1/queries.proto\x12\x0cprocesses.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dprotos/common/v1/access.proto\x1a\x1cprotos/common/v1/types.proto\x1a\x1fprotos/processes/v1/types.proto\"@\n\x11GetProcessRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"e\n\x12GetProcessResponse\x12&\n\x07process\x18\x01 \x01(\x0b\x32\x15.processes.v1.Process\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\"\x7f\n\x12PlanProcessRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\'\n\x05\x64rawn\x18\x02 \x03(\x0b\x32\x18.processes.v1.DrawnUnits\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"c\n\x13PlanProcessResponse\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12(\n\x05steps\x18\x02 \x03(\x0b\x32\x19.processes.v1.PlannedStep\x12\x11\n\twaits_for\x18\x03 \x01(\t\"\x85\x01\n\x14ListProcessesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12+\n\x06status\x18\x03 \x01(\x0e\x32\x1b.processes.v1.ProcessStatus\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\t\"\x96\x01\n\x15ListProcessesResponse\x12(\n\tprocesses\x18\x01 \x03(\x0b\x32\x15.processes.v1.Process\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness\x12\x11\n\tnot_shown\x18\x04 \x03(\t2\xac\x02\n\x13ProcessQueryService\x12W\n\nGetProcess\x12\x1f.processes.v1.GetProcessRequest\x1a .processes.v1.GetProcessResponse\"\x06\xc2\x89\x1a\x02\x08\x07\x12`\n\rListProcesses\x12\".processes.v1.ListProcessesRequest\x1a#.processes.v1.ListProcessesResponse\"\x06\xc2\x89\x1a\x02\x08\x07\x12Z\n\x0bPlanProcess\x12 .processes.v1.PlanProcessRequest\x1a!.processes.v1.PlanProcessResponse\"\x06\xc2\x89\x1a\x02\x08\x07\x42j\n\x1bio.orderstream.processes.v1P\x01Z.orderstream.io/protos/processes/v1;processesv1\xaa\x02\x18Orderstream.Processes.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,18 +36,24 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.processes.v1.queries
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\033io.orderstream.processes.v1P\001Z.orderstream.io/protos/processes/v1;processesv1\252\002\030Orderstream.Processes.V1'
-  _globals['_GETPROCESSREQUEST']._serialized_start=147
-  _globals['_GETPROCESSREQUEST']._serialized_end=211
-  _globals['_GETPROCESSRESPONSE']._serialized_start=213
-  _globals['_GETPROCESSRESPONSE']._serialized_end=314
-  _globals['_PLANPROCESSREQUEST']._serialized_start=316
-  _globals['_PLANPROCESSREQUEST']._serialized_end=443
-  _globals['_PLANPROCESSRESPONSE']._serialized_start=445
-  _globals['_PLANPROCESSRESPONSE']._serialized_end=544
-  _globals['_LISTPROCESSESREQUEST']._serialized_start=547
-  _globals['_LISTPROCESSESREQUEST']._serialized_end=680
-  _globals['_LISTPROCESSESRESPONSE']._serialized_start=683
-  _globals['_LISTPROCESSESRESPONSE']._serialized_end=833
-  _globals['_PROCESSQUERYSERVICE']._serialized_start=836
-  _globals['_PROCESSQUERYSERVICE']._serialized_end=1112
+  _globals['_PROCESSQUERYSERVICE'].methods_by_name['GetProcess']._loaded_options = None
+  _globals['_PROCESSQUERYSERVICE'].methods_by_name['GetProcess']._serialized_options = b'\302\211\032\002\010\007'
+  _globals['_PROCESSQUERYSERVICE'].methods_by_name['ListProcesses']._loaded_options = None
+  _globals['_PROCESSQUERYSERVICE'].methods_by_name['ListProcesses']._serialized_options = b'\302\211\032\002\010\007'
+  _globals['_PROCESSQUERYSERVICE'].methods_by_name['PlanProcess']._loaded_options = None
+  _globals['_PROCESSQUERYSERVICE'].methods_by_name['PlanProcess']._serialized_options = b'\302\211\032\002\010\007'
+  _globals['_GETPROCESSREQUEST']._serialized_start=178
+  _globals['_GETPROCESSREQUEST']._serialized_end=242
+  _globals['_GETPROCESSRESPONSE']._serialized_start=244
+  _globals['_GETPROCESSRESPONSE']._serialized_end=345
+  _globals['_PLANPROCESSREQUEST']._serialized_start=347
+  _globals['_PLANPROCESSREQUEST']._serialized_end=474
+  _globals['_PLANPROCESSRESPONSE']._serialized_start=476
+  _globals['_PLANPROCESSRESPONSE']._serialized_end=575
+  _globals['_LISTPROCESSESREQUEST']._serialized_start=578
+  _globals['_LISTPROCESSESREQUEST']._serialized_end=711
+  _globals['_LISTPROCESSESRESPONSE']._serialized_start=714
+  _globals['_LISTPROCESSESRESPONSE']._serialized_end=864
+  _globals['_PROCESSQUERYSERVICE']._serialized_start=867
+  _globals['_PROCESSQUERYSERVICE']._serialized_end=1167
 # @@protoc_insertion_point(module_scope)

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from protos.common.v1 import access_pb2 as protos_dot_common_dot_v1_dot_access__pb2
 from protos.common.v1 import types_pb2 as protos_dot_common_dot_v1_dot_types__pb2
 from protos.products.v1 import types_pb2 as protos_dot_products_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/products/v1/queries.proto\x12\x0bproducts.v1\x1a\x1cprotos/common/v1/types.proto\x1a\x1eprotos/products/v1/types.proto\";\n\x11GetProductRequest\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"d\n\x12GetProductResponse\x12%\n\x07product\x18\x01 \x01(\x0b\x32\x14.products.v1.Product\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\"\x83\x01\n\x13ListProductsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06status\x18\x03 \x01(\x0e\x32\x1a.products.v1.ProductStatus\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\t\"\x93\x01\n\x14ListProductsResponse\x12&\n\x08products\x18\x01 \x03(\x0b\x32\x14.products.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness\x12\x11\n\tnot_shown\x18\x04 \x03(\t\"9\n\x0fGetStockRequest\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"^\n\x10GetStockResponse\x12!\n\x05stock\x18\x01 \x01(\x0b\x32\x12.products.v1.Stock\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\"\x8a\x01\n\x10ListStockRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x1e\n\x11\x61vailable_at_most\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\tB\x14\n\x12_available_at_most\"\x8b\x01\n\x11ListStockResponse\x12!\n\x05stock\x18\x01 \x03(\x0b\x32\x12.products.v1.Stock\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness\x12\x11\n\tnot_shown\x18\x04 \x03(\t2\xb9\x01\n\x13ProductQueryService\x12M\n\nGetProduct\x12\x1e.products.v1.GetProductRequest\x1a\x1f.products.v1.GetProductResponse\x12S\n\x0cListProducts\x12 .products.v1.ListProductsRequest\x1a!.products.v1.ListProductsResponse2\xa8\x01\n\x11StockQueryService\x12G\n\x08GetStock\x12\x1c.products.v1.GetStockRequest\x1a\x1d.products.v1.GetStockResponse\x12J\n\tListStock\x12\x1d.products.v1.ListStockRequest\x1a\x1e.products.v1.ListStockResponseBf\n\x1aio.orderstream.products.v1P\x01Z,orderstream.io/protos/products/v1;productsv1\xaa\x02\x17Orderstream.Products.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/products/v1/queries.proto\x12\x0bproducts.v1\x1a\x1dprotos/common/v1/access.proto\x1a\x1cprotos/common/v1/types.proto\x1a\x1eprotos/products/v1/types.proto\";\n\x11GetProductRequest\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"d\n\x12GetProductResponse\x12%\n\x07product\x18\x01 \x01(\x0b\x32\x14.products.v1.Product\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\"\x83\x01\n\x13ListProductsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06status\x18\x03 \x01(\x0e\x32\x1a.products.v1.ProductStatus\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\t\"\x93\x01\n\x14ListProductsResponse\x12&\n\x08products\x18\x01 \x03(\x0b\x32\x14.products.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness\x12\x11\n\tnot_shown\x18\x04 \x03(\t\"9\n\x0fGetStockRequest\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"^\n\x10GetStockResponse\x12!\n\x05stock\x18\x01 \x01(\x0b\x32\x12.products.v1.Stock\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\"\x8a\x01\n\x10ListStockRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x1e\n\x11\x61vailable_at_most\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\tB\x14\n\x12_available_at_most\"\x8b\x01\n\x11ListStockResponse\x12!\n\x05stock\x18\x01 \x03(\x0b\x32\x12.products.v1.Stock\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tfreshness\x18\x03 \x01(\x0b\x32\x14.common.v1.Freshness\x12\x11\n\tnot_shown\x18\x04 \x03(\t2\xcd\x01\n\x13ProductQueryService\x12W\n\nGetProduct\x12\x1e.products.v1.GetProductRequest\x1a\x1f.products.v1.GetProductResponse\"\x08\xc2\x89\x1a\x04\x08\x01\x10\x01\x12]\n\x0cListProducts\x12 .products.v1.ListProductsRequest\x1a!.products.v1.ListProductsResponse\"\x08\xc2\x89\x1a\x04\x08\x01\x10\x01\x32\xb8\x01\n\x11StockQueryService\x12O\n\x08GetStock\x12\x1c.products.v1.GetStockRequest\x1a\x1d.products.v1.GetStockResponse\"\x06\xc2\x89\x1a\x02\x08\x01\x12R\n\tListStock\x12\x1d.products.v1.ListStockRequest\x1a\x1e.products.v1.ListStockResponse\"\x06\xc2\x89\x1a\x02\x08\x01\x42\x66\n\x1aio.orderstream.products.v1P\x01Z,orderstream.io/protos/products/v1;productsv1\xaa\x02\x17Orderstream.Products.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,24 +35,32 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.products.v1.queries_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\032io.orderstream.products.v1P\001Z,orderstream.io/protos/products/v1;productsv1\252\002\027Orderstream.Products.V1'
-  _globals['_GETPRODUCTREQUEST']._serialized_start=111
-  _globals['_GETPRODUCTREQUEST']._serialized_end=170
-  _globals['_GETPRODUCTRESPONSE']._serialized_start=172
-  _globals['_GETPRODUCTRESPONSE']._serialized_end=272
-  _globals['_LISTPRODUCTSREQUEST']._serialized_start=275
-  _globals['_LISTPRODUCTSREQUEST']._serialized_end=406
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=409
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=556
-  _globals['_GETSTOCKREQUEST']._serialized_start=558
-  _globals['_GETSTOCKREQUEST']._serialized_end=615
-  _globals['_GETSTOCKRESPONSE']._serialized_start=617
-  _globals['_GETSTOCKRESPONSE']._serialized_end=711
-  _globals['_LISTSTOCKREQUEST']._serialized_start=714
-  _globals['_LISTSTOCKREQUEST']._serialized_end=852
-  _globals['_LISTSTOCKRESPONSE']._serialized_start=855
-  _globals['_LISTSTOCKRESPONSE']._serialized_end=994
-  _globals['_PRODUCTQUERYSERVICE']._serialized_start=997
-  _globals['_PRODUCTQUERYSERVICE']._serialized_end=1182
-  _globals['_STOCKQUERYSERVICE']._serialized_start=1185
-  _globals['_STOCKQUERYSERVICE']._serialized_end=1353
+  _globals['_PRODUCTQUERYSERVICE'].methods_by_name['GetProduct']._loaded_options = None
+  _globals['_PRODUCTQUERYSERVICE'].methods_by_name['GetProduct']._serialized_options = b'\302\211\032\004\010\001\020\001'
+  _globals['_PRODUCTQUERYSERVICE'].methods_by_name['ListProducts']._loaded_options = None
+  _globals['_PRODUCTQUERYSERVICE'].methods_by_name['ListProducts']._serialized_options = b'\302\211\032\004\010\001\020\001'
+  _globals['_STOCKQUERYSERVICE'].methods_by_name['GetStock']._loaded_options = None
+  _globals['_STOCKQUERYSERVICE'].methods_by_name['GetStock']._serialized_options = b'\302\211\032\002\010\001'
+  _globals['_STOCKQUERYSERVICE'].methods_by_name['ListStock']._loaded_options = None
+  _globals['_STOCKQUERYSERVICE'].methods_by_name['ListStock']._serialized_options = b'\302\211\032\002\010\001'
+  _globals['_GETPRODUCTREQUEST']._serialized_start=142
+  _globals['_GETPRODUCTREQUEST']._serialized_end=201
+  _globals['_GETPRODUCTRESPONSE']._serialized_start=203
+  _globals['_GETPRODUCTRESPONSE']._serialized_end=303
+  _globals['_LISTPRODUCTSREQUEST']._serialized_start=306
+  _globals['_LISTPRODUCTSREQUEST']._serialized_end=437
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=440
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=587
+  _globals['_GETSTOCKREQUEST']._serialized_start=589
+  _globals['_GETSTOCKREQUEST']._serialized_end=646
+  _globals['_GETSTOCKRESPONSE']._serialized_start=648
+  _globals['_GETSTOCKRESPONSE']._serialized_end=742
+  _globals['_LISTSTOCKREQUEST']._serialized_start=745
+  _globals['_LISTSTOCKREQUEST']._serialized_end=883
+  _globals['_LISTSTOCKRESPONSE']._serialized_start=886
+  _globals['_LISTSTOCKRESPONSE']._serialized_end=1025
+  _globals['_PRODUCTQUERYSERVICE']._serialized_start=1028
+  _globals['_PRODUCTQUERYSERVICE']._serialized_end=1233
+  _globals['_STOCKQUERYSERVICE']._serialized_start=1236
+  _globals['_STOCKQUERYSERVICE']._serialized_end=1420
 # @@protoc_insertion_point(module_scope)

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from protos.common.v1 import access_pb2 as protos_dot_common_dot_v1_dot_access__pb2
 from protos.common.v1 import types_pb2 as protos_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/users/v1/commands.proto\x12\x08users.v1\x1a\x1cprotos/common/v1/types.proto\"W\n\x13RegisterUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\"z\n\x14RegisterUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x11\n\tis_repeat\x18\x04 \x01(\x08\x12\x11\n\tunchanged\x18\x05 \x01(\x08\"~\n\x12\x43hangeEmailRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"h\n\x13\x43hangeEmailResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\xb1\x01\n\x13ResolveEmailRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x12\n\nemail_hash\x18\x03 \x01(\t\x12\x14\n\x0ckeep_user_id\x18\x04 \x01(\t\x12\x16\n\x0eother_user_ids\x18\x05 \x03(\t\x12\x0e\n\x06reason\x18\x06 \x01(\tB\x14\n\x12_expected_revision\"i\n\x14ResolveEmailResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"|\n\x11\x43hangeNameRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"g\n\x12\x43hangeNameResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"}\n\x10\x42lockUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"f\n\x11\x42lockUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"o\n\x12UnblockUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\tB\x14\n\x12_expected_revision\"h\n\x13UnblockUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\xbb\x01\n\x11\x41\x64\x64\x41\x64\x64ressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\t\x12#\n\x07\x61\x64\x64ress\x18\x05 \x01(\x0b\x32\x12.common.v1.Address\x12\x12\n\nis_default\x18\x06 \x01(\x08\x42\x14\n\x12_expected_revision\"g\n\x12\x41\x64\x64\x41\x64\x64ressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\xaa\x01\n\x14\x43hangeAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\t\x12#\n\x07\x61\x64\x64ress\x18\x05 \x01(\x0b\x32\x12.common.v1.AddressB\x14\n\x12_expected_revision\"j\n\x15\x43hangeAddressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\x85\x01\n\x14RemoveAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"j\n\x15RemoveAddressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\x89\x01\n\x18SetDefaultAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"n\n\x19SetDefaultAddressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\x32\xa4\x06\n\x12UserCommandService\x12M\n\x0cRegisterUser\x12\x1d.users.v1.RegisterUserRequest\x1a\x1e.users.v1.RegisterUserResponse\x12J\n\x0b\x43hangeEmail\x12\x1c.users.v1.ChangeEmailRequest\x1a\x1d.users.v1.ChangeEmailResponse\x12M\n\x0cResolveEmail\x12\x1d.users.v1.ResolveEmailRequest\x1a\x1e.users.v1.ResolveEmailResponse\x12G\n\nChangeName\x12\x1b.users.v1.ChangeNameRequest\x1a\x1c.users.v1.ChangeNameResponse\x12\x44\n\tBlockUser\x12\x1a.users.v1.BlockUserRequest\x1a\x1b.users.v1.BlockUserResponse\x12J\n\x0bUnblockUser\x12\x1c.users.v1.UnblockUserRequest\x1a\x1d.users.v1.UnblockUserResponse\x12G\n\nAddAddress\x12\x1b.users.v1.AddAddressRequest\x1a\x1c.users.v1.AddAddressResponse\x12P\n\rChangeAddress\x12\x1e.users.v1.ChangeAddressRequest\x1a\x1f.users.v1.ChangeAddressResponse\x12P\n\rRemoveAddress\x12\x1e.users.v1.RemoveAddressRequest\x1a\x1f.users.v1.RemoveAddressResponse\x12\\\n\x11SetDefaultAddress\x12\".users.v1.SetDefaultAddressRequest\x1a#.users.v1.SetDefaultAddressResponseBZ\n\x17io.orderstream.users.v1P\x01Z&orderstream.io/protos/users/v1;usersv1\xaa\x02\x14Orderstream.Users.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/users/v1/commands.proto\x12\x08users.v1\x1a\x1dprotos/common/v1/access.proto\x1a\x1cprotos/common/v1/types.proto\"W\n\x13RegisterUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\"z\n\x14RegisterUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x11\n\tis_repeat\x18\x04 \x01(\x08\x12\x11\n\tunchanged\x18\x05 \x01(\x08\"~\n\x12\x43hangeEmailRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"h\n\x13\x43hangeEmailResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\xb1\x01\n\x13ResolveEmailRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x12\n\nemail_hash\x18\x03 \x01(\t\x12\x14\n\x0ckeep_user_id\x18\x04 \x01(\t\x12\x16\n\x0eother_user_ids\x18\x05 \x03(\t\x12\x0e\n\x06reason\x18\x06 \x01(\tB\x14\n\x12_expected_revision\"i\n\x14ResolveEmailResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"|\n\x11\x43hangeNameRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"g\n\x12\x43hangeNameResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"}\n\x10\x42lockUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"f\n\x11\x42lockUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"o\n\x12UnblockUserRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\tB\x14\n\x12_expected_revision\"h\n\x13UnblockUserResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\xbb\x01\n\x11\x41\x64\x64\x41\x64\x64ressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\t\x12#\n\x07\x61\x64\x64ress\x18\x05 \x01(\x0b\x32\x12.common.v1.Address\x12\x12\n\nis_default\x18\x06 \x01(\x08\x42\x14\n\x12_expected_revision\"g\n\x12\x41\x64\x64\x41\x64\x64ressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\xaa\x01\n\x14\x43hangeAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\t\x12#\n\x07\x61\x64\x64ress\x18\x05 \x01(\x0b\x32\x12.common.v1.AddressB\x14\n\x12_expected_revision\"j\n\x15\x43hangeAddressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\x85\x01\n\x14RemoveAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"j\n\x15RemoveAddressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\"\x89\x01\n\x18SetDefaultAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x12\n\naddress_id\x18\x04 \x01(\tB\x14\n\x12_expected_revision\"n\n\x19SetDefaultAddressResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x11\n\tis_repeat\x18\x03 \x01(\x08\x12\x11\n\tunchanged\x18\x04 \x01(\x08\x32\x82\x07\n\x12UserCommandService\x12W\n\x0cRegisterUser\x12\x1d.users.v1.RegisterUserRequest\x1a\x1e.users.v1.RegisterUserResponse\"\x08\xc2\x89\x1a\x04\x08\x02\x10\x01\x12T\n\x0b\x43hangeEmail\x12\x1c.users.v1.ChangeEmailRequest\x1a\x1d.users.v1.ChangeEmailResponse\"\x08\xc2\x89\x1a\x04\x08\x02\x10\x01\x12U\n\x0cResolveEmail\x12\x1d.users.v1.ResolveEmailRequest\x1a\x1e.users.v1.ResolveEmailResponse\"\x06\xc2\x89\x1a\x02\x08\x08\x12Q\n\nChangeName\x12\x1b.users.v1.ChangeNameRequest\x1a\x1c.users.v1.ChangeNameResponse\"\x08\xc2\x89\x1a\x04\x08\x02\x10\x01\x12L\n\tBlockUser\x12\x1a.users.v1.BlockUserRequest\x1a\x1b.users.v1.BlockUserResponse\"\x06\xc2\x89\x1a\x02\x08\x02\x12R\n\x0bUnblockUser\x12\x1c.users.v1.UnblockUserRequest\x1a\x1d.users.v1.UnblockUserResponse\"\x06\xc2\x89\x1a\x02\x08\x02\x12Q\n\nAddAddress\x12\x1b.users.v1.AddAddressRequest\x1a\x1c.users.v1.AddAddressResponse\"\x08\xc2\x89\x1a\x04\x08\x02\x10\x01\x12Z\n\rChangeAddress\x12\x1e.users.v1.ChangeAddressRequest\x1a\x1f.users.v1.ChangeAddressResponse\"\x08\xc2\x89\x1a\x04\x08\x02\x10\x01\x12Z\n\rRemoveAddress\x12\x1e.users.v1.RemoveAddressRequest\x1a\x1f.users.v1.RemoveAddressResponse\"\x08\xc2\x89\x1a\x04\x08\x02\x10\x01\x12\x66\n\x11SetDefaultAddress\x12\".users.v1.SetDefaultAddressRequest\x1a#.users.v1.SetDefaultAddressResponse\"\x08\xc2\x89\x1a\x04\x08\x02\x10\x01\x42Z\n\x17io.orderstream.users.v1P\x01Z&orderstream.io/protos/users/v1;usersv1\xaa\x02\x14Orderstream.Users.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,46 +34,66 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.users.v1.commands_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\027io.orderstream.users.v1P\001Z&orderstream.io/protos/users/v1;usersv1\252\002\024Orderstream.Users.V1'
-  _globals['_REGISTERUSERREQUEST']._serialized_start=74
-  _globals['_REGISTERUSERREQUEST']._serialized_end=161
-  _globals['_REGISTERUSERRESPONSE']._serialized_start=163
-  _globals['_REGISTERUSERRESPONSE']._serialized_end=285
-  _globals['_CHANGEEMAILREQUEST']._serialized_start=287
-  _globals['_CHANGEEMAILREQUEST']._serialized_end=413
-  _globals['_CHANGEEMAILRESPONSE']._serialized_start=415
-  _globals['_CHANGEEMAILRESPONSE']._serialized_end=519
-  _globals['_RESOLVEEMAILREQUEST']._serialized_start=522
-  _globals['_RESOLVEEMAILREQUEST']._serialized_end=699
-  _globals['_RESOLVEEMAILRESPONSE']._serialized_start=701
-  _globals['_RESOLVEEMAILRESPONSE']._serialized_end=806
-  _globals['_CHANGENAMEREQUEST']._serialized_start=808
-  _globals['_CHANGENAMEREQUEST']._serialized_end=932
-  _globals['_CHANGENAMERESPONSE']._serialized_start=934
-  _globals['_CHANGENAMERESPONSE']._serialized_end=1037
-  _globals['_BLOCKUSERREQUEST']._serialized_start=1039
-  _globals['_BLOCKUSERREQUEST']._serialized_end=1164
-  _globals['_BLOCKUSERRESPONSE']._serialized_start=1166
-  _globals['_BLOCKUSERRESPONSE']._serialized_end=1268
-  _globals['_UNBLOCKUSERREQUEST']._serialized_start=1270
-  _globals['_UNBLOCKUSERREQUEST']._serialized_end=1381
-  _globals['_UNBLOCKUSERRESPONSE']._serialized_start=1383
-  _globals['_UNBLOCKUSERRESPONSE']._serialized_end=1487
-  _globals['_ADDADDRESSREQUEST']._serialized_start=1490
-  _globals['_ADDADDRESSREQUEST']._serialized_end=1677
-  _globals['_ADDADDRESSRESPONSE']._serialized_start=1679
-  _globals['_ADDADDRESSRESPONSE']._serialized_end=1782
-  _globals['_CHANGEADDRESSREQUEST']._serialized_start=1785
-  _globals['_CHANGEADDRESSREQUEST']._serialized_end=1955
-  _globals['_CHANGEADDRESSRESPONSE']._serialized_start=1957
-  _globals['_CHANGEADDRESSRESPONSE']._serialized_end=2063
-  _globals['_REMOVEADDRESSREQUEST']._serialized_start=2066
-  _globals['_REMOVEADDRESSREQUEST']._serialized_end=2199
-  _globals['_REMOVEADDRESSRESPONSE']._serialized_start=2201
-  _globals['_REMOVEADDRESSRESPONSE']._serialized_end=2307
-  _globals['_SETDEFAULTADDRESSREQUEST']._serialized_start=2310
-  _globals['_SETDEFAULTADDRESSREQUEST']._serialized_end=2447
-  _globals['_SETDEFAULTADDRESSRESPONSE']._serialized_start=2449
-  _globals['_SETDEFAULTADDRESSRESPONSE']._serialized_end=2559
-  _globals['_USERCOMMANDSERVICE']._serialized_start=2562
-  _globals['_USERCOMMANDSERVICE']._serialized_end=3366
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['RegisterUser']._loaded_options = None
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['RegisterUser']._serialized_options = b'\302\211\032\004\010\002\020\001'
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['ChangeEmail']._loaded_options = None
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['ChangeEmail']._serialized_options = b'\302\211\032\004\010\002\020\001'
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['ResolveEmail']._loaded_options = None
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['ResolveEmail']._serialized_options = b'\302\211\032\002\010\010'
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['ChangeName']._loaded_options = None
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['ChangeName']._serialized_options = b'\302\211\032\004\010\002\020\001'
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['BlockUser']._loaded_options = None
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['BlockUser']._serialized_options = b'\302\211\032\002\010\002'
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['UnblockUser']._loaded_options = None
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['UnblockUser']._serialized_options = b'\302\211\032\002\010\002'
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['AddAddress']._loaded_options = None
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['AddAddress']._serialized_options = b'\302\211\032\004\010\002\020\001'
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['ChangeAddress']._loaded_options = None
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['ChangeAddress']._serialized_options = b'\302\211\032\004\010\002\020\001'
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['RemoveAddress']._loaded_options = None
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['RemoveAddress']._serialized_options = b'\302\211\032\004\010\002\020\001'
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['SetDefaultAddress']._loaded_options = None
+  _globals['_USERCOMMANDSERVICE'].methods_by_name['SetDefaultAddress']._serialized_options = b'\302\211\032\004\010\002\020\001'
+  _globals['_REGISTERUSERREQUEST']._serialized_start=105
+  _globals['_REGISTERUSERREQUEST']._serialized_end=192
+  _globals['_REGISTERUSERRESPONSE']._serialized_start=194
+  _globals['_REGISTERUSERRESPONSE']._serialized_end=316
+  _globals['_CHANGEEMAILREQUEST']._serialized_start=318
+  _globals['_CHANGEEMAILREQUEST']._serialized_end=444
+  _globals['_CHANGEEMAILRESPONSE']._serialized_start=446
+  _globals['_CHANGEEMAILRESPONSE']._serialized_end=550
+  _globals['_RESOLVEEMAILREQUEST']._serialized_start=553
+  _globals['_RESOLVEEMAILREQUEST']._serialized_end=730
+  _globals['_RESOLVEEMAILRESPONSE']._serialized_start=732
+  _globals['_RESOLVEEMAILRESPONSE']._serialized_end=837
+  _globals['_CHANGENAMEREQUEST']._serialized_start=839
+  _globals['_CHANGENAMEREQUEST']._serialized_end=963
+  _globals['_CHANGENAMERESPONSE']._serialized_start=965
+  _globals['_CHANGENAMERESPONSE']._serialized_end=1068
+  _globals['_BLOCKUSERREQUEST']._serialized_start=1070
+  _globals['_BLOCKUSERREQUEST']._serialized_end=1195
+  _globals['_BLOCKUSERRESPONSE']._serialized_start=1197
+  _globals['_BLOCKUSERRESPONSE']._serialized_end=1299
+  _globals['_UNBLOCKUSERREQUEST']._serialized_start=1301
+  _globals['_UNBLOCKUSERREQUEST']._serialized_end=1412
+  _globals['_UNBLOCKUSERRESPONSE']._serialized_start=1414
+  _globals['_UNBLOCKUSERRESPONSE']._serialized_end=1518
+  _globals['_ADDADDRESSREQUEST']._serialized_start=1521
+  _globals['_ADDADDRESSREQUEST']._serialized_end=1708
+  _globals['_ADDADDRESSRESPONSE']._serialized_start=1710
+  _globals['_ADDADDRESSRESPONSE']._serialized_end=1813
+  _globals['_CHANGEADDRESSREQUEST']._serialized_start=1816
+  _globals['_CHANGEADDRESSREQUEST']._serialized_end=1986
+  _globals['_CHANGEADDRESSRESPONSE']._serialized_start=1988
+  _globals['_CHANGEADDRESSRESPONSE']._serialized_end=2094
+  _globals['_REMOVEADDRESSREQUEST']._serialized_start=2097
+  _globals['_REMOVEADDRESSREQUEST']._serialized_end=2230
+  _globals['_REMOVEADDRESSRESPONSE']._serialized_start=2232
+  _globals['_REMOVEADDRESSRESPONSE']._serialized_end=2338
+  _globals['_SETDEFAULTADDRESSREQUEST']._serialized_start=2341
+  _globals['_SETDEFAULTADDRESSREQUEST']._serialized_end=2478
+  _globals['_SETDEFAULTADDRESSRESPONSE']._serialized_start=2480
+  _globals['_SETDEFAULTADDRESSRESPONSE']._serialized_end=2590
+  _globals['_USERCOMMANDSERVICE']._serialized_start=2593
+  _globals['_USERCOMMANDSERVICE']._serialized_end=3491
 # @@protoc_insertion_point(module_scope)

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from protos.common.v1 import access_pb2 as protos_dot_common_dot_v1_dot_access__pb2
 from protos.common.v1 import types_pb2 as protos_dot_common_dot_v1_dot_types__pb2
 from protos.users.v1 import types_pb2 as protos_dot_users_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotos/users/v1/queries.proto\x12\x08users.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprotos/common/v1/types.proto\x1a\x1bprotos/users/v1/types.proto\"<\n\x0eGetUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"X\n\x0fGetUserResponse\x12\x1c\n\x04user\x18\x01 \x01(\x0b\x32\x0e.users.v1.User\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\";\n\x16GetEmailHoldersRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x12\n\nemail_hash\x18\x02 \x01(\t\"I\n\x0b\x45mailHolder\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa1\x01\n\x17GetEmailHoldersResponse\x12\x12\n\nemail_hash\x18\x01 \x01(\t\x12&\n\x07holders\x18\x02 \x03(\x0b\x32\x15.users.v1.EmailHolder\x12\x1a\n\x12\x63laimed_by_user_id\x18\x03 \x01(\t\x12\x1b\n\x0e\x63laim_revision\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x11\n\x0f_claim_revision2\xaa\x01\n\x10UserQueryService\x12>\n\x07GetUser\x12\x18.users.v1.GetUserRequest\x1a\x19.users.v1.GetUserResponse\x12V\n\x0fGetEmailHolders\x12 .users.v1.GetEmailHoldersRequest\x1a!.users.v1.GetEmailHoldersResponseBZ\n\x17io.orderstream.users.v1P\x01Z&orderstream.io/protos/users/v1;usersv1\xaa\x02\x14Orderstream.Users.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotos/users/v1/queries.proto\x12\x08users.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dprotos/common/v1/access.proto\x1a\x1cprotos/common/v1/types.proto\x1a\x1bprotos/users/v1/types.proto\"<\n\x0eGetUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"X\n\x0fGetUserResponse\x12\x1c\n\x04user\x18\x01 \x01(\x0b\x32\x0e.users.v1.User\x12\'\n\tfreshness\x18\x02 \x01(\x0b\x32\x14.common.v1.Freshness\";\n\x16GetEmailHoldersRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x12\n\nemail_hash\x18\x02 \x01(\t\"I\n\x0b\x45mailHolder\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa1\x01\n\x17GetEmailHoldersResponse\x12\x12\n\nemail_hash\x18\x01 \x01(\t\x12&\n\x07holders\x18\x02 \x03(\x0b\x32\x15.users.v1.EmailHolder\x12\x1a\n\x12\x63laimed_by_user_id\x18\x03 \x01(\t\x12\x1b\n\x0e\x63laim_revision\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x11\n\x0f_claim_revision2\xbc\x01\n\x10UserQueryService\x12H\n\x07GetUser\x12\x18.users.v1.GetUserRequest\x1a\x19.users.v1.GetUserResponse\"\x08\xc2\x89\x1a\x04\x08\x01\x10\x01\x12^\n\x0fGetEmailHolders\x12 .users.v1.GetEmailHoldersRequest\x1a!.users.v1.GetEmailHoldersResponse\"\x06\xc2\x89\x1a\x02\x08\x07\x42Z\n\x17io.orderstream.users.v1P\x01Z&orderstream.io/protos/users/v1;usersv1\xaa\x02\x14Orderstream.Users.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +36,20 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.users.v1.queries_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\027io.orderstream.users.v1P\001Z&orderstream.io/protos/users/v1;usersv1\252\002\024Orderstream.Users.V1'
-  _globals['_GETUSERREQUEST']._serialized_start=135
-  _globals['_GETUSERREQUEST']._serialized_end=195
-  _globals['_GETUSERRESPONSE']._serialized_start=197
-  _globals['_GETUSERRESPONSE']._serialized_end=285
-  _globals['_GETEMAILHOLDERSREQUEST']._serialized_start=287
-  _globals['_GETEMAILHOLDERSREQUEST']._serialized_end=346
-  _globals['_EMAILHOLDER']._serialized_start=348
-  _globals['_EMAILHOLDER']._serialized_end=421
-  _globals['_GETEMAILHOLDERSRESPONSE']._serialized_start=424
-  _globals['_GETEMAILHOLDERSRESPONSE']._serialized_end=585
-  _globals['_USERQUERYSERVICE']._serialized_start=588
-  _globals['_USERQUERYSERVICE']._serialized_end=758
+  _globals['_USERQUERYSERVICE'].methods_by_name['GetUser']._loaded_options = None
+  _globals['_USERQUERYSERVICE'].methods_by_name['GetUser']._serialized_options = b'\302\211\032\004\010\001\020\001'
+  _globals['_USERQUERYSERVICE'].methods_by_name['GetEmailHolders']._loaded_options = None
+  _globals['_USERQUERYSERVICE'].methods_by_name['GetEmailHolders']._serialized_options = b'\302\211\032\002\010\007'
+  _globals['_GETUSERREQUEST']._serialized_start=166
+  _globals['_GETUSERREQUEST']._serialized_end=226
+  _globals['_GETUSERRESPONSE']._serialized_start=228
+  _globals['_GETUSERRESPONSE']._serialized_end=316
+  _globals['_GETEMAILHOLDERSREQUEST']._serialized_start=318
+  _globals['_GETEMAILHOLDERSREQUEST']._serialized_end=377
+  _globals['_EMAILHOLDER']._serialized_start=379
+  _globals['_EMAILHOLDER']._serialized_end=452
+  _globals['_GETEMAILHOLDERSRESPONSE']._serialized_start=455
+  _globals['_GETEMAILHOLDERSRESPONSE']._serialized_end=616
+  _globals['_USERQUERYSERVICE']._serialized_start=619
+  _globals['_USERQUERYSERVICE']._serialized_end=807
 # @@protoc_insertion_point(module_scope)

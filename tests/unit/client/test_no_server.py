@@ -11,7 +11,14 @@ from tests.support.command_line import commands, invoke, typed
 NOWHERE = "127.0.0.1:1"  # nobody listens on it, for it is not given to users
 ROLES = ("commands", "queries", "projections", "processes")
 ADDRESSES = [f"--{role}={NOWHERE}" for role in ROLES]
-NOT_OF_A_SERVICE = {"up", "demo", "embedded", "store check", "store grant"}  # they start or ask something else
+NOT_OF_A_SERVICE = {
+    "up",
+    "demo",
+    "embedded",
+    "store check",
+    "store grant",
+    "keys new",
+}  # they start or ask something else
 GIVEN = {"address": NOWHERE, "--uri": f"esdb://{NOWHERE}?Tls=false"}
 
 

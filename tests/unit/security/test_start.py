@@ -53,6 +53,31 @@ def test_elsewhere_it_starts_if_somebody_has_said_that_it_may_be_open(host: str)
     assert ports_of(Settings(host=host, insecure=True)).certificates is None
 
 
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    file = tmp_path / "keys.toml"
+    file.write_text(f'[[keys]]\nname = "till-3"\nroles = ["shop.write"]\nsha256 = "{"0" * 64}"\n')
+    return file
+
+
+@pytest.mark.parametrize("host", ELSEWHERE)
+def test_elsewhere_it_needs_both_tls_and_a_way_to_know_who_calls(files: dict[str, Any], keys: Path, host: str) -> None:
+    with pytest.raises(WrongSettingError, match="needs a way to know who calls"):
+        ports_of(Settings(host=host, **tls_of(files)))
+    with pytest.raises(WrongSettingError, match="needs TLS"):
+        ports_of(Settings(host=host, api_keys_file=keys))
+    closed = ports_of(Settings(host=host, api_keys_file=keys, **tls_of(files)))
+    assert closed.certificates is not None
+    assert closed.authenticator is not None
+
+
+def test_reflection_is_on_on_loopback_only_unless_asked_for() -> None:
+    assert ports_of(Settings()).reflection
+    assert not ports_of(Settings(reflection=False)).reflection
+    assert not ports_of(Settings(host="0.0.0.0", insecure=True)).reflection
+    assert ports_of(Settings(host="0.0.0.0", insecure=True, reflection=True)).reflection
+
+
 def test_metrics_are_on_loopback_unless_asked_for_elsewhere() -> None:
     assert Settings().metrics_host == "127.0.0.1"
     with pytest.raises(WrongSettingError, match="ORDERSTREAM_METRICS_HOST"):

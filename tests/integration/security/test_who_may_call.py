@@ -1,0 +1,255 @@
+"""Every RPC and every role, through the guard that every process has: refused before anything is done."""
+
+import asyncio
+import hashlib
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from core.config import Settings, WrongSettingError
+from core.rpc.call_guard import CallGuard, CallLimits
+from core.rpc.reflection import enable_reflection
+from core.security.access import ROLES, methods_of, policy_of
+from core.security.contract import SERVICES
+from core.security.ports import ports_of
+from core.security.principal import CALLER
+from tests.support.calling import refusal_of
+from tests.support.certificates import Authority
+from tests.unit.security.test_tokens import AUDIENCE, ISSUER, WRONG, jwks, token
+
+LIMITS = CallLimits(default_deadline=10, longest_deadline=60, most_calls=1_000, largest_request=2**18)
+METHODS = {f"/{method.containing_service.full_name}/{method.name}": method for method in methods_of(SERVICES)}
+POLICY = policy_of(SERVICES)
+WITHIN = 20.0  # seconds
+
+
+class Spy:
+    """All services of the contract; each call that gets as far is counted, by method and caller."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[tuple[str, str]] = Counter()
+
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        found: dict[str, dict[str, Any]] = {}
+        for path, method in METHODS.items():
+            found.setdefault(method.containing_service.full_name, {})[method.name] = self._handler(path, method)
+        return [grpc.method_handlers_generic_handler(service, methods) for service, methods in found.items()]
+
+    def _handler(self, path: str, method: Any) -> Any:
+        request, reply = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
+        how: Any = {"request_deserializer": request.FromString, "response_serializer": reply.SerializeToString}
+
+        def count() -> Any:
+            caller = CALLER.get()
+            self.calls[path, caller.name if caller else ""] += 1
+            return reply()
+
+        async def unary(_request: Any, _context: Any) -> Any:
+            return count()
+
+        async def stream(_request: Any, _context: Any) -> AsyncIterator[Any]:
+            yield count()
+
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(stream, **how)
+        return grpc.unary_unary_rpc_method_handler(unary, **how)
+
+
+def key_of(name: str) -> str:
+    return f"osk_{name}"
+
+
+def write_keys(file: Path, **roles: list[str]) -> Path:
+    """One key for each name."""
+    entries = [
+        f'[[keys]]\nname = "{name}"\nroles = {json.dumps(of)}\ncustomer_id = "{name}"\n'
+        f'sha256 = "{hashlib.sha256(key_of(name).encode()).hexdigest()}"\n'
+        for name, of in roles.items()
+    ]
+    file.write_text("\n".join(entries))
+    return file
+
+
+@asynccontextmanager
+async def serving(settings: Settings, spy: Spy) -> AsyncIterator[str]:
+    ports = ports_of(settings)
+    server = grpc.aio.server(interceptors=[CallGuard(frozenset(SERVICES), LIMITS, authenticator=ports.authenticator)])
+    server.add_generic_rpc_handlers(tuple(spy.handlers()))
+    health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
+    enable_reflection(SERVICES, server)
+    port = ports.add(server, 0)
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "jwks.json").write_bytes(jwks())
+    keys = {role.replace(".", "-"): [role] for role in ROLES}
+    return Settings(
+        api_keys_file=write_keys(tmp_path / "keys.toml", **keys),
+        jwt_issuer=ISSUER,
+        jwt_audience=AUDIENCE,
+        jwt_jwks_file=tmp_path / "jwks.json",
+    )
+
+
+@pytest.fixture
+def spy() -> Spy:
+    return Spy()
+
+
+@pytest.fixture
+async def channel(settings: Settings, spy: Spy) -> AsyncIterator[grpc.aio.Channel]:
+    async with serving(settings, spy) as address, grpc.aio.insecure_channel(address) as channel:
+        yield channel
+
+
+async def outcome(channel: grpc.aio.Channel, path: str, *authorization: str) -> str:
+    """The reason of the refusal, or OK."""
+    make = channel.unary_stream if METHODS[path].server_streaming else channel.unary_unary
+    call: Any = make(path)
+    metadata = tuple(("authorization", value) for value in authorization)
+    try:
+        if METHODS[path].server_streaming:
+            [_ async for _ in call(b"", metadata=metadata, timeout=WITHIN)]
+        else:
+            await call(b"", metadata=metadata, timeout=WITHIN)
+    except grpc.aio.AioRpcError as error:
+        return refusal_of(error).reason
+    return "OK"
+
+
+@pytest.mark.parametrize("role", sorted(ROLES))
+async def test_a_role_may_call_what_the_contract_says_and_nothing_else(
+    channel: grpc.aio.Channel, spy: Spy, role: str
+) -> None:
+    name = role.replace(".", "-")
+    outcomes = {path: await outcome(channel, path, f"Bearer {key_of(name)}") for path in METHODS}
+    allowed = {
+        path for path, access in POLICY.items() if role == access.role or (role == "customer" and access.customer)
+    }
+    assert outcomes == {path: "OK" if path in allowed else "ACCESS_DENIED" for path in METHODS}
+    assert spy.calls == Counter({(path, name): 1 for path in allowed})
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        (),
+        ("",),
+        ("Basic YW5uOnNlY3JldA==",),
+        ("Bearer",),
+        ("Bearer osk_unknown",),
+        (f"Bearer {key_of('shop-read')}", f"Bearer {key_of('ops-act')}"),
+        *((f"Bearer {wrong}",) for what, wrong in WRONG.items() if what != "9 KiB"),
+    ],
+    ids=["nothing", "empty", "basic", "no token", "unknown key", "two", *(what for what in WRONG if what != "9 KiB")],
+)
+async def test_nobody_gets_through_to_any_rpc(channel: grpc.aio.Channel, spy: Spy, shown: tuple[str, ...]) -> None:
+    outcomes = await asyncio.gather(*(outcome(channel, path, *shown) for path in METHODS))
+    assert set(outcomes) == {"UNAUTHENTICATED"}
+    assert not spy.calls
+
+
+async def test_a_token_gets_through_with_its_roles(channel: grpc.aio.Channel, spy: Spy) -> None:
+    assert await outcome(channel, "/orders.v1.OrderQueryService/GetOrder", f"bearer {token()}") == "OK"
+    assert await outcome(channel, "/orders.v1.OrderCommandService/PlaceOrder", f"bearer {token()}") == "ACCESS_DENIED"
+    assert spy.calls == Counter({("/orders.v1.OrderQueryService/GetOrder", "ann"): 1})
+
+
+async def test_keys_are_given_and_taken_away_while_it_serves(
+    settings: Settings, spy: Spy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.security.watched.LOOK_EVERY", 0.0)
+    assert settings.api_keys_file is not None
+    path = "/orders.v1.OrderQueryService/GetOrder"
+    async with serving(settings, spy) as address, grpc.aio.insecure_channel(address) as channel:
+        write_keys(settings.api_keys_file, old=["shop.read"], new=["shop.read"])
+        assert {await outcome(channel, path, f"Bearer {key_of(name)}") for name in ("old", "new")} == {"OK"}
+        settings.api_keys_file.write_text("garbage")
+        assert await outcome(channel, path, f"Bearer {key_of('old')}") == "OK"
+        write_keys(settings.api_keys_file, new=["shop.read"])
+        assert await outcome(channel, path, f"Bearer {key_of('old')}") == "UNAUTHENTICATED"
+        assert await outcome(channel, path, f"Bearer {key_of('new')}") == "OK"
+
+
+async def test_a_client_certificate_is_known_by_its_name(tmp_path: Path, spy: Spy) -> None:
+    shop, clients = Authority(), Authority()
+    shop.issue(tmp_path / "tls.pem", tmp_path / "tls.key")
+    names = tmp_path / "certificates.toml"
+    names.write_text('[[certificates]]\nname = "console.example"\nroles = ["ops.read"]\n')
+    closed = Settings(
+        tls_certificate=tmp_path / "tls.pem",
+        tls_key=tmp_path / "tls.key",
+        tls_client_ca=clients.write(tmp_path / "clients.pem"),
+        certificate_roles_file=names,
+    )
+    path = "/operations.v1.ProjectionService/ListActs"
+    async with serving(closed, spy) as address:
+        for name, expected in (("console.example", "OK"), ("other.example", "UNAUTHENTICATED")):
+            credentials = clients.client(name, trusts=shop)
+            async with grpc.aio.secure_channel(address, credentials) as channel:
+                assert await outcome(channel, path) == expected
+    assert spy.calls == Counter({(path, "console.example"): 1})
+
+
+async def test_health_is_open_and_reflection_is_for_operators(channel: grpc.aio.Channel) -> None:
+    await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=WITHIN)
+    reflect: Any = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+
+    async def listed(*metadata: tuple[str, str]) -> list[Any]:
+        return [reply async for reply in reflect(iter([b"\x3a\x00"]), metadata=metadata, timeout=WITHIN)]
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await listed()
+    assert refusal_of(refused.value).reason == "UNAUTHENTICATED"
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await listed(("authorization", f"Bearer {key_of('shop-read')}"))
+    assert refusal_of(refused.value).reason == "ACCESS_DENIED"
+    assert await listed(("authorization", f"Bearer {key_of('ops-read')}"))
+
+
+async def test_an_open_process_asks_nobody(spy: Spy) -> None:
+    async with serving(Settings(), spy) as address, grpc.aio.insecure_channel(address) as channel:
+        assert await outcome(channel, "/orders.v1.OrderCommandService/PlaceOrder") == "OK"
+    assert spy.calls == Counter({("/orders.v1.OrderCommandService/PlaceOrder", ""): 1})
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"jwt_issuer": ISSUER}, "ORDERSTREAM_JWT_AUDIENCE: is missing"),
+        ({"jwt_audience": AUDIENCE, "jwt_jwks_url": "https://x/y"}, "ORDERSTREAM_JWT_ISSUER: is missing"),
+        ({"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}, "JWT_JWKS_URL: is missing"),
+        ({"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "jwt_jwks_url": "http://issuer.example/"}, "https://"),
+        ({"api_keys_file": "/not/there"}, "ORDERSTREAM_API_KEYS_FILE: cannot read"),
+        ({"api_keys_file": "empty"}, r"has no \[\[keys\]\]"),
+        ({"api_keys_file": "role"}, "roles of ann must be some of"),
+        ({"api_keys_file": "process"}, "is not a name for a caller"),
+        ({"certificate_roles_file": "empty"}, "ORDERSTREAM_TLS_CLIENT_CA: is missing"),
+    ],
+)
+@pytest.mark.parametrize("switch", [True, False])
+def test_half_of_it_never_starts(tmp_path: Path, given: dict[str, Any], says: str, switch: bool) -> None:
+    entry = '[[keys]]\nname = "{}"\nroles = ["{}"]\nsha256 = "' + "0" * 64 + '"\n'
+    for name, content in {
+        "empty": "",
+        "role": entry.format("ann", "all"),
+        "process": entry.format("process:checkout", "shop.read"),
+    }.items():
+        (tmp_path / name).write_text(content)
+    files = {name: tmp_path / value if name.endswith("_file") else value for name, value in given.items()}
+    with pytest.raises(WrongSettingError, match=says):
+        ports_of(Settings(**files, insecure=switch))
