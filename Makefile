@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed   ## real baskets through the real services, then a proof (ORDERS=300)
 	$(BIN)/orderstream demo --orders $(ORDERS)
 
-up: $(VENV)/.installed     ## the whole stack in this terminal, until Ctrl-C
+up: $(VENV)/.installed     ## the complete stack in this terminal, until Ctrl-C
 	$(BIN)/orderstream up
 
 test: $(VENV)/.installed   ## everything that fits in a few minutes (WORKERS: one more than there are cores, at most 4)
@@ -28,8 +28,9 @@ test: $(VENV)/.installed   ## everything that fits in a few minutes (WORKERS: on
 test-long: $(VENV)/.installed   ## the long forms of the reliability tests
 	$(BIN)/python -m pytest -m long
 
-lint: $(VENV)/.installed   ## ruff, mypy --strict, import-linter, buf, and that the stubs are current
+lint: $(VENV)/.installed   ## ruff, mypy --strict, import-linter, buf, the word check, and that the stubs are current
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/buf lint && $(BIN)/buf breaking --against protos/baseline.binpb
+	@$(BIN)/python -m tools.words
 	@$(MAKE) --no-print-directory proto-check
 	@$(BIN)/buf build --exclude-source-info -o $(VENV)/main.binpb && cmp $(VENV)/main.binpb protos/main.binpb || { echo 'protos/main.binpb is not current: run `make proto`'; exit 1; }
 

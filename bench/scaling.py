@@ -78,9 +78,9 @@ def need(orders_per_minute: float, shop: Shop, cost: Cost, stores: Stores) -> Ne
     orders = orders_per_minute / 60
     commands, events = orders * shop.commands, orders * shop.events
     documents, queries = orders * shop.documents, orders * shop.queries
-    clusters = _whole(commands / stores.appends_per_leader / BUSY)
+    clusters = _round_up(commands / stores.appends_per_leader / BUSY)
     workers = clusters * workers_of_a_view(events / clusters, cost)
-    shards = _whole((documents / stores.writes_per_shard + queries / stores.reads_per_shard) / BUSY)
+    shards = _round_up((documents / stores.writes_per_shard + queries / stores.reads_per_shard) / BUSY)
     hottest = orders * shop.lines * shares(shop)[0] * stores.append_ms / 1000
     busy = {
         "one command process": commands * cost.command / 1e6,
@@ -96,8 +96,8 @@ def need(orders_per_minute: float, shop: Shop, cost: Cost, stores: Stores) -> Ne
         events_per_second=events,
         documents_per_second=documents,
         queries_per_second=queries,
-        command_cores=_whole(commands * cost.command / 1e6 / BUSY),
-        query_cores=_whole(queries * cost.query / 1e6 / BUSY),
+        command_cores=_round_up(commands * cost.command / 1e6 / BUSY),
+        query_cores=_round_up(queries * cost.query / 1e6 / BUSY),
         view_workers=workers,
         clusters=clusters,
         shards=shards,
@@ -114,7 +114,7 @@ def workers_of_a_view(events_per_second: float, cost: Cost) -> int:
             f"{events_per_second:,.0f} events/s of one log are more than a worker can take "
             f"at {cost.drained:g} µs each: divide the log"
         )
-    return _whole(events_per_second * cost.applied / 1e6 / left)
+    return _round_up(events_per_second * cost.applied / 1e6 / left)
 
 
 def shares(shop: Shop) -> Sequence[float]:
@@ -124,7 +124,7 @@ def shares(shop: Shop) -> Sequence[float]:
     return [weight / total for weight in weights]
 
 
-def _whole(cores: float) -> int:
+def _round_up(cores: float) -> int:
     return max(1, math.ceil(cores))
 
 

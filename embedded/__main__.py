@@ -29,13 +29,13 @@ from embedded.eventstore.security.settings import Security
 from embedded.mongo import MongoError, mongo, uri_of
 from embedded.stack import NotStartedError, embedded_stack
 
-NOBODY_ELSE = 0o077  # the umask: files and directories that are made here, or by SecantusDB, are our user's alone
+OWNER_ONLY = 0o077  # the umask: files and directories that are made here, or by SecantusDB, are our user's alone
 PORTS = {"eventstore": 2113, "cluster": 2113, "mongo": 27017}
 
 
 def main() -> int:
     arguments = _parser().parse_args()
-    os.umask(NOBODY_ELSE)
+    os.umask(OWNER_ONLY)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     try:
         arguments.run(arguments)

@@ -1,6 +1,6 @@
 """Ids of a process: the first is a name, each further one the name and a number, `all`, `all~2`, `all~3`.
 
-Callers choose ids too. A process uses the first of its ids that is free, whoever has used the others.
+Callers choose ids too. A process uses the first of its ids that is free, whichever caller has used the others.
 """
 
 import re

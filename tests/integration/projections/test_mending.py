@@ -31,7 +31,7 @@ from tests.support.viewing import fold
 from tests.support.views import Operator, append, append_broken, documents, new_order, reached, run, supervised
 
 Mongo = AsyncDatabase[Any]
-Mend = Callable[[], None]
+Fix = Callable[[], None]
 
 
 @pytest.fixture
@@ -42,10 +42,10 @@ def own_log() -> Iterator[str]:
 
 
 @pytest.fixture
-def bug(monkeypatch: pytest.MonkeyPatch) -> Callable[[View[Any], type, str], Mend]:
+def bug(monkeypatch: pytest.MonkeyPatch) -> Callable[[View[Any], type, str], Fix]:
     """A handler that fails for one order until it is fixed."""
 
-    def plant(view: View[Any], event: type, order_id: str) -> Mend:
+    def plant(view: View[Any], event: type, order_id: str) -> Fix:
         right = view.handlers[event]
 
         def reduce(document: Any, e: Any) -> Any:
@@ -75,7 +75,7 @@ async def test_after_a_fix_a_retry_takes_everything_in(client: Client, mongo: Mo
     """Also where documents are shared, and have gone on without the failed event."""
     events: list[Any] = []
     bad = new_order(quantity=3)
-    mend = bug(view, OrderPlaced, bad[0].order_id)
+    fix = bug(view, OrderPlaced, bad[0].order_id)
     operator = Operator(view, client, mongo)
     async with supervised(view, client, mongo):
         for order in (new_order(), bad, new_order(quantity=4)):
@@ -94,7 +94,7 @@ async def test_after_a_fix_a_retry_takes_everything_in(client: Client, mongo: Mo
         )
         assert len(await parked(operator)) == 1, "nothing was repaired"
 
-        mend()
+        fix()
         done, reported = await operator.outcome(retry=pb.RetryParked(stream=f"order-{bad[0].order_id}"))
         assert (done, reported) == (True, [f"order-{bad[0].order_id}: taken in"])
         assert await parked(operator) == []
@@ -108,25 +108,25 @@ async def test_after_a_fix_a_retry_takes_everything_in(client: Client, mongo: Mo
 async def test_what_comes_while_a_stream_is_taken_in_is_taken_in_too(client: Client, mongo: Mongo, bug: Any) -> None:
     """Also where it changes documents that nothing before it changed: here a document per event."""
     orders = [new_order() for _ in range(3)]
-    mends = [bug(order_timeline, OrderConfirmed, order[0].order_id) for order in orders]
+    fixes = [bug(order_timeline, OrderConfirmed, order[0].order_id) for order in orders]
     operator, mender = Operator(order_timeline, client, mongo), DocumentRepair(order_timeline, mongo, EventLog(client))
 
-    async def mended(runner: Runner, order_id: str) -> bool:
+    async def is_fixed(runner: Runner, order_id: str) -> bool:
         retry = Request(id="", view=order_timeline.name, generation=1, streams=(f"order-{order_id}",))
         return await mender.repair(runner, retry) == (DONE, f"order-{order_id}: taken in")
 
     async with run(order_timeline, client, mongo) as runner:
         last = max([await append(client, order) for order in orders])
         await reached(mongo, order_timeline, last)
-        for mend in reversed(mends):
-            mend()
+        for fix in reversed(fixes):
+            fix()
         for order in orders:
             order_id, number = order[0].order_id, 0
-            mending = asyncio.create_task(mended(runner, order_id))
-            while not mending.done():
+            fixing = asyncio.create_task(is_fixed(runner, order_id))
+            while not fixing.done():
                 last = await append(client, [replace(noted(f"n{number}"), order_id=order_id)])
                 number += 1
-            assert await mending
+            assert await fixing
         await reached(mongo, order_timeline, last)
         assert await parked(operator) == []
         assert await differences(client, mongo, order_timeline) == 0
@@ -273,7 +273,7 @@ async def test_what_is_asked_while_nobody_owns_the_view_is_done_later(
 async def test_one_bad_stream_of_a_thousand_keeps_nobody_waiting(client: Client, mongo: Mongo, bug: Any) -> None:
     written = [new_order() for _ in range(1_000)]
     bad = written[417][0].order_id
-    mend = bug(order_list, OrderConfirmed, bad)
+    fix = bug(order_list, OrderConfirmed, bad)
     places = asyncio.Semaphore(32)
 
     async def write(order: list[Any]) -> int:
@@ -287,6 +287,6 @@ async def test_one_bad_stream_of_a_thousand_keeps_nobody_waiting(client: Client,
         rows = await documents(mongo, order_list)
         assert [key for key, row in rows.items() if row["status"] != "CONFIRMED"] == [bad]
         assert await parked(operator) == [(f"order-{bad}", 3, 0)]
-        mend()
+        fix()
         assert await operator.outcome(retry=pb.RetryParked()) == (True, [f"order-{bad}: taken in"])
         assert await documents(mongo, order_list) == fold(order_list, [event for order in written for event in order])

@@ -21,7 +21,7 @@ from tests.support.views import QUICK, append, new_order
 
 Mongo = AsyncDatabase[Any]
 VIEWS = ("customer_orders", "order_detail", "order_list")
-ASTRAY = ["customer_orders", "order_list"]
+OF_ANOTHER_LOG = ["customer_orders", "order_list"]
 WITHIN = 60.0  # seconds
 
 
@@ -29,7 +29,7 @@ WITHIN = 60.0  # seconds
 async def operations(own_log: str, client: Client, mongo: Mongo, mongo_uri: str, database: str) -> AsyncIterator[Any]:
     """Three views, of which two were made from another log: another event lies at their checkpoints."""
     position, state = await append(client, new_order()), CheckpointStore(mongo)
-    for view in ASTRAY:
+    for view in OF_ANOTHER_LOG:
         checkpoint = await state.take_over(view, 1)
         await state.advance(
             replace(checkpoint, position=position, last_event_position=position, last_event_id=fresh_id())
@@ -70,11 +70,13 @@ async def generations(operations: Any) -> dict[str, int]:
 
 async def test_the_plan_names_the_views_of_another_log_and_the_act_rebuilds_these(operations: Any) -> None:
     planned = await plan(operations)
-    assert {one.view: one.reason for one in planned.views} == dict.fromkeys(ASTRAY, "made from another log")
+    assert {one.view: one.reason for one in planned.views} == dict.fromkeys(OF_ANOTHER_LOG, "made from another log")
     assert all(one.queries for one in planned.views)
 
     ended = await results(operations, act(planned))
-    assert {view: (one.switched, one.differences) for view, one in ended.items()} == dict.fromkeys(ASTRAY, (True, 0))
+    assert {view: (one.switched, one.differences) for view, one in ended.items()} == dict.fromkeys(
+        OF_ANOTHER_LOG, (True, 0)
+    )
     assert await generations(operations) == {"customer_orders": 2, "order_detail": 1, "order_list": 2}
     assert not (await plan(operations)).views
     assert await results(operations, act(planned)) == ended  # called again, it reports how it ended
@@ -94,7 +96,7 @@ async def test_the_act_goes_on_without_its_caller(operations: Any) -> None:
     reported = operations.RebuildAll(request, timeout=WITHIN)
     await reported.read()
     reported.cancel()
-    assert set((await plan(operations)).rebuilding) <= set(ASTRAY)
+    assert set((await plan(operations)).rebuilding) <= set(OF_ANOTHER_LOG)
 
     async def look() -> dict[str, int]:
         return await generations(operations)
@@ -120,7 +122,7 @@ async def test_what_was_not_begun_of_a_plan_is_begun_when_it_is_asked_for_again(
         pass
     request = act(planned)
     request.plan_id = alone.plan_id  # as if the process that began the plan had died after one view
-    assert sorted(await results(operations, request)) == ASTRAY
+    assert sorted(await results(operations, request)) == OF_ANOTHER_LOG
 
 
 async def test_a_paused_view_is_reported_and_left_out(operations: Any) -> None:

@@ -235,7 +235,7 @@ class Call:
         self._patience = patience
         self._sent: list[Any] = []
         self._end: dict[str, Any] | None = None
-        self._news = asyncio.Event()
+        self._arrived = asyncio.Event()
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self._outgoing: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
@@ -255,12 +255,12 @@ class Call:
     def _heard(self, message: Any) -> None:
         if not self._closed and self._keep_if(message):
             self.replies.append(message)
-            self._news.set()
+            self._arrived.set()
 
     def _over(self, end: dict[str, Any]) -> None:
         if not self._closed:
             self._end = end
-            self._news.set()
+            self._arrived.set()
 
     def send(self, *requests: Request) -> None:
         for request in requests:
@@ -313,11 +313,11 @@ class Call:
             self._patience.lose()
 
     async def _hear(self, seconds: float) -> bool:
-        self._news.clear()
+        self._arrived.clear()
         if self.ended:
             return True
         try:
-            await asyncio.wait_for(self._news.wait(), seconds)
+            await asyncio.wait_for(self._arrived.wait(), seconds)
         except TimeoutError:
             return False
         return True
