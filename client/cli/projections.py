@@ -255,7 +255,8 @@ def history(
         if x.unreadable:
             rows.add_row("-", "-", f"unreadable event {x.revision}", "-", "-", x.unreadable)
             continue
-        rows.add_row(when(act.acted_at), act.actor, act.act, act.subject, act.reason, act.failure)
+        who = f"{act.actor} via {act.via}" if act.via else act.actor
+        rows.add_row(when(act.acted_at), who, act.act, act.subject, act.reason, act.failure)
     rows.show()
 
 

@@ -35,6 +35,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who, when and why, for each event. `$` names are EventStoreDB's own, so that its tools understand them.
 
     `correlation_text` is the caller's own name of the conversation; the id is then derived from it.
+    `via` is the caller, if it acts for the actor.
     """
 
     correlation_id: str = msgspec.field(name="$correlationId")
@@ -46,6 +47,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     occurred_at: datetime = msgspec.field(name="occurredAt")
     traceparent: str = ""
     correlation_text: str = msgspec.field(name="correlationText", default="")
+    via: str = ""
 
 
 Decode = Callable[[bytes], Any]

@@ -8,6 +8,7 @@ from core.domain.text import as_stored
 from core.failures import InvalidRequest
 from core.rpc import validation
 from core.rpc.typing import Context
+from core.security.principal import CALLER, IMPERSONATE
 
 ACTOR, CORRELATION_ID, TRACE = "x-orderstream-actor", "x-correlation-id", "traceparent"
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -29,11 +30,24 @@ def headers_of(context: Context) -> dict[str, str]:
 
 
 def actor_of(context: Context) -> str:
-    """The caller, as the call itself names it. Raises `InvalidRequest`, also for a name that is reserved for us."""
-    actor = headers_of(context).get(ACTOR) or "anonymous"
+    """Who does what the call asks for. Raises `InvalidRequest`, also for a name that is reserved for us.
+
+    Where callers are asked who they are, it is the caller itself: the header counts only for one who may impersonate
+    others. Where nobody is asked, it is what the call says.
+    """
+    caller, actor = CALLER.get(), headers_of(context).get(ACTOR)
+    if caller is not None and (IMPERSONATE not in caller.roles or not actor):
+        return as_stored(caller.name)
+    actor = actor or "anonymous"
     if problem := validation.actor(actor):
         raise InvalidRequest({ACTOR: problem})
     return as_stored(actor)
+
+
+def via_of(actor: str) -> str:
+    """The caller, if it acts for somebody else; "" otherwise."""
+    caller = CALLER.get()
+    return "" if caller is None or as_stored(caller.name) == actor else as_stored(caller.name)
 
 
 def correlation_of(context: Context, request_id: str) -> Correlation:

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from core.config import WrongSettingError
+from core.rpc import validation
 from core.security.access import ROLES
 from core.security.principal import Principal
 from core.security.watched import WatchedFile
 
 PREFIX = "osk_"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._:/+-]{0,199}")
-RESERVED = ("process:", "orderstream", "anonymous")
 
 
 def digest_of(key: str) -> str:
@@ -64,7 +63,7 @@ def entries_of(variable: str, file: Path, raw: bytes, table: str) -> list[dict[s
         raise WrongSettingError(f"{variable}: {file} has no {table}")
     for entry in entries:
         name = entry.get("name")
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower().startswith(RESERVED):
+        if not isinstance(name, str) or validation.actor(name):
             raise WrongSettingError(f"{variable}: {file}: {name!r} is not a name for a caller")
     return entries
 

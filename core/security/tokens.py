@@ -9,6 +9,7 @@ import jwt
 from jwt.exceptions import ExpiredSignatureError, InvalidAudienceError, InvalidIssuerError, PyJWTError
 
 from core.failures import Unauthenticated
+from core.rpc import validation
 from core.security.access import ROLES
 from core.security.jwks import KeySource
 from core.security.principal import Principal
@@ -18,7 +19,6 @@ MAX_SIZE = 8 * 1024  # bytes of a token
 LEEWAY = 30.0  # seconds between the issuer's clock and ours
 REQUIRED = ("exp", "iat", "sub", "iss", "aud")
 CACHED_FOR, MAX_CACHED = 60.0, 10_000  # seconds and entries
-MAX_NAME_LENGTH = 200  # characters
 
 
 class Tokens:
@@ -78,7 +78,7 @@ class Tokens:
 
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
         name = claims["sub"]
-        if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        if validation.actor(name):
             raise Unauthenticated("the subject of the token is not a name")
         customer_id = claims.get("customer_id", "")
         if not isinstance(customer_id, str):

@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 from core.error_text import bounded, error_text
 from core.eventstore.client import NewEvent, NotFound, RecordedEvent, StreamState
 from core.eventstore.connection import Client
+from core.rpc.headers import via_of
 from protos.operations.v1.events_pb2 import OperatorActed
 from protos.operations.v1.projections_pb2 import RecordedAct
 from protos.operations.v1.types_pb2 import ActDetail
@@ -84,6 +85,7 @@ class AuditLog:
             plan_id=act.plan_id,
             details=[ActDetail(name=name, value=bounded(str(value))) for name, value in act.details.items()],
             failure=act.failure,
+            via=via_of(act.actor),
         )
         message.acted_at.FromDatetime(datetime.now(UTC))
         data = json_format.MessageToJson(

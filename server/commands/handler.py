@@ -35,7 +35,7 @@ class Envelope:
     `correlation_text` is the caller's name of the conversation, if that is not its id. `causation_id` is the event to
     which a process reacts; "" if the request itself is the cause. `is_step`: a step of a process. If it changes
     nothing, it is not stored, since the process derives each step from the present state, and the same step may have to
-    act later. `is_retry`: the caller has sent the request before.
+    act later. `is_retry`: the caller has sent the request before. `via` is the caller, if it acts for the actor.
     """
 
     request_id: str
@@ -49,6 +49,7 @@ class Envelope:
     causation_id: str = ""
     is_step: bool = False
     is_retry: bool = False
+    via: str = ""
 
 
 class CommandHandler:
@@ -225,6 +226,7 @@ def new_events(stream: str, envelope: Envelope, events: Sequence[DomainEvent], s
             actor=envelope.actor,
             occurred_at=envelope.at,
             traceparent=envelope.traceparent,
+            via=envelope.via,
         )
         new.append(
             NewEvent(

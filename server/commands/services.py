@@ -13,7 +13,7 @@ from core.eventstore.consistency_token import to_token
 from core.eventstore.idempotency import CommandResult
 from core.failures import EventsTooLarge, RevisionConflict
 from core.rpc import validation
-from core.rpc.headers import actor_of, correlation_of, headers_of, traceparent_of
+from core.rpc.headers import actor_of, correlation_of, headers_of, traceparent_of, via_of
 from core.rpc.typing import Context, Handler
 from server.commands import orders, products, stock, users
 from server.commands.emails import EmailClaims
@@ -107,13 +107,15 @@ class CommandServices:
     def _envelope(self, path: str, request: Any, context: Context) -> Envelope:
         correlation = correlation_of(context, request.request_id)
         expects = "expected_revision" in request.DESCRIPTOR.fields_by_name and request.HasField("expected_revision")
+        actor = actor_of(context)
         return Envelope(
             request_id=request.request_id,
             payload_hash=hashlib.sha256(
                 path.encode() + b"\0" + request.SerializeToString(deterministic=True)
             ).hexdigest(),
             expected_revision=request.expected_revision if expects else None,
-            actor=actor_of(context),
+            actor=actor,
+            via=via_of(actor),
             correlation_id=correlation.id,
             correlation_text=correlation.text,
             traceparent=traceparent_of(context),

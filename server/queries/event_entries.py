@@ -58,6 +58,7 @@ def to_entry(event: RecordedEvent) -> queries_pb2.HistoryEntry:
     if metadata is not None:
         entry.occurred_at.FromDatetime(metadata.occurred_at)
         entry.actor = metadata.actor
+        entry.via = metadata.via
         entry.request_id = metadata.request_id
         entry.causation_id = metadata.causation_id
         entry.correlation_id = metadata.correlation_id

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.operations.v1 import types_pb2 as protos_dot_operations_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/operations/v1/events.proto\x12\roperations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a protos/operations/v1/types.proto\"\xc7\x01\n\rOperatorActed\x12\x0b\n\x03\x61\x63t\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12,\n\x08\x61\x63ted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07plan_id\x18\x06 \x01(\t\x12)\n\x07\x64\x65tails\x18\x07 \x03(\x0b\x32\x18.operations.v1.ActDetail\x12\x0f\n\x07\x66\x61ilure\x18\x08 \x01(\t\"\xc7\x01\n\rEventExcluded\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0f\n\x07plan_id\x18\x08 \x01(\t\x12/\n\x0b\x65xcluded_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampBn\n\x1cio.orderstream.operations.v1P\x01Z0orderstream.io/protos/operations/v1;operationsv1\xaa\x02\x19Orderstream.Operations.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/operations/v1/events.proto\x12\roperations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a protos/operations/v1/types.proto\"\xd4\x01\n\rOperatorActed\x12\x0b\n\x03\x61\x63t\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12,\n\x08\x61\x63ted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07plan_id\x18\x06 \x01(\t\x12)\n\x07\x64\x65tails\x18\x07 \x03(\x0b\x32\x18.operations.v1.ActDetail\x12\x0f\n\x07\x66\x61ilure\x18\x08 \x01(\t\x12\x0b\n\x03via\x18\t \x01(\t\"\xc7\x01\n\rEventExcluded\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0f\n\x07plan_id\x18\x08 \x01(\t\x12/\n\x0b\x65xcluded_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampBn\n\x1cio.orderstream.operations.v1P\x01Z0orderstream.io/protos/operations/v1;operationsv1\xaa\x02\x19Orderstream.Operations.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\034io.orderstream.operations.v1P\001Z0orderstream.io/protos/operations/v1;operationsv1\252\002\031Orderstream.Operations.V1'
   _globals['_OPERATORACTED']._serialized_start=120
-  _globals['_OPERATORACTED']._serialized_end=319
-  _globals['_EVENTEXCLUDED']._serialized_start=322
-  _globals['_EVENTEXCLUDED']._serialized_end=521
+  _globals['_OPERATORACTED']._serialized_end=332
+  _globals['_EVENTEXCLUDED']._serialized_start=335
+  _globals['_EVENTEXCLUDED']._serialized_end=534
 # @@protoc_insertion_point(module_scope)

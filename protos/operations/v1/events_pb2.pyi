@@ -36,18 +36,21 @@ class OperatorActed(google.protobuf.message.Message):
     PLAN_ID_FIELD_NUMBER: builtins.int
     DETAILS_FIELD_NUMBER: builtins.int
     FAILURE_FIELD_NUMBER: builtins.int
+    VIA_FIELD_NUMBER: builtins.int
     act: builtins.str
     """act is what was done, as the name of the RPC."""
     subject: builtins.str
     """subject is what it was done to: the name of a view, or "source::group" of a subscription group; empty: to all."""
     actor: builtins.str
-    """actor is who did it, as the call named it."""
+    """actor is who did it: the caller, or whom the call names if the caller may act for others or nobody asks who calls."""
     reason: builtins.str
     """reason is why, in the operator's words."""
     plan_id: builtins.str
     """plan_id is the plan that was applied; empty: the act needs none."""
     failure: builtins.str
     """failure is what prevented it; empty: nothing so far."""
+    via: builtins.str
+    """via is the caller that acted for the actor; empty: the actor itself."""
     @property
     def acted_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """acted_at is when."""
@@ -67,9 +70,10 @@ class OperatorActed(google.protobuf.message.Message):
         plan_id: builtins.str = ...,
         details: collections.abc.Iterable[protos.operations.v1.types_pb2.ActDetail] | None = ...,
         failure: builtins.str = ...,
+        via: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["acted_at", b"acted_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["act", b"act", "acted_at", b"acted_at", "actor", b"actor", "details", b"details", "failure", b"failure", "plan_id", b"plan_id", "reason", b"reason", "subject", b"subject"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["act", b"act", "acted_at", b"acted_at", "actor", b"actor", "details", b"details", "failure", b"failure", "plan_id", b"plan_id", "reason", b"reason", "subject", b"subject", "via", b"via"]) -> None: ...
 
 Global___OperatorActed: typing_extensions.TypeAlias = OperatorActed
 

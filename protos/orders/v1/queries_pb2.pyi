@@ -763,6 +763,7 @@ class HistoryEntry(google.protobuf.message.Message):
     DATA_JSON_FIELD_NUMBER: builtins.int
     EVENT_FIELD_NUMBER: builtins.int
     UNREAD_FIELD_NUMBER: builtins.int
+    VIA_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """revision is the event's place in the order's stream, from 0."""
     position: builtins.int
@@ -783,6 +784,8 @@ class HistoryEntry(google.protobuf.message.Message):
     """data_json is the event as stored, UTF-8 JSON."""
     unread: Global___UnreadReason.ValueType
     """unread is why the event has no effect on what this server shows; unset: it has."""
+    via: builtins.str
+    """via is the caller that acted for the actor; empty: the actor itself."""
     @property
     def occurred_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """occurred_at is when the command was taken (UTC)."""
@@ -811,9 +814,10 @@ class HistoryEntry(google.protobuf.message.Message):
         data_json: builtins.str = ...,
         event: Global___OrderEvent | None = ...,
         unread: Global___UnreadReason.ValueType = ...,
+        via: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["event", b"event", "occurred_at", b"occurred_at", "recorded_at", b"recorded_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["actor", b"actor", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "data_json", b"data_json", "event", b"event", "event_id", b"event_id", "event_type", b"event_type", "occurred_at", b"occurred_at", "position", b"position", "recorded_at", b"recorded_at", "request_id", b"request_id", "revision", b"revision", "unread", b"unread"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["actor", b"actor", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "data_json", b"data_json", "event", b"event", "event_id", b"event_id", "event_type", b"event_type", "occurred_at", b"occurred_at", "position", b"position", "recorded_at", b"recorded_at", "request_id", b"request_id", "revision", b"revision", "unread", b"unread", "via", b"via"]) -> None: ...
 
 Global___HistoryEntry: typing_extensions.TypeAlias = HistoryEntry
 
