@@ -15,9 +15,9 @@ from bench.history import write_orders
 from bench.measuring import Result, Size, interleaved, median
 from bench.running import fresh_stack
 from core.eventstore.connection import connect
-from core.eventstore.log import EventLog
 from core.readmodel.views.order_list import order_list
 from projections.config import Settings
+from projections.engine.host import Host
 from projections.engine.runner import Runner
 
 WORKERS = (1, 2, 4)
@@ -35,11 +35,11 @@ async def run(size: Size) -> Result:
             async def rate(workers: int) -> float:
                 database = mongo[f"bench_{uuid7().hex}"]
                 began = time.perf_counter()
+                host = Host([order_list], client, database, Settings())
                 runners = [
-                    Runner(order_list, EventLog(client), database, Settings(), part=part, parts=workers)
-                    for part in range(workers)
+                    Runner(order_list, host, database, Settings(), part=part, parts=workers) for part in range(workers)
                 ]
-                async with asyncio.TaskGroup() as group:
+                async with host.running(), asyncio.TaskGroup() as group:
                     for runner in runners:
                         group.create_task(runner.run())
                     while not all(_come_to(runner, history.head) for runner in runners):  # noqa: ASYNC110  # a watcher

@@ -21,13 +21,13 @@ from bench.running import fresh_stack, pids
 from client.stack import Stack
 from core.eventstore import codec
 from core.eventstore.connection import Client, connect
-from core.eventstore.log import EventLog
 from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.view import View
 from core.readmodel.views import VIEWS
 from core.readmodel.views.order_list import order_list
 from projections.config import Settings
 from projections.engine.applier import BatchApplier
+from projections.engine.host import Host
 from projections.engine.parked_events import ParkedEvents
 from projections.engine.runner import Runner
 from projections.engine.throttle import ReaderAwareThrottle
@@ -113,8 +113,9 @@ async def catch_up(
     pace: ReaderAwareThrottle | None = None,
 ) -> None:
     """As the projection process does it, until the last checkpoint is written; with a `pace` as in a rebuild."""
-    runners = [Runner(view, EventLog(client), database, Settings(), throttle=pace) for view in views]
-    async with asyncio.TaskGroup() as group:
+    host = Host(views, client, database, Settings())
+    runners = [Runner(view, host, database, Settings(), throttle=pace) for view in views]
+    async with host.running(), asyncio.TaskGroup() as group:
         for runner in runners:
             group.create_task(runner.run())
         while not all(_has_come_to(runner, history) for runner in runners):  # noqa: ASYNC110  # as an operator would

@@ -31,7 +31,7 @@ from core.rpc.health import reporting
 from core.rpc.reflection import enable_reflection
 from core.security.ports import ports_of
 from projections.config import Settings
-from projections.engine.shared_reads import SharedReads
+from projections.engine.host import Host
 from projections.lifecycle.audit_log import AuditLog
 from projections.lifecycle.supervisor import Supervisor
 from projections.operations import exclusion_service, policy_service, projection_service, subscription_service
@@ -88,8 +88,8 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
             await may_read(database)
             audit_log, state = AuditLog(leader), CheckpointStore(database)
             chosen = _chosen(settings)
-            shared = SharedReads((view.name for view in chosen), client, database, settings.poll_interval)
-            supervisors = [Supervisor(view, client, database, settings, shared) for view in chosen]
+            host = Host(chosen, client, database, settings)
+            supervisors = [Supervisor(view, client, database, settings, host) for view in chosen]
             changes = ChangePlanner(database, EventLog(leader), audit_log, settings)
             verifier, snapshots = Verifier(leader, database, at_once=settings.verify_at_once), SnapshotVerifier(leader)
             emails = EmailVerifier(leader, at_once=settings.verify_at_once)
@@ -118,6 +118,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
             async with (
                 LogIdentity(leader).kept(),
                 started(server, settings.grace),
+                host.running(),
                 _running(supervisors),
                 reporting(status, dict.fromkeys(SERVICES, partial(_answer, EventLog(leader), mongo))),
                 beside(_watch(supervisors, status)),

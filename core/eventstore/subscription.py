@@ -22,6 +22,13 @@ class SubscriptionLost(Exception):  # it names what happened
     """The subscription has ended by itself, or is silent though the log goes on."""
 
 
+class _Queue(asyncio.Queue[RecordedEvent | None]):
+    """One whose items can be looked at while they wait."""
+
+    def items(self) -> list[RecordedEvent | None]:
+        return list(self._queue)  # type: ignore[attr-defined]  # what subclasses may use is not in the stubs
+
+
 class CatchUpSubscription:
     """Matching events behind a received position, checkpoints of the event store, and its message that it is live.
 
@@ -32,7 +39,7 @@ class CatchUpSubscription:
         self.position = position  # up to it, all matching events were received
         self._log = log
         self._matching = matching
-        self._queue: asyncio.Queue[RecordedEvent | None] = asyncio.Queue(prefetched)
+        self._queue = _Queue(prefetched)
         self._failure: Exception | None = None
         self._missed: int | None = None
         self._task: asyncio.Task[None] | None = None
@@ -74,6 +81,11 @@ class CatchUpSubscription:
     def is_empty(self) -> bool:
         """Whether the queue is empty."""
         return self._queue.empty()
+
+    def waiting(self) -> list[RecordedEvent]:
+        """The events that were received and not taken yet."""
+        items = [item for item in self._queue.items() if item is not None]
+        return [x for x in items if not isinstance(x, CaughtUp | Checkpoint) and position_of(x) > self.position]
 
     async def batch(self, most: int, patience: float, *, live: bool = False) -> list[RecordedEvent]:
         """All queued items, at most `most`; none if nothing arrives within `patience` seconds.

@@ -1,17 +1,24 @@
 """How far each generation of a view has come, and who runs it. The one place that knows collection `checkpoints`.
 
-`{_id: "<view>.g<generation>", …}`, see `Checkpoint` and `Lease`; where several workers share a generation, the second
-has `<view>.g<generation>.p1`, and so on. `generations.py` knows which generation readers see.
+One document, `{_id: "parts", parts: {…}, processes: {…}}`, has all of it. So one write advances every view that a
+process runs, and one read shows every lease. `parts` has a `Checkpoint` and its owner under
+`<view>:g<generation>:p<part>`; several workers can share a generation, each has a part. `processes` has the heartbeats
+of each process. `generations.py` knows which generation readers see.
+
+Former releases kept a document for each part, `{_id: "<view>.g<generation>"}`, and in it heartbeats of its own. It
+counts until a process of this release takes the part over.
 """
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
 
 from core.error_text import bounded
 from core.eventstore.log import LogPoint
@@ -30,7 +37,8 @@ class Checkpoint:
     `error` are what the owner reports. `last_event_id` is the id of the event at `last_event_position`. Up to there the
     view holds all it follows too, and from there it is followed after a restart, if the log has that event there. If it
     has not, the checkpoint has a `log_mismatch` for good: its position is not trusted, and the generation applies
-    nothing more. `log` is the identity of the log that it was made of, "" if that is not known.
+    nothing more. `log` is the identity of the log that it was made of, "" if that is not known. `owner` is the process
+    that has begun the epoch.
     """
 
     view: str
@@ -49,6 +57,11 @@ class Checkpoint:
     last_event_id: str = ""
     log_mismatch: bool = False
     log: str = ""
+    owner: str = ""
+
+    @property
+    def key(self) -> str:
+        return part_key(self.view, self.generation, self.part)
 
     @property
     def point(self) -> LogPoint:
@@ -63,15 +76,32 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """`owner` is "" while nobody runs the view; `heartbeats` counts the owner's."""
+    """`owner` is "" while nobody runs the part; `heartbeats` counts those of the owner."""
 
     owner: str
     epoch: int
     heartbeats: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessEntry:
+    """`wants` are the keys of the parts that the process runs or would run."""
+
+    owner: str
+    heartbeats: int
+    wants: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTable:
+    """The leases by part, and the processes by name; parts that only a former release has run are missing."""
+
+    parts: Mapping[str, Lease] = field(default_factory=dict)
+    processes: Mapping[str, ProcessEntry] = field(default_factory=dict)
+
+
 class Fenced(Exception):  # it names what happened
-    """Another process has taken this view over; what this one still holds must not be written."""
+    """Another process has taken a part over; what this one still holds must not be written."""
 
 
 def now_micros() -> int:
@@ -86,6 +116,16 @@ def checkpoint_name(view: str, generation: int, part: int = 0) -> str:
     return f"{view}.g{generation}.p{part}" if part else f"{view}.g{generation}"
 
 
+def part_key(view: str, generation: int, part: int = 0) -> str:
+    return f"{view}:g{generation}:p{part}"
+
+
+def process_key(owner: str) -> str:
+    """The name of a process, out of its id."""
+    return owner.rpartition(":")[2].replace(".", "_")
+
+
+PARTS = "parts"  # the id of the document
 STORED = {  # fields of `Checkpoint`, and what they are called in the store
     name: {"last_event_position": "marked", "last_event_id": "mark", "log_mismatch": "astray"}.get(name, name)
     for name in (
@@ -126,12 +166,23 @@ class CheckpointStore:
 
     async def parts(self, pointer: ViewGenerations, generation: int) -> list[Checkpoint]:
         """One for each of its workers that has ever run."""
-        view, found = pointer.view, []
-        for part in range(pointer.info(generation).partitions):
-            document = await self._checkpoints.find_one({"_id": checkpoint_name(view, generation, part)})
+        view, numbers = pointer.view, range(pointer.info(generation).partitions)
+        keys = {part: part_key(view, generation, part) for part in numbers}
+        stored = await self._parts(keys.values())
+        found = []
+        for part, key in keys.items():
+            document = stored.get(key) or await self._former(view, generation, part)
             if document is not None:
                 found.append(_checkpoint(view, generation, part, document))
         return found
+
+    async def _parts(self, keys: Iterable[str]) -> Document:
+        found = await self._checkpoints.find_one({"_id": PARTS}, {f"parts.{key}": 1 for key in keys})
+        return {} if found is None else found.get("parts", {})
+
+    async def _former(self, view: str, generation: int, part: int) -> Document | None:
+        """What a former release has stored of a part."""
+        return await self._checkpoints.find_one({"_id": checkpoint_name(view, generation, part)})
 
     async def paused(self, view: str) -> bool:
         return (await self.generations.get(view)).paused
@@ -148,33 +199,84 @@ class CheckpointStore:
         await self.generations.change(view, lambda now: replace(now, paused=False))
 
     async def lease(self, view: str, generation: int, part: int = 0) -> Lease | None:
-        """Who runs the view; None if nobody ever has."""
-        found = await self._checkpoints.find_one({"_id": checkpoint_name(view, generation, part)})
-        return None if found is None else _lease(found)
+        """Who runs the part; None if nobody ever has."""
+        found = (await self.leases()).parts.get(part_key(view, generation, part))
+        return found or await self.former_lease(view, generation, part)
+
+    async def former_lease(self, view: str, generation: int, part: int = 0) -> Lease | None:
+        """The same of a part that no process of this release has run."""
+        found = await self._former(view, generation, part)
+        return None if found is None else Lease(owner=found["owner"], epoch=found["epoch"], heartbeats=found["beats"])
+
+    async def leases(self) -> LeaseTable:
+        """All of them, and the processes, in one read."""
+        found = await self._checkpoints.find_one({"_id": PARTS})
+        return LeaseTable() if found is None else _lease_table(found)
 
     async def take_over(self, view: str, generation: int, owner: str = "", *, part: int = 0) -> Checkpoint:
-        """Begin a new epoch, whoever owns the view: what is written under an older one is fenced from now on."""
-        found = await self._checkpoints.find_one_and_update(
-            {"_id": checkpoint_name(view, generation, part)},
-            {
-                "$inc": {"epoch": 1},
-                "$set": {"owner": owner, "updated_at": now_micros()},
-                "$setOnInsert": {"position": 0, "caught_up_at": 0, "beats": 0},
-            },
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-        )
-        assert found is not None, "an upsert returns what it made"
+        """Begin a new epoch, whoever owns the part: what is written under an older one is fenced from now on."""
+        key = part_key(view, generation, part)
+        begin = {"$inc": {f"parts.{key}.epoch": 1}, "$set": _ownership(key, owner)}
+        found = await self._begin_epoch(key, {f"parts.{key}": {"$exists": True}}, begin)
+        if found is None:
+            await self._adopt(view, generation, part)
+            found = await self._begin_epoch(key, {}, begin)
+        assert found is not None, "it is there by now"
         return _checkpoint(view, generation, part, found)
 
     async def claim(self, view: str, generation: int, owner: str, seen: Lease, *, part: int = 0) -> Checkpoint | None:
         """Begin a new epoch if the lease is still as it was seen; None if its owner lives or another was quicker."""
-        found = await self._checkpoints.find_one_and_update(
-            {"_id": checkpoint_name(view, generation, part), "epoch": seen.epoch, "beats": seen.heartbeats},
-            {"$set": {"epoch": seen.epoch + 1, "owner": owner, "updated_at": now_micros()}},
-            return_document=ReturnDocument.AFTER,
-        )
+        key = part_key(view, generation, part)
+        if not await self._parts([key]) and not await self._adopt(view, generation, part, seen):
+            return None
+        is_as_seen: Document = {f"parts.{key}.epoch": seen.epoch, f"parts.{key}.owner": seen.owner}
+        if seen.owner:
+            beats = seen.heartbeats or {"$in": [0, None]}
+            is_as_seen[f"processes.{process_key(seen.owner)}.beats"] = beats
+        begin = {"$set": {f"parts.{key}.epoch": seen.epoch + 1, **_ownership(key, owner)}}
+        found = await self._begin_epoch(key, is_as_seen, begin)
         return None if found is None else _checkpoint(view, generation, part, found)
+
+    async def _begin_epoch(self, key: str, condition: Document, begin: Document) -> Document | None:
+        found = await self._checkpoints.find_one_and_update(
+            {"_id": PARTS, **condition}, begin, {f"parts.{key}": 1}, return_document=ReturnDocument.AFTER
+        )
+        return None if found is None else found["parts"][key]
+
+    async def _adopt(self, view: str, generation: int, part: int, seen: Lease | None = None) -> bool:
+        """Begin to keep a part: go on from what a former release has stored of it, whose owner is fenced thereby.
+
+        False if that is not as it was `seen`.
+        """
+        key, is_as_seen = checkpoint_name(view, generation, part), {}
+        if seen is not None:
+            is_as_seen = {"epoch": seen.epoch, "beats": seen.heartbeats}
+        former = await self._checkpoints.find_one_and_update({"_id": key, **is_as_seen}, {"$inc": {"epoch": 1}})
+        if former is None and seen is not None:
+            return False
+        entry = {"epoch": 0, "owner": ""} if former is None else _without(former, "_id", "beats")
+        field = f"parts.{part_key(view, generation, part)}"
+        with suppress(DuplicateKeyError):  # another process was quicker
+            await self._checkpoints.update_one(
+                {"_id": PARTS, field: {"$exists": False}}, {"$set": {field: entry}}, upsert=True
+            )
+        return True
+
+    async def join(self, owner: str, wants: Iterable[str]) -> None:
+        """A heartbeat of a process, with the keys of the parts that it runs or would run."""
+        entry = f"processes.{process_key(owner)}"
+        beat = {"$set": {f"{entry}.owner": owner, f"{entry}.wants": sorted(wants)}, "$inc": {f"{entry}.beats": 1}}
+        try:
+            await self._checkpoints.update_one({"_id": PARTS}, beat, upsert=True)
+        except DuplicateKeyError:  # two processes have made the document at the same time
+            await self._checkpoints.update_one({"_id": PARTS}, beat)
+
+    async def leave(self, process: ProcessEntry) -> None:
+        """Forget a process that has ended. Nothing happens if it has a heartbeat meanwhile."""
+        entry = f"processes.{process_key(process.owner)}"
+        await self._checkpoints.update_one(
+            {"_id": PARTS, f"{entry}.beats": process.heartbeats}, {"$unset": {entry: ""}}
+        )
 
     async def parked_streams(self, view: str) -> int:
         """The number of parked streams of the live generation."""
@@ -210,36 +312,50 @@ class CheckpointStore:
         }
 
     async def release(self, checkpoint: Checkpoint) -> None:
-        """Let another process take the view at once. Nothing happens if it has."""
-        await self._checkpoints.update_one(_under_its_epoch(checkpoint), {"$set": {"owner": "", "status": ""}})
+        """Let another process take the part at once. Nothing happens if it has."""
+        key = checkpoint.key
+        left = {f"parts.{key}.owner": "", f"parts.{key}.status": ""}
+        await self._checkpoints.update_one(_under_epochs(checkpoint), {"$set": left})
 
     async def report(self, checkpoint: Checkpoint) -> None:
         """Write the owner's status, without a heartbeat. Nothing happens if it is the owner no longer."""
         said = {"status": checkpoint.status, "error": checkpoint.error, "astray": checkpoint.log_mismatch}
-        await self._checkpoints.update_one(_under_its_epoch(checkpoint), {"$set": said})
+        await self._checkpoints.update_one(
+            _under_epochs(checkpoint),
+            {"$set": {f"parts.{checkpoint.key}.{name}": value for name, value in said.items()}},
+        )
 
     async def heartbeat(self, checkpoint: Checkpoint) -> None:
         """A heartbeat during long work. Raises `Fenced` if its epoch is over."""
-        done = await self._checkpoints.update_one(
-            _under_its_epoch(checkpoint), {"$inc": {"beats": 1}, "$set": {"updated_at": now_micros()}}
-        )
+        beat = {"$set": {f"parts.{checkpoint.key}.updated_at": now_micros()}, **_heartbeat(checkpoint)}
+        done = await self._checkpoints.update_one(_under_epochs(checkpoint), beat)
         if not done.matched_count:
             raise _fenced(checkpoint)
 
-    async def advance(self, checkpoint: Checkpoint) -> None:
-        """Write it, which is also the owner's heartbeat. Raises `Fenced` if its epoch is over."""
-        done = await self._checkpoints.update_one(
-            _under_its_epoch(checkpoint),
-            {"$set": {stored: getattr(checkpoint, name) for name, stored in STORED.items()}, "$inc": {"beats": 1}},
-        )
+    async def advance(self, *checkpoints: Checkpoint) -> None:
+        """Write checkpoints of one process, which is also its heartbeat.
+
+        Raises `Fenced` if the epoch of any of them is over; then none is written.
+        """
+        written = {f"parts.{one.key}": _document(one) for one in checkpoints}
+        beat = {"$set": written, **_heartbeat(checkpoints[0])}
+        done = await self._checkpoints.update_one(_under_epochs(*checkpoints), beat)
         if not done.matched_count:
-            raise _fenced(checkpoint)
+            raise _fenced(*checkpoints)
+
+    async def fenced(self, checkpoints: Sequence[Checkpoint]) -> dict[str, Fenced]:
+        """Those whose epoch is over, by their keys."""
+        stored = await self._parts(one.key for one in checkpoints)
+        lost = [one for one in checkpoints if stored.get(one.key, {}).get("epoch") != one.epoch]
+        return {one.key: _fenced(one) for one in lost}
 
     async def forget(self, pointer: ViewGenerations, generation: int) -> None:
         """Remove what is known of a generation that nobody may come back to."""
         owners = worker_keys(pointer, generation)
+        keys = [part_key(pointer.view, generation, part) for part in range(pointer.info(generation).partitions)]
         await self._database["parked"].delete_many({"owner": {"$in": owners}})
         await self._checkpoints.delete_many({"_id": {"$in": owners}})
+        await self._checkpoints.update_one({"_id": PARTS}, {"$unset": {f"parts.{key}": "" for key in keys}})
 
 
 def worker_keys(pointer: ViewGenerations, generation: int) -> list[str]:
@@ -261,19 +377,49 @@ def combined(parts: Iterable[Checkpoint]) -> Checkpoint:
     )
 
 
-def _under_its_epoch(checkpoint: Checkpoint) -> Document:
-    key = checkpoint_name(checkpoint.view, checkpoint.generation, checkpoint.part)
-    return {"_id": key, "epoch": checkpoint.epoch}
+def _under_epochs(*checkpoints: Checkpoint) -> Document:
+    return {"_id": PARTS, **{f"parts.{one.key}.epoch": one.epoch for one in checkpoints}}
 
 
-def _fenced(checkpoint: Checkpoint) -> Fenced:
-    return Fenced(f"{checkpoint.view} belongs to another process since epoch {checkpoint.epoch}")
+def _heartbeat(checkpoint: Checkpoint) -> Document:
+    return {"$inc": {f"processes.{process_key(checkpoint.owner)}.beats": 1}} if checkpoint.owner else {}
 
 
-def _lease(found: Document) -> Lease:
-    return Lease(owner=found["owner"], epoch=found["epoch"], heartbeats=found["beats"])
+def _ownership(key: str, owner: str) -> Document:
+    return {f"parts.{key}.owner": owner, f"parts.{key}.updated_at": now_micros()}
+
+
+def _fenced(*checkpoints: Checkpoint) -> Fenced:
+    lost = ", ".join(f"{one.view} (epoch {one.epoch})" for one in checkpoints)
+    return Fenced(f"another process has taken over: {lost}")
+
+
+def _lease_table(found: Document) -> LeaseTable:
+    processes = {
+        name: ProcessEntry(
+            owner=one.get("owner", ""), heartbeats=one.get("beats", 0), wants=frozenset(one.get("wants", ()))
+        )
+        for name, one in found.get("processes", {}).items()
+    }
+    parts = {}
+    for key, one in found.get("parts", {}).items():
+        owner = processes.get(process_key(one["owner"]))
+        parts[key] = Lease(owner=one["owner"], epoch=one["epoch"], heartbeats=0 if owner is None else owner.heartbeats)
+    return LeaseTable(parts, processes)
+
+
+def _document(checkpoint: Checkpoint) -> Document:
+    kept = {stored: getattr(checkpoint, name) for name, stored in STORED.items()}
+    return {"epoch": checkpoint.epoch, "owner": checkpoint.owner, **kept}
 
 
 def _checkpoint(view: str, generation: int, part: int, found: Document) -> Checkpoint:
-    known = {name: found[stored] for name, stored in STORED.items() if stored in found}
-    return Checkpoint(view=view, generation=generation, part=part, epoch=found["epoch"], **known)
+    known: Document = {"position": 0, "caught_up_at": 0, "updated_at": 0}
+    known |= {name: found[stored] for name, stored in STORED.items() if stored in found}
+    return Checkpoint(
+        view=view, generation=generation, part=part, epoch=found["epoch"], owner=found.get("owner", ""), **known
+    )
+
+
+def _without(document: Document, *names: str) -> Document:
+    return {name: value for name, value in document.items() if name not in names}

@@ -88,6 +88,11 @@ class View(Generic[B]):
         """The stream that the document of a key is made of, if it is made of one."""
         return f"{self.categories[0]}-{key}"
 
+    def follows(self, stream: str) -> bool:
+        """Whether the stream is of one of its categories."""
+        category, dash, _ = stream.partition("-")
+        return bool(dash) and category in self.categories
+
     def stream_filter(self) -> str:
         """A regular expression for stream names, as esdbclient takes it (it puts ^ and $ around)."""
         return stream_filter(self.categories)

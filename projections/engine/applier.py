@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 Document = dict[str, Any]
 Write = InsertOne[Document] | ReplaceOne[Document] | DeleteOne
+Decode = Callable[[RecordedEvent], Recorded[DomainEvent | StreamDeleted]]
 Encoded = Any  # a document as it is stored; what pymongo takes in place of a dict is not in its types
 MAX_TRIES = 5
 DUPLICATE_KEY = 11000
@@ -97,9 +98,16 @@ class BatchApplier:
         self.skipped = 0
         self.last_error = ""
 
-    async def apply(self, events: Sequence[RecordedEvent]) -> None:
-        """Each event has its effect once, whatever was applied before. All is written at the end but the checkpoint."""
-        decoded, failed = await self._decode(events)
+    def unthrottle(self) -> None:
+        """It has caught up: from now on its batches are small."""
+        self._throttle = self._between_chunks = None
+
+    async def apply(self, events: Sequence[RecordedEvent], decode: Decode = codec.recorded) -> None:
+        """Each event has its effect once, whatever was applied before. All is written at the end but the checkpoint.
+
+        `decode` raises `CodecError`.
+        """
+        decoded, failed = await self._decode(events, decode)
         assumed_new = _beginnings(decoded)
         for _ in range(MAX_TRIES):
             held = await self._load({key for _, _, key in decoded}, assumed_new)
@@ -116,7 +124,7 @@ class BatchApplier:
         raise WriteConflict(f"{self._view.name}: others changed the same documents {MAX_TRIES} times in a row")
 
     async def _decode(
-        self, events: Sequence[RecordedEvent]
+        self, events: Sequence[RecordedEvent], decode: Decode
     ) -> tuple[list[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]], dict[int, Exception]]:
         """Events with the key they change, and what is wrong with those that cannot be read, by position."""
         decoded: list[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]] = []
@@ -128,7 +136,7 @@ class BatchApplier:
             if position_of(event) in self._parked_events.skipped:
                 continue
             try:
-                recorded = codec.recorded(event)
+                recorded = decode(event)
                 handled = self._view.handler(recorded)
             except codec.CodecError as error:
                 if await self._is_left_out(event, excluded):

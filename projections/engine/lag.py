@@ -1,11 +1,16 @@
-"""How far a view is behind: worked out of stored positions and the log, so that it is right after a restart too."""
+"""How far a view is behind.
+
+A live one knows by itself: its lag is what it has received and not applied. Of any other the log is asked.
+"""
 
 import time
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from core.eventstore.client import position_of
+from core.eventstore.client import RecordedEvent, position_of
 from core.eventstore.log import START, EventLog
 from core.failures import LogMismatch
 from core.readmodel.checkpoints import Checkpoint, now_micros
@@ -30,6 +35,23 @@ class Lag:
 NO_LAG = Lag(0, 0.0)
 
 
+def lag_in_memory(waiting: Sequence[RecordedEvent], position: int) -> Lag:
+    """Of a part at a position that has received these events and not applied them; it has received all there are."""
+    if not waiting:
+        return Lag(0, 0.0, position)
+    head = position_of(waiting[-1])
+    return Lag(min(len(waiting), MAX_COUNTED), _age(waiting[0].recorded_at), head)
+
+
+def worst(lags: Sequence[Lag]) -> Lag:
+    """That of a view, out of those of its parts."""
+    return max(lags, key=lambda lag: (lag.seconds, lag.events))
+
+
+def _age(since: datetime | None) -> float:
+    return 0.0 if since is None else max(0.0, time.time() - since.timestamp())
+
+
 async def lag_of(log: EventLog, view: View[Any], checkpoint: Checkpoint | None) -> Lag:
     """Behind the trusted position of the checkpoint; 0 seconds if the first event does not say when it was written.
 
@@ -50,7 +72,7 @@ async def _lag_after(log: EventLog, view: View[Any], position: int) -> Lag:
             events += 1
     if events >= MAX_COUNTED:
         head = max(head, await log.head())
-    return Lag(events, 0.0 if since is None else max(0.0, time.time() - since.timestamp()), head)
+    return Lag(events, _age(since), head)
 
 
 async def holds(log: EventLog, view: View[Any], checkpoint: Checkpoint, position: int) -> bool:

@@ -1,8 +1,8 @@
-"""Who runs a view: one process at a time, the others stand by.
+"""Who runs a part of a view: one process at a time, the others stand by.
 
-The owner's checkpoint writes are its heartbeats, and each is counted. A process on standby measures with its own
-monotonic clock how long the count has not moved; wall clocks are never compared. Taking over begins a new epoch, and
-nothing is written under an old one, so an owner that was only slow is fenced, not trusted.
+The heartbeats of the owner are counted (`membership.py`). A process on standby measures with its own monotonic clock
+for how long the count has not moved. Taking over begins a new epoch, and nothing is written under an old one, so an
+owner that was only slow is fenced, not trusted.
 """
 
 import asyncio
@@ -16,7 +16,8 @@ from pathlib import Path
 
 from uuid_utils import uuid7
 
-from core.readmodel.checkpoints import Checkpoint, CheckpointStore, Lease
+from core.readmodel.checkpoints import Checkpoint, CheckpointStore, Lease, part_key
+from projections.engine.membership import Membership
 
 MAX_DOUBLINGS = 5  # of the lease, while views change hands
 REMEMBERED = 200  # times the lease, for which a hand-over counts
@@ -49,15 +50,16 @@ def _where() -> str:
 
 
 class LeaseHolder:
-    """Takes one view's lease, at once if it is free, or ours, or its owner is known to have ended.
+    """Takes the lease of one part, at once if it is free, or ours, or its owner is known to have ended.
 
     An owner that falls silent and comes back was starved, not dead. Each hand-over after silence doubles the patience
     of both processes for a while, so that views do not change hands for ever on a machine that is too slow.
     """
 
-    def __init__(self, state: CheckpointStore, owner: str, lease: float) -> None:
-        self._state = state
-        self._owner = owner
+    def __init__(self, store: CheckpointStore, membership: Membership, lease: float) -> None:
+        self._store = store
+        self._membership = membership
+        self._owner = membership.owner
         self._lease = lease
         self._hand_overs: deque[float] = deque(maxlen=MAX_DOUBLINGS)  # when they were, by the monotonic clock
         self._held = False
@@ -79,32 +81,43 @@ class LeaseHolder:
         part: int = 0,
         runs_other_code: bool = False,
     ) -> Checkpoint | None:
-        """Wait for the view to be ours; None if told to stop first.
+        """Wait for the part to be ours; None if told to stop first.
 
         A process that `runs_other_code` lets all others go first: it claims a lease that was silent for twice its time.
         """
+        key = part_key(view, generation, part)
         seen: Lease | None = None
         seen_at = 0.0
         while not stop.is_set():
-            lease = await self._state.lease(view, generation, part)
+            table = await self._membership.table()
+            lease = table.parts.get(key) or await self._store.former_lease(view, generation, part)
             if self._held and lease is not None and lease.owner not in ("", self._owner):
                 self._hand_overs.append(time.monotonic())  # it was taken from us
             self._held = False
             if lease != seen:
                 seen, seen_at = lease, time.monotonic()
             silent = time.monotonic() - seen_at >= self.patience * (2 if runs_other_code else 1)
-            if lease is None or lease.owner == self._owner:
+            is_free = lease is None or (not runs_other_code and (lease.owner == "" or has_exited(lease.owner)))
+            taken: Checkpoint | None = None
+            if lease is not None and lease.owner == self._owner:
+                taken = await self._store.take_over(view, generation, self._owner, part=part)
+            elif (silent or is_free) and self._membership.should_take(key, table):
+                taken = await self._taken(view, generation, part, lease)
+            elif not (silent or is_free):
+                self._membership.is_taken(key)
+            if taken is not None:
+                if lease is not None and lease.owner not in ("", self._owner) and not has_exited(lease.owner):
+                    self._hand_overs.append(time.monotonic())
                 self._held = True
-                return await self._state.take_over(view, generation, self._owner, part=part)
-            if silent or (not runs_other_code and (lease.owner == "" or has_exited(lease.owner))):
-                claimed = await self._state.claim(view, generation, self._owner, lease, part=part)
-                if claimed is not None:
-                    if lease.owner and not has_exited(lease.owner):
-                        self._hand_overs.append(time.monotonic())
-                    self._held = True
-                    return claimed
-                continue  # somebody was quicker, or the owner was alive after all
-            on_standby(lease)
+                self._membership.took(key)
+                return taken
+            on_standby(lease or Lease(owner="", epoch=0, heartbeats=0))
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), self._lease / 10)
         return None
+
+    async def _taken(self, view: str, generation: int, part: int, lease: Lease | None) -> Checkpoint | None:
+        """None if another process was quicker, or the owner is alive after all."""
+        if lease is None:
+            return await self._store.take_over(view, generation, self._owner, part=part)
+        return await self._store.claim(view, generation, self._owner, lease, part=part)

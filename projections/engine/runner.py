@@ -1,50 +1,43 @@
-"""Follows the log for one generation of a view: subscribe, batch, apply, checkpoint, for ever.
+"""Runs one part of a view for ever: stand by, own, catch up alone, follow the log among the live views.
 
 The checkpoint goes last: a crash before it replays a batch, and a replay changes nothing.
 """
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from enum import StrEnum
 from typing import Any
 
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from core.backoff import Backoff
 from core.error_text import error_text
-from core.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, is_cancelling, position_of
+from core.eventstore.client import is_cancelling
 from core.eventstore.identity import identity_of
-from core.eventstore.log import EventLog, LogPoint, point_of, streams
-from core.eventstore.subscription import CatchUpSubscription, SubscriptionLost
-from core.failures import ServiceFailure, StoreFailure
-from core.readmodel import checkpoints
-from core.readmodel.checkpoints import CheckpointStore, Fenced, Lease, now_micros
+from core.eventstore.log import streams
+from core.eventstore.subscription import SubscriptionLost
+from core.failures import ServiceFailure
+from core.readmodel.checkpoints import Checkpoint, CheckpointStore, Fenced, Lease, part_key
 from core.readmodel.view import View
 from projections.config import Settings
-from projections.engine.applier import BatchApplier, Partition, WriteConflict
-from projections.engine.lease import LeaseHolder, process_id
+from projections.engine.applier import BatchApplier, WriteConflict
+from projections.engine.catch_up import CatchUp
+from projections.engine.host import Host
+from projections.engine.lease import LeaseHolder
 from projections.engine.parked_events import ParkedEvents
+from projections.engine.part import Maintenance, Part, Status
 from projections.engine.throttle import ReaderAwareThrottle
 
 log = structlog.get_logger()
 
-POSITION = Gauge("orderstream_projection_position", "Commit position up to which the view holds the log.", ["view"])
-APPLIED = Counter("orderstream_projection_events_total", "Events taken in.", ["view"])
 RESTARTS = Counter("orderstream_projection_restarts_total", "Restarts after a failure.", ["view"])
-PARKED = Gauge("orderstream_projection_parked_streams", "Streams blocked behind a failing event.", ["view"])
 
 FIRST_PAUSE = 0.1  # seconds
-REST_FACTOR = 3  # times as long as the last batch took, before the next
-RATE_OVER = 5.0  # seconds
 LOG_MISMATCH_PAUSE = 60.0  # seconds between two times that a generation of another log says so
-POINT_EVERY = 10.0  # seconds, while events that the view does not follow move its position
 
 
 class CheckpointOfAnotherLog(Exception):  # it names what happened
@@ -54,23 +47,8 @@ class CheckpointOfAnotherLog(Exception):  # it names what happened
     """
 
 
-Maintenance = Callable[[BatchApplier, ParkedEvents, checkpoints.Checkpoint], Awaitable[None]]
-
-
-class Status(StrEnum):
-    """The names are those of ProjectionStatus without its prefix."""
-
-    CATCHING_UP = "CATCHING_UP"
-    LIVE = "LIVE"
-    FAILING = "FAILING"
-    STOPPED = "STOPPED"
-    STANDBY = "STANDBY"
-    STALLED = "STALLED"
-    PAUSED = "PAUSED"
-
-
-class Runner:
-    """One generation of a view in one process: stands by until it is the owner, then follows, until told to stop.
+class Runner(Part):
+    """One part of a generation of a view in one process: stands by until it is the owner, then follows, until stopped.
 
     On any failure it restarts from the checkpoint after a pause; `status` and `last_error` show it. Without a
     `generation` it is the live one. Of several workers that share a generation this is number `part`. With a `throttle`
@@ -81,7 +59,7 @@ class Runner:
     def __init__(
         self,
         view: View[Any],
-        log: EventLog,
+        host: Host,
         database: AsyncDatabase[Any],
         settings: Settings,
         *,
@@ -91,58 +69,49 @@ class Runner:
         throttle: ReaderAwareThrottle | None = None,
         runs_other_code: bool = False,
     ) -> None:
-        self.view = view
-        self.part = part
-        self.status = Status.STOPPED
-        self.applied = 0
-        self.last_error = ""
-        self.checkpoint: checkpoints.Checkpoint | None = None
-        self.parked_streams = 0
+        super().__init__(view, database, generation or 0, part, parts)
         self._database = database
         self._settings = settings
+        self._host = host
+        self._log = host.log
         self._state = CheckpointStore(database)
-        self._keeper = LeaseHolder(self._state, process_id(), settings.lease)
-        self._log = log
+        self._lease_holder = LeaseHolder(self._state, host.membership, settings.lease)
         self._generation = generation
-        self.partition = Partition(part, parts)
-        self.parked_events = ParkedEvents(database, view.name, generation or 0, part)
         self._throttle = throttle
-        self._stranger = runs_other_code
-        self._maintenance: deque[Maintenance] = deque()
+        self._runs_other_code = runs_other_code
         self._beaten_at = 0.0
-        self.rate = 0.0  # events a second
-        self._counted, self._counted_from = 0, time.monotonic()
         self._stop = asyncio.Event()
-        self._source: CatchUpSubscription | None = None
-        self._took = self._ended = 0.0  # the last batch, in monotonic seconds
-        self._level_at = float("-inf")  # when it lacked nothing, by the monotonic clock
-        self._point_at = 0.0  # when the checkpoint last named an event by its id
+        self._is_given_away = False
+        self._catch_up: CatchUp | None = None
 
     def stop(self) -> None:
         """Finish the batch at work, write the checkpoint, end."""
         self._stop.set()
-        self.wake()
+        self._interrupt()
 
     def wake(self) -> None:
-        """Write the checkpoint now, and so learn at once if the view was taken away."""
-        if self._source is not None:
-            self._source.wake()
+        """Write the checkpoint now, and so learn at once if the part was taken away."""
+        if self._catch_up is not None:
+            self._catch_up.wake()
+        self._host.live.wake()
 
-    @property
-    def owns(self) -> bool:
-        """Whether this process runs the view, as far as it knows; the checkpoint's epoch knows better."""
-        return self.checkpoint is not None and self.status in (Status.CATCHING_UP, Status.LIVE)
+    def _give_away(self) -> None:
+        """Another process should run it."""
+        self._is_given_away = True
+        self._interrupt()
 
-    @property
-    def is_level(self) -> bool:
-        """Whether it lacked nothing at its last sign of life, and that was not long ago."""
-        return self.owns and time.monotonic() - self._level_at < 2 * self._settings.heartbeat
+    def _interrupt(self) -> None:
+        self._host.live.leave(self)
+        self.wake()
+
+    def _is_over(self) -> bool:
+        return self._stop.is_set() or self._is_given_away
 
     async def run_between_batches(self, maintenance: Maintenance) -> None:
-        """Have something done while nobody else writes. It must not take long. Raises `Fenced` if the view is lost."""
+        """Have something done while nobody else writes. Raises `Fenced` if the view is lost."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        async def tried(applier: BatchApplier, parked_events: ParkedEvents, checkpoint: checkpoints.Checkpoint) -> None:
+        async def tried(applier: BatchApplier, parked_events: ParkedEvents, checkpoint: Checkpoint) -> None:
             try:
                 await maintenance(applier, parked_events, checkpoint)
             except Exception as error:  # noqa: BLE001  # it is for the sender
@@ -152,16 +121,14 @@ class Runner:
 
         epoch = self.epoch
         self._maintenance.append(tried)
-        self.wake()
+        self._interrupt()
         while not done.done():
             await asyncio.wait({done}, timeout=self._settings.heartbeat)
             if not done.done() and (not self.owns or self.epoch != epoch):
                 raise Fenced(f"{self.view.name} was lost before it could be repaired")
         done.result()
 
-    @property
-    def epoch(self) -> int:
-        return 0 if self.checkpoint is None else self.checkpoint.epoch
+    # ------------------------------------------------------------------ owning
 
     async def run(self) -> None:
         backoff = Backoff(FIRST_PAUSE, self._settings.max_pause)
@@ -181,9 +148,8 @@ class Runner:
                 except asyncio.CancelledError as error:
                     if is_cancelling():
                         raise
-                    await self._failed(
-                        error, backoff.pause()
-                    )  # the client's reconnect cancels what else is under way on it
+                    # the client's reconnect cancels what else is under way on it
+                    await self._failed(error, backoff.pause())
                 except Exception as error:  # a defect in one view must not end it for good, nor touch the others
                     log.exception("defect", view=self.view.name)
                     await self._failed(error, backoff.pause())
@@ -192,6 +158,7 @@ class Runner:
             if self.checkpoint is not None:
                 with suppress(PyMongoError):  # then a process on standby waits for the lease to run out
                     await self._state.release(self.checkpoint)
+                self._host.membership.unwant(self.checkpoint.key)
 
     async def _failed(self, error: BaseException, pause: float) -> None:
         self.status = Status.FAILING
@@ -199,9 +166,11 @@ class Runner:
         RESTARTS.labels(self.view.name).inc()
         log.warning("projection restarts", view=self.view.name, error=self.last_error, pause=pause)
         if self.checkpoint is not None:
-            log_mismatch = self.checkpoint.log_mismatch or isinstance(error, CheckpointOfAnotherLog)
             self.checkpoint = replace(
-                self.checkpoint, status=str(self.status), error=self.last_error, log_mismatch=log_mismatch
+                self.checkpoint,
+                status=str(self.status),
+                error=self.last_error,
+                log_mismatch=self.checkpoint.log_mismatch or isinstance(error, CheckpointOfAnotherLog),
             )
             with suppress(PyMongoError):  # then that is reported when the view store answers again
                 await self._state.report(self.checkpoint)
@@ -210,56 +179,77 @@ class Runner:
 
     async def _own_and_follow(self) -> None:
         name = self.view.name
-        while await self._state.paused(name):
+        await self._until_resumed()
+        generation = self._generation or await self._state.generation(name)
+        key = part_key(name, generation, self.part)
+        membership = self._host.membership
+        self._is_given_away = False
+        if not self._runs_other_code:
+            membership.want(key, self._give_away)
+        self.checkpoint = await self._lease_holder.acquire(
+            name, generation, self._stop, self._on_standby, part=self.part, runs_other_code=self._runs_other_code
+        )
+        if self.checkpoint is None:
+            membership.unwant(key)
+            return
+        try:
+            if not await self._is_paused():  # since it stood by
+                await self._follow(generation)
+        finally:
+            membership.lost(key)
+        if not self._stop.is_set():
+            await self._state.release(self.checkpoint)
+
+    async def _until_resumed(self) -> None:
+        while not self._stop.is_set() and await self._is_paused():
             self.status = Status.PAUSED
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), self._settings.lease / 10)
-            if self._stop.is_set():
-                return
-        generation = self._generation or await self._state.generation(name)
-        self.checkpoint = await self._keeper.acquire(
-            name, generation, self._stop, self._on_standby, part=self.part, runs_other_code=self._stranger
-        )
-        if self.checkpoint is not None:
-            await self._follow(generation)
+
+    async def _is_paused(self) -> bool:
+        return (await self._host.generations(self.view.name, fresh=True)).paused
 
     def _on_standby(self, lease: Lease) -> None:
         if self.status is not Status.STANDBY:
             log.info("standing by", view=self.view.name, owner=lease.owner)
         self.status = Status.STANDBY
 
+    # ------------------------------------------------------------------ following
+
     async def _follow(self, generation: int) -> None:
         view, settings = self.view, self._settings
-        assert self.checkpoint is not None, "a view is owned before it is followed"
-        self.checkpoint = await self._check_log_identity(self.checkpoint)
+        self.checkpoint = await self._check_log_identity(self.held)
         documents = self._state.documents(view.name, generation)
         for index in view.indexes:
             await documents.create_index(list(index))
-        self.parked_events = parked_events = ParkedEvents(self._database, view.name, generation, self.part)
-        await parked_events.load()
+        self.parked_events = ParkedEvents(self._database, view.name, generation, self.part)
+        await self.parked_events.load()
         self._maintenance.clear()
-        applier = BatchApplier(
+        self._applier = BatchApplier(
             view,
             documents,
-            parked_events,
+            self.parked_events,
             exclusions=self._log,
             most_cached=settings.cached_documents,
             partition=self.partition,
             throttle=self._throttle,
             between_chunks=None if self._throttle is None else self._between_chunks,
         )
-        following = streams(view.stream_filter())
-        self._source = CatchUpSubscription(
-            self._log, following, self.checkpoint.position, prefetched=settings.prefetched
-        )
-        async with self._source:
-            self.status = Status.CATCHING_UP
-            while not self._stop.is_set():
-                await self._step(self._source, applier, parked_events)
-                while self._maintenance:
-                    await self._maintenance.popleft()(applier, parked_events, self.checkpoint)
+        matching, filling = streams(view.stream_filter()), self._throttle is not None
+        self._catch_up = CatchUp(self._log, self._state, self._host.membership, settings, matching, filling=filling)
+        is_recent = False
+        while not self._is_over():
+            if not is_recent:
+                self.status = Status.CATCHING_UP
+                await self._catch_up.run(self, self._is_over)
+                self._applier.unthrottle()
+            await self.maintain()
+            if not self._is_over():
+                self.status = Status.LIVE
+                is_recent = await self._host.live.follow(self)
+        await self.maintain()
 
-    async def _check_log_identity(self, checkpoint: checkpoints.Checkpoint) -> checkpoints.Checkpoint:
+    async def _check_log_identity(self, checkpoint: Checkpoint) -> Checkpoint:
         """The checkpoint to go on from: at the last event that is known by its id, so that nothing is passed over.
 
         Its position may lie behind that event. In a log that was restored from an older copy and has grown since, it
@@ -285,105 +275,7 @@ class Runner:
     async def _between_chunks(self) -> None:
         """In the midst of a large batch: let readers go first, and give a sign of life."""
         assert self._throttle is not None, "only who fills writes in chunks"
-        assert self.checkpoint is not None, "a view is owned before it is filled"
         await self._throttle.yield_to_readers()
         if time.monotonic() - self._beaten_at > self._settings.heartbeat:
             self._beaten_at = time.monotonic()
-            await self._state.heartbeat(self.checkpoint)
-
-    async def _next_batch(self, source: CatchUpSubscription, *, live: bool) -> list[RecordedEvent]:
-        """The items of the next batch; a large one while filling, so that a document is seldom written twice."""
-        settings = self._settings
-        if live or self._throttle is None:
-            most = settings.batch_size_live if live else settings.batch_size_catch_up
-            return await source.batch(most, settings.heartbeat, live=live)
-        items = await source.batch(settings.batch_size_rebuild, settings.heartbeat)
-        while items and len(items) < settings.batch_size_rebuild and not isinstance(items[-1], CaughtUp):
-            more = await source.batch(settings.batch_size_rebuild - len(items), settings.heartbeat)
-            items += more
-            if not more:
-                break
-        return items
-
-    async def _step(self, source: CatchUpSubscription, applier: BatchApplier, parked_events: ParkedEvents) -> None:
-        before = self.checkpoint
-        assert before is not None, "a view is owned before it steps"
-        live = self.status is Status.LIVE
-        if live:
-            await self._rest()
-        items = await self._next_batch(source, live=live)
-        began = time.monotonic()
-        events = [item for item in items if not isinstance(item, Checkpoint | CaughtUp)]
-        if events:
-            await applier.apply(events)
-        reached = max((position_of(item) for item in items), default=before.position)
-        point = point_of(events[-1]) if events else before.point
-        now = now_micros()
-        if not items and not self._stop.is_set():  # woken without an item, or nothing came within a heartbeat
-            pending = await source.check_silence()
-            if pending.next_event is None and source.is_intact:
-                point = max(point, pending.head)
-                reached = max(reached, point.position)
-        elif items and reached > point.position and time.monotonic() - self._point_at > POINT_EVERY:
-            self._point_at = time.monotonic()
-            known = await self._known_before(reached)
-            point = max(point, known) if source.is_intact else point
-        if point > before.point:
-            self._point_at = time.monotonic()
-        live = live or any(isinstance(item, CaughtUp) for item in items)
-        whole = live and source.is_empty() and not source.misses_something
-        position = max(before.position, reached)
-        self.status = Status.LIVE if live else Status.CATCHING_UP
-        self.last_error = parked_events.last_error
-        after = replace(
-            before,
-            position=position,
-            caught_up_at=now if whole else before.caught_up_at,
-            updated_at=now_micros(),
-            moved_at=now if position > before.position else before.moved_at,
-            parked=len(parked_events.first),
-            events=before.events + len(events),
-            status=str(self.status),
-            error=self.last_error,
-            last_event_position=point.position,
-            last_event_id=point.event_id,
-        )
-        await self._state.advance(after)
-        self._ended = time.monotonic()
-        self._took = self._ended - began
-        self._level_at = self._ended if whole else float("-inf")
-        self.checkpoint = after
-        self.applied += len(events)
-        self._measure(len(events))
-        self.parked_streams = len(parked_events.first)
-        POSITION.labels(self.view.name).set(after.position)
-        APPLIED.labels(self.view.name).inc(len(events))
-        PARKED.labels(self.view.name).set(self.parked_streams)
-
-    def _measure(self, events: int) -> None:
-        """The rate over the last seconds, taken every few of them."""
-        self._counted += events
-        seconds = time.monotonic() - self._counted_from
-        if seconds >= RATE_OVER:
-            self.rate = self._counted / seconds
-            self._counted, self._counted_from = 0, time.monotonic()
-
-    async def _known_before(self, position: int) -> LogPoint:
-        """The last event before a position that a checkpoint message of the event store named.
-
-        Followed events may be rare: without this, a restart would look through all that others wrote since.
-        """
-        try:
-            event = await self._log.last_before(position)
-        except StoreFailure:  # it may have had to look through too much of its own records: the older point will do
-            return LogPoint()
-        return LogPoint() if event is None else point_of(event)
-
-    async def _rest(self) -> None:
-        """After a pause the next event is taken at once; in a flood they are taken together.
-
-        The rest is some times as long as the last batch took: short while the view store is quick, so that readers see
-        their writes soon, and longer the busier it is, since all views and readers share it.
-        """
-        rest = min(self._settings.max_batch_rest, REST_FACTOR * self._took)
-        await asyncio.sleep(max(0.0, self._ended + rest - time.monotonic()))
+            await self._state.heartbeat(self.held)

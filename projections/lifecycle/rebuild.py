@@ -19,7 +19,8 @@ from core.readmodel.generations import ActiveRebuild, Outcome, Phase, ViewGenera
 from core.readmodel.view import View
 from projections.config import Settings
 from projections.engine.applier import DUPLICATE_KEY
-from projections.engine.lease import LeaseHolder, process_id
+from projections.engine.lease import LeaseHolder
+from projections.engine.membership import Membership
 from projections.engine.throttle import ReaderAwareThrottle
 from projections.lifecycle.audit_log import AuditEntry, AuditLog
 from projections.verification.full import Result, Verifier
@@ -42,13 +43,21 @@ class RebuildProcedure:
     """Of one view."""
 
     def __init__(
-        self, view: View[Any], state: CheckpointStore, verifier: Verifier, audit_log: AuditLog, settings: Settings
+        self,
+        view: View[Any],
+        state: CheckpointStore,
+        verifier: Verifier,
+        audit_log: AuditLog,
+        settings: Settings,
+        *,
+        membership: Membership,
     ) -> None:
         self._view = view
         self._state = state
         self._verifier = verifier
         self._audit_log = audit_log
         self._settings = settings
+        self._membership = membership
 
     async def carry_on(self, pointer: ViewGenerations) -> None:
         """Until readers see the new generation, or it is known why they must not."""
@@ -70,8 +79,8 @@ class RebuildProcedure:
         A document that changes meanwhile is left out, or its later events are folded as those of any other.
         """
         view, generation = self._view.name, building.generation
-        keeper = LeaseHolder(self._state, process_id(), self._settings.lease)
-        owned = await keeper.acquire(view, generation, asyncio.Event(), lambda _: None)
+        holder = LeaseHolder(self._state, self._membership, self._settings.lease)
+        owned = await holder.acquire(view, generation, asyncio.Event(), lambda _: None)
         assert owned is not None, "nobody tells it to stop"
         live, new = self._state.documents(view, pointer.generation), self._state.documents(view, generation)
         throttle = ReaderAwareThrottle(lambda: self._state.generations.get(view))
@@ -86,6 +95,7 @@ class RebuildProcedure:
         await _inserted(new, chunk)
         await self._enter(building, Phase.FILLING)
         await self._state.release(owned)
+        self._membership.lost(owned.key)
 
     async def _caught_up(self, building: ActiveRebuild) -> Checkpoint:
         """Wait for the new generation to hold all that the log had of the view when this was asked.

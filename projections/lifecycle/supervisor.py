@@ -28,10 +28,11 @@ from core.readmodel.generations import BuildInfo, Phase, ViewGenerations, remove
 from core.readmodel.view import View
 from projections.config import Settings
 from projections.engine import metrics
-from projections.engine.lag import NO_LAG, Lag, is_stalled, lag_of
+from projections.engine.host import Host
+from projections.engine.lag import NO_LAG, Lag, is_stalled, lag_of, worst
 from projections.engine.parked_events import Parked
-from projections.engine.runner import Runner, Status
-from projections.engine.shared_reads import SharedReads
+from projections.engine.part import Status
+from projections.engine.runner import Runner
 from projections.engine.throttle import ReaderAwareThrottle
 from projections.lifecycle.audit_log import AuditLog
 from projections.lifecycle.owner_requests import FAILED, OwnerRequests, Request
@@ -56,7 +57,7 @@ class Supervisor:
     """Runs the view until it is told to stop."""
 
     def __init__(
-        self, view: View[Any], client: Client, database: AsyncDatabase[Any], settings: Settings, shared: SharedReads
+        self, view: View[Any], client: Client, database: AsyncDatabase[Any], settings: Settings, host: Host
     ) -> None:
         self.view = view
         self.code = handler_fingerprint(view)
@@ -66,13 +67,15 @@ class Supervisor:
         self._settings = settings
         self._state = CheckpointStore(database)
         self._verifier = Verifier(client, database, at_once=settings.verify_at_once, throttle=self._throttle())
-        self._rebuild = RebuildProcedure(view, self._state, self._verifier, AuditLog(client), settings)
+        self._rebuild = RebuildProcedure(
+            view, self._state, self._verifier, AuditLog(client), settings, membership=host.membership
+        )
         self._running: dict[tuple[int, int], Running] = {}
         self._side: dict[str, asyncio.Task[None]] = {}
         self._requests = OwnerRequests(database)
         self._repair = DocumentRepair(view, database, EventLog(client.leader))
-        self._shared = shared
-        self._log = shared.log
+        self._host = host
+        self._log = host.log
         self._sampler = self.sampler()
         self._served = -1
         self._measured_at = 0.0
@@ -175,7 +178,7 @@ class Supervisor:
 
     async def _reconcile(self, *, fresh: bool) -> None:
         """`fresh` if the generations may have changed a moment ago."""
-        pointer = await self._stamped(await self._shared.pointer(self.view.name, fresh=fresh))
+        pointer = await self._stamped(await self._host.generations(self.view.name, fresh=fresh))
         if pointer.generation != self.pointer.generation:
             self.lag, self.stalled, self._measured_at = NO_LAG, False, 0.0  # they were another generation's
         self.pointer = pointer
@@ -237,7 +240,7 @@ class Supervisor:
         fills = building is not None and building.generation == generation
         return Runner(
             self.view,
-            self._log,
+            self._host,
             self._database,
             self._settings,
             generation=generation,
@@ -275,9 +278,10 @@ class Supervisor:
             self._spawn("audit", self._audit())
 
     async def _measure(self, pointer: ViewGenerations) -> None:
-        if len(self.live) == pointer.info(pointer.generation).partitions and all(one.is_level for one in self.live):
-            head = max(one.checkpoint.position for one in self.live if one.checkpoint is not None)
-            self.lag, self.stalled = Lag(0, 0.0, head), False
+        known = self.lag_now(pointer)
+        if known is not None:
+            self.lag = known
+            self.stalled = any(is_stalled(one.checkpoint, known, self._settings.stalled_after) for one in self.live)
         else:
             checkpoint = await self._state.of_generation(pointer, pointer.generation)
             self.lag = await lag_of(self._log, self.view, checkpoint)
@@ -286,6 +290,13 @@ class Supervisor:
         filled = None if building is None else await self._state.of_generation(pointer, building.generation)
         done = filled.events / max(building.total, filled.events, 1) if building and filled else 0.0
         metrics.report(self.view.name, self.lag, stalled=self.stalled, rebuilt=done)
+
+    def lag_now(self, pointer: ViewGenerations) -> Lag | None:
+        """That of the live generation, if all parts of it are live in this process: it is known without a read."""
+        if pointer.generation != self.pointer.generation:
+            return None
+        lags = [lag for lag in map(self._host.live.lag_of, self.live) if lag is not None]
+        return worst(lags) if len(lags) == pointer.info(pointer.generation).partitions else None
 
     async def _audit(self) -> None:
         """Look at some documents, in time at all of them; a view whose documents share streams is folded as a whole."""

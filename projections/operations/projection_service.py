@@ -21,7 +21,7 @@ from core.rpc.typing import Context
 from core.rpc.validation import require_reason
 from projections.engine.lag import is_stalled, lag_of
 from projections.engine.parked_events import ParkedStream
-from projections.engine.runner import Status
+from projections.engine.part import Status
 from projections.lifecycle.audit_log import AuditEntry, AuditLog
 from projections.lifecycle.supervisor import Supervisor
 from projections.operations.changes import DONE_WITHIN, ChangePlanner, GenerationUnavailable, Requester
@@ -247,7 +247,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         partitions = pointer.info(pointer.generation).partitions
         leases = [await self._state.lease(name, pointer.generation, part) for part in range(partitions)]
         owners = [_owner(lease) for lease in leases]
-        lag = await lag_of(self._log, view.view, checkpoint)
+        lag = view.lag_now(pointer) or await lag_of(self._log, view.view, checkpoint)
         status = _status(view, pointer, checkpoint)
         stalled = status in MOVING and is_stalled(checkpoint, lag, view.stalled_after)
         if stalled:

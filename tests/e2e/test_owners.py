@@ -1,6 +1,7 @@
 """Projection processes whose owner of a view is killed or stopped at random: one owner, nothing counted twice."""
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -9,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from operator import le
+from operator import le, ne
 from typing import Any
 
 import pytest
@@ -19,6 +20,11 @@ from uuid_utils import uuid7
 
 from core.eventstore.connection import Client, connect
 from core.readmodel.checkpoints import CheckpointStore, Lease
+from core.readmodel.view import View
+from core.readmodel.views.customer_orders import customer_orders
+from core.readmodel.views.order_detail import order_detail
+from core.readmodel.views.order_list import order_list
+from core.readmodel.views.order_timeline import order_timeline
 from core.readmodel.views.sales_daily import sales_daily
 from tests.support.eventually import eventually
 from tests.support.orders import cancelled
@@ -28,6 +34,7 @@ from tests.support.views import append, documents, new_order, reached
 
 LONG = pytest.mark.long
 LEASE = 1.0  # seconds
+OF_ORDERS = (order_list, order_detail, order_timeline, customer_orders, sales_daily)
 
 
 @dataclass
@@ -53,6 +60,10 @@ class Scene:
         checkpoint = await CheckpointStore(self.mongo).checkpoint("sales_daily")
         return 0 if checkpoint is None else checkpoint.position
 
+    async def written(self) -> int:
+        """How many documents a view has; they are there before its checkpoint says so."""
+        return await self.mongo["order_list.g1"].count_documents({})
+
     async def write(self, stop: asyncio.Event) -> None:
         """Orders, one in three cancelled, until stopped."""
         while not stop.is_set():
@@ -72,10 +83,11 @@ class Scene:
             stop.set()
             await writing
 
-    async def holds(self) -> None:
-        """The counter is what the log says, whichever process counted."""
-        await reached(self.mongo, sales_daily, self.last)
-        assert await documents(self.mongo, sales_daily) == fold(sales_daily, self.events)
+    async def holds(self, views: tuple[View[Any], ...] = (sales_daily,)) -> None:
+        """The views are what the log says, whoever wrote them."""
+        for view in views:
+            await reached(self.mongo, view, self.last)
+            assert await documents(self.mongo, view) == fold(view, self.events)
 
 
 @pytest.fixture
@@ -143,6 +155,24 @@ async def test_three_processes_one_owner_whichever_is_killed_or_stopped(scene: S
     assert len(owners) == rounds, "each time another took over, under an epoch of its own"
     for what, seconds in took.items():
         print(f"{what}: taken over after {max(seconds):.2f} s at most, lease {LEASE} s")  # noqa: T201  # a figure to read
+
+
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=LONG)])
+async def test_all_views_of_a_process_are_right_after_kills_in_the_midst_of_a_batch(scene: Scene, kills: int) -> None:
+    """Killed between the documents of a batch and the one write of all checkpoints, and at any other moment."""
+    scene.environment["ORDERSTREAM_VIEWS"] = json.dumps([view.name for view in OF_ORDERS])
+    with projections(scene, 1) as processes:
+        [process] = processes.values()
+        async with scene.load():
+            for _ in range(kills):
+                seen = scene.last
+                await eventually(scene.position, partial(le, seen + 1), within=60)
+                before = await scene.written()
+                await eventually(scene.written, partial(ne, before), within=60)
+                process.kill()
+                process.start()
+        await scene.holds(OF_ORDERS)
 
 
 @pytest.mark.timeout(1_200)

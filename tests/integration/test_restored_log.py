@@ -17,6 +17,8 @@ from core.config import Settings
 from core.eventstore.client import position_of
 from core.eventstore.log import EventLog
 from core.failures import LogMismatch
+from core.readmodel.checkpoints import CheckpointStore
+from core.readmodel.views import VIEWS
 from embedded.stack import Uris, embedded_eventstore
 from projections.app import serving as projecting
 from protos.orders.v1.types_pb2 import OrderStatus
@@ -87,7 +89,9 @@ class Shop:
 
 async def checkpoints(mongo: AsyncDatabase[Any]) -> dict[str, int]:
     """The position of each view at which it knows the event."""
-    return {one["_id"].partition(".")[0]: one["marked"] async for one in mongo["checkpoints"].find({})}
+    store = CheckpointStore(mongo)
+    found = [await store.checkpoint(view.name) for view in VIEWS]
+    return {one.view: one.last_event_position for one in found if one is not None}
 
 
 async def grow(copy: Path, points: set[int]) -> None:

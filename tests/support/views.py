@@ -18,8 +18,9 @@ from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.generations import Outcome, ViewGenerations
 from core.readmodel.view import View
 from projections.config import Settings
-from projections.engine.runner import Runner, Status
-from projections.engine.shared_reads import SharedReads
+from projections.engine.host import Host
+from projections.engine.part import Status
+from projections.engine.runner import Runner
 from projections.lifecycle.audit_log import AuditLog
 from projections.lifecycle.supervisor import Supervisor
 from projections.operations.changes import ChangePlanner, Requester
@@ -71,13 +72,14 @@ async def begin_at_the_end(client: Client, mongo: AsyncDatabase[Any], view: View
 async def run(
     view: View[Any], client: Client, mongo: AsyncDatabase[Any], settings: Settings = QUICK
 ) -> AsyncIterator[Runner]:
-    runner = Runner(view, EventLog(client), mongo, settings)
-    task = asyncio.create_task(runner.run())
-    try:
-        yield runner
-    finally:
-        runner.stop()
-        await task
+    async with Host([view], client, mongo, settings).running() as host:
+        runner = Runner(view, host, mongo, settings)
+        task = asyncio.create_task(runner.run())
+        try:
+            yield runner
+        finally:
+            runner.stop()
+            await task
 
 
 @asynccontextmanager
@@ -85,14 +87,14 @@ async def supervised(
     view: View[Any], client: Client, mongo: AsyncDatabase[Any], settings: Settings = QUICK
 ) -> AsyncIterator[Supervisor]:
     """As a process runs it: whatever generations there are, and rebuilds."""
-    shared = SharedReads([view.name], client, mongo, settings.poll_interval)
-    supervisor = Supervisor(view, client, mongo, settings, shared)
-    task = asyncio.create_task(supervisor.run())
-    try:
-        yield supervisor
-    finally:
-        supervisor.stop()
-        await task
+    async with Host([view], client, mongo, settings).running() as host:
+        supervisor = Supervisor(view, client, mongo, settings, host)
+        task = asyncio.create_task(supervisor.run())
+        try:
+            yield supervisor
+        finally:
+            supervisor.stop()
+            await task
 
 
 class Operator:

@@ -9,13 +9,15 @@ from pymongo.asynchronous.database import AsyncDatabase
 from core.readmodel.checkpoints import CheckpointStore
 from projections.engine import lease
 from projections.engine.lease import LeaseHolder
+from projections.engine.membership import Membership
 
 Mongo = AsyncDatabase[Any]
 LEASE = 0.05  # seconds
 
 
 def keepers(mongo: Mongo, *owners: str) -> list[LeaseHolder]:
-    return [LeaseHolder(CheckpointStore(mongo), owner, LEASE) for owner in owners]
+    store = CheckpointStore(mongo)
+    return [LeaseHolder(store, Membership(store, owner, LEASE, LEASE), LEASE) for owner in owners]
 
 
 async def taken(keeper: LeaseHolder) -> int:

@@ -15,7 +15,9 @@ from core.failures import LogMismatch
 from core.readmodel.checkpoints import Checkpoint, CheckpointStore
 from core.readmodel.generations import ActiveRebuild, BuildInfo, Phase, rebuild_started
 from core.readmodel.views.order_list import order_list
-from projections.engine.runner import Status
+from projections.engine.lease import process_id
+from projections.engine.membership import Membership
+from projections.engine.part import Status
 from projections.lifecycle.audit_log import AuditLog
 from projections.lifecycle.rebuild import RebuildProcedure
 from projections.operations.changes import GenerationUnavailable
@@ -152,7 +154,14 @@ async def test_a_rebuild_under_which_the_log_is_replaced_fails(tmp_path: Path, m
     checkpoint = await state.take_over("order_list", 2)
     await state.advance(replace(checkpoint, position=2**40, log_mismatch=True))
     async with node(tmp_path / "data") as client:
-        rebuild = RebuildProcedure(order_list, state, Verifier(client, mongo), AuditLog(client), QUICK)
+        rebuild = RebuildProcedure(
+            order_list,
+            state,
+            Verifier(client, mongo),
+            AuditLog(client),
+            QUICK,
+            membership=Membership(state, process_id(), 0.05, 0.5),
+        )
         await rebuild.carry_on(pointer)
     ended = await state.generations.get("order_list")
     assert ended.generation == 1

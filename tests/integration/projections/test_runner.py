@@ -20,7 +20,7 @@ from core.readmodel.views.sales_daily import sales_daily
 from projections.engine.applier import BatchApplier
 from projections.engine.lease import has_exited, process_id
 from projections.engine.parked_events import Parked, ParkedEvents
-from projections.engine.runner import Status
+from projections.engine.part import Status
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
 from tests.support.orders import ANN, cancelled, placed

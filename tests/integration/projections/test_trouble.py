@@ -20,7 +20,8 @@ from core.readmodel.view import Handler
 from core.readmodel.views.order_list import order_list
 from projections.engine import handler_timeout
 from projections.engine.lag import Lag, is_stalled, lag_of
-from projections.engine.runner import Runner, Status
+from projections.engine.part import Status
+from projections.engine.runner import Runner
 from projections.verification.full import Result, Verifier
 from server.queries.freshness import FreshViews
 from tests.support.eventually import eventually
@@ -111,19 +112,16 @@ async def test_a_view_that_stands_still_is_red_until_it_goes_on(
         async def stalled() -> bool:
             return view.stalled
 
-        step, standing = Runner._step, asyncio.Event()
+        apply, goes_on = Runner.apply, asyncio.Event()
 
-        async def stands_still(runner: Runner, *_: Any) -> None:
-            standing.set()
-            assert runner.checkpoint is not None
-            await runner._state.heartbeat(runner.checkpoint)
+        async def stands_still(runner: Runner, *arguments: Any) -> None:
+            await goes_on.wait()
+            await apply(runner, *arguments)
 
-        monkeypatch.setattr(Runner, "_step", stands_still)
-        await append(client, new_order())  # ends the step that is at work
-        await asyncio.wait_for(standing.wait(), 20.0)
+        monkeypatch.setattr(Runner, "apply", stands_still)
         last = await append(client, new_order())
         await eventually(stalled)
-        monkeypatch.setattr(Runner, "_step", step)
+        goes_on.set()
         await eventually(stalled, lambda now: not now)
         await reached(mongo, order_list, last)
 
