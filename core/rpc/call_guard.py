@@ -29,6 +29,7 @@ from core.rpc.headers import CORRELATION_ID, headers_of
 from core.rpc.typing import Context, Handler
 from core.rpc.validation import MAX_CORRELATION_ID_LENGTH
 from core.security.access import Access, policy_of, require_access
+from core.security.owners import OWN
 from core.security.principal import CALLER, OPS_READ
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
             DENIED.labels(method, refused.reason).inc()
             raise
         CALLER.set(principal)
+        OWN.set("" if access.role in principal.roles else principal.customer_id)
 
     def _reflection(self, method: str, handler: Handler, authenticator: "Authenticator") -> Handler:
         """It tells the whole contract, so it is for those who look after us."""

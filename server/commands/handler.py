@@ -82,8 +82,12 @@ class CommandHandler:
         command: Callable[[S], Awaitable[C]],
         *,
         creates_stream: bool = False,
+        require_own: Callable[[S], None] | None = None,
     ) -> CommandResult:
         """Decide and append. A repeated request returns the result of its first execution.
+
+        `require_own` raises `NotFound` for the state of what is not the caller's. It comes before everything else that
+        depends on the state, so that a request of one customer tells nothing about an order of another.
 
         With `creates_stream`, the command is first decided as if there were no stream; a repeat has the same event ids
         under the same expected revision, which the store answers with the first position.
@@ -98,6 +102,8 @@ class CommandHandler:
                 aggregate, known = await self._look(
                     decider, stream, envelope, creates_stream=creates_stream, must_be_fresh=must_be_fresh
                 )
+                if require_own is not None:
+                    require_own(aggregate.state)
                 try:
                     outcome = await self._decide(decider, stream, aggregate, envelope, command, known=known)
                 except (CommandRejected, RevisionConflict):

@@ -8,13 +8,17 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
+from core.domain.order import ORDER
+from core.domain.order.state import NoOrder, Order
 from core.domain.rejection import CommandRejected
+from core.domain.user import USER
 from core.eventstore.consistency_token import to_token
 from core.eventstore.idempotency import CommandResult
 from core.failures import EventsTooLarge, RevisionConflict
 from core.rpc import validation
 from core.rpc.headers import actor_of, correlation_of, headers_of, traceparent_of, via_of
 from core.rpc.typing import Context, Handler
+from core.security.owners import require_own_order, require_own_user, restricted_to
 from server.commands import orders, products, stock, users
 from server.commands.emails import EmailClaims
 from server.commands.handler import CommandHandler, Envelope
@@ -83,6 +87,7 @@ class CommandServices:
             validation.require_message(request, *route.required)
             envelope = self._envelope(path, request, context)
             validation.store_texts(request, rules)  # after the hash: a repeat is recognised by what was sent
+            require_own = _require_own(route, request, aggregate_id)
             claims = self._emails.of(envelope)
             expires_at = envelope.at + self._place_within
             outside = CommandContext(at=envelope.at, expires_at=expires_at, lookups=self._lookups, claims=claims)
@@ -92,7 +97,12 @@ class CommandServices:
 
             try:
                 result = await self._handler.handle(
-                    route.decider, aggregate_id, envelope, command, creates_stream=route.creates_stream
+                    route.decider,
+                    aggregate_id,
+                    envelope,
+                    command,
+                    creates_stream=route.creates_stream,
+                    require_own=require_own,
                 )
             except (CommandRejected, RevisionConflict, EventsTooLarge):
                 await claims.rollback()
@@ -122,6 +132,29 @@ class CommandServices:
             at=self._clock(),
             is_retry=not headers_of(context).keys().isdisjoint(RETRY_HEADERS),
         )
+
+
+def _require_own(route: Route, request: Any, aggregate_id: str) -> Callable[[Any], None] | None:
+    """The check that a customer's call needs; None for other calls. Raises `NotFound` for what needs no look."""
+    if not restricted_to():
+        return None
+    if "customer_id" in request.DESCRIPTOR.fields_by_name:
+        require_own_user(request.customer_id)
+    rule = OWN[route.decider.category]
+    return lambda state: rule(state, aggregate_id)
+
+
+def _own_order(order: Order, order_id: str) -> None:
+    if not isinstance(order, NoOrder):
+        require_own_order(order.customer_id, order_id)
+
+
+def _own_user(_: object, user_id: str) -> None:
+    require_own_user(user_id)
+
+
+# by category; a customer has nothing of other categories
+OWN: Mapping[str, Callable[[Any, str], None]] = {ORDER.category: _own_order, USER.category: _own_user}
 
 
 def outcome(result: CommandResult, *further: CommandResult) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from core.readmodel.views.order_detail import order_detail
 from core.readmodel.views.order_timeline import timeline_key, timeline_revision
 from core.rpc.typing import Context
 from core.rpc.validation import Rule, check, day, known_enum, optional, time, uuid
+from core.security.owners import limit_to_own, require_own_order, require_own_user, restricted_to
 from protos.common.v1.types_pb2 import Freshness, FreshnessSource, Money
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
@@ -59,7 +60,10 @@ class OrderQueries(OrderQueryServiceServicer):
         found = await self._views.one(order_detail, request.order_id, request.consistency_token, context)
         unread = await self._views.unread("order_detail", found.generation, f"order-{request.order_id}")
         if found.document is None:
-            raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id) if unread is None else unread.failure
+            if unread is not None and not restricted_to():  # whose an unreadable order is, nobody knows
+                raise unread.failure
+            raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
+        require_own_order(found.document["customer_id"], request.order_id)
         return pb.GetOrderResponse(
             order=mapping.order(found.document),
             freshness=found.freshness,
@@ -74,6 +78,7 @@ class OrderQueries(OrderQueryServiceServicer):
         order, unread = await time_travel.order_of(self._log, request.order_id, then)
         if order is None:
             raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
+        require_own_order(order.customer_id, request.order_id)
         freshness = Freshness(position=position_of(then[-1]), source=FreshnessSource.FRESHNESS_SOURCE_LOG)
         return pb.GetOrderResponse(order=order, freshness=freshness, unread=unread)
 
@@ -97,6 +102,7 @@ class OrderQueries(OrderQueryServiceServicer):
 
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:
         check(request, LIST_RULES)
+        limit_to_own(request)
         most, after = page_size(request.page_size), from_page_token(request, int, str)
         freshness, generation = await self._views.at_least("order_list", request.consistency_token, context)
         rows = await self._views.answered(
@@ -133,6 +139,7 @@ class OrderQueries(OrderQueryServiceServicer):
         self, request: pb.GetCustomerOrdersRequest, context: Context
     ) -> pb.GetCustomerOrdersResponse:
         check(request, {"customer_id": uuid})
+        require_own_user(request.customer_id)
         # both views have to satisfy the token; the older of the two gives the freshness of the complete answer
         token, customer_id = request.consistency_token, request.customer_id
         sums_fresh, sums_generation = await self._views.at_least("customer_orders", token, context)
@@ -188,6 +195,7 @@ class OrderQueries(OrderQueryServiceServicer):
         self, request: pb.WatchOrdersRequest, context: Context
     ) -> AsyncGenerator[pb.WatchOrdersResponse, None]:
         check(request, {"customer_id": optional(uuid), "status": known_enum(types.OrderStatus.DESCRIPTOR)})
+        limit_to_own(request)
         return self._watching.orders(request, context)
 
     async def GetOrderTimeline(

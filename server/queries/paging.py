@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from core.eventstore.consistency_token import MAX_POSITION
 from core.eventstore.log import LogPoint
 from core.failures import InvalidRequest, PageTokenInvalid, ResumeTokenInvalid
+from core.security.owners import restricted_to
 
 DEFAULT_SIZE = 50
 MAX_SIZE = 1_000
@@ -84,5 +85,6 @@ def _fingerprint(request: Message) -> str:
     query.CopyFrom(request)
     for field in set(NOT_THE_QUERY).intersection(query.DESCRIPTOR.fields_by_name):
         query.ClearField(field)
-    named = type(request).DESCRIPTOR.full_name.encode() + query.SerializeToString(deterministic=True)
+    owner = restricted_to().encode()  # a token of one customer is none of another's
+    named = owner + type(request).DESCRIPTOR.full_name.encode() + query.SerializeToString(deterministic=True)
     return hashlib.sha256(named).hexdigest()[:16]

@@ -13,6 +13,7 @@ from core.readmodel.email_holders import USERS, EmailHolders
 from core.readmodel.views.user_detail import user_detail
 from core.rpc.typing import Context
 from core.rpc.validation import check, email, optional, sha256, uuid
+from core.security.owners import require_own_user
 from protos.users.v1 import queries_pb2 as pb
 from protos.users.v1.queries_pb2_grpc import UserQueryServiceServicer
 from server.queries import mapping
@@ -30,6 +31,7 @@ class UserQueries(UserQueryServiceServicer):
 
     async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:
         check(request, {"user_id": uuid})
+        require_own_user(request.user_id)
         found = await self._views.one(user_detail, request.user_id, request.consistency_token, context)
         if found.document is None:
             raise NotFound("USER_NOT_FOUND", user_id=request.user_id)

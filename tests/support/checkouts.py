@@ -125,12 +125,15 @@ class FaultyHandler(CommandHandler):
         command: Callable[[Any], Awaitable[Any]],
         *,
         creates_stream: bool = False,
+        require_own: Callable[[Any], None] | None = None,
     ) -> CommandResult:
         asked = type(await command(None)).__name__
         again = super().handle
 
         async def call() -> CommandResult:
-            return await again(decider, aggregate_id, envelope, command, creates_stream=creates_stream)
+            return await again(
+                decider, aggregate_id, envelope, command, creates_stream=creates_stream, require_own=require_own
+            )
 
         result = await self._places.pass_through(asked, call, StoreUnavailable, lambda: None)
         if result is None:

@@ -175,6 +175,7 @@ class Cancelled:
     status: ClassVar[str] = "CANCELLED"
 
     order_id: str
+    customer_id: str
     currency: str
     payments: Ledger
     expires_at: datetime | None = None  # None: it was never placed
@@ -192,6 +193,7 @@ class Rejected:
     status: ClassVar[str] = "REJECTED"
 
     order_id: str
+    customer_id: str
     currency: str
     payments: Ledger
     expires_at: datetime | None = None  # None: it was never placed
@@ -205,6 +207,7 @@ class Expired:
     status: ClassVar[str] = "EXPIRED"
 
     order_id: str
+    customer_id: str
     currency: str
     payments: Ledger
     expires_at: datetime | None = None  # None: it was never placed
