@@ -57,7 +57,7 @@ contract-break: $(VENV)/.installed   ## take over a change that breaks callers, 
 
 generated: $(VENV)/.installed
 	$(PROTOC) --python_out=. --mypy_out=quiet:. --grpc_python_out=. --mypy_grpc_out=quiet:. $(PROTOS)
-	$(SDK) > $(VENV)/contexts.pyi && mv $(VENV)/contexts.pyi client/contexts.pyi
+	$(SDK) > $(VENV)/contexts.pyi && mv $(VENV)/contexts.pyi client/sdk/contexts.pyi
 	$(CATALOGUE) > docs/events.md
 	$(LIMITS) > $(VENV)/limits.md && mv $(VENV)/limits.md docs/limits.md
 	$(ACCESS) > $(VENV)/access.md && mv $(VENV)/access.md docs/access.md
@@ -74,7 +74,7 @@ proto-check: $(VENV)/.installed
 	@$(LIMITS) | cmp - docs/limits.md || { echo 'docs/limits.md is not current: run `make proto`'; exit 1; }
 	@$(ACCESS) | cmp - docs/access.md || { echo 'docs/access.md is not current: run `make proto`'; exit 1; }
 	@$(CURRENCIES) | cmp - client/currencies.py || { echo 'client/currencies.py is not current: run `make proto`'; exit 1; }
-	@$(SDK) | cmp - client/contexts.pyi || { echo 'client/contexts.pyi is not current: run `make proto`'; exit 1; }
+	@$(SDK) | cmp - client/sdk/contexts.pyi || { echo 'client/sdk/contexts.pyi is not current: run `make proto`'; exit 1; }
 
 bench: $(VENV)/.installed  ## the speed goals, both sides of each in one run (BENCH=--quick: within three minutes)
 	$(BIN)/python -m bench $(BENCH)

@@ -29,7 +29,7 @@ from bench.measuring import (
 )
 from bench.processes import Meter
 from bench.running import fresh_stack, pids
-from client.stack import Stack
+from client.local.stack import Stack
 from protos.common.v1.types_pb2 import Money
 from protos.products.v1.commands_pb2 import RegisterProductRequest
 from protos.products.v1.commands_pb2_grpc import ProductCommandServiceStub

@@ -22,8 +22,8 @@ from bench.processes import Meter, memory_mib
 from bench.projections import catch_up, drain
 from bench.queries import get_order, list_orders
 from bench.running import fresh_stack, pids
+from client.local.stack import Stack
 from client.sdk import OrderstreamClient
-from client.stack import Stack
 from core.domain.stock.events import StockReceived
 from core.eventstore import codec
 from core.eventstore.connection import connect

@@ -24,7 +24,7 @@ from bench.projections import Database, catch_up, write_every_event
 from bench.queries import AT_ONCE as QUERIES_AT_ONCE
 from bench.queries import some_of
 from bench.running import caught_up, fresh_stack, pids
-from client.stack import Stack
+from client.local.stack import Stack
 from core.eventstore.connection import connect
 from core.eventstore.store import EventStore
 from core.readmodel.checkpoints import CheckpointStore, collection_name

@@ -30,8 +30,8 @@ from bench.measuring import (
 )
 from bench.processes import Meter
 from bench.running import fresh_stack, pids
+from client.local.stack import Stack
 from client.sdk import OrderstreamClient
-from client.stack import Stack
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1.commands_pb2 import CreateOrderRequest, NewLine
 from protos.orders.v1.commands_pb2_grpc import OrderCommandServiceStub

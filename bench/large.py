@@ -14,7 +14,7 @@ from esdbclient.protos.Grpc import streams_pb2
 
 from bench.appending import append_all, request
 from bench.processes import memory_mib
-from client.stack import Member
+from client.local.stack import Member
 
 IN_ONE_APPEND = 100  # events
 AT_ONCE = 100_000  # events that are made ready before they are sent

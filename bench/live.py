@@ -15,8 +15,8 @@ from bench.lag import Shop, opened
 from bench.measuring import Result, Size, at_most, latency_summary, median, open_loop, schedule
 from bench.processes import Meter
 from bench.running import fresh_stack, pids
-from client.processor_time import cpu_seconds
-from client.stack import Stack
+from client.local.processor_time import cpu_seconds
+from client.local.stack import Stack
 
 LOADS = (5, 20, 80)  # orders a second
 GOAL_LOAD = 20

@@ -33,7 +33,7 @@ from bench.measuring import (
 )
 from bench.processes import Meter
 from bench.running import fresh_stack, pids
-from client.stack import Stack
+from client.local.stack import Stack
 from core.config import Settings
 from core.domain.user import USER, commands
 from core.domain.user.state import UserState

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from client.processor_time import cpu_seconds, family
+from client.local.processor_time import cpu_seconds, family
 
 
 def memory_mib(pid: int) -> int:

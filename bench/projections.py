@@ -18,7 +18,7 @@ from bench.history import EVENTS_OF_AN_ORDER, History, write_orders
 from bench.measuring import Result, Size, at_least, interleaved, median, ratios
 from bench.processes import Meter
 from bench.running import fresh_stack, pids
-from client.stack import Stack
+from client.local.stack import Stack
 from core.eventstore import codec
 from core.eventstore.connection import Client, connect
 from core.readmodel.checkpoints import CheckpointStore

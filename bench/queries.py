@@ -30,7 +30,7 @@ from bench.measuring import (
 )
 from bench.processes import Meter
 from bench.running import caught_up, fresh_stack, pids
-from client.stack import Stack
+from client.local.stack import Stack
 from core.readmodel.checkpoints import collection_name
 from core.readmodel.generations import FIRST_GENERATION
 from protos.orders.v1.queries_pb2 import GetOrderRequest, GetOrderResponse, ListOrdersRequest

@@ -35,8 +35,8 @@ from bench.processes import Meter
 from bench.projections import Database, catch_up, drain
 from bench.queries import AT_ONCE, get_order
 from bench.running import caught_up, fresh_stack, pids
+from client.local.stack import Stack
 from client.sdk import OrderstreamClient
-from client.stack import Stack
 from core.eventstore.connection import Client, connect
 from core.readmodel.checkpoints import collection_name
 from core.readmodel.views.order_list import order_list

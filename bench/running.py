@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from client.local.stack import Stack, stack
 from client.sdk import OrderstreamClient
-from client.stack import Stack, stack
 
 LOOK_EVERY = 0.05  # seconds
 PATIENCE = 600.0  # seconds; a million events may lie ahead

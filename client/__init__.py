@@ -1,6 +1,5 @@
-"""orderstream for Python: a client over the generated stubs, and the command line."""
+"""orderstream for Python: a client over the generated stubs, the command line, and a stack on this machine."""
 
-from client.errors import OrderstreamError
-from client.sdk import Addresses, OrderstreamClient
+from client.sdk import Addresses, OrderstreamClient, OrderstreamError
 
 __all__ = ["Addresses", "OrderstreamClient", "OrderstreamError"]

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor
 
-from client.calls import Context
-from client.contexts import CONTEXTS
+from client.sdk.calls import Context
+from client.sdk.contexts import CONTEXTS
 
 SCALARS = {
     FieldDescriptor.CPPTYPE_STRING: "str",
@@ -35,7 +35,7 @@ class Stub:
                 "import typing",
                 "",
                 *(f"import {module}" for module in sorted(self._modules)),
-                "from client.calls import Caller, Context",
+                "from client.sdk.calls import Caller, Context",
                 "",
                 "Fields = collections.abc.Mapping[str, typing.Any]",
                 *classes,

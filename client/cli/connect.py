@@ -9,8 +9,8 @@ import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from client.cli.output import err, run
-from client.errors import from_rpc_error
 from client.sdk import Addresses, OrderstreamClient
+from client.sdk.errors import from_rpc_error
 
 T = TypeVar("T")
 HEALTH_WITHIN = 3.0  # seconds

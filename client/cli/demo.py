@@ -18,15 +18,15 @@ from client.cli.output import FAILED, AsJson, err, fail, money, out, print_json,
 from client.cli.progress import Report, progress_on
 from client.cli.tables import table
 from client.cli.words import words_of
-from client.demo.baskets import CURRENCY, Basket, DataMissingError, baskets_of, product_names, read_rows
-from client.demo.outcome import Names, Outcome, Patience
-from client.demo.proof import PROCESSES, ViewsStuckError
-from client.demo.rules import PAYMENTS, Provider, ProviderUnknownError
-from client.demo.run import Demo, OrderUndecidedError
-from client.demo.survey import survey
-from client.processor_time import cpu_seconds
+from client.local.demo.baskets import CURRENCY, Basket, DataMissingError, baskets_of, product_names, read_rows
+from client.local.demo.outcome import Names, Outcome, Patience
+from client.local.demo.proof import PROCESSES, ViewsStuckError
+from client.local.demo.rules import PAYMENTS, Provider, ProviderUnknownError
+from client.local.demo.run import Demo, OrderUndecidedError
+from client.local.demo.survey import survey
+from client.local.processor_time import cpu_seconds
+from client.local.stack import Stack, StackError, stack
 from client.sdk import OrderstreamClient
-from client.stack import Stack, StackError, stack
 from protos.common.v1.types_pb2 import Money
 
 STARTS_LIKE = 10  # answers: a start of the stack takes as long as so many, on an idle machine

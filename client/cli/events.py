@@ -38,7 +38,7 @@ def tail(
     selection += ["--from-start"] if from_start else []
     read_end, pipe = os.pipe()  # the reader ends when this process does, however that ends
     reader = subprocess.Popen(
-        [sys.executable, "-m", "client.child", str(read_end), "server.tail", *selection],
+        [sys.executable, "-m", "client.local.child", str(read_end), "server.tail", *selection],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -15,9 +15,9 @@ from grpc_health.v1 import health_pb2
 from client.cli.connect import call, health_of
 from client.cli.output import FAILED, UNAVAILABLE, AsJson, err, fail, out, print_json, run
 from client.cli.tables import table
-from client.errors import Unavailable
+from client.local.stack import DEFAULT_PORTS, StackError, stack
 from client.sdk import OrderstreamClient
-from client.stack import DEFAULT_PORTS, StackError, stack
+from client.sdk.errors import Unavailable
 from protos.operations.v1.projections_pb2 import (
     VerifyEmailsResult,
     VerifyProcessesResult,

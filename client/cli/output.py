@@ -27,11 +27,11 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.text import Text
 
-from client import errors
 from client.cli.amounts import in_words
 from client.cli.words import words_of
 from client.currencies import MINOR_DIGITS
-from client.errors import OrderstreamError
+from client.sdk import errors
+from client.sdk.errors import OrderstreamError
 from protos.common.v1.types_pb2 import Money
 
 T = TypeVar("T")

@@ -18,8 +18,8 @@ from client.cli.connect import TARGET, call
 from client.cli.output import FAILED, AsJson, agree, enum_name, err, fail, out, print_json, when
 from client.cli.progress import progress_on
 from client.cli.tables import table
-from client.errors import Unavailable
 from client.sdk import OrderstreamClient
+from client.sdk.errors import Unavailable
 from protos.operations.v1 import projections_pb2 as pb
 
 projections = typer.Typer(no_args_is_help=True, help="The views: their state, their errors, and their repair.")

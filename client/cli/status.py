@@ -14,8 +14,8 @@ from client.cli.connect import TARGET, health_of
 from client.cli.output import FAILED, AsJson, enum_name, out, print_json
 from client.cli.tables import table
 from client.cli.words import words_of
-from client.errors import OrderstreamError, Unreachable
 from client.sdk import OrderstreamClient
+from client.sdk.errors import OrderstreamError, Unreachable
 from protos.operations.v1.projections_pb2 import ProjectionStatus
 from protos.processes.v1.types_pb2 import PROCESS_STATUS_STUCK
 

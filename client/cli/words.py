@@ -8,7 +8,7 @@ import grpc
 
 from client.cli.amounts import in_words
 from client.cli.refusals import REFUSALS
-from client.errors import InvalidRequest, OrderstreamError, Unreachable
+from client.sdk.errors import InvalidRequest, OrderstreamError, Unreachable
 
 MAX_CAUSE_LENGTH = 160  # characters
 IS_IT_RUNNING = "is `orderstream up` running?"

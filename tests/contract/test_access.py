@@ -3,7 +3,7 @@
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 
-from client.contexts import CONTEXTS
+from client.sdk.contexts import CONTEXTS
 from core.security.access import ROLES, AccessMissing, access_of, methods_of, policy_of
 from core.security.contract import SERVICES
 from tools.access import page

@@ -2,7 +2,7 @@
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from client.contexts import CONTEXTS
+from client.sdk.contexts import CONTEXTS
 from tools.limits import of_calls, of_operators, page
 
 HOW_MANY = ("max_", "page_size", "limit", "sample")

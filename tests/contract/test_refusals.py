@@ -10,7 +10,7 @@ import pytest
 
 from client.cli.refusals import REFUSALS
 from client.cli.words import words_of
-from client.errors import NotFound, Refused
+from client.sdk.errors import NotFound, Refused
 from core.domain.rejection import CommandRejected, Reason
 from core.rpc.errors import status_of
 from tests.support.processes import ROOT

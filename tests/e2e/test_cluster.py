@@ -20,11 +20,11 @@ from typing import Any
 
 import pytest
 
-from client.demo.baskets import baskets_of
-from client.demo.rules import PAYMENTS
-from client.demo.run import Demo
-from client.errors import OrderstreamError
+from client.local.demo.baskets import baskets_of
+from client.local.demo.rules import PAYMENTS
+from client.local.demo.run import Demo
 from client.sdk import OrderstreamClient
+from client.sdk.errors import OrderstreamError
 from protos.common.v1.types_pb2 import Money
 from protos.orders.v1.commands_pb2 import NewLine
 from protos.orders.v1.types_pb2 import OrderStatus

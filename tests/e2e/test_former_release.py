@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from client.demo.rules import PAYMENTS
+from client.local.demo.rules import PAYMENTS
 from client.sdk import OrderstreamClient
 from protos.orders.v1.types_pb2 import ORDER_STATUS_CONFIRMED, ORDER_STATUS_PLACED, OrderSummary
 from protos.processes.v1.types_pb2 import (

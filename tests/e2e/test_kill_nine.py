@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from client.demo.baskets import baskets_of
-from client.demo.rules import PAYMENTS
-from client.demo.run import Demo
+from client.local.demo.baskets import baskets_of
+from client.local.demo.rules import PAYMENTS
+from client.local.demo.run import Demo
 from client.sdk import OrderstreamClient
 from tests.support.baskets import rows
 from tests.support.processes import stack

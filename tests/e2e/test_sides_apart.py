@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from client.errors import Unavailable
 from client.sdk import OrderstreamClient
+from client.sdk.errors import Unavailable
 from tests.support.calling import fresh_email
 from tests.support.processes import stack
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from client.demo.baskets import baskets_of
-from client.demo.rules import PAYMENTS
-from client.demo.run import Demo
+from client.local.demo.baskets import baskets_of
+from client.local.demo.rules import PAYMENTS
+from client.local.demo.run import Demo
+from client.local.stack import Member
 from client.sdk import Addresses, OrderstreamClient
-from client.stack import Member
 from tests.support.baskets import rows
 from tests.support.books import Books
 from tests.support.processes import stack

@@ -11,8 +11,8 @@ from esdbclient import NewEvent, StreamState
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from client.errors import NotFound
 from client.sdk import Addresses, OrderstreamClient
+from client.sdk.errors import NotFound
 from core.config import Settings
 from core.eventstore.client import position_of
 from core.eventstore.log import EventLog

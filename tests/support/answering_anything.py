@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from client import contexts
+from client.sdk import contexts
 
 LARGE = 7_000_000_000  # needs 64 bits
 LONG_ID = "0198c8c4-3a57-7cc0-b6a3-64a1d1b3a7f1"

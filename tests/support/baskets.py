@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from client.demo.baskets import Row
+from client.local.demo.baskets import Row
 
 START = datetime(2017, 1, 1, 8, 0, tzinfo=UTC)
 

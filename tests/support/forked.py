@@ -18,8 +18,8 @@ from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import IO, Any
 
-from client import child
 from client.cli import main
+from client.local import child
 
 ROOT = Path(__file__).parents[2]
 ORDERSTREAM = "orderstream"  # the console script
@@ -53,7 +53,7 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str], pipe: int, st
     os.dup2(stderr, sys.__stderr__.fileno() if sys.__stderr__ else 2)
     if arguments[0] not in (*MODULES, ORDERSTREAM):  # it has changes to make before ours are imported
         os.set_inheritable(pipe, True)
-        command = [sys.executable, "-m", "client.child", str(pipe), *arguments]
+        command = [sys.executable, "-m", "client.local.child", str(pipe), *arguments]
         os.execve(command[0], command, dict(environment))
     os.environ.clear()
     os.environ.update(environment)
@@ -113,7 +113,7 @@ class Forked:
 
 
 class ForkedChild:
-    """The same for `client.stack`: as an `asyncio.subprocess.Process`."""
+    """The same for `client.local.stack`: as an `asyncio.subprocess.Process`."""
 
     def __init__(self, forked: Forked, stdout: asyncio.StreamReader, transport: asyncio.ReadTransport) -> None:
         self.stdout = stdout
@@ -144,7 +144,7 @@ class ForkedChild:
 
 
 async def launched(arguments: Sequence[str], environment: Mapping[str, str], pipe: int, log: IO[bytes]) -> ForkedChild:
-    """As `client.stack.Launch`."""
+    """As `client.local.stack.Launch`."""
     reading, writing = os.pipe()
     forked = Forked(arguments, environment, pipe=pipe, stdout=writing, stderr=log.fileno())
     os.close(writing)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 from unittest.mock import patch
 
-from client.stack import Stack
-from client.stack import stack as any_stack
-from client.stack import unused_port as free_port
+from client.local.stack import Stack
+from client.local.stack import stack as any_stack
+from client.local.stack import unused_port as free_port
 from tests.support.forked import ORDERSTREAM, ROOT, Forked, completed, launched
 
 __all__ = ["ORDERSTREAM", "ROOT", "Running", "Stack", "completed", "free_port", "running", "stack"]
@@ -25,7 +25,7 @@ READY_WITHIN = 60.0  # seconds
 
 @asynccontextmanager
 async def stack(data: Path, *, any_log: bool = False, **how: Any) -> AsyncIterator[Stack]:
-    """`client.stack.stack`, quickly started.
+    """`client.local.stack.stack`, quickly started.
 
     With `any_log` it runs on the event store that is tested against (`--eventstore-uri`), if there is one: the test
     neither counts what is in the log nor stops the store, and its names are fresh.

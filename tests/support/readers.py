@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from client.errors import OrderstreamError
 from client.sdk import OrderstreamClient
+from client.sdk.errors import OrderstreamError
 from protos.orders.v1.commands_pb2 import NewLine
 from tests.support import buying
 from tests.support.calling import HOME

@@ -10,7 +10,7 @@ from stat import S_IMODE
 
 import pytest
 
-from client.stack import ANY_PORTS, StackError, stack
+from client.local.stack import ANY_PORTS, StackError, stack
 from tests.support.processes import ROOT, running
 
 

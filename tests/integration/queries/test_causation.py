@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from esdbclient import NewEvent, StreamState
 
-from client.errors import NotFound
 from client.sdk import OrderstreamClient
+from client.sdk.errors import NotFound
 from core.domain.checkout.events import CheckoutStarted, CheckoutStockReserved
 from core.domain.stock.events import StockReceived, StockReserved
 from core.eventstore import codec

@@ -9,8 +9,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 
-from client import errors
-from client.sdk import Addresses, OrderstreamClient
+from client.sdk import Addresses, OrderstreamClient, errors
 from core.domain.order import ORDER
 from core.domain.order.events import NoteAdded, OrderEvent
 from core.domain.order.notes import MAX_NOTE_LENGTH

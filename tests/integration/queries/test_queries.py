@@ -10,8 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from pymongo import AsyncMongoClient
 
-from client import errors
-from client.sdk import OrderstreamClient
+from client.sdk import OrderstreamClient, errors
 from core.eventstore.consistency_token import to_token
 from protos.common.v1.types_pb2 import Money
 from protos.orders.v1.types_pb2 import OrderStatus

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from esdbclient import NewEvent, StreamState
 
-from client import errors
-from client.sdk import Addresses, OrderstreamClient
+from client.sdk import Addresses, OrderstreamClient, errors
 from core.domain.email.events import EmailClaimed
 from core.domain.email.normal_form import email_hash
 from core.domain.user.events import UserRegistered

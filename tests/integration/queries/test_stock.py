@@ -7,9 +7,8 @@ from uuid import uuid4
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from client import errors
-from client.errors import OrderstreamError
-from client.sdk import OrderstreamClient
+from client.sdk import OrderstreamClient, errors
+from client.sdk.errors import OrderstreamError
 from protos.common.v1.types_pb2 import Money
 from tests.support.calling import fresh_sku
 

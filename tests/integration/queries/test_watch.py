@@ -10,8 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from client import errors
-from client.sdk import Addresses, OrderstreamClient
+from client.sdk import Addresses, OrderstreamClient, errors
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
 from protos.orders.v1.types_pb2 import Order, OrderStatus

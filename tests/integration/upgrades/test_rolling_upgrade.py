@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from client import errors
-from client.sdk import Addresses, OrderstreamClient
+from client.sdk import Addresses, OrderstreamClient, errors
 from protos.common.v1.types_pb2 import Money
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1.commands_pb2 import NewLine

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from client import errors
-from client.sdk import OrderstreamClient
+from client.sdk import OrderstreamClient, errors
 from core.eventstore import codec
 from core.eventstore.store import EventStore
 from protos.common.v1.types_pb2 import Money

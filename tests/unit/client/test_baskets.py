@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.demo.baskets import Basket, Line, Row, baskets_of
-from client.demo.survey import survey
+from client.local.demo.baskets import Basket, Line, Row, baskets_of
+from client.local.demo.survey import survey
 
 NOON = datetime(2017, 1, 1, 12, tzinfo=UTC)
 

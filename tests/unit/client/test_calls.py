@@ -14,8 +14,7 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from client import errors
-from client.sdk import Addresses, OrderstreamClient
+from client.sdk import Addresses, OrderstreamClient, errors
 from protos.operations.v1.projections_pb2 import VerifyProjectionsRequest, VerifyProjectionsResponse
 from protos.users.v1.commands_pb2 import RegisterUserRequest, RegisterUserResponse
 from protos.users.v1.queries_pb2 import GetUserRequest, GetUserResponse

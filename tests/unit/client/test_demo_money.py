@@ -2,7 +2,7 @@
 
 import pytest
 
-from client.demo.money import refunds_failed, refunds_retried
+from client.local.demo.money import refunds_failed, refunds_retried
 from protos.orders.v1.types_pb2 import (
     REFUND_STATUS_FAILED,
     REFUND_STATUS_REQUESTED,

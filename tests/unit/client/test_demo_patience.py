@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from google.rpc import code_pb2
 
-from client import errors
-from client.demo.outcome import LEAST_PATIENCE, LONGER_THAN_SEEN, MAX_PATIENCE, Names, Patience
-from client.demo.rules import Provider, ProviderUnknownError
+from client.local.demo.outcome import LEAST_PATIENCE, LONGER_THAN_SEEN, MAX_PATIENCE, Names, Patience
+from client.local.demo.rules import Provider, ProviderUnknownError
+from client.sdk import errors
 from tests.support.command_line import invoke
 from tests.unit.client.test_calls import Scripted, failure, serving, shop_that
 

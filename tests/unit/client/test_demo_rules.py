@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from client.demo.baskets import Basket, Line
-from client.demo.rules import (
+from client.local.demo.baskets import Basket, Line
+from client.local.demo.rules import (
     DECLINED_CENTS,
     Fate,
     ParcelFate,

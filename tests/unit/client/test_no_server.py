@@ -4,8 +4,8 @@ import grpc
 import pytest
 
 from client.cli.words import words_of
-from client.errors import InternalError, Unreachable, from_rpc_error
 from client.sdk import Addresses, OrderstreamClient
+from client.sdk.errors import InternalError, Unreachable, from_rpc_error
 from tests.support.command_line import commands, invoke, typed
 
 NOWHERE = "127.0.0.1:1"  # nobody listens on it, for it is not given to users

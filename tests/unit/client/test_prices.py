@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from client.demo.prices import PriceBoard
+from client.local.demo.prices import PriceBoard
 
 
 class Shop:

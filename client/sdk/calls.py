@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from uuid_utils import uuid7
 
-from client.errors import OrderstreamError, Unreachable, from_rpc_error
+from client.sdk.errors import OrderstreamError, Unreachable, from_rpc_error
 
 FIRST_PAUSE, MAX_PAUSE = 0.05, 1.0  # seconds between attempts
 WORTH_A_RETRY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}  # by a server that stops

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import grpc
 
-from client.calls import Caller, Session
-from client.contexts import Exclusions, Operations, Orders, Policy, Processes, Products, Subscriptions, Users
-from client.errors import OrderstreamError, Unavailable
+from client.sdk.calls import Caller, Session
+from client.sdk.contexts import Exclusions, Operations, Orders, Policy, Processes, Products, Subscriptions, Users
+from client.sdk.errors import OrderstreamError, Unavailable
 
 DEFAULT_DEADLINE = 10.0  # seconds, for all attempts
 SERVICE_CONFIG = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})  # over all addresses of a name

@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from urllib.parse import parse_qsl
 
-from client.demo.baskets import Basket, Line
+from client.local.demo.baskets import Basket, Line
 
 DECLINED_CENTS = 13
 FAILING_NUMBER = 1

@@ -1,4 +1,4 @@
-"""`python -m client.child PIPE MODULE [ARGUMENT …]`: run a module as `python -m` does, but end with the parent process.
+"""`python -m client.local.child PIPE MODULE [ARGUMENT …]`: run a module as `python -m` does. It ends with its parent.
 
 PIPE is the number of an inherited pipe whose other end the parent holds: when the parent ends, for whatever reason, the
 pipe closes, and this process stops as if by SIGTERM.

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from client.calls import Context
+from client.sdk.calls import Context
 from protos.operations.v1 import exclusions_pb2, policy_pb2, projections_pb2, subscriptions_pb2
 from protos.orders.v1 import commands_pb2 as orders_commands
 from protos.orders.v1 import queries_pb2 as orders_queries

@@ -19,7 +19,7 @@ import protos.products.v1.queries_pb2
 import protos.products.v1.types_pb2
 import protos.users.v1.commands_pb2
 import protos.users.v1.queries_pb2
-from client.calls import Caller, Context
+from client.sdk.calls import Caller, Context
 
 Fields = collections.abc.Mapping[str, typing.Any]
 

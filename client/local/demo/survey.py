@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
-from client.demo.baskets import Row, line_of
+from client.local.demo.baskets import Row, line_of
 
 
 def survey(rows: Iterable[Row]) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from client.demo.baskets import CURRENCY, Basket, Line
-from client.demo.outcome import AT_ONCE, OF_ALL_RUNS, Names, Outcome, Patience, Progress, all_of
-from client.demo.own_proof import OwnProof
-from client.demo.prices import PriceBoard
-from client.demo.proof import Proof
-from client.demo.rules import OF_THE_DEMO, Fate, Parcel, ParcelFate, Planned, Provider, plans, units_received
-from client.errors import Refused
+from client.local.demo.baskets import CURRENCY, Basket, Line
+from client.local.demo.outcome import AT_ONCE, OF_ALL_RUNS, Names, Outcome, Patience, Progress, all_of
+from client.local.demo.own_proof import OwnProof
+from client.local.demo.prices import PriceBoard
+from client.local.demo.proof import Proof
+from client.local.demo.rules import OF_THE_DEMO, Fate, Parcel, ParcelFate, Planned, Provider, plans, units_received
 from client.sdk import OrderstreamClient
+from client.sdk.errors import Refused
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1.commands_pb2 import NewLine
 from protos.orders.v1.types_pb2 import (

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
-from client.demo.outcome import all_of
-from client.demo.proof import Proof
-from client.demo.rules import Planned, sold
+from client.local.demo.outcome import all_of
+from client.local.demo.proof import Proof
+from client.local.demo.rules import Planned, sold
 from protos.orders.v1.types_pb2 import Order, OrderSummary
 from protos.processes.v1.types_pb2 import Process
 from protos.products.v1.types_pb2 import Stock

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
-from client.demo.money import refunds_failed, refunds_retried
-from client.demo.outcome import Names, Outcome, Patience, Progress, all_of
-from client.demo.rules import (
+from client.local.demo.money import refunds_failed, refunds_retried
+from client.local.demo.outcome import Names, Outcome, Patience, Progress, all_of
+from client.local.demo.rules import (
     Fate,
     ParcelFate,
     Planned,

@@ -55,7 +55,7 @@ class Child(Protocol):
     def kill(self) -> None: ...
 
 
-# Runs `client.child` on an inherited pipe: a module, its arguments, its environment, a log for its stderr.
+# Runs `client.local.child` on an inherited pipe: a module, its arguments, its environment, a log for its stderr.
 Launch = Callable[[Sequence[str], Mapping[str, str], int, IO[bytes]], Awaitable[Child]]
 
 
@@ -64,7 +64,7 @@ async def as_process(arguments: Sequence[str], environment: Mapping[str, str], p
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "client.child",
+        "client.local.child",
         str(pipe),
         *arguments,
         stdin=asyncio.subprocess.DEVNULL,
