@@ -1,5 +1,7 @@
 """`orderstream orders|products|stock|users …` and `sales`."""
 
+import asyncio
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -11,6 +13,7 @@ from google.protobuf.message import Message
 from client.cli.connect import TARGET, Expected, RequestId, Token, call, expecting
 from client.cli.order_view import show_order, show_unread
 from client.cli.output import (
+    FAILED,
     AsJson,
     agree,
     done,
@@ -54,6 +57,7 @@ PageSize = Annotated[int, typer.Option(help="Rows wanted, up to 1000.")]
 PageToken = Annotated[str, typer.Option(help="The last page's next_page_token.")]
 
 
+ASK_AGAIN = 0.02  # seconds
 # a query for every view that shows a context, and the field that identifies the change
 SHOWN_BY: dict[str, tuple[tuple[str, str], ...]] = {
     "orders": (("GetOrder", "order_id"), ("ListOrders", ""), ("GetOrderTimeline", "order_id"), ("GetSalesDaily", "")),
@@ -64,9 +68,18 @@ SHOWN_BY: dict[str, tuple[tuple[str, str], ...]] = {
 
 async def _shown(shop: OrderstreamClient, context: str, named: dict[str, str], token: str) -> None:
     """With --wait: return when the views of this context have the change."""
+    until = time.monotonic() + TARGET.deadline
     for query, key in SHOWN_BY[context]:
         fields = {key: named[key]} if key else {"page_size": 1}
-        await getattr(getattr(shop, context), query)(consistency_token=token, **fields)
+        while True:
+            reply = await getattr(getattr(shop, context), query)(consistency_token=token, **fields)
+            if reply.freshness.source != FreshnessSource.FRESHNESS_SOURCE_VIEW_AND_STREAM:
+                break
+            if time.monotonic() > until:
+                fail(
+                    f"the change is made, but the view of {query} does not show it after {TARGET.deadline:g} s", FAILED
+                )
+            await asyncio.sleep(ASK_AGAIN)  # it was answered before the view has the change
 
 
 def send(context: str, rpc: str, as_json: bool, **fields: Any) -> None:  # a flag of the command line
