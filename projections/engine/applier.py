@@ -17,7 +17,7 @@ from core.eventstore.exclusions import NOTHING_EXCLUDED, Excluded, HasExclusions
 from core.eventstore.recorded import Recorded, StreamDeleted
 from core.eventstore.registry import DomainEvent
 from core.readmodel.view import View
-from projections.engine.handler_timeout import call_with_timeout
+from projections.engine.handler_timeout import Call, timed_calls
 from projections.engine.parked_events import Parked, ParkedEvents, describe_failure, to_parked
 from projections.engine.storable import NotStorable, storable
 from projections.engine.throttle import ReaderAwareThrottle
@@ -192,7 +192,8 @@ class BatchApplier:
         suspects: set[str] = set()
         while True:
             after = dict(held)
-            parking = self._fold(decoded, after, failed, suspects)
+            with timed_calls() as call:
+                parking = self._fold(decoded, after, failed, suspects, call)
             encoded: dict[str, Encoded] = {}
             found = len(suspects)
             for key, document in after.items():
@@ -210,6 +211,7 @@ class BatchApplier:
         held: dict[str, LoadedDocument],
         failed: Mapping[int, Exception],
         suspects: Set[str],
+        call: Call,
     ) -> list[Parked]:
         parking: list[Parked] = []
         waiting = dict(self._parked_events.first)
@@ -227,7 +229,7 @@ class BatchApplier:
             handled = self._view.handler(recorded)
             assert handled is not None, "it was decoded because it is handled"
             try:
-                body = call_with_timeout(handled[1], None if document is None else document.body, recorded)
+                body = call(handled[1], None if document is None else document.body, recorded)
                 if key in suspects and body is not None:
                     storable(key, recorded.position, body)
             except Exception as error:  # noqa: BLE001  # whatever it is, it parks this stream only
