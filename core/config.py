@@ -73,7 +73,7 @@ class StoreSettings(BaseSettings):
 class SecuritySettings(StoreSettings):
     """Who may reach the ports. Without any of it a process listens on loopback only, over plain text."""
 
-    tls_certificate: Path | None = Field(default=None, description="PEM, the whole chain; read again when it changes")
+    tls_certificate: Path | None = Field(default=None, description="PEM, the full chain; read again when it changes")
     tls_key: Path | None = Field(default=None, description="PEM, of tls_certificate")
     tls_client_ca: Path | None = Field(
         default=None, description="PEM; if given, every client needs a certificate of these authorities"
@@ -93,7 +93,7 @@ class SecuritySettings(StoreSettings):
     max_connection_age: float = Field(
         default=1_800.0,
         gt=0,
-        description="seconds until a client has to connect anew; not on loopback",
+        description="seconds until a client has to reconnect; not on loopback",
     )
 
 

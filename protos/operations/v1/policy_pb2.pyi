@@ -40,7 +40,7 @@ class GetPolicyResponse(google.protobuf.message.Message):
     ROWS_FIELD_NUMBER: builtins.int
     ENFORCED_FIELD_NUMBER: builtins.int
     enforced: builtins.bool
-    """enforced is false if the process that answers asks nobody who calls."""
+    """enforced is false if the process that answers asks no caller for an identity."""
     @property
     def rows(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___PolicyRow]:
         """rows are in the order of the names of the RPCs."""

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PolicyServiceStub(object):
-    """PolicyService tells the rules of access.
+    """PolicyService returns the rules of access.
     """
 
     def __init__(self, channel):
@@ -43,7 +43,7 @@ class PolicyServiceStub(object):
 
 
 class PolicyServiceServicer(object):
-    """PolicyService tells the rules of access.
+    """PolicyService returns the rules of access.
     """
 
     def GetPolicy(self, request, context):
@@ -70,7 +70,7 @@ def add_PolicyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PolicyService(object):
-    """PolicyService tells the rules of access.
+    """PolicyService returns the rules of access.
     """
 
     @staticmethod

@@ -42,7 +42,7 @@ _PolicyServiceGetPolicyType = typing_extensions.TypeVar(
 )
 
 class PolicyServiceStub(typing.Generic[_PolicyServiceGetPolicyType]):
-    """PolicyService tells the rules of access."""
+    """PolicyService returns the rules of access."""
 
     @typing.overload
     def __init__(self: PolicyServiceStub[
@@ -71,7 +71,7 @@ PolicyServiceAsyncStub: typing_extensions.TypeAlias = PolicyServiceStub[
 ]
 
 class PolicyServiceServicer(metaclass=abc.ABCMeta):
-    """PolicyService tells the rules of access."""
+    """PolicyService returns the rules of access."""
 
     @abc.abstractmethod
     def GetPolicy(

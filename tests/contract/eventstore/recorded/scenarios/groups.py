@@ -115,7 +115,7 @@ async def settings_of_groups(t: Transcript) -> None:
 
 
 @scenario
-async def groups_begin_where_they_are_reported(t: Transcript) -> None:
+async def groups_begin_where_they_are_told(t: Transcript) -> None:
     a = t.stream_name("a")
     await append(t, "four events", a, "any", [0, 1, 2, 3])
     places: tuple[tuple[str, int | str, int], ...] = (
