@@ -30,10 +30,10 @@ def headers_of(context: Context) -> dict[str, str]:
 
 
 def actor_of(context: Context) -> str:
-    """Who does what the call asks for. Raises `InvalidRequest`, also for a name that is reserved for us.
+    """The actor of the call. Raises `InvalidRequest`, also for a name that is reserved for us.
 
-    Where callers are asked who they are, it is the caller itself: the header counts only for one who may impersonate
-    others. Where nobody is asked, it is what the call says.
+    If callers are authenticated, the actor is the caller itself: the header counts only for a caller that may
+    impersonate others. Without authentication, the header counts.
     """
     caller, actor = CALLER.get(), headers_of(context).get(ACTOR)
     if caller is not None and (IMPERSONATE not in caller.roles or not actor):
@@ -45,7 +45,7 @@ def actor_of(context: Context) -> str:
 
 
 def via_of(actor: str) -> str:
-    """The caller, if it acts for somebody else; "" otherwise."""
+    """The caller, if it acts for another one; "" otherwise."""
     caller = CALLER.get()
     return "" if caller is None or as_stored(caller.name) == actor else as_stored(caller.name)
 

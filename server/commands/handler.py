@@ -87,7 +87,7 @@ class CommandHandler:
         """Decide and append. A repeated request returns the result of its first execution.
 
         `require_own` raises `NotFound` for the state of what is not the caller's. It comes before everything else that
-        depends on the state, so that a request of one customer tells nothing about an order of another.
+        depends on the state, so that a request of one customer shows nothing about an order of another.
 
         With `creates_stream`, the command is first decided as if there were no stream; a repeat has the same event ids
         under the same expected revision, which the store answers with the first position.

@@ -60,7 +60,7 @@ class OrderQueries(OrderQueryServiceServicer):
         found = await self._views.one(order_detail, request.order_id, request.consistency_token, context)
         unread = await self._views.unread("order_detail", found.generation, f"order-{request.order_id}")
         if found.document is None:
-            if unread is not None and not restricted_to():  # whose an unreadable order is, nobody knows
+            if unread is not None and not restricted_to():  # the owner of an unreadable order is unknown
                 raise unread.failure
             raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
         require_own_order(found.document["customer_id"], request.order_id)

@@ -84,7 +84,7 @@ class Scene:
             await writing
 
     async def holds(self, views: tuple[View[Any], ...] = (sales_daily,)) -> None:
-        """The views are what the log says, whoever wrote them."""
+        """The views are what the log says, whichever process wrote them."""
         for view in views:
             await reached(self.mongo, view, self.last)
             assert await documents(self.mongo, view) == fold(view, self.events)

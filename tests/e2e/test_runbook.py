@@ -285,7 +285,7 @@ def restored(shop: Shop) -> Iterator[Names]:
 SITUATIONS: dict[str, Callable[[Shop], Any]] = {
     "Lag grows": lag_grows,
     "A view is stalled": stalled,
-    "An event that a view cannot take": poison,
+    "An event that a view cannot apply": poison,
     "An unreadable event": unreadable,
     "A view is wrong after a bug": wrong,
     "A few documents are wrong": damaged,

@@ -42,7 +42,7 @@ class OperatorActed(google.protobuf.message.Message):
     subject: builtins.str
     """subject is what it was done to: the name of a view, or "source::group" of a subscription group; empty: to all."""
     actor: builtins.str
-    """actor is who did it: the caller, or whom the call names if the caller may act for others or nobody asks who calls."""
+    """actor is who did it: the caller, or the name in the call if the caller may act for others or is not authenticated."""
     reason: builtins.str
     """reason is why, in the operator's words."""
     plan_id: builtins.str
