@@ -191,9 +191,11 @@ async def _running(views: list[Supervisor]) -> AsyncIterator[None]:
 async def _watch(views: list[Supervisor], status: health.aio.HealthServicer) -> None:
     """Health per view, by its name. A stream that a view holds back is told by `projections list` and metrics."""
     response = health_pb2.HealthCheckResponse
+    known: dict[str, bool] = {}
     while True:
         for view in views:
-            await status.set(
-                view.view.name, response.SERVING if projection_service.healthy(view) else response.NOT_SERVING
-            )
+            name, is_healthy = view.view.name, projection_service.healthy(view)
+            if known.get(name) is not is_healthy:
+                await status.set(name, response.SERVING if is_healthy else response.NOT_SERVING)
+                known[name] = is_healthy
         await asyncio.sleep(LOOK_EVERY)

@@ -34,7 +34,7 @@ class Settings(ProcessSettings):
     lease: float = Field(default=3.0, gt=0, description="how long an owner may be silent; above the heartbeat")
     start_within: float = Field(default=60.0, ge=0, description="for the stores to answer when starting")
     poll_interval: float = Field(
-        default=0.5, gt=0, description="between two polls for requests of operators and the state of views"
+        default=1.0, gt=0, description="between two polls for requests of operators and the state of views"
     )
     keep_generation: float = Field(default=3_600.0, ge=0, description="that the old one stays after a switch")
     verify_every: float = Field(default=60.0, ge=0, description="between two looks at some documents; 0: never")

@@ -161,19 +161,37 @@ class CheckpointStore:
 
     async def of_generation(self, pointer: ViewGenerations, generation: int) -> Checkpoint | None:
         """That of any generation: where the slowest of its workers stands. None if one has never run."""
-        parts = await self.parts(pointer, generation)
-        return None if len(parts) < pointer.info(generation).partitions else combined(parts)
+        [found] = await self._combined([(pointer, generation)])
+        return found
+
+    async def live(self, views: Sequence[str]) -> dict[str, tuple[ViewGenerations, Checkpoint | None]]:
+        """The generations of views and the checkpoints of the live ones, in two reads for all of them."""
+        stored = await self.generations.stored(views)
+        found = {view: self.generations.from_document(view, stored.get(view)) for view in views}
+        checkpoints = await self._combined([(one, one.generation) for one in found.values()])
+        return {view: (found[view], checkpoint) for view, checkpoint in zip(views, checkpoints, strict=True)}
+
+    async def _combined(self, wanted: Sequence[tuple[ViewGenerations, int]]) -> list[Checkpoint | None]:
+        """Where the slowest worker of each generation stands. None if one has never run."""
+        keys = [part_key(*part) for pointer, generation in wanted for part in _parts_of(pointer, generation)]
+        stored = await self._parts(keys)
+        found: list[Checkpoint | None] = []
+        for pointer, generation in wanted:
+            parts = await self._checkpoints_of(pointer, generation, stored)
+            found.append(None if len(parts) < pointer.info(generation).partitions else combined(parts))
+        return found
 
     async def parts(self, pointer: ViewGenerations, generation: int) -> list[Checkpoint]:
         """One for each of its workers that has ever run."""
-        view, numbers = pointer.view, range(pointer.info(generation).partitions)
-        keys = {part: part_key(view, generation, part) for part in numbers}
-        stored = await self._parts(keys.values())
+        stored = await self._parts(part_key(*part) for part in _parts_of(pointer, generation))
+        return await self._checkpoints_of(pointer, generation, stored)
+
+    async def _checkpoints_of(self, pointer: ViewGenerations, generation: int, stored: Document) -> list[Checkpoint]:
         found = []
-        for part, key in keys.items():
-            document = stored.get(key) or await self._former(view, generation, part)
+        for part in _parts_of(pointer, generation):
+            document = stored.get(part_key(*part)) or await self._former(*part)
             if document is not None:
-                found.append(_checkpoint(view, generation, part, document))
+                found.append(_checkpoint(*part, document))
         return found
 
     async def _parts(self, keys: Iterable[str]) -> Document:
@@ -352,14 +370,18 @@ class CheckpointStore:
     async def forget(self, pointer: ViewGenerations, generation: int) -> None:
         """Remove what is known of a generation that nobody may come back to."""
         owners = worker_keys(pointer, generation)
-        keys = [part_key(pointer.view, generation, part) for part in range(pointer.info(generation).partitions)]
+        keys = [part_key(*part) for part in _parts_of(pointer, generation)]
         await self._database["parked"].delete_many({"owner": {"$in": owners}})
         await self._checkpoints.delete_many({"_id": {"$in": owners}})
         await self._checkpoints.update_one({"_id": PARTS}, {"$unset": {f"parts.{key}": "" for key in keys}})
 
 
 def worker_keys(pointer: ViewGenerations, generation: int) -> list[str]:
-    return [checkpoint_name(pointer.view, generation, part) for part in range(pointer.info(generation).partitions)]
+    return [checkpoint_name(*part) for part in _parts_of(pointer, generation)]
+
+
+def _parts_of(pointer: ViewGenerations, generation: int) -> list[tuple[str, int, int]]:
+    return [(pointer.view, generation, part) for part in range(pointer.info(generation).partitions)]
 
 
 def combined(parts: Iterable[Checkpoint]) -> Checkpoint:

@@ -9,6 +9,7 @@ as soon as such a process runs at least two fewer.
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +25,7 @@ from core.recent import Recent
 log = structlog.get_logger()
 
 FORGET_AFTER = 20  # times the lease that a process was silent
+LOOK_WHILE_ALONE = 3  # heartbeats between two looks for other processes, while none is known
 
 
 class Membership:
@@ -76,10 +78,11 @@ class Membership:
                 await self._store.leave(entry)
 
     async def _keep_alive(self) -> None:
-        while True:
+        for number in itertools.count():
             try:
                 await self._beat()
-                await self._give_away()
+                if number % LOOK_WHILE_ALONE == 0 or len(self._moved) > 1:
+                    await self._give_away()
             except PyMongoError as error:  # without a heartbeat the others take over
                 log.warning("no heartbeat", error=error_text(error))
             await asyncio.sleep(self._heartbeat)

@@ -99,6 +99,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         view = self._named(request.view)
         async with self._acting("ResumeProjection", request, context):
             await self._state.resume(request.view)
+            view.wake()
             return pb.ResumeProjectionResponse(projection=await self._projection(view))
 
     def _acting(

@@ -17,12 +17,13 @@ from typing import Any
 import structlog
 
 from core.background import beside
+from core.error_text import error_text
 from core.eventstore.consistency_token import from_token
-from core.eventstore.log import EventLog
+from core.eventstore.log import EventLog, LogPoint
 from core.failures import Draining, LogMismatch, NotFreshEnough, StoreFailure
 from core.readmodel.checkpoints import Checkpoint, CheckpointStore
 from core.readmodel.generations import ViewGenerations
-from core.readmodel.mongo import shared_read
+from core.readmodel.mongo import mongo_errors, shared_read
 
 log = structlog.get_logger()
 
@@ -51,6 +52,7 @@ class FreshViews:
 
     def __init__(self, state: CheckpointStore, follows: Mapping[str, str], log: EventLog) -> None:
         self._state = state
+        self._log = log
         self._watchers = {view: _Watcher(view, pattern, state, log) for view, pattern in follows.items()}
         self._is_doubted = asyncio.Event()
         self._failures = 0  # to check the log, one after another
@@ -102,14 +104,21 @@ class FreshViews:
 
     async def _check(self) -> None:
         """An outage of a store is logged when it begins and ends; meanwhile what was found stays."""
-        looks = [watcher.check_log() for watcher in self._watchers.values()]
-        failed = [one for one in await asyncio.gather(*looks, return_exceptions=True) if isinstance(one, Exception)]
-        if failed and not self._failures:
-            error = f"{type(failed[0]).__name__}: {failed[0]}"
-            log.warning("views are not compared with the log", views=len(failed), error=error)
-        elif self._failures and not failed:
+        try:
+            with mongo_errors():
+                found = await self._state.live(tuple(self._watchers))
+            points = {checkpoint.point for _, checkpoint in found.values() if checkpoint is not None}
+            of_this_log = {point: await self._log.is_of_this_log(point) for point in points}  # live views share one
+        except StoreFailure as failure:
+            if not self._failures:
+                log.warning("views are not compared with the log", error=error_text(failure))
+            self._failures += 1
+            return
+        for view, watcher in self._watchers.items():
+            watcher.check_log(*found[view], of_this_log)
+        if self._failures:
             log.info("views are compared with the log again", attempts=self._failures)
-        self._failures = self._failures + 1 if failed else 0
+        self._failures = 0
 
     def drain(self) -> None:
         """End all waits: another server can answer them."""
@@ -153,12 +162,13 @@ class _Watcher:
     def parked(self) -> int:
         return self._known.parked
 
-    async def check_log(self) -> None:
+    def check_log(
+        self, pointer: ViewGenerations, found: Checkpoint | None, of_this_log: Mapping[LogPoint, bool]
+    ) -> None:
         """Look whether the live generation is of this log. One that was not, once, stays so."""
-        pointer = await self._state.generations.get(self._view)
-        generation, found = pointer.generation, await self._state.of_generation(pointer, pointer.generation)
+        generation = pointer.generation
         is_unsure = found is not None and generation != self._mismatched
-        if found is not None and is_unsure and (found.log_mismatch or not await self._log.is_of_this_log(found.point)):
+        if found is not None and is_unsure and (found.log_mismatch or not of_this_log[found.point]):
             self._mismatched = generation
             log.error("a view was made from another log: rebuild it", view=self._view, generation=generation)
         self.is_of_another_log = generation == self._mismatched
