@@ -57,7 +57,7 @@ SERVICES = (
     exclusion_service.SERVICE,
     policy_service.SERVICE,
 )
-LOOK_EVERY = 0.5  # seconds
+LOOK_EVERY = 1.0  # seconds
 FIRST_PAUSE = 0.2  # seconds
 MAX_PAUSE = 2.0  # seconds
 OPTIONS = (

@@ -6,7 +6,8 @@ which keeps the newest `MAX_REMEMBERED`. These streams belong to the shop; delet
 A command that changes something must not pay for them, so it finds them in memory:
 
 - The first command of a service on an aggregate reads the companion stream and the aggregate's own at the same time.
-- From then on all companion streams are followed with one short read of the log every `POLL` seconds.
+- From then on all companion streams are followed with one short read of the log every `POLL` seconds, as long as
+  commands come. After `QUIET` seconds without one nothing is read, until the next command.
 - What is in memory is valid for `MAX_AGE` seconds after the last such read. If following fails for longer, or a
   decision requires what the store says now, the companion stream is read.
 - In another session of the store (`EventStore.session`) nothing in memory is valid: the log may be another one.
@@ -36,6 +37,7 @@ log = structlog.get_logger()
 UNCHANGED = "unchanged_"
 MAX_REMEMBERED = 1_000  # requests of one aggregate
 POLL = 0.25  # seconds between two reads of what other services have written
+QUIET = 5.0  # seconds without a command after which the log is not read
 MAX_POLL = 5.0  # seconds between two reads that fail
 MAX_AGE = 1.0  # seconds; older entries of other services' requests are not used
 MAX_GAP = 30.0  # seconds; after a longer pause it is cheaper to start again than to read the log
@@ -121,6 +123,8 @@ class UnchangedRequests:
         self._position = START  # the log has been read up to it
         self._as_of = float("-inf")
         self._failures = 0  # consecutive ones, to follow the log
+        self._asked_at = float("-inf")  # when a command last came
+        self._is_asked = asyncio.Event()
 
     @property
     def position(self) -> int:
@@ -130,6 +134,7 @@ class UnchangedRequests:
     def cached(self, stream: str) -> Known | None:
         """The entry of an aggregate in memory, if it is valid: it has all requests up to `MAX_AGE` ago."""
         self._keep_to_session()
+        self._has_command()
         known = self._known.get(stream)
         if known is None or not known.is_complete:
             return None
@@ -141,6 +146,7 @@ class UnchangedRequests:
     async def read(self, stream: str) -> Known:
         """The requests of an aggregate as the store has them now."""
         self._keep_to_session()
+        self._has_command()
         read_at, known = self._clock(), self._known.get(stream)
         if known is None:
             # it is added before the read, so that events from the log meanwhile are not lost
@@ -193,6 +199,7 @@ class UnchangedRequests:
         Its companion is later in the log. If the log was not read up to there, following it will deliver everything.
         """
         self._keep_to_session()
+        self._has_command()
         if position > self._position and stream not in self._known:
             self._remember(stream, Known(self._session, is_complete=True))
 
@@ -223,6 +230,10 @@ class UnchangedRequests:
         self._position = max(head, *map(position_of, changes), self._position)
         self._as_of = as_of
 
+    def _has_command(self) -> None:
+        self._asked_at = self._clock()
+        self._is_asked.set()
+
     def _keep_to_session(self) -> int:
         """The store's session. Nothing of a former one is kept."""
         session = self._store.session
@@ -246,6 +257,9 @@ class UnchangedRequests:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(min(self._poll * 2 ** min(self._failures, 10), MAX_POLL))
+            if self._clock() - self._asked_at > QUIET:
+                self._is_asked.clear()
+                await self._is_asked.wait()
             await self._try_to_catch_up()
 
     async def _try_to_catch_up(self) -> None:

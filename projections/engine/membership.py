@@ -89,7 +89,7 @@ class Membership:
 
     async def _beat(self) -> None:
         wants = frozenset(self._wanted)
-        if wants != self._published or time.monotonic() - self._beaten_at > self._heartbeat / 2:
+        if wants != self._published or time.monotonic() - self._beaten_at > self._heartbeat:
             await self._store.join(self.owner, wants)
             self._published = wants
             self.has_beaten()

@@ -16,7 +16,7 @@ from core.eventstore.idempotency import CommandResult
 from core.eventstore.log import START
 from core.eventstore.registry import CATEGORIES
 from core.eventstore.store import NO_EVENTS
-from core.eventstore.unchanged import MAX_AGE, MAX_GAP, unchanged_stream
+from core.eventstore.unchanged import MAX_AGE, MAX_GAP, QUIET, UnchangedRequests, unchanged_stream
 from core.failures import RequestIdReused, RevisionConflict
 from tests.support.calling import fresh_id
 from tests.support.memory_store import MemoryStore
@@ -253,6 +253,29 @@ async def test_a_command_reads_for_itself_while_the_log_cannot_be_followed(one: 
         clock.passes(MAX_AGE + 0.01)
         await one.rename(ANN, "Anne")
     assert one.door.calls[-2:] == [f"read {COMPANION}", f"append {STREAM}"]
+
+
+async def test_the_log_is_read_only_while_commands_come(one: Service, other: Service, clock: Seconds) -> None:
+    unchanged = UnchangedRequests(one.door, poll=0, clock=clock)
+    async with unchanged.following():
+        before = unchanged.position
+        await other.rename(ANN, "Anne")
+        await _some_turns()
+        assert unchanged.position == before
+        unchanged.cached(STREAM)
+        await _some_turns()
+        assert unchanged.position > before
+        clock.passes(QUIET + 0.01)
+        await _some_turns()
+        before = unchanged.position
+        await other.rename(ANN, "Ann")
+        await _some_turns()
+        assert unchanged.position == before
+
+
+async def _some_turns() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 async def test_after_a_long_silence_what_was_known_is_read_again(one: Service, other: Service, clock: Seconds) -> None:
