@@ -87,6 +87,10 @@ class SecuritySettings(StoreSettings):
     certificate_roles_file: Path | None = Field(
         default=None, description="TOML; the roles of the names in client certificates"
     )
+    max_calls_per_caller: int = Field(default=200, gt=0, description="concurrent, if callers are known: CALLER_LIMITED")
+    max_reads_per_caller: float = Field(default=500.0, ge=0, description="per second, if callers are known; 0: any")
+    max_writes_per_caller: float = Field(default=200.0, ge=0, description="per second, if callers are known; 0: any")
+    max_ops_per_caller: float = Field(default=20.0, ge=0, description="per second, of operators' calls; 0: any")
     insecure: bool = Field(
         default=False, description="true: open on an address that is not loopback, behind a service mesh or on a laptop"
     )

@@ -8,6 +8,7 @@ ServiceFailure
 ├── RevisionConflict        REVISION_CONFLICT                     the caller's expected revision is not the actual one
 ├── Unauthenticated         UNAUTHENTICATED                       the caller is not known, or not proven
 ├── AccessDenied            ACCESS_DENIED                         the caller lacks the role for this call
+├── CallerLimited           CALLER_LIMITED                        the caller uses as much of this process as it may
 ├── ServerBusy              SERVER_BUSY                           more concurrent calls than this process accepts
 ├── RequestTooLarge         REQUEST_TOO_LARGE                     a message with more bytes than this process accepts
 ├── ReplyTooLarge           REPLY_TOO_LARGE                       more bytes than clients of gRPC accept
@@ -130,6 +131,19 @@ class AccessDenied(ServiceFailure):
 
     def __init__(self, method: str, role: str) -> None:
         super().__init__(f"{method} needs the role {role}", method=method, role=role)
+
+
+class CallerLimited(ServiceFailure):
+    """`limit` is "calls" (concurrent), or the class of calls of which there are too many in a second."""
+
+    reason = "CALLER_LIMITED"
+
+    def __init__(self, limit: str, most: float, retry_after: float) -> None:
+        what = "concurrent calls" if limit == "calls" else f"{limit} per second"
+        super().__init__(
+            f"this caller may have {most:g} {what}; nothing was done, try again", limit=limit, most=f"{most:g}"
+        )
+        self.retry_after = retry_after
 
 
 class ServerBusy(ServiceFailure):

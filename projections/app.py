@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import structlog
@@ -29,7 +29,7 @@ from core.readmodel.views import VIEWS
 from core.rpc.call_guard import CallGuard, CallLimits
 from core.rpc.health import reporting
 from core.rpc.reflection import enable_reflection
-from core.security.ports import ports_of
+from core.security.ports import Ports, ports_of
 from projections.config import Settings
 from projections.engine.host import Host
 from projections.lifecycle.audit_log import AuditLog
@@ -45,9 +45,6 @@ from protos.operations.v1.exclusions_pb2_grpc import add_ExclusionServiceService
 from protos.operations.v1.policy_pb2_grpc import add_PolicyServiceServicer_to_server
 from protos.operations.v1.projections_pb2_grpc import add_ProjectionServiceServicer_to_server
 from protos.operations.v1.subscriptions_pb2_grpc import add_SubscriptionServiceServicer_to_server
-
-if TYPE_CHECKING:
-    from core.security.authenticator import Authenticator
 
 log = structlog.get_logger()
 
@@ -75,9 +72,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
     On leaving: NOT_SERVING, finish the batches at work, write the checkpoints, close.
     """
     ports = ports_of(settings)
-    server = grpc.aio.server(
-        interceptors=[call_guard(settings, ports.authenticator)], options=(*OPTIONS, *ports.options)
-    )
+    server = grpc.aio.server(interceptors=[call_guard(settings, ports)], options=(*OPTIONS, *ports.options))
     bound = ports.add(server, port)  # first: a taken port is told before any waiting
     async with connected(settings, reads=True) as client:
         leader = client.leader
@@ -131,7 +126,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
             await mongo.close()
 
 
-def call_guard(settings: Settings, authenticator: "Authenticator | None" = None) -> CallGuard:
+def call_guard(settings: Settings, ports: Ports) -> CallGuard:
     """Through which every call of operators passes."""
     limits = CallLimits(
         default_deadline=settings.operator_deadline,
@@ -139,7 +134,7 @@ def call_guard(settings: Settings, authenticator: "Authenticator | None" = None)
         most_calls=settings.max_concurrent_calls,
         largest_request=settings.max_request_size,
     )
-    return CallGuard(frozenset(SERVICES), limits, _known, authenticator=authenticator)
+    return CallGuard(frozenset(SERVICES), limits, _known, authenticator=ports.authenticator, quotas=ports.quotas)
 
 
 def _known(error: Exception) -> ServiceFailure | None:

@@ -52,8 +52,9 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
             most_calls=settings.max_concurrent_calls,
             largest_request=settings.max_request_size,
         )
+        guard = CallGuard(frozenset(served.services), limits, authenticator=ports.authenticator, quotas=ports.quotas)
         server = grpc.aio.server(
-            interceptors=[CallGuard(frozenset(served.services), limits, authenticator=ports.authenticator)],
+            interceptors=[guard],
             options=[
                 *KEEPALIVE,
                 *ports.options,

@@ -127,7 +127,16 @@ def of_stores() -> Iterator[Limit]:
 def of_settings() -> Iterator[Limit]:
     for name, field in Settings.model_fields.items():
         if name.startswith(("default_", "max_")):
-            unit = "seconds" if isinstance(field.default, float) else "bytes" if name.endswith("_size") else "at once"
+            of_a_rate = name.endswith("_per_caller") and isinstance(field.default, float)
+            unit = (
+                "per second"
+                if of_a_rate
+                else "seconds"
+                if isinstance(field.default, float)
+                else "bytes"
+                if name.endswith("_size")
+                else "at once"
+            )
             yield Limit(f"`ORDERSTREAM_{name.upper()}`", f"{field.default:.15g}", unit, field.description or "")
 
 

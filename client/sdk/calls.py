@@ -16,8 +16,8 @@ from client.sdk.errors import OrderstreamError, Unreachable, from_rpc_error
 
 FIRST_PAUSE, MAX_PAUSE = 0.05, 1.0  # seconds between attempts
 WORTH_A_RETRY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}  # by a server that stops
-REASONS_WORTH_A_RETRY = {"CONTENTION", "SERVER_BUSY"}
-REASONS_WORTH_A_RESUME = {"WATCH_TOO_SLOW", "TOO_MANY_WATCHES", "SERVER_BUSY"}
+REASONS_WORTH_A_RETRY = {"CONTENTION", "SERVER_BUSY", "CALLER_LIMITED"}
+REASONS_WORTH_A_RESUME = {"WATCH_TOO_SLOW", "TOO_MANY_WATCHES", "SERVER_BUSY", "CALLER_LIMITED"}
 GIVE_UP_AFTER = 60.0  # seconds
 RETRY = ("x-orderstream-retry", "1")  # lets the server check whether an earlier attempt was executed
 

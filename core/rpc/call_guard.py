@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -34,9 +34,11 @@ from core.security.principal import CALLER, OPS_READ
 
 if TYPE_CHECKING:
     from core.security.authenticator import Authenticator
+    from core.security.quotas import Quotas
 
 log = structlog.get_logger()
 
+NO_QUOTA = nullcontext()
 REFLECTION = "/grpc.reflection."
 MAX_REPLY = 4 * 1024 * 1024  # bytes that a client of gRPC takes, unless it is told otherwise
 
@@ -59,7 +61,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
     """Wraps the handlers of our own services; health passes as it is, reflection needs a role if callers are asked.
 
     `known` makes a failure of ours of an exception of a library; None: it is a defect. `authenticator` finds out who
-    calls; without one nobody is asked. Raises `AccessMissing` for an RPC that does not say who may call it.
+    calls; without one, no caller is asked. `quotas` limit each known caller. Raises `AccessMissing` for an RPC that
+    does not say who may call it.
     """
 
     def __init__(
@@ -69,7 +72,9 @@ class CallGuard(grpc.aio.ServerInterceptor):
         known: Callable[[Exception], ServiceFailure | None] = lambda _: None,
         *,
         authenticator: "Authenticator | None" = None,
+        quotas: "Quotas | None" = None,
     ) -> None:
+        self._quotas = quotas
         self._access = policy_of(services)
         self._authenticator = authenticator
         self._services = services
@@ -117,7 +122,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
             try:
                 if self._authenticator is not None:
                     await self._authorise(self._authenticator, method, self._access[method], context)
-                with self._admitted(request):
+                with self._quota(method), self._admitted(request):
                     async with asyncio.timeout(self._limit(context)):
                         reply = _sendable(await inner(request, context))
             except TimeoutError:
@@ -148,7 +153,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
             try:
                 if self._authenticator is not None:
                     await self._authorise(self._authenticator, method, self._access[method], context)
-                with self._admitted(request):
+                with self._quota(method), self._admitted(request):
                     async with aclosing(inner(request, context)) as replies:
                         async for reply in replies:
                             yield _sendable(reply)
@@ -213,6 +218,13 @@ class CallGuard(grpc.aio.ServerInterceptor):
             return deserialize(raw) if size <= largest else RequestTooLarge(size, largest)
 
         return sized
+
+    def _quota(self, method: str) -> AbstractContextManager[None]:
+        """The caller's share of this process. Entering it raises `CallerLimited`."""
+        caller = CALLER.get()
+        if self._quotas is None or caller is None:
+            return NO_QUOTA
+        return self._quotas.admitted(caller.name, self._access[method].role)
 
     @contextmanager
     def _admitted(self, request: Message | RequestTooLarge) -> Iterator[None]:

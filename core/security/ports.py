@@ -19,6 +19,7 @@ from core.security.stores import is_loopback, require_tls_to_stores
 if TYPE_CHECKING:
     from core.security.authenticator import Authenticator
     from core.security.certificates import Certificates
+    from core.security.quotas import Quotas
 
 log = structlog.get_logger()
 
@@ -34,6 +35,7 @@ class Ports:
     host: str
     certificates: "Certificates | None"
     authenticator: "Authenticator | None"
+    quotas: "Quotas | None"
     options: tuple[tuple[str, int], ...]
     reflection: bool
 
@@ -64,6 +66,7 @@ def ports_of(settings: ProcessSettings) -> Ports:
         host=settings.host,
         certificates=certificates,
         authenticator=authenticator,
+        quotas=_quotas_of(settings) if authenticator else None,
         reflection=local if settings.reflection is None else settings.reflection,
         options=() if local else (("grpc.max_connection_age_ms", age),),
     )
@@ -92,6 +95,17 @@ def _authenticator_of(settings: ProcessSettings) -> "Authenticator | None":
     from core.security.identities import authenticator_of  # noqa: PLC0415  # an open process does not pay for it
 
     return authenticator_of(settings)
+
+
+def _quotas_of(settings: ProcessSettings) -> "Quotas":
+    from core.security.quotas import OPS, READ, WRITE, Quotas  # noqa: PLC0415  # an open process does not pay for it
+
+    rates = {
+        READ: settings.max_reads_per_caller,
+        WRITE: settings.max_writes_per_caller,
+        OPS: settings.max_ops_per_caller,
+    }
+    return Quotas(settings.max_calls_per_caller, rates)
 
 
 def _require_closed(settings: ProcessSettings, variable: str, host: str, missing: list[str]) -> None:

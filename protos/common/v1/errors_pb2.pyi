@@ -111,6 +111,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """UNAUTHENTICATED: the call does not say who calls, or does not prove it: no or a wrong token, API key or certificate."""
     ERROR_REASON_ACCESS_DENIED: _ErrorReason.ValueType  # 33
     """PERMISSION_DENIED: the caller lacks the role that this RPC needs. Metadata: method, role."""
+    ERROR_REASON_CALLER_LIMITED: _ErrorReason.ValueType  # 34
+    """RESOURCE_EXHAUSTED with RetryInfo: the caller uses as much of the server as one caller may; nothing was done. Metadata:
+    limit (calls: concurrent ones; reads, writes, ops: per second), most.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is stable: prose may change, reasons do not."""
@@ -204,4 +208,8 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 32
 """UNAUTHENTICATED: the call does not say who calls, or does not prove it: no or a wrong token, API key or certificate."""
 ERROR_REASON_ACCESS_DENIED: ErrorReason.ValueType  # 33
 """PERMISSION_DENIED: the caller lacks the role that this RPC needs. Metadata: method, role."""
+ERROR_REASON_CALLER_LIMITED: ErrorReason.ValueType  # 34
+"""RESOURCE_EXHAUSTED with RetryInfo: the caller uses as much of the server as one caller may; nothing was done. Metadata:
+limit (calls: concurrent ones; reads, writes, ops: per second), most.
+"""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

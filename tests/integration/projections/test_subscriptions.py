@@ -12,6 +12,7 @@ from esdbclient import NewEvent, StreamState
 from core.eventstore.checkout_group import SETTINGS
 from core.eventstore.connection import Client
 from core.eventstore.persistent import ALL, Groups
+from core.security.ports import ports_of
 from projections.app import call_guard
 from projections.config import Settings
 from projections.lifecycle.audit_log import STREAM, AuditLog
@@ -29,7 +30,7 @@ DEADLINE = 20.0
 
 @pytest.fixture
 async def operators(client: Client) -> AsyncIterator[Any]:
-    server = grpc.aio.server(interceptors=[call_guard(Settings())])
+    server = grpc.aio.server(interceptors=[call_guard(Settings(), ports_of(Settings()))])
     port = server.add_insecure_port("127.0.0.1:0")
     add_SubscriptionServiceServicer_to_server(SubscriptionAdmin(Groups(client), AuditLog(client)), server)
     await server.start()

@@ -81,7 +81,8 @@ def write_keys(file: Path, **roles: list[str]) -> Path:
 @asynccontextmanager
 async def serving(settings: Settings, spy: Spy) -> AsyncIterator[str]:
     ports = ports_of(settings)
-    server = grpc.aio.server(interceptors=[CallGuard(frozenset(SERVICES), LIMITS, authenticator=ports.authenticator)])
+    guard = CallGuard(frozenset(SERVICES), LIMITS, authenticator=ports.authenticator, quotas=ports.quotas)
+    server = grpc.aio.server(interceptors=[guard])
     server.add_generic_rpc_handlers(tuple(spy.handlers()))
     health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
     enable_reflection(SERVICES, server)
@@ -102,6 +103,7 @@ def settings(tmp_path: Path) -> Settings:
         jwt_issuer=ISSUER,
         jwt_audience=AUDIENCE,
         jwt_jwks_file=tmp_path / "jwks.json",
+        max_ops_per_caller=0,
     )
 
 
@@ -219,6 +221,16 @@ async def test_health_is_open_and_reflection_is_for_operators(channel: grpc.aio.
         await listed(("authorization", f"Bearer {key_of('shop-read')}"))
     assert refusal_of(refused.value).reason == "ACCESS_DENIED"
     assert await listed(("authorization", f"Bearer {key_of('ops-read')}"))
+
+
+async def test_a_noisy_caller_is_refused_and_a_quiet_one_is_not(settings: Settings, spy: Spy) -> None:
+    path, tight = "/orders.v1.OrderQueryService/GetOrder", settings.model_copy(update={"max_reads_per_caller": 20.0})
+    async with serving(tight, spy) as address, grpc.aio.insecure_channel(address) as channel:
+        noisy = await asyncio.gather(*(outcome(channel, path, f"Bearer {key_of('shop-read')}") for _ in range(200)))
+        assert set(noisy) == {"OK", "CALLER_LIMITED"}
+        assert await outcome(channel, path, f"Bearer {token()}") == "OK"
+        await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=WITHIN)
+    assert spy.calls[path, "shop-read"] == noisy.count("OK")
 
 
 async def test_an_open_process_asks_nobody(spy: Spy) -> None:

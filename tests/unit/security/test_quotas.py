@@ -1,0 +1,82 @@
+"""Quotas: a noisy caller is refused with a time to try again, and takes nothing from a quiet one."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from core.failures import CallerLimited
+from core.rpc.errors import status_of
+from core.security.quotas import MAX_KNOWN, OPS, READ, WRITE, Quotas
+
+RATES = {READ: 5.0, WRITE: 2.0, OPS: 0.0}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def quotas(clock: Clock) -> Quotas:
+    return Quotas(3, RATES, clock=clock)
+
+
+def call(quotas: Quotas, caller: str = "noisy", role: str = "shop.read") -> None:
+    with quotas.admitted(caller, role):
+        pass
+
+
+def test_a_caller_has_as_many_concurrent_calls_as_it_may(quotas: Quotas) -> None:
+    with ExitStack() as calls:
+        for _ in range(3):
+            calls.enter_context(quotas.admitted("noisy", "shop.read"))
+        with pytest.raises(CallerLimited) as refused:
+            call(quotas)
+        assert refused.value.metadata == {"limit": "calls", "most": "3"}
+        call(quotas, "quiet")
+    call(quotas)
+
+
+def test_a_caller_has_as_many_calls_per_second_as_it_may(quotas: Quotas, clock: Clock) -> None:
+    for _ in range(5):
+        call(quotas)
+    with pytest.raises(CallerLimited) as refused:
+        call(quotas)
+    assert refused.value.retry_after == pytest.approx(0.2)
+    assert any("RetryInfo" in detail.type_url for detail in status_of(refused.value).details)
+    call(quotas, "quiet")
+    call(quotas, role="shop.write")
+    clock.now += 0.2
+    call(quotas)
+
+
+def test_a_refused_call_does_not_lengthen_the_wait(quotas: Quotas, clock: Clock) -> None:
+    for _ in range(5):
+        call(quotas)
+    for _ in range(100):
+        with pytest.raises(CallerLimited):
+            call(quotas)
+    clock.now += 0.2
+    call(quotas)
+
+
+def test_a_rate_of_0_is_no_limit(quotas: Quotas) -> None:
+    for _ in range(1_000):
+        call(quotas, role="ops.read")
+
+
+def test_callers_without_calls_are_forgotten(quotas: Quotas, clock: Clock) -> None:
+    with quotas.admitted("busy", "shop.read"):
+        for number in range(MAX_KNOWN):
+            call(quotas, str(number))
+        clock.now += 2
+        call(quotas, "next")
+        assert set(quotas._callers) == {"busy", "next"}
