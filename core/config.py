@@ -11,6 +11,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 PREFIX = "ORDERSTREAM_"
+ADDRESSES = ("eventstore_uri", "eventstore_read_uri", "mongo_uri")  # of the stores
+SECRETS_VARIABLE, SECRETS_DIRECTORY = f"{PREFIX}SECRETS_DIR", Path("/etc/orderstream/secrets")
 MAX_SHOWN_LENGTH = 60  # characters of a wrong value
 
 
@@ -171,15 +173,41 @@ S = TypeVar("S", bound=StoreSettings)
 
 def from_environment(kind: type[S]) -> S:
     """The settings. Raises `WrongSettingError`."""
-    former = _former_values(kind)
+    former, directory = _former_values(kind), _secrets_directory()
+    known: dict[str, Any] = former | _addresses_in_files()
+    if directory is not None:
+        known["_secrets_dir"] = directory
     try:
-        return kind(**former)
+        return kind(**known)
     except ValidationError as error:
         problems = error.errors(include_url=False)
         raise WrongSettingError("; ".join(_message(kind, problem, former) for problem in problems)) from None
     except SettingsError as error:  # a list or a mapping that is not JSON
         field = str(error).partition('field "')[2].partition('"')[0]
         raise WrongSettingError(f"{_variable(field)}: is not JSON") from None
+
+
+def _addresses_in_files() -> dict[str, Any]:
+    """The addresses of stores, which may have passwords, from the files that `…_FILE` names."""
+    found = {}
+    for field in ADDRESSES:
+        variable = f"{_variable(field)}_FILE"
+        if file := os.environ.get(variable):
+            if os.environ.get(_variable(field)):
+                raise WrongSettingError(f"{_variable(field)} and {variable}: give one of them")
+            found[field] = password_in(variable, Path(file))
+    return found
+
+
+def _secrets_directory() -> Path | None:
+    """A directory with a file for each setting that is a secret, as Docker and Kubernetes mount them."""
+    given = os.environ.get(SECRETS_VARIABLE)
+    directory = Path(given) if given else SECRETS_DIRECTORY
+    if directory.is_dir():
+        return directory
+    if given:
+        raise WrongSettingError(f"{SECRETS_VARIABLE}: {directory} is not a directory")
+    return None
 
 
 def renamed_variables(kind: type[StoreSettings]) -> dict[str, str]:
