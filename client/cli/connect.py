@@ -1,15 +1,18 @@
 """The addresses of the servers, from options and environment."""
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import grpc
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from client.cli.output import err, run
+from client.cli.output import err, fail, run
 from client.sdk import Addresses, OrderstreamClient
+from client.sdk.credentials import Tls, TokenProvider, channel_to
 from client.sdk.errors import from_rpc_error
 
 T = TypeVar("T")
@@ -24,16 +27,56 @@ class Target:
     actor: str = ""
     deadline: float = 10.0
     wait: bool = False
+    tls: Tls | None = None
+    token: TokenProvider | str | None = None
+
+    def client(self, *, actor: str = "", deadline: float | None = None) -> OrderstreamClient:
+        """A client of these servers; the command ends if its files cannot be used."""
+        return OrderstreamClient(
+            self.addresses,
+            actor=self.actor or actor,
+            deadline=self.deadline if deadline is None else deadline,
+            tls=self.tls,
+            token=self.token,
+        )
 
 
 TARGET = Target()
+
+
+def tls_of(ca: Path | None, certificate: Path | None, key: Path | None) -> Tls | None:
+    """None without any of them; the command ends if they cannot be used."""
+    if ca is None and certificate is None and key is None:
+        return None
+    tls = Tls(ca=ca, certificate=certificate, key=key)
+    try:
+        tls.credentials()
+    except OSError as error:
+        fail(f"cannot read {error.filename}: {error.strerror}", 2)
+    except ValueError as error:
+        fail(f"--tls-certificate and --tls-key: {error}", 2)
+    return tls
+
+
+def token_of(file: Path | None) -> TokenProvider | str | None:
+    """Out of a file, else out of ORDERSTREAM_TOKEN; None without both."""
+    if file is None:
+        return os.environ.get("ORDERSTREAM_TOKEN") or None
+
+    def read() -> str:
+        try:
+            return file.read_text().strip()
+        except OSError as error:
+            fail(f"cannot read {file}: {error.strerror}", 2)
+
+    return read
 
 
 def call(work: Callable[[OrderstreamClient], Awaitable[T]]) -> T:
     """Run it with a connected client; a failure is one line and an exit code."""
 
     async def connected() -> T:
-        async with OrderstreamClient(TARGET.addresses, actor=TARGET.actor, deadline=TARGET.deadline) as shop:
+        async with TARGET.client() as shop:
             return await work(shop)
 
     reply = run(connected())
@@ -45,7 +88,7 @@ def call(work: Callable[[OrderstreamClient], Awaitable[T]]) -> T:
 
 async def health_of(address: str, service: str, role: str = "") -> int:
     """The health of one service of a process (`grpc.health.v1`). Raises `OrderstreamError`."""
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with channel_to(address, TARGET.tls) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         try:
             reply = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=HEALTH_WITHIN)

@@ -153,7 +153,7 @@ class OnTheStack:
     async def go(self, baskets: list[Basket], products: dict[int, str], progress: Report) -> Outcome:
         names = Names(f"demo-{secrets.token_hex(4)}")
         err.print(f"products and addresses of this run begin with {names.run}", soft_wrap=True)
-        async with OrderstreamClient(TARGET.addresses, actor=TARGET.actor or "demo", deadline=TARGET.deadline) as shop:
+        async with TARGET.client(actor="demo") as shop:
             return await Demo(shop, products, progress, names=names, provider=self.provider).run(baskets)
 
     def kept(self) -> str:

@@ -2,18 +2,21 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from client.cli import local, output, shop
-from client.cli.connect import TARGET
+from client.cli.connect import TARGET, tls_of, token_of
 from client.cli.demo import demo
 from client.cli.events import events
 from client.cli.keys import keys
 from client.cli.payments import payments
 from client.cli.processes import processes
+from client.cli.profiles import FILE, PLACES, profile
 from client.cli.projections import projections as projections_
 from client.cli.returns import returns
 from client.cli.status import status
@@ -59,6 +62,7 @@ DEFAULTS = Addresses()
 
 @app.callback(epilog=EXIT_CODES)
 def options(
+    context: typer.Context,
     commands: Annotated[str, typer.Option(envvar="ORDERSTREAM_COMMANDS", help="host:port")] = DEFAULTS.commands,
     queries: Annotated[str, typer.Option(envvar="ORDERSTREAM_QUERIES", help="host:port")] = DEFAULTS.queries,
     projections: Annotated[
@@ -74,11 +78,34 @@ def options(
     ] = False,
     _wide: Annotated[bool, typer.Option(WIDE, help="All columns of tables; it may stand anywhere.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="After a change, wait until the views show it.")] = False,
+    profile_: Annotated[
+        str, typer.Option("--profile", envvar="ORDERSTREAM_PROFILE", help=f"Of ~/.config/{FILE}; options win over it.")
+    ] = "",
+    tls_ca: Annotated[Path | None, typer.Option(help="TLS: PEM, whom to trust.", envvar="ORDERSTREAM_CA")] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM, our certificate, if servers want one.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM, its key.")] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A token or an API key; read again when it is refused. Or ORDERSTREAM_TOKEN.")
+    ] = None,
 ) -> None:
     TARGET.addresses = Addresses(commands=commands, queries=queries, projections=projections, processes=processes_)
     TARGET.actor = actor
     TARGET.deadline = deadline
     TARGET.wait = wait
+    given = profile(profile_) if profile_ else {}
+    if given:
+        chosen = {name: value for name, value in given.items() if name in PLACES and _is_default(context, name)}
+        TARGET.addresses = replace(TARGET.addresses, **chosen)
+        TARGET.actor = actor or given.get("actor", "")
+    files = {"tls_ca": tls_ca, "tls_certificate": tls_certificate, "tls_key": tls_key, "token_file": token_file}
+    paths = {name: path or (Path(given[name]) if name in given else None) for name, path in files.items()}
+    TARGET.tls = tls_of(paths["tls_ca"], paths["tls_certificate"], paths["tls_key"])
+    TARGET.token = token_of(paths["token_file"])
+
+
+def _is_default(context: typer.Context, place: str) -> bool:
+    source = context.get_parameter_source("processes_" if place == "processes" else place)
+    return source is not None and source.name == "DEFAULT"
 
 
 app.command()(local.up)

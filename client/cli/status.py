@@ -64,7 +64,7 @@ def status(
 
 async def _page() -> Page:
     page = Page()
-    async with OrderstreamClient(TARGET.addresses, actor=TARGET.actor, deadline=WITHIN) as shop:
+    async with TARGET.client(deadline=WITHIN) as shop:
         await asyncio.gather(
             *(_service(page, role, service) for role, service in SERVICES.items()),
             _add(page, "views", shop.operations.ListProjections, _views),

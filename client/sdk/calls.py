@@ -12,6 +12,7 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from uuid_utils import uuid7
 
+from client.sdk.credentials import Token
 from client.sdk.errors import OrderstreamError, Unreachable, from_rpc_error
 
 FIRST_PAUSE, MAX_PAUSE = 0.05, 1.0  # seconds between attempts
@@ -19,6 +20,7 @@ WORTH_A_RETRY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}  # by a
 REASONS_WORTH_A_RETRY = {"CONTENTION", "SERVER_BUSY", "CALLER_LIMITED"}
 REASONS_WORTH_A_RESUME = {"WATCH_TOO_SLOW", "TOO_MANY_WATCHES", "SERVER_BUSY", "CALLER_LIMITED"}
 GIVE_UP_AFTER = 60.0  # seconds
+Headers = tuple[tuple[str, str], ...]
 RETRY = ("x-orderstream-retry", "1")  # lets the server check whether an earlier attempt was executed
 
 
@@ -38,6 +40,7 @@ class Caller:
     headers: Mapping[str, str]
     deadline: float
     session: Session | None
+    token: Token | None = None
 
 
 class Context:
@@ -85,6 +88,7 @@ class _Method:
         self._session = caller.session
         self._deadline = caller.deadline
         self._headers = tuple(caller.headers.items())
+        self._token = caller.token
         self._takes_token = "consistency_token" in method.input_type.fields_by_name
         self._is_command = "request_id" in method.input_type.fields_by_name
         self._request: Any = GetMessageClass(method.input_type)
@@ -97,6 +101,14 @@ class _Method:
 
     def _failure(self, error: grpc.aio.AioRpcError) -> OrderstreamError:
         return from_rpc_error(error, self._role, self._address, self._name)
+
+    async def _authorization(self) -> Headers:
+        return () if self._token is None else await self._token.headers()
+
+    def _is_worth_another_token(self, failure: OrderstreamError, shown: Headers) -> bool:
+        if failure.code is not grpc.StatusCode.UNAUTHENTICATED or self._token is None:
+            return False
+        return self._token.can_be_renewed(shown)
 
     def _build(self, fields: dict[str, Any]) -> Any:
         if self._is_command and not fields.get("request_id"):
@@ -117,11 +129,18 @@ class _Unary(_Method):
         until = began + (self._deadline if deadline is None else deadline)
         pause, headers = FIRST_PAUSE, self._headers
         earlier: OrderstreamError | None = None
+        renewed = False
         while True:
+            shown = await self._authorization()
             try:
-                reply = await self._call(request, timeout=max(0.001, until - time.monotonic()), metadata=headers)
+                reply = await self._call(
+                    request, timeout=max(0.001, until - time.monotonic()), metadata=(*headers, *shown)
+                )
             except grpc.aio.AioRpcError as error:
                 failure = self._failure(error)
+                if not renewed and self._is_worth_another_token(failure, shown):
+                    renewed = True
+                    continue
                 give_up_at = min(until, began + self._deadline) if isinstance(failure, Unreachable) else until
                 if not _is_worth_a_retry(failure) or time.monotonic() + pause >= give_up_at:
                     raise _most_reporting(failure, earlier) from error
@@ -168,15 +187,21 @@ class _Watching(_Method):
         request = self._build(fields)
         until = None if deadline is None else time.monotonic() + deadline
         alive, patience, pause = time.monotonic(), min(self._deadline, GIVE_UP_AFTER), FIRST_PAUSE
+        renewed = False
         while True:
-            call = self._call(request, timeout=_left(until), metadata=self._headers)
+            shown = await self._authorization()
+            call = self._call(request, timeout=_left(until), metadata=(*self._headers, *shown))
             try:
                 async for message in call:
                     alive, patience, pause = time.monotonic(), GIVE_UP_AFTER, FIRST_PAUSE
+                    renewed = False
                     request.resume_token = message.resume_token or request.resume_token
                     yield message
             except grpc.aio.AioRpcError as error:
                 failure = self._failure(error)
+                if not renewed and self._is_worth_another_token(failure, shown):
+                    renewed = True
+                    continue
                 worth_it = failure.code in WORTH_A_RETRY or failure.reason in REASONS_WORTH_A_RESUME
                 if not worth_it or time.monotonic() - alive > patience:
                     raise failure from error
@@ -199,13 +224,18 @@ class _Streaming(_Method):
         request, has_begun, pause = self._build(fields), False, FIRST_PAUSE
         until = None if deadline is None else time.monotonic() + deadline
         give_up_at = time.monotonic() + (self._deadline if deadline is None else deadline)
+        renewed = False
         while True:
+            shown = await self._authorization()
             try:
-                async for message in self._call(request, timeout=_left(until), metadata=self._headers):
+                async for message in self._call(request, timeout=_left(until), metadata=(*self._headers, *shown)):
                     has_begun = True
                     yield message
             except grpc.aio.AioRpcError as error:
                 failure = self._failure(error)
+                if not renewed and not has_begun and self._is_worth_another_token(failure, shown):
+                    renewed = True
+                    continue
                 again = _is_worth_a_retry(failure) and not has_begun and time.monotonic() + pause < give_up_at
                 if not again:
                     raise failure from error

@@ -10,10 +10,9 @@ With `read_your_writes=True` a query without a token uses that of the last comma
 import json
 from dataclasses import dataclass
 
-import grpc
-
 from client.sdk.calls import Caller, Session
 from client.sdk.contexts import Exclusions, Operations, Orders, Policy, Processes, Products, Subscriptions, Users
+from client.sdk.credentials import Tls, Token, TokenProvider, channel_to
 from client.sdk.errors import OrderstreamError, Unavailable
 
 DEFAULT_DEADLINE = 10.0  # seconds, for all attempts
@@ -45,6 +44,9 @@ class OrderstreamClient:
 
     `operations` has operators' actions on views, `subscriptions` those on subscription groups,
     and `exclusions` those on unreadable events. `policy` says who may call what.
+
+    `token` is an API key, or a function that gives a token (it may be a coroutine). The function is called again once
+    after a server has refused the token.
     """
 
     def __init__(
@@ -54,9 +56,11 @@ class OrderstreamClient:
         actor: str = "",
         deadline: float = DEFAULT_DEADLINE,
         read_your_writes: bool = False,
+        tls: Tls | None = None,
+        token: TokenProvider | str | None = None,
     ) -> None:
         self._channels = {
-            role: grpc.aio.insecure_channel(getattr(addresses, role), options=OPTIONS)
+            role: channel_to(getattr(addresses, role), tls, OPTIONS)
             for role in ("commands", "queries", "projections", "processes")
         }
         caller = Caller(
@@ -64,6 +68,7 @@ class OrderstreamClient:
             addresses={role: getattr(addresses, role) for role in self._channels},
             headers={"x-orderstream-actor": actor} if actor else {},
             deadline=deadline,
+            token=None if token is None else Token(token),
             session=Session() if read_your_writes else None,
         )
         self.orders = Orders(caller)
@@ -83,4 +88,4 @@ class OrderstreamClient:
             await channel.close()
 
 
-__all__ = ["Addresses", "OrderstreamClient", "OrderstreamError", "Unavailable"]
+__all__ = ["Addresses", "OrderstreamClient", "OrderstreamError", "Tls", "Unavailable"]
