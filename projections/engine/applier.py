@@ -3,6 +3,7 @@
 import zlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -278,7 +279,9 @@ class BatchApplier:
         held = begin = 0
         while begin < len(writes):
             end = begin + (self._throttle.chunk if self._throttle else len(writes))
-            done = await self._documents.bulk_write(writes[begin:end], ordered=False)
+            chunk = writes[begin:end]
+            with self._throttle.writing(len(chunk)) if self._throttle else nullcontext():
+                done = await self._documents.bulk_write(chunk, ordered=False)
             held += done.matched_count + done.deleted_count
             begin = end
             if self._between_chunks:

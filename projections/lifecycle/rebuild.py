@@ -88,7 +88,8 @@ class RebuildProcedure:
         async for document in live.find({"position": {"$lte": building.since}}):
             chunk.append(InsertOne(document))
             if len(chunk) >= throttle.chunk:
-                await _inserted(new, chunk)
+                with throttle.writing(len(chunk)):
+                    await _inserted(new, chunk)
                 await self._state.heartbeat(owned)
                 await throttle.yield_to_readers()
                 chunk = []

@@ -14,6 +14,7 @@ async def drop_gradually(documents: AsyncCollection[dict[str, Any]], throttle: R
     keys = [document["_id"] async for document in documents.find({})]
     while keys:
         some, keys = keys[: throttle.chunk], keys[throttle.chunk :]
-        await documents.delete_many({"_id": {"$in": some}})
+        with throttle.writing(len(some)):
+            await documents.delete_many({"_id": {"$in": some}})
         await throttle.yield_to_readers()
     await documents.drop()

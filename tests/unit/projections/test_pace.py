@@ -39,6 +39,21 @@ async def test_a_store_that_answers_at_once_is_worked_on_without_a_rest() -> Non
     assert store.rests == []
 
 
+@pytest.mark.parametrize(("per_document", "alone", "shared"), [(0.0001, 150, 50), (0.001, 15, 5), (0.1, 4, 4)])
+async def test_a_chunk_is_what_the_store_writes_in_a_few_milliseconds(
+    per_document: float, alone: int, shared: int
+) -> None:
+    store = Store([QUICK, QUICK, *[QUICK, QUICK, QUICK, WAITED] * 10])
+    for _ in range(2):
+        with store.pace.writing(documents := store.pace.chunk):
+            store.now += documents * per_document
+        await store.pace.yield_to_readers()
+    assert store.pace.chunk == pytest.approx(alone, abs=1)
+    await store.work(chunks=38, seconds=0.01)
+    assert store.pace.is_shared
+    assert store.pace.chunk == pytest.approx(shared, abs=1)
+
+
 async def test_one_slow_answer_is_chance() -> None:
     store = Store([QUICK, WAITED, *[QUICK] * 30, WAITED, QUICK])
     await store.work(chunks=60, seconds=0.01)
