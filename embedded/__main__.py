@@ -26,10 +26,16 @@ from embedded.eventstore.members.member import SIZE
 from embedded.eventstore.node import node
 from embedded.eventstore.positions import offset
 from embedded.eventstore.security.settings import Security
-from embedded.mongo import MongoError, mongo, uri_of
+from embedded.mongo import MongoError, MongoTls, mongo, uri_of
 from embedded.stack import NotStartedError, embedded_stack
 
 OWNER_ONLY = 0o077  # the umask: files and directories that are made here, or by SecantusDB, are our user's alone
+MONGO_FILES = {
+    "certificate": "serve TLS with this certificate (PEM), to clients that have one of the authorities",
+    "key": "the private key of the certificate (PEM)",
+    "ca": "the authorities of the clients' certificates (PEM)",
+    "client": "a certificate of theirs and its key (PEM, one file), to look whether it answers",
+}
 PORTS = {"eventstore": 2113, "cluster": 2113, "mongo": 27017}
 
 
@@ -76,7 +82,10 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument(
                 "--pace", type=float, default=1.0, help="multiplies the times in which members notice and agree (1.0)"
             )
-        if store != "mongo":
+        if store == "mongo":
+            for name, what in MONGO_FILES.items():
+                one.add_argument(f"--tls-{name}-file", type=Path, metavar="FILE", help=what)
+        else:
             _add_certificate(one)
             one.add_argument("--advertise", default="", metavar="HOST", help="the host named in gossip")
             one.add_argument(
@@ -138,6 +147,17 @@ def _security(arguments: argparse.Namespace) -> Security | None:
     return None
 
 
+def _mongo_tls(arguments: argparse.Namespace) -> MongoTls | None:
+    """Raises `CertificateError` for some of the files only."""
+    files: list[Path | None] = [getattr(arguments, f"tls_{name}_file") for name in MONGO_FILES]
+    given = [file for file in files if file is not None]
+    if not given:
+        return None
+    if len(given) < len(files):
+        raise CertificateError(f"{', '.join(f'--tls-{name}-file' for name in MONGO_FILES)} are given together")
+    return MongoTls(*given)
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ip_address(host.strip("[]")).is_loopback
@@ -151,6 +171,7 @@ async def serve(arguments: argparse.Namespace) -> None:
     directory = None if arguments.memory else arguments.data
     port = PORTS[store] if arguments.port is None else arguments.port
     security = _security(arguments) if store == "eventstore" else None
+    tls = _mongo_tls(arguments) if store == "mongo" else None
     serving: AbstractAsyncContextManager[str] = (
         node(
             directory,
@@ -162,12 +183,12 @@ async def serve(arguments: argparse.Namespace) -> None:
             security=security,
         )
         if store == "eventstore"
-        else mongo(directory, host=host, port=port)
+        else mongo(directory, host=host, port=port, tls=tls)
     )
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(serving)
-        tls = "true" if security is not None else "false"
-        uri = f"esdb://{address}?Tls={tls}" if store == "eventstore" else uri_of(address)
+        secure = "true" if security is not None else "false"
+        uri = f"esdb://{address}?Tls={secure}" if store == "eventstore" else uri_of(address, tls)
         ready: dict[str, object] = {"ready": store, "uri": uri, "address": address, "pid": os.getpid()}
         if store == "eventstore" and arguments.http_port is not None:
             system = arguments.projections == "system"

@@ -14,8 +14,10 @@ from asyncio import StreamReader, Task, TaskGroup
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import disk_usage
+from urllib.parse import quote
 
 READY_WITHIN = 30.0  # seconds
 STOP_WITHIN = 10.0  # seconds
@@ -42,7 +44,28 @@ class MongoError(Exception):
     """One line that says why it did not start, and what to do."""
 
 
-def command(host: str, port: int, directory: Path) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class MongoTls:
+    """Files in PEM form. Every client needs a certificate of `ca`; `client` is ours, with its key in the same file."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+    client: Path
+
+    @property
+    def options(self) -> list[str]:
+        files = {"cert": self.certificate, "key": self.key, "ca": self.ca}
+        options = [word for name, file in files.items() for word in (f"--tls-{name}-file", str(file))]
+        return [*options, "--tls-require-client-cert"]
+
+    @property
+    def parameters(self) -> str:
+        """Of the address."""
+        return f"&tls=true&tlsCAFile={quote(str(self.ca))}&tlsCertificateKeyFile={quote(str(self.client))}"
+
+
+def command(host: str, port: int, directory: Path, tls: MongoTls | None = None) -> list[str]:
     """How to start it. The empty configuration keeps it from finding one elsewhere on the machine."""
     program = shutil.which("secantusd-py", path=str(Path(sys.executable).parent)) or shutil.which("secantusd-py")
     if program is None:
@@ -56,32 +79,36 @@ def command(host: str, port: int, directory: Path) -> list[str]:
     return [
         program, "--config", str(configuration), "--host", host, "--port", str(port),
         "--storage-path", str(directory / "data"), "--sync-on-commit", "--standalone", "--log-level", "WARNING",
+        *(tls.options if tls else ()),
     ]  # fmt: skip
 
 
-def uri_of(address: str) -> str:
+def uri_of(address: str, tls: MongoTls | None = None) -> str:
     """Without retries by the driver: for these SecantusDB keeps an account that every write looks through twice.
 
     After ten thousand writes that took it five times as long as the write itself.
     """
-    return f"mongodb://{address}/?directConnection=true&retryWrites=false"
+    parameters = tls.parameters if tls else ""
+    return f"mongodb://{address}/?directConnection=true&retryWrites=false{parameters}"
 
 
 @asynccontextmanager
-async def mongo(directory: Path | None, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+async def mongo(
+    directory: Path | None, *, host: str = "127.0.0.1", port: int = 0, tls: MongoTls | None = None
+) -> AsyncIterator[str]:
     """Run it on `directory` (None: one that goes with it); yields `host:port` once it answers."""
     async with AsyncExitStack() as stack:
         is_kept = directory is not None
         if directory is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orderstream-")))
-        yield await stack.enter_async_context(_process(directory, host, port, is_kept=is_kept))
+        yield await stack.enter_async_context(_process(directory, host, port, tls, is_kept=is_kept))
 
 
 @asynccontextmanager
-async def _process(directory: Path, host: str, port: int, *, is_kept: bool) -> AsyncIterator[str]:
+async def _process(directory: Path, host: str, port: int, tls: MongoTls | None, *, is_kept: bool) -> AsyncIterator[str]:
     port = port or _free_port(host)
     await _wait_until_free(host, port)
-    store = Store(directory, host, port)
+    store = Store(directory, host, port, tls)
     try:
         await store.start()
         async with TaskGroup() as group:
@@ -102,8 +129,9 @@ class Store:
     When its disk is full, it goes on running and answers every call with an error until it is started again.
     """
 
-    def __init__(self, directory: Path, host: str, port: int) -> None:
+    def __init__(self, directory: Path, host: str, port: int, tls: MongoTls | None = None) -> None:
         self._directory = directory
+        self._tls = tls
         self._host, self._port = host, port
         self._process: Process | None = None
         self._words: Task[None] | None = None
@@ -115,7 +143,7 @@ class Store:
         self._disk = ""
         self._panicked.clear()
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _LAUNCH, *command(self._host, self._port, self._directory),
+            sys.executable, "-c", _LAUNCH, *command(self._host, self._port, self._directory, self._tls),
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert self._process.stderr is not None, "stderr is a pipe"
@@ -198,7 +226,7 @@ class Store:
 
         within = round(READ_WITHIN * 1_000)
         client = AsyncMongoClient[dict[str, object]](
-            uri_of(f"{self._host}:{self._port}"), serverSelectionTimeoutMS=within, timeoutMS=within
+            uri_of(f"{self._host}:{self._port}", self._tls), serverSelectionTimeoutMS=within, timeoutMS=within
         )
         try:
             await client["admin"]["probe"].find_one({}, {"_id": 1})

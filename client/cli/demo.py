@@ -57,6 +57,7 @@ def demo(
     only_survey: Annotated[
         bool, typer.Option("--survey", help="Send nothing: count which rows of the year can be sold, and which cannot.")
     ] = False,
+    secure: Annotated[bool, typer.Option("--secure", help="On a closed stack: TLS, API keys and users.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Send real baskets through the real services, then prove that log, views and data set agree.
@@ -69,8 +70,10 @@ def demo(
         return
     if on_stack and data is not None:
         fail("--data is for a stack of the demo's own: leave it or --stack out", 2)
+    if on_stack and secure:
+        fail("--secure is for a stack of the demo's own; with --stack, say --tls-ca and --token-file", 2)
     try:
-        place = OnTheStack(Provider.of(payments)) if on_stack else OnItsOwn(data)
+        place = OnTheStack(Provider.of(payments)) if on_stack else OnItsOwn(data, secure)
         outcome = run(_demo(place, orders), lambda error: f"{error.call} failed: {words_of(error)}{place.kept()}")
     except ProviderUnknownError as error:
         fail(str(error), 2)
@@ -113,6 +116,7 @@ class OnItsOwn:
     """
 
     given: Path | None
+    secure: bool = False
     _taken: Path | None = None
 
     @property
@@ -125,9 +129,15 @@ class OnItsOwn:
 
     async def go(self, baskets: list[Basket], products: dict[int, str], progress: Report) -> Outcome:
         patience, began = Patience(), time.monotonic()
+        closed, known = None, dict[str, Any]()
+        if self.secure:
+            from client.secure import Secure  # noqa: PLC0415  # other commands do not pay for cryptography
+
+            closed = Secure.at(self.data)
+            known = {"tls": closed.tls, "token": closed.token}
         async with (
-            stack(self.data, payments=PAYMENTS) as running,
-            OrderstreamClient(running.addresses, actor="demo", deadline=patience.seconds) as shop,
+            stack(self.data, payments=PAYMENTS, secure=closed) as running,
+            OrderstreamClient(running.addresses, actor="demo", deadline=patience.seconds, **known) as shop,
         ):
             patience.took((time.monotonic() - began) / STARTS_LIKE)
             outcome = await _unless_one_ends(running, Demo(shop, products, progress, patience=patience).run(baskets))

@@ -1,16 +1,11 @@
 """`orderstream keys`: API keys for those who have no identity provider."""
 
-import hashlib
-import secrets
 from typing import Annotated
 
 import typer
 
+from client.api_keys import ROLES, new_key, toml_entry
 from client.cli.output import AsJson, err, fail, out, print_json
-from protos.common.v1.access_pb2 import Role
-
-PREFIX, SIZE = "osk_", 32  # random bytes
-ROLES = [name.removeprefix("ROLE_").lower().replace("_", ".") for name, number in Role.items() if number]
 
 keys = typer.Typer(no_args_is_help=True, help="API keys, whose hashes are in the file ORDERSTREAM_API_KEYS_FILE.")
 
@@ -32,19 +27,10 @@ def new(
         fail(f"there is no role {unknown[0]}; there are {', '.join(ROLES)}", 2)
     if any(not one.isprintable() or '"' in one or "\\" in one for one in (name, customer)):
         fail("--name and --customer must not have quotes or backslashes", 2)
-    key = PREFIX + secrets.token_urlsafe(SIZE)
+    key = new_key()
     entry = toml_entry(key, name, role, customer)
     if as_json:
         print_json({"key": key, "entry": entry})
     else:
         out.print(key)
         err.print(f"This is shown once. For the file of keys:\n\n{entry}", soft_wrap=True)
-
-
-def toml_entry(key: str, name: str, roles: list[str], customer: str = "") -> str:
-    """What a file of keys has of a key."""
-    listed = ", ".join(f'"{role}"' for role in roles)
-    lines = ["[[keys]]", f'name = "{name}"', f"roles = [{listed}]"]
-    if customer:
-        lines.append(f'customer_id = "{customer}"')
-    return "\n".join([*lines, f'sha256 = "{hashlib.sha256(key.encode()).hexdigest()}"', ""])

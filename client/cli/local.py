@@ -25,6 +25,9 @@ from protos.operations.v1.projections_pb2 import (
     VerifyResult,
 )
 
+SecureStack = Annotated[
+    bool, typer.Option("--secure", help="Closed: TLS, API keys and users, with a private authority in the data.")
+]
 Data = Annotated[Path, typer.Option(help="Where embedded stores and logs live.")]
 
 
@@ -42,6 +45,7 @@ def up(
     processes: Annotated[
         bool, typer.Option(help="Whether orders are reserved, paid and confirmed by themselves, or by hand.")
     ] = True,
+    secure: SecureStack = False,
 ) -> None:
     """Run the complete stack in this terminal; Ctrl-C drains and stops it. A port of 0 takes a free one.
 
@@ -56,23 +60,34 @@ def up(
         "mongo": mongo_port,
     }
     try:
-        asyncio.run(_up(data, ports, processes=processes))
+        asyncio.run(_up(data, ports, processes=processes, secure=secure))
     except StackError as error:
         fail(str(error), FAILED)
 
 
-async def _up(data: Path, ports: dict[str, int], *, processes: bool) -> None:
+async def _up(data: Path, ports: dict[str, int], *, processes: bool, secure: bool) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     err.print(f"starting, with data in {data} …")
-    async with stack(data, ports, processes=processes, metrics=True) as running:
+    closed = None
+    if secure:
+        from client.secure import Secure  # noqa: PLC0415  # other commands do not pay for cryptography
+
+        closed = Secure.at(data)
+    async with stack(data, ports, processes=processes, metrics=True, secure=closed) as running:
         rows = table("part", "address", "process", "metrics", leave=("process", "metrics"))
         for name, member in running.members.items():
-            metrics = f"http://{member.ready['metrics']}/metrics" if "metrics" in member.ready else "-"
+            metrics = (
+                f"{'https' if secure else 'http'}://{member.ready['metrics']}/metrics"
+                if "metrics" in member.ready
+                else "-"
+            )
             rows.add_row(name, str(member.ready["address"]), str(member.pid), metrics)
         rows.show()
         out.print(f"data in {data}, logs in {data / 'logs'}", soft_wrap=True)
+        if closed is not None:
+            out.print(f"closed; in another terminal: {closed.help}", soft_wrap=True)
         out.print("ready; Ctrl-C stops it. In another terminal: orderstream orders list")
         sys.stdout.flush()
         stopping, ending = asyncio.create_task(stop.wait()), asyncio.create_task(running.first_to_end())

@@ -17,9 +17,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from client.sdk import Addresses
+
+if TYPE_CHECKING:
+    from client.secure import Secure
 
 READY_WITHIN = 90.0  # seconds; projections wait for stores that start slowly
 LONGER_THAN_STORES = 10  # times as long as the stores took, if that is more: on a starved machine all take longer
@@ -198,6 +201,7 @@ async def stack(
     processes: bool = True,
     payments: str = "",
     metrics: bool = False,
+    secure: "Secure | None" = None,
     launch: Launch = as_process,
 ) -> AsyncIterator[Stack]:
     """Run everything on a data directory; embedded stores unless connection strings are configured.
@@ -233,8 +237,18 @@ async def stack(
 
         stores = ("eventstore", "ORDERSTREAM_EVENTSTORE_URI"), ("mongo", "ORDERSTREAM_MONGO_URI")
         uris = {variable: os.environ.get(variable, "") for _, variable in stores}
+        options = {"eventstore": secure.eventstore_options, "mongo": secure.mongo_options} if secure else {}
+        passwords = {"eventstore": secure.eventstore_environment} if secure else {}
         own = {
-            variable: member(store, "embedded", store, "--data", str(data / store))
+            variable: member(
+                store,
+                "embedded",
+                store,
+                "--data",
+                str(data / store),
+                *options.get(store, ()),
+                environment=passwords.get(store),
+            )
             for store, variable in stores
             if not uris[variable]
         }
@@ -242,6 +256,8 @@ async def stack(
         await _start(running, own.values())
         within = max(READY_WITHIN, LONGER_THAN_STORES * (time.monotonic() - began))
         uris |= {variable: store.ready["uri"] for variable, store in own.items()}
+        if secure is not None:
+            uris |= secure.environment
         by_hand = {} if processes else {"ORDERSTREAM_RUN_BY_HAND": "true"}
         services = [
             member("commands", "server", "commands", environment={**uris, **by_hand}),
