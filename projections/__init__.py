@@ -1,1 +1,1 @@
-"""The read side's writer: follows the log and keeps the views."""
+"""The writer of the read models: follows the log and updates the views."""

@@ -1,7 +1,7 @@
 """`python -m projections [--port N]`: every view in one process.
 
-When it serves, one JSON line goes to stdout; the log goes to stderr. SIGTERM and SIGINT stop it after the batch at
-work.
+When it serves, one JSON line goes to stdout; the log goes to stderr. SIGTERM and SIGINT stop it after the running
+batch.
 """
 
 import argparse

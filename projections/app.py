@@ -1,4 +1,4 @@
-"""The composition root: the only place of the read side's writer that constructs clients and servers."""
+"""The composition root: the only module of the projection process that constructs clients and servers."""
 
 import asyncio
 import time
@@ -69,11 +69,11 @@ OPTIONS = (
 async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
     """Run every view, ProjectionService and SubscriptionService; yields the bound address.
 
-    On leaving: NOT_SERVING, finish the batches at work, write the checkpoints, close.
+    On leaving: NOT_SERVING, finish the running batches, write the checkpoints, close.
     """
     ports = ports_of(settings)
     server = grpc.aio.server(interceptors=[call_guard(settings, ports)], options=(*OPTIONS, *ports.options))
-    bound = ports.add(server, port)  # first: a taken port is told before any waiting
+    bound = ports.add(server, port)  # first: a taken port is reported before any wait
     async with connected(settings, reads=True) as client:
         leader = client.leader
         mongo = mongo_client(settings, socketTimeoutMS=20_000)
@@ -151,7 +151,7 @@ def _chosen(settings: Settings) -> list[View[Any]]:
 
 
 async def _stores_answer(events: EventLog, mongo: AsyncMongoClient[dict[str, object]], within: float) -> None:
-    """Wait for both, whichever starts first. Raises `StoreUnavailable` when patience ends."""
+    """Wait for both, whichever starts first. Raises `StoreUnavailable` after the time limit."""
     deadline, backoff = time.monotonic() + within, Backoff(FIRST_PAUSE, MAX_PAUSE)
     while True:
         try:
@@ -184,7 +184,7 @@ async def _running(views: list[Supervisor]) -> AsyncIterator[None]:
 
 
 async def _watch(views: list[Supervisor], status: health.aio.HealthServicer) -> None:
-    """Health per view, by its name. A stream that a view holds back is told by `projections list` and metrics."""
+    """Health per view, by its name. A parked stream is reported by `projections list` and metrics."""
     response = health_pb2.HealthCheckResponse
     known: dict[str, bool] = {}
     while True:

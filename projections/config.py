@@ -1,4 +1,4 @@
-"""What can be set from outside. Every name carries the prefix ORDERSTREAM_."""
+"""Settings of the projection process. Every variable has the prefix ORDERSTREAM_."""
 
 from collections.abc import Mapping
 from typing import ClassVar

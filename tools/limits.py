@@ -110,7 +110,7 @@ def of_operators() -> Iterator[Limit]:
     yield Limit(
         "events that a plan counts one by one", f"{changes.MAX_EXACT}", "events", "above, the count is an estimate"
     )
-    yield Limit("parked streams that a plan names", f"{changes.MAX_TOLD}", "streams", "the rest is counted")
+    yield Limit("parked streams that a plan names", f"{changes.MAX_LISTED}", "streams", "the rest is counted")
     yield Limit(
         "parked events that a plan shows", f"{subscription_service.IN_A_SAMPLE}", "events", "the rest is counted"
     )

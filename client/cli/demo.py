@@ -131,7 +131,7 @@ class OnItsOwn:
         patience, began = Patience(), time.monotonic()
         closed, known = None, dict[str, Any]()
         if self.secure:
-            from client.secure import Secure  # noqa: PLC0415  # other commands do not pay for cryptography
+            from client.local.secure import Secure  # noqa: PLC0415  # other commands do not pay for cryptography
 
             closed = Secure.at(self.data)
             known = {"tls": closed.tls, "token": closed.token}

@@ -72,7 +72,7 @@ async def _up(data: Path, ports: dict[str, int], *, processes: bool, secure: boo
     err.print(f"starting, with data in {data} …")
     closed = None
     if secure:
-        from client.secure import Secure  # noqa: PLC0415  # other commands do not pay for cryptography
+        from client.local.secure import Secure  # noqa: PLC0415  # other commands do not pay for cryptography
 
         closed = Secure.at(data)
     async with stack(data, ports, processes=processes, metrics=True, secure=closed) as running:

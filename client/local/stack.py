@@ -1,6 +1,6 @@
-"""The whole stack as processes of this machine: stores, services, projections. Used by `up`, `demo` and tests.
+"""The complete stack as processes of this machine: stores, services, projections. Used by `up`, `demo` and tests.
 
-Each process prints one JSON line when it can be used; its log goes to a file under the data directory. The stores start
+Each process prints one JSON line when it is ready; its log goes to a file under the data directory. The stores start
 before the services and stop after them. If this process dies without stopping them, they end too: each child watches a
 pipe that closes with us.
 """
@@ -22,14 +22,14 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from client.sdk import Addresses
 
 if TYPE_CHECKING:
-    from client.secure import Secure
+    from client.local.secure import Secure
 
 READY_WITHIN = 90.0  # seconds; projections wait for stores that start slowly
-LONGER_THAN_STORES = 10  # times as long as the stores took, if that is more: on a starved machine all take longer
+LONGER_THAN_STORES = 10  # times as long as the stores took, if that is more: on an overloaded machine all take longer
 STOP_WITHIN = 20.0  # seconds
 ENDS_WITHIN = 1.0  # seconds, after its standard output has ended
 LAST_LINES = 15
-NOBODY_ELSE = 0o077  # the umask: directories and logs that are made, here and by the children, are our user's alone
+OWNER_ONLY = 0o077  # the umask: directories and logs, of this process and the children, belong to our user alone
 DEFAULT_PORTS = {
     "eventstore": 2113,
     "mongo": 27017,
@@ -98,7 +98,7 @@ class Member:
         return self.process.pid
 
     async def start(self, within: float = READY_WITHIN) -> None:
-        """Run it and wait for its ready line. A second start takes the port of the first."""
+        """Run it and wait for its ready line. A second start uses the port of the first."""
         place = self.arguments.index("--port") + 1
         if self.arguments[place] == "0":
             self.arguments[place] = str(unused_port())
@@ -109,7 +109,7 @@ class Member:
                 "ORDERSTREAM_DRAIN_DELAY": "0",
                 **os.environ,
                 **self.environment,
-            }  # nobody balances load here
+            }  # there is no load balancer here
             self.process = await self.launch(self.arguments, environment, read_end, log)
         finally:
             os.close(read_end)
@@ -121,9 +121,7 @@ class Member:
         except TimeoutError:
             line = b""
         if not line:
-            with suppress(
-                TimeoutError
-            ):  # a signal to one that is just ending takes its exit code from who waits for it
+            with suppress(TimeoutError):  # a signal to an ending process takes the exit code from the waiting caller
                 await asyncio.wait_for(self.process.wait(), ENDS_WITHIN)
             await self.stop()
             raise StackError(f"{self.name} did not start: {self.last_words()}")
@@ -142,7 +140,7 @@ class Member:
         self._forget()
 
     async def kill(self) -> None:
-        """As by `kill -9`."""
+        """Like `kill -9`."""
         assert self.process is not None, "it was started"
         os.kill(self.process.pid, signal.SIGKILL)
         await self.process.wait()
@@ -155,7 +153,7 @@ class Member:
         self.process = None
 
     def last_words(self) -> str:
-        """What it said last, without the name of the program."""
+        """Its last line, without the name of the program."""
         lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
         said = [line.removeprefix("orderstream: ") for line in lines if line.startswith("orderstream: ")]
         return said[-1] if said else "\n".join(["its last words are", *lines, f"(all of them: {self.log})"])
@@ -163,7 +161,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What is running."""
+    """A running stack."""
 
     members: dict[str, Member]
     eventstore_uri: str
@@ -179,7 +177,7 @@ class Stack:
         )
 
     async def first_to_end(self) -> Member:
-        """Wait until any of them ends by itself."""
+        """Wait until any process ends by itself."""
         waiting = {
             asyncio.create_task(member.process.wait()): member
             for member in self.members.values()
@@ -206,7 +204,7 @@ async def stack(
 ) -> AsyncIterator[Stack]:
     """Run everything on a data directory; embedded stores unless connection strings are configured.
 
-    Without `processes` nothing happens to an order by itself. `payments` is the setting for the payment provider;
+    Without `processes` no order is processed. `payments` is the setting for the payment provider;
     without it, that of the environment. With `metrics` each service serves its own, on a free port or
     from ORDERSTREAM_METRICS_PORT on.
 
@@ -215,7 +213,7 @@ async def stack(
     logs = data / "logs"
     members: dict[str, Member] = {}
     async with AsyncExitStack() as running:
-        running.callback(os.umask, os.umask(NOBODY_ELSE))
+        running.callback(os.umask, os.umask(OWNER_ONLY))
         try:
             logs.mkdir(parents=True, exist_ok=True)
             (logs / ".writable").touch()
@@ -231,7 +229,7 @@ async def stack(
             members[name] = Member(
                 name, [*arguments, "--port", str(port)], environment or {}, logs / f"{name}.log", launch
             )
-            members[name].log.unlink(missing_ok=True)  # that of a former run may be readable for others
+            members[name].log.unlink(missing_ok=True)  # the log of a former run may be readable for others
             members[name].log.touch()
             return members[name]
 
@@ -277,7 +275,7 @@ async def stack(
 
 
 async def _start(running: AsyncExitStack, members: Iterable[Member], within: float = READY_WITHIN) -> None:
-    """All at once; they stop at once too. The first failure is raised when each has started or failed."""
+    """All concurrently; they stop concurrently too. The first failure is raised when each has started or failed."""
     members = list(members)
 
     async def stop() -> None:
@@ -290,12 +288,12 @@ async def _start(running: AsyncExitStack, members: Iterable[Member], within: flo
 
 
 def unused_port() -> int:
-    """A port on which nothing listens, and which the system gives to nobody who asks for any.
+    """A port on which nothing listens, and which the system gives to no process that asks for any.
 
-    So it is free again when a process that was killed comes back for it.
+    So it is still free when a killed process restarts on it.
     """
     while True:
-        port = FIRST_PORT + secrets.randbelow(PORTS)  # no seed: stacks that start side by side choose others
+        port = FIRST_PORT + secrets.randbelow(PORTS)  # no seed: concurrent stacks choose other ports
         if not _taken(port):
             return port
 

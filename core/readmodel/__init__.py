@@ -1,1 +1,1 @@
-"""What views look like in MongoDB, and who reads them."""
+"""The read models: the documents of the views in MongoDB, and their readers."""

@@ -1,4 +1,4 @@
-"""How far each generation of a view has come, and who runs it. The one place that knows collection `checkpoints`.
+"""The checkpoint and the owner of each part of each generation. The one module that knows collection `checkpoints`.
 
 One document, `{_id: "parts", parts: {…}, processes: {…}}`, has all of it. So one write advances every view that a
 process runs, and one read shows every lease. `parts` has a `Checkpoint` and its owner under
@@ -30,7 +30,8 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """`position`: every followed event up to it is in the view. `caught_up_at`: when that was last all, in µs.
+    """`position`: every followed event up to it is in the view. `caught_up_at`: when that was last all of the log, in
+    µs.
 
     `parked` counts the streams that are blocked behind a failing event: their events are not in the view. `events`
     counts the events applied since the generation began. `moved_at` is when the position last grew. `status` and
@@ -76,7 +77,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """`owner` is "" while nobody runs the part; `heartbeats` counts those of the owner."""
+    """`owner` is "" while no process runs the part; `heartbeats` counts those of the owner."""
 
     owner: str
     epoch: int
@@ -101,7 +102,7 @@ class LeaseTable:
 
 
 class Fenced(Exception):  # it names what happened
-    """Another process has taken a part over; what this one still holds must not be written."""
+    """Another process has taken a part over; pending writes of this one must not be written."""
 
 
 def now_micros() -> int:
@@ -121,12 +122,12 @@ def part_key(view: str, generation: int, part: int = 0) -> str:
 
 
 def process_key(owner: str) -> str:
-    """The name of a process, out of its id."""
+    """The name of a process, from its id."""
     return owner.rpartition(":")[2].replace(".", "_")
 
 
 PARTS = "parts"  # the id of the document
-STORED = {  # fields of `Checkpoint`, and what they are called in the store
+STORED = {  # fields of `Checkpoint`, and their stored names
     name: {"last_event_position": "marked", "last_event_id": "mark", "log_mismatch": "astray"}.get(name, name)
     for name in (
         "position", "caught_up_at", "updated_at", "parked", "events", "moved_at", "status", "error",
@@ -147,11 +148,11 @@ class CheckpointStore:
         return self._database[collection_name(view, generation)]
 
     async def generation(self, view: str) -> int:
-        """The live one."""
+        """The checkpoint of the live generation."""
         return (await self.generations.get(view)).generation
 
     async def checkpoint(self, view: str) -> Checkpoint | None:
-        """That of the live generation, as readers may rely on it; None if no process has ever run the view."""
+        """The trusted checkpoint of the live generation for readers; None if no process has ever run the view."""
         return await self.checkpoint_of(await self.generations.get(view))
 
     async def checkpoint_of(self, pointer: ViewGenerations) -> Checkpoint | None:
@@ -160,7 +161,7 @@ class CheckpointStore:
         return None if found is None else replace(found, position=found.trusted_position)
 
     async def of_generation(self, pointer: ViewGenerations, generation: int) -> Checkpoint | None:
-        """That of any generation: where the slowest of its workers stands. None if one has never run."""
+        """The combined checkpoint of any generation: that of its slowest worker. None if none has ever run."""
         [found] = await self._combined([(pointer, generation)])
         return found
 
@@ -172,7 +173,7 @@ class CheckpointStore:
         return {view: (found[view], checkpoint) for view, checkpoint in zip(views, checkpoints, strict=True)}
 
     async def _combined(self, wanted: Sequence[tuple[ViewGenerations, int]]) -> list[Checkpoint | None]:
-        """Where the slowest worker of each generation stands. None if one has never run."""
+        """The checkpoint of the slowest worker of each generation. None if one has never run."""
         keys = [part_key(*part) for pointer, generation in wanted for part in _parts_of(pointer, generation)]
         stored = await self._parts(keys)
         found: list[Checkpoint | None] = []
@@ -206,7 +207,7 @@ class CheckpointStore:
         return (await self.generations.get(view)).paused
 
     async def pause(self, view: str) -> None:
-        """Nobody runs the view until it is resumed. Who runs it now is fenced, after the batch at work."""
+        """No process runs the view until it is resumed. Its present owner is fenced, after the running batch."""
         pointer = await self.generations.change(view, lambda now: replace(now, paused=True))
         assert pointer is not None, "pausing is always a change"
         for generation in pointer.active():
@@ -217,7 +218,7 @@ class CheckpointStore:
         await self.generations.change(view, lambda now: replace(now, paused=False))
 
     async def lease(self, view: str, generation: int, part: int = 0) -> Lease | None:
-        """Who runs the part; None if nobody ever has."""
+        """The lease of the part; None if no process ever had it."""
         found = (await self.leases()).parts.get(part_key(view, generation, part))
         return found or await self.former_lease(view, generation, part)
 
@@ -232,7 +233,7 @@ class CheckpointStore:
         return LeaseTable() if found is None else _lease_table(found)
 
     async def take_over(self, view: str, generation: int, owner: str = "", *, part: int = 0) -> Checkpoint:
-        """Begin a new epoch, whoever owns the part: what is written under an older one is fenced from now on."""
+        """Begin a new epoch, whichever process owns the part: writes under an older one are fenced from now on."""
         key = part_key(view, generation, part)
         begin = {"$inc": {f"parts.{key}.epoch": 1}, "$set": _ownership(key, owner)}
         found = await self._begin_epoch(key, {f"parts.{key}": {"$exists": True}}, begin)
@@ -243,7 +244,7 @@ class CheckpointStore:
         return _checkpoint(view, generation, part, found)
 
     async def claim(self, view: str, generation: int, owner: str, seen: Lease, *, part: int = 0) -> Checkpoint | None:
-        """Begin a new epoch if the lease is still as it was seen; None if its owner lives or another was quicker."""
+        """Begin a new epoch if the lease is unchanged; None if its owner lives or another process was faster."""
         key = part_key(view, generation, part)
         if not await self._parts([key]) and not await self._adopt(view, generation, part, seen):
             return None
@@ -274,7 +275,7 @@ class CheckpointStore:
             return False
         entry = {"epoch": 0, "owner": ""} if former is None else _without(former, "_id", "beats")
         field = f"parts.{part_key(view, generation, part)}"
-        with suppress(DuplicateKeyError):  # another process was quicker
+        with suppress(DuplicateKeyError):  # another process was faster
             await self._checkpoints.update_one(
                 {"_id": PARTS, field: {"$exists": False}}, {"$set": {field: entry}}, upsert=True
             )
@@ -290,7 +291,7 @@ class CheckpointStore:
             await self._checkpoints.update_one({"_id": PARTS}, beat)
 
     async def leave(self, process: ProcessEntry) -> None:
-        """Forget a process that has ended. Nothing happens if it has a heartbeat meanwhile."""
+        """Remove a process that has ended. Nothing happens if it has a heartbeat meanwhile."""
         entry = f"processes.{process_key(process.owner)}"
         await self._checkpoints.update_one(
             {"_id": PARTS, f"{entry}.beats": process.heartbeats}, {"$unset": {entry: ""}}
@@ -309,7 +310,7 @@ class CheckpointStore:
         return await self._database["parked"].find_one({"_id": {"$in": keys}}, {"_id": 1}) is not None
 
     async def has_skipped(self, view: str, stream: str) -> bool:
-        """Whether operators left an event of a stream out of a view."""
+        """Whether operators skipped an event of a stream in a view."""
         where = {"view": view, "stream": stream}
         return await self._database["skipped"].find_one(where, {"_id": 1}) is not None
 
@@ -317,11 +318,11 @@ class CheckpointStore:
         """The event at which a stream is parked, with the number of parked `events`; None if it is not."""
         where = {"owner": {"$in": worker_keys(await self.generations.get(view), generation)}, "stream": stream}
         found = [one async for one in self._database["parked"].find(where).sort("position", 1)]
-        positions = {one["position"] for one in found}  # each part of a generation may hold the same event back
+        positions = {one["position"] for one in found}  # each part of a generation may have parked the same event
         return {**found[0], "events": len(positions)} if found else None
 
     async def failed(self, view: str, generation: int, streams: Sequence[str]) -> dict[str, str]:
-        """Of those streams that are parked: at which event, and why."""
+        """The parked ones of these streams: at which event, and why."""
         owners = worker_keys(await self.generations.get(view), generation)
         where = {"owner": {"$in": owners}, "stream": {"$in": list(streams)}, "error": {"$ne": None}}
         return {
@@ -330,13 +331,13 @@ class CheckpointStore:
         }
 
     async def release(self, checkpoint: Checkpoint) -> None:
-        """Let another process take the part at once. Nothing happens if it has."""
+        """Release the part, so that another process takes it at once. Nothing happens if another one has it."""
         key = checkpoint.key
         left = {f"parts.{key}.owner": "", f"parts.{key}.status": ""}
         await self._checkpoints.update_one(_under_epochs(checkpoint), {"$set": left})
 
     async def report(self, checkpoint: Checkpoint) -> None:
-        """Write the owner's status, without a heartbeat. Nothing happens if it is the owner no longer."""
+        """Write the owner's status, without a heartbeat. Nothing happens if it is not the owner any more."""
         said = {"status": checkpoint.status, "error": checkpoint.error, "astray": checkpoint.log_mismatch}
         await self._checkpoints.update_one(
             _under_epochs(checkpoint),
@@ -368,7 +369,7 @@ class CheckpointStore:
         return {one.key: _fenced(one) for one in lost}
 
     async def forget(self, pointer: ViewGenerations, generation: int) -> None:
-        """Remove what is known of a generation that nobody may come back to."""
+        """Remove the checkpoints of a retired generation."""
         owners = worker_keys(pointer, generation)
         keys = [part_key(*part) for part in _parts_of(pointer, generation)]
         await self._database["parked"].delete_many({"owner": {"$in": owners}})
@@ -385,7 +386,7 @@ def _parts_of(pointer: ViewGenerations, generation: int) -> list[tuple[str, int,
 
 
 def combined(parts: Iterable[Checkpoint]) -> Checkpoint:
-    """That of a generation that several workers share: as far as the slowest of them."""
+    """The checkpoint of a generation with several workers: that of the slowest one."""
     parts = list(parts)
     behind = min(parts, key=lambda part: part.trusted_position)
     return replace(
@@ -393,7 +394,7 @@ def combined(parts: Iterable[Checkpoint]) -> Checkpoint:
         caught_up_at=min(part.caught_up_at for part in parts),
         epoch=sum(part.epoch for part in parts),
         parked=sum(part.parked for part in parts),
-        events=min(part.events for part in parts),  # each of them is brought every event
+        events=min(part.events for part in parts),  # each of them receives every event
         error=next((part.error for part in parts if part.error), ""),
         log_mismatch=any(part.log_mismatch for part in parts),
     )

@@ -1,6 +1,6 @@
-"""Documents by key, read together: while one read is under way, those who ask meanwhile share the next.
+"""A data loader: documents by key, read in batches. While one read is under way, the next callers share another one.
 
-Alone nobody waits for it. In a crowd a read costs the store little more for many keys than for one.
+A single caller does not wait. With concurrent callers, a read of many keys costs the store little more than one key.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ MAX_KEYS = 100  # of one read
 
 
 class DocumentLoader:
-    """Reads of one collection. A read begins after everybody it answers has asked."""
+    """Reads of one collection. A read begins after all callers that it answers have asked."""
 
     def __init__(self, documents: AsyncCollection[Document]) -> None:
         self._documents = documents
@@ -23,13 +23,13 @@ class DocumentLoader:
         self._reading: asyncio.Task[None] | None = None
 
     async def one(self, key: str) -> Document | None:
-        """The document, None if there is none. Whoever shares it leaves it as it is."""
+        """The document, None if there is none. Callers share it, and must not change it."""
         answer = self._asked.get(key)
         if answer is None:
             answer = self._asked[key] = asyncio.get_running_loop().create_future()
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_while_asked())
-        return await asyncio.shield(answer)  # one caller may go, the others still want it
+        return await asyncio.shield(answer)  # one caller may be cancelled, the others still need it
 
     async def _read_while_asked(self) -> None:
         while self._asked:
@@ -57,4 +57,4 @@ class DocumentLoader:
 
 def _settle(answer: "asyncio.Future[Document | None]", error: BaseException) -> None:
     answer.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
-    answer.exception()  # everybody who asked may have gone
+    answer.exception()  # all callers may have been cancelled

@@ -1,4 +1,4 @@
-"""What documents of several views share: times, discounts, derived statuses.
+"""What the documents of several views share: times, discounts, derived statuses.
 
 A stored document is `{"_id": key, "position": p, **body}`: `position` is the commit position of the last event in it.
 Times are integers, microseconds since the Unix epoch (UTC): exact, and in order. Amounts are minor units.
@@ -41,9 +41,9 @@ def to_micros(at: datetime) -> int:
 
 
 def entries(stored: Any, key: str, value: str) -> list[Any]:
-    """A list of entries as it is stored; or as former releases stored it: a mapping from `key` to `value`.
+    """A stored list of entries; former releases stored a mapping from `key` to `value` instead.
 
-    What callers name is never a key of a document: MongoDB gives some keys a meaning of its own.
+    A name given by a caller is never a key of a document: some keys have a special meaning in MongoDB.
     """
     return [{key: name, value: what} for name, what in stored.items()] if isinstance(stored, dict) else list(stored)
 
@@ -78,7 +78,7 @@ def discount_row(e: DiscountApplied) -> DiscountRow:
 
 
 def fixed_discounts(e: OrderPlaced) -> list[DiscountRow]:
-    """From placing on a discount is the amount it came to."""
+    """From placing on, a discount is its amount."""
     return [
         {"discount_id": x.discount_id, "name": x.name, "amount_minor": x.amount.amount_minor, "basis_points": 0}
         for x in e.discounts
@@ -86,7 +86,7 @@ def fixed_discounts(e: OrderPlaced) -> list[DiscountRow]:
 
 
 def discount_amounts(goods_minor: int, discounts: list[DiscountRow]) -> list[int]:
-    """What each discount comes to."""
+    """The amount of each discount."""
     return amounts_off(goods_minor, [Discount(**row) for row in discounts])
 
 

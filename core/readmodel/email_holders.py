@@ -1,4 +1,4 @@
-"""Which users have which e-mail address, by the log: folded from the streams of all users."""
+"""The users of each e-mail address, by the log: folded from the streams of all users."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -26,7 +26,7 @@ class Holder:
 
 
 class EmailHolders:
-    """Takes the events of users in the order of the log. `wanted` says, by its hash, whether to keep an address."""
+    """Applies the events of users in the order of the log. `wanted` says, by its hash, whether to keep an address."""
 
     def __init__(self, wanted: Callable[[str], bool] = lambda _: True) -> None:
         self._wanted = wanted
@@ -37,7 +37,7 @@ class EmailHolders:
         return len(self._holders)
 
     def take(self, event: RecordedEvent) -> None:
-        """A user who has to change an address does not have it. What cannot be read changes nothing."""
+        """A user who has to change an address does not have it. An unreadable event changes nothing."""
         self.events += 1
         user_id = event.stream_name.partition("-")[2]
         if event.type in _ENDS:
@@ -54,11 +54,11 @@ class EmailHolders:
             self._holders[user_id] = Holder(user_id, key, event.at)
 
     def of(self, key: str) -> Sequence[Holder]:
-        """Those who have an address, the earliest first."""
+        """The holders of an address, the earliest first."""
         return sorted((one for one in self._holders.values() if one.email_hash == key), key=_seniority)
 
     def shared(self) -> Iterator[Sequence[Holder]]:
-        """The holders of each address that several have."""
+        """The holders of each address that several users have."""
         by_key: dict[str, list[Holder]] = {}
         for one in self._holders.values():
             by_key.setdefault(one.email_hash, []).append(one)

@@ -1,4 +1,4 @@
-"""The only readers of the views. Each returns documents as `core.readmodel.documents` shapes them, with `_id`."""
+"""The only readers of the views. Each returns documents in the form of `core.readmodel.documents`, with `_id`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ class Finders:
         self._spans = Spans()
 
     async def one(self, view: str, generation: int, key: str) -> Document | None:
-        """Others may be given the same document: it is not to be changed."""
+        """Callers may share the document: it must not be changed."""
         known, documents = self._generations.get(view, (None, None))
         if known != generation or documents is None:
             documents = DocumentLoader(self._state.documents(view, generation))
@@ -39,7 +39,7 @@ class Finders:
             at, order_id = after
             ranges = [{"created_at": at, "_id": {beyond: order_id}}]
             low, high = (low, at) if newest_first else (at + 1, high)
-        # those of one customer are no crowd
+        # one customer has few orders
         span = None if "customer_id" in where else self._spans.of(str(where.get("status", "")), way)
         ranges += [_between(*piece) for piece in ([(low, high)] if span is None else span.pieces(low, high))]
         rows: list[Document] = []

@@ -1,4 +1,4 @@
-"""Which code makes a view: a stamp that changes when its handlers do, and not when a comment does."""
+"""The fingerprint of a view's handlers: it changes when their code does, and not when a comment does."""
 
 import ast
 import hashlib
@@ -11,7 +11,7 @@ from core.readmodel.view import View
 
 
 def handler_fingerprint(view: View[Any]) -> str:
-    """Of the modules that its handlers stand in; not of what those import from elsewhere, events for instance."""
+    """Covers the modules of the handlers; not the modules that those import, events for instance."""
     modules = sorted({handler.reduce.__module__ for handler in view.handlers.values()})
     handled = sorted(event.__name__ for event in view.handlers)
     text = repr((view.categories, handled, list(_trees(modules))))

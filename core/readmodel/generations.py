@@ -1,12 +1,12 @@
-"""The generations of a view: which one readers see, and what else there is. One document, changed as a whole.
+"""The generations of a view: the live one for readers, and the others. One document, changed atomically.
 
 A change is a pure function; `GenerationStore.change` writes its result only if the document is still the same. So a
 switch, and a rollback, is one atomic step.
 
-building      a generation that fills beside the live one; nobody reads it
+building      a generation that is filled beside the live one, without readers
 generation    the live one
-kept          the one before it, which goes on following the log, for a rollback
-dropping      generations that nobody may come back to; their documents are being removed
+kept          the previous one, which still follows the log, for a rollback
+dropping      retired generations; their documents are being removed
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildInfo:
-    """How a generation is made: by how many workers, each with a checkpoint of its own, and by which code."""
+    """How a generation is made: the number of workers, each with its own checkpoint, and the handlers' code."""
 
     partitions: int = 1
     code: str = ""
@@ -46,7 +46,7 @@ class BuildInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveRebuild:
-    """A rebuild at work. `total` is how many events it has to take in; times are in µs since the epoch.
+    """A running rebuild. `total` is the number of events to apply; times are in µs since the epoch.
 
     `since` is the position of a reset: documents that have not changed since are taken over as they are; 0: none.
     """
@@ -63,7 +63,7 @@ class ActiveRebuild:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviousGeneration:
-    """`until` is when it may go, in µs since the epoch."""
+    """`until` is when it may be dropped, in µs since the epoch."""
 
     generation: int
     until: int
@@ -109,7 +109,7 @@ class ViewGenerations:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """What plans depend on: which generations there are, and what they are there for."""
+        """What plans depend on: the generations, and their roles."""
         building, kept = self.building, self.kept
         fills = (0, 0) if building is None else (building.generation, int(building.phase is Phase.FAILED))
         return (self.generation, self.switches, self.newest, *fills, 0 if kept is None else kept.generation)
@@ -124,7 +124,7 @@ class ViewGenerations:
 
 
 def rebuild_started(pointer: ViewGenerations, building: ActiveRebuild, made: BuildInfo) -> ViewGenerations:
-    """A new generation begins to fill. One that failed before it goes."""
+    """A new generation begins to fill. A failed one is removed first."""
     abandoned = () if pointer.building is None else (pointer.building.generation,)
     return replace(
         pointer,
@@ -142,14 +142,14 @@ def phase_entered(pointer: ViewGenerations, generation: int, phase: Phase) -> Vi
 
 
 def failed(pointer: ViewGenerations, outcome: Outcome) -> ViewGenerations:
-    """It stays as it is, to be looked at, until it is dropped or the next rebuild begins."""
+    """It stays as it is, for inspection, until it is dropped or the next rebuild begins."""
     assert pointer.building is not None, "a rebuild fails"
     building = replace(pointer.building, phase=Phase.FAILED, failure=outcome.failure)
     return replace(pointer, building=building, outcome=outcome)
 
 
 def switched(pointer: ViewGenerations, outcome: Outcome, keep_until: int) -> ViewGenerations:
-    """Readers go over to the new generation; the one they come from is kept, the one kept so far may go."""
+    """Readers switch to the new generation; the former one is kept, the one kept so far is retired."""
     assert pointer.building is not None, "a rebuild ends in a switch"
     before = () if pointer.kept is None else (pointer.kept.generation,)
     return replace(
@@ -175,7 +175,7 @@ def rolled_back(pointer: ViewGenerations, keep_until: int) -> ViewGenerations:
 
 
 def retired(pointer: ViewGenerations, generation: int) -> ViewGenerations:
-    """The kept one, or one that is building, may go."""
+    """The kept one, or one that is building, is retired."""
     building, kept = pointer.building, pointer.kept
     return replace(
         pointer,
@@ -186,7 +186,7 @@ def retired(pointer: ViewGenerations, generation: int) -> ViewGenerations:
 
 
 def removed(pointer: ViewGenerations, generation: int) -> ViewGenerations:
-    """Nothing is left of it."""
+    """All its documents are removed."""
     return replace(
         pointer,
         dropping=tuple(one for one in pointer.dropping if one != generation),
@@ -204,7 +204,7 @@ class GenerationStore:
         self._generations: AsyncCollection[Document] = journaled(database)["projections"]
 
     async def get(self, view: str) -> ViewGenerations:
-        """As it stands; that of a view nobody has run yet is not stored."""
+        """The stored pointer; a view that was never run has none."""
         return self.from_document(view, await self._generations.find_one({"_id": view}))
 
     async def stored(self, views: Sequence[str]) -> dict[str, Document]:

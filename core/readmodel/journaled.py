@@ -1,7 +1,7 @@
-"""How the view store is written to: what it has answered is on disk, on a majority of its members.
+"""Writes to the view store are journaled: an acknowledged write is on disk, on a majority of the members.
 
-Documents too, not only the checkpoint that vouches for them. A store that is killed between the two writes, or whose
-leader changes, could otherwise take the documents back; the checkpoint, which the driver sends again, would hide it.
+Documents too, not only the checkpoint that covers them. If the store were killed between the two writes, or changed its
+leader, the documents could be lost; the checkpoint, which the driver sends again, would hide it.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The client of MongoDB, out of the settings; and MongoDB's failures as ours."""
+"""The client of MongoDB, from the settings; and MongoDB's failures as ours."""
 
 import asyncio
 import socket
@@ -24,7 +24,7 @@ AUTHENTICATION_FAILED, UNAUTHORIZED = (18, 8000), 13  # codes of the server, and
 PROOFS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")  # a handshake that only broke off may be an outage
 T = TypeVar("T")
 SHARED_WITHIN = 3.0  # seconds
-HANDSHAKE = "SSL handshake failed: "  # how pymongo tells it
+HANDSHAKE = "SSL handshake failed: "  # pymongo's text
 
 
 async def _wait_for(work: Awaitable[T], timeout: float | None) -> T:
@@ -37,7 +37,7 @@ if sys.version_info < (3, 12):
     # The driver waits for a server by a condition and a time limit. The older `wait_for` waits in a task of its own.
     # When the caller is cancelled at the wrong moment, it leaves before that task has taken the lock of the condition
     # back. Then the lock is held for ever, and every later operation of the client hangs.
-    pymongo.lock.wait_for = _wait_for  # type: ignore[attr-defined,assignment]  # no part of its API
+    pymongo.lock.wait_for = _wait_for  # type: ignore[attr-defined,assignment]  # not part of its API
 
 
 _connect = pymongo.pool_shared._async_create_connection  # noqa: SLF001  # no part of its API
@@ -47,7 +47,7 @@ async def _connected(address: Any, options: Any) -> socket.socket:
     """As the driver connects. It does not close the socket of an attempt that is cancelled.
 
     Such an attempt goes on, at most for `connectTimeoutMS`, and is closed then. Else each call that a deadline ends
-    during an outage would keep a file open until the garbage collector comes by.
+    during an outage would keep a file open until the next garbage collection.
     """
     connecting = asyncio.create_task(_connect(address, options))
     try:
@@ -82,7 +82,7 @@ def mongo_client(settings: StoreSettings, **how: Any) -> AsyncMongoClient[dict[s
             warnings.simplefilter("error")  # of an option that it does not know
             return AsyncMongoClient(settings.mongo_uri, **given)
     except (PyMongoError, ValueError, TypeError, OSError, Warning) as error:
-        # pymongo takes a piece of a badly encoded password for a port or an option, and tells it
+        # pymongo takes a piece of a badly encoded password for a port or an option, and prints it
         rule = (
             "is no connection string: in it, user and password are percent-encoded; those in ORDERSTREAM_MONGO_USERNAME"
             " and ORDERSTREAM_MONGO_PASSWORD are taken as they are"
@@ -94,7 +94,7 @@ def mongo_client(settings: StoreSettings, **how: Any) -> AsyncMongoClient[dict[s
 
 @asynccontextmanager
 async def shared_read() -> AsyncIterator[None]:
-    """For a read that many calls wait for: one that hangs must not outlast the outage and keep later calls waiting.
+    """For a read that many calls wait for: a hanging one must not outlast the outage and delay later calls.
 
     Raises `StoreUnavailable`.
     """
@@ -113,7 +113,7 @@ async def may_read(database: AsyncDatabase[dict[str, object]]) -> None:
 
 @contextmanager
 def mongo_errors() -> Iterator[None]:
-    """MongoDB's failures as a `StoreFailure`, each kind by its own name."""
+    """Raise MongoDB's failures as a `StoreFailure`, each as its own class."""
     try:
         yield
     except PyMongoError as error:
@@ -130,8 +130,8 @@ def failure_of(error: PyMongoError) -> StoreFailure:
         return StorePermissionDenied(
             "view", "", "", "the role readWrite on the database ORDERSTREAM_MONGO_DATABASE is enough"
         )
-    _, told, rest = str(error).partition(HANDSHAKE)
-    if told and any(proof in rest for proof in PROOFS):
+    _, handshake, rest = str(error).partition(HANDSHAKE)
+    if handshake and any(proof in rest for proof in PROOFS):
         return StoreTlsFailed(
             "view", rest.partition(" (configured timeouts")[0], "ORDERSTREAM_MONGO_CA_FILE names whom to trust"
         )

@@ -24,7 +24,7 @@ def owed_minor(document: Document, total_minor: int) -> int:
 
 
 def _sold(document: Document, total_minor: int) -> Completed:
-    """As much of the order as the rules look at; they do not tell a confirmed order from a completed one."""
+    """The fields of the order that the rules need; they do not distinguish a confirmed order from a completed one."""
     currency = document["currency"]
     placed_at = datetime.fromtimestamp(document["placed_at"] / 1e6, UTC)
     return Completed(
@@ -84,7 +84,7 @@ def _parts(rows: list[Document]) -> tuple[LineQuantity, ...]:
 
 
 def _ledger(document: Document) -> Ledger:
-    """What is authorised is left out: nothing is owed for it."""
+    """Authorised money is omitted: nothing is owed for it."""
     payments = document["payments"]
     return Ledger(
         authorisation_limit_minor=0,

@@ -1,8 +1,8 @@
-"""Pages by time, read in pieces: a page costs what it shows, not what the collection holds.
+"""Pages by time, read in time windows: the cost of a page depends on its size, not on that of the collection.
 
-A store may look at all that matches before it applies a limit (the embedded one does). So a page is asked of the span
-of time that held the last one; only where that holds too little now, of a wider one behind it, then of all the rest.
-Times are whole microseconds; an interval is half open, None stands for no bound.
+A store may read all that matches before it applies a limit (the embedded one does). So a page is first read from a
+window as long as that of the last page; if it has too few rows, from a wider window behind it, then from all the rest.
+Times are integer microseconds; an interval is half open, None means no bound.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Span:
         return [*cut, (low, high)]
 
     def held(self, times: Sequence[int], *, from_the_end: bool) -> None:
-        """A whole page had these times, in the order of reading."""
+        """A complete page had these times, in the order of reading."""
         if not times:
             return
         self._width = abs(times[-1] - times[0]) + 1

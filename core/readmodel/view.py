@@ -1,7 +1,7 @@
 """The declaration of a view: its streams, its key, its indexes, and what each event does to a document.
 
-Handlers are pure: `(body or None, recorded event) → body or None`. A body is a plain dict, what MongoDB holds without
-`_id` and `position`; None means that there is no document. A handler returns a new body and leaves the old one be.
+Handlers are pure: `(body or None, recorded event) → body or None`. A body is a plain dict, as MongoDB has it without
+`_id` and `position`; None means that there is no document. A handler returns a new body and never changes the old one.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -32,7 +32,7 @@ class View(Generic[B]):
     """`categories` are the stream prefixes it follows, without the dash.
 
     `answers` are the RPCs that read it, and `indexes` is what they need. With `own_streams` the document of a key is
-    made of the streams `<category>-<key>` and no others, so that it can be folded again without reading the whole log.
+    made of the streams `<category>-<key>` and no others, so that it can be folded again without reading all of the log.
     """
 
     name: str
@@ -63,7 +63,7 @@ class View(Generic[B]):
     def handler(self, event: Recorded[DomainEvent | StreamDeleted]) -> tuple[str, Reduce] | None:
         """The key and what to do, or None if the event changes nothing here.
 
-        With the first of its own streams a document goes. What documents of many streams hold of a stream stays.
+        The first of its own streams removes a document. Data from a stream in a document of many streams stays.
         """
         if isinstance(event.data, StreamDeleted):
             category, _, name = event.stream.partition("-")

@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 NO_QUOTA = nullcontext()
 REFLECTION = "/grpc.reflection."
-MAX_REPLY = 4 * 1024 * 1024  # bytes that a client of gRPC takes, unless it is told otherwise
+MAX_REPLY = 4 * 1024 * 1024  # bytes that a client of gRPC accepts by default
 
 CALLS = Counter("orderstream_rpc_calls_total", "Calls by method and status code.", ["method", "code"])
 DENIED = Counter("orderstream_rpc_denied_total", "Calls of callers who may not make them.", ["method", "reason"])
@@ -130,7 +130,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
             except asyncio.CancelledError:
                 CALLS.labels(method, "CANCELLED").inc()
                 raise
-            except Exception as error:  # noqa: BLE001  # whatever it is, the caller is answered
+            except Exception as error:  # noqa: BLE001  # any failure: the caller gets an answer
                 status = self._status(error)
             else:
                 answered.inc()
@@ -160,7 +160,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
             except asyncio.CancelledError:
                 CALLS.labels(method, "CANCELLED").inc()
                 raise
-            except Exception as error:  # noqa: BLE001  # whatever it is, the caller is answered
+            except Exception as error:  # noqa: BLE001  # any failure: the caller gets an answer
                 status = self._status(error)
             else:
                 CALLS.labels(method, "OK").inc()
@@ -182,7 +182,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
         OWN.set("" if access.role in principal.roles else principal.customer_id)
 
     def _reflection(self, method: str, handler: Handler, authenticator: "Authenticator") -> Handler:
-        """It tells the whole contract, so it is for those who look after us."""
+        """It shows the complete contract, so it is for operators."""
         inner: Any = handler.stream_stream
 
         async def call(requests: AsyncIterator[Message], context: Context) -> AsyncGenerator[Message, None]:
@@ -200,7 +200,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
         )
 
     def _status(self, error: Exception) -> status_pb2.Status:
-        """The one place where a defect ends; it is logged whole."""
+        """The one place where a defect ends; it is logged completely."""
         failure = error if isinstance(error, CommandRejected | ServiceFailure) else self._known(error)
         if failure is not None:
             return status_of(failure)

@@ -1,1 +1,1 @@
-"""What follows the log and writes documents: one runner per generation and worker."""
+"""The engine: follows the log and writes documents, with one runner per generation and worker."""

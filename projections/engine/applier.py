@@ -32,16 +32,16 @@ Encoded = Any  # a document as it is stored; what pymongo takes in place of a di
 MAX_TRIES = 5
 DUPLICATE_KEY = 11000
 NEVER = 2**63
-DECODE_CHUNK = 200  # events decoded while readers are to be spared
+DECODE_CHUNK = 200  # events decoded between two yields to readers
 
 
 class WriteConflict(Exception):  # it names what happened
-    """Somebody else keeps writing the same documents: two processes believe that they own the view."""
+    """Another process keeps writing the same documents: two processes believe that they own the view."""
 
 
 @dataclass(slots=True)
 class LoadedDocument:
-    """A document as it is stored (`position` None: it is not) and as the batch leaves it (`body` None: gone)."""
+    """A document as it is stored (`position` None: it is not) and as the batch leaves it (`body` None: deleted)."""
 
     stored: int | None
     position: int
@@ -50,7 +50,7 @@ class LoadedDocument:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """The documents that one of several workers has: by a hash of the key, so that a key's events keep their order."""
+    """The documents of one of several workers: by a hash of the key, so that a key's events keep their order."""
 
     part: int = 0
     parts: int = 1
@@ -73,7 +73,7 @@ def _beginnings(decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent | St
 
 
 class BatchApplier:
-    """Applies batches. What it wrote last it remembers, so that a document is seldom read twice."""
+    """Applies batches. It caches what it wrote last, so that a document is seldom read twice."""
 
     def __init__(
         self,
@@ -100,11 +100,12 @@ class BatchApplier:
         self.last_error = ""
 
     def unthrottle(self) -> None:
-        """It has caught up: from now on its batches are small."""
+        """The view has caught up: from now on its batches are small."""
         self._throttle = self._between_chunks = None
 
     async def apply(self, events: Sequence[RecordedEvent], decode: Decode = codec.recorded) -> None:
-        """Each event has its effect once, whatever was applied before. All is written at the end but the checkpoint.
+        """Each event has its effect once, whatever was applied before. Everything but the checkpoint is written at the
+        end.
 
         `decode` raises `CodecError`.
         """
@@ -115,7 +116,7 @@ class BatchApplier:
             held, encoded, parking = self._folded(decoded, held, failed)
             self._log_parked(parking)
             # parked before the documents are written: a document that several streams share moves past the failed
-            # event in the same batch, and a replay after a crash between the two would take it for applied
+            # event in the same batch, and a replay after a crash between the two would count it as applied
             await self._parked_events.add(parking)
             if await self._write(held, encoded):
                 self._remember(held)
@@ -127,7 +128,7 @@ class BatchApplier:
     async def _decode(
         self, events: Sequence[RecordedEvent], decode: Decode
     ) -> tuple[list[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]], dict[int, Exception]]:
-        """Events with the key they change, and what is wrong with those that cannot be read, by position."""
+        """Events with the key they change, and the errors of unreadable ones, by position."""
         decoded: list[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]] = []
         failed: dict[int, Exception] = {}
         excluded: dict[str, Excluded] = {}
@@ -142,10 +143,10 @@ class BatchApplier:
             except codec.CodecError as error:
                 if await self._is_left_out(event, excluded):
                     self.skipped += 1
-                else:  # also a type that is newer than this code: newer code takes the stream in from here on
+                else:  # also a type that is newer than this code: newer code applies the stream from here on
                     failed[position_of(event)] = error
                     decoded.append((event, None, ""))
-            except Exception as error:  # noqa: BLE001  # whatever it is, it parks this stream only
+            except Exception as error:  # noqa: BLE001  # any failure parks this stream only
                 failed[position_of(event)] = error
                 decoded.append((event, None, ""))
             else:
@@ -154,9 +155,9 @@ class BatchApplier:
         return decoded, failed
 
     async def _is_left_out(self, event: RecordedEvent, excluded: dict[str, Excluded]) -> bool:
-        """Whether an event that cannot be read is the event store's own, or was excluded by an operator.
+        """Whether an unreadable event is the event store's own, or was excluded by an operator.
 
-        `excluded` has what is known of the streams of this batch. Behind a parked event it makes no difference.
+        `excluded` has the known exclusions of the streams of this batch. Behind a parked event it makes no difference.
         """
         if codec.is_of_the_store(event.type):
             return True
@@ -185,9 +186,9 @@ class BatchApplier:
         held: Mapping[str, LoadedDocument],
         failed: Mapping[int, Exception],
     ) -> tuple[dict[str, LoadedDocument], dict[str, Encoded], list[Parked]]:
-        """The documents after the batch, those of them to be stored, and what is parked.
+        """The documents after the batch, those of them to be stored, and the parked events.
 
-        A document that cannot be stored is folded again, with a look at it after each event: the stream of the first
+        A document that cannot be stored is folded again, with a check after each event: the stream of the first
         event after which it cannot is parked.
         """
         suspects: set[str] = set()
@@ -233,7 +234,7 @@ class BatchApplier:
                 body = call(handled[1], None if document is None else document.body, recorded)
                 if key in suspects and body is not None:
                     storable(key, recorded.position, body)
-            except Exception as error:  # noqa: BLE001  # whatever it is, it parks this stream only
+            except Exception as error:  # noqa: BLE001  # any failure parks this stream only
                 waiting[event.stream_name] = position_of(event)
                 parking.append(to_parked(event, error))
                 continue
@@ -251,7 +252,7 @@ class BatchApplier:
             )
 
     async def _write(self, held: Mapping[str, LoadedDocument], encoded: Mapping[str, Encoded]) -> bool:
-        """All changed documents in one go; False if one of them is not as it was held."""
+        """Write all changed documents at once; False if one of them is not as it was loaded."""
         writes: list[Write] = []
         guarded = 0
         for key, document in held.items():
@@ -275,7 +276,7 @@ class BatchApplier:
             raise
 
     async def _write_all(self, writes: list[Write]) -> int:
-        """How many guards held."""
+        """The number of successful compare-and-set writes."""
         held = begin = 0
         while begin < len(writes):
             end = begin + (self._throttle.chunk if self._throttle else len(writes))
@@ -289,7 +290,7 @@ class BatchApplier:
         return held
 
     def forget(self, keys: Iterable[str]) -> None:
-        """They were changed by somebody else in agreement with the runner."""
+        """They were changed by other code in agreement with the runner."""
         for key in keys:
             self._cache.pop(key, None)
 

@@ -1,4 +1,4 @@
-"""A handler that does not come back must not take the process with it: it is interrupted, and fails like any other.
+"""A handler that does not return must not block the process: it is interrupted, and fails like any other.
 
 Only the main thread can be interrupted; elsewhere a handler is called as it is. One that waits inside a library in C
 cannot be helped either: then the process is silent, and others take its views over.

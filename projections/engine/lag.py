@@ -1,4 +1,4 @@
-"""How far a view is behind.
+"""The lag of a view.
 
 A live one knows by itself: its lag is what it has received and not applied. Of any other the log is asked.
 """

@@ -1,4 +1,4 @@
-"""Who runs a part of a view: one process at a time, the others stand by.
+"""The lease of a part of a view: one process runs it at a time, the others are on standby.
 
 The heartbeats of the owner are counted (`membership.py`). A process on standby measures with its own monotonic clock
 for how long the count has not moved. Taking over begins a new epoch, and nothing is written under an old one, so an
@@ -46,13 +46,13 @@ def _where() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{Path('/proc/self/ns/pid').readlink()}".replace(":", "-")
     except OSError:
-        return ""  # not Linux: then nobody is known to be gone, and standing by takes the whole lease
+        return ""  # not Linux: then no owner is known to have ended, and a takeover takes the full lease
 
 
 class LeaseHolder:
     """Takes the lease of one part, at once if it is free, or ours, or its owner is known to have ended.
 
-    An owner that falls silent and comes back was starved, not dead. Each hand-over after silence doubles the patience
+    An owner that falls silent and recovers was starved, not dead. Each hand-over after silence doubles the patience
     of both processes for a while, so that views do not change hands for ever on a machine that is too slow.
     """
 
@@ -66,7 +66,7 @@ class LeaseHolder:
 
     @property
     def patience(self) -> float:
-        """Seconds of silence after which an owner is taken for dead."""
+        """Seconds of silence after which an owner is considered dead."""
         while self._hand_overs and time.monotonic() - self._hand_overs[0] > REMEMBERED * self._lease:
             self._hand_overs.popleft()
         return float(self._lease * 2 ** len(self._hand_overs))
@@ -81,7 +81,7 @@ class LeaseHolder:
         part: int = 0,
         runs_other_code: bool = False,
     ) -> Checkpoint | None:
-        """Wait for the part to be ours; None if told to stop first.
+        """Wait until the part is ours; None if stopped before.
 
         A process that `runs_other_code` lets all others go first: it claims a lease that was silent for twice its time.
         """
@@ -117,7 +117,7 @@ class LeaseHolder:
         return None
 
     async def _taken(self, view: str, generation: int, part: int, lease: Lease | None) -> Checkpoint | None:
-        """None if another process was quicker, or the owner is alive after all."""
+        """None if another process was faster, or the owner is alive."""
         if lease is None:
             return await self._store.take_over(view, generation, self._owner, part=part)
         return await self._store.claim(view, generation, self._owner, lease, part=part)

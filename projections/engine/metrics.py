@@ -1,4 +1,4 @@
-"""What Prometheus sees of each view; of lag and rebuilds it hears from the process that owns the view."""
+"""Prometheus metrics of each view; lag and rebuilds are reported by the process that owns the view."""
 
 from prometheus_client import Counter, Gauge
 
@@ -6,7 +6,7 @@ from projections.engine.lag import Lag
 
 LAG_EVENTS = Gauge("orderstream_projection_lag_events", "Events the view lacks, counted up to a thousand.", ["view"])
 LAG_SECONDS = Gauge("orderstream_projection_lag_seconds", "For how long the first event it lacks has waited.", ["view"])
-ASTRAY = Gauge("orderstream_projection_log_mismatch", "1 if it was made from another log: rebuild it.", ["view"])
+LOG_MISMATCH = Gauge("orderstream_projection_log_mismatch", "1 if it was made from another log: rebuild it.", ["view"])
 STALLED = Gauge("orderstream_projection_stalled", "1 if it makes no progress though the log grows.", ["view"])
 REBUILT = Gauge("orderstream_projection_rebuild_progress_ratio", "Share of the rebuild under way; 0: none.", ["view"])
 VERIFIED = Counter("orderstream_projection_verified_documents_total", "Documents compared with the log.", ["view"])

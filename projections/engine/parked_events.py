@@ -1,4 +1,4 @@
-"""What happens to an event that a view cannot take: its stream is parked for that view, in order; the others go on."""
+"""Parked events (dead letters): if a view cannot apply an event, its stream is parked for that view, in order."""
 
 import re
 from dataclasses import dataclass, replace
@@ -14,15 +14,13 @@ from core.eventstore.codec import MalformedEvent, UnknownEventType
 from core.readmodel.checkpoints import checkpoint_name, now_micros
 from core.readmodel.journaled import journaled
 
-UNREAD = (
-    f"^({UnknownEventType.__name__}|{MalformedEvent.__name__}): "  # how such an error begins, as `parked` writes it
-)
+UNREAD = f"^({UnknownEventType.__name__}|{MalformedEvent.__name__}): "  # the beginning of such an error in `parked`
 UNREADABLE = re.compile(UNREAD)
 
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """`error` is None for an event that only waits behind one that failed."""
+    """`error` is None for an event that only waits behind a failed one."""
 
     stream: str
     revision: int
@@ -33,7 +31,7 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class ParkedStream:
-    """The event that failed, how many wait behind it, and their positions."""
+    """The failed event, the number of events behind it, and their positions."""
 
     failed: Parked
     waiting: int
@@ -46,7 +44,7 @@ class ParkedStream:
         names = ("stream", "revision", "position", "event_type", "error")
         failed = Parked(*(first[name] for name in names))
         if failed.error is not None:
-            failed = replace(failed, error=bounded(failed.error))  # former releases stored whole documents
+            failed = replace(failed, error=bounded(failed.error))  # former releases stored complete documents
         return cls(failed, len(events) - 1, first["parked_at"], tuple(event["position"] for event in events))
 
 
@@ -60,7 +58,7 @@ def describe_failure(event_type: str, revision: int, stream: str, error: str) ->
 
 
 class SkippedEvents:
-    """Events that operators left out of a view, in every generation of it: collection `skipped`."""
+    """Skipped events: operators have skipped them in every generation of a view. Collection `skipped`."""
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
         self._skipped: AsyncCollection[dict[str, Any]] = journaled(database)["skipped"]
@@ -121,13 +119,13 @@ class ParkedEvents:
         return [ParkedStream.of(events) for events in found.values()]
 
     async def unread(self) -> list[Parked]:
-        """The events at which streams are parked because the code of then could not read them, the oldest first."""
+        """The events at which streams are parked because the former code could not read them, the oldest first."""
         found = self._events.find({"owner": self._owner, "error": {"$regex": UNREAD}}).sort("position", 1)
         names = ("stream", "revision", "position", "event_type", "error")
         return [Parked(*(event[name] for name in names)) async for event in found]
 
     async def add(self, events: list[Parked]) -> None:
-        """Repeatable: an event is parked once, however often it comes."""
+        """Repeatable: an event is parked once, however often it is delivered."""
         if not events:
             return
         at = now_micros()
@@ -161,7 +159,7 @@ class ParkedEvents:
 async def blocked_from(
     database: AsyncDatabase[dict[str, Any]], view: str, generation: int, partitions: int
 ) -> dict[str, int]:
-    """From which position on the events of streams wait, in any part of a generation."""
+    """The positions from which on the events of streams wait, in any part of a generation."""
     first: dict[str, int] = {}
     for part in range(partitions):
         parked_events = ParkedEvents(database, view, generation, part)

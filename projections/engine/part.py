@@ -18,7 +18,7 @@ from projections.engine.applier import BatchApplier, Decode, Partition
 from projections.engine.parked_events import ParkedEvents
 
 POSITION = Gauge("orderstream_projection_position", "Commit position up to which the view holds the log.", ["view"])
-APPLIED = Counter("orderstream_projection_events_total", "Events taken in.", ["view"])
+APPLIED = Counter("orderstream_projection_events_total", "Applied events.", ["view"])
 PARKED = Gauge("orderstream_projection_parked_streams", "Streams blocked behind a failing event.", ["view"])
 
 RATE_OVER = 5.0  # seconds

@@ -1,6 +1,6 @@
-"""Runs one part of a view for ever: stand by, own, catch up alone, follow the log among the live views.
+"""Runs one part of a view for ever: standby, own, catch up alone, follow the log among the live views.
 
-The checkpoint goes last: a crash before it replays a batch, and a replay changes nothing.
+The checkpoint is written last: a crash before it replays a batch, and a replay changes nothing.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class CheckpointOfAnotherLog(Exception):  # it names what happened
 
 
 class Runner(Part):
-    """One part of a generation of a view in one process: stands by until it is the owner, then follows, until stopped.
+    """One part of a generation of a view in one process: on standby until it is the owner, then follows, until stopped.
 
     On any failure it restarts from the checkpoint after a pause; `status` and `last_error` show it. Without a
     `generation` it is the live one. Of several workers that share a generation this is number `part`. With a `throttle`
@@ -85,7 +85,7 @@ class Runner(Part):
         self._catch_up: CatchUp | None = None
 
     def stop(self) -> None:
-        """Finish the batch at work, write the checkpoint, end."""
+        """Finish the running batch, write the checkpoint, end."""
         self._stop.set()
         self._interrupt()
 
@@ -108,13 +108,13 @@ class Runner(Part):
         return self._stop.is_set() or self._is_given_away
 
     async def run_between_batches(self, maintenance: Maintenance) -> None:
-        """Have something done while nobody else writes. Raises `Fenced` if the view is lost."""
+        """Run a task while the runner writes nothing. Raises `Fenced` if the view is lost."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def tried(applier: BatchApplier, parked_events: ParkedEvents, checkpoint: Checkpoint) -> None:
             try:
                 await maintenance(applier, parked_events, checkpoint)
-            except Exception as error:  # noqa: BLE001  # it is for the sender
+            except Exception as error:  # noqa: BLE001  # raised to the sender
                 done.set_exception(error)
             else:
                 done.set_result(None)
@@ -150,13 +150,13 @@ class Runner(Part):
                         raise
                     # the client's reconnect cancels what else is under way on it
                     await self._failed(error, backoff.pause())
-                except Exception as error:  # a defect in one view must not end it for good, nor touch the others
+                except Exception as error:  # a defect in one view must not end it for good, nor affect the others
                     log.exception("defect", view=self.view.name)
                     await self._failed(error, backoff.pause())
         finally:
             self.status = Status.STOPPED
             if self.checkpoint is not None:
-                with suppress(PyMongoError):  # then a process on standby waits for the lease to run out
+                with suppress(PyMongoError):  # then a process on standby waits until the lease ends
                     await self._state.release(self.checkpoint)
                 self._host.membership.unwant(self.checkpoint.key)
 
@@ -172,7 +172,7 @@ class Runner(Part):
                 error=self.last_error,
                 log_mismatch=self.checkpoint.log_mismatch or isinstance(error, CheckpointOfAnotherLog),
             )
-            with suppress(PyMongoError):  # then that is reported when the view store answers again
+            with suppress(PyMongoError):  # then it is reported when the view store answers again
                 await self._state.report(self.checkpoint)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), pause)
@@ -193,7 +193,7 @@ class Runner(Part):
             membership.unwant(key)
             return
         try:
-            if not await self._is_paused():  # since it stood by
+            if not await self._is_paused():  # meanwhile
                 await self._follow(generation)
         finally:
             membership.lost(key)
@@ -250,7 +250,7 @@ class Runner(Part):
         await self.maintain()
 
     async def _check_log_identity(self, checkpoint: Checkpoint) -> Checkpoint:
-        """The checkpoint to go on from: at the last event that is known by its id, so that nothing is passed over.
+        """The checkpoint to start from: at the last event that is known by its id, so that no event is skipped.
 
         Its position may lie behind that event. In a log that was restored from an older copy and has grown since, it
         may lie behind events of ours that the view has never seen.
@@ -273,7 +273,7 @@ class Runner(Part):
         return replace(checkpoint, position=point.position, log=identity or checkpoint.log)
 
     async def _between_chunks(self) -> None:
-        """In the midst of a large batch: let readers go first, and give a sign of life."""
+        """Between chunks of a large batch: let readers go first, and send a heartbeat."""
         assert self._throttle is not None, "only who fills writes in chunks"
         await self._throttle.yield_to_readers()
         if time.monotonic() - self._beaten_at > self._settings.heartbeat:

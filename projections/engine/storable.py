@@ -1,4 +1,6 @@
-"""What MongoDB can store: found out before a write, so that one document cannot fail the batch of all others."""
+"""Whether MongoDB can store a document, checked before a write, so that one document cannot fail the batch of
+others.
+"""
 
 from typing import Any
 

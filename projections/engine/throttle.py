@@ -1,7 +1,7 @@
-"""Readers first: how much is done at once, and how long to wait before more, while a view is made beside a live one.
+"""The throttle: readers first. It sets the size of chunks and the rests while a view is built beside a live one.
 
-The view store serves both. Between two chunks it is asked for one small document. That is answered quickly or it waits
-behind somebody else; if it waited several times of late, there are readers, and the work goes on in smaller chunks with
+The view store serves both. Between two chunks it is asked for one small document. That is answered quickly, or it waits
+behind others; if it waited several times recently, there are readers, and the work goes on in smaller chunks with
 rests that leave it a quarter of its speed. A chunk is as many documents as the store writes within a few milliseconds:
 so long a reader waits at most.
 """
@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-SLOW = 2.0  # times the quickest answer: it waited for somebody
-FORGET = 1.02  # the quickest answer is forgotten slowly: a machine can become slower for good
+SLOW = 2.0  # times the quickest answer: it waited for others
+FORGET = 1.02  # the quickest answer decays slowly: a machine can become slower for good
 LOOKED_BACK = 20  # answers
-SOMEBODY = 3  # of them waited: more than chance
+OTHERS = 3  # of them waited: more than chance
 CHUNK_WHEN_ALONE, CHUNK_WHEN_SHARED = 40, 8  # documents in one write, before any write was measured
 TIME_WHEN_ALONE, TIME_WHEN_SHARED = 0.015, 0.005  # seconds of one write
 MIN_CHUNK, MAX_CHUNK = 4, 2_000  # documents in one write
@@ -43,8 +43,8 @@ class ReaderAwareThrottle:
 
     @property
     def is_shared(self) -> bool:
-        """Whether others wait for the view store too."""
-        return sum(self._waited) >= SOMEBODY
+        """Whether others use the view store too."""
+        return sum(self._waited) >= OTHERS
 
     @property
     def chunk(self) -> int:

@@ -1,1 +1,1 @@
-"""Generations of views: supervision, rebuild, removal, repair, and the record of what operators did."""
+"""The lifecycle of generations: supervision, rebuild, removal, repair, and the audit log of operators."""

@@ -1,6 +1,6 @@
-"""What operators do is an event in the stream `operations`: who, what, when, why.
+"""The audit log: each action of an operator is an event in the stream `operations`: who, what, when, why.
 
-It is written first: what cannot be recorded is not done. If the act then fails, a second event says so.
+The entry is written first: an action without a record is not done. If the action then fails, a second event says so.
 """
 
 from collections.abc import AsyncIterator
@@ -51,7 +51,7 @@ def _recorded(event: RecordedEvent) -> RecordedAct:
 
 
 class AuditLog:
-    """The record of what operators did."""
+    """The record of operators' actions."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -68,7 +68,7 @@ class AuditLog:
             raise
 
     async def latest(self, most: int) -> list[RecordedAct]:
-        """What was done last, the latest first; an event that is no act is told as such."""
+        """The last actions, the latest first; an event that is no action is reported as such."""
         with self._client.calling():
             try:
                 newest = self._client.events_of_stream(STREAM, backwards=True, limit=most, timeout=TIMEOUT)

@@ -1,7 +1,7 @@
-"""What operators ask of whoever owns a view, through the view store: the process that is asked may not be the owner.
+"""Requests of operators to the owner of a view, through the view store: the process that is asked may not be the owner.
 
 Collection `requests`: `{_id, view, generation, part, streams, keys, state, told, asked_at}`. It is done once, and if
-the owner ends in the midst of it, once more by the next; doing it twice is as good as once. The view's pointer counts
+the owner ends before it is done, once more by the next; doing it twice is as good as once. The view's pointer counts
 what was asked, so that owners need not look here as long as nothing is.
 """
 
@@ -21,12 +21,12 @@ from core.readmodel.journaled import journaled
 
 WAITING, DONE, FAILED = "WAITING", "DONE", "FAILED"
 LOOK_EVERY = 0.1  # seconds
-OLD = 3_600_000_000  # µs after which nobody asks for an answer any more
+OLD = 3_600_000_000  # µs after which no caller waits for an answer any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Take in the events of parked `streams`, or make the documents of `keys` anew."""
+    """Apply the events of parked `streams`, or rebuild the documents of `keys`."""
 
     id: str
     view: str
@@ -87,7 +87,7 @@ class OwnerRequests:
         await self._requests.update_one({"_id": request.id}, {"$set": {"state": state, "told": outcome}})
 
     async def wait(self, ids: Sequence[str], within: float) -> tuple[bool, list[str]]:
-        """Whether all is done by now, and what has come of it; waits so many seconds for it."""
+        """Wait so many seconds for the requests; whether all are done, and their outcomes."""
         deadline = time.monotonic() + within
         while True:
             found = await self._requests.find({"_id": {"$in": list(ids)}}).to_list()
@@ -97,6 +97,6 @@ class OwnerRequests:
             await asyncio.sleep(LOOK_EVERY)
 
     async def purge(self) -> None:
-        """Forget what was answered long ago."""
+        """Remove requests that were completed long ago."""
         before = now_micros() - OLD
         await self._requests.delete_many({"state": {"$ne": WAITING}, "asked_at": {"$lt": before}})

@@ -1,7 +1,7 @@
-"""A rebuild, from whatever phase it is in to the switch. Each step may be done again, by this process or another.
+"""A rebuild, from its present phase to the switch. Each step may be repeated, by this process or another.
 
-The runners of the new generation fill it, and follow the log from then on. What is left is here: take over what a reset
-leaves alone, wait until it has caught up, verify it, switch.
+The runners of the new generation fill it, and follow the log from then on. The rest is here: copy the documents that a
+reset keeps, wait until it has caught up, verify it, switch.
 """
 
 import asyncio
@@ -32,11 +32,11 @@ WAY_ON = (
     ". {parked} of them are streams that are held back: leave their events out with "
     "`orderstream projections skip STREAM`, or rebuild with --allow-parked"
 )
-ITSELF = "orderstream"  # who acts when a rebuild that an operator began comes to its end
+ITSELF = "orderstream"  # the actor of the end of a rebuild that an operator began
 
 
 class Superseded(Exception):  # it names what happened
-    """The generation was dropped, or another process brought it to its end."""
+    """The generation was dropped, or another process completed it."""
 
 
 class RebuildProcedure:
@@ -60,7 +60,7 @@ class RebuildProcedure:
         self._membership = membership
 
     async def carry_on(self, pointer: ViewGenerations) -> None:
-        """Until readers see the new generation, or it is known why they must not."""
+        """Run until readers see the new generation, or until it is known why they must not."""
         building = pointer.building
         assert building is not None, "there is a rebuild to carry on"
         if building.phase is Phase.SEEDING:
@@ -74,14 +74,14 @@ class RebuildProcedure:
                 await self._fail(building, self._outcome(pointer, building, failure=str(mismatch)))
 
     async def _seed(self, pointer: ViewGenerations, building: ActiveRebuild) -> None:
-        """Take over what has not changed since the position of the reset; the fold then passes over it.
+        """Copy the documents that have not changed since the position of the reset; the fold then skips their events.
 
-        A document that changes meanwhile is left out, or its later events are folded as those of any other.
+        A document that changes meanwhile is skipped, or its later events are folded like those of any other.
         """
         view, generation = self._view.name, building.generation
         holder = LeaseHolder(self._state, self._membership, self._settings.lease)
         owned = await holder.acquire(view, generation, asyncio.Event(), lambda _: None)
-        assert owned is not None, "nobody tells it to stop"
+        assert owned is not None, "it is not stopped"
         live, new = self._state.documents(view, pointer.generation), self._state.documents(view, generation)
         throttle = ReaderAwareThrottle(lambda: self._state.generations.get(view))
         chunk: list[InsertOne[dict[str, Any]]] = []
@@ -99,11 +99,11 @@ class RebuildProcedure:
         self._membership.lost(owned.key)
 
     async def _caught_up(self, building: ActiveRebuild) -> Checkpoint:
-        """Wait for the new generation to hold all that the log had of the view when this was asked.
+        """Wait until the new generation has everything that the log had of the view at the time of the call.
 
         Raises `LogMismatch` if the log was replaced since the rebuild began.
 
-        Not for it to be level with the live one: while the log grows, two followers never stand at the same event.
+        It need not be level with the live one: while the log grows, two followers never stand at the same event.
         """
         wanted = await self._verifier.head()
         before: int | None = None
@@ -196,21 +196,21 @@ class RebuildProcedure:
 
 
 def _scalar(value: Any) -> Any:
-    """A document is not told in an error."""
+    """An error never contains the document."""
     return f"a {type(value).__name__}" if isinstance(value, dict | list) else value
 
 
 def _ended(
     now: ViewGenerations, building: ActiveRebuild, outcome: Outcome, keep_until: int = 0
 ) -> ViewGenerations | None:
-    """None if it was dropped meanwhile, or another process was quicker."""
+    """None if it was dropped meanwhile, or another process was faster."""
     if now.building is None or now.building.generation != building.generation:
         return None
     return switched(now, outcome, keep_until) if outcome.switched else failed(now, outcome)
 
 
 async def _inserted(documents: Any, chunk: Sequence[InsertOne[dict[str, Any]]]) -> None:
-    """What is there already was inserted before a crash."""
+    """Existing documents were inserted before a crash."""
     try:
         if chunk:
             await documents.bulk_write(list(chunk), ordered=False)

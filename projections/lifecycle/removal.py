@@ -1,5 +1,5 @@
-"""Removes the documents of a generation nobody may come back to, a few at a time: dropping them at once can keep
-readers of other collections waiting for as long as it takes.
+"""Removes the documents of a retired generation, a few at a time: dropping them at once can block
+readers of other collections for as long as it takes.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from projections.engine.throttle import ReaderAwareThrottle
 
 
 async def drop_gradually(documents: AsyncCollection[dict[str, Any]], throttle: ReaderAwareThrottle) -> None:
-    """Repeatable, from wherever it was left."""
+    """Repeatable, from any state."""
     keys = [document["_id"] async for document in documents.find({})]
     while keys:
         some, keys = keys[: throttle.chunk], keys[throttle.chunk :]

@@ -1,7 +1,7 @@
-"""Repairs documents of a view that runs: replays them from the log, and puts them in place between two batches.
+"""Repairs documents of a running view: replays them from the log, and puts them in place between two batches.
 
-The long part is done beside the runner; what has come meanwhile is folded when it is the runner's turn to write nothing
-else. Documents first, then the parked events go: a crash between the two leaves them parked, to be retried once more.
+The long part runs beside the runner; later events are folded while the runner writes nothing. Documents are written
+first, then the parked events are removed: a crash between the two leaves them parked, to be retried.
 """
 
 import time
@@ -24,7 +24,7 @@ from projections.verification.replay import EventFailed, KeyReplay
 
 SHORT = 0.2  # seconds that the rest of the fold may take between two batches
 MAX_ROUNDS = 10
-MAX_TRIES = 3  # to take in a stream that is written meanwhile, before the view waits for it
+MAX_TRIES = 3  # attempts at a stream that is written meanwhile, before the view waits for it
 STREAMS_AT_ONCE = 100  # parked streams in one fold
 PAGE = 1_000  # events of one stream read at once
 NEVER = 2**63
@@ -46,17 +46,17 @@ class DocumentRepair:
             for start in range(0, len(request.streams), STREAMS_AT_ONCE):
                 streams = request.streams[start : start + STREAMS_AT_ONCE]
                 for stream, left in (await self._retry(runner, streams)).items():
-                    outcome.append(f"{stream}: {left or 'taken in'}")
+                    outcome.append(f"{stream}: {left or 'applied'}")
                     state = FAILED if left else state
             if request.keys:
                 await self._replay(runner, _Documents(self._view, self._log, runner.partition, keys=request.keys), {})
-                outcome.append(f"{len(request.keys)} made anew")
-        except EventFailed as failure:  # of a stream that nobody asked for: what was asked for stays as it is
+                outcome.append(f"{len(request.keys)} rebuilt")
+        except EventFailed as failure:  # of another stream: the requested documents stay as they are
             return FAILED, "; ".join([*outcome, str(failure)])
         return state, "; ".join(outcome)
 
     async def _retry(self, runner: Runner, streams: Sequence[str]) -> dict[str, str]:
-        """Take the streams' events in as far as they go; the error at which each stays parked, or "".
+        """Apply the streams' events as far as possible; the error at which each stays parked, or "".
 
         All of them in one fold: where documents share streams, a fold reads the log from its beginning.
         """
@@ -76,7 +76,7 @@ class DocumentRepair:
                     failure.position < runner.parked_events.first.get(failure.stream, NEVER)
                     or rounds > len(streams) + MAX_ROUNDS
                 ):
-                    raise  # otherwise it was parked since this fold began, and the next one holds it back
+                    raise  # otherwise it was parked since this fold began, and the next fold stops there
 
     async def _replay(
         self,
@@ -86,10 +86,10 @@ class DocumentRepair:
         *,
         at_any_price: bool = False,
     ) -> bool:
-        """Fold the documents and put them in place; with the events of `streams`, up to what does not fold in each.
+        """Fold the documents and put them in place; with the events of `streams`, up to the failing one of each.
 
-        False, and nothing is done, if events that wait in the streams have come meanwhile whose documents are not among
-        those folded. Then it is to be done again, at last `at_any_price`: while the view waits.
+        False, and nothing is done, if waiting events have arrived meanwhile whose documents are not among
+        those folded. Then it has to be repeated, the last time `at_any_price`: while the view waits.
         """
         skipped = await SkippedEvents(self._database).of(self._view.name)
         first = {name: position for name, position in runner.parked_events.first.items() if name not in streams}
@@ -142,7 +142,7 @@ class DocumentRepair:
 
 
 class _Documents:
-    """The documents to be made anew: those of chosen keys, and all that the events of some streams change."""
+    """The documents to be rebuilt: those of chosen keys, and all that the events of some streams change."""
 
     def __init__(
         self,
@@ -156,10 +156,10 @@ class _Documents:
         self._view = view
         self._log = log
         self._partition = partition
-        self._next = dict.fromkeys(streams, 0)  # the revision from which on a stream has not been looked at
+        self._next = dict.fromkeys(streams, 0)  # the revision from which on a stream has not been read
 
     async def read_on(self) -> bool:
-        """Look at what the streams have had since the last time; whether documents were added."""
+        """Read the new events of the streams; whether documents were added."""
         before = len(self.keys)
         for stream in self._next:
             if self._view.own_streams:
@@ -179,7 +179,7 @@ class _Documents:
                     self._add(handled[0])
             self._next[stream] = page[-1].stream_position + 1
             if len(page) < PAGE:
-                break  # the end as it was; whoever goes on writing does not keep us here
+                break  # the end as it was; continuous writes do not keep us here
 
     def _add(self, key: str) -> None:
         if self._partition.owns(key):

@@ -1,7 +1,7 @@
-"""All of one view in one process: a runner for each worker of each generation, and what a rebuild needs beside them.
+"""The supervisor of one view in one process: a runner for each worker of each generation, and the view's rebuild.
 
-What is to be done stands in the view's pointer, so that any process can carry it on: this one looks at it every now and
-then, starts and stops runners as it says, and takes up a rebuild where whoever had it before left it.
+The required state is in the view's pointer, so that any process can continue: this one reads it regularly,
+starts and stops runners accordingly, and continues a rebuild where its former owner left it.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ from projections.verification.sampling import Sampler
 
 log = structlog.get_logger()
 
-MAX_RECHECKED = 100  # parked streams of which one look finds out whether they can be read by now
+MAX_RECHECKED = 100  # parked streams that are checked at once for whether they can be read by now
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Running:
 
 
 class Supervisor:
-    """Runs the view until it is told to stop."""
+    """Runs the view until it is stopped."""
 
     def __init__(
         self, view: View[Any], client: Client, database: AsyncDatabase[Any], settings: Settings, host: Host
@@ -89,7 +89,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._nudged = asyncio.Event()
 
-    # ------------------------------------------------------------------ what it tells
+    # ------------------------------------------------------------------ status
 
     @property
     def live(self) -> list[Runner]:
@@ -98,7 +98,7 @@ class Supervisor:
 
     @property
     def status(self) -> Status:
-        """Of the live generation in this process: the worst of its workers."""
+        """The status of the live generation in this process: the worst of its workers."""
         statuses = [runner.status for runner in self.live]
         return max(statuses, key=SEVERITY.index) if statuses else Status.STOPPED
 
@@ -108,7 +108,7 @@ class Supervisor:
 
     @property
     def events_per_second(self) -> float:
-        """Of late, in this process."""
+        """The recent rate, in this process."""
         return sum(runner.rate for runner in self.live)
 
     @property
@@ -126,7 +126,7 @@ class Supervisor:
 
     @property
     def log_mismatch(self) -> bool:
-        """Whether a worker of the live generation in this process has found the log to be another one."""
+        """Whether a worker of the live generation in this process has found that the log was replaced."""
         return any(runner.checkpoint is not None and runner.checkpoint.log_mismatch for runner in self.live)
 
     def runner(self, generation: int, part: int = 0) -> Runner | None:
@@ -136,18 +136,18 @@ class Supervisor:
     # ------------------------------------------------------------------ running
 
     def stop(self) -> None:
-        """Finish the batches at work, write the checkpoints, end."""
+        """Finish the running batches, write the checkpoints, end."""
         self._stop.set()
         self.wake()
 
     def wake(self) -> None:
-        """Look now."""
+        """Reconcile now."""
         self._nudged.set()
         for running in self._running.values():
             running.runner.wake()
 
     def recheck_parked(self) -> None:
-        """Look now whether parked streams can be read: an operator has excluded an event."""
+        """Check now whether parked streams can be read: an operator has excluded an event."""
         self._rechecked_at = float("-inf")
         self.wake()
 
@@ -160,10 +160,10 @@ class Supervisor:
                 try:
                     await self._reconcile(fresh=woken)
                     pause = self._settings.poll_interval
-                except (PyMongoError, ServiceFailure) as error:  # the runners report it and go on by themselves
+                except (PyMongoError, ServiceFailure) as error:  # the runners report it and continue by themselves
                     log.warning("cannot read the generations", view=self.view.name, error=error_text(error))
                     pause = min(2 * pause, self._settings.max_pause)
-                except Exception:  # a defect here must not end the view for good, nor touch the others
+                except Exception:  # a defect here must not end the view for good, nor affect the others
                     log.exception("defect", view=self.view.name)
                     pause = self._settings.max_pause
                 with suppress(TimeoutError):
@@ -180,7 +180,7 @@ class Supervisor:
         """`fresh` if the generations may have changed a moment ago."""
         pointer = await self._stamped(await self._host.generations(self.view.name, fresh=fresh))
         if pointer.generation != self.pointer.generation:
-            self.lag, self.stalled, self._measured_at = NO_LAG, False, 0.0  # they were another generation's
+            self.lag, self.stalled, self._measured_at = NO_LAG, False, 0.0  # they belong to another generation
         self.pointer = pointer
         await self._sync_runners(pointer)
         building, kept = pointer.building, pointer.kept
@@ -194,7 +194,7 @@ class Supervisor:
         self._run_periodic(pointer)
 
     async def _stamped(self, pointer: ViewGenerations) -> ViewGenerations:
-        """The first generation is made by whoever comes first."""
+        """The first generation is made by the first process."""
         generation = pointer.generation
         if generation in pointer.made:
             return pointer
@@ -226,7 +226,7 @@ class Supervisor:
         await asyncio.gather(*(running.task for running in leaving))
 
     def _may_follow(self, pointer: ViewGenerations, generation: int) -> bool:
-        """Only the live one may be followed by other code than made it; what stands still is not followed at all."""
+        """Only the live one may be followed by other code than made it; a generation at rest is not followed at all."""
         building = pointer.building
         if building is not None and building.generation == generation and building.phase in IDLE_PHASES:
             return False
@@ -263,9 +263,9 @@ class Supervisor:
         return runner is not None and runner.owns
 
     def _run_periodic(self, pointer: ViewGenerations) -> None:
-        """What the owner of the live generation does beside it."""
+        """The owner's work on the live generation beside its runner."""
         first, now = self.runner(pointer.generation), time.monotonic()
-        metrics.ASTRAY.labels(self.view.name).set(int(self.log_mismatch))
+        metrics.LOG_MISMATCH.labels(self.view.name).set(int(self.log_mismatch))
         if first is None or not first.owns:
             self.lag, self.stalled = NO_LAG, False
             return
@@ -299,7 +299,7 @@ class Supervisor:
         return worst(lags) if len(lags) == pointer.info(pointer.generation).partitions else None
 
     async def _audit(self) -> None:
-        """Look at some documents, in time at all of them; a view whose documents share streams is folded as a whole."""
+        """Check some documents, in time all of them; a view whose documents share streams is folded completely."""
         if self._sampler is not None:
             result = await self._sampler.check(self._settings.verify_documents)
         else:
@@ -331,7 +331,7 @@ class Supervisor:
         return Sampler(self.view, self._client, self._database) if self.view.own_streams else None
 
     async def _serve_requests(self, pointer: ViewGenerations) -> None:
-        """Do what operators have asked of the owner, if that is this process."""
+        """Serve the requests of operators to the owner, if that is this process."""
         if pointer.request_count == self._served:
             return
         waiting = await self._requests.waiting(self.view.name)
@@ -352,8 +352,8 @@ class Supervisor:
         log.warning("repaired", view=self.view.name, state=state, outcome=outcome)
 
     def _recheck(self) -> None:
-        """Take in parked streams that can be read by now: when a runner becomes the owner, it may be newer code
-        than the one that parked them; and every now and then, since an operator may have excluded an event.
+        """Apply parked streams that can be read by now: when a runner becomes the owner, it may be newer code
+        than the one that parked them; and regularly, since an operator may have excluded an event.
         """
         owning = {key: one.runner for key, one in self._running.items() if one.runner.owns}
         epochs = {key: runner.epoch for key, runner in owning.items()}
@@ -368,7 +368,7 @@ class Supervisor:
     async def _take_in_readable(self, runner: Runner, generation: int, part: int) -> None:
         unread = await runner.parked_events.unread()
         if len(unread) > MAX_RECHECKED:
-            unread = random.sample(unread, MAX_RECHECKED)  # so that in time each is looked at
+            unread = random.sample(unread, MAX_RECHECKED)  # so that in time each is checked
         streams = tuple([one.stream for one in unread if await self._is_readable(one)])
         if streams:
             request = Request(id="", view=self.view.name, generation=generation, part=part, streams=streams)
@@ -385,7 +385,7 @@ class Supervisor:
             return False
 
     def _drop_retired(self, pointer: ViewGenerations) -> None:
-        """Remove what nobody may come back to, once readers that had seen the pointer before are gone."""
+        """Remove retired generations, after the readers that had seen the former pointer have finished."""
         first = self.runner(pointer.generation)
         now = time.monotonic()
         self._retired_since = {one: self._retired_since.get(one, now) for one in pointer.dropping}
@@ -401,7 +401,9 @@ class Supervisor:
         log.warning("generation removed", view=self.view.name, generation=generation)
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Do it beside the runners, unless it is being done; a failure is logged and tried again at the next look."""
+        """Run it beside the runners, unless it is running; a failure is logged and retried at the next
+        reconciliation.
+        """
         if name in self._side and not self._side[name].done():
             work.close()
             return
@@ -420,7 +422,7 @@ class Supervisor:
             await asyncio.sleep(self._settings.max_pause)
 
 
-IDLE_PHASES = (Phase.SEEDING, Phase.FAILED)  # while nothing follows the log for it
+IDLE_PHASES = (Phase.SEEDING, Phase.FAILED)  # in which the generation does not follow the log
 SEVERITY = (Status.STANDBY, Status.LIVE, Status.CATCHING_UP, Status.PAUSED, Status.STOPPED, Status.FAILING)
 
 

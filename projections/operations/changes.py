@@ -1,6 +1,6 @@
-"""What an operator may change about a view: planned, and then applied if the plan would still be the same.
+"""The changes of an operator to a view: planned, and then applied if the plan would still be the same.
 
-One row for each action. A plan depends on which generations there are, and on what else it says of itself.
+One row for each action. A plan depends on the generations, and on the facts that it lists.
 """
 
 import asyncio
@@ -37,12 +37,12 @@ from protos.operations.v1 import projections_pb2 as pb
 
 MAX_COUNTED = 1_000  # events that a view lacks
 MAX_EXACT = 10_000  # events that a plan counts one by one
-FRESH_WITHIN = 5.0  # seconds that a kept generation has to come as far as the live one
+FRESH_WITHIN = 5.0  # seconds in which a kept generation has to reach the live one
 LOOK_EVERY = 0.05  # seconds
-MAX_TOLD = 10  # parked streams in a plan
+MAX_LISTED = 10  # parked streams in a plan
 MAX_HEALED = 500  # documents in one go
 HEALED_WITHIN = 60.0  # seconds
-DONE_WITHIN = 5.0  # seconds that a call waits for what it asked of the owner
+DONE_WITHIN = 5.0  # seconds that a call waits for the owner
 
 
 class RebuildRunning(ServiceFailure):  # it names what is the case
@@ -88,15 +88,15 @@ class RollbackStale(ServiceFailure):  # it names what is the case
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who applies a plan, and why. `plan_id` is the one it is known by: its own, or that of several together."""
+    """The requester of a change, and the reason. `plan_id` identifies it: its own plan, or that of several together."""
 
     actor: str
     reason: str
     plan_id: str
-    within: float = DONE_WITHIN  # seconds that the call waits for what it asks of the owner
+    within: float = DONE_WITHIN  # seconds that the call waits for the owner
 
 
-Outcome = tuple[bool, list[str]]  # whether all is done by now, and what has come of it
+Outcome = tuple[bool, list[str]]  # whether all is done by now, and the outcome
 
 BEGUN: Outcome = (False, ["it has begun"])
 DONE: Outcome = (True, [])
@@ -104,7 +104,7 @@ DONE: Outcome = (True, [])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What would happen. `facts` are all that it depends on; `apply` does it, and raises if they have changed."""
+    """The effects of a change. `facts` are all that it depends on; `apply` does it, and raises if they have changed."""
 
     action: str
     view: str
@@ -167,7 +167,7 @@ class ChangePlanner:
         }
 
     async def plan(self, view: View[Any], change: pb.ProjectionChange) -> Plan:
-        """Raises what stands against it."""
+        """Raises the reason against it, if there is one."""
         action = change.WhichOneof("action")
         if action is None:
             raise InvalidRequest({"change.action": "must be given"})
@@ -175,14 +175,16 @@ class ChangePlanner:
         return await self._planners[action](view, pointer, getattr(change, action))
 
     async def apply(self, view: View[Any], change: pb.ProjectionChange, by: Requester) -> Outcome:
-        """Do it. Raises `PlanOutdated` if the plan would not be the same now; a rebuild goes on after it returns."""
+        """Apply it. Raises `PlanOutdated` if the plan would not be the same now; a rebuild continues after the
+        return.
+        """
         by = replace(by, reason=require_reason(by.reason))
         plan = await self.plan(view, change)
         require_current(by.plan_id, plan.id)
         return await self.carry_out(plan, by)
 
     async def carry_out(self, plan: Plan, by: Requester) -> Outcome:
-        """Do what was planned, and record it. Raises `PlanOutdated`."""
+        """Apply the plan, and record it. Raises `PlanOutdated`."""
         act = AuditEntry(
             act=f"{plan.action.title()}Projection",
             subject=plan.view,
@@ -263,7 +265,7 @@ class ChangePlanner:
         if pointer.kept is None:
             raise GenerationUnavailable(view.name, 0, "has no generation to go back to")
         kept = pointer.kept.generation
-        if await self._is_astray(pointer, kept):
+        if await self._is_of_another_log(pointer, kept):
             raise GenerationUnavailable(view.name, kept, f"has only generation {kept}, which is of another log")
         plan = Plan(
             action="rollback",
@@ -318,7 +320,7 @@ class ChangePlanner:
     async def _retry(self, view: View[Any], pointer: ViewGenerations, wanted: pb.RetryParked) -> Plan:
         await self._require_this_log(pointer)
         parked = await self._parked(pointer, wanted.stream)
-        return self._plan_retry(view, pointer, "retry", parked, [_about(one) for one in parked[:MAX_TOLD]])
+        return self._plan_retry(view, pointer, "retry", parked, [_about(one) for one in parked[:MAX_LISTED]])
 
     async def _skip(self, view: View[Any], pointer: ViewGenerations, wanted: pb.SkipParked) -> Plan:
         if not wanted.stream:
@@ -326,7 +328,7 @@ class ChangePlanner:
         await self._require_this_log(pointer)
         [parked] = await self._parked(pointer, wanted.stream)
         failed = parked.failed
-        left_out = f"{failed.event_type} {failed.revision}@{failed.stream} is left out for good"
+        left_out = f"{failed.event_type} {failed.revision}@{failed.stream} is skipped for good"
         elsewhere = (
             "commands, processes and queries about the past still meet it: "
             f"`orderstream events exclude {failed.stream} {failed.revision}` leaves it out for everything"
@@ -354,7 +356,7 @@ class ChangePlanner:
             apply=apply,
             effects=(
                 *effects,
-                "their documents are folded anew from the log and put in place; the view goes on meanwhile",
+                "their documents are folded again from the log and put in place; the view goes on meanwhile",
             ),
             from_position=min(events),
             to_position=max(events),
@@ -373,13 +375,13 @@ class ChangePlanner:
             events = sum(len(stream or ()) for stream in streams)
         else:
             events = sum(await self._events(view, pointer))
-        read = "its streams" if view.own_streams else "the whole log, for its documents share streams"
+        read = "its streams" if view.own_streams else "all of the log, since its documents share streams"
         plan = Plan(
             action="key",
             view=view.name,
             facts={"generation": pointer.generation, "key": wanted.key},
             apply=lambda by: self._ask(view, pointer, plan.id, keys=(wanted.key,), within=by.within),
-            effects=(f"{wanted.key} is folded anew from {read} and put in place between two batches",),
+            effects=(f"{wanted.key} is folded again from {read} and put in place between two batches",),
             to_position=await self._log.head(),
             events=events,
             documents=1,
@@ -396,7 +398,7 @@ class ChangePlanner:
         keys: tuple[str, ...] = (),
         within: float,
     ) -> Outcome:
-        """Of whoever owns the view: in every generation for streams, in the live one for keys."""
+        """Requests to the owner of the view: in every generation for streams, in the live one for keys."""
         generations = pointer.active() if streams else (pointer.generation,)
         requests = [
             Request(
@@ -417,10 +419,10 @@ class ChangePlanner:
         return await self._requests.wait(live, within)
 
     async def heal(self, view: View[Any], keys: Collection[str]) -> int:
-        """Make documents anew that differ from the log; how many were by now."""
+        """Repair the documents that differ from the log; how many were repaired by now."""
         pointer, healed, wanted = await self._state.generations.get(view.name), 0, sorted(keys)
-        if await self._is_astray(pointer, pointer.generation):
-            return healed  # nobody follows the log for it any more
+        if await self._is_of_another_log(pointer, pointer.generation):
+            return healed  # no process follows the log for it any more
         for start in range(0, len(wanted), MAX_HEALED):
             some = tuple(wanted[start : start + MAX_HEALED])
             done, _ = await self._ask(view, pointer, f"heal:{some[0]}", keys=some, within=HEALED_WITHIN)
@@ -429,13 +431,13 @@ class ChangePlanner:
 
     # ------------------------------------------------------------------ helpers
 
-    async def _is_astray(self, pointer: ViewGenerations, generation: int) -> bool:
+    async def _is_of_another_log(self, pointer: ViewGenerations, generation: int) -> bool:
         found = await self._state.of_generation(pointer, generation)
         return found is not None and found.log_mismatch
 
     async def _require_this_log(self, pointer: ViewGenerations) -> None:
         """Raises `LogMismatch` if the live generation is of another log: only another generation can be right."""
-        if await self._is_astray(pointer, pointer.generation):
+        if await self._is_of_another_log(pointer, pointer.generation):
             raise LogMismatch(pointer.view)
 
     async def _parked(self, pointer: ViewGenerations, stream: str) -> list[ParkedStream]:
@@ -446,7 +448,7 @@ class ChangePlanner:
         return parked
 
     async def parked(self, pointer: ViewGenerations) -> list[ParkedStream]:
-        """The streams that the live generation holds back, each once, the oldest first."""
+        """The streams that are parked for the live generation, each once, the oldest first."""
         found: dict[str, ParkedStream] = {}
         for part in range(pointer.info(pointer.generation).partitions):
             parked_events = ParkedEvents(self._database, pointer.view, pointer.generation, part)
@@ -470,16 +472,16 @@ class ChangePlanner:
         """How many events of the view lie behind a position: counted, or `about` so many if they are too many."""
         try:
             counted = await self._log.count_after(since, view.stream_filter(), MAX_EXACT)
-        except StoreFailure:  # it had to look through too much of what others wrote
+        except StoreFailure:  # it would have had to read too many events of others
             return about
         return counted if counted < MAX_EXACT else max(counted, about)
 
     async def _events(self, view: View[Any], pointer: ViewGenerations) -> tuple[int, int]:
-        """How many the live generation has taken in, and how many it lacks (counted up to a thousand)."""
+        """How many events the live generation has applied, and how many it lacks (counted up to a thousand)."""
         live = await self._state.of_generation(pointer, pointer.generation)
         if live is None or live.log_mismatch:
             return 0, await self._log.count_after(0, view.stream_filter(), MAX_COUNTED)
         try:
             return live.events, await self._log.count_after(live.position, view.stream_filter(), MAX_COUNTED)
-        except LogMismatch:  # a paused view is not told that its log is another one
+        except LogMismatch:  # a paused view has not detected that the log was replaced
             return 0, await self._log.count_after(START, view.stream_filter(), MAX_COUNTED)

@@ -1,4 +1,4 @@
-"""Retry and skip of a parked stream in every view that holds it back: one plan, and one answer."""
+"""Retry and skip of a parked stream in every view in which it is parked: one plan, and one answer."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ ACTIONS = ("retry", "skip")
 
 @dataclass(frozen=True, slots=True)
 class Plans:
-    """One plan for each view that holds the stream back. Views of `another_log` are left out."""
+    """One plan for each view in which the stream is parked. Views of `another_log` are skipped."""
 
     plans: Sequence[Plan]
     another_log: Sequence[str]
@@ -31,7 +31,7 @@ class Plans:
         return [plan.view for plan in self.plans]
 
     def to_proto(self) -> pb.PlanProjectionResponse:
-        left_out = [f"{view} is left out, it was made from another log: rebuild it" for view in self.another_log]
+        left_out = [f"{view} is skipped, it was made from another log: rebuild it" for view in self.another_log]
         return pb.PlanProjectionResponse(
             plan_id=self.id,
             from_position=min(plan.from_position for plan in self.plans),
@@ -51,7 +51,7 @@ class Everywhere:
         self._changes = changes
 
     async def plan(self, change: pb.ProjectionChange) -> Plans:
-        """Raises `StreamNotParked` if no view holds the stream back."""
+        """Raises `StreamNotParked` if the stream is parked in no view."""
         plans, another_log = [], []
         for view in self._views:
             try:
@@ -65,7 +65,7 @@ class Everywhere:
         return Plans(plans, another_log)
 
     async def apply(self, change: pb.ProjectionChange, by: Requester) -> tuple[Outcome, list[str]]:
-        """Do it in all views at once; what has come of it, and in which. Raises `PlanOutdated`."""
+        """Apply it in all views at once; the outcomes, and the views. Raises `PlanOutdated`."""
         by = replace(by, reason=require_reason(by.reason))
         plans = await self.plan(change)
         require_current(by.plan_id, plans.id)

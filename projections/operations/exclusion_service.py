@@ -1,4 +1,4 @@
-"""ExclusionService: how operators exclude an event that cannot be read. It asks the event store alone."""
+"""ExclusionService: operators exclude an unreadable event. It needs the event store alone."""
 
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -69,7 +69,7 @@ class EventMayBeNewer(ServiceFailure):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the exclusion of an event would do."""
+    """The effects of the exclusion of an event."""
 
     id: str
     event: RecordedEvent
@@ -88,7 +88,7 @@ class Plan:
 
 
 class ExclusionAdmin(ExclusionServiceServicer):
-    """Nothing is kept here. `excluded` is called after each exclusion, so that views look at once."""
+    """It has no state. `excluded` is called after each exclusion, so that views check their parked streams at once."""
 
     def __init__(self, client: Client, audit_log: AuditLog, excluded: Callable[[], None] = lambda: None) -> None:
         self._client = client
@@ -131,7 +131,7 @@ class ExclusionAdmin(ExclusionServiceServicer):
         return [_parsed(event) for event in found if exclusion_of(event) is not None]
 
     async def _plan(self, request: pb.PlanExclusionRequest | pb.ApplyExclusionRequest) -> Plan:
-        """Raises what stands against it."""
+        """Raises the reason against it, if there is one."""
         event = await self._event(request.stream, request.revision)
         error = _error_of(event)
         if error is None:
@@ -178,7 +178,7 @@ class ExclusionAdmin(ExclusionServiceServicer):
         data = json_format.MessageToJson(
             excluded, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, indent=None
         )
-        # a second operator with the same plan writes the same event: it says the same, and the store takes it once
+        # a second operator with the same plan writes the same event, which the store accepts once
         event = NewEvent(
             type=EVENT_EXCLUDED,
             data=data.encode(),
@@ -202,11 +202,11 @@ def _error_of(event: RecordedEvent) -> CodecError | None:
 
 def _effects(event: RecordedEvent, others: Sequence[RecordedEvent], *, unknown: bool) -> list[str]:
     effects = [
-        f"{_named(event)} is left out for good: by commands, snapshots, queries, watches, views and processes",
-        "it stays in the log as it is; code that can read it takes it in",
+        f"{_named(event)} is skipped for good: by commands, snapshots, queries, watches, views and processes",
+        "it stays in the log as it is; code that can read it applies it",
     ]
     if unknown:
-        effects.append("a newer release that knows its type takes it in: no such release may be in use beside this one")
+        effects.append("a newer release that knows its type applies it: no such release may be in use beside this one")
     if event.stream_position == 0:
         effects.append("it is the first event of its stream: without it there is nothing that later events change")
     effects += [f"{_named(one)} cannot be read either" for one in others[:MAX_LISTED]]

@@ -1,4 +1,4 @@
-"""Plan first, then apply: a plan's id is made of what the plan says, so that it holds only as long as it is true.
+"""Plan first, then apply: a plan's id is derived from its content, so that it is valid only while that is true.
 
 Nothing is kept between the two calls. Applying makes the plan again and compares; whatever has changed meanwhile, in
 the store, by another operator or by the same plan applied before, gives another id.

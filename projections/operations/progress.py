@@ -1,4 +1,4 @@
-"""How far a rebuild is, as operators see it."""
+"""The progress of a rebuild, for operators."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from core.readmodel.generations import ActiveRebuild, Outcome, ViewGenerations
 from protos.operations.v1 import projections_pb2 as pb
 
 LOOK_EVERY = 0.25  # seconds
-OF_LATE = 10.0  # seconds over which the rate is taken
+RATE_OVER = 10.0  # seconds over which the rate is taken
 
 
 class Superseded(Exception):  # it names what happened
@@ -58,7 +58,7 @@ async def until_all_end(
 
 
 class _Followed:
-    """A rebuild, with its rate of late."""
+    """A rebuild, with its recent rate."""
 
     def __init__(self, state: CheckpointStore, view: str, plan_id: str) -> None:
         self._state = state
@@ -76,7 +76,7 @@ class _Followed:
             raise Superseded
         events, now = await _events(self._state, pointer, building), time.monotonic()
         self._seen.append((now, events))
-        while now - self._seen[0][0] > OF_LATE:
+        while now - self._seen[0][0] > RATE_OVER:
             self._seen.popleft()
         (since, before) = self._seen[0]
         return _to_proto(building, events, (events - before) / (now - since) if now > since else 0.0)

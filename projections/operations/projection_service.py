@@ -63,7 +63,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         log: EventLog,
         deadline: float,
     ) -> None:
-        self._unless_told = deadline  # seconds, of a call that brings none
+        self._default_deadline = deadline  # seconds, of a call that brings none
         self._audit_log = audit_log
         self._log = log
         self._supervisors: Mapping[str, Supervisor] = {one.view.name: one for one in supervisors}
@@ -118,7 +118,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         return (await self._changes.plan(view.view, request.change)).to_proto()
 
     async def ApplyProjection(self, request: pb.ApplyProjectionRequest, context: Context) -> pb.ApplyProjectionResponse:
-        within = _time_left(context, self._unless_told) if request.wait else DONE_WITHIN
+        within = _time_left(context, self._default_deadline) if request.wait else DONE_WITHIN
         if _is_everywhere(request.change):
             by = Requester(actor_of(context), request.reason, request.plan_id, within)
             outcome, views = await self._everywhere.apply(request.change, by)
@@ -210,7 +210,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
                 act="VerifyProjections", subject=subject, actor=actor_of(context), reason="heal what differs"
             )
             async with self._audit_log.recorded(act):
-                pass  # what it does is told document by document, and folding anew harms nothing
+                pass  # the outcome is reported document by document, and a repeated fold is harmless
         async for message in self._checked(names, request.sample, most):
             if isinstance(message, Result) and request.heal:
                 message.healed = await self._changes.heal(self._supervisors[message.view].view, message.keys)
@@ -234,10 +234,10 @@ class ProjectionAdmin(ProjectionServiceServicer):
                 yield await sampler.check(sample, most)
 
     async def _entry(self, view: Supervisor) -> pb.Projection:
-        """As `_projection`; a view of which nothing can be found out now says why, and is no failure of the others."""
+        """As `_projection`; a view whose state cannot be read now says why, and does not fail the others."""
         try:
             return await self._projection(view)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the other views are told
+        except Exception as error:  # noqa: BLE001  # any failure: the other views are reported
             logger.warning("cannot describe a view", view=view.view.name, error=error_text(error))
             return pb.Projection(view=view.view.name, unavailable=error_text(error))
 
@@ -293,10 +293,10 @@ def _is_everywhere(change: pb.ProjectionChange) -> bool:
     return not change.view and change.WhichOneof("action") in ACTIONS
 
 
-def _time_left(context: Context, unless_told: float) -> float:
+def _time_left(context: Context, default: float) -> float:
     """Seconds that a call may wait until it answers."""
     left = context.time_remaining()
-    return max(0.0, min(unless_told if left is None else left, MAX_CALL) - TO_ANSWER)
+    return max(0.0, min(default if left is None else left, MAX_CALL) - TO_ANSWER)
 
 
 def _status(view: Supervisor, pointer: ViewGenerations, checkpoint: Checkpoint | None) -> Status:
@@ -309,14 +309,16 @@ def _status(view: Supervisor, pointer: ViewGenerations, checkpoint: Checkpoint |
 
 
 def lag_ms(checkpoint: Checkpoint | None) -> int:
-    """Since when the view may not hold the whole log; 0 while nobody has ever run it."""
+    """Since when the view may not have the complete log; 0 while no process has ever run it."""
     if checkpoint is None or not checkpoint.caught_up_at:
         return 0
     return max(0, (now_micros() - checkpoint.caught_up_at) // 1000)
 
 
 def healthy(view: Supervisor) -> bool:
-    """A view that reads, follows, stands by or was paused on purpose is; one that fails, stalls or has ended is not."""
+    """A view that reads, follows, is on standby or was paused is healthy; one that fails, stalls or has ended is
+    not.
+    """
     return not view.stalled and view.status in (Status.CATCHING_UP, Status.LIVE, Status.STANDBY, Status.PAUSED)
 
 

@@ -1,7 +1,7 @@
-"""Which views have to be rebuilt, and the act that rebuilds all of them.
+"""The views that have to be rebuilt, and the act that rebuilds all of them.
 
-Each rebuild stands in the pointer of its view, under the plan of the act. So it goes on without the caller, and one who
-asks again with the same plan finds what was begun.
+Each rebuild is recorded in the pointer of its view, under the plan of the act. So it continues without the caller, and
+a caller that asks again with the same plan finds the rebuilds that were begun.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -34,7 +34,9 @@ def rebuild_reason(view: Supervisor, pointer: ViewGenerations, checkpoint: Check
 
 
 async def looked_up(log: EventLog, checkpoint: Checkpoint | None) -> Checkpoint | None:
-    """The checkpoint as the log is now: a view that is paused, or that nobody runs, has not found out."""
+    """The checkpoint compared with the log as it is now: a view that is paused, or not run, has not detected a
+    mismatch.
+    """
     if checkpoint is None or checkpoint.log_mismatch or await log.is_of_this_log(checkpoint.point):
         return checkpoint
     return replace(checkpoint, log_mismatch=True)
@@ -44,7 +46,7 @@ async def looked_up(log: EventLog, checkpoint: Checkpoint | None) -> Checkpoint 
 class Rebuilds:
     """A plan for several views: for each, why it is rebuilt and its own plan.
 
-    Those that are `paused`, and those that are being rebuilt already, are left out.
+    Those that are `paused`, and those that are being rebuilt already, are skipped.
     """
 
     plans: Sequence[tuple[str, Plan]]
@@ -93,7 +95,7 @@ class Rebuilder:
     async def rebuild(
         self, request: pb.RebuildAllRequest, actor: str
     ) -> AsyncIterator[tuple[str, pb.RebuildProgress | Outcome | Superseded]]:
-        """Begin what is not begun yet, then tell how far each view is. Raises `PlanOutdated`."""
+        """Begin what is not begun yet, then report the progress of each view. Raises `PlanOutdated`."""
         reason = require_reason(request.reason)
         begun = [name for name in sorted(self._supervisors) if await self._is_begun(name, request.plan_id)]
         if not begun or not set(request.views) <= set(begun):

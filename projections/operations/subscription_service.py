@@ -1,4 +1,4 @@
-"""SubscriptionService: how operators see and mend persistent subscription groups."""
+"""SubscriptionService: operators inspect and repair persistent subscription groups."""
 
 import hashlib
 import re
@@ -27,7 +27,7 @@ NUMBER = re.compile("[0-9]{1,18}")  # below 2^63
 
 
 class SubscriptionAdmin(SubscriptionServiceServicer):
-    """Answers from the event store alone; nothing is kept here."""
+    """Answers from the event store alone, without state."""
 
     def __init__(self, groups: Groups, audit_log: AuditLog) -> None:
         self._groups = groups
@@ -140,7 +140,7 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
             start = await self._groups.resolved(request.source, request.start, from_end=request.from_end)
             events = 0 if request.from_end else await self._groups.waiting_from(request.source, start)
         facts = {"source": request.source, "group": request.group, "parked": group.parked if group else 0}
-        # behind the end: the log grows between plan and act, and that is meant
+        # behind the end: the log grows between plan and act, which is intended
         facts["start"] = -1 if request.from_end else start
         return _Change(plan_id(_name(request.change), **facts), group, start, events)
 
@@ -162,7 +162,7 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A plan. `group` is what is there now; `start` and `events` as in the reply."""
+    """A plan. `group` is the present group; `start` and `events` as in the reply."""
 
     id: str
     group: Group | None
@@ -182,7 +182,7 @@ def _name(change: "pb.GroupChange.ValueType") -> str:
 
 
 def _due(parked: ParkedRange, limit: int) -> ParkedRange:
-    """What a replay takes: the oldest `limit`, or all."""
+    """The events of a replay: the oldest `limit`, or all."""
     return ParkedRange(first=parked.first, end=min(parked.end, parked.first + limit) if limit else parked.end)
 
 

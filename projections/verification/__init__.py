@@ -1,1 +1,1 @@
-"""What proves that documents are what the log says."""
+"""Verification: the comparison of documents with the log."""

@@ -1,4 +1,4 @@
-"""Whether each e-mail address is one user's, by the log. Nothing but an operator can settle one that is not."""
+"""Whether each e-mail address belongs to one user, by the log. Only an operator can resolve a shared one."""
 
 from contextlib import aclosing
 from dataclasses import dataclass, field

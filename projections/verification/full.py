@@ -1,7 +1,7 @@
-"""Fold the log anew and compare it with the views, document by document, while the system serves.
+"""Full verification: fold the log again and compare it with the views, document by document, while the system serves.
 
-A document says which event was the last in it, so it is compared with the fold at exactly that event, wherever the log
-and the view have got to meanwhile. The fold is held in memory: of views with many documents it is made in several
+A document has the position of its last event, so it is compared with the fold at exactly that event, wherever the log
+and the view are meanwhile. The fold is in memory: views with many documents need several
 passes over the log, each for a share of the keys.
 """
 
@@ -36,7 +36,7 @@ from projections.engine.storable import storable
 from projections.engine.throttle import ReaderAwareThrottle
 
 PROGRESS_EVERY = 5_000  # events
-DECODE_CHUNK = 100  # events folded, or documents compared, before readers are let go first
+DECODE_CHUNK = 100  # events folded, or documents compared, before a yield to readers
 CATCH_UP_WITHIN = 60.0  # seconds
 NEVER = 2**63
 
@@ -75,7 +75,7 @@ class Result:
     unfolded: set[str] = field(default_factory=set)  # the streams that are `parked`
 
     def differ(self, found: Difference, most: int, *, document: bool = True) -> None:
-        """One more; `document`: it can be mended by making that document anew."""
+        """Count one more; `document`: a repair of that document resolves it."""
         self.differences += 1
         if document:
             self.keys.add(found.key)
@@ -83,7 +83,7 @@ class Result:
             self.listed.append(found)
 
     def park(self, event: RecordedEvent, error: str, most: int) -> None:
-        """A stream that does not fold, told once: an event that cannot be read is met in every pass."""
+        """A stream that cannot be folded, reported once: every pass meets an unreadable event again."""
         if event.stream_name in self.unfolded:
             return
         self.unfolded.add(event.stream_name)
@@ -95,11 +95,11 @@ class Result:
 
 @dataclass(slots=True)
 class _Fold:
-    """A share of one view out of the log, in memory; `waiting` has the documents that are ahead of the fold, by key.
+    """The fold of a share of one view, in memory; `waiting` has the documents that are ahead of the fold, by key.
 
     A stream with an event that cannot be folded is `stuck` from there on, as it is parked in the view. Whether it is
-    stuck at an event of another share, only the view can tell: it has such streams `blocked_from` a position on.
-    There it is also looked at whether the document can be stored.
+    stuck at an event of another share, only the view knows: it has such streams `blocked_from` a position on.
+    There it is also checked whether the document can be stored.
     """
 
     view: View[Any]
@@ -111,7 +111,7 @@ class _Fold:
     positions: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, tuple[int, Any]] = field(default_factory=dict)
     stuck: set[str] = field(default_factory=set)
-    skipped: set[int] = field(default_factory=set)  # by an operator's word
+    skipped: set[int] = field(default_factory=set)  # by operators
 
     def take(self, event: RecordedEvent, read: Recorded[DomainEvent | StreamDeleted] | CodecError) -> None:
         if event.stream_name in self.stuck or position_of(event) in self.skipped:
@@ -181,7 +181,7 @@ class Verifier:
         at_once: int = 100_000,
         throttle: ReaderAwareThrottle | None = None,
     ) -> None:
-        """With a `pace` it goes on only as fast as readers allow."""
+        """With a `pace` (throttle) it goes on only as fast as readers allow."""
         self._patience = catch_up_within
         self._at_once = at_once
         self._database = database
@@ -193,9 +193,9 @@ class Verifier:
     async def verify(
         self, views: Sequence[View[Any]], most: int = 20, *, generation: int | None = None, since: int = 0
     ) -> AsyncIterator[Progress | Result]:
-        """Progress now and then, then one result per view.
+        """Progress regularly, then one result per view.
 
-        It looks at the live generation, or at the one that is given; at documents changed behind `since` only.
+        It verifies the live generation, or the given one; with `since`, only documents that changed after it.
         """
         results = {view.name: Result(view.name) for view in views}
         passes, events = await self._passes(views, generation), 0
@@ -279,7 +279,7 @@ class Verifier:
             fold.differ("checkpoint", "log", "this one", "another one", document=False)
 
     async def _caught_up(self, view: View[Any], head: int, generation: int) -> Checkpoint | None:
-        """The checkpoint once it covers `head`, or what it is when patience ends (the comparison then tells).
+        """The checkpoint once it covers `head`, or the last one after the time limit (the comparison then shows it).
 
         One of another log is not waited for. None if the generation has never run.
         """
@@ -300,14 +300,14 @@ class Verifier:
         return await self._log.head()
 
     async def reached(self, view: View[Any], checkpoint: Checkpoint, wanted: int, before: int | None) -> bool:
-        """Whether the view holds all up to `wanted`. Where it stands still since `before`, the log is asked."""
+        """Whether the view has all events up to `wanted`. If it has not moved since `before`, the log is asked."""
         if checkpoint.position >= wanted:
             return True
         if checkpoint.position != before:
             return False
         try:
             return await holds(self._log, view, checkpoint, wanted)
-        except (LogMismatch, StoreFailure):  # the owner of the view tells of it
+        except (LogMismatch, StoreFailure):  # the owner of the view reports it
             return False
 
 
@@ -349,7 +349,7 @@ class _Reading:
         self.events += 1
 
     async def _read(self, event: RecordedEvent) -> Recorded[DomainEvent | StreamDeleted] | CodecError | None:
-        """None for an event that views leave out."""
+        """None for an event that views skip."""
         try:
             return codec.recorded(event)
         except CodecError as error:

@@ -1,4 +1,4 @@
-"""Placed orders that need a process and have none, from the log. What each lacks is what its process would do."""
+"""Placed orders that need a process and have none, from the log, with the steps that their process would run."""
 
 from collections.abc import Callable
 from contextlib import aclosing
@@ -22,7 +22,7 @@ from core.eventstore.upcasters import stored_names
 from core.failures import UnreadableEvent
 from core.readmodel.view import stream_filter
 
-YOUNG = timedelta(minutes=1)  # a process service begins the process of a placed order within this time
+YOUNG = timedelta(minutes=1)  # a process service starts the process of a placed order within this time
 PLACED, STARTED = stored_names(OrderPlaced), stored_names(CheckoutStarted)
 
 

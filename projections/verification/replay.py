@@ -1,4 +1,4 @@
-"""Documents of chosen keys, folded from the log alone: what a retry, a heal and the rebuild of one key are made of."""
+"""Replay: documents of chosen keys, folded from the log alone, for a retry, a heal and the rebuild of one key."""
 
 import re
 from collections.abc import AsyncGenerator, Mapping, Set
@@ -30,10 +30,10 @@ class EventFailed(Exception):  # it names what was met
 
 
 class KeyReplay:
-    """The documents of some keys, as far as it has been asked to go.
+    """The documents of some keys, up to the requested position.
 
-    `blocked_from` has the position from which on the events of a stream are parked, `skipped` the events that were left
-    out for good.
+    `blocked_from` has the position from which on the events of a stream are parked, `skipped` the events that operators
+    have skipped.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class KeyReplay:
         self.positions: dict[str, int] = {}
 
     async def advance(self, until: int) -> None:
-        """Fold what lies behind where it is, up to and with a position. Raises `Unfoldable`."""
+        """Fold further, up to and with a position. Raises `EventFailed`."""
         if until <= self.reached:
             return
         async with aclosing(self._unseen(until)) as events:
@@ -71,7 +71,7 @@ class KeyReplay:
                 yield event
 
     async def _of_streams(self, until: int) -> list[RecordedEvent]:
-        """The whole streams of the keys: far fewer events than the log has."""
+        """The complete streams of the keys: far fewer events than the log has."""
         events: list[RecordedEvent] = []
         for name in (f"{category}-{key}" for category in self._view.categories for key in sorted(self._keys)):
             start = 0

@@ -1,6 +1,6 @@
-"""Checks single documents: folds their streams again and compares, without reading the whole log.
+"""Sampling: folds the streams of single documents again and compares, without reading all of the log.
 
-Which ones is found in the log, so that a missing document is missed, and in the view, so that one too many is met.
+Documents are chosen from the log, so that a missing one is found, and from the view, so that one too many is found.
 """
 
 from collections.abc import Set
@@ -31,15 +31,17 @@ class Sampler:
         assert view.own_streams, f"the documents of {view.name} share streams"
         self._view = view
         self._database = database
-        self._log = EventLog(client.leader)  # a follower that is behind the view would make right documents wrong
+        self._log = EventLog(
+            client.leader
+        )  # a follower that is behind the view would make correct documents look wrong
         self._state = CheckpointStore(database)
         self._skips = SkippedEvents(database)
-        # where to look on, in the log and in the view; it begins anywhere, and goes round
+        # the next places in the log and in the view; it starts anywhere, and goes round
         self._next: int | None = None
         self._next_key: str | None = None
 
     async def check(self, documents: int, most: int = 20) -> Result:
-        """So many documents, or fewer if there are no more; one round after the other meets them all."""
+        """Check so many documents, or fewer if there are no more; successive rounds reach all of them."""
         pointer = await self._state.generations.get(self._view.name)
         generation, result = pointer.generation, Result(self._view.name)
         checkpoint = await self._state.of_generation(pointer, generation)
@@ -52,7 +54,7 @@ class Sampler:
         try:
             keys = await self._keys(documents, checkpoint.position, shown)
         except LogMismatch:
-            self._next = None  # the log is another one: the next round begins anywhere in it
+            self._next = None  # the log was replaced: the next round begins anywhere in it
             raise
         for key in keys:
             found = await self._differs(key, generation, checkpoint.position, first, skipped)
@@ -123,7 +125,7 @@ class Sampler:
         try:
             await fold.advance(position)
         except EventFailed:
-            return None  # it was parked since; that is told elsewhere
+            return None  # it was parked since; that is reported elsewhere
         if document is not None and fold.positions.get(key) != position:
             return Difference(key, "position", fold.positions.get(key), position)
         return difference(key, fold.bodies.get(key), document)

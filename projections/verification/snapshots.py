@@ -15,7 +15,7 @@ from projections.verification.full import Difference, Result
 
 
 class SnapshotVerifier:
-    """Looks at the newest snapshot of every stream. One that commands would ignore is no difference."""
+    """Checks the newest snapshot of every stream. One that commands would ignore is no difference."""
 
     def __init__(self, client: Client) -> None:
         self._log = EventLog(client)

@@ -1,10 +1,10 @@
-"""Answers at least as fresh as the caller asks for.
+"""Freshness: answers at least as fresh as the caller requires.
 
-A view is fresh up to its checkpoint, and further if the log holds nothing beyond it that the view follows. One watcher
-per view looks for all calls that wait.
+A view is fresh up to its checkpoint, and further if the log has nothing beyond it that the view follows. One task
+per view polls for all waiting calls.
 
-A view that was made from another log honours no token, and its answers say so. The process that runs the view finds out
-by itself and says it in the checkpoint; so that nothing depends on its running, it is looked up here too.
+A view that was made from another log honours no token, and its answers say so. The process that runs the view detects
+that and records it in the checkpoint; it is checked here too, so that the detection does not depend on that process.
 """
 
 import asyncio
@@ -27,12 +27,14 @@ from core.readmodel.mongo import mongo_errors, shared_read
 
 log = structlog.get_logger()
 
-GOOD_FOR = 0.1  # seconds that a checkpoint, or which generation is live, may be told again without reading it
+GOOD_FOR = 0.1  # seconds that a checkpoint, or which generation is live, may be used again without reading it
 LOOK_EVERY = 0.005  # seconds, while calls wait
-ASK_AFTER = 0.03  # seconds that a checkpoint stands still before the log is asked whether there is anything to wait for
+ASK_AFTER = (
+    0.03  # seconds without progress of a checkpoint before the log is asked whether there is anything to wait for
+)
 SPARE = 0.05  # seconds of the caller's deadline kept for the answer
 WITHOUT_DEADLINE = 10.0  # seconds
-CHECK_EVERY = 5.0  # seconds between two looks whether the views are of this log
+CHECK_EVERY = 5.0  # seconds between two checks whether the views are of this log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,18 +77,18 @@ class FreshViews:
         return reached
 
     async def standing(self, view: str, wanted: int) -> Standing:
-        """How far the view is, without waiting for it."""
+        """The checkpoint of the view, without waiting."""
         return await self._watchers[view].standing(wanted)
 
     @asynccontextmanager
     async def checked(self) -> AsyncIterator[None]:
-        """While this is open, views made from another log are noticed. It begins after the first look."""
+        """While this is open, views made from another log are detected. It begins after the first check."""
         await self._check()
         async with beside(self._keep_checking()):
             yield
 
     def check_soon(self) -> None:
-        """The connection was replaced: the log may be, too."""
+        """The connection was replaced: the log may have been replaced too."""
         self._is_doubted.set()
 
     @property
@@ -103,7 +105,7 @@ class FreshViews:
             await self._check()
 
     async def _check(self) -> None:
-        """An outage of a store is logged when it begins and ends; meanwhile what was found stays."""
+        """An outage of a store is logged when it begins and ends; meanwhile the findings stay."""
         try:
             with mongo_errors():
                 found = await self._state.live(tuple(self._watchers))
@@ -121,25 +123,25 @@ class FreshViews:
         self._failures = 0
 
     def drain(self) -> None:
-        """End all waits: another server can answer them."""
+        """End all waits: another server can answer the calls."""
         for watcher in self._watchers.values():
             watcher.draining = True
 
     def parked(self, view: str) -> int:
-        """How many streams the view holds back, as far as is known."""
+        """The number of streams that are parked for the view, as far as it is known."""
         return self._watchers[view].parked
 
     async def first_parked(self, view: str, generation: int, stream: str) -> dict[str, Any] | None:
-        """The event at which the view holds a stream back, and how many `events` it holds back."""
+        """The event at which a stream is parked for the view, and the number of parked `events`."""
         return await self._state.first_parked(view, generation, stream)
 
     async def failed(self, view: str, generation: int, streams: Sequence[str]) -> Mapping[str, str]:
-        """Of those streams that the view holds back: at which event, and why."""
+        """The parked ones of these streams: at which event, and why."""
         return await self._state.failed(view, generation, streams)
 
 
 class _Watcher:
-    """What is known of one view. It looks quickly while calls wait, and not at all while none does."""
+    """The known state of one view. It polls quickly while calls wait, and not at all without calls."""
 
     def __init__(self, view: str, pattern: str, state: CheckpointStore, log: EventLog) -> None:
         self._view = view
@@ -165,7 +167,7 @@ class _Watcher:
     def check_log(
         self, pointer: ViewGenerations, found: Checkpoint | None, of_this_log: Mapping[LogPoint, bool]
     ) -> None:
-        """Look whether the live generation is of this log. One that was not, once, stays so."""
+        """Check whether the live generation is of this log. A mismatch is final."""
         generation = pointer.generation
         is_unsure = found is not None and generation != self._mismatched
         if found is not None and is_unsure and (found.log_mismatch or not of_this_log[found.point]):
@@ -210,7 +212,7 @@ class _Watcher:
         return wanted <= position or wanted < self._next_event
 
     async def _look(self) -> None:
-        """One read for all who ask at the same time."""
+        """One read for all concurrent callers."""
         if self._reading is None or self._reading.done():
             self._reading = _task(self._read())
         await asyncio.shield(self._reading)
@@ -223,7 +225,7 @@ class _Watcher:
         now, known = time.monotonic(), self._known
         same = (found.generation, found.epoch) == (known.generation, known.epoch) and not found.log_mismatch
         if same and found.position <= known.position:
-            found = replace(found, position=known.position)  # it may be proved further than it has written down
+            found = replace(found, position=known.position)  # it may be proved further than its checkpoint
         else:
             self._moved_at = now
         if not same:
@@ -231,23 +233,23 @@ class _Watcher:
         self._known, self._read_at = found, now
 
     async def _pointed(self) -> ViewGenerations:
-        """The generation before goes on for a while, so that it can still be read after a switch."""
+        """The former generation continues for a while, so that it can still be read after a switch."""
         if self._pointer is None or time.monotonic() - self._pointed_at > GOOD_FOR:
             self._pointer = await self._state.generations.get(self._view)
             self._pointed_at = time.monotonic()
         return self._pointer
 
     def _prove(self, not_before: float) -> None:
-        """Ask the log, beside the looking, whether there is anything to wait for."""
+        """Ask the log, beside the polling, whether there is anything to wait for."""
         if time.monotonic() >= not_before and (self._proving is None or self._proving.done()):
             self._proving = _task(self._prove_further(self._known))
 
     async def _prove_further(self, known: Checkpoint) -> None:
-        with suppress(StoreFailure, LogMismatch):  # the view may come as far without this
+        with suppress(StoreFailure, LogMismatch):  # the view may reach it without this
             pending = await self._log.pending_after(known.position, self._pattern)
             now = self._known
             if (now.generation, now.epoch) != (known.generation, known.epoch):
-                pass  # it was proved of another one
+                pass  # it was proved for another one
             elif pending.next_event is not None:
                 self._next_event = pending.next_event
             else:
@@ -256,7 +258,7 @@ class _Watcher:
 
 
 def _task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """A failure is raised to those who wait for it; nobody may be left to."""
+    """A failure is raised to the waiting calls; there may be none left."""
     task = asyncio.create_task(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task

@@ -113,7 +113,7 @@ async def test_killed_at_any_time_a_rebuild_goes_on_and_ends_the_same(
             await projections.start()
             printed = await rebuild
             assert (printed["verified"], printed["differences"], printed["switched"]) == (True, 0, True), printed
-            assert printed["events"] == orders * 4, "each event was taken in once"
+            assert printed["events"] == orders * 4, "each event was applied once"
             live[view] = printed["to_generation"]
         verdict = await orderstream(running, "verify", "--json")
         assert verdict["differences"] == 0

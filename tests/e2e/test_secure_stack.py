@@ -11,11 +11,11 @@ from typing import Any
 import bson
 import pytest
 
-from client.credentials import Tls
-from client.errors import Denied, Unavailable
+from client.local.secure import Secure
+from client.local.stack import Stack, stack
 from client.sdk import OrderstreamClient
-from client.secure import Secure
-from client.stack import Stack, stack
+from client.sdk.credentials import Tls
+from client.sdk.errors import Denied, Unavailable
 from tests.support.calling import fresh_email
 from tests.support.forked import launched
 from tests.support.secure_node import calling

@@ -1,4 +1,4 @@
-"""Every view there is."""
+"""All views."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a customer has ordered in all, by user id."""
+"""The orders of a customer in total, by user id."""
 
 from typing import Any, NotRequired, TypedDict
 
@@ -27,7 +27,7 @@ class CustomerOrders(TypedDict):
     cancelled: int
     rejected: NotRequired[int]  # from the first on, like `expired`
     expired: NotRequired[int]
-    returned: NotRequired[list[CurrencySum]]  # of what came back, from the first on
+    returned: NotRequired[list[CurrencySum]]  # of returned goods, from the first on
     totals: list[CurrencySum]  # of orders placed and neither cancelled, rejected nor expired
 
 
@@ -93,7 +93,7 @@ def returned(doc: CustomerOrders | None, e: Recorded[ReturnReceived]) -> Custome
 
 
 def plus(sums: list[CurrencySum], currency: str, amount: int) -> list[CurrencySum]:
-    """By currency, so that the order of the events does not show."""
+    """By currency, so that the order of the events does not matter."""
     now = {x["currency"]: x["amount_minor"] for x in currency_sums(sums)}
     now[currency] = now.get(currency, 0) + amount
     return [{"currency": name, "amount_minor": now[name]} for name in sorted(now)]

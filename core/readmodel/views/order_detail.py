@@ -1,4 +1,4 @@
-"""Everything about one order, by order id. The queries about the past fold its events with the same handlers."""
+"""All data of one order, by order id. The queries about the past fold its events with the same handlers."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -82,7 +82,7 @@ class Parcel(TypedDict):
     carrier: str
     tracking_number: str
     reason: NotRequired[str]  # once it was lost or refused
-    returned: NotRequired[list[ReturnedRow]]  # once it has come back
+    returned: NotRequired[list[ReturnedRow]]  # once it was returned
 
 
 class CancellationRow(TypedDict):
@@ -135,8 +135,8 @@ class RefundRow(TypedDict):
     amount_minor: int
     reason: str
     failure_reason: str
-    return_id: NotRequired[str]  # "" if it pays none, or if that was never said
-    pays: NotRequired[str]  # the id of the return that it may pay, only if that was never said
+    return_id: NotRequired[str]  # "" if it pays none, or if that was not recorded
+    pays: NotRequired[str]  # the id of the return that it may pay, only if that was not recorded
 
 
 class Payments(TypedDict):
@@ -161,7 +161,7 @@ class OrderDetail(TypedDict):
     reject_reason: NotRequired[str]  # if it was rejected
     payments: NotRequired[Payments]  # from the first payment on
     discounts: NotRequired[list[DiscountRow]]  # from the first on
-    shipping: NotRequired[ShippingRow]  # once it was said
+    shipping: NotRequired[ShippingRow]  # once it was set
     cancellations: NotRequired[list[CancellationRow]]  # from the first on, like the lists that follow
     returns: NotRequired[list[ReturnRow]]
     notes: NotRequired[list[NoteRow]]
@@ -459,7 +459,7 @@ def refund_requested(doc: OrderDetail | None, e: Recorded[RefundRequested]) -> O
         "return_id": e.data.return_id or "",
     }
     if e.data.return_id is None:
-        refund["pays"] = e.data.refund_id  # before refunds said which return they pay, their own id said it
+        refund["pays"] = e.data.refund_id  # before refunds named the return that they pay, their own id did
     before = payments(doc)
     return {**updated(doc, e), "payments": {**before, "refunds": [*before["refunds"], refund]}}
 
@@ -482,7 +482,7 @@ def payments(doc: OrderDetail | None) -> Payments:
 def with_authorisation(
     doc: OrderDetail | None, e: Recorded[Any], status: str, amount_minor: int, failure_reason: str = ""
 ) -> OrderDetail:
-    """In the place of what was known under its id, or as a new one."""
+    """Replaces the one with its id, or adds a new one."""
     new: AuthorisationRow = {
         "authorisation_id": e.data.authorisation_id,
         "status": status,

@@ -69,7 +69,7 @@ class OrderRow(TypedDict):
     placed_at: int | None
     payments: NotRequired[PaymentSums]  # from the first payment on
     discounts: NotRequired[list[DiscountRow]]  # from the first on
-    shipping_minor: NotRequired[int]  # once it was said
+    shipping_minor: NotRequired[int]  # once it was set
     cancelled_minor: NotRequired[int]  # from the first cancelled part on, like the units
     cancelled_units: NotRequired[int]
     returns: NotRequired[list[RowReturn]]  # from the first on
@@ -324,7 +324,7 @@ def plus(
 
 
 def with_stage(row: OrderRow | None, return_id: str, stage: str) -> list[RowReturn]:
-    """In the place of what was known under its id, or as a new one."""
+    """Replaces the one with its id, or adds a new one."""
     new: RowReturn = {"return_id": return_id, "stage": stage}
     before = row_returns(row) if row else []
     if all(x["return_id"] != return_id for x in before):

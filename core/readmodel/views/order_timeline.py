@@ -1,4 +1,4 @@
-"""What happened to an order, step by step, as people tell it: a document per event, by order id and revision."""
+"""The history of an order in words for people: a document per event, by order id and revision."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ def timeline_key(order_id: str, revision: int) -> str:
 
 
 def timeline_revision(key: str) -> int:
-    """Which `timeline_key` was given."""
+    """The order and revision of a `timeline_key`."""
     return int(key.rpartition(":")[2])
 
 
@@ -87,8 +87,8 @@ order_timeline: View[TimelineRow] = View(
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What an event is about: the parcel, return, line or payment by its id, how many units, how much, and in words."""
+class TimelineStep:
+    """The subject of an event: the parcel, return, line or payment by its id, units, amount, and text."""
 
     subject: str = ""
     units: int = 0
@@ -100,59 +100,59 @@ def units(parts: Iterable[LineQuantity | OrderLine | ReceivedLine | ReturnedLine
     return sum(part.quantity for part in parts)
 
 
-STEPS: Mapping[type[OrderEvent], Callable[[Any], Told]] = {
-    OrderCreated: lambda _: Told(),
-    LineAdded: lambda e: Told(e.line_id, e.quantity, e.unit_price, e.name),
-    LineQuantityChanged: lambda e: Told(e.line_id, e.quantity),
-    LineRepriced: lambda e: Told(e.line_id, amount=e.unit_price),
-    LineRemoved: lambda e: Told(e.line_id),
-    ShippingAddressChanged: lambda e: Told(text=", ".join(x for x in (e.address.city, e.address.country) if x)),
-    ShippingMethodSet: lambda e: Told(amount=e.price, text=e.method),
-    DiscountApplied: lambda e: Told(e.discount_id, amount=e.amount, text=e.name),
-    DiscountRemoved: lambda e: Told(e.discount_id),
-    OrderPlaced: lambda e: Told(units=units(e.lines), amount=e.total),
-    OrderConfirmed: lambda _: Told(),
-    OrderRejected: lambda e: Told(units=e.units, amount=e.total, text=e.reason),
-    OrderExpired: lambda e: Told(units=e.units, amount=e.total),
-    OrderCancelled: lambda e: Told(units=e.units, amount=e.total, text=e.reason),
-    OrderCompleted: lambda _: Told(),
-    OrderHeld: lambda e: Told(text=e.reason),
-    HoldReleased: lambda _: Told(),
-    LineQuantityCancelled: lambda e: Told(e.line_id, e.quantity, e.amount, e.reason),
-    ShipmentCreated: lambda e: Told(e.shipment_id, units(e.lines)),
-    ShipmentDispatched: lambda e: Told(e.shipment_id, text=f"{e.carrier} {e.tracking_number}".strip()),
-    ShipmentDelivered: lambda e: Told(e.shipment_id),
-    ShipmentCancelled: lambda e: Told(e.shipment_id),
-    ShipmentLost: lambda e: Told(e.shipment_id, text=e.reason),
-    DeliveryRefused: lambda e: Told(e.shipment_id, text=e.reason),
-    ShipmentReturned: lambda e: Told(e.shipment_id, units(e.lines)),
-    ReturnRequested: lambda e: Told(e.return_id, units(e.lines), text=e.reason),
-    ReturnApproved: lambda e: Told(e.return_id),
-    ReturnRejected: lambda e: Told(e.return_id, text=e.reason),
-    ReturnReceived: lambda e: Told(e.return_id, units(e.lines), e.amount),
-    PaymentAuthorised: lambda e: Told(e.authorisation_id, amount=e.amount),
-    PaymentFailed: lambda e: Told(e.authorisation_id, text=e.reason),
-    PaymentVoided: lambda e: Told(e.authorisation_id, amount=e.amount),
-    AuthorisationLapsed: lambda e: Told(e.authorisation_id, amount=e.amount, text=e.reason),
-    PaymentCaptured: lambda e: Told(e.capture_id, amount=e.amount),
-    RefundRequested: lambda e: Told(e.refund_id, amount=e.amount, text=e.reason),
-    PaymentRefunded: lambda e: Told(e.refund_id, amount=e.amount),
-    RefundFailed: lambda e: Told(e.refund_id, amount=e.amount, text=e.reason),
-    NoteAdded: lambda e: Told(e.note_id, text=e.text),
+STEPS: Mapping[type[OrderEvent], Callable[[Any], TimelineStep]] = {
+    OrderCreated: lambda _: TimelineStep(),
+    LineAdded: lambda e: TimelineStep(e.line_id, e.quantity, e.unit_price, e.name),
+    LineQuantityChanged: lambda e: TimelineStep(e.line_id, e.quantity),
+    LineRepriced: lambda e: TimelineStep(e.line_id, amount=e.unit_price),
+    LineRemoved: lambda e: TimelineStep(e.line_id),
+    ShippingAddressChanged: lambda e: TimelineStep(text=", ".join(x for x in (e.address.city, e.address.country) if x)),
+    ShippingMethodSet: lambda e: TimelineStep(amount=e.price, text=e.method),
+    DiscountApplied: lambda e: TimelineStep(e.discount_id, amount=e.amount, text=e.name),
+    DiscountRemoved: lambda e: TimelineStep(e.discount_id),
+    OrderPlaced: lambda e: TimelineStep(units=units(e.lines), amount=e.total),
+    OrderConfirmed: lambda _: TimelineStep(),
+    OrderRejected: lambda e: TimelineStep(units=e.units, amount=e.total, text=e.reason),
+    OrderExpired: lambda e: TimelineStep(units=e.units, amount=e.total),
+    OrderCancelled: lambda e: TimelineStep(units=e.units, amount=e.total, text=e.reason),
+    OrderCompleted: lambda _: TimelineStep(),
+    OrderHeld: lambda e: TimelineStep(text=e.reason),
+    HoldReleased: lambda _: TimelineStep(),
+    LineQuantityCancelled: lambda e: TimelineStep(e.line_id, e.quantity, e.amount, e.reason),
+    ShipmentCreated: lambda e: TimelineStep(e.shipment_id, units(e.lines)),
+    ShipmentDispatched: lambda e: TimelineStep(e.shipment_id, text=f"{e.carrier} {e.tracking_number}".strip()),
+    ShipmentDelivered: lambda e: TimelineStep(e.shipment_id),
+    ShipmentCancelled: lambda e: TimelineStep(e.shipment_id),
+    ShipmentLost: lambda e: TimelineStep(e.shipment_id, text=e.reason),
+    DeliveryRefused: lambda e: TimelineStep(e.shipment_id, text=e.reason),
+    ShipmentReturned: lambda e: TimelineStep(e.shipment_id, units(e.lines)),
+    ReturnRequested: lambda e: TimelineStep(e.return_id, units(e.lines), text=e.reason),
+    ReturnApproved: lambda e: TimelineStep(e.return_id),
+    ReturnRejected: lambda e: TimelineStep(e.return_id, text=e.reason),
+    ReturnReceived: lambda e: TimelineStep(e.return_id, units(e.lines), e.amount),
+    PaymentAuthorised: lambda e: TimelineStep(e.authorisation_id, amount=e.amount),
+    PaymentFailed: lambda e: TimelineStep(e.authorisation_id, text=e.reason),
+    PaymentVoided: lambda e: TimelineStep(e.authorisation_id, amount=e.amount),
+    AuthorisationLapsed: lambda e: TimelineStep(e.authorisation_id, amount=e.amount, text=e.reason),
+    PaymentCaptured: lambda e: TimelineStep(e.capture_id, amount=e.amount),
+    RefundRequested: lambda e: TimelineStep(e.refund_id, amount=e.amount, text=e.reason),
+    PaymentRefunded: lambda e: TimelineStep(e.refund_id, amount=e.amount),
+    RefundFailed: lambda e: TimelineStep(e.refund_id, amount=e.amount, text=e.reason),
+    NoteAdded: lambda e: TimelineStep(e.note_id, text=e.text),
 }
 
 
 def row(_: TimelineRow | None, e: Recorded[Any]) -> TimelineRow:
-    told = STEPS[type(e.data)](e.data)
+    step = STEPS[type(e.data)](e.data)
     return {
         "revision": e.revision,
         "at": to_micros(e.data.at),
         "step": type(e.data).__name__,
-        "subject": told.subject,
-        "units": told.units,
-        "amount_minor": None if told.amount is None else told.amount.amount_minor,
-        "currency": "" if told.amount is None else told.amount.currency,
-        "text": told.text,
+        "subject": step.subject,
+        "units": step.units,
+        "amount_minor": None if step.amount is None else step.amount.amount_minor,
+        "currency": "" if step.amount is None else step.amount.currency,
+        "text": step.text,
     }
 
 

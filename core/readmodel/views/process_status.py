@@ -1,4 +1,4 @@
-"""How the process of each order fares, by order id: what it waits for, and what it is stuck at."""
+"""The status of each order's process, by order id: what it waits for, and where it is stuck."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,12 +75,12 @@ process_status: View[ProcessRow] = View(
 )
 
 NOT_STARTED = "NOT_STARTED"
-SHIPMENTS = "SHIPMENTS"  # no step of the process: the shop's people have to pack
+SHIPMENTS = "SHIPMENTS"  # no step of the process: the shop has to pack
 
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """The step that an event is followed by; `subject` names the event's field that tells which one.
+    """The step that follows an event; `subject` names the event's field with the subject of the step.
 
     `once_confirmed` is the step if the order is confirmed already.
     """
@@ -90,7 +90,7 @@ class Next:
     once_confirmed: str = ""
 
 
-# what an event leads to, as far as it says by itself
+# the next step after an event, as far as the event alone determines it
 LEADS_TO: dict[type, Next] = {
     CheckoutStockReserved: Next(StepName.AUTHORISE_PAYMENT),
     PaymentAuthorised: Next(StepName.CONFIRM_ORDER, once_confirmed=SHIPMENTS),  # where another one has lapsed
@@ -117,7 +117,7 @@ LEADS_TO: dict[type, Next] = {
     RefundFailed: Next(StepName.END),
 }
 AFTERWARDS = (StepName.RESTOCK_RETURN, StepName.RESTOCK_SHIPMENT, StepName.REFUND_PAYMENT)
-# something was seen to; which step is next is seen when it is done
+# an operator has resolved it; the next step is known when it is done
 LET_GO = (
     CheckoutRetried,
     CheckoutStepSkipped,
@@ -141,7 +141,7 @@ def changed(
 
 
 def _without_process(row: ProcessRow, e: Recorded[Any]) -> ProcessRow | None:
-    """What happens to an order that has no process: it does not need one any more when it has ended."""
+    """An event of an order without a process: it does not need one any more when it has ended."""
     if isinstance(e.data, OrderCancelled | OrderRejected | OrderExpired):
         return None
     confirmed = row["confirmed"] or isinstance(e.data, OrderConfirmed)
@@ -160,7 +160,7 @@ def led_on(row: ProcessRow | None, e: Recorded[Any]) -> ProcessRow | None:
 
 
 def going(row: ProcessRow | None, e: Recorded[Any], step: str | None = None, subject: str = "") -> ProcessRow | None:
-    """Under way without a failure, at another step if one is given. Once it has ended, only a return has a step."""
+    """Running without a failure, at another step if one is given. After its end, only a return has a step."""
     if row is not None and row["outcome"] and step not in AFTERWARDS:
         return changed(row, e, at_rest)
 

@@ -1,4 +1,4 @@
-"""What was placed, and what of it came to nothing, by the day of placing (UTC) and currency.
+"""Sales, and which of them were cancelled, rejected or expired, by the day of placing (UTC) and currency.
 
 A counter: nothing may be applied twice.
 """

@@ -1,4 +1,4 @@
-"""How much there is of each product, by sku."""
+"""The stock of each product, by sku."""
 
 from typing import Any, TypedDict
 

@@ -95,7 +95,7 @@ def unblocked(user: UserDetail | None, e: Recorded[UserUnblocked]) -> UserDetail
 
 @user_detail.on(EmailClaimRevoked)
 def email_claim_revoked(user: UserDetail | None, e: Recorded[EmailClaimRevoked]) -> UserDetail | None:
-    """Nothing of the user changes. Where no user was registered there is none to show."""
+    """Nothing of the user changes. If no user was registered there is none to show."""
     return user and updated(user, e)
 
 

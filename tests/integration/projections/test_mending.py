@@ -96,7 +96,7 @@ async def test_after_a_fix_a_retry_takes_everything_in(client: Client, mongo: Mo
 
         fix()
         done, reported = await operator.outcome(retry=pb.RetryParked(stream=f"order-{bad[0].order_id}"))
-        assert (done, reported) == (True, [f"order-{bad[0].order_id}: taken in"])
+        assert (done, reported) == (True, [f"order-{bad[0].order_id}: applied"])
         assert await parked(operator) == []
         assert await documents(mongo, view) == fold(view, [*events, late])
         last = await append(client, [confirmed_of(bad)])
@@ -113,7 +113,7 @@ async def test_what_comes_while_a_stream_is_taken_in_is_taken_in_too(client: Cli
 
     async def is_fixed(runner: Runner, order_id: str) -> bool:
         retry = Request(id="", view=order_timeline.name, generation=1, streams=(f"order-{order_id}",))
-        return await mender.repair(runner, retry) == (DONE, f"order-{order_id}: taken in")
+        return await mender.repair(runner, retry) == (DONE, f"order-{order_id}: applied")
 
     async with run(order_timeline, client, mongo) as runner:
         last = max([await append(client, order) for order in orders])
@@ -152,12 +152,12 @@ async def test_what_cannot_be_read_is_skipped_for_good(client: Client, mongo: Mo
         assert done
         assert "MalformedEvent" in reported[0], "a retry alone is of no use"
 
-        assert await operator.outcome(skip=pb.SkipParked(stream=stream)) == (True, [f"{stream}: taken in"])
+        assert await operator.outcome(skip=pb.SkipParked(stream=stream)) == (True, [f"{stream}: applied"])
         rows = await documents(mongo, order_list)
         assert (rows[bad[0].order_id]["status"], rows[good[0].order_id]["status"]) == ("CANCELLED", "CONFIRMED")
         assert await differences(client, mongo, order_list) == 0
         rebuilt = await operator.rebuilt()
-        assert (rebuilt.switched, rebuilt.differences) == (True, 0), "it is left out of a rebuild too"
+        assert (rebuilt.switched, rebuilt.differences) == (True, 0), "a rebuild skips it too"
         assert await documents(mongo, order_list, 2) == rows
 
 
@@ -241,7 +241,7 @@ async def test_one_document_is_made_again(client: Client, mongo: Mongo, view: An
         ]
         for damage in damages:
             await damage
-            assert await operator.outcome(key=pb.RebuildKey(key=key)) == (True, ["1 made anew"])
+            assert await operator.outcome(key=pb.RebuildKey(key=key)) == (True, ["1 rebuilt"])
             assert await documents(mongo, view) == right
         await rows.insert_one({"_id": "nobody's", "position": 1})
         await operator.outcome(key=pb.RebuildKey(key="nobody's"))
@@ -288,5 +288,5 @@ async def test_one_bad_stream_of_a_thousand_keeps_nobody_waiting(client: Client,
         assert [key for key, row in rows.items() if row["status"] != "CONFIRMED"] == [bad]
         assert await parked(operator) == [(f"order-{bad}", 3, 0)]
         fix()
-        assert await operator.outcome(retry=pb.RetryParked()) == (True, [f"order-{bad}: taken in"])
+        assert await operator.outcome(retry=pb.RetryParked()) == (True, [f"order-{bad}: applied"])
         assert await documents(mongo, order_list) == fold(order_list, [event for order in written for event in order])

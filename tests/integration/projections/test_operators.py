@@ -83,7 +83,7 @@ async def test_a_stream_is_skipped_in_every_view_by_one_act(operations: Any, cli
 
     everywhere = pb.ProjectionChange(skip=pb.SkipParked(stream=stream))
     plan = await planned(operations, everywhere)
-    assert [text.partition(": ")[0] for text in plan.effects if "left out for good" in text] == sorted(VIEWS)
+    assert [text.partition(": ")[0] for text in plan.effects if "skipped for good" in text] == sorted(VIEWS)
     assert any(f"orderstream events exclude {stream} 3" in text for text in plan.effects)
 
     reply = await applied(operations, everywhere, plan.plan_id)

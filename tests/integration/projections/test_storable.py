@@ -116,7 +116,7 @@ async def test_a_document_that_several_streams_share_is_held_at_the_event_that_m
         assert await parked(operator) == [(stream, 2, 0)]
 
         done, reported = await operator.outcome(skip=pb.SkipParked(stream=stream))
-        assert (done, reported) == (True, [f"{stream}: taken in"])
+        assert (done, reported) == (True, [f"{stream}: applied"])
         assert (await results(client, mongo, sales_daily)).differences == 0
 
 

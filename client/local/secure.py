@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from client.api_keys import ROLES, new_key, toml_entry
-from client.credentials import Tls
+from client.sdk.credentials import Tls
 
 VALID_FOR = timedelta(days=825)
 OPERATOR_ROLES = [role for role in ROLES if role != "customer"]
