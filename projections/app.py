@@ -130,9 +130,9 @@ def call_guard(settings: Settings, ports: Ports) -> CallGuard:
     """Through which every call of operators passes."""
     limits = CallLimits(
         default_deadline=settings.operator_deadline,
-        longest_deadline=projection_service.MAX_CALL,
-        most_calls=settings.max_concurrent_calls,
-        largest_request=settings.max_request_size,
+        max_deadline=projection_service.MAX_CALL,
+        max_calls=settings.max_concurrent_calls,
+        max_request_size=settings.max_request_size,
     )
     return CallGuard(frozenset(SERVICES), limits, _known, authenticator=ports.authenticator, quotas=ports.quotas)
 

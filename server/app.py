@@ -48,9 +48,9 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
         served = await stack.enter_async_context(opened(settings, clock))
         limits = CallLimits(
             default_deadline=settings.default_deadline,
-            longest_deadline=settings.max_deadline,
-            most_calls=settings.max_concurrent_calls,
-            largest_request=settings.max_request_size,
+            max_deadline=settings.max_deadline,
+            max_calls=settings.max_concurrent_calls,
+            max_request_size=settings.max_request_size,
         )
         guard = CallGuard(frozenset(served.services), limits, authenticator=ports.authenticator, quotas=ports.quotas)
         server = grpc.aio.server(
@@ -59,9 +59,9 @@ async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _n
                 *KEEPALIVE,
                 *ports.options,
                 ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", TRANSPORT * limits.largest_request),
+                ("grpc.max_receive_message_length", TRANSPORT * limits.max_request_size),
             ],
-            maximum_concurrent_rpcs=TRANSPORT * limits.most_calls + SPARE_CALLS,
+            maximum_concurrent_rpcs=TRANSPORT * limits.max_calls + SPARE_CALLS,
         )
         served.register(server)
         status = health.aio.HealthServicer()

@@ -5,7 +5,7 @@ from typing import Any
 
 from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.dataloader import DocumentLoader
-from core.readmodel.time_windows import NEWEST_FIRST, OLDEST_FIRST, Spans
+from core.readmodel.time_windows import NEWEST_FIRST, OLDEST_FIRST, TimeWindows
 
 Document = dict[str, Any]
 
@@ -16,7 +16,7 @@ class Finders:
     def __init__(self, state: CheckpointStore) -> None:
         self._state = state
         self._generations: dict[str, tuple[int, DocumentLoader]] = {}
-        self._spans = Spans()
+        self._windows = TimeWindows()
 
     async def one(self, view: str, generation: int, key: str) -> Document | None:
         """Callers may share the document: it must not be changed."""
@@ -40,16 +40,16 @@ class Finders:
             ranges = [{"created_at": at, "_id": {beyond: order_id}}]
             low, high = (low, at) if newest_first else (at + 1, high)
         # one customer has few orders
-        span = None if "customer_id" in where else self._spans.of(str(where.get("status", "")), way)
-        ranges += [_between(*piece) for piece in ([(low, high)] if span is None else span.pieces(low, high))]
+        window = None if "customer_id" in where else self._windows.of(str(where.get("status", "")), way)
+        ranges += [_between(*piece) for piece in ([(low, high)] if window is None else window.pieces(low, high))]
         rows: list[Document] = []
         for range_ in ranges:
             found = documents.find({**where, **range_}).sort([("created_at", way), ("_id", way)])
             rows += await found.limit(most - len(rows)).to_list()
             if len(rows) == most:
-                if span is not None:
+                if window is not None:
                     times = [row["created_at"] for row in rows if isinstance(row.get("created_at"), int)]
-                    span.held(times, from_the_end=after is None and not bounds)
+                    window.held(times, from_the_end=after is None and not bounds)
                 break
         return rows
 

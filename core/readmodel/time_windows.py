@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 Interval = tuple[int | None, int | None]
 NEWEST_FIRST, OLDEST_FIRST = -1, 1
-ROOM = 2  # times the span of the last page: the next one may be a little thinner
-WIDER = 16  # times that again, if it holds too little
+WINDOW_MARGIN = 2  # times the span of the last page: the next one may be a little thinner
+WINDOW_GROWTH = 16  # times that again, if it holds too little
 
 
-class Span:
+class TimeWindow:
     """What the last page of one kind took. It is a hint: whatever it says, the pages are the same."""
 
     def __init__(self, way: int) -> None:
@@ -28,7 +28,7 @@ class Span:
         if begin is None or self._width is None:
             return [(low, high)]
         cut: list[Interval] = []
-        for factor in (ROOM, ROOM * WIDER):
+        for factor in (WINDOW_MARGIN, WINDOW_MARGIN * WINDOW_GROWTH):
             at = begin + self._way * self._width * factor
             if (low is not None and at <= low) or (high is not None and at >= high):
                 break
@@ -49,11 +49,11 @@ class Span:
             self._end = times[0]
 
 
-class Spans:
+class TimeWindows:
     """One per kind of page and way of reading, in this process."""
 
     def __init__(self) -> None:
-        self._spans: dict[tuple[str, int], Span] = {}
+        self._windows: dict[tuple[str, int], TimeWindow] = {}
 
-    def of(self, kind: str, way: int) -> Span:
-        return self._spans.setdefault((kind, way), Span(way))
+    def of(self, kind: str, way: int) -> TimeWindow:
+        return self._windows.setdefault((kind, way), TimeWindow(way))

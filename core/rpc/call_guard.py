@@ -52,9 +52,9 @@ class CallLimits:
     """Deadlines in seconds (of calls without a stream), the size of a request in bytes."""
 
     default_deadline: float
-    longest_deadline: float
-    most_calls: int
-    largest_request: int
+    max_deadline: float
+    max_calls: int
+    max_request_size: int
 
 
 class CallGuard(grpc.aio.ServerInterceptor):
@@ -214,7 +214,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
 
         def sized(raw: bytes) -> Message | RequestTooLarge:
             size = len(raw)
-            largest = self._limits.largest_request
+            largest = self._limits.max_request_size
             return deserialize(raw) if size <= largest else RequestTooLarge(size, largest)
 
         return sized
@@ -231,8 +231,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
         """Counts the call while it is under way. Raises `ServerBusy` and `RequestTooLarge`."""
         if isinstance(request, RequestTooLarge):
             raise request
-        if self._calls >= self._limits.most_calls:
-            raise ServerBusy(self._limits.most_calls)
+        if self._calls >= self._limits.max_calls:
+            raise ServerBusy(self._limits.max_calls)
         self._calls += 1
         try:
             yield
@@ -242,7 +242,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
     def _limit(self, context: Context) -> float:
         remaining = context.time_remaining()
         limits = self._limits
-        return min(limits.default_deadline if remaining is None else remaining, limits.longest_deadline)
+        return min(limits.default_deadline if remaining is None else remaining, limits.max_deadline)
 
 
 def _sendable(reply: Message) -> Message:

@@ -25,7 +25,7 @@ from tests.support.calling import refusal_of
 from tests.support.certificates import Authority
 from tests.unit.security.test_tokens import AUDIENCE, ISSUER, WRONG, jwks, token
 
-LIMITS = CallLimits(default_deadline=10, longest_deadline=60, most_calls=1_000, largest_request=2**18)
+LIMITS = CallLimits(default_deadline=10, max_deadline=60, max_calls=1_000, max_request_size=2**18)
 METHODS = {f"/{method.containing_service.full_name}/{method.name}": method for method in methods_of(SERVICES)}
 POLICY = policy_of(SERVICES)
 WITHIN = 20.0  # seconds
