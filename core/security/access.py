@@ -1,4 +1,4 @@
-"""Who may call what, as the contract says it: the option `access` of each RPC (`protos/common/v1/access.proto`)."""
+"""Authorisation by the contract: the option `access` of each RPC says who may call it (`common/v1/access.proto`)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ def access_of(method: MethodDescriptor) -> Access:
     """Raises `AccessMissing`."""
     access = method.GetOptions().Extensions[access_pb2.access]
     if access.role not in access_pb2.Role.values() or not access.role:
-        raise AccessMissing(f"{method.full_name} has no option access: nobody knows who may call it")
+        raise AccessMissing(f"{method.full_name} has no option access, which says who may call it")
     return Access(role_name(access.role), access.customer)
 
 

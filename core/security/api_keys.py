@@ -36,7 +36,7 @@ class ApiKeys:
         self._file = WatchedFile(file, lambda raw: _parsed(variable, file, raw), variable)
 
     def principal_of(self, key: str) -> Principal | None:
-        """None if nobody has this key. Only hashes are compared, so time tells nothing about a key."""
+        """None for an unknown key. Only hashes are compared, so the duration reveals nothing about a key."""
         return self._file.current().get(digest_of(key))
 
 

@@ -1,4 +1,4 @@
-"""Who calls, out of a call: by client certificate, else by the bearer token or API key that it carries."""
+"""Authentication: the caller of a call, by client certificate, else by the bearer token or API key that it carries."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -34,7 +34,7 @@ class CertificateNames:
 
 
 class Authenticator:
-    """The first that knows the caller counts. What a caller shows must be valid: a wrong token is not nobody."""
+    """The first method that knows the caller counts. Credentials must be valid: a wrong token is refused."""
 
     def __init__(self, *, certificates: CertificateNames | None, tokens: Tokens | None, keys: ApiKeys | None) -> None:
         self._certificates, self._tokens, self._keys = certificates, tokens, keys

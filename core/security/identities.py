@@ -1,4 +1,4 @@
-"""How this process finds out who calls, out of the settings."""
+"""The authentication of this process, from the settings."""
 
 from core.config import PREFIX, ProcessSettings, WrongSettingError
 from core.security.api_keys import ApiKeys
@@ -9,7 +9,7 @@ from core.security.tokens import Tokens
 
 
 def authenticator_of(settings: ProcessSettings) -> Authenticator | None:
-    """None if nobody is asked. Raises `WrongSettingError` for half of the settings, and for a file that is none."""
+    """None without authentication. Raises `WrongSettingError` for half of the settings, and for a file that is none."""
     keys = certificates = None
     if settings.api_keys_file is not None:
         keys = ApiKeys(f"{PREFIX}API_KEYS_FILE", settings.api_keys_file)

@@ -18,7 +18,7 @@ class _Handler(WSGIRequestHandler):
     timeout = HANDSHAKE_WITHIN
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the library's name
-        """A scrape is no news."""
+        """A scrape is not logged."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -26,13 +26,13 @@ class _Server(ThreadingMixIn, WSGIServer):
     context: Callable[[], ssl.SSLContext]
 
     def get_request(self) -> tuple[ssl.SSLSocket, Any]:
-        """The handshake comes in the thread of the request: one who says nothing keeps nobody else waiting."""
+        """The handshake runs in the thread of the request: a silent client delays no other."""
         connection, address = super().get_request()
         wrapped = self.context().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return wrapped, address
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A handshake that fails is the client's to tell."""
+        """A failed handshake is reported by the client."""
 
 
 def serve(host: str, port: int, certificates: Certificates) -> int:

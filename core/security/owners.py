@@ -1,6 +1,6 @@
-"""What belongs to a customer: a caller that may reach its own orders and its own user only.
+"""Ownership: a customer is a caller that may reach its own orders and its own user only.
 
-What is somebody else's is not found, as if it were not there.
+The orders and the user of another customer are not found, as if they did not exist.
 """
 
 from contextvars import ContextVar

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-INSECURE = Gauge("orderstream_insecure", "1 if a port that is not on loopback lacks TLS or asks nobody.")
+INSECURE = Gauge("orderstream_insecure", "1 if a port that is not on loopback lacks TLS or authentication.")
 SWITCH = f"{PREFIX}INSECURE"
 IDENTITIES = f"{PREFIX}JWT_ISSUER, {PREFIX}API_KEYS_FILE or {PREFIX}CERTIFICATE_ROLES_FILE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """How a process listens. `certificates`: None is plain text. `authenticator`: None asks nobody who calls."""
+    """How a process listens. `certificates`: None is plain text. `authenticator`: None is without authentication."""
 
     host: str
     certificates: "Certificates | None"
@@ -58,8 +58,8 @@ def ports_of(settings: ProcessSettings) -> Ports:
     if settings.metrics_port is not None:
         _require_closed(settings, "METRICS_HOST", settings.metrics_host, no_tls)
     if missing:
-        tell: Callable[..., object] = log.info if local else log.warning
-        tell("insecure: loopback only" if local else f"insecure: {SWITCH}=true", host=settings.host, missing=missing)
+        log_it: Callable[..., object] = log.info if local else log.warning
+        log_it("insecure: loopback only" if local else f"insecure: {SWITCH}=true", host=settings.host, missing=missing)
     INSECURE.set(bool(missing) and not local)
     age = round(settings.max_connection_age * 1_000)
     return Ports(

@@ -15,5 +15,5 @@ class Principal:
     customer_id: str = ""
 
 
-# None: this process asks nobody who calls
+# None: this process has no authentication
 CALLER: ContextVar[Principal | None] = ContextVar("caller", default=None)

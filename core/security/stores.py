@@ -1,4 +1,4 @@
-"""Stores on other machines are spoken to over TLS, unless somebody has said otherwise."""
+"""Connections to stores on other machines use TLS, unless a setting allows plain text."""
 
 import re
 from ipaddress import ip_address
@@ -52,7 +52,7 @@ def _host(address: str) -> str:
 def _mongo_is_safe(settings: StoreSettings) -> bool:
     found = _MONGO.fullmatch(settings.mongo_uri)
     if found is None or settings.mongo_ca_file is not None:
-        return True  # an address that is none is told by the driver; with authorities there is TLS
+        return True  # the driver reports a malformed address; with authorities there is TLS
     scheme, hosts, query = found.groups()
     options = {name.lower(): value.lower() for name, value in parse_qsl(query or "", keep_blank_values=True)}
     given = options.get("tls", options.get("ssl"))

@@ -87,7 +87,7 @@ class Tokens:
 
 
 def _roles(claim: object) -> frozenset[str]:
-    """A list, or a text with spaces between; roles that are none of ours are somebody else's."""
+    """A list, or a text with spaces between; roles that are not ours belong to other systems."""
     named: Sequence[object] = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else ()
     return frozenset(role for role in named if isinstance(role, str) and role in ROLES)
 

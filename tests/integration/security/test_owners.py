@@ -157,7 +157,7 @@ async def test_a_customer_cannot_open_an_order_under_the_id_of_anothers(shop: Cl
     assert taken == "ORDER_NOT_FOUND"
 
 
-async def test_a_repeat_by_another_customer_is_told_nothing(shop: Closed, order: str) -> None:
+async def test_a_repeat_by_another_customer_reveals_nothing(shop: Closed, order: str) -> None:
     note = {"order_id": order, "request_id": fresh_id(), "note_id": "gift", "text": "it is a gift"}
     await shop.call(ANN, "AddNote", **note)
     assert (await shop.call(ANN, "AddNote", **note)).is_repeat

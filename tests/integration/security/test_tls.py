@@ -155,9 +155,9 @@ async def test_a_broken_file_leaves_the_last_good_pair_in_use(shop: Shop) -> Non
         assert await answered(port, shop.authority.client()) == "OK"
         assert (reloads("failed"), expires()) == (failed + 1, until)
         shop.certificate.write_bytes(good)
-        mended = reloads("ok")
+        reloaded = reloads("ok")
         assert await answered(port, shop.authority.client()) == "OK"
-        assert reloads("ok") == mended + 1
+        assert reloads("ok") == reloaded + 1
 
 
 async def test_client_authorities_are_replaced_too(shop: Shop) -> None:

@@ -41,11 +41,11 @@ def test_on_loopback_a_process_may_be_open(host: str) -> None:
 def test_elsewhere_an_open_process_does_not_start(kind: Any, host: str) -> None:
     with pytest.raises(WrongSettingError) as refused:
         ports_of(kind(host=host))
-    told = str(refused.value)
-    assert told.startswith(f"ORDERSTREAM_HOST: {host} ")
-    assert "ORDERSTREAM_TLS_CERTIFICATE" in told
-    assert "ORDERSTREAM_INSECURE=true" in told
-    assert "\n" not in told
+    printed = str(refused.value)
+    assert printed.startswith(f"ORDERSTREAM_HOST: {host} ")
+    assert "ORDERSTREAM_TLS_CERTIFICATE" in printed
+    assert "ORDERSTREAM_INSECURE=true" in printed
+    assert "\n" not in printed
 
 
 @pytest.mark.parametrize("host", ELSEWHERE)
