@@ -1,4 +1,4 @@
-"""An e-mail address: whose it is. One stream per address makes it unique."""
+"""An e-mail address and its user. One stream per address makes it unique."""
 
 from core.domain.decider import Decider
 from core.domain.email.commands import EmailCommand

@@ -1,4 +1,4 @@
-"""What may be asked of an e-mail address."""
+"""The commands of an e-mail address."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from datetime import datetime
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimEmail:
     """`is_void`: whether the claim of another user can no longer be used. That user does not have the address, and its
-    stream has an event that was written after the claim: what was decided on the claim is refused by the event store.
+    stream has an event that was written after the claim: the event store refuses decisions that depend on the claim.
     """
 
     email_hash: str
@@ -25,8 +25,8 @@ class ReleaseEmail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolveEmail:
-    """`holders` are those of the named users who have the address now; `is_void` as in `ClaimEmail`, if the claim is
-    that of a user who is not named.
+    """`holders` are the named users who have the address now; `is_void` as in `ClaimEmail`, if the claim belongs to
+    a user who is not named.
     """
 
     email_hash: str

@@ -10,7 +10,7 @@ from core.domain.rejection import CommandRejected, Reason
 
 # A claim is made before the user has the address. It may be made void after this long, by the event store's time:
 # longer than any command may take (`max_deadline`), so that no command loses its claim. That no two users have one
-# address does not rest on it.
+# address does not depend on it.
 ABANDONED_AFTER = timedelta(minutes=5)
 
 
@@ -19,7 +19,7 @@ def decide(state: EmailState, command: EmailCommand) -> Sequence[EmailEvent]:
         case Claimed(), ClaimEmail() if state.user_id != command.user_id and not command.is_void:
             raise CommandRejected(Reason.EMAIL_TAKEN, email_hash=command.email_hash)
         case _, ClaimEmail():
-            # also where the user holds it already: a release that was decided before does not undo this claim
+            # also if the user has it already: a release that was decided before does not undo this claim
             return [EmailClaimed(email_hash=command.email_hash, user_id=command.user_id, at=command.at)]
         case Claimed(), ReleaseEmail() if state.user_id == command.user_id:
             return [EmailReleased(email_hash=command.email_hash, user_id=command.user_id, at=command.at)]

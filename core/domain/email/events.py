@@ -1,4 +1,4 @@
-"""What has happened to an e-mail address. Field for field the newest messages of protos/users/v1/events.proto."""
+"""The events of an e-mail address. Field for field the newest messages of protos/users/v1/events.proto."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,6 +1,6 @@
-"""Which spellings of an e-mail address are one address. (docs/adr/0019)
+"""The normal form of an e-mail address: all its spellings have the same one. (docs/adr/0019)
 
-The form only ever merges more spellings than the former one did: addresses that were one stay one.
+Compared with the former form it only merges more spellings: addresses that were one stay one.
 """
 
 import hashlib
@@ -8,9 +8,9 @@ import re
 import unicodedata
 
 DOT = "."
-DOTS = re.compile("[\u3002\uff0e\uff61]")  # what IDNA takes for a dot between labels
-ACE_PREFIX = "xn--"  # of a label in its ASCII form
-# shown as nothing: soft hyphen, grapheme joiner, zero-width and directional marks, variation selectors, byte order mark
+DOTS = re.compile("[\u3002\uff0e\uff61]")  # the characters that IDNA accepts as a dot between labels
+ACE_PREFIX = "xn--"  # prefix of a label in its ASCII form
+# invisible: soft hyphen, grapheme joiner, zero-width and directional marks, variation selectors, byte order mark
 INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]")
 
 
@@ -22,17 +22,17 @@ def normal_form(email: str) -> str:
 
 
 def email_hash(email: str) -> str:
-    """Names the claim stream of an address. It does not reveal the address."""
+    """The name of an address's claim stream. It does not reveal the address."""
     return _sha256(normal_form(email))
 
 
 def former_email_hash(email: str) -> str:
-    """What named the claim stream in releases before this normal form; for most spellings it is the same."""
+    """The name of the claim stream in releases before this normal form; for most spellings it is the same."""
     return _sha256(_former_form(email))
 
 
 def claim_keys(email: str) -> tuple[str, ...]:
-    """The hashes under which an address is claimed: of its normal form, and of the former one where it differs."""
+    """The hashes under which an address is claimed: of its normal form, and of the former one if it differs."""
     return tuple(dict.fromkeys((email_hash(email), former_email_hash(email))))
 
 
@@ -41,14 +41,14 @@ def _former_form(email: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """Folding may leave what normalising changes again, so both are done until neither changes anything."""
+    """Folding may produce what normalising changes again, so both are repeated until neither changes anything."""
     while (folded := _former_form(INVISIBLE.sub("", text))) != text:
         text = folded
     return text
 
 
 def _readable(label: str) -> str:
-    """A label as people write it: `xn--mnchen-3ya` is `münchen`. One that is no valid ASCII form stays as it is."""
+    """A label in its readable form: `xn--mnchen-3ya` is `münchen`. An invalid ASCII form stays as it is."""
     if not label.startswith(ACE_PREFIX):
         return label
     try:

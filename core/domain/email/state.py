@@ -1,4 +1,4 @@
-"""Whose an e-mail address is."""
+"""The state of an e-mail address."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,9 @@ class Free:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """The user's, or about to be: `at` is when the user last claimed it, by the clock of a command service."""
+    """Claimed by a user, who has it or is about to: `at` is the time of the last claim, by a command service's
+    clock.
+    """
 
     user_id: str
     at: datetime

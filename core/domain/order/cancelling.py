@@ -24,7 +24,7 @@ from core.domain.rejection import CommandRejected, Reason
 
 def cancel(order: Draft | Placed | Confirmed, command: CancelOrder) -> Sequence[OrderEvent]:
     if isinstance(order, Draft):
-        # a draft may be worth more than can be placed, or written
+        # a draft may be worth more than can be placed, or stored
         worth = min(draft_total(order).amount_minor, MAX_AMOUNT)
         return [
             OrderCancelled(
@@ -61,7 +61,7 @@ def cancel_quantity(order: Committed, command: CancelLineQuantity) -> Sequence[O
         raise CommandRejected(
             Reason.QUANTITY_EXCEEDS_OPEN, line_id=command.line_id, wanted=command.quantity, open=still_open
         )
-    # the last units go first: what comes back later is counted from the other end, so no unit is paid back twice
+    # the last units are cancelled first: returns are counted from the other end, so no unit is refunded twice
     first = line.quantity - cancelled_quantities(order)[line.line_id] - command.quantity
     worth = prorate(net_minor(line), line.quantity, first, command.quantity)
     off = LineQuantityCancelled(

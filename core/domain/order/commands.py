@@ -11,7 +11,7 @@ from core.domain.order.events import Condition, LineQuantity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Customer:
-    """What the order needs to know of its user; `known` is False for an id that was never registered."""
+    """The order's view of its user; `known` is False for an id that was never registered."""
 
     user_id: str
     known: bool
@@ -19,12 +19,12 @@ class Customer:
 
 
 NO_CUSTOMER = Customer(user_id="", known=False, blocked=False)
-"""For a command to an order that is past the step: no rule looks at its user."""
+"""For a command to an order in a later stage: no rule needs its user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What the order needs to know of a product now; `price` is None if the product was never registered."""
+    """The order's view of a product now; `price` is None if the product was never registered."""
 
     sku: str
     name: str
@@ -194,7 +194,7 @@ class RejectOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpireOrder:
-    """`now` is the time by which the deadline is judged; it is never ahead of the event store's."""
+    """`now` is the time compared with the deadline; it is never ahead of the event store's."""
 
     order_id: str
     now: datetime = field(metadata=FACT)

@@ -1,7 +1,7 @@
-"""The rules of who may order.
+"""The rules of customers: who may order.
 
-A user that was registered stays known, so that is checked once. A user can be blocked at any time, so every step
-towards a sale checks it: lines that are added or changed, placing and confirming. A draft can still be reduced or
+A registered user stays registered, so that is checked once. A user can be blocked at any time, so every step
+towards a sale checks it: added or changed lines, placing and confirming. A draft can still be reduced or
 cancelled.
 """
 

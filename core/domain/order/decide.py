@@ -1,4 +1,4 @@
-"""The rulebook of an order: (state, command) → events. What a rule takes more than a line for stands beside it."""
+"""The rulebook of an order: (state, command) → events. Rules of more than a line are in the modules beside it."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The rules of what is taken off a draft, and of what sending it costs."""
+"""The rules of discounts on a draft, and of its shipping cost."""
 
 from collections.abc import Sequence
 
@@ -53,7 +53,9 @@ def remove(draft: Draft, command: RemoveDiscount) -> Sequence[OrderEvent]:
 
 
 def require_fitting_discounts(draft: Draft, *more: Discount) -> None:
-    """Lines may go after a discount was given, so this holds when it is applied, and again when the order is placed."""
+    """Lines may be removed after a discount, so this is checked when it is applied, and again when the order is
+    placed.
+    """
     goods = goods_total(draft.lines, draft.currency).amount_minor
     misfit = too_large(goods, (*draft.discounts, *more))
     if misfit is not None:

@@ -1,4 +1,4 @@
-"""The rules of a draft: what is in it, and where it goes."""
+"""The rules of a draft: its lines and its address."""
 
 from collections import Counter
 from collections.abc import Sequence

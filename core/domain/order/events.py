@@ -1,4 +1,4 @@
-"""What has happened to an order. Field for field the newest messages of protos/orders/v1/events.proto."""
+"""The events of an order. Field for field the newest messages of protos/orders/v1/events.proto."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -251,7 +251,7 @@ class PaymentVoided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorisationLapsed:
-    """`amount` is what was held until then and had not been captured."""
+    """`amount` was held until then and had not been captured."""
 
     order_id: str
     authorisation_id: str
@@ -271,7 +271,7 @@ class PaymentCaptured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundRequested:
-    """`return_id` is "" if it pays no return, and None if that was never said."""
+    """`return_id` is "" if it pays no return, and None if that was not recorded."""
 
     order_id: str
     refund_id: str

@@ -1,4 +1,4 @@
-"""How an order changes with each event. Total: history is true, so nothing is checked here."""
+"""The change of an order by each event. Total: history is true, so nothing is checked here."""
 
 from dataclasses import fields, replace
 from typing import TypeVar, assert_never
@@ -248,13 +248,13 @@ REOPENED = (ShipmentStage.LOST, ShipmentStage.RETURNED)
 
 
 def _as(stage: type[S], before: Order, **changes: object) -> S:
-    """The next stage of a life: what both stages have goes over."""
+    """The next stage of an order: it keeps what both stages have."""
     kept = {x.name: getattr(before, x.name) for x in fields(stage) if hasattr(before, x.name)}
     return stage(**kept | changes)
 
 
 def _with_outcome(order: A, shipment_id: str, stage: ShipmentStage, **changes: tuple[ReturnedLine, ...]) -> A:
-    """What became of a parcel that had left, and whether its units are open again, or not any more."""
+    """The outcome of a dispatched parcel, and whether its units are open again, or not any more."""
     before = next((x.stage for x in order.shipments if x.shipment_id == shipment_id), stage)
     after = _with_shipment(order, shipment_id, stage=stage, **changes)
     if (before in REOPENED) == (stage in REOPENED):

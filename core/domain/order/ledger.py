@@ -1,4 +1,4 @@
-"""What is known of an order's money: authorisations, captures, refunds. All amounts are in the order's currency.
+"""The ledger of an order: authorisations, captures, refunds. All amounts are in the order's currency.
 
 The ledger begins when the order is placed and outlives it: the provider's late answers must have a place, so that an
 authorisation of an order that has ended can be voided, and a capture refunded.
@@ -36,7 +36,7 @@ class RefundStage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorisation:
-    """`amount_minor` is 0 if the provider declined. When it has lapsed, only what was captured of it counts."""
+    """`amount_minor` is 0 if the provider declined. After a lapse only the captured part counts."""
 
     authorisation_id: str
     amount_minor: int
@@ -52,7 +52,9 @@ class Capture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
-    """`return_id` is the return that it pays, "" for none, None if that was never said; `failure` is why it failed."""
+    """`return_id` is the return that it pays, "" for none, None if that was not recorded; `failure` is why it
+    failed.
+    """
 
     refund_id: str
     amount_minor: int
@@ -62,13 +64,15 @@ class Refund:
 
     @property
     def pays(self) -> str:
-        """The return that it is for, if there is one of that id. Before refunds said so, their own id said it."""
+        """The return that it is for, if there is one of that id. Before refunds named it, their own id was that of the
+        return.
+        """
         return self.refund_id if self.return_id is None else self.return_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """`authorisation_limit_minor` is what the order was worth when it was placed: no more is ever authorised."""
+    """`authorisation_limit_minor` is the total of the order when it was placed: no more is ever authorised."""
 
     authorisation_limit_minor: int
     authorisations: tuple[Authorisation, ...] = ()
@@ -77,7 +81,9 @@ class Ledger:
 
     @property
     def authorised(self) -> int:
-        """What the provider holds ready or has paid out: what was voided, declined or has lapsed does not count."""
+        """The amount that the provider holds or has paid out: voided, declined or lapsed authorisations do not
+        count.
+        """
         return sum(self.held_of(x) + self.captured_of(x.authorisation_id) for x in self.authorisations)
 
     @property
@@ -86,19 +92,19 @@ class Ledger:
 
     @property
     def refunded(self) -> int:
-        """What is back with the customer."""
+        """The amount that was refunded."""
         return sum(x.amount_minor for x in self.refunds if x.stage == RefundStage.SETTLED)
 
     @property
     def refunding(self) -> int:
-        """What was asked of the provider and is not answered yet."""
+        """The amount of requested refunds without an answer."""
         return sum(x.amount_minor for x in self.refunds if x.stage == RefundStage.REQUESTED)
 
     def captured_of(self, authorisation_id: str) -> int:
         return sum(x.amount_minor for x in self.captures if x.authorisation_id == authorisation_id)
 
     def held_of(self, authorisation: Authorisation) -> int:
-        """What can still be drawn from it."""
+        """The amount that can still be drawn from it."""
         if authorisation.stage != AuthorisationStage.AUTHORISED:
             return 0
         return authorisation.amount_minor - self.captured_of(authorisation.authorisation_id)
@@ -161,7 +167,7 @@ def evolve(ledger: Ledger, event: PaymentEvent) -> Ledger:
 
 
 def _with_authorisation(ledger: Ledger, changed: Authorisation) -> Ledger:
-    """In the place of what was known under its id, or as a new one."""
+    """Replaces the one with its id, or adds a new one."""
     others = {x.authorisation_id: x for x in ledger.authorisations}
     return replace(ledger, authorisations=tuple((others | {changed.authorisation_id: changed}).values()))
 

@@ -7,7 +7,7 @@ from core.domain.rejection import CommandRejected, Reason
 
 MAX_UNITS = 9_999  # in one line
 MAX_LINES = 200
-# what else an order may hold, so that no order grows without end and each is answered in one message of 4 MiB
+# further limits, so that no order grows without end and each is answered in one message of 4 MiB
 MAX_ENTRIES = {
     "discounts": 20,
     "notes": 100,

@@ -1,4 +1,4 @@
-"""The rules of what can be sold now, and at which price."""
+"""The rules of listings: which products can be sold now, and at which price."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from core.domain.rejection import CommandRejected, Reason
 
 
 def price_in(currency: str, listing: Listing, **line: str) -> Money:
-    """What a unit costs now in an order of this currency. `line` names the line if the order has it already."""
+    """The price of a unit now, in an order of this currency. `line` names the line if the order has it already."""
     if listing.price is None or not listing.sellable:
         raise CommandRejected(Reason.PRODUCT_NOT_SELLABLE, sku=listing.sku, **line)
     if listing.price.currency != currency:
@@ -24,7 +24,7 @@ def price_in(currency: str, listing: Listing, **line: str) -> Money:
 
 
 def current_prices(draft: Draft, listings: Iterable[Listing]) -> dict[str, Money]:
-    """line_id → what a unit of each line costs now."""
+    """line_id → the present price of a unit of each line."""
     by_sku = {listing.sku: listing for listing in listings}
     return {
         line.line_id: price_in(

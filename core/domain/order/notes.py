@@ -1,4 +1,4 @@
-"""The rules of what people write down about an order."""
+"""The rules of notes on an order."""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,6 @@
-"""What an order owes its customer: computed from money that was captured and refunded, never from ids.
+"""The debt of an order to its customer: computed from captured and refunded money, never from ids.
 
-A refund that failed has paid nothing. Nothing more is owed than was captured and is neither refunded nor about to be.
+A failed refund has paid nothing. Nothing more is owed than was captured and is neither refunded nor about to be.
 """
 
 from collections import Counter
@@ -25,14 +25,14 @@ Sold = Confirmed | Completed
 
 
 def refundable(ledger: Ledger) -> int:
-    """What was captured and is neither refunded nor asked to be. It is what an ended order owes."""
+    """The captured money that is neither refunded nor requested as a refund. An ended order owes it."""
     return ledger.captured - ledger.refunded - ledger.refunding
 
 
 def for_returns(order: Sold) -> dict[str, int]:
-    """return_id → what is owed for it; only received returns, the first requested first.
+    """return_id → the debt for it; only received returns, the first requested first.
 
-    What came back before it was paid for is not owed: the customer has paid for no more than was kept.
+    Units that were returned before they were paid are not owed: the customer has paid only for kept units.
     """
     ledger = order.payments
     paid = _by_purpose(ledger)
@@ -48,7 +48,7 @@ def for_returns(order: Sold) -> dict[str, int]:
 
 
 def surplus(order: Sold) -> int:
-    """What was captured beyond what the order costs, less what was refunded for other reasons than a return."""
+    """The captured money beyond the cost of the order, less refunds for other reasons than a return."""
     ledger = order.payments
     returns = {x.return_id for x in order.returns}
     others = sum(minor for return_id, minor in _by_purpose(ledger).items() if return_id not in returns)
@@ -61,13 +61,13 @@ def in_all(order: Sold) -> int:
 
 
 def sent(order: Sold) -> int:
-    """What all costs that is with the customer or on its way; 0 if nothing is."""
+    """The cost of everything that is with the customer or on its way; 0 if nothing is."""
     parcels = [x for x in left_shipments(order) if x.stage not in ENDED_UNDELIVERED]
     return cost_of(order, parcels) if parcels else 0
 
 
 def cost_of(order: Sold, parcels: Iterable[Shipment]) -> int:
-    """What the units of some parcels cost together, none of them twice; with it what of the total is not for goods."""
+    """The cost of the units of some parcels together, none of them twice, with the costs other than goods."""
     cost = Cost(order)
     for parcel in parcels:
         cost.add(parcel.lines)
@@ -75,7 +75,7 @@ def cost_of(order: Sold, parcels: Iterable[Shipment]) -> int:
 
 
 class Cost:
-    """What some units of an order cost together, none of them twice. What is not for goods is part of it.
+    """The cost of some units of an order together, none of them twice, with the costs other than goods.
 
     `minor` is in the order's currency.
     """
@@ -86,7 +86,7 @@ class Cost:
         self.minor = beside_goods(order)
 
     def of_more(self, parts: Iterable[LineQuantity]) -> int:
-        """What would be added to it."""
+        """The amount that they would add."""
         return sum(self._of_part(part) for part in parts)
 
     def add(self, parts: Iterable[LineQuantity]) -> None:
@@ -101,15 +101,15 @@ class Cost:
 
 
 def first_units(line: OrderLine, count: int) -> int:
-    """What so many units of a line cost.
+    """The cost of so many units of a line.
 
-    They are counted from its beginning, so that all of them together cost what the line does.
+    Units are counted from the beginning of the line, so that all of them together cost as much as the line.
     """
     return prorate(net_minor(line), line.quantity, 0, count)
 
 
 def beside_goods(order: Sold) -> int:
-    """What of the total is not for goods."""
+    """The part of the total that is not for goods."""
     kept = kept_quantities(order)
     return order.total.amount_minor - sum(first_units(line, kept[line.line_id]) for line in order.lines)
 
@@ -119,7 +119,7 @@ def _worth(back: Return) -> int:
 
 
 def _by_purpose(ledger: Ledger) -> Counter[str]:
-    """What was refunded, or asked to be, by the return that it is for."""
+    """The refunded or requested amounts, by the return that they are for."""
     paid: Counter[str] = Counter()
     for refund in ledger.refunds:
         if refund.stage != RefundStage.FAILED:

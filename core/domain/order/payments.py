@@ -63,7 +63,7 @@ def decide(order: Paying, command: PaymentCommand) -> Sequence[OrderEvent]:
 def _authorise(order: Paying, command: RecordAuthorisation) -> Sequence[OrderEvent]:
     amount = _valid(order, command.amount)
     known = order.payments.authorisation(command.authorisation_id)
-    # one that had failed may still turn out to have been given: then it has to be written down, to be voided
+    # a failed one may turn out to have been granted: then it has to be recorded, to be voided
     if known is not None and known.stage != AuthorisationStage.FAILED:
         if known.amount_minor == amount:
             return []
@@ -120,7 +120,7 @@ def _fail(order: Paying, command: RecordPaymentFailure) -> Sequence[OrderEvent]:
 def _void(order: Paying, command: VoidAuthorisation) -> Sequence[OrderEvent]:
     known = _authorisation(order, command)
     if known.stage != AuthorisationStage.AUTHORISED:
-        return []  # it holds no money, which is what was asked for
+        return []  # it holds no money, as requested
     captured = order.payments.captured_of(known.authorisation_id)
     if captured:
         raise CommandRejected(
@@ -165,7 +165,7 @@ def _capture(order: Paying, command: CapturePayment) -> Sequence[OrderEvent]:
         raise CommandRejected(Reason.CAPTURE_EXISTS, order_id=order.order_id, capture_id=command.capture_id)
     require_capacity(order.order_id, "captures", len(order.payments.captures))
     authorisation = _authorisation(order, command)
-    # a capture may have been on its way when the rest lapsed: the provider has drawn it, so it must be written down
+    # a capture may have been under way when the rest lapsed: the provider has drawn it, so it must be recorded
     live = authorisation.stage in (AuthorisationStage.AUTHORISED, AuthorisationStage.LAPSED)
     authorised = authorisation.amount_minor if live else 0
     captured = order.payments.captured_of(authorisation.authorisation_id)
@@ -246,7 +246,7 @@ def _fail_refund(order: Paying, command: RecordRefundFailure) -> Sequence[OrderE
     ]
 
 
-# ------------------------------------------------------------------ what they share
+# ------------------------------------------------------------------ shared
 
 
 def _valid(order: Paying, amount: Money) -> int:

@@ -1,4 +1,4 @@
-"""The rules of committing: the customer's and the shop's, and when all is done."""
+"""The rules of placing, confirming and completing an order."""
 
 from collections.abc import Sequence
 
@@ -122,9 +122,9 @@ def expire(order: Placed, command: ExpireOrder) -> Sequence[OrderEvent]:
 
 
 def complete(order: Confirmed, command: CompleteOrder) -> Sequence[OrderEvent]:
-    """All is with the customer or cancelled, no return or refund is open, and the money is right.
+    """Everything is delivered or cancelled, no return or refund is open, and the money is correct.
 
-    Right is: captured is what the order costs, but for what came back; and nothing is owed to the customer.
+    Correct means: the captured money is the cost of the order, less returns; and nothing is owed to the customer.
     """
     money, total = order.payments, order.total.amount_minor
     left = {

@@ -11,7 +11,7 @@ FULL_SHARE = 10_000  # basis points
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discount:
-    """`amount_minor` off, or, where that is None, so many `basis_points` of what is left."""
+    """`amount_minor` off, or, if that is None, so many `basis_points` of the rest."""
 
     discount_id: str
     name: str
@@ -20,7 +20,7 @@ class Discount:
 
 
 def amounts_off(goods_minor: int, discounts: Iterable[Discount]) -> list[int]:
-    """What each discount takes off the goods, one after the other; never more than is left."""
+    """The amount of each discount on the goods, one after the other; never more than the rest."""
     left, off = goods_minor, []
     for discount in discounts:
         off.append(min(left, _wanted(discount, left)))
@@ -29,7 +29,7 @@ def amounts_off(goods_minor: int, discounts: Iterable[Discount]) -> list[int]:
 
 
 def too_large(goods_minor: int, discounts: Sequence[Discount]) -> Discount | None:
-    """The first discount that wants more than is left."""
+    """The first discount that is larger than the rest."""
     left = goods_minor
     for discount, off in zip(discounts, amounts_off(goods_minor, discounts), strict=True):
         if _wanted(discount, left) > left:
@@ -39,7 +39,7 @@ def too_large(goods_minor: int, discounts: Sequence[Discount]) -> Discount | Non
 
 
 def with_shares(lines: tuple[OrderLine, ...], discount_minor: int) -> tuple[OrderLine, ...]:
-    """Each line with its share of the discounts, by what it costs."""
+    """Each line with its share of the discounts, in proportion to its cost."""
     if not discount_minor:
         return lines
     shares = split(discount_minor, [line.line_total.amount_minor for line in lines])

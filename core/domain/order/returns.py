@@ -175,7 +175,7 @@ def _worth(order: Returning, command: ReceiveReturn) -> tuple[ReceivedLine, ...]
 
 
 def _same(command: ReceiveReturn, asked: Return) -> bool:
-    """Whether it says what is known already, in whatever order and parts."""
+    """Whether it equals the recorded return, in whatever order and parts."""
     return _by_condition(command.lines) == _by_condition(asked.received)
 
 

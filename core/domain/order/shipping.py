@@ -1,6 +1,6 @@
 """The rules of parcels: packed, sent, arrived; or lost, refused, returned.
 
-What happened to a parcel outside of the house is recorded in every stage of the order, also on hold and after its end.
+Events of a parcel outside the house are recorded in every stage of the order, also on hold and after its end.
 """
 
 from collections import Counter
@@ -36,7 +36,7 @@ from core.domain.rejection import CommandRejected, Reason
 Shipping = Confirmed | Completed
 """Every stage that has parcels. A completed order has nothing left to send, and repeats are still answered."""
 Afterwards = Confirmed | Completed | Cancelled
-"""Every stage in which something may become known of a parcel that has left."""
+"""Every stage in which the outcome of a dispatched parcel may be recorded."""
 
 
 def create_shipment(order: Shipping, command: CreateShipment) -> Sequence[OrderEvent]:
@@ -155,7 +155,7 @@ def cancel(order: Shipping, command: CancelShipment) -> Sequence[OrderEvent]:
 
 
 def is_done(order: Shipping, command: CreateShipment | DispatchShipment) -> bool:
-    """Whether that parcel is there already, or on its way: then a repeat is answered as ever."""
+    """Whether the parcel was packed, or dispatched, already: then a repeat is answered as before."""
     shipment = _find(order, command.shipment_id)
     if isinstance(command, CreateShipment):
         return shipment is not None

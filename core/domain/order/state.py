@@ -41,7 +41,7 @@ class ReturnStage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipment:
-    """`returned` is what was in it when it came back; empty unless it has."""
+    """`returned` is its content when it was returned; empty otherwise."""
 
     shipment_id: str
     lines: tuple[LineQuantity, ...]
@@ -53,10 +53,10 @@ class Shipment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reopening:
-    """The units of a parcel that had left are open again, or (`undone`) are not any more, since it arrived after all.
+    """The units of a dispatched parcel are open again, or (`undone`) not any more, since it arrived after all.
 
-    `cancellations` is how many cancellations of the order had happened before: which units a cancellation concerns
-    depends on what had been sent by then.
+    `cancellations` is the number of earlier cancellations of the order: the units that a cancellation concerns
+    depend on what had been sent by then.
     """
 
     shipment_id: str
@@ -149,7 +149,7 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """Everything has arrived and is paid. Goods and money may still go back."""
+    """Everything has arrived and is paid. Goods can still be returned, and money refunded."""
 
     status: ClassVar[str] = "COMPLETED"
 
@@ -227,7 +227,7 @@ def order_line(*, line_id: str, sku: str, name: str, quantity: int, unit_price: 
         quantity=quantity,
         unit_price=unit_price,
         line_total=unit_price.times(quantity),
-        discount=unit_price.times(0),  # shared out when the order is placed
+        discount=unit_price.times(0),  # divided when the order is placed
     )
 
 
@@ -244,7 +244,7 @@ def goods_total(lines: tuple[OrderLine, ...], currency: str) -> Money:
 
 
 def draft_total(draft: Draft) -> Money:
-    """What it would cost if it were placed now."""
+    """The cost if it were placed now."""
     goods = goods_total(draft.lines, draft.currency).amount_minor
     shipping = draft.shipping.price.amount_minor if draft.shipping else 0
     return Money(
@@ -258,12 +258,12 @@ def units(lines: tuple[OrderLine, ...]) -> int:
 
 
 def net_minor(line: OrderLine) -> int:
-    """What all units of a line cost together, in minor units."""
+    """The cost of all units of a line together, in minor units."""
     return line.line_total.amount_minor - line.discount.amount_minor
 
 
 def cancelled_quantities(order: Committed | Cancelled) -> Counter[str]:
-    """line_id → units that were taken off."""
+    """line_id → cancelled units."""
     off: Counter[str] = Counter()
     for cancellation in order.cancellations:
         off[cancellation.line_id] += cancellation.quantity
@@ -271,7 +271,7 @@ def cancelled_quantities(order: Committed | Cancelled) -> Counter[str]:
 
 
 def kept_quantities(order: Committed) -> dict[str, int]:
-    """line_id → units that were not taken off."""
+    """line_id → units that were not cancelled."""
     off = cancelled_quantities(order)
     return {line.line_id: line.quantity - off[line.line_id] for line in order.lines}
 
@@ -287,7 +287,7 @@ def live_shipments(order: Committed) -> list[Shipment]:
 
 
 def left_shipments(order: Confirmed | Completed | Cancelled) -> list[Shipment]:
-    """Those that have left the house, whatever became of them."""
+    """The dispatched parcels, whatever their outcome."""
     return [shipment for shipment in order.shipments if shipment.stage not in NEVER_LEFT]
 
 
