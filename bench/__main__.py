@@ -1,4 +1,4 @@
-"""`python -m bench [PART …] [--quick] [--json]`: the one place where speed is claimed.
+"""`python -m bench [PART …] [--quick] [--json]`: the one place that measures speed.
 
 Starts what it needs on free ports, with embedded stores and durable settings. Without a part: all of them.
 """

@@ -1,4 +1,4 @@
-"""Histories written fast: BatchAppend requests made beforehand, sent over one call, a window of them on their way."""
+"""Fast writes of histories: BatchAppend requests prepared beforehand, sent over one call, with a window in flight."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Curves as SVG, by hand: the axes are logarithmic across and linear up, so that what does not grow is a flat line."""
+"""Curves as SVG: the axes are logarithmic across and linear up, so that a constant is a flat line."""
 
 import math
 from collections.abc import Mapping, Sequence

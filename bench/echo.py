@@ -1,4 +1,4 @@
-"""The least a gRPC service can do: answer with what it has. The other side of the query goal, a process of its own."""
+"""The minimal gRPC service: it answers with a constant. The other side of the query goal, in its own process."""
 
 import asyncio
 import contextlib

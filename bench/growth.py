@@ -1,6 +1,6 @@
 """The same figures as work grows: events in the log, events of one aggregate, views, watches; memory.
 
-One stack grows through all sizes of the log. At each, a share of the figures of the other parts is taken again.
+One stack grows through all sizes of the log. At each size, some of the figures of the other parts are measured again.
 """
 
 import asyncio

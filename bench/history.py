@@ -1,4 +1,4 @@
-"""A log of orders as a shop would have written it: five events each, those of forty orders between each other."""
+"""The log of a shop: five events an order, interleaved over forty orders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

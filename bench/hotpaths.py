@@ -1,8 +1,8 @@
-"""What a command, an event and a query cost the plain way and ours, in the same run, and where ours goes.
+"""The cost of a command, an event and a query, in a plain implementation and in ours, in the same run.
 
-All three run in this process, without a service before them, so that only their own work is counted. The plain way of a
-command appends with a call of its own; that of an event writes its document at once; that of a query reads its document
-alone. Where the time goes is what cProfile saw in the thread of the event loop, waiting left out.
+All three run in this process, without a service, so that only their own work is counted. The plain
+command appends with its own call; the plain view writes one document an event; the plain query reads its document
+alone. The distribution of time is that of cProfile in the thread of the event loop, without waiting.
 """
 
 import cProfile

@@ -1,7 +1,7 @@
 """From "acknowledged" to "visible", at half the rate that all views together keep up with (G8).
 
 The load is open. An order is created, then it or its timeline is read with the token of its command. The lag is the
-time from the command's answer to the query's. It is held against what cannot be saved: an append, the write of one
+time from the command's answer to the query's. It is compared with the unavoidable cost: an append, the write of one
 document, a query.
 """
 

@@ -1,4 +1,4 @@
-"""The node as its log grows: appending, reading, following, memory, and how long a start takes."""
+"""The node as its log grows: appends, reads, subscriptions, memory, and the duration of a start."""
 
 import itertools
 import time

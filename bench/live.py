@@ -1,4 +1,4 @@
-"""What trickling work costs: CPU per event of every process at some orders a second, and of a stack without work.
+"""The cost of a low load: CPU per event of every process at some orders a second, and of a stack without work.
 
 An order is created and read back with the token of its command; its events are counted by the revision that the command
 answered. All views and the processes of orders run. `idle` is the same stack with nothing to do.

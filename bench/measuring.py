@@ -1,4 +1,4 @@
-"""What every part of the bench measures with: rounds that interleave both sides, ratios per round, latencies.
+"""Measurement for every part of the bench: rounds that interleave both sides, ratios per round, latencies.
 
 Absolute figures belong to one machine and one moment. A goal is a ratio: both sides run in the same rounds, the ratio
 is taken round by round, and its median is reported with the lowest and the highest.

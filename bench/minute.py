@@ -1,4 +1,4 @@
-"""What this machine gives in this minute: an empty call and an fsync, to read every figure beside."""
+"""The speed of this machine in this minute: an empty call and an fsync, as a reference for every figure."""
 
 import os
 import tempfile

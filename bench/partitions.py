@@ -1,6 +1,6 @@
-"""A view split over several workers, against one: how many events a second it catches up at. A figure, no goal.
+"""A view with several workers against one: events a second while catching up. A figure, no goal.
 
-The workers share this process, as they do in a projection process; each is brought every event and folds its keys.
+The workers share this process, as they do in a projection process; each receives every event and folds its keys.
 """
 
 import asyncio

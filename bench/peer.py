@@ -1,4 +1,4 @@
-"""The same job by others, on the same node in the same run: one new aggregate saved per command. G9.
+"""The same job by other libraries, on the same node in the same run: one new aggregate saved per command. G9.
 
 `eventsourcing` with its EventStoreDB extension runs in a virtual environment of its own, which this makes once; Emmett
 (`@event-driven-io/emmett-esdb`) where node and npm are installed. Ours is measured with the gRPC hop of the service and

@@ -1,4 +1,4 @@
-"""Queries against what they cannot do without: one call that does nothing, and the bare read of MongoDB. G7.
+"""Queries against their unavoidable parts: one empty call, and the bare read of MongoDB. G7.
 
 `GetOrder` against 1 / (1/echo + 1/find_one), the rate of doing the two one after the other; a list of 50 orders against
 `find().sort().limit(50)` of the same rows by the same index. The views are filled and live.

@@ -1,4 +1,4 @@
-"""A rebuild from zero: its speed against draining the log (G5), and what readers feel of it (G6).
+"""A rebuild from zero: its speed against draining the log (G5), and its effect on readers (G6).
 
 G5 fills a new generation of order_list beside the live one, as the projection process does it, without readers. G6
 measures the complete rebuild, by the operators' service: an open load of queries, idle and then while rebuild follows

@@ -1,4 +1,4 @@
-"""The stack under test: embedded stores on free ports, durable settings, in a directory that goes afterwards."""
+"""The stack under test: embedded stores on free ports, durable settings, in a temporary directory."""
 
 import asyncio
 import importlib.metadata

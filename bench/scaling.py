@@ -1,7 +1,7 @@
-"""`python -m bench.scaling [--orders-per-minute N …]`: what so many orders need, and a small simulation of them.
+"""`python -m bench.scaling [--orders-per-minute N …]`: the resources for so many orders, and a small simulation.
 
-The CPU of our own code is measured: it comes out of docs/performance/bench.json. What a real EventStoreDB and MongoDB
-take is assumed, named as such, and can be set. The rest is arithmetic, and queues.
+The CPU of our own code is measured: it is read from docs/performance/bench.json. The capacity of a real EventStoreDB
+and MongoDB is assumed, named as such, and can be set. The rest is arithmetic, and queues.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """`python -m embedded eventstore|cluster|mongo|stack|backup|restore|check|repair`: the stores, and their files.
 
 A store prints one JSON line on stdout when it serves; SIGTERM and SIGINT stop it. The rest prints one JSON line when
-it is done. Whatever goes wrong is one line on stderr, and the exit code is 1; 2 for a certificate that cannot be used.
+it is done. Any failure is one line on stderr, and the exit code is 1; 2 for a certificate that cannot be used.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The embedded stores as context managers: each a process of its own that ends with its parent, however that ends."""
+"""The embedded stores as context managers: each is a process that ends with its parent, for whatever reason."""
 
 import asyncio
 import json

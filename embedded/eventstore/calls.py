@@ -1,4 +1,4 @@
-"""How a call meets its handler: what is read before it, what ends it, and how its failure is reported."""
+"""Calls and handlers: what is read before a handler, what ends a call, and how its failure is reported."""
 
 import asyncio
 import logging

@@ -3,8 +3,8 @@
     async with cluster(pace=0.1) as c:
         c.uri                # "esdb://127.0.0.1:p1,127.0.0.1:p2,127.0.0.1:p3?Tls=false"
         c.addresses          # ("127.0.0.1:p1", …), as gossip lists them
-        c.leader             # index of the member that takes appends; None while there is none
-        c.states             # what each says of itself, e.g. ("Leader", "Follower", "Follower"); "" if it does not run
+        c.leader             # index of the member that accepts appends; None while there is none
+        c.states             # the reported states, e.g. ("Leader", "Follower", "Follower"); "" if it does not run
         await c.kill(n)      # as SIGKILL: connections are reset, the port refuses others
         await c.hang(n)      # as SIGSTOP: connections are accepted, and no byte passes
         await c.resume(n)    # as SIGCONT; a leader that was replaced meanwhile is a second leader for 2.7 s, then ends
@@ -14,9 +14,9 @@
         await c.lose_quorum()        # a follower ends, and the leader; `restore_quorum()` starts them again
         await c.settled()    # when everything that follows from the acts so far has happened
 
-An act returns as soon as it has been done to the member: what the others make of it follows in the time in which
-three real nodes did so (`members.timelines`), multiplied by `pace`. `kill` and `hang` are done at once; the other acts
-wait until what follows from the acts before has happened. What is impossible raises `ActError`.
+An act returns as soon as it has been done to the member: the reactions of the others follow in the time that
+three real nodes needed (`members.timelines`), multiplied by `pace`. `kill` and `hang` are done at once; the other acts
+wait until the reactions to earlier acts have happened. An impossible act raises `ActError`.
 
 There is one log: no member lags behind, and nothing that was acknowledged is lost.
 """

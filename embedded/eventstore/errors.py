@@ -1,11 +1,11 @@
-"""What can go wrong, as a tree.
+"""The failures of the node, as a tree.
 
 LogError             the data directory cannot be used; the text says what to do
 PortError            a port is taken
 CertificateError     the certificate of a node cannot be used
-ActError             what was asked of a cluster cannot be done to it now
+ActError             an act that is impossible in the present state of the cluster
 DamagedRecordError   a stored record is not what was written; it is never served
-HandlerError         what the real server answers with "Exception was thrown by handler."
+HandlerError         a failure that the real server reports as "Exception was thrown by handler."
 RefusalError         a failure that the protocol defines: code, text and trailers
 """
 

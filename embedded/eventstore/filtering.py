@@ -1,4 +1,4 @@
-"""Which entries a client wants: by how a type or a name of a stream begins, or by an expression that is searched for.
+"""Filters of clients: prefixes of event types or stream names, or a regular expression that is searched for.
 
 An expression is a program of a caller's, and one that tries every way to fail can run for years. It runs on the
 thread that serves all callers, so its time is limited: per search, and for all searches on the average. A caller

@@ -1,4 +1,4 @@
-"""Gossip and ServerFeatures: who this node is, and what it can do.
+"""Gossip and ServerFeatures: the identity of this node, and its features.
 
 esdbclient ships no stubs for ServerFeatures, and registering protos of that package beside its own breaks it, so these
 messages live in a descriptor pool of their own.

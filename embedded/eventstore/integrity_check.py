@@ -1,8 +1,8 @@
-"""The structure of the file, looked through at each start.
+"""The integrity check: the structure of the file is checked at each start.
 
-What a record says is checked whenever it is read. What is checked here is what leads to the records: were an index
-damaged, a stream would look shorter than it is, or as if it had never been. A small file is done before the node
-serves; a large one meanwhile: SQLite does it in one call, without the interpreter's lock.
+The content of a record is checked whenever it is read. This checks the indexes that lead to the records: with a damaged
+index, a stream would look shorter than it is, or as if it had never existed. A small file is checked before the node
+serves; a large one in the background: SQLite does it in one call, without the interpreter's lock.
 """
 
 import sqlite3

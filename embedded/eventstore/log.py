@@ -1,11 +1,11 @@
 """The log: one SQLite file, one writer thread, one fsync for everything that waits.
 
 Records are numbered inside the commit, by the one writer, so they become visible in order and without a gap. The
-position of an entry is its number here; `positions` makes what callers see of it. An append is acknowledged after the
-commit that holds it has returned, and SQLite (WAL, synchronous=FULL) returns after the fsync.
+position of an entry is its number here; `positions` derives the position for callers. An append is acknowledged after
+its commit has returned, and SQLite (WAL, synchronous=FULL) returns after the fsync.
 
-What was committed is handed over by one call of `deliver` per commit: everything but the committing itself happens on
-the thread that `deliver` leads to, which is the only one that reads.
+Committed entries are handed over by one call of `deliver` per commit: everything but the commit itself happens on
+the thread of `deliver`, which is the only one that reads.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Operations and Monitoring, as far as they mean something on one small node."""
+"""Operations and Monitoring, as far as they apply to one small node."""
 
 import asyncio
 import resource

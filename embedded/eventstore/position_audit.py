@@ -1,7 +1,7 @@
-"""An audit of positions, for those who test a client: which ones came in that no node has ever sent?
+"""An audit of positions, for tests of clients: which received positions were never sent by any node?
 
 With EMBEDDED_AUDIT_POSITIONS=DIR in its environment a node adds each commit position that it sends to `DIR/sent`, as 8
-bytes. A position that comes in, is neither the start nor the end, and was sent by no node that shares the
+bytes. A received position that is neither the start nor the end, and was sent by no node that shares the
 directory, becomes a line of JSON in `DIR/unknown.jsonl`. Nothing is refused because of it. Without the variable the
 handlers of the calls are left as they are.
 """

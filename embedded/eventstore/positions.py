@@ -1,4 +1,4 @@
-"""Positions in `$all` as callers see them.
+"""Positions in `$all` for callers.
 
 Inside, records have the numbers 1, 2, 3 …, so that a missing one is noticed. On the wire a position looks like a byte
 offset, as that of a real server does: it rises with irregular gaps, and most numbers are no record's position. A client

@@ -1,4 +1,4 @@
-"""What an event is, in memory and on disk, and what stream metadata hides of it."""
+"""An event in memory and on disk, and the stream metadata that hides it."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""From messages to values. What cannot be read raises `HandlerError` or `RefusalError`, as the protocol has it."""
+"""Maps messages to values. An unreadable message raises `HandlerError` or `RefusalError`, as the protocol says."""
 
 import uuid
 from typing import Any

@@ -1,7 +1,7 @@
-"""Which stream has which name: an index in the file, and in memory the newest names that are not in it yet.
+"""The index of stream names: in the file, and in memory the newest names that are not in the file's index yet.
 
-Names are in random order, so each new one would cost a commit a page of the index of its own. They are indexed in
-batches instead; until then the rows of `streams`, which are written in order, are what a start reads them from.
+Names are in random order, so a commit would have to write one index page for each new one. They are indexed in
+batches instead; until then a start reads them from the rows of `streams`, which are written in order.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""Stream metadata as people write it: JSON that is read as leniently as a real server reads it.
+"""Stream metadata: JSON that is read as leniently as a real server reads it.
 
-A byte order mark, strings in single quotes, a comma before the end and text behind the object are accepted. A bound
-that is none is left out: $maxCount or $maxAge below 1, $tb or $cacheControl below 0. Anything of the wrong type in a
-key that the server knows makes all of the metadata count as not there.
+A byte order mark, strings in single quotes, a comma before the end and text behind the object are accepted. A
+bound that is invalid is ignored: $maxCount or $maxAge below 1, $tb or $cacheControl below 0. A wrong type in a
+key that the server knows makes all of the metadata count as missing.
 """
 
 import json

@@ -1,11 +1,11 @@
-"""The write-ahead log beside the file, looked through before SQLite opens it.
+"""The check of the write-ahead log, before SQLite opens the file.
 
-SQLite takes its frames up to the first incomplete one and says nothing of those behind. After a crash that is right:
-what was being written when it happened is one commit, the last, and it was not acknowledged. But each commit is synced
-before the next is begun. So where another complete commit stands behind the incomplete one, what lies between was
-acknowledged, and has been damaged since. Damage to the newest commit alone cannot be distinguished from a torn one.
+SQLite reads its frames up to the first incomplete one and ignores those behind it. After a crash that is correct:
+the last commit was incomplete, and it was not acknowledged. But each commit is synced
+before the next is begun. So if another complete commit stands behind the incomplete one, the frames between were
+acknowledged, and have been damaged since. Damage to the newest commit alone cannot be distinguished from a torn one.
 
-Frames of an earlier round of the log, behind the present one, carry other salts and count for nothing.
+Frames of an earlier round of the log, behind the present one, have other salts and are ignored.
 """
 
 import mmap

@@ -1,4 +1,4 @@
-"""Messages of 24.10 that esdbclient's stubs know with fewer fields: described by hand, in a pool of their own."""
+"""Messages of 24.10 that esdbclient's stubs know with fewer fields: described here, in a separate pool."""
 
 from typing import Any
 

@@ -1,11 +1,11 @@
 """The acts of a cluster over HTTP, for tests in any language.
 
-    GET  /                                          what the members say of themselves, and who leads
+    GET  /                                          the states of the members, and the leader
     POST /members/0/kill|hang|resume|start          and 1, 2
     POST /resign /two-leaders /lose-quorum /restore-quorum
-    POST /settled                                   waits until nothing more follows from the acts so far
+    POST /settled                                   waits until all reactions to the acts so far have happened
 
-Each is answered when it is done, with the same JSON as `GET /`; 409 with an `error` says that it is impossible now.
+Each is answered when it is done, with the same JSON as `GET /`; 409 with an `error` if it is impossible now.
 """
 
 import json

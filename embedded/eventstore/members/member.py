@@ -1,4 +1,4 @@
-"""One member of a cluster: what it says of all members, and how it answers calls."""
+"""One member of a cluster: its view of all members, and how it answers calls."""
 
 import asyncio
 import uuid

@@ -1,7 +1,7 @@
-"""What the members of a cluster say after something has happened, second by second.
+"""The members' views of the cluster after an act, second by second.
 
 Three real nodes of 24.10.14 were measured. L is the leader before, F the next one, G the third; where nothing happens
-to the leader, it happens to F. What the measurement left open, and the rows that say so, is filled in from the rest.
+to the leader, it happens to F. Gaps of the measurement are filled from the rest, and the rows say so.
 """
 
 from collections.abc import Mapping

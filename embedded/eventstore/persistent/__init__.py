@@ -1,1 +1,1 @@
-"""Persistent subscriptions: competing consumers whose place in the log the node keeps."""
+"""Persistent subscriptions: competing consumers whose checkpoint the node keeps."""

@@ -1,4 +1,4 @@
-"""What a persistent subscription is made of, read from requests and kept as JSON."""
+"""The configuration of a persistent subscription, read from requests and stored as JSON."""
 
 import json
 from dataclasses import asdict, dataclass, field

@@ -1,4 +1,4 @@
-"""One persistent subscription at work: what to deliver next, to whom, and what became of it."""
+"""A running persistent subscription: the next event, its consumer, and its outcome."""
 
 import asyncio
 import json

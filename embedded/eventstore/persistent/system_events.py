@@ -1,6 +1,6 @@
-"""The events that persistent subscriptions leave in streams of their own, for operators to read.
+"""The events that persistent subscriptions write to their own streams, for operators.
 
-What the node itself goes on from is its state, see `service.py`; these are written in the same transaction.
+The node itself continues from its state, see `service.py`; these events are written in the same transaction.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""A system projection at work: it follows the log and adds links, each of them once.
+"""A running system projection: it follows the log and adds links, each of them once.
 
 The links of a page of events and the place reached are one transaction, so a crash repeats nothing and loses nothing.
-A reset goes through the log again, but adds nothing for what was added before.
+A reset reads the log again, but adds no link a second time.
 """
 
 import asyncio

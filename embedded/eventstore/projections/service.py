@@ -1,4 +1,4 @@
-"""The Projections service: the system projections run; any other is kept and managed, but nothing here can run it."""
+"""The Projections service: the system projections run; any other is stored and managed, but cannot run here."""
 
 import asyncio
 import json

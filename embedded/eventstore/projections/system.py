@@ -1,4 +1,4 @@
-"""What the five system projections make of an event: the links they add, and where. Pure functions, one table."""
+"""The links that the five system projections add for an event. Pure functions, one table."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping

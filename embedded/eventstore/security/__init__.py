@@ -1,1 +1,1 @@
-"""What a secure node adds to an open one: TLS, users and access rights."""
+"""The additions of a secure node: TLS, users and access rights."""

@@ -1,4 +1,4 @@
-"""Who may do what to a stream: access control lists in stream metadata, in `$settings`, and the default ones.
+"""The rights on a stream: access control lists in stream metadata, in `$settings`, and the default ones.
 
 A right that the list of a stream does not name is looked up in `$settings`, then in the defaults.
 """

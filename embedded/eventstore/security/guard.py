@@ -1,8 +1,8 @@
-"""Before a call reaches its handler: who calls, and may that user do this?
+"""The guard of calls: authentication and authorisation before a call reaches its handler.
 
     guard = Guard(log)
-    services = guard.guarded(services)      # the same methods, for those who may
-    batches = Batches(log, guard.may_append)  # each batch of a call is decided about by itself
+    services = guard.guarded(services)      # the same methods, for permitted users
+    batches = Batches(log, guard.may_append)  # each batch of a call is authorised separately
 
 Every method has a rule in `RULES`; a method without one keeps the node from starting.
 """

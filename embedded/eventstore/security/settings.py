@@ -1,4 +1,4 @@
-"""How a secure node is set up: its certificate, and the passwords of its first two users."""
+"""The settings of a secure node: its certificate, and the passwords of its first two users."""
 
 import ssl
 from collections.abc import Mapping

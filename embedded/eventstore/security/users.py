@@ -1,6 +1,6 @@
-"""The users of a node: events in its log, as a real server keeps them, and who is logged in with which password.
+"""The users of a node: events in its log, like those of a real server, and the check of passwords.
 
-`$user-<login>` holds a user, `$users` the names of all, `$users-password-notifications` whose password has changed.
+`$user-<login>` has a user, `$users` the names of all, `$users-password-notifications` the users with a new password.
 """
 
 import asyncio
