@@ -11,7 +11,21 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from bench import commands, growth, hotpaths, lag, live, node, partitions, peer, projections, queries, rebuild, report
+from bench import (
+    commands,
+    growth,
+    hotpaths,
+    lag,
+    live,
+    node,
+    partitions,
+    peer,
+    projections,
+    queries,
+    rebuild,
+    report,
+    verified,
+)
 from bench.measuring import FULL, QUICK, Goal, Result, Size
 from bench.minute import minute
 from bench.running import about
@@ -29,6 +43,7 @@ PARTS: Mapping[str, Callable[[Size], Awaitable[Result]]] = {
     "peer": peer.run,
     "hotpaths": hotpaths.run,
     "growth": growth.run,
+    "verified": verified.run,
 }
 
 

@@ -1,0 +1,93 @@
+"""What it costs that a process asks who calls: CPU of a command over an open port, with an API key and with a token.
+
+Three command services in this process on one event store, and their clients; what differs is who is asked.
+"""
+
+import json
+import secrets
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+from uuid_utils import uuid7
+
+from bench.measuring import Result, Side, Size, at_most, interleaved, rate, ratios
+from bench.running import fresh_stack
+from client.local.api_keys import new_key, toml_entry
+from core.config import Settings
+from core.process import configure_logging
+from protos.common.v1.types_pb2 import Money
+from protos.products.v1 import commands_pb2 as pb
+from protos.products.v1.commands_pb2_grpc import ProductCommandServiceStub
+from server.app import serving
+
+ISSUER, AUDIENCE, ROLE = "https://issuer.example", "bench", "shop.catalogue"
+AT_ONCE = 16
+MAX_RATIO = 1.05  # of a command that is verified to one that is not
+VALID_FOR = 3_600  # seconds
+
+
+async def run(size: Size) -> Result:
+    configure_logging("ERROR")  # the services run in this process, and standard output has the result
+    with tempfile.TemporaryDirectory() as directory:
+        async with fresh_stack() as running, AsyncExitStack() as stack:
+            sides: dict[str, Side] = {}
+            for name, (settings, credential) in _ways(Path(directory), running.eventstore_uri).items():
+                address = await stack.enter_async_context(serving("commands", settings, 0))
+                channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
+                sides[name] = _side(channel, credential, size.operations)
+            cpu = await interleaved(sides, size.rounds)
+    goals = [
+        at_most(
+            "S1", f"CPU of a command with {name} to one over an open port", ratios(cpu[name], cpu["open"]), MAX_RATIO
+        )
+        for name in ("api key", "token")
+    ]
+    median = {name: round(sorted(values)[len(values) // 2], 1) for name, values in cpu.items()}
+    return Result(goals, {"cpu_us": median})
+
+
+def _ways(directory: Path, uri: str) -> Mapping[str, tuple[Settings, str]]:
+    """By name: the settings of a service, and what its callers show."""
+    key, private = new_key(), ec.generate_private_key(ec.SECP256R1())
+    (directory / "keys.toml").write_text(toml_entry(key, "bench", [ROLE]))
+    public = ECAlgorithm(ECAlgorithm.SHA256).to_jwk(private.public_key(), as_dict=True)
+    (directory / "jwks.json").write_text(json.dumps({"keys": [{**public, "kid": "bench"}]}))
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "bench", "iat": now, "exp": now + VALID_FOR, "roles": [ROLE]}
+    token = jwt.encode(claims, private, algorithm="ES256", headers={"kid": "bench"})
+    base: dict[str, Any] = {"eventstore_uri": uri, "drain_delay": 0.0, "grace": 1.0, "max_writes_per_caller": 0.0}
+    jwks: dict[str, Any] = {"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "jwt_jwks_file": directory / "jwks.json"}
+    return {
+        "open": (Settings(**base), ""),
+        "api key": (Settings(**base, api_keys_file=directory / "keys.toml"), key),
+        "token": (Settings(**base, **jwks), token),
+    }
+
+
+def _side(channel: grpc.aio.Channel, credential: str, operations: int) -> Side:
+    stub: Any = ProductCommandServiceStub(channel)
+    metadata = (("authorization", f"Bearer {credential}"),) if credential else ()
+
+    async def register() -> None:
+        request = pb.RegisterProductRequest(
+            request_id=str(uuid7()),
+            sku=f"bench-{secrets.token_hex(8)}",
+            name="Tea",
+            price=Money(amount_minor=350, currency="EUR"),
+        )
+        await stub.RegisterProduct(request, metadata=metadata, timeout=30)
+
+    async def cpu_us() -> float:
+        began = time.process_time()
+        await rate(register, operations, AT_ONCE)
+        return (time.process_time() - began) * 1e6 / operations
+
+    return cpu_us
