@@ -85,6 +85,14 @@ class TestReturns:
     def test_what_was_paid_in_part_is_owed_for_the_rest(self) -> None:
         assert owes(*DELIVERED, *BACK, refund_requested("x", 200, return_id="r1")) == {"r1": 300}
 
+    def test_a_refund_beyond_what_a_return_is_worth_takes_nothing_from_another(self) -> None:
+        more = refund_requested("x", 700, return_id="r1")
+        second = (
+            return_requested("r2", ("tea", 1)), return_approved("r2"), returned("r2", received_line("tea", 1, 500))
+        )  # fmt: skip
+        assert owes(*DELIVERED, *BACK, more, *second) == {"r2": 300}, "no more than is left of the money"
+        assert owes(*DELIVERED, *BACK, refund_requested("x", 500, return_id="r1"), *second) == {"r2": 500}
+
     def test_no_more_is_owed_than_was_captured_and_is_not_refunded(self) -> None:
         assert owes(*DELIVERED, refund_requested("sorry", 200), *ALL_BACK) == {"r1": 800}
 

@@ -105,6 +105,17 @@ class Outcome:
         return int(drawn - sum(x.amount.amount_minor for x in self.every(order.PaymentRefunded)))
 
     @property
+    def overpaid(self) -> int:
+        """The refunds for a return beyond what it was worth: they are goodwill, and no other return pays for them."""
+        returns = {x.refund_id: x.return_id for x in self.every(order.RefundRequested)}
+        beyond: Counter[str] = Counter()
+        for x in self.every(order.PaymentRefunded):
+            beyond[returns[x.refund_id]] += x.amount.amount_minor
+        for x in self.every(order.ReturnReceived):
+            beyond[x.return_id] -= x.amount.amount_minor
+        return sum((+beyond).values())
+
+    @property
     def held(self) -> int:
         """The money that is authorised and neither drawn nor let go."""
         given = {x.authorisation_id: x.amount.amount_minor for x in self.every(order.PaymentAuthorised)}
@@ -139,9 +150,9 @@ def is_right(outcome: Outcome) -> None:
     if isinstance(state, Completed):
         assert outcome.held == 0, "nothing is held of an order that is complete"
         worth = sum(x.amount.amount_minor for x in outcome.every(order.ReturnReceived))
-        goodwill = [x for x in outcome.every(order.RefundRequested) if not x.return_id]
-        if not goodwill:
-            assert outcome.kept == state.total.amount_minor - worth, "what is kept is what the customer has kept"
+        if all(x.return_id for x in outcome.every(order.RefundRequested)):
+            expected = state.total.amount_minor - worth - outcome.overpaid
+            assert outcome.kept == expected, "what is kept is what the customer has kept"
 
 
 PLACED_SEQUENCES = sequences().map(lived).filter(lambda history: any(isinstance(x, order.OrderPlaced) for x in history))
