@@ -35,12 +35,12 @@ def logging_as_before() -> Iterator[None]:
 def complaint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Started:
     """Start a role with settings; the one line that it ends with."""
 
-    def start(role: str, **settings: str) -> str:
+    def start(role: str, code: int = 2, **settings: str) -> str:
         main, arguments = ROLES[role]
         for name, value in settings.items():
             monkeypatch.setenv(f"ORDERSTREAM_{name}", value)
         monkeypatch.setattr(sys, "argv", [role, *arguments])
-        assert main() == 2
+        assert main() == code
         printed = capsys.readouterr()
         assert SECRET not in printed.out + printed.err
         [line] = [line for line in printed.err.splitlines() if line.startswith("orderstream: ")]
@@ -145,3 +145,17 @@ def test_a_port_of_the_metrics_that_is_taken(
         port = str(taken.getsockname()[1])
         line = complaint(role, METRICS_PORT=port, EVENTSTORE_URI=eventstore_uri, MONGO_URI=mongo_uri)
     assert f"ORDERSTREAM_METRICS_PORT: cannot serve on port {port}" in line
+
+
+@pytest.mark.parametrize("role", SERVING)
+def test_an_open_port_that_is_not_on_loopback(complaint: Started, role: str) -> None:
+    line = complaint(role, HOST="0.0.0.0")
+    assert line.startswith("orderstream: ORDERSTREAM_HOST: 0.0.0.0 is reached from other machines")
+    assert "ORDERSTREAM_INSECURE=true" in line
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_store_on_another_machine_without_tls(complaint: Started, role: str) -> None:
+    line = complaint(role, code=5, EVENTSTORE_URI=f"esdb://user:{SECRET}@store.example:2113?tls=false")
+    assert "ORDERSTREAM_INSECURE_STORES=true" in line
+    assert line.endswith("[STORE_TLS_FAILED]")

@@ -1,11 +1,15 @@
 """Certificates for tests, of authorities that only the tests know."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import grpc
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 
 class Certificate(NamedTuple):
@@ -60,3 +64,26 @@ class Authority:
         leaf = self._ca.issue_cert(*names)
         chain = b"".join(pem.bytes() for pem in leaf.cert_chain_pems)
         return grpc.ssl_channel_credentials(root, leaf.private_key_pem.bytes(), chain)
+
+    def workload(self, uri: str, trusts: "Authority") -> grpc.ChannelCredentials:
+        """With a certificate that has a URI in place of the name of a host, as SPIFFE has it."""
+        ca = x509.load_pem_x509_certificate(self.pem)
+        signer, key = (
+            load_pem_private_key(self._ca.private_key_pem.bytes(), None),
+            ec.generate_private_key(ec.SECP256R1()),
+        )
+        assert isinstance(signer, ec.EllipticCurvePrivateKey), "trustme makes such keys"
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([]))
+            .issuer_name(ca.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(minutes=5))
+            .not_valid_after(now + timedelta(hours=1))
+            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=True)
+            .sign(signer, hashes.SHA256())
+        )
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return grpc.ssl_channel_credentials(trusts.pem, private, certificate.public_bytes(Encoding.PEM))

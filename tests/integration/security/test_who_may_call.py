@@ -29,6 +29,7 @@ LIMITS = CallLimits(default_deadline=10, max_deadline=60, max_calls=1_000, max_r
 METHODS = {f"/{method.containing_service.full_name}/{method.name}": method for method in methods_of(SERVICES)}
 POLICY = policy_of(SERVICES)
 WITHIN = 20.0  # seconds
+WORKLOAD = "spiffe://shop.example/console"
 
 
 class Spy:
@@ -191,7 +192,8 @@ async def test_a_client_certificate_is_known_by_its_name(tmp_path: Path, spy: Sp
     shop, clients = Authority(), Authority()
     shop.issue(tmp_path / "tls.pem", tmp_path / "tls.key")
     names = tmp_path / "certificates.toml"
-    names.write_text('[[certificates]]\nname = "console.example"\nroles = ["ops.read"]\n')
+    entries = (f'[[certificates]]\nname = "{name}"\nroles = ["ops.read"]\n' for name in ("console.example", WORKLOAD))
+    names.write_text("".join(entries))
     closed = Settings(
         tls_certificate=tmp_path / "tls.pem",
         tls_key=tmp_path / "tls.key",
@@ -200,11 +202,15 @@ async def test_a_client_certificate_is_known_by_its_name(tmp_path: Path, spy: Sp
     )
     path = "/operations.v1.ProjectionService/ListActs"
     async with serving(closed, spy) as address:
-        for name, expected in (("console.example", "OK"), ("other.example", "UNAUTHENTICATED")):
-            credentials = clients.client(name, trusts=shop)
+        for credentials, expected in (
+            (clients.client("console.example", trusts=shop), "OK"),
+            (clients.client("other.example", trusts=shop), "UNAUTHENTICATED"),
+            (clients.workload(WORKLOAD, shop), "OK"),
+            (clients.workload(f"{WORKLOAD}/other", shop), "UNAUTHENTICATED"),
+        ):
             async with grpc.aio.secure_channel(address, credentials) as channel:
                 assert await outcome(channel, path) == expected
-    assert spy.calls == Counter({(path, "console.example"): 1})
+    assert spy.calls == Counter({(path, "console.example"): 1, (path, WORKLOAD): 1})
 
 
 async def test_health_is_open_and_reflection_is_for_operators(channel: grpc.aio.Channel) -> None:
