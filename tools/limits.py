@@ -18,7 +18,8 @@ from core.eventstore import persistent
 from core.rpc import call_guard, errors, validation
 from core.rpc.validation import Count, KnownId, Optional, Rule, Text
 from projections.engine import lag
-from projections.operations import changes, exclusion_service, projection_service, subscription_service
+from projections.operations import exclusion_service, projection_service, subscription_service
+from projections.operations.planners import parked, standing
 from server.commands import services
 from server.processes import routes
 from server.queries import paging
@@ -108,9 +109,9 @@ def of_operators() -> Iterator[Limit]:
     yield Limit("events that a view lacks, counted", f"{lag.MAX_COUNTED}", "events", "so many stand for more")
     yield Limit("events that a group lacks, counted", f"{persistent.MAX_COUNTED}", "events", "so many stand for more")
     yield Limit(
-        "events that a plan counts one by one", f"{changes.MAX_EXACT}", "events", "above, the count is an estimate"
+        "events that a plan counts one by one", f"{standing.MAX_EXACT}", "events", "above, the count is an estimate"
     )
-    yield Limit("parked streams that a plan names", f"{changes.MAX_LISTED}", "streams", "the rest is counted")
+    yield Limit("parked streams that a plan names", f"{parked.MAX_LISTED}", "streams", "the rest is counted")
     yield Limit(
         "parked events that a plan shows", f"{subscription_service.IN_A_SAMPLE}", "events", "the rest is counted"
     )

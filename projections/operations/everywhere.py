@@ -8,8 +8,9 @@ from typing import Any
 from core.failures import LogMismatch
 from core.readmodel.view import View
 from core.rpc.validation import require_reason
-from projections.operations.changes import ChangePlanner, Outcome, Plan, Requester, StreamNotParked
-from projections.operations.plans import plan_id, require_current
+from projections.operations.changes import ChangePlanner
+from projections.operations.planners.parked import StreamNotParked
+from projections.operations.plans import Outcome, Plan, Requester, plan_id, require_current
 from protos.operations.v1 import projections_pb2 as pb
 
 ACTIONS = ("retry", "skip")

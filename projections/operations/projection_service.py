@@ -24,8 +24,10 @@ from projections.engine.parked_events import ParkedStream
 from projections.engine.part import Status
 from projections.lifecycle.audit_log import AuditEntry, AuditLog
 from projections.lifecycle.supervisor import Supervisor
-from projections.operations.changes import DONE_WITHIN, ChangePlanner, GenerationUnavailable, Requester
+from projections.operations.changes import ChangePlanner
 from projections.operations.everywhere import ACTIONS, Everywhere
+from projections.operations.planners.generations import GenerationUnavailable
+from projections.operations.plans import DONE_WITHIN, Requester
 from projections.operations.progress import Superseded, progress, until_the_end
 from projections.operations.rebuilds import Rebuilder, looked_up, rebuild_reason
 from projections.verification.emails import EmailVerdict, EmailVerifier

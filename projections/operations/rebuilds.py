@@ -13,8 +13,8 @@ from core.readmodel.generations import Outcome, Phase, ViewGenerations
 from core.rpc.validation import require_reason
 from projections.engine.lag import is_stalled, lag_of
 from projections.lifecycle.supervisor import Supervisor
-from projections.operations.changes import ChangePlanner, Plan, Requester
-from projections.operations.plans import plan_id, require_current
+from projections.operations.changes import ChangePlanner
+from projections.operations.plans import Plan, Requester, plan_id, require_current
 from projections.operations.progress import Superseded, until_all_end
 from protos.operations.v1 import projections_pb2 as pb
 

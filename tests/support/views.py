@@ -23,7 +23,8 @@ from projections.engine.part import Status
 from projections.engine.runner import Runner
 from projections.lifecycle.audit_log import AuditLog
 from projections.lifecycle.supervisor import Supervisor
-from projections.operations.changes import ChangePlanner, Requester
+from projections.operations.changes import ChangePlanner
+from projections.operations.plans import DONE_WITHIN, Requester
 from protos.operations.v1 import projections_pb2 as pb
 from tests.support.eventually import eventually
 from tests.support.orders import confirmed, created, line_added, order_line, placed
@@ -121,11 +122,11 @@ class Operator:
         await self.changes.apply(self.view, change, Requester("ann", "a test", plan.id))
         return plan.id
 
-    async def outcome(self, **action: Any) -> tuple[bool, list[str]]:
-        """Plan and apply; whether it is done, and what has come of it."""
+    async def outcome(self, *, within: float = DONE_WITHIN, **action: Any) -> tuple[bool, list[str]]:
+        """Plan, apply, and wait so many seconds for the owner; whether it is done, and its outcome."""
         change = self.change(**action)
         plan = await self.changes.plan(self.view, change)
-        return await self.changes.apply(self.view, change, Requester("ann", "a test", plan.id))
+        return await self.changes.apply(self.view, change, Requester("ann", "a test", plan.id, within))
 
     async def rebuilt(self, **action: Any) -> Outcome:
         """Apply and wait for the end."""

@@ -20,8 +20,8 @@ from core.readmodel.views.sales_daily import sales_daily
 from projections.engine.runner import Runner
 from projections.lifecycle.owner_requests import DONE, Request
 from projections.lifecycle.repair import DocumentRepair
-from projections.operations.changes import Requester, StreamNotParked
-from projections.operations.plans import PlanOutdated
+from projections.operations.planners.parked import StreamNotParked
+from projections.operations.plans import PlanOutdated, Requester
 from projections.verification.full import Result, Verifier
 from protos.operations.v1 import projections_pb2 as pb
 from tests.support.eventually import eventually
@@ -251,17 +251,14 @@ async def test_one_document_is_made_again(client: Client, mongo: Mongo, view: An
         assert await documents(mongo, view) == fold(view, [*events, *more]), "it goes on with what was put there"
 
 
-async def test_what_is_asked_while_nobody_owns_the_view_is_done_later(
-    client: Client, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("projections.operations.changes.DONE_WITHIN", 0.2)
+async def test_what_is_asked_while_nobody_owns_the_view_is_done_later(client: Client, mongo: Mongo) -> None:
     operator = Operator(order_list, client, mongo)
     last = await append(client, order := new_order())
     async with supervised(order_list, client, mongo):
         await reached(mongo, order_list, last)
     rows = operator.state.documents("order_list", 1)
     await rows.delete_many({})
-    assert await operator.outcome(key=pb.RebuildKey(key=order[0].order_id)) == (False, [])
+    assert await operator.outcome(within=0.2, key=pb.RebuildKey(key=order[0].order_id)) == (False, [])
     async with supervised(order_list, client, mongo):
 
         async def found() -> int:

@@ -17,8 +17,8 @@ from core.readmodel.generations import BuildInfo, Phase, PreviousGeneration, Vie
 from core.readmodel.views.customer_orders import customer_orders
 from core.readmodel.views.order_list import order_list
 from core.readmodel.views.sales_daily import sales_daily
-from projections.operations.changes import GenerationUnavailable, RebuildRunning, Requester, RollbackStale
-from projections.operations.plans import PlanOutdated
+from projections.operations.planners.generations import GenerationUnavailable, RebuildRunning, RollbackStale
+from projections.operations.plans import PlanOutdated, Requester
 from protos.operations.v1 import projections_pb2 as pb
 from server.queries.freshness import FreshViews
 from tests.support.eventually import eventually
@@ -268,7 +268,7 @@ async def test_a_kept_generation_that_nobody_follows_is_not_rolled_back_to(
         await eventually(lambda: _follows(operator, 1), lambda now: not now)
         _, last = await orders(client, 3)
         await reached(mongo, order_list, last)
-        monkeypatch.setattr("projections.operations.changes.FRESH_WITHIN", 0.2)
+        monkeypatch.setattr("projections.operations.planners.generations.FRESH_WITHIN", 0.2)
         with pytest.raises(RollbackStale):
             await operator.apply(rollback=pb.Rollback())
         assert (await operator.pointer()).generation == 2

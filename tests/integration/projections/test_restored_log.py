@@ -20,7 +20,7 @@ from projections.engine.membership import Membership
 from projections.engine.part import Status
 from projections.lifecycle.audit_log import AuditLog
 from projections.lifecycle.rebuild import RebuildProcedure
-from projections.operations.changes import GenerationUnavailable
+from projections.operations.planners.generations import GenerationUnavailable
 from projections.verification.full import Result, Verifier
 from protos.operations.v1 import projections_pb2 as pb
 from tests.support.calling import fresh_id

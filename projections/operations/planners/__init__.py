@@ -1,0 +1,1 @@
+"""The plans of operators' changes to a view, by what they change."""
