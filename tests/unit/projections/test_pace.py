@@ -39,7 +39,7 @@ async def test_a_store_that_answers_at_once_is_worked_on_without_a_rest() -> Non
     assert store.rests == []
 
 
-@pytest.mark.parametrize(("per_document", "alone", "shared"), [(0.0001, 150, 50), (0.001, 15, 5), (0.1, 4, 4)])
+@pytest.mark.parametrize(("per_document", "alone", "shared"), [(0.0001, 50, 20), (0.0005, 10, 4), (0.1, 4, 4)])
 async def test_a_chunk_is_what_the_store_writes_in_a_few_milliseconds(
     per_document: float, alone: int, shared: int
 ) -> None:
