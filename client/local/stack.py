@@ -210,68 +210,97 @@ async def stack(
 
     Raises `StackError` if something does not start.
     """
-    logs = data / "logs"
-    members: dict[str, Member] = {}
     async with AsyncExitStack() as running:
         running.callback(os.umask, os.umask(OWNER_ONLY))
-        try:
-            logs.mkdir(parents=True, exist_ok=True)
-            (logs / ".writable").touch()
-        except OSError as error:
-            raise StackError(
-                f"cannot write to {data}: {error.strerror}; choose another directory with --data"
-            ) from error
-
-        def member(name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Member:
-            port = ports[name]
-            if port and _taken(port):
-                raise StackError(f"port {port} for {name} is taken; stop what uses it, or choose with --{name}-port")
-            members[name] = Member(
-                name, [*arguments, "--port", str(port)], environment or {}, logs / f"{name}.log", launch
-            )
-            members[name].log.unlink(missing_ok=True)  # the log of a former run may be readable for others
-            members[name].log.touch()
-            return members[name]
-
-        stores = ("eventstore", "ORDERSTREAM_EVENTSTORE_URI"), ("mongo", "ORDERSTREAM_MONGO_URI")
-        uris = {variable: os.environ.get(variable, "") for _, variable in stores}
-        options = {"eventstore": secure.eventstore_options, "mongo": secure.mongo_options} if secure else {}
-        passwords = {"eventstore": secure.eventstore_environment} if secure else {}
-        own = {
-            variable: member(
-                store,
-                "embedded",
-                store,
-                "--data",
-                str(data / store),
-                *options.get(store, ()),
-                environment=passwords.get(store),
-            )
-            for store, variable in stores
-            if not uris[variable]
-        }
+        members = _Members(_logs_in(data), ports, launch)
+        uris = {variable: os.environ.get(variable, "") for variable in STORES.values()}
+        own = _stores(members, data, [store for store, variable in STORES.items() if not uris[variable]], secure)
         began = time.monotonic()
-        await _start(running, own.values())
+        await _start(running, own)
         within = max(READY_WITHIN, LONGER_THAN_STORES * (time.monotonic() - began))
-        uris |= {variable: store.ready["uri"] for variable, store in own.items()}
+        uris |= {STORES[store.name]: store.ready["uri"] for store in own}
         if secure is not None:
             uris |= secure.environment
-        by_hand = {} if processes else {"ORDERSTREAM_RUN_BY_HAND": "true"}
-        services = [
-            member("commands", "server", "commands", environment={**uris, **by_hand}),
-            member("projections", "projections", environment=uris),
-            member("queries", "server", "queries", environment=uris),
-        ]
-        if processes:
-            provider = {"ORDERSTREAM_PAYMENTS": payments} if payments else {}
-            services.append(member("processes", "server", "processes", environment={**uris, **provider}))
+        services = _services(members, uris, processes=processes, payments=payments)
         if metrics:
-            first = int(os.environ.get("ORDERSTREAM_METRICS_PORT") or 0)
-            for number, service in enumerate(services):
-                port = str(first + number if first else 0)
-                service.environment = {**service.environment, "ORDERSTREAM_METRICS_PORT": port}
+            _serve_metrics(services)
         await _start(running, services, within)
-        yield Stack(members, uris["ORDERSTREAM_EVENTSTORE_URI"])
+        yield Stack(members.by_name, uris["ORDERSTREAM_EVENTSTORE_URI"])
+
+
+STORES = {"eventstore": "ORDERSTREAM_EVENTSTORE_URI", "mongo": "ORDERSTREAM_MONGO_URI"}
+
+
+def _logs_in(data: Path) -> Path:
+    """The directory of the logs. Raises `StackError` if nothing can be written there."""
+    logs = data / "logs"
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        (logs / ".writable").touch()
+    except OSError as error:
+        raise StackError(f"cannot write to {data}: {error.strerror}; choose another directory with --data") from error
+    return logs
+
+
+class _Members:
+    """The processes of a stack, each with its port and its log."""
+
+    def __init__(self, logs: Path, ports: Mapping[str, int], launch: Launch) -> None:
+        self._logs = logs
+        self._ports = ports
+        self._launch = launch
+        self.by_name: dict[str, Member] = {}
+
+    def add(self, name: str, *arguments: str, environment: Mapping[str, str]) -> Member:
+        """Raises `StackError` if its port is taken."""
+        port = self._ports[name]
+        if port and _taken(port):
+            raise StackError(f"port {port} for {name} is taken; stop what uses it, or choose with --{name}-port")
+        log = self._logs / f"{name}.log"
+        member = Member(name, [*arguments, "--port", str(port)], environment, log, self._launch)
+        log.unlink(missing_ok=True)  # the log of a former run may be readable for others
+        log.touch()
+        self.by_name[name] = member
+        return member
+
+
+def _stores(members: _Members, data: Path, names: Iterable[str], secure: "Secure | None") -> list[Member]:
+    """The embedded stores of these names."""
+    options = {"eventstore": secure.eventstore_options, "mongo": secure.mongo_options} if secure else {}
+    passwords = {"eventstore": secure.eventstore_environment} if secure else {}
+    return [
+        members.add(
+            name,
+            "embedded",
+            name,
+            "--data",
+            str(data / name),
+            *options.get(name, ()),
+            environment=passwords.get(name, {}),
+        )
+        for name in names
+    ]
+
+
+def _services(members: _Members, uris: Mapping[str, str], *, processes: bool, payments: str) -> list[Member]:
+    by_hand = {} if processes else {"ORDERSTREAM_RUN_BY_HAND": "true"}
+    services = [
+        members.add("commands", "server", "commands", environment={**uris, **by_hand}),
+        members.add("projections", "projections", environment=uris),
+        members.add("queries", "server", "queries", environment=uris),
+    ]
+    if processes:
+        provider = {"ORDERSTREAM_PAYMENTS": payments} if payments else {}
+        services.append(members.add("processes", "server", "processes", environment={**uris, **provider}))
+    return services
+
+
+def _serve_metrics(services: Iterable[Member]) -> None:
+    """Each on its own port: a free one, or from ORDERSTREAM_METRICS_PORT on."""
+    first = int(os.environ.get("ORDERSTREAM_METRICS_PORT") or 0)
+    for number, service in enumerate(services):
+        port = str(first + number if first else 0)
+        service.environment = {**service.environment, "ORDERSTREAM_METRICS_PORT": port}
 
 
 async def _start(running: AsyncExitStack, members: Iterable[Member], within: float = READY_WITHIN) -> None:
