@@ -19,6 +19,7 @@ from core.readmodel.views.order_list import order_list
 from projections.config import Settings
 from projections.engine.host import Host
 from projections.engine.runner import Runner
+from projections.stores import Stores
 
 WORKERS = (1, 2, 4)
 LOOK_EVERY = 0.005  # seconds
@@ -35,10 +36,8 @@ async def run(size: Size) -> Result:
             async def rate(workers: int) -> float:
                 database = mongo[f"bench_{uuid7().hex}"]
                 began = time.perf_counter()
-                host = Host([order_list], client, database, Settings())
-                runners = [
-                    Runner(order_list, host, database, Settings(), part=part, parts=workers) for part in range(workers)
-                ]
+                host = Host([order_list], Stores.of(client, database), Settings())
+                runners = [Runner(order_list, host, Settings(), part=part, parts=workers) for part in range(workers)]
                 async with host.running(), asyncio.TaskGroup() as group:
                     for runner in runners:
                         group.create_task(runner.run())

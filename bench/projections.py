@@ -31,6 +31,7 @@ from projections.engine.host import Host
 from projections.engine.parked_events import ParkedEvents
 from projections.engine.runner import Runner
 from projections.engine.throttle import ReaderAwareThrottle
+from projections.stores import Stores
 
 LOOK_EVERY = 0.005  # seconds
 Database = AsyncDatabase[dict[str, Any]]
@@ -113,8 +114,8 @@ async def catch_up(
     pace: ReaderAwareThrottle | None = None,
 ) -> None:
     """As the projection process does it, until the last checkpoint is written; with a `pace` as in a rebuild."""
-    host = Host(views, client, database, Settings())
-    runners = [Runner(view, host, database, Settings(), throttle=pace) for view in views]
+    host = Host(views, Stores.of(client, database), Settings())
+    runners = [Runner(view, host, Settings(), throttle=pace) for view in views]
     async with host.running(), asyncio.TaskGroup() as group:
         for runner in runners:
             group.create_task(runner.run())

@@ -22,7 +22,6 @@ from core.eventstore.log import EventLog
 from core.eventstore.persistent import Groups
 from core.failures import ServiceFailure, StoreUnavailable
 from core.process import started
-from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.mongo import failure_of, may_read, mongo_client, mongo_errors
 from core.readmodel.view import View
 from core.readmodel.views import VIEWS
@@ -37,6 +36,7 @@ from projections.lifecycle.supervisor import Supervisor
 from projections.operations import exclusion_service, policy_service, projection_service, subscription_service
 from projections.operations.changes import ChangePlanner
 from projections.operations.exclusion_service import ExclusionAdmin
+from projections.stores import Stores
 from projections.verification.emails import EmailVerifier
 from projections.verification.full import Verifier
 from projections.verification.processes import ProcessVerifier
@@ -78,32 +78,33 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
         leader = client.leader
         mongo = mongo_client(settings, socketTimeoutMS=20_000)
         try:
-            await _stores_answer(EventLog(leader), mongo, settings.start_within)
             database = mongo[settings.mongo_database]
+            stores = Stores.of(client, database, shares_head=settings.heartbeat / 2)
+            log, state, audit_log = stores.leader_log, stores.checkpoints, AuditLog(leader)
+            await _stores_answer(log, mongo, settings.start_within)
             await may_read(database)
-            audit_log, state = AuditLog(leader), CheckpointStore(database)
             chosen = _chosen(settings)
-            host = Host(chosen, client, database, settings)
-            supervisors = [Supervisor(view, client, database, settings, host) for view in chosen]
-            changes = ChangePlanner(database, EventLog(leader), audit_log, settings)
-            verifier, snapshots = Verifier(leader, database, at_once=settings.verify_at_once), SnapshotVerifier(leader)
-            emails = EmailVerifier(leader, at_once=settings.verify_at_once)
+            host = Host(chosen, stores, settings)
+            supervisors = [Supervisor(view, host, settings, audit_log) for view in chosen]
+            changes = ChangePlanner(stores, audit_log, settings)
+            verifier, snapshots = Verifier(stores, log=log, at_once=settings.verify_at_once), SnapshotVerifier(leader)
+            emails = EmailVerifier(log, at_once=settings.verify_at_once)
             views = projection_service.ProjectionAdmin(
                 supervisors=supervisors,
                 state=state,
                 verifier=verifier,
                 snapshots=snapshots,
-                processes=ProcessVerifier(leader),
+                processes=ProcessVerifier(log),
                 emails=emails,
                 changes=changes,
                 audit_log=audit_log,
-                log=EventLog(leader),
+                log=log,
                 deadline=settings.operator_deadline,
             )
             add_ProjectionServiceServicer_to_server(views, server)
             groups = subscription_service.SubscriptionAdmin(Groups(leader), audit_log)
             add_SubscriptionServiceServicer_to_server(groups, server)
-            excluding = ExclusionAdmin(leader, audit_log, lambda: _recheck(supervisors))
+            excluding = ExclusionAdmin(leader, log, audit_log, lambda: _recheck(supervisors))
             add_ExclusionServiceServicer_to_server(excluding, server)
             add_PolicyServiceServicer_to_server(policy_service.Policy(), server)
             status = health.aio.HealthServicer()
@@ -115,7 +116,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
                 started(server, settings.grace),
                 host.running(),
                 _running(supervisors),
-                reporting(status, dict.fromkeys(SERVICES, partial(_answer, EventLog(leader), mongo))),
+                reporting(status, dict.fromkeys(SERVICES, partial(_answer, log, mongo))),
                 beside(_watch(supervisors, status)),
             ):
                 try:

@@ -342,7 +342,7 @@ class EventLog:
             left -= wanted
 
     async def newest(self, name: str, most: int) -> list[RecordedEvent]:
-        """The last events of a stream, oldest first; none if there is no such stream, or if it was deleted."""
+        """The last events of a stream, oldest first; none if the stream does not exist."""
         return [event async for event in self._stream(name, backwards=True, limit=most)][::-1]
 
     async def stream(self, name: str, start: int, most: int) -> list[RecordedEvent] | None:
@@ -377,5 +377,5 @@ class EventLog:
                 async with aclosing(self._client.events_of_stream(name, timeout=self._timeout, **bounds)) as events:
                     async for event in events:
                         yield event
-            except (NotFound, StreamIsDeleted):
+            except NotFound:
                 return

@@ -4,11 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from pymongo.asynchronous.database import AsyncDatabase
-
-from core.eventstore.connection import Client
-from core.eventstore.log import EventLog, streams
-from core.readmodel.checkpoints import CheckpointStore
+from core.eventstore.log import streams
 from core.readmodel.generations import GenerationStore, ViewGenerations
 from core.readmodel.view import View, stream_filter
 from core.recent import Recent
@@ -16,21 +12,19 @@ from projections.config import Settings
 from projections.engine.lease import process_id
 from projections.engine.live_group import LiveGroup
 from projections.engine.membership import Membership
+from projections.stores import Stores
 
 
 class Host:
     """Of `views`, those that the process runs."""
 
-    def __init__(
-        self, views: Sequence[View[Any]], client: Client, database: AsyncDatabase[Any], settings: Settings
-    ) -> None:
+    def __init__(self, views: Sequence[View[Any]], stores: Stores, settings: Settings) -> None:
         names = [view.name for view in views]
         categories = sorted({category for view in views for category in view.categories})
-        stored = GenerationStore(database)
-        store = CheckpointStore(database)
-        self.log = EventLog(client, shares_head=settings.heartbeat / 2)
+        store, stored = stores.checkpoints, stores.checkpoints.generations
+        self.stores = stores
         self.membership = Membership(store, process_id(), settings.heartbeat, settings.lease)
-        self.live = LiveGroup(self.log, store, self.membership, settings, streams(stream_filter(tuple(categories))))
+        self.live = LiveGroup(stores.log, store, self.membership, settings, streams(stream_filter(tuple(categories))))
         self._generations = Recent(lambda: stored.stored(names), settings.poll_interval / 2)
 
     async def generations(self, view: str, *, fresh: bool = False) -> ViewGenerations:

@@ -154,15 +154,3 @@ class ParkedEvents:
             self.first.setdefault(event.stream, event.position)
             if event.error is not None:
                 self.last_error = describe_failure(event.event_type, event.revision, event.stream, event.error)
-
-
-async def blocked_from(
-    database: AsyncDatabase[dict[str, Any]], view: str, generation: int, partitions: int
-) -> dict[str, int]:
-    """The positions from which on the events of streams wait, in any part of a generation."""
-    first: dict[str, int] = {}
-    for part in range(partitions):
-        parked_events = ParkedEvents(database, view, generation, part)
-        await parked_events.load()
-        first |= parked_events.first
-    return first

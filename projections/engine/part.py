@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any
 
 from prometheus_client import Counter, Gauge
-from pymongo.asynchronous.database import AsyncDatabase
 
 from core.eventstore.client import RecordedEvent, position_of
 from core.eventstore.log import LogPoint
@@ -16,6 +15,7 @@ from core.readmodel.checkpoints import Checkpoint, now_micros
 from core.readmodel.view import View
 from projections.engine.applier import BatchApplier, Decode, Partition
 from projections.engine.parked_events import ParkedEvents
+from projections.stores import Stores
 
 POSITION = Gauge("orderstream_projection_position", "Commit position up to which the view holds the log.", ["view"])
 APPLIED = Counter("orderstream_projection_events_total", "Applied events.", ["view"])
@@ -41,9 +41,7 @@ class Status(StrEnum):
 class Part:
     """Number `part` of `parts`."""
 
-    def __init__(
-        self, view: View[Any], database: AsyncDatabase[Any], generation: int, part: int = 0, parts: int = 1
-    ) -> None:
+    def __init__(self, view: View[Any], stores: Stores, generation: int, part: int = 0, parts: int = 1) -> None:
         self.view = view
         self.part = part
         self.status = Status.STOPPED
@@ -53,7 +51,7 @@ class Part:
         self.checkpoint: Checkpoint | None = None
         self.parked_streams = 0
         self.partition = Partition(part, parts)
-        self.parked_events = ParkedEvents(database, view.name, generation, part)
+        self.parked_events = stores.parked(view.name, generation, part)
         self._applier: BatchApplier | None = None
         self._maintenance: deque[Maintenance] = deque()
         self._counted, self._counted_from = 0, time.monotonic()

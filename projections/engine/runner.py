@@ -11,7 +11,6 @@ from typing import Any
 
 import structlog
 from prometheus_client import Counter
-from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from core.backoff import Backoff
@@ -21,7 +20,7 @@ from core.eventstore.identity import identity_of
 from core.eventstore.log import streams
 from core.eventstore.subscription import SubscriptionLost
 from core.failures import ServiceFailure
-from core.readmodel.checkpoints import Checkpoint, CheckpointStore, Fenced, Lease, part_key
+from core.readmodel.checkpoints import Checkpoint, Fenced, Lease, part_key
 from core.readmodel.view import View
 from projections.config import Settings
 from projections.engine.applier import BatchApplier, WriteConflict
@@ -60,7 +59,6 @@ class Runner(Part):
         self,
         view: View[Any],
         host: Host,
-        database: AsyncDatabase[Any],
         settings: Settings,
         *,
         generation: int | None = None,
@@ -69,12 +67,12 @@ class Runner(Part):
         throttle: ReaderAwareThrottle | None = None,
         runs_other_code: bool = False,
     ) -> None:
-        super().__init__(view, database, generation or 0, part, parts)
-        self._database = database
+        super().__init__(view, host.stores, generation or 0, part, parts)
+        self._stores = host.stores
         self._settings = settings
         self._host = host
-        self._log = host.log
-        self._state = CheckpointStore(database)
+        self._log = host.stores.log
+        self._state = host.stores.checkpoints
         self._lease_holder = LeaseHolder(self._state, host.membership, settings.lease)
         self._generation = generation
         self._throttle = throttle
@@ -222,7 +220,7 @@ class Runner(Part):
         documents = self._state.documents(view.name, generation)
         for index in view.indexes:
             await documents.create_index(list(index))
-        self.parked_events = ParkedEvents(self._database, view.name, generation, self.part)
+        self.parked_events = self._stores.parked(view.name, generation, self.part)
         await self.parked_events.load()
         self._maintenance.clear()
         self._applier = BatchApplier(

@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from pymongo import DeleteOne, InsertOne, ReplaceOne
-from pymongo.asynchronous.database import AsyncDatabase
 
 from core.eventstore import codec
 from core.eventstore.codec import CodecError
 from core.eventstore.log import EventLog
-from core.readmodel.checkpoints import Checkpoint, CheckpointStore
+from core.readmodel.checkpoints import Checkpoint
 from core.readmodel.view import View
 from projections.engine.applier import BatchApplier, Partition, Write, WriteConflict
-from projections.engine.parked_events import ParkedEvents, SkippedEvents
+from projections.engine.parked_events import ParkedEvents
 from projections.engine.runner import Runner
 from projections.lifecycle.owner_requests import DONE, FAILED, Request
+from projections.stores import Stores
 from projections.verification.replay import EventFailed, KeyReplay
 
 SHORT = 0.2  # seconds that the rest of the fold may take between two batches
@@ -33,11 +33,11 @@ NEVER = 2**63
 class DocumentRepair:
     """Of one view."""
 
-    def __init__(self, view: View[Any], database: AsyncDatabase[Any], log: EventLog) -> None:
+    def __init__(self, view: View[Any], stores: Stores) -> None:
         self._view = view
-        self._database = database
-        self._state = CheckpointStore(database)
-        self._log = log
+        self._stores = stores
+        self._state = stores.checkpoints
+        self._log = stores.leader_log
 
     async def repair(self, runner: Runner, request: Request) -> tuple[str, str]:
         """The state of the request afterwards, and the outcome. Raises `Fenced` if the view was lost meanwhile."""
@@ -91,7 +91,7 @@ class DocumentRepair:
         False, and nothing is done, if waiting events have arrived meanwhile whose documents are not among
         those folded. Then it has to be repeated, the last time `at_any_price`: while the view waits.
         """
-        skipped = await SkippedEvents(self._database).of(self._view.name)
+        skipped = await self._stores.skipped.of(self._view.name)
         first = {name: position for name, position in runner.parked_events.first.items() if name not in streams}
         first |= {name: failed.position for name, failed in streams.items() if failed is not None}
 

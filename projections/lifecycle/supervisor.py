@@ -13,16 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
-from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from core.error_text import error_text
 from core.eventstore import codec
-from core.eventstore.connection import Client
 from core.eventstore.exclusions import decoded
-from core.eventstore.log import EventLog
 from core.failures import ServiceFailure, UnreadableEvent
-from core.readmodel.checkpoints import CheckpointStore, Fenced, now_micros
+from core.readmodel.checkpoints import Fenced, now_micros
 from core.readmodel.fingerprint import handler_fingerprint
 from core.readmodel.generations import BuildInfo, Phase, ViewGenerations, removed, retired
 from core.readmodel.view import View
@@ -35,7 +32,7 @@ from projections.engine.part import Status
 from projections.engine.runner import Runner
 from projections.engine.throttle import ReaderAwareThrottle
 from projections.lifecycle.audit_log import AuditLog
-from projections.lifecycle.owner_requests import FAILED, OwnerRequests, Request
+from projections.lifecycle.owner_requests import FAILED, Request
 from projections.lifecycle.rebuild import RebuildProcedure, Superseded
 from projections.lifecycle.removal import drop_gradually
 from projections.lifecycle.repair import DocumentRepair
@@ -56,26 +53,23 @@ class Running:
 class Supervisor:
     """Runs the view until it is stopped."""
 
-    def __init__(
-        self, view: View[Any], client: Client, database: AsyncDatabase[Any], settings: Settings, host: Host
-    ) -> None:
+    def __init__(self, view: View[Any], host: Host, settings: Settings, audit_log: AuditLog) -> None:
         self.view = view
         self.code = handler_fingerprint(view)
         self.pointer = ViewGenerations(view=view.name)
-        self._client = client
-        self._database = database
         self._settings = settings
-        self._state = CheckpointStore(database)
-        self._verifier = Verifier(client, database, at_once=settings.verify_at_once, throttle=self._throttle())
+        self._stores = stores = host.stores
+        self._state = stores.checkpoints
+        self._verifier = Verifier(stores, at_once=settings.verify_at_once, throttle=self._throttle())
         self._rebuild = RebuildProcedure(
-            view, self._state, self._verifier, AuditLog(client), settings, membership=host.membership
+            view, self._state, self._verifier, audit_log, settings, membership=host.membership
         )
         self._running: dict[tuple[int, int], Running] = {}
         self._side: dict[str, asyncio.Task[None]] = {}
-        self._requests = OwnerRequests(database)
-        self._repair = DocumentRepair(view, database, EventLog(client.leader))
+        self._requests = stores.requests
+        self._repair = DocumentRepair(view, stores)
         self._host = host
-        self._log = host.log
+        self._log = stores.log
         self._sampler = self.sampler()
         self._served = -1
         self._measured_at = 0.0
@@ -241,7 +235,6 @@ class Supervisor:
         return Runner(
             self.view,
             self._host,
-            self._database,
             self._settings,
             generation=generation,
             part=part,
@@ -328,7 +321,7 @@ class Supervisor:
 
     def sampler(self) -> Sampler | None:
         """None for a view whose documents share streams."""
-        return Sampler(self.view, self._client, self._database) if self.view.own_streams else None
+        return Sampler(self.view, self._stores) if self.view.own_streams else None
 
     async def _serve_requests(self, pointer: ViewGenerations) -> None:
         """Serve the requests of operators to the owner, if that is this process."""

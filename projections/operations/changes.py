@@ -7,36 +7,33 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pymongo.asynchronous.database import AsyncDatabase
-
-from core.eventstore.log import EventLog
 from core.failures import InvalidRequest
-from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.generations import ViewGenerations
 from core.readmodel.view import View
 from core.rpc.validation import require_reason
 from projections.config import Settings
 from projections.engine.parked_events import ParkedStream
 from projections.lifecycle.audit_log import AuditEntry, AuditLog
-from projections.lifecycle.owner_requests import OwnerRequests
 from projections.operations.planners.documents import DocumentPlanner
 from projections.operations.planners.generations import GenerationPlanner
 from projections.operations.planners.owner import Owner
 from projections.operations.planners.parked import ParkedPlanner
 from projections.operations.planners.standing import Standing
 from projections.operations.plans import Outcome, Plan, Requester, require_current
+from projections.stores import Stores
 from protos.operations.v1 import projections_pb2 as pb
 
 
 class ChangePlanner:
     """Plans and applies."""
 
-    def __init__(self, database: AsyncDatabase[Any], log: EventLog, audit_log: AuditLog, settings: Settings) -> None:
-        self._state = CheckpointStore(database)
+    def __init__(self, stores: Stores, audit_log: AuditLog, settings: Settings) -> None:
+        log = stores.leader_log
+        self._state = stores.checkpoints
         self._audit_log = audit_log
-        owner, standing = Owner(OwnerRequests(database)), Standing(self._state, log)
+        owner, standing = Owner(stores.requests), Standing(self._state, log)
         generations = GenerationPlanner(self._state, log, standing, settings)
-        self._parked = ParkedPlanner(database, owner, standing)
+        self._parked = ParkedPlanner(stores, owner, standing)
         self._documents = DocumentPlanner(self._state, log, owner, standing)
         self._planners: Mapping[str, Callable[[View[Any], ViewGenerations, Any], Awaitable[Plan]]] = {
             "rebuild": generations.rebuild,

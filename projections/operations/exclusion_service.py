@@ -90,9 +90,11 @@ class Plan:
 class ExclusionAdmin(ExclusionServiceServicer):
     """It has no state. `excluded` is called after each exclusion, so that views check their parked streams at once."""
 
-    def __init__(self, client: Client, audit_log: AuditLog, excluded: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, client: Client, log: EventLog, audit_log: AuditLog, excluded: Callable[[], None] = lambda: None
+    ) -> None:
         self._client = client
-        self._log = EventLog(client)
+        self._log = log
         self._audit_log = audit_log
         self._excluded = excluded
 

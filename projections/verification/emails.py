@@ -4,7 +4,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
 
-from core.eventstore.connection import Client
 from core.eventstore.log import START, EventLog
 from core.readmodel.email_holders import USERS, EmailHolders
 from projections.engine.applier import Partition
@@ -37,8 +36,8 @@ class EmailVerdict:
 class EmailVerifier:
     """Reads the streams of all users: once, or as often as `at_once` addresses at a time take."""
 
-    def __init__(self, client: Client, *, at_once: int) -> None:
-        self._log = EventLog(client)
+    def __init__(self, log: EventLog, *, at_once: int) -> None:
+        self._log = log
         self._at_once = at_once
 
     async def verify(self, most: int) -> EmailVerdict:

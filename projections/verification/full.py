@@ -14,26 +14,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.asynchronous.database import AsyncDatabase
 
 from core.error_text import MAX_LENGTH, bounded, error_text
 from core.eventstore import codec
 from core.eventstore.client import RecordedEvent, position_of
 from core.eventstore.codec import CodecError
-from core.eventstore.connection import Client
 from core.eventstore.exclusions import Excluded, is_excluded
 from core.eventstore.log import EventLog
 from core.eventstore.recorded import Recorded, StreamDeleted
 from core.eventstore.registry import CATEGORIES, DomainEvent
 from core.failures import LogMismatch, StoreFailure
-from core.readmodel.checkpoints import Checkpoint, CheckpointStore
+from core.readmodel.checkpoints import Checkpoint
 from core.readmodel.view import View, stream_filter
 from projections.engine.applier import Partition
 from projections.engine.handler_timeout import call_with_timeout
 from projections.engine.lag import holds
-from projections.engine.parked_events import SkippedEvents, blocked_from
 from projections.engine.storable import storable
 from projections.engine.throttle import ReaderAwareThrottle
+from projections.stores import Stores
 
 PROGRESS_EVERY = 5_000  # events
 DECODE_CHUNK = 100  # events folded, or documents compared, before a yield to readers
@@ -174,9 +172,9 @@ class Verifier:
 
     def __init__(
         self,
-        client: Client,
-        database: AsyncDatabase[Any],
+        stores: Stores,
         *,
+        log: EventLog | None = None,
         catch_up_within: float = CATCH_UP_WITHIN,
         at_once: int = 100_000,
         throttle: ReaderAwareThrottle | None = None,
@@ -184,10 +182,10 @@ class Verifier:
         """With a `pace` (throttle) it goes on only as fast as readers allow."""
         self._patience = catch_up_within
         self._at_once = at_once
-        self._database = database
-        self._log = EventLog(client)
-        self._state = CheckpointStore(database)
-        self._skips = SkippedEvents(database)
+        self._log = log or stores.log
+        self._stores = stores
+        self._state = stores.checkpoints
+        self._skips = stores.skipped
         self._throttle = throttle
 
     async def verify(
@@ -220,7 +218,7 @@ class Verifier:
     ) -> _Fold:
         pointer = await self._state.generations.get(view.name)
         number = generation or pointer.generation
-        waiting = await blocked_from(self._database, view.name, number, pointer.info(number).partitions)
+        waiting = await self._stores.blocked_from(view.name, number, pointer.info(number).partitions)
         return _Fold(view, result, most, partition, waiting, skipped=await self._skips.of(view.name))
 
     async def _pass(self, folds: Sequence[_Fold], generation: int | None, since: int) -> AsyncIterator[Progress]:

@@ -13,7 +13,6 @@ from core.domain.checkout.state import NotStarted
 from core.domain.order import ORDER
 from core.domain.order.events import OrderPlaced
 from core.domain.order.state import Order
-from core.eventstore.connection import Client
 from core.eventstore.exclusions import readable
 from core.eventstore.log import START, EventLog
 from core.eventstore.swept import STREAM as SWEPT
@@ -52,8 +51,8 @@ class ProcessVerdict:
 class ProcessVerifier:
     """`clock` gives the time in UTC; orders placed within the last minute are left to the process service."""
 
-    def __init__(self, client: Client, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._log = EventLog(client)
+    def __init__(self, log: EventLog, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._log = log
         self._clock = clock
 
     async def verify(self, most: int) -> ProcessVerdict:

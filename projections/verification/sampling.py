@@ -7,17 +7,13 @@ from collections.abc import Set
 from contextlib import aclosing
 from typing import Any
 
-from pymongo.asynchronous.database import AsyncDatabase
-
 from core.eventstore import codec
 from core.eventstore.client import position_of
 from core.eventstore.codec import CodecError
-from core.eventstore.connection import Client
-from core.eventstore.log import START, EventLog
+from core.eventstore.log import START
 from core.failures import LogMismatch
-from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.view import View
-from projections.engine.parked_events import SkippedEvents, blocked_from
+from projections.stores import Stores
 from projections.verification.full import Difference, Result, difference
 from projections.verification.replay import EventFailed, KeyReplay
 
@@ -27,15 +23,13 @@ PAGE = 200  # events looked through at once for keys
 class Sampler:
     """Of one view whose documents have streams of their own."""
 
-    def __init__(self, view: View[Any], client: Client, database: AsyncDatabase[Any]) -> None:
+    def __init__(self, view: View[Any], stores: Stores) -> None:
         assert view.own_streams, f"the documents of {view.name} share streams"
         self._view = view
-        self._database = database
-        self._log = EventLog(
-            client.leader
-        )  # a follower that is behind the view would make correct documents look wrong
-        self._state = CheckpointStore(database)
-        self._skips = SkippedEvents(database)
+        self._stores = stores
+        self._log = stores.leader_log  # a follower that is behind the view would make correct documents look wrong
+        self._state = stores.checkpoints
+        self._skips = stores.skipped
         # the next places in the log and in the view; it starts anywhere, and goes round
         self._next: int | None = None
         self._next_key: str | None = None
@@ -47,7 +41,7 @@ class Sampler:
         checkpoint = await self._state.of_generation(pointer, generation)
         if checkpoint is None or checkpoint.log_mismatch:
             return result
-        first = await blocked_from(self._database, self._view.name, generation, pointer.info(generation).partitions)
+        first = await self._stores.blocked_from(self._view.name, generation, pointer.info(generation).partitions)
         skipped = await self._skips.of(self._view.name)
         result.checkpoint = checkpoint.position
         shown = await self._shown(documents // 2, generation)

@@ -7,7 +7,6 @@ from core.eventstore import codec
 from core.eventstore.connection import Client
 from core.eventstore.exclusions import readable
 from core.eventstore.idempotency import FINGERPRINT_SIZE, NO_FINGERPRINT, fingerprint
-from core.eventstore.log import EventLog
 from core.eventstore.snapshots import DECIDERS, SNAPSHOT, Snapshot, Snapshots, snapshot_stream
 from core.eventstore.store import EventStore
 from core.failures import UnreadableEvent
@@ -18,8 +17,8 @@ class SnapshotVerifier:
     """Checks the newest snapshot of every stream. One that commands would ignore is no difference."""
 
     def __init__(self, client: Client) -> None:
-        self._log = EventLog(client)
         self._store = EventStore(client)
+        self._log = self._store.log
         self._snapshots = Snapshots(self._store, every=1)
 
     async def verify(self, most: int) -> Result:

@@ -13,7 +13,7 @@ import structlog
 
 from core.error_text import error_text
 from core.eventstore import codec
-from core.eventstore.client import RecordedEvent, position_of
+from core.eventstore.client import RecordedEvent, StreamIsDeleted, position_of
 from core.eventstore.codec import CodecError
 from core.eventstore.log import EventLog
 from core.failures import LogMismatch, StoreFailure
@@ -64,7 +64,7 @@ class StreamTails:
         try:
             async with asyncio.timeout(min(patience, WITHIN)):
                 return await self._find(view, key, wanted)
-        except (_Uncertain, CodecError, StoreFailure, LogMismatch, TimeoutError):
+        except (_Uncertain, CodecError, StreamIsDeleted, StoreFailure, LogMismatch, TimeoutError):
             return None
         except Exception as error:  # noqa: BLE001  # the view meets the same event, and parks its stream
             log.error("an event cannot be folded", stream=view.stream_of(key), error=error_text(error))

@@ -6,7 +6,8 @@ import pytest
 
 from client.sdk import OrderstreamClient
 from client.sdk.errors import Unavailable
-from tests.support.calling import fresh_email
+from protos.common.v1.types_pb2 import FreshnessSource, Money
+from tests.support.calling import fresh_email, fresh_sku
 from tests.support.processes import stack
 
 
@@ -19,10 +20,15 @@ async def test_commands_are_answered_without_views_and_queries_without_commands(
         await running.members["mongo"].stop()
         bob = await shop.users.RegisterUser(name="Bob", email=fresh_email())
         assert bob.revision == 0
+        price = Money(amount_minor=350, currency="EUR")
+        tea = await shop.products.RegisterProduct(sku=fresh_sku(), name="Tea", price=price)
 
         await running.members["mongo"].start()
+        token = bob.consistency_token
+        early = await shop.users.GetUser(user_id=bob.user_id, consistency_token=token, deadline=20.0)
+        assert (early.user.name, early.freshness.source) == ("Bob", FreshnessSource.FRESHNESS_SOURCE_VIEW_AND_STREAM)
         with pytest.raises(Unavailable) as never_stale:
-            await shop.users.GetUser(user_id=bob.user_id, consistency_token=bob.consistency_token, deadline=1.0)
+            await shop.products.ListProducts(consistency_token=tea.consistency_token, deadline=1.0)
         assert never_stale.value.reason in ("NOT_FRESH_ENOUGH", "")
 
         await running.members["commands"].stop()

@@ -25,6 +25,7 @@ from projections.lifecycle.audit_log import AuditLog
 from projections.lifecycle.supervisor import Supervisor
 from projections.operations.changes import ChangePlanner
 from projections.operations.plans import DONE_WITHIN, Requester
+from projections.stores import Stores
 from protos.operations.v1 import projections_pb2 as pb
 from tests.support.eventually import eventually
 from tests.support.orders import confirmed, created, line_added, order_line, placed
@@ -73,8 +74,8 @@ async def begin_at_the_end(client: Client, mongo: AsyncDatabase[Any], view: View
 async def run(
     view: View[Any], client: Client, mongo: AsyncDatabase[Any], settings: Settings = QUICK
 ) -> AsyncIterator[Runner]:
-    async with Host([view], client, mongo, settings).running() as host:
-        runner = Runner(view, host, mongo, settings)
+    async with Host([view], Stores.of(client, mongo), settings).running() as host:
+        runner = Runner(view, host, settings)
         task = asyncio.create_task(runner.run())
         try:
             yield runner
@@ -88,8 +89,8 @@ async def supervised(
     view: View[Any], client: Client, mongo: AsyncDatabase[Any], settings: Settings = QUICK
 ) -> AsyncIterator[Supervisor]:
     """As a process runs it: whatever generations there are, and rebuilds."""
-    async with Host([view], client, mongo, settings).running() as host:
-        supervisor = Supervisor(view, client, mongo, settings, host)
+    async with Host([view], Stores.of(client, mongo), settings).running() as host:
+        supervisor = Supervisor(view, host, settings, AuditLog(client))
         task = asyncio.create_task(supervisor.run())
         try:
             yield supervisor
@@ -110,7 +111,7 @@ class Operator:
     ) -> None:
         self.view = view
         self.state = CheckpointStore(mongo)
-        self.changes = ChangePlanner(mongo, EventLog(client), AuditLog(client), settings)
+        self.changes = ChangePlanner(Stores.of(client, mongo), AuditLog(client), settings)
 
     def change(self, **action: Any) -> pb.ProjectionChange:
         return pb.ProjectionChange(view=self.view.name, **action)

@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from pymongo.asynchronous.database import AsyncDatabase
-
 from core.failures import InvalidRequest, ServiceFailure
 from core.readmodel.generations import ViewGenerations
 from core.readmodel.view import View
-from projections.engine.parked_events import UNREADABLE, ParkedEvents, ParkedStream, SkippedEvents
+from projections.engine.parked_events import UNREADABLE, ParkedStream
 from projections.operations.planners.owner import Owner
 from projections.operations.planners.standing import Standing
 from projections.operations.plans import Outcome, Plan, Requester
+from projections.stores import Stores
 from protos.operations.v1 import projections_pb2 as pb
 
 MAX_LISTED = 10  # parked streams in a plan
@@ -34,9 +33,9 @@ def _about(parked: ParkedStream) -> str:
 class ParkedPlanner:
     """Plans and applies them."""
 
-    def __init__(self, database: AsyncDatabase[Any], owner: Owner, standing: Standing) -> None:
-        self._database = database
-        self._skips = SkippedEvents(database)
+    def __init__(self, stores: Stores, owner: Owner, standing: Standing) -> None:
+        self._stores = stores
+        self._skips = stores.skipped
         self._owner = owner
         self._standing = standing
 
@@ -99,7 +98,7 @@ class ParkedPlanner:
         """The streams that are parked for the live generation, each once, the oldest first."""
         found: dict[str, ParkedStream] = {}
         for part in range(pointer.info(pointer.generation).partitions):
-            parked_events = ParkedEvents(self._database, pointer.view, pointer.generation, part)
+            parked_events = self._stores.parked(pointer.view, pointer.generation, part)
             for one in await parked_events.streams():
                 found.setdefault(one.failed.stream, one)
         return sorted(found.values(), key=lambda one: one.failed.position)

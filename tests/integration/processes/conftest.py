@@ -26,7 +26,7 @@ from tests.support.eventually import eventually
 
 # the last two digits of amounts, in cents, that the payment provider treats so
 DECLINED, MUTE, REFUSED = 13, 17, 19
-PLACE_WITHIN, SOON = 60.0, 3.0  # seconds
+PLACE_WITHIN, SOON = 60.0, 5.0  # seconds
 
 
 def now() -> datetime:

@@ -113,7 +113,7 @@ async def test_an_order_whose_every_delivery_was_lost_gets_its_process_from_the_
     async with serving("commands", settings_at(address), port=0) as commands, shop_at(commands) as shop:
         orders = [await shop.placed(await shop.product()) for _ in range(3)]
     await lose_deliveries(client)
-    verifier = ProcessVerifier(client, lambda: datetime.now(UTC) + 2 * YOUNG)
+    verifier = ProcessVerifier(EventLog(client), lambda: datetime.now(UTC) + 2 * YOUNG)
     before = await verifier.verify(10)
     async with serving("processes", settings_at(address, sweep_every=SOON), port=0):
         for order_id in orders:

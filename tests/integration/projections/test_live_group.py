@@ -23,6 +23,7 @@ from projections.engine.host import Host
 from projections.engine.lease import process_id
 from projections.engine.part import Status
 from projections.engine.runner import Runner
+from projections.stores import Stores
 from tests.support.calling import fresh_id
 from tests.support.eventually import eventually
 from tests.support.viewing import fold
@@ -37,8 +38,8 @@ async def process(
     client: Client, mongo: Mongo, views: tuple[View[Any], ...] = OF_ORDERS, settings: Settings = QUICK
 ) -> AsyncIterator[dict[str, Runner]]:
     """The runners of one process, by view, once all of them are the owners and live, or stand by."""
-    async with Host(views, client, mongo, settings).running() as host:
-        runners = {view.name: Runner(view, host, mongo, settings) for view in views}
+    async with Host(views, Stores.of(client, mongo), settings).running() as host:
+        runners = {view.name: Runner(view, host, settings) for view in views}
         tasks = [asyncio.create_task(runner.run()) for runner in runners.values()]
         try:
             yield runners
@@ -176,8 +177,8 @@ async def test_lag_is_what_was_received_and_not_applied(
         await goes_on.wait()
         await apply(runner, *arguments)
 
-    async with Host([sales_daily], client, mongo, QUICK).running() as host:
-        runner = Runner(sales_daily, host, mongo, QUICK)
+    async with Host([sales_daily], Stores.of(client, mongo), QUICK).running() as host:
+        runner = Runner(sales_daily, host, QUICK)
         task = asyncio.create_task(runner.run())
 
         async def lag() -> int:

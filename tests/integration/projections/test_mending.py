@@ -10,7 +10,6 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from core.domain.order.events import OrderConfirmed, OrderPlaced
 from core.eventstore.connection import Client
-from core.eventstore.log import EventLog
 from core.failures import InvalidRequest
 from core.readmodel.view import Handler, View
 from core.readmodel.views.customer_orders import customer_orders
@@ -22,6 +21,7 @@ from projections.lifecycle.owner_requests import DONE, Request
 from projections.lifecycle.repair import DocumentRepair
 from projections.operations.planners.parked import StreamNotParked
 from projections.operations.plans import PlanOutdated, Requester
+from projections.stores import Stores
 from projections.verification.full import Result, Verifier
 from protos.operations.v1 import projections_pb2 as pb
 from tests.support.eventually import eventually
@@ -66,7 +66,7 @@ async def parked(operator: Operator) -> list[tuple[str, int, int]]:
 
 
 async def differences(client: Client, mongo: Mongo, view: View[Any]) -> int:
-    results = [x async for x in Verifier(client, mongo).verify([view]) if isinstance(x, Result)]
+    results = [x async for x in Verifier(Stores.of(client, mongo)).verify([view]) if isinstance(x, Result)]
     return sum(result.differences for result in results)
 
 
@@ -109,7 +109,7 @@ async def test_what_comes_while_a_stream_is_taken_in_is_taken_in_too(client: Cli
     """Also where it changes documents that nothing before it changed: here a document per event."""
     orders = [new_order() for _ in range(3)]
     fixes = [bug(order_timeline, OrderConfirmed, order[0].order_id) for order in orders]
-    operator, mender = Operator(order_timeline, client, mongo), DocumentRepair(order_timeline, mongo, EventLog(client))
+    operator, mender = Operator(order_timeline, client, mongo), DocumentRepair(order_timeline, Stores.of(client, mongo))
 
     async def is_fixed(runner: Runner, order_id: str) -> bool:
         retry = Request(id="", view=order_timeline.name, generation=1, streams=(f"order-{order_id}",))

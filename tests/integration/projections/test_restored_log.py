@@ -21,6 +21,7 @@ from projections.engine.part import Status
 from projections.lifecycle.audit_log import AuditLog
 from projections.lifecycle.rebuild import RebuildProcedure
 from projections.operations.planners.generations import GenerationUnavailable
+from projections.stores import Stores
 from projections.verification.full import Result, Verifier
 from protos.operations.v1 import projections_pb2 as pb
 from tests.support.calling import fresh_id
@@ -133,7 +134,7 @@ async def test_only_a_rebuild_makes_a_view_of_another_log_right(other_log: Path,
         for action in actions:
             with pytest.raises(LogMismatch, match="order_list was made from another log"):
                 await operator.apply(**action)
-        verifying = Verifier(client, mongo).verify([order_list])
+        verifying = Verifier(Stores.of(client, mongo)).verify([order_list])
         [result] = [message async for message in verifying if isinstance(message, Result)]
         assert "log" in [difference.field for difference in result.listed]
 
@@ -157,7 +158,7 @@ async def test_a_rebuild_under_which_the_log_is_replaced_fails(tmp_path: Path, m
         rebuild = RebuildProcedure(
             order_list,
             state,
-            Verifier(client, mongo),
+            Verifier(Stores.of(client, mongo)),
             AuditLog(client),
             QUICK,
             membership=Membership(state, process_id(), 0.05, 0.5),

@@ -17,6 +17,7 @@ from core.readmodel.views import VIEWS
 from core.readmodel.views.order_detail import order_detail
 from core.readmodel.views.order_list import order_list
 from core.readmodel.views.sales_daily import sales_daily
+from projections.stores import Stores
 from projections.verification.sampling import Sampler
 from tests.support.events import EXAMPLES
 from tests.support.eventually import eventually
@@ -103,7 +104,7 @@ async def test_a_sample_as_large_as_the_view_meets_every_document(client: Client
     missing = sorted(await documents(mongo, order_list))[4]
     await rows.delete_one({"_id": missing})
     await rows.insert_one({"_id": "nobody's", "position": last})
-    sampler = Sampler(order_list, client, mongo)
+    sampler = Sampler(order_list, Stores.of(client, mongo))
     for _ in range(5):
         result = await sampler.check(24)
         assert (result.documents, result.keys) == (11, {missing, "nobody's"})
@@ -146,7 +147,7 @@ async def test_a_clean_run_under_load_reports_nothing(client: Client, mongo: Mon
     last = await orders(client, 3)
     async with supervised(order_detail, client, mongo, QUICK) as view:
         await reached(mongo, order_detail, last)
-        sampler, stop = Sampler(order_detail, client, mongo), asyncio.Event()
+        sampler, stop = Sampler(order_detail, Stores.of(client, mongo)), asyncio.Event()
 
         async def load() -> None:
             while not stop.is_set():

@@ -16,6 +16,7 @@ from core.readmodel.views.sales_daily import sales_daily
 from projections.engine.applier import BatchApplier
 from projections.engine.parked_events import ParkedEvents
 from projections.engine.storable import MAX_DOCUMENT
+from projections.stores import Stores
 from projections.verification.full import Result, Verifier
 from projections.verification.sampling import Sampler
 from protos.operations.v1 import projections_pb2 as pb
@@ -41,7 +42,7 @@ def costing(order: list[Any], minor: int) -> list[Any]:
 
 
 async def results(client: Client, mongo: Mongo, view: View[Any]) -> Result:
-    [result] = [x async for x in Verifier(client, mongo).verify([view]) if isinstance(x, Result)]
+    [result] = [x async for x in Verifier(Stores.of(client, mongo)).verify([view]) if isinstance(x, Result)]
     return result
 
 
@@ -157,6 +158,6 @@ async def test_samples_of_a_view_agree_that_a_stream_is_held(client: Client, mon
         last = await append(client, [late])
         await reached(mongo, order_detail, last)
         assert runner.parked_streams == 1
-        checked = await Sampler(order_detail, client, mongo).check(10)
+        checked = await Sampler(order_detail, Stores.of(client, mongo)).check(10)
         assert (checked.documents, checked.differences) == (2, 0)
         assert (await documents(mongo, order_detail))[good[0].order_id]["status"] == "CONFIRMED"

@@ -22,6 +22,7 @@ from projections.engine import handler_timeout
 from projections.engine.lag import Lag, is_stalled, lag_of
 from projections.engine.part import Status
 from projections.engine.runner import Runner
+from projections.stores import Stores
 from projections.verification.full import Result, Verifier
 from server.queries.freshness import FreshViews
 from tests.support.eventually import eventually
@@ -152,7 +153,7 @@ async def test_an_older_log_is_reported_and_the_view_is_rebuilt(client: Client, 
             await eventually(failing, lambda now: now is Status.FAILING)
             assert "rebuild it" in view.last_error
             if not grown:
-                reported = [x async for x in Verifier(older, mongo, catch_up_within=1).verify([order_list])]
+                reported = [x async for x in Verifier(Stores.of(older, mongo), catch_up_within=1).verify([order_list])]
                 [result] = [x for x in reported if isinstance(x, Result)]
                 assert "checkpoint" in [x.key for x in result.listed]
             fresh = FreshViews(operator.state, {"order_list": "order-.*"}, EventLog(older))

@@ -26,6 +26,7 @@ from core.readmodel.views.order_timeline import order_timeline
 from core.readmodel.views.sales_daily import sales_daily
 from projections.app import serving
 from projections.config import Settings
+from projections.stores import Stores
 from projections.verification.full import Progress, Result, Verifier
 from protos.operations.v1 import projections_pb2 as pb
 from protos.operations.v1.projections_pb2_grpc import ProjectionServiceStub
@@ -54,7 +55,7 @@ class Waiting:
 
 
 async def verdicts(client: Client, mongo: Mongo, *views: Any) -> dict[str, Result]:
-    verifier = Verifier(client, mongo, catch_up_within=10.0)
+    verifier = Verifier(Stores.of(client, mongo), catch_up_within=10.0)
     return {x.view: x async for x in verifier.verify(views) if isinstance(x, Result)}
 
 
@@ -156,7 +157,7 @@ async def test_more_documents_than_are_folded_at_once_take_several_passes_with_t
     await rows.insert_one({"_id": "nobody's", "position": 1})
 
     async def verdict(at_once: int) -> tuple[list[Progress], dict[str, Any]]:
-        reported = [x async for x in Verifier(client, mongo, at_once=at_once).verify(views)]
+        reported = [x async for x in Verifier(Stores.of(client, mongo), at_once=at_once).verify(views)]
         results = {x.view: asdict(x) for x in reported if isinstance(x, Result)}
         for result in results.values():
             result["listed"].sort(key=lambda one: one["key"])
@@ -182,7 +183,7 @@ async def placed_order(client: Client) -> list[Any]:
 
 async def test_verifying_while_the_log_grows_finds_nothing(client: Client, mongo: Mongo, followed: None) -> None:
     async with run(order_list, client, mongo), run(sales_daily, client, mongo):
-        messages = Verifier(client, mongo).verify([order_list, sales_daily])
+        messages = Verifier(Stores.of(client, mongo)).verify([order_list, sales_daily])
         await append(client, new_order())
         async for message in messages:
             last = await append(client, new_order())

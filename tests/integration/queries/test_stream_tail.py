@@ -188,11 +188,13 @@ async def test_an_event_that_cannot_be_folded_is_waited_for(shop: Shop) -> None:
         await shop.get(order_id, position, patience=0.3)
 
 
-async def test_a_stream_that_was_deleted_is_waited_for(shop: Shop) -> None:
+@pytest.mark.parametrize("for_good", [False, True])
+async def test_a_stream_that_was_deleted_is_waited_for(shop: Shop, *, for_good: bool) -> None:
     await append(shop.client, history := new_order())
     order_id = history[0].order_id
     await shop.view_takes(order_id, len(history))
-    await shop.client.delete_stream(f"order-{order_id}", current_version=StreamState.ANY)
+    delete = shop.client.tombstone_stream if for_good else shop.client.delete_stream
+    await delete(f"order-{order_id}", current_version=StreamState.ANY)
     elsewhere = await append(shop.client, new_order())
     with pytest.raises(NotFreshEnough):
         await shop.get(order_id, elsewhere, patience=0.3)
