@@ -18,7 +18,7 @@ def restricted_to() -> str:
 
 
 def require_own_order(customer_id: str, order_id: str) -> None:
-    """Raises `NotFound` in a restricted call for the order of another customer."""
+    """Raises `NotFound` in a restricted call for the order of another customer. "": the order has no known one."""
     if OWN.get() not in ("", customer_id):
         raise NotFound("ORDER_NOT_FOUND", order_id=order_id)
 

@@ -17,7 +17,7 @@ from core.eventstore.registry import DomainEvent
 from core.eventstore.repository import MAX_READS, Aggregate, Repository
 from core.eventstore.store import NO_EVENTS, EventStore, SessionEnded, WrongRevision
 from core.eventstore.unchanged import Known, UnchangedRequests
-from core.failures import Contention, RequestIdReused, RevisionConflict, StoreUnavailable
+from core.failures import Contention, NotFound, RequestIdReused, RevisionConflict, StoreUnavailable
 from core.locks import KeyedLocks
 
 S = TypeVar("S")
@@ -102,11 +102,11 @@ class CommandHandler:
                 aggregate, known = await self._look(
                     decider, stream, envelope, creates_stream=creates_stream, must_be_fresh=must_be_fresh
                 )
-                if require_own is not None:
-                    require_own(aggregate.state)
                 try:
+                    if require_own is not None:
+                        require_own(aggregate.state)
                     outcome = await self._decide(decider, stream, aggregate, envelope, command, known=known)
-                except (CommandRejected, RevisionConflict):
+                except (CommandRejected, NotFound, RevisionConflict):
                     if must_be_fresh and aggregate.session == self._store.session:
                         raise
                     must_be_fresh = True  # a refusal must be based on what the store says now

@@ -141,20 +141,24 @@ def _require_own(route: Route, request: Any, aggregate_id: str) -> Callable[[Any
     if "customer_id" in request.DESCRIPTOR.fields_by_name:
         require_own_user(request.customer_id)
     rule = OWN[route.decider.category]
-    return lambda state: rule(state, aggregate_id)
+    return lambda state: rule(state, aggregate_id, creates_stream=route.creates_stream)
 
 
-def _own_order(order: Order, order_id: str) -> None:
-    if not isinstance(order, NoOrder):
+def _own_order(order: Order, order_id: str, *, creates_stream: bool) -> None:
+    """An order that does not exist is refused here too, so that its refusal is the same as that of another's order."""
+    if isinstance(order, NoOrder):
+        if not creates_stream:
+            require_own_order("", order_id)
+    else:
         require_own_order(order.customer_id, order_id)
 
 
-def _own_user(_: object, user_id: str) -> None:
+def _own_user(_: object, user_id: str, *, creates_stream: bool) -> None:  # noqa: ARG001  # as all of the table
     require_own_user(user_id)
 
 
 # by category; a customer has nothing of other categories
-OWN: Mapping[str, Callable[[Any, str], None]] = {ORDER.category: _own_order, USER.category: _own_user}
+OWN: Mapping[str, Callable[..., None]] = {ORDER.category: _own_order, USER.category: _own_user}
 
 
 def outcome(result: CommandResult, *further: CommandResult) -> dict[str, Any]:

@@ -78,7 +78,6 @@ class OrderQueries(OrderQueryServiceServicer):
         order, unread = await time_travel.order_of(self._log, request.order_id, then)
         if order is None:
             raise NotFound("ORDER_NOT_FOUND", order_id=request.order_id)
-        require_own_order(order.customer_id, request.order_id)
         freshness = Freshness(position=position_of(then[-1]), source=FreshnessSource.FRESHNESS_SOURCE_LOG)
         return pb.GetOrderResponse(order=order, freshness=freshness, unread=unread)
 

@@ -18,6 +18,7 @@ from core.eventstore.recorded import Recorded
 from core.eventstore.registry import BY_EVENT
 from core.failures import InvalidRequest, NotFound, UnreadableEvent
 from core.readmodel.views.order_detail import OrderDetail, order_detail
+from core.security.owners import require_own_order, restricted_to
 from protos.orders.v1 import queries_pb2 as pb
 from protos.orders.v1 import types_pb2 as types
 from server.queries import mapping
@@ -39,10 +40,17 @@ KEYS = {
 
 
 async def history(log: EventLog, order_id: str) -> list[RecordedEvent]:
-    """Every event of the order; raises `NotFound`."""
+    """Every event of the order. Raises `NotFound`.
+
+    In a restricted call, the owner is checked before anything else can fail. An order whose first event cannot be read
+    has no known owner, so it is not found either.
+    """
     events = await log.complete_stream(f"order-{order_id}")
     if events is None:
         raise NotFound("ORDER_NOT_FOUND", order_id=order_id)
+    if restricted_to():
+        first, _ = (await known(log, events[:1])).folded(1)
+        require_own_order("" if first is None else first["customer_id"], order_id)
     return events
 
 

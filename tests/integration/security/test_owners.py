@@ -78,6 +78,12 @@ class Closed:
             return message
         raise AssertionError("the stream has ended")
 
+    async def refusal(self, caller: str, name: str, order_id: str, /, **fields: Any) -> str:
+        """All that the answer shows, without the id."""
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await self.call(caller, name, order_id=order_id, **fields)
+        return str(refusal_of(refused.value)).replace(order_id, "the order")
+
     async def reason(self, caller: str, name: str, /, **fields: Any) -> str:
         try:
             await self.call(caller, name, **fields)
@@ -150,6 +156,29 @@ async def test_what_is_anns_is_not_found_by_ben(shop: Closed, order: str, name: 
     expected = "ORDER_NOT_FOUND" if by_order else "USER_NOT_FOUND"
     assert await shop.reason(BEN, name, **fields) == expected
     assert await shop.reason(ANN, name, **fields) not in (expected, "ACCESS_DENIED", "UNAUTHENTICATED", "INTERNAL")
+
+
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "GetOrder": [
+        {},
+        {"as_of": {"revision": 7}},
+        {"as_of": {"revision": 0}},
+        {"as_of": {"time": "2020-01-01T00:00:00Z"}},
+    ],
+    "WatchOrder": [{}],
+}
+BY_ORDER = [
+    name for name in FIELDS if "order_id" in OPEN_TO_CUSTOMERS[name].input_type.fields_by_name and name != "CreateOrder"
+]
+
+
+@pytest.mark.parametrize("name", BY_ORDER)
+async def test_an_order_of_another_is_refused_in_the_words_of_one_that_is_not_there(
+    shop: Closed, order: str, name: str
+) -> None:
+    for variant in VARIANTS.get(name, [{}, {"expected_revision": 7}, {"expected_revision": 0}]):
+        fields = {**FIELDS[name], **variant}
+        assert await shop.refusal(BEN, name, order, **fields) == await shop.refusal(BEN, name, fresh_id(), **fields)
 
 
 async def test_a_customer_cannot_open_an_order_under_the_id_of_anothers(shop: Closed, order: str) -> None:
