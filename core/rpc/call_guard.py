@@ -30,7 +30,7 @@ from core.rpc.typing import Context, Handler
 from core.rpc.validation import MAX_CORRELATION_ID_LENGTH
 from core.security.access import Access, policy_of, require_access
 from core.security.owners import OWN
-from core.security.principal import CALLER, OPS_READ
+from core.security.principal import CALLER, OPS_ACT, OPS_READ
 
 if TYPE_CHECKING:
     from core.security.authenticator import Authenticator
@@ -40,6 +40,7 @@ log = structlog.get_logger()
 
 NO_QUOTA = nullcontext()
 REFLECTION = "/grpc.reflection."
+CHECK_CALLER_EVERY = 10.0  # seconds, while a stream goes on
 MAX_REPLY = 4 * 1024 * 1024  # bytes that a client of gRPC accepts by default
 
 CALLS = Counter("orderstream_rpc_calls_total", "Calls by method and status code.", ["method", "code"])
@@ -146,16 +147,20 @@ class CallGuard(grpc.aio.ServerInterceptor):
     def _guarded_stream(
         self, method: str, inner: Callable[[Message, Context], AsyncGenerator[Message, None]]
     ) -> Callable[[Message, Context], AsyncGenerator[Message, None]]:
-        """Without a deadline but the caller's own: a watch is as long as its caller wants it."""
+        """Without a deadline but the caller's own: a watch is as long as its caller wants it, and still may have it."""
 
         async def call(request: Message, context: Context) -> AsyncGenerator[Message, None]:
             structlog.contextvars.bind_contextvars(method=method, correlation_id=_correlation_id(request, context))
             try:
                 if self._authenticator is not None:
                     await self._authorise(self._authenticator, method, self._access[method], context)
+                check_at = time.monotonic() + CHECK_CALLER_EVERY
                 with self._quota(method), self._admitted(request):
                     async with aclosing(inner(request, context)) as replies:
                         async for reply in replies:
+                            if self._authenticator is not None and time.monotonic() >= check_at:
+                                await self._authorise_again(self._authenticator, method, context)
+                                check_at = time.monotonic() + CHECK_CALLER_EVERY
                             yield _sendable(reply)
             except asyncio.CancelledError:
                 CALLS.labels(method, "CANCELLED").inc()
@@ -180,6 +185,19 @@ class CallGuard(grpc.aio.ServerInterceptor):
             raise
         CALLER.set(principal)
         OWN.set("" if access.role in principal.roles else principal.customer_id)
+
+    async def _authorise_again(self, authenticator: "Authenticator", method: str, context: Context) -> None:
+        """A watch ends with the token or the key that opened it; an act that was begun is reported to its end.
+
+        Raises `Unauthenticated`, `AccessDenied`.
+        """
+        access, before, own = self._access[method], CALLER.get(), OWN.get()
+        if access.role == OPS_ACT:
+            return
+        await self._authorise(authenticator, method, access, context)
+        now = CALLER.get()
+        if before is None or now is None or (now.name, OWN.get()) != (before.name, own):
+            raise Unauthenticated("the caller has changed since the call began")
 
     def _reflection(self, method: str, handler: Handler, authenticator: "Authenticator") -> Handler:
         """It shows the complete contract, so it is for operators."""

@@ -3,7 +3,7 @@
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-IMPERSONATE, CUSTOMER, OPS_READ = "impersonate", "customer", "ops.read"
+IMPERSONATE, CUSTOMER, OPS_READ, OPS_ACT = "impersonate", "customer", "ops.read", "ops.act"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ class Spy:
 
     def __init__(self) -> None:
         self.calls: Counter[tuple[str, str]] = Counter()
+        self.changes: asyncio.Queue[None] | None = None  # what a stream sends after its first message; None: it ends
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         found: dict[str, dict[str, Any]] = {}
@@ -58,6 +59,9 @@ class Spy:
 
         async def stream(_request: Any, _context: Any) -> AsyncIterator[Any]:
             yield count()
+            while self.changes is not None:
+                await self.changes.get()
+                yield reply()
 
         if method.server_streaming:
             return grpc.unary_stream_rpc_method_handler(stream, **how)
@@ -181,11 +185,42 @@ async def test_keys_are_given_and_taken_away_while_it_serves(
     async with serving(settings, spy) as address, grpc.aio.insecure_channel(address) as channel:
         write_keys(settings.api_keys_file, old=["shop.read"], new=["shop.read"])
         assert {await outcome(channel, path, f"Bearer {key_of(name)}") for name in ("old", "new")} == {"OK"}
-        settings.api_keys_file.write_text("garbage")
-        assert await outcome(channel, path, f"Bearer {key_of('old')}") == "OK"
+        for broken in ("garbage", "keys = " + "[" * 5_000):
+            settings.api_keys_file.write_text(broken)
+            assert await outcome(channel, path, f"Bearer {key_of('old')}") == "OK"
         write_keys(settings.api_keys_file, new=["shop.read"])
         assert await outcome(channel, path, f"Bearer {key_of('old')}") == "UNAUTHENTICATED"
         assert await outcome(channel, path, f"Bearer {key_of('new')}") == "OK"
+
+
+@pytest.mark.parametrize(
+    ("then", "reason"),
+    [
+        ({"other": ["shop.read"]}, "UNAUTHENTICATED"),
+        ({"watcher": ["ops.read"]}, "ACCESS_DENIED"),
+        ({"watcher": ["customer"]}, "UNAUTHENTICATED"),
+    ],
+    ids=["taken away", "another role", "only for its own"],
+)
+async def test_a_watch_ends_when_its_caller_may_not_have_it_any_more(
+    settings: Settings, spy: Spy, monkeypatch: pytest.MonkeyPatch, then: dict[str, list[str]], reason: str
+) -> None:
+    monkeypatch.setattr("core.security.watched.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("core.rpc.call_guard.CHECK_CALLER_EVERY", 0.0)
+    assert settings.api_keys_file is not None
+    write_keys(settings.api_keys_file, watcher=["shop.read"])
+    spy.changes = asyncio.Queue()
+    async with serving(settings, spy) as address, grpc.aio.insecure_channel(address) as channel:
+        open_stream: Any = channel.unary_stream("/orders.v1.OrderQueryService/WatchOrders")
+        watch = open_stream(b"", metadata=(("authorization", f"Bearer {key_of('watcher')}"),), timeout=WITHIN)
+        await watch.read()
+        spy.changes.put_nowait(None)
+        await watch.read()  # nothing has changed
+        write_keys(settings.api_keys_file, **then)
+        spy.changes.put_nowait(None)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await watch.read()
+    assert refusal_of(refused.value).reason == reason
 
 
 async def test_a_client_certificate_is_known_by_its_name(tmp_path: Path, spy: Spy) -> None:
