@@ -56,7 +56,7 @@ def not_of_a_process(value: object) -> str | None:
 
 def actor(value: object) -> str | None:
     """The caller, as the call names it: names of our processes are reserved."""
-    if str(value).lower().startswith(OUR_ACTORS):
+    if as_stored(str(value)).lower().startswith(OUR_ACTORS):
         return "must not begin as those of processes and services do"
     return text(1, MAX_ACTOR_LENGTH)(value)
 

@@ -70,7 +70,7 @@ def entries_of(variable: str, file: Path, raw: bytes, table: str) -> list[dict[s
 
 def principal_from(variable: str, file: Path, entry: Mapping[str, Any]) -> Principal:
     roles = entry.get("roles")
-    if not isinstance(roles, list) or not roles or not all(role in ROLES for role in roles):
+    if not isinstance(roles, list) or not roles or not all(isinstance(role, str) and role in ROLES for role in roles):
         raise WrongSettingError(
             f"{variable}: {file}: roles of {entry['name']} must be some of {', '.join(sorted(ROLES))}"
         )

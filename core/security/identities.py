@@ -1,5 +1,7 @@
 """The authentication of this process, from the settings."""
 
+from urllib.parse import urlsplit
+
 from core.config import PREFIX, ProcessSettings, WrongSettingError
 from core.security.api_keys import ApiKeys
 from core.security.authenticator import Authenticator, CertificateNames
@@ -49,8 +51,13 @@ def _key_source(settings: ProcessSettings) -> KeySource:
         if url:
             raise WrongSettingError(f"{PREFIX}JWT_JWKS_FILE and {PREFIX}JWT_JWKS_URL: give one of them")
         return KeysInFile(f"{PREFIX}JWT_JWKS_FILE", file)
-    scheme, _, rest = url.partition("://")
-    host = rest.partition("/")[0].rpartition(":")[0] or rest.partition("/")[0]
-    if scheme != "https" and not (scheme == "http" and is_loopback(host)):
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        raise WrongSettingError(f"{PREFIX}JWT_JWKS_URL: is no address") from None
+    if not host or "@" in parts.netloc:
+        raise WrongSettingError(f"{PREFIX}JWT_JWKS_URL: needs a host, without a name or password")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise WrongSettingError(f"{PREFIX}JWT_JWKS_URL: must begin with https://")
     return KeysAtUrl(url)

@@ -9,8 +9,8 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Protocol
-from urllib.request import Request, urlopen
+from typing import Any, Protocol
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import structlog
 from jwt import PyJWK
@@ -22,7 +22,7 @@ from core.security.watched import WatchedFile
 log = structlog.get_logger()
 
 REFRESH_EVERY, UNKNOWN_EVERY = 300.0, 10.0  # seconds
-ANSWER_WITHIN = 5.0  # seconds
+ANSWER_WITHIN, COMPLETE_WITHIN = 5.0, 10.0  # seconds without a byte, and for all of them
 MAX_SIZE = 1024 * 1024  # bytes
 
 Keys = Mapping[str, PyJWK]
@@ -41,7 +41,7 @@ def keys_in(raw: bytes) -> Keys:
         if isinstance(entry, dict) and isinstance(entry.get("kid"), str) and entry.get("kty") != "oct":
             try:
                 keys[entry["kid"]] = PyJWK(entry)
-            except PyJWTError:
+            except (PyJWTError, NotImplementedError):  # the latter for the algorithm "none"
                 log.warning("a key of the issuer is of no known kind", kid=entry["kid"])
     if not keys:
         raise ValueError("it has no key with an id")
@@ -64,10 +64,20 @@ class KeysInFile:
         return self._file.current().get(key_id)
 
 
+class _NoRedirects(HTTPRedirectHandler):
+    """The setting says where the keys are: another address may be plain text, or inside of our network."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """The redirect itself is the answer, an error."""
+
+
+OPENER = build_opener(_NoRedirects)
+
+
 def fetched(url: str) -> bytes:
     """Blocks. Raises `OSError`, `ValueError`."""
     request = Request(url, headers={"accept": "application/json"})  # noqa: S310  # the setting allows https only
-    with urlopen(request, timeout=ANSWER_WITHIN) as reply:  # noqa: S310  # see above
+    with OPENER.open(request, timeout=ANSWER_WITHIN) as reply:
         raw: bytes = reply.read(MAX_SIZE + 1)
     if len(raw) > MAX_SIZE:
         raise ValueError(f"it has more than {MAX_SIZE} bytes")
@@ -109,6 +119,8 @@ class KeysAtUrl:
 
     async def _refresh(self) -> None:
         try:
-            self._keys = keys_in(await self._fetch(self._url))
-        except (OSError, ValueError) as error:
-            log.warning("no keys from the issuer; those that are known stay", url=self._url, error=str(error))
+            async with asyncio.timeout(COMPLETE_WITHIN):
+                self._keys = keys_in(await self._fetch(self._url))
+        except Exception as error:  # noqa: BLE001  # whatever it answers: the calls that wait go on
+            said = f"{type(error).__name__}: {error}"
+            log.warning("no keys from the issuer; those that are known stay", url=self._url, error=said)

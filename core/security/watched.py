@@ -62,4 +62,9 @@ class WatchedFile(Generic[T]):
             raw = self._file.read_bytes()
         except OSError as error:
             raise WrongSettingError(f"{self._variable}: cannot read {self._file}: {error.strerror}") from None
-        return self._parse(raw)
+        try:
+            return self._parse(raw)
+        except WrongSettingError:
+            raise
+        except Exception as error:  # whatever it is: a broken file stops no call
+            raise WrongSettingError(f"{self._variable}: {self._file} cannot be used: {type(error).__name__}") from error

@@ -286,11 +286,23 @@ async def test_an_open_process_asks_nobody(spy: Spy) -> None:
         ({"jwt_issuer": ISSUER}, "ORDERSTREAM_JWT_AUDIENCE: is missing"),
         ({"jwt_audience": AUDIENCE, "jwt_jwks_url": "https://x/y"}, "ORDERSTREAM_JWT_ISSUER: is missing"),
         ({"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}, "JWT_JWKS_URL: is missing"),
-        ({"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "jwt_jwks_url": "http://issuer.example/"}, "https://"),
+        *(
+            ({"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "jwt_jwks_url": url}, says)
+            for url, says in {
+                "http://issuer.example/": "https://",
+                "file:///etc/passwd": "needs a host",
+                "https://": "needs a host",
+                "http://localhost:x@issuer.example/": "without a name or password",
+                "https://name:password@issuer.example/": "without a name or password",
+            }.items()
+        ),
         ({"api_keys_file": "/not/there"}, "ORDERSTREAM_API_KEYS_FILE: cannot read"),
         ({"api_keys_file": "empty"}, r"has no \[\[keys\]\]"),
         ({"api_keys_file": "role"}, "roles of ann must be some of"),
+        ({"api_keys_file": "no role"}, "roles of ann must be some of"),
+        ({"api_keys_file": "deep"}, "cannot be used: RecursionError"),
         ({"api_keys_file": "process"}, "is not a name for a caller"),
+        ({"api_keys_file": "spaces"}, "is not a name for a caller"),
         ({"certificate_roles_file": "empty"}, "ORDERSTREAM_TLS_CLIENT_CA: is missing"),
     ],
 )
@@ -300,7 +312,10 @@ def test_half_of_it_never_starts(tmp_path: Path, given: dict[str, Any], says: st
     for name, content in {
         "empty": "",
         "role": entry.format("ann", "all"),
+        "no role": entry.format("ann", "all").replace('["all"]', '[["all"]]'),
+        "deep": "keys = " + "[" * 5_000,
         "process": entry.format("process:checkout", "shop.read"),
+        "spaces": entry.format(" process:checkout", "shop.read"),
     }.items():
         (tmp_path / name).write_text(content)
     files = {name: tmp_path / value if name.endswith("_file") else value for name, value in given.items()}

@@ -5,7 +5,10 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
-from typing import Any
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any, ClassVar
+from urllib.error import HTTPError
 
 import jwt
 import pytest
@@ -14,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from core.failures import Unauthenticated
-from core.security.jwks import REFRESH_EVERY, UNKNOWN_EVERY, KeysAtUrl, keys_in
+from core.security.jwks import REFRESH_EVERY, UNKNOWN_EVERY, KeysAtUrl, fetched, keys_in
 from core.security.tokens import CACHED_FOR, Tokens
 
 ISSUER, AUDIENCE = "https://issuer.example", "orderstream"
@@ -96,6 +99,8 @@ WRONG = {
     "no expiry": token(exp=None),
     "no audience": token(aud=None),
     "a subject that cannot be shown": token(sub="ann\n"),
+    "the name of a process": token(sub="process:checkout"),
+    "the name of a process, with a space": token(sub="\u00a0process:checkout"),
 }
 
 
@@ -156,6 +161,40 @@ async def test_while_the_issuer_is_down_the_known_keys_go_on(issuer: Issuer) -> 
     assert await keys.key("rsa")
     assert await keys.key("unknown") is None
     assert await keys.key("rsa")
+
+
+@pytest.mark.parametrize("answer", [b"[" * 100_000, b"\xff", b'{"keys": 1}'])
+async def test_whatever_the_issuer_answers_the_known_keys_go_on(issuer: Issuer, answer: bytes) -> None:
+    keys = issuer.keys()
+    assert await keys.key("rsa")
+    issuer.answer, issuer.now = answer, NOW + REFRESH_EVERY
+    assert await keys.key("unknown") is None
+    assert await keys.key("rsa")
+
+
+def test_a_key_without_an_algorithm_is_left_out() -> None:
+    unsigned = {**PUBLIC["rsa"], "kid": "unsigned", "alg": "none"}
+    assert set(keys_in(json.dumps({"keys": [unsigned, {**PUBLIC["ec"], "kid": "ec"}]}).encode())) == {"ec"}
+
+
+def test_keys_are_not_looked_for_where_a_redirect_leads() -> None:
+    class Redirect(BaseHTTPRequestHandler):
+        paths: ClassVar[list[str]] = []
+
+        def do_GET(self) -> None:
+            self.paths.append(self.path)
+            self.send_response(302)
+            self.send_header("location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is logged."""
+
+    with HTTPServer(("127.0.0.1", 0), Redirect) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(HTTPError, match="302"):
+            fetched(f"http://127.0.0.1:{server.server_port}/keys")
+    assert Redirect.paths == ["/keys"]
 
 
 @pytest.mark.parametrize(
