@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import structlog
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 from prometheus_client import Counter, Histogram
 from uuid_utils import uuid7
@@ -18,6 +18,7 @@ from core.domain.rejection import CommandRejected
 from core.failures import (
     AccessDenied,
     DeadlinePassed,
+    InvalidRequest,
     ReplyTooLarge,
     RequestTooLarge,
     ServerBusy,
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+Unreadable = RequestTooLarge | InvalidRequest
 NO_QUOTA = nullcontext()
 REFLECTION = "/grpc.reflection."
+HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
 CHECK_CALLER_EVERY = 10.0  # seconds, while a stream goes on
 MAX_REPLY = 4 * 1024 * 1024  # bytes that a client of gRPC accepts by default
 
@@ -59,7 +62,8 @@ class CallLimits:
 
 
 class CallGuard(grpc.aio.ServerInterceptor):
-    """Wraps the handlers of our own services; health passes as it is, reflection needs a role if callers are asked.
+    """Wraps the handlers of our own services; reflection needs a role if callers are asked. Health passes as it is,
+    except that its watches are bounded, since everybody may open them.
 
     `known` makes a failure of ours of an exception of a library; None: it is a defect. `authenticator` finds out who
     calls; without one, no caller is asked. `quotas` limit each known caller. Raises `AccessMissing` for an RPC that
@@ -81,7 +85,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
         self._services = services
         self._limits = limits
         self._known = known
-        self._calls = 0  # under way
+        self._calls = self._health_watches = 0  # under way
         self._handlers: dict[str, Handler] = {}  # made once per method: this runs for every call
 
     async def intercept_service(
@@ -94,6 +98,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
         if handler is None or method.split("/")[1] not in self._services:
             if handler is not None and self._authenticator is not None and method.startswith(REFLECTION):
                 return self._reflection(method, handler, self._authenticator)
+            if handler is not None and method == HEALTH_WATCH:
+                return self._health_watch(method, handler)
             return handler
         if method not in self._handlers:
             self._handlers[method] = self._wrapped(method, handler)
@@ -101,7 +107,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
 
     def _wrapped(self, method: str, handler: Handler) -> Handler:
         how = {
-            "request_deserializer": self._sized(handler.request_deserializer),
+            "request_deserializer": self._readable(handler.request_deserializer),
             "response_serializer": handler.response_serializer,
         }
         # grpc.aio takes coroutines and asynchronous generators where its stubs say functions
@@ -217,6 +223,25 @@ class CallGuard(grpc.aio.ServerInterceptor):
             response_serializer=handler.response_serializer,
         )
 
+    def _health_watch(self, method: str, handler: Handler) -> Handler:
+        """As many as there may be calls; gRPC's own bound is for all calls together, and has room for both."""
+        inner: Any = handler.unary_stream
+
+        async def call(request: Message, context: Context) -> None:
+            if self._health_watches >= self._limits.max_calls:
+                await abort(context, method, status_of(ServerBusy(self._limits.max_calls)))
+            self._health_watches += 1
+            try:
+                await inner(request, context)
+            finally:
+                self._health_watches -= 1
+
+        return grpc.unary_stream_rpc_method_handler(
+            call,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
     def _status(self, error: Exception) -> status_pb2.Status:
         """The one place where a defect ends; it is logged completely."""
         failure = error if isinstance(error, CommandRejected | ServiceFailure) else self._known(error)
@@ -226,16 +251,23 @@ class CallGuard(grpc.aio.ServerInterceptor):
         log.error("internal error", exc_info=error, error_id=error_id)
         return internal(error_id)
 
-    def _sized(self, deserialize: Callable[[bytes], Message] | None) -> Callable[[bytes], Message | RequestTooLarge]:
-        """What is too large is not read, and refused in its call."""
+    def _readable(self, deserialize: Callable[[bytes], Message] | None) -> Callable[[bytes], Message | Unreadable]:
+        """What is too large is not read. Both this and what is no message are refused in the call, for known callers.
+
+        Here gRPC would answer by itself, to everybody.
+        """
         assert deserialize is not None, "ours are all of protobuf"
 
-        def sized(raw: bytes) -> Message | RequestTooLarge:
-            size = len(raw)
-            largest = self._limits.max_request_size
-            return deserialize(raw) if size <= largest else RequestTooLarge(size, largest)
+        def read(raw: bytes) -> Message | Unreadable:
+            size, largest = len(raw), self._limits.max_request_size
+            if size > largest:
+                return RequestTooLarge(size, largest)
+            try:
+                return deserialize(raw)
+            except DecodeError:
+                return InvalidRequest({"request": "is not the message of this RPC"})
 
-        return sized
+        return read
 
     def _quota(self, method: str) -> AbstractContextManager[None]:
         """The caller's share of this process. Entering it raises `CallerLimited`."""
@@ -245,9 +277,9 @@ class CallGuard(grpc.aio.ServerInterceptor):
         return self._quotas.admitted(caller.name, self._access[method].role)
 
     @contextmanager
-    def _admitted(self, request: Message | RequestTooLarge) -> Iterator[None]:
-        """Counts the call while it is under way. Raises `ServerBusy` and `RequestTooLarge`."""
-        if isinstance(request, RequestTooLarge):
+    def _admitted(self, request: Message | Unreadable) -> Iterator[None]:
+        """Counts the call while it is under way. Raises `ServerBusy`, `RequestTooLarge` and `InvalidRequest`."""
+        if isinstance(request, Unreadable):
             raise request
         if self._calls >= self._limits.max_calls:
             raise ServerBusy(self._limits.max_calls)
@@ -272,9 +304,10 @@ def _sendable(reply: Message) -> Message:
 
 
 def _correlation_id(request: Message, context: Context) -> str:
-    """The caller's, or the request's own id."""
+    """The caller's, or the request's own id. Nothing of it has been checked yet, and it is in every line of the log."""
     named = headers_of(context).get(CORRELATION_ID) or str(getattr(request, "request_id", ""))
-    return named[:MAX_CORRELATION_ID_LENGTH]  # nothing of it has been checked yet
+    shown = named[:MAX_CORRELATION_ID_LENGTH]
+    return shown if shown.isprintable() else ascii(shown)
 
 
 async def abort(context: Context, method: str, status: status_pb2.Status) -> NoReturn:

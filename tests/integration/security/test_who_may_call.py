@@ -6,13 +6,16 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+import structlog
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from structlog.testing import capture_logs
 
 from core.config import Settings, WrongSettingError
 from core.rpc.call_guard import CallGuard, CallLimits
@@ -21,8 +24,10 @@ from core.security.access import ROLES, methods_of, policy_of
 from core.security.contract import SERVICES
 from core.security.ports import ports_of
 from core.security.principal import CALLER
+from protos.orders.v1 import commands_pb2 as orders
 from tests.support.calling import refusal_of
 from tests.support.certificates import Authority
+from tests.support.eventually import eventually
 from tests.unit.security.test_tokens import AUDIENCE, ISSUER, WRONG, jwks, token
 
 LIMITS = CallLimits(default_deadline=10, max_deadline=60, max_calls=1_000, max_request_size=2**18)
@@ -84,9 +89,10 @@ def write_keys(file: Path, **roles: list[str]) -> Path:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, spy: Spy) -> AsyncIterator[str]:
+async def serving(settings: Settings, spy: Spy, *, max_calls: int = LIMITS.max_calls) -> AsyncIterator[str]:
     ports = ports_of(settings)
-    guard = CallGuard(frozenset(SERVICES), LIMITS, authenticator=ports.authenticator, quotas=ports.quotas)
+    limits = replace(LIMITS, max_calls=max_calls)
+    guard = CallGuard(frozenset(SERVICES), limits, authenticator=ports.authenticator, quotas=ports.quotas)
     server = grpc.aio.server(interceptors=[guard])
     server.add_generic_rpc_handlers(tuple(spy.handlers()))
     health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
@@ -262,6 +268,52 @@ async def test_health_is_open_and_reflection_is_for_operators(channel: grpc.aio.
         await listed(("authorization", f"Bearer {key_of('shop-read')}"))
     assert refusal_of(refused.value).reason == "ACCESS_DENIED"
     assert await listed(("authorization", f"Bearer {key_of('ops-read')}"))
+
+
+async def test_what_is_no_message_is_refused_like_any_other_call(channel: grpc.aio.Channel, spy: Spy) -> None:
+    get_order: Any = channel.unary_unary("/orders.v1.OrderQueryService/GetOrder")
+    for metadata, reason in (
+        ((), "UNAUTHENTICATED"),
+        ((("authorization", f"Bearer {key_of('ops-read')}"),), "ACCESS_DENIED"),
+        ((("authorization", f"Bearer {key_of('shop-read')}"),), "FIELD_INVALID"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await get_order(b"\xff", metadata=metadata, timeout=WITHIN)
+        assert refusal_of(refused.value).reason == reason
+    assert not spy.calls
+
+
+async def test_nobody_writes_lines_of_its_own_into_the_log(channel: grpc.aio.Channel) -> None:
+    add_note: Any = channel.unary_unary("/orders.v1.OrderCommandService/AddNote")
+    request = orders.AddNoteRequest(request_id="x\nerror all is lost\x1b[2J").SerializeToString()
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await add_note(request, timeout=WITHIN)
+        refused = [line for line in logs if line["event"] == "call refused"]
+    assert [line["correlation_id"] for line in refused] == [r"'x\nerror all is lost\x1b[2J'"]
+
+
+async def test_watches_of_health_by_nobody_leave_room_for_calls(settings: Settings, spy: Spy) -> None:
+    watch = health_pb2.HealthCheckRequest()
+    async with serving(settings, spy, max_calls=5) as address, grpc.aio.insecure_channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        watches: list[Any] = [stub.Watch(watch, timeout=WITHIN) for _ in range(5)]
+        for one in watches:
+            await one.read()
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Watch(watch, timeout=WITHIN).read()
+        assert refusal_of(refused.value).reason == "SERVER_BUSY"
+        assert await outcome(channel, "/orders.v1.OrderQueryService/GetOrder", f"Bearer {token()}") == "OK"
+        watches.pop().cancel()
+
+        async def is_open() -> bool:
+            try:
+                await stub.Watch(watch, timeout=WITHIN).read()
+            except grpc.aio.AioRpcError:
+                return False
+            return True
+
+        assert await eventually(is_open)
 
 
 async def test_a_noisy_caller_is_refused_and_a_quiet_one_is_not(settings: Settings, spy: Spy) -> None:
