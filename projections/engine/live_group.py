@@ -8,7 +8,7 @@ fails, is lost, or has something else to do leaves the others, and comes back wh
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol
@@ -215,21 +215,19 @@ class LiveGroup:
         """Let members go and come. One that comes is given what it lacks of the events that were taken last."""
         for member in tuple(self._leaving):
             self._end(member)
-        for member, done in tuple(self._joining.items()):
+        missed: dict[Member, list[RecordedEvent]] = {}
+        for member in tuple(self._joining):
             if member.held.position < self._recent_from:
                 self._end(member, was_in=False)
-                continue
-            missed = [event for event in self._recent if member.follows(event)]
-            try:
-                await member.apply(missed, codec.recorded)
-            except Exception as error:  # noqa: BLE001  # it is for the member
-                self._end(member, error)
-                continue
-            if self._joining.pop(member, None) is not None:
-                self._members[member] = done
-                if missed:
-                    point = point_of(self._recent[-1])
-                    await self._advance({member: len(missed)}, point.position, point, is_level=False)
+            else:
+                missed[member] = [event for event in self._recent if member.follows(event)]
+        await self._apply_together(missed, codec.recorded, until_one_is_done=False)
+        came = {member: len(events) for member, events in missed.items() if member in self._joining}
+        self._members |= {member: self._joining.pop(member) for member in came}
+        if any(came.values()):
+            point = point_of(self._recent[-1])
+            counts = {member: count for member, count in came.items() if count}
+            await self._advance(counts, point.position, point, is_level=False)
 
     async def _step(self, source: CatchUpSubscription, points: PointFinder) -> None:
         await self._rest()
@@ -252,28 +250,33 @@ class LiveGroup:
     async def _apply(self, members: Sequence[Member], events: Sequence[RecordedEvent]) -> dict[Member, int]:
         """How many events each member has taken; one that fails leaves."""
         taken = {member: [event for event in events if member.follows(event)] for member in members}
-        decode = Decoding()
-        busy = {asyncio.create_task(member.apply(taken[member], decode)): member for member in members if taken[member]}
-        for task in await self._done(busy):
-            error = asyncio.CancelledError() if task.cancelled() else task.exception()
-            if error is not None:
-                self._end(busy[task], error)
+        await self._apply_together(taken, Decoding(), until_one_is_done=True)
         return {member: len(found) for member, found in taken.items() if member in self._members}
 
-    async def _done(self, busy: Mapping[asyncio.Task[None], Member]) -> Set[asyncio.Task[None]]:
-        """Those that have ended. One that keeps the others waiting goes on alone; then it catches up by itself."""
+    async def _apply_together(
+        self, taken: Mapping[Member, Sequence[RecordedEvent]], decode: Decode, *, until_one_is_done: bool
+    ) -> None:
+        """One that fails leaves. One that keeps the others waiting goes on alone; then it catches up by itself.
+
+        With `until_one_is_done` nobody is slow while all are: that is the view store's.
+        """
+        busy = {asyncio.create_task(one.apply(events, decode)): one for one, events in taken.items() if events}
         if not busy:
-            return set()
+            return
         done, slow = await asyncio.wait(busy, timeout=PATIENCE)
-        if not done:
+        if not done and until_one_is_done:
             await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
             done, slow = await asyncio.wait(busy, timeout=PATIENCE)
         for task in slow:
             member = busy[task]
-            left = self._members.pop(member)
+            left = self._members.pop(member, None) or self._joining.pop(member, None)
             log.warning("a live view keeps the others waiting", part=member.held.key)
-            task.add_done_callback(partial(_let_go, left))
-        return done
+            if left is not None:
+                task.add_done_callback(partial(_let_go, left))
+        for task in done:
+            error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            if error is not None:
+                self._end(busy[task], error)
 
     async def _advance(self, counts: dict[Member, int], reached: int, point: LogPoint, *, is_level: bool) -> None:
         """One write for all. Those that were lost leave, and the others are written without them."""

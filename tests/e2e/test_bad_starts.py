@@ -10,11 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from client.local.stack import unused_port
 from tests.support.processes import ORDERSTREAM, completed, running
 
 
 def fails(*command: str, environment: dict[str, str] | None = None) -> str:
-    return complaint(completed(*command, environment=environment))
+    """Its one line, where no store answers: one that runs on this machine has nothing to do with it."""
+    nowhere = {
+        "ORDERSTREAM_EVENTSTORE_URI": f"esdb://127.0.0.1:{unused_port()}?Tls=false",
+        "ORDERSTREAM_MONGO_URI": f"mongodb://127.0.0.1:{unused_port()}",
+    }
+    return complaint(completed(*command, environment=nowhere | (environment or {})))
 
 
 def complaint(done: subprocess.CompletedProcess[str]) -> str:

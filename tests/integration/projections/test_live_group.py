@@ -19,6 +19,7 @@ from core.readmodel.views.order_list import order_list
 from core.readmodel.views.sales_daily import sales_daily
 from projections.config import Settings
 from projections.engine import live_group
+from projections.engine.catch_up import CatchUp
 from projections.engine.host import Host
 from projections.engine.lease import process_id
 from projections.engine.part import Status
@@ -168,6 +169,43 @@ async def test_a_view_that_keeps_the_others_waiting_goes_on_alone(
 
 
 @pytest.mark.usefixtures("start")
+@pytest.mark.usefixtures("start")
+async def test_a_view_that_is_slow_to_join_keeps_no_other_waiting(
+    client: Client, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catch_up, apply = CatchUp.run, Runner.apply
+    may_join, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def joins_late(self: CatchUp, part: Runner, is_over: Any) -> None:
+        """The first time it takes nothing, so that it lacks events when it joins."""
+        if part.view is sales_daily and not may_join.is_set():
+            await may_join.wait()
+        else:
+            await catch_up(self, part, is_over)
+
+    async def stands_still(runner: Runner, *arguments: Any) -> None:
+        if runner.view is sales_daily:
+            await goes_on.wait()
+        await apply(runner, *arguments)
+
+    monkeypatch.setattr(CatchUp, "run", joins_late)
+    monkeypatch.setattr(Runner, "apply", stands_still)
+    monkeypatch.setattr(live_group, "PATIENCE", 0.1)
+    async with process(client, mongo) as runners:
+        try:
+            await is_(runners["order_list"], Status.LIVE)
+            await is_(runners["sales_daily"], Status.CATCHING_UP)
+            await reached(mongo, order_list, await append(client, first := new_order()))
+            may_join.set()
+            last = await append(client, second := new_order())
+            await reached(mongo, order_list, last)
+        finally:
+            may_join.set()
+            goes_on.set()
+        await reached(mongo, sales_daily, last)
+        assert await documents(mongo, sales_daily) == fold(sales_daily, [*first, *second])
+
+
 async def test_lag_is_what_was_received_and_not_applied(
     client: Client, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:

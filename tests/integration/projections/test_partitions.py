@@ -94,10 +94,12 @@ async def test_a_token_waits_for_the_slowest_worker(
         async def furthest() -> int:
             return max(part.position for part in await state.parts(pointer, 1))
 
-        await eventually(furthest, lambda now: now >= last)
-        with pytest.raises(NotFreshEnough):
-            await fresh.at_least("order_list", to_token(last), Waiting())
-        goes_on.set()
+        try:
+            await eventually(furthest, lambda now: now >= last)
+            with pytest.raises(NotFreshEnough):
+                await fresh.at_least("order_list", to_token(last), Waiting())
+        finally:
+            goes_on.set()
         await reached(mongo, order_list, last)
 
 
