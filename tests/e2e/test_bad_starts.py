@@ -15,12 +15,12 @@ from tests.support.processes import ORDERSTREAM, completed, running
 
 
 def fails(*command: str, environment: dict[str, str] | None = None) -> str:
-    """Its one line, where no store answers: one that runs on this machine has nothing to do with it."""
-    nowhere = {
+    """Its one line. No store answers a service, whatever else runs on this machine."""
+    nowhere = command[0] in ("server", "projections") and {
         "ORDERSTREAM_EVENTSTORE_URI": f"esdb://127.0.0.1:{unused_port()}?Tls=false",
         "ORDERSTREAM_MONGO_URI": f"mongodb://127.0.0.1:{unused_port()}",
     }
-    return complaint(completed(*command, environment=nowhere | (environment or {})))
+    return complaint(completed(*command, environment=(nowhere or {}) | (environment or {})))
 
 
 def complaint(done: subprocess.CompletedProcess[str]) -> str:
