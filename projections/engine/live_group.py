@@ -258,7 +258,7 @@ class LiveGroup:
     ) -> None:
         """One that fails leaves. One that keeps the others waiting goes on alone; then it catches up by itself.
 
-        With `until_one_is_done` nobody is slow while all are: that is the view store's.
+        With `until_one_is_done` no member is slow while all are: then the view store is.
         """
         busy = {asyncio.create_task(one.apply(events, decode)): one for one, events in taken.items() if events}
         if not busy:
