@@ -71,8 +71,8 @@ async def ended(running: Stack, order_id: str) -> str:
     """Wait for the end of an order's process; its outcome."""
 
     async def outcome() -> str:
-        printed = await orderstream(running, "processes", "get", order_id, "--json")
-        return str(printed["process"]["outcome"])
+        printed = await orderstream(running, "processes", "list", "--json")  # it may not be in the view yet
+        return "".join(one["outcome"] for one in printed["processes"] if one["order_id"] == order_id)
 
     return await eventually(outcome, bool, within=60.0)
 

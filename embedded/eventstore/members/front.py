@@ -13,6 +13,7 @@ from typing import cast
 
 from embedded.eventstore.errors import PortError
 
+BACKLOG = 100  # connections that wait to be accepted
 AT_ONCE = struct.pack("ii", 1, 0)  # of SO_LINGER: closing resets
 
 
@@ -26,7 +27,8 @@ class Front:
         self._host, self._behind = host, behind
         self._kept = _bound(host, port)
         self.port = int(self._kept.getsockname()[1])
-        self._listening: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
+        self._accepting: set[asyncio.Task[None]] = set()
         self._ends: set[_End] = set()
         self._joining: set[asyncio.Task[None]] = set()
         self._runs = asyncio.Event()
@@ -44,9 +46,23 @@ class Front:
         await self._runs.wait()
 
     async def open(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(lambda: _End(self), sock=_bound(self._host, self.port))
+        self._listening = _bound(self._host, self.port)
+        self._listening.listen(BACKLOG)
+        asyncio.get_running_loop().add_reader(self._listening, self._accept)
         self._runs.set()
+
+    def _accept(self) -> None:
+        """`asyncio.Server` leaves a socket open that it has accepted in the moment in which it is closed."""
+        assert self._listening is not None, "after the end nothing is accepted"
+        with suppress(BlockingIOError, ConnectionAbortedError):
+            connection, _ = self._listening.accept()
+            connection.settimeout(0)
+            task = asyncio.create_task(self._take(connection))
+            self._accepting.add(task)
+            task.add_done_callback(self._accepting.discard)
+
+    async def _take(self, connection: socket.socket) -> None:
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: _End(self), connection)
 
     def hang(self) -> None:
         self._runs.clear()
@@ -59,6 +75,7 @@ class Front:
     def end(self) -> None:
         self._runs.clear()
         if self._listening is not None:
+            asyncio.get_running_loop().remove_reader(self._listening)
             self._listening.close()
             self._listening = None
         for task in self._joining:
@@ -70,7 +87,7 @@ class Front:
         """For good: its number is free again."""
         self.end()
         self._kept.close()
-        await asyncio.gather(*self._joining, return_exceptions=True)
+        await asyncio.gather(*self._joining, *self._accepting, return_exceptions=True)
         await asyncio.sleep(0)  # until the transports have closed their sockets
 
     def _update(self) -> None:
@@ -118,6 +135,9 @@ class _End(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if not self._front.is_open:  # it was accepted just before the end
+            self.reset()
+            return
         self._front.add(self)
         self.update()
         if self.other is None:

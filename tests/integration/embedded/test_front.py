@@ -1,6 +1,8 @@
 """The port of a member, before something that is no gRPC server."""
 
 import asyncio
+import gc
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -56,3 +58,20 @@ async def test_a_client_that_does_not_read_holds_up_its_server(flood: tuple[Floo
     assert len(await reader.read(-1)) == FLOOD
     writer.close()
     await writer.wait_closed()
+
+
+@pytest.mark.parametrize("passes", range(5))
+async def test_a_connection_that_is_accepted_while_the_front_closes_leaves_no_socket(
+    tmp_path: Path, passes: int
+) -> None:
+    front = Front("127.0.0.1", 0, str(tmp_path / "nobody listens here"))
+    await front.open()
+    front.hang()
+    caller = socket.create_connection(("127.0.0.1", front.port))
+    try:
+        for _ in range(passes):  # of the loop, from not accepted yet to connected
+            await asyncio.sleep(0)
+        await front.close()
+        gc.collect()  # an open socket warns, which fails the test
+    finally:
+        caller.close()
