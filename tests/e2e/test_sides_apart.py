@@ -8,14 +8,20 @@ from client.sdk import OrderstreamClient
 from client.sdk.errors import Unavailable
 from protos.common.v1.types_pb2 import FreshnessSource, Money
 from tests.support.calling import fresh_email, fresh_sku
+from tests.support.eventually import eventually
 from tests.support.processes import stack
 
 
 async def test_commands_are_answered_without_views_and_queries_without_commands(tmp_path: Path) -> None:
     async with stack(tmp_path, any_log=True) as running, OrderstreamClient(running.addresses) as shop:
         ann = await shop.users.RegisterUser(name="Ann", email=fresh_email())
-        await shop.users.GetUser(user_id=ann.user_id, consistency_token=ann.consistency_token)
+        token = ann.consistency_token
 
+        async def is_in_the_view() -> bool:
+            reply = await shop.users.GetUser(user_id=ann.user_id, consistency_token=token)
+            return reply.freshness.source == FreshnessSource.FRESHNESS_SOURCE_VIEW
+
+        await eventually(is_in_the_view)
         await running.members["projections"].stop()
         await running.members["mongo"].stop()
         bob = await shop.users.RegisterUser(name="Bob", email=fresh_email())

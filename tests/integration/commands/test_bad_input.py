@@ -302,7 +302,9 @@ async def test_bad_input_is_reported_and_leaves_no_event(
     assert (refused.code, refused.reason) == (case.code, case.reason)
     if case.fields:
         assert tuple(sorted(refused.fields)) == case.fields
-    assert await log.head() == before
+    # a service that has just started may still write claims of addresses beside the call
+    after = [event.stream_name async for event in log.log.after(before, "(order|product|stock|user)-.*")]
+    assert after == []
     assert "Traceback" not in capfd.readouterr().err
 
 
