@@ -1,10 +1,8 @@
 """The query side: answers from the read models, and about history from the log."""
 
 from collections.abc import Callable
-from typing import Any
 
 import grpc
-from pymongo.asynchronous.database import AsyncDatabase
 
 from core.eventstore.log import EventLog
 from core.readmodel.checkpoints import CheckpointStore
@@ -31,9 +29,9 @@ from server.queries.watching.orders import Watching
 Service = tuple[str, Callable[[grpc.aio.Server], None]]
 
 
-def fresh_views(database: AsyncDatabase[Any], log: EventLog) -> FreshViews:
-    """The names of all views from which queries are answered."""
-    return FreshViews(CheckpointStore(database), {view.name: view.stream_filter() for view in VIEWS}, log)
+def fresh_views(state: CheckpointStore, log: EventLog) -> FreshViews:
+    """How fresh all views are from which queries are answered."""
+    return FreshViews(state, {view.name: view.stream_filter() for view in VIEWS}, log)
 
 
 def of_another_log(fresh: FreshViews) -> frozenset[str]:
@@ -42,16 +40,15 @@ def of_another_log(fresh: FreshViews) -> frozenset[str]:
     return frozenset(query.partition("/")[0] for query in queries)
 
 
-def views_of(database: AsyncDatabase[Any], log: EventLog, fresh: FreshViews) -> Views:
+def views_of(state: CheckpointStore, log: EventLog, fresh: FreshViews) -> Views:
     """The views of the services."""
-    state = CheckpointStore(database)
     finders = Finders(state)
     return Views(finders, fresh, StreamTails(finders, fresh, state, log))
 
 
-def query_services(database: AsyncDatabase[Any], log: EventLog, hub: Hub, fresh: FreshViews) -> list[Service]:
+def query_services(state: CheckpointStore, log: EventLog, hub: Hub, fresh: FreshViews) -> list[Service]:
     """The services by full name, each with its registration."""
-    views = views_of(database, log, fresh)
+    views = views_of(state, log, fresh)
     orders, products = OrderQueries(views, log, Watching(views, log, hub)), ProductQueries(views)
     stock, users, processes = StockQueries(views), UserQueries(views, log), ProcessQueries(views, log)
     return [

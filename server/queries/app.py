@@ -11,6 +11,7 @@ from core.eventstore.connection import connected
 from core.eventstore.identity import LogIdentity
 from core.eventstore.log import EventLog
 from core.failures import LogMismatch
+from core.readmodel.checkpoints import CheckpointStore
 from core.readmodel.mongo import may_read, mongo_client, mongo_errors
 from core.rpc.health import Probe
 from server.queries import fresh_views, of_another_log, query_services
@@ -25,12 +26,13 @@ async def opened(settings: Settings, _: Clock) -> AsyncIterator[Role]:
     async with connected(settings, reads=True) as client:
         mongo = mongo_client(settings, tz_aware=True, socketTimeoutMS=round(settings.default_deadline * 1_000))
         try:
-            await may_read(mongo[settings.mongo_database])
-            log = EventLog(client)
+            database = mongo[settings.mongo_database]
+            await may_read(database)
+            log, state = EventLog(client), CheckpointStore(database)
             limits = Limits(settings.max_watches, settings.max_waiting_changes, settings.watch_heartbeat)
             hub = Hub(log, limits)
-            fresh = fresh_views(mongo[settings.mongo_database], log)
-            services = query_services(mongo[settings.mongo_database], log, hub, fresh)
+            fresh = fresh_views(state, log)
+            services = query_services(state, log, hub, fresh)
 
             def drain() -> None:
                 hub.drain()

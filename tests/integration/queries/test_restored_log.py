@@ -86,7 +86,7 @@ async def test_a_watch_of_orders_begins_at_the_start_while_its_view_is_of_anothe
         await state.advance(elsewhere)
         await append(writer, order := new_order())
         hub = Hub(log, LIMITS)
-        watching = Watching(views_of(mongo[database], log, fresh_views(mongo[database], log)), log, hub)
+        watching = Watching(views_of(state, log, fresh_views(state, log)), log, hub)
         messages = aclosing(watching.orders(pb.WatchOrdersRequest(), Caller()))
         async with hub.open(), asyncio.timeout(WITHIN), messages as reported:
             first = await anext(reported)

@@ -70,8 +70,8 @@ class Shop(NamedTuple):
         await CheckpointStore(self.mongo).generations.change("order_detail", lambda now: replace(now, made=made))
 
     async def get(self, order_id: str, position: int, patience: float = 10.0) -> Found:
-        log = EventLog(self.client)
-        views = views_of(self.mongo, log, fresh_views(self.mongo, log))
+        log, state = EventLog(self.client), CheckpointStore(self.mongo)
+        views = views_of(state, log, fresh_views(state, log))
         return await views.one(order_detail, order_id, to_token(position), Call(patience))
 
 
