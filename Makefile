@@ -14,6 +14,7 @@ help:            ## what there is
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,demo,dev]'
+	$(BIN)/python -m compileall -q client core embedded projections protos server tests/support  # each start is faster
 	@touch $@
 
 demo: $(VENV)/.installed   ## real baskets through the real services, then a proof (ORDERS=300)

@@ -314,7 +314,10 @@ class Repository:
             return
         cursor = self._cursors.get(category)
         if cursor is not None and newest is None:
-            if aggregate.read_at < cursor.valid_from or cursor.unseen.get(stream, NO_EVENTS) > aggregate.revision:
+            # what follows an event that the cursor has not reached is still to come from the log
+            is_ahead = aggregate.session == cursor.session and aggregate.position > cursor.position
+            is_complete = is_ahead or aggregate.read_at >= cursor.valid_from
+            if not is_complete or cursor.unseen.get(stream, NO_EVENTS) > aggregate.revision:
                 return
             cursor.unseen.pop(stream, None)
         self._cache[stream] = aggregate

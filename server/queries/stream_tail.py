@@ -27,8 +27,7 @@ from server.queries.freshness import FreshViews
 log = structlog.get_logger()
 
 WITHIN = 1.0  # seconds; then it waits for the view
-FEW = 8  # events: of most streams a view lacks one or two
-MANY = 256  # events; a document that lacks more is read when the view has them
+MAX_TAIL = 256  # events; a document that lacks more is read when the view has them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,50 +76,34 @@ class StreamTails:
             return None
         if checkpoint.log_mismatch or standing.code != self._code[view.name]:
             raise _Uncertain
-        document, events, skips = await asyncio.gather(
-            self._finders.one(view.name, checkpoint.generation, key),
-            self._log.newest(stream, FEW),
-            self._state.has_skipped(view.name, stream),
+        document, skips = await asyncio.gather(
+            self._finders.one(view.name, checkpoint.generation, key), self._state.has_skipped(view.name, stream)
         )
         parked = checkpoint.parked and await self._state.first_parked(view.name, checkpoint.generation, stream)
         if skips or parked:
             raise _Uncertain
-        held = -1 if document is None else document["position"]
-        if held >= wanted:
+        if document is not None and document["position"] >= wanted:
             return Current(document=document, checkpoint=checkpoint, folded=0)
-        if not events or position_of(events[-1]) < wanted:
-            events = await self._newest_as_of(wanted, stream)
-        if document is not None and not events:  # the stream was deleted; the view knows what that does to a document
-            raise _Uncertain
-        events = await self._complete(stream, events, held)
-        missing = [event for event in events if position_of(event) > held]
+        missing = await self._tail(stream, document)
+        if not missing or position_of(missing[-1]) < wanted:
+            # the token is of another stream: nothing of this one may have changed, if the node has come as far
+            if await self._log.head() < wanted:
+                raise _Uncertain
+            missing = await self._tail(stream, document)
         return Current(document=_folded(view, key, document, missing), checkpoint=checkpoint, folded=len(missing))
 
-    async def _newest_as_of(self, wanted: int, stream: str) -> list[RecordedEvent]:
-        """The last events of the stream, once the node that is asked has come as far as the token.
-
-        The token is of another stream then, so nothing of this one may have changed.
+    async def _tail(self, stream: str, document: Document | None) -> list[RecordedEvent]:
+        """The events behind a document. They are read from its own last event on, if it has the revision, which shows
+        that it is of this stream, and that nothing between is deleted.
         """
-        if await self._log.head() < wanted:
+        first, held = (0, -1) if document is None else (document.get("revision", 0), document["position"])
+        events = [event async for event in self._log.events(stream, first, MAX_TAIL + 1)]
+        if len(events) > MAX_TAIL or (document is not None and (not events or position_of(events[0]) > held)):
             raise _Uncertain
-        return await self._log.newest(stream, FEW)
-
-    async def _complete(self, stream: str, events: list[RecordedEvent], held: int) -> list[RecordedEvent]:
-        """With all events behind the position that the document holds."""
-        if _reaches(events, held):
-            return events
-        events = await self._log.newest(stream, MANY)
-        if not _reaches(events, held):
-            raise _Uncertain
-        return events
+        return [event for event in events if position_of(event) > held]
 
 
 STAMPS = ("_id", "position")  # what a stored document has beside its body
-
-
-def _reaches(events: list[RecordedEvent], held: int) -> bool:
-    """Whether no event between these and the held position is left out."""
-    return not events or events[0].stream_position == 0 or position_of(events[0]) <= held
 
 
 def _folded(view: View[Any], key: str, document: Document | None, missing: list[RecordedEvent]) -> Document | None:

@@ -82,6 +82,10 @@ class Door(EventStore):
         for event in events:
             yield event
 
+    async def read_category(self, category: str, after: int) -> AsyncIterator[RecordedEvent]:
+        async for event in self.history(f"{category}-.*", after):
+            yield event
+
     async def head(self) -> int:
         await self._call("head")
         head = await self._shared.head()
@@ -103,6 +107,7 @@ class Service:
     clock: "Seconds"
     door: Door = field(init=False)
     unchanged: UnchangedRequests = field(init=False)
+    repository: Repository = field(init=False)
     handler: CommandHandler = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,8 +117,8 @@ class Service:
         """It forgets everything."""
         self.door = Door(self.shared)
         self.unchanged = UnchangedRequests(self.door, clock=self.clock)
-        repository = Repository(self.door, Snapshots(self.door, every=NEVER), clock=self.clock)
-        self.handler = CommandHandler(self.door, repository, self.unchanged)
+        self.repository = Repository(self.door, Snapshots(self.door, every=NEVER), clock=self.clock)
+        self.handler = CommandHandler(self.door, self.repository, self.unchanged)
 
     async def follow(self) -> None:
         await self.unchanged.catch_up()

@@ -27,7 +27,7 @@ from projections.engine.applier import BatchApplier
 from projections.engine.parked_events import ParkedEvents, SkippedEvents, to_parked
 from protos.common.v1.types_pb2 import FreshnessSource
 from server.queries import fresh_views, mapping, views_of
-from server.queries.stream_tail import MANY
+from server.queries.stream_tail import MAX_TAIL
 from server.queries.views import Found
 from tests.support.calling import fresh_id
 from tests.support.orders import NOON, created
@@ -141,11 +141,11 @@ async def test_a_document_that_lacks_too_much_is_waited_for(shop: Shop) -> None:
     order_id = fresh_id()
     await append(shop.client, [replace(created(), order_id=order_id)])
     await shop.view_takes(order_id, 1)
-    notes = [NoteAdded(order_id=order_id, note_id=f"n{n}", text="", at=NOON) for n in range(MANY + 1)]
+    notes = [NoteAdded(order_id=order_id, note_id=f"n{n}", text="", at=NOON) for n in range(MAX_TAIL + 1)]
     position = await append(shop.client, notes)
     with pytest.raises(NotFreshEnough):
         await shop.get(order_id, position, patience=0.3)
-    await shop.view_takes(order_id, len(notes) - MANY + 2)
+    await shop.view_takes(order_id, len(notes) - MAX_TAIL + 2)
     assert (await shop.get(order_id, position)).freshness.source == FOLDED
 
 
