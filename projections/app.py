@@ -116,7 +116,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
                 started(server, settings.grace),
                 host.running(),
                 _running(supervisors),
-                reporting(status, dict.fromkeys(SERVICES, partial(_answer, log, mongo))),
+                reporting(status, dict.fromkeys(SERVICES, (partial(_answer, log, mongo),))),
                 beside(_watch(supervisors, status)),
             ):
                 try:

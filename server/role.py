@@ -1,6 +1,6 @@
 """A role of the server."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,13 +15,13 @@ from core.rpc.health import Probe
 class Role:
     """The services of a role by name, and their registration.
 
-    `needs` has, by name for health, a probe that raises if what the name needs does not answer. `drain` ends the calls
-    that would not end by themselves.
+    `needs` has, by name for health, the probes of what the name needs: each raises if that does not answer. `drain`
+    ends the calls that would not end by themselves.
     """
 
     services: tuple[str, ...]
     register: Callable[[grpc.aio.Server], None]
-    needs: Mapping[str, Probe]
+    needs: Mapping[str, Sequence[Probe]]
     drain: Callable[[], None] = lambda: None
 
 

@@ -44,7 +44,7 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Role]:
                 yield Role(
                     services=tuple(SERVICES),
                     register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
-                    needs=dict.fromkeys(SERVICES, events.head),
+                    needs=dict.fromkeys(SERVICES, (events.head,)),
                 )
         finally:
             await events.close()

@@ -72,7 +72,7 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Role]:
                 yield Role(
                     services=tuple(process_routes.SERVICES),
                     register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),
-                    needs=dict.fromkeys(process_routes.SERVICES, probe),
+                    needs=dict.fromkeys(process_routes.SERVICES, (probe,)),
                 )
         finally:
             await events.close()

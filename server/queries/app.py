@@ -42,16 +42,20 @@ async def opened(settings: Settings, _: Clock) -> AsyncIterator[Role]:
                 for _, add_to in services:
                     add_to(server)
 
-            async def probe(service: str) -> None:
+            async def views_answer() -> None:
                 with mongo_errors():
                     await mongo.admin.command("ping")
+
+            async def are_of_this_log(service: str) -> None:
                 if service in of_another_log(fresh):
                     raise LogMismatch
 
             client.leader.when_replaced.append(fresh.check_soon)
             async with LogIdentity(client, may_write=False).kept(), hub.open(), fresh.checked():
                 names = tuple(name for name, _ in services)
-                needs: dict[str, Probe] = {name: partial(probe, name) for name in names}
-                yield Role(services=names, register=register, needs={**needs, LOG: log.head}, drain=drain)
+                needs: dict[str, tuple[Probe, ...]] = {
+                    name: (views_answer, partial(are_of_this_log, name)) for name in names
+                }
+                yield Role(services=names, register=register, needs={**needs, LOG: (log.head,)}, drain=drain)
         finally:
             await mongo.close()

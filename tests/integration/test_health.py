@@ -83,7 +83,25 @@ async def test_what_hangs_is_red_and_keeps_no_other_name_waiting() -> None:
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with reporting(status, {"hangs": hangs, "answers": answers}), checked(f"127.0.0.1:{port}") as check:
+    needs = {"hangs": (hangs,), "answers": (answers,), "both": (answers, hangs)}
+    async with reporting(status, needs), checked(f"127.0.0.1:{port}") as check:
         await until(check, "answers", GREEN)
         assert await check("hangs") == RED
+        assert await check("both") == RED
     await server.stop(0)
+
+
+async def test_what_several_names_need_is_probed_once_for_all_of_them() -> None:
+    status, probed = health.aio.HealthServicer(), 0
+
+    async def answers() -> None:
+        nonlocal probed
+        probed += 1
+
+    async with reporting(status, dict.fromkeys(("one", "another", "a third"), (answers,))):
+        await eventually(lambda: _status(status, "a third"), lambda now: now == GREEN)
+    assert probed < 3, "a second round may have begun"
+
+
+async def _status(status: health.aio.HealthServicer, name: str) -> int:
+    return int((await status.Check(health_pb2.HealthCheckRequest(service=name), None)).status)
