@@ -1,9 +1,9 @@
-"""docs/access.md, made of the contract by `make proto`: who may call which RPC."""
+"""docs/access.md, made of the contract by `make proto`: who may call which RPC, and which need a reason."""
 
 import sys
 from collections.abc import Iterator
 
-from core.security.access import access_of, methods_of, role_name
+from core.security.access import Access, access_of, methods_of, role_name
 from core.security.contract import SERVICES
 from protos.common.v1 import access_pb2
 
@@ -11,10 +11,11 @@ HEAD = """# Who may call what
 
 Made of the contract by `make proto`: the option `access` of each RPC (`protos/common/v1/access.proto`). A caller needs
 the role; none includes another one. Where it says *own*, a caller with the role `customer` may call it as well, for its
-own orders and its own user. A process that asks who calls refuses everything else ([security](security.md)).
+own orders and its own user. A process that asks who calls refuses everything else ([security](security.md)). Where it
+says *reason*, a request has to say why ([reasons](security.md#why-an-operator-acts)).
 
-| RPC | role | customer |
-|---|---|---|
+| RPC | role | customer | reason |
+|---|---|---|---|
 """
 
 
@@ -22,7 +23,14 @@ def rows() -> Iterator[str]:
     for method in methods_of(SERVICES):
         access = access_of(method)
         service = method.containing_service.full_name
-        yield f"| `{service}/{method.name}` | `{access.role}` | {'own' if access.customer else ''} |\n"
+        customer = "own" if access.customer else ""
+        yield f"| `{service}/{method.name}` | `{access.role}` | {customer} | {reason_of(access)} |\n"
+
+
+def reason_of(access: Access) -> str:
+    if not access.reason:
+        return ""
+    return f"reason, with `{access.reason_if}`" if access.reason_if else "reason"
 
 
 def roles() -> Iterator[str]:

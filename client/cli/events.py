@@ -14,8 +14,9 @@ from typing import IO, Annotated, Any
 import typer
 
 from client.cli.connect import call
-from client.cli.output import ERROR_PREFIX, AsJson, agree, err, fail, out, pass_on, print_json, when
+from client.cli.output import ERROR_PREFIX, AsJson, agree, err, out, pass_on, print_json, when
 from client.cli.tables import table
+from client.cli.why import Why, require_why
 
 events = typer.Typer(no_args_is_help=True, help="The log: what has happened, as it happens.")
 
@@ -93,13 +94,14 @@ def exclude(
     unknown_type: Annotated[
         bool, typer.Option("--unknown-type", help="Also if its type is not known: no newer release knows it either.")
     ] = False,
-    why: Annotated[str, typer.Option(help="Why, for the record.", show_default=False)] = "",
+    why: Why = "",
     plan_id: Annotated[str, typer.Option("--plan", help="Apply this plan; refused if it no longer holds.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Plan and apply without asking.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Exclude an unreadable event for commands, queries, views and processes alike. It is final."""
+    require_why(why, dry_run=dry_run)
     event: dict[str, Any] = {"stream": stream, "revision": revision, "unknown_type": unknown_type}
     if not plan_id:
         plan = call(lambda shop: shop.exclusions.PlanExclusion(**event))
@@ -110,13 +112,9 @@ def exclude(
             _show_plan(plan)
         if dry_run:
             return
-        if not why:
-            fail("say why with --why; it is kept with the act", 2)
         if not yes:
             agree("exclude it?")
         plan_id = plan.plan_id
-    if not why:
-        fail("say why with --why; it is kept with the act", 2)
     reply = call(lambda shop: shop.exclusions.ApplyExclusion(**event, plan_id=plan_id, reason=why))
     if as_json:
         print_json(reply)

@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2
 from client.cli.connect import call, health_of
 from client.cli.output import FAILED, UNAVAILABLE, AsJson, err, fail, out, print_json, run
 from client.cli.tables import table
+from client.cli.why import Why, require_why
 from client.local.stack import DEFAULT_PORTS, StackError, stack
 from client.sdk import OrderstreamClient
 from client.sdk.errors import Unavailable
@@ -115,12 +116,14 @@ def verify(
         int, typer.Option(min=0, help="Only so many documents of each view that has a stream per document; 0: all.")
     ] = 0,
     heal: Annotated[bool, typer.Option("--heal", help="Repair the documents that differ.")] = False,
+    why: Why = "",
     as_json: AsJson = False,
 ) -> None:
     """Fold the log again, compare it with every document of the views and with the snapshots; search for e-mail
     addresses that several users have, and list placed orders that need a process and have none. Exit code 1 if anything
     differs and is not repaired, or an address is shared."""
-    verdict = call(lambda shop: _verify(shop, view or [], sample, heal))
+    require_why(why, dry_run=not heal)
+    verdict = call(lambda shop: _verify(shop, view or [], sample, heal, why))
     results, processes, emails = verdict.results, verdict.processes, verdict.emails
     differences = sum(result.differences - result.healed for result in results.values())
     differences += emails.shared if emails else 0
@@ -216,13 +219,14 @@ class Verdict:
                 self.emails = message.emails
 
 
-async def _verify(shop: OrderstreamClient, views: list[str], sample: int, heal: bool) -> Verdict:
+async def _verify(shop: OrderstreamClient, views: list[str], sample: int, heal: bool, why: str) -> Verdict:
     """If the service stops meanwhile, another one has to start again; that is requested a few times."""
     with err.status("folding the log …") as status:
         for pause in (*BEGIN_AGAIN_AFTER, None):
             verdict = Verdict()
             try:
-                async for message in shop.operations.VerifyProjections(views=views, sample=sample, heal=heal):
+                messages = shop.operations.VerifyProjections(views=views, sample=sample, heal=heal, reason=why)
+                async for message in messages:
                     verdict.take(message)
                     if message.HasField("progress"):
                         status.update(f"folding the log … {message.progress.events:,} events")

@@ -9,12 +9,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from client.cli.connect import Expected, RequestId, Token, call, expecting
 from client.cli.output import AsJson, agree, done, enum_name, fail, money, out, print_json, when
 from client.cli.tables import table
+from client.cli.why import WhyOrReason, require_why
 from protos.processes.v1.types_pb2 import ProcessStatus
 
 processes = typer.Typer(no_args_is_help=True, help="The processes of orders: what they wait for, and what is stuck.")
 
 OrderId = Annotated[str, typer.Argument(help="The order's UUID.")]
-Why = Annotated[str, typer.Option("--reason", help="Kept beside what is done.")]
 STATUSES = [name.removeprefix("PROCESS_STATUS_").lower().replace("_", "-") for name in ProcessStatus.keys()[1:]]
 
 
@@ -117,26 +117,28 @@ def retry(
 def skip(
     order_id: OrderId,
     step: Annotated[str, typer.Argument(help="The step that has failed, so that no other is skipped.")],
-    reason: Why,
+    why: WhyOrReason = "",
     request_id: RequestId = "",
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
     """Mark the failed step as done: it was resolved by hand, or is abandoned. A refund is recorded as settled."""
-    fields = {"order_id": order_id, "step": step, "reason": reason, "request_id": request_id}
+    require_why(why)
+    fields = {"order_id": order_id, "step": step, "reason": why, "request_id": request_id}
     _send("SkipStep", as_json, **fields, **expecting(expected_revision))
 
 
 @processes.command("compensate")
 def compensate(
     order_id: OrderId,
-    reason: Why,
+    why: WhyOrReason = "",
     request_id: RequestId = "",
     expected_revision: Expected = None,
     as_json: AsJson = False,
 ) -> None:
     """End the order: rejected or cancelled, stock released, money paid back."""
-    fields = {"order_id": order_id, "reason": reason, "request_id": request_id}
+    require_why(why)
+    fields = {"order_id": order_id, "reason": why, "request_id": request_id}
     _send("CompensateProcess", as_json, **fields, **expecting(expected_revision))
 
 

@@ -18,6 +18,7 @@ from client.cli.connect import TARGET, call
 from client.cli.output import FAILED, AsJson, agree, enum_name, err, fail, out, print_json, when
 from client.cli.progress import progress_on
 from client.cli.tables import table
+from client.cli.why import Why, require_why
 from client.sdk import OrderstreamClient
 from client.sdk.errors import Unavailable
 from protos.operations.v1 import projections_pb2 as pb
@@ -25,7 +26,6 @@ from protos.operations.v1 import projections_pb2 as pb
 projections = typer.Typer(no_args_is_help=True, help="The views: their state, their errors, and their repair.")
 
 View = Annotated[str, typer.Argument(help="The name of the view.")]
-Why = Annotated[str, typer.Option(help="Why, for the record.", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", help="Plan and apply without asking.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")]
 PlanId = Annotated[str, typer.Option("--plan", help="Apply this plan; refused if it no longer holds.")]
@@ -70,13 +70,14 @@ def get_projection(view: View, as_json: AsJson = False) -> None:
 @projections.command("pause")
 def pause(view: View, why: Why = "", as_json: AsJson = False) -> None:
     """Stop a view in every process; queries still answer from the data that it has."""
+    require_why(why)
     reply = call(lambda shop: shop.operations.PauseProjection(view=view, reason=why))
     _show_one(reply.projection, as_json=as_json)
 
 
 @projections.command("resume")
 def resume(view: View, why: Why = "", as_json: AsJson = False) -> None:
-    """Let a paused view continue from where it stopped."""
+    """Let a paused view continue from where it stopped. A reason may be given."""
     reply = call(lambda shop: shop.operations.ResumeProjection(view=view, reason=why))
     _show_one(reply.projection, as_json=as_json)
 
@@ -105,10 +106,10 @@ def rebuild(
     yes = yes or not sys.stdin.isatty()
     if every:
         plan = pb.PlanRebuildsRequest(allow_parked=allow_parked)
-        _rebuild_all(plan, why or "rebuild", wait, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+        _rebuild_all(plan, why, wait, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
         return
     change = pb.ProjectionChange(view=view, rebuild=pb.Rebuild(allow_parked=allow_parked))
-    _new_generation(change, why or "rebuild", wait, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
+    _new_generation(change, why, wait, plan_id, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @projections.command("reset")
@@ -267,6 +268,7 @@ def _planned(
     change: pb.ProjectionChange, why: str, plan_id: str, *, dry_run: bool, yes: bool, as_json: bool
 ) -> str | None:
     """The plan's id after confirmation; None if only the plan was wanted."""
+    require_why(why, dry_run=dry_run)
     if not plan_id:
         plan = call(lambda shop: shop.operations.PlanProjection(change=change, deadline=plan_within()))
         if dry_run:
@@ -277,8 +279,6 @@ def _planned(
             where = change.view or "in every view"
             agree(f"{change.WhichOneof('action')} {where}?")
         plan_id = str(plan.plan_id)
-    if not why:
-        fail("say why with --why; it is kept with the act", 2)
     return plan_id
 
 
@@ -352,6 +352,7 @@ def _as_json(result: Any) -> dict[str, Any]:
 def _rebuild_all(
     wanted: pb.PlanRebuildsRequest, why: str, wait: bool, plan_id: str, *, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
+    require_why(why, dry_run=dry_run)
     plan = call(lambda shop: shop.operations.PlanRebuilds(allow_parked=wanted.allow_parked, deadline=plan_within()))
     for left_out, because in ((plan.paused, "paused"), (plan.rebuilding, "being rebuilt already")):
         if left_out:

@@ -28,6 +28,7 @@ from client.cli.output import (
     when,
 )
 from client.cli.tables import table
+from client.cli.why import WhyOrReason, require_why
 from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address, FreshnessSource
 from protos.orders.v1.commands_pb2 import NewLine
@@ -939,7 +940,7 @@ def change_email(user_id: UserId, email: str, request_id: RequestId = "", as_jso
 def resolve_email(
     address: Annotated[str, typer.Argument(help="The address in any spelling, or its hash as `verify` shows it.")],
     keep: Annotated[str, typer.Option(help="The UUID of the user who keeps it.")],
-    reason: Annotated[str, typer.Option(help="Why, for the record.", show_default=False)] = "",
+    why: WhyOrReason = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     request_id: RequestId = "",
@@ -950,6 +951,7 @@ def resolve_email(
     It shows the plan, asks, and applies it. A plan that is not current any more is refused. The plan reads the streams
     of all users: with very many, give it time (orderstream --deadline 120 users resolve-email …).
     """
+    require_why(why, dry_run=dry_run)
     named = {"email": address} if "@" in address else {"email_hash": address}
     plan = ask("users", "GetEmailHolders", **named)
     others = [one.user_id for one in plan.holders if one.user_id != keep]
@@ -964,8 +966,6 @@ def resolve_email(
         fail("no other user has this address: there is nothing to settle", 2)
     if dry_run:
         return
-    if not reason:
-        fail("say why with --reason; it is kept with the event", 2)
     if not yes:
         agree(f"let {keep} keep the address?")
     send(
@@ -976,7 +976,7 @@ def resolve_email(
         email_hash=plan.email_hash,
         keep_user_id=keep,
         other_user_ids=others,
-        reason=reason,
+        reason=why,
         **expecting(plan.claim_revision if plan.HasField("claim_revision") else None),
     )
 

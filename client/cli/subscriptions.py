@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from client.cli.connect import call
-from client.cli.output import AsJson, agree, fail, out, print_json, when
+from client.cli.output import AsJson, agree, out, print_json, when
 from client.cli.tables import table
+from client.cli.why import Why, require_why
 from client.sdk import OrderstreamClient
 from protos.operations.v1 import subscriptions_pb2 as pb
 
@@ -16,7 +17,6 @@ subscriptions = typer.Typer(no_args_is_help=True, help="Persistent subscription 
 MAX_COUNTED = 1_000  # events
 Source = Annotated[str, typer.Argument(help="The stream that the group follows, or $all.")]
 Group = Annotated[str, typer.Argument(help="The name of the group.")]
-Why = Annotated[str, typer.Option(help="Why, for the record.", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -77,6 +77,7 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Deliver parked events again: shows the plan, asks, applies. With --plan it applies a plan made before."""
+    require_why(why, dry_run=dry_run)
     if not plan_id:
         plan = call(lambda shop: shop.subscriptions.PlanReplay(source=source, group=group, limit=limit))
         if dry_run:
@@ -89,8 +90,6 @@ def replay(
             _report_plan(plan, as_json=False)
             agree(f"deliver {plan.events:,} again?")
         plan_id = plan.plan_id
-    if not why:
-        fail("say why with --why; it is kept with the act", 2)
     applied = call(
         lambda shop: shop.subscriptions.ApplyReplay(
             plan_id=plan_id, source=source, group=group, limit=limit, reason=why
@@ -166,6 +165,7 @@ def _change(
     yes: bool,
     as_json: bool,
 ) -> None:
+    require_why(why, dry_run=dry_run)
     if not plan_id:
         plan = call(lambda shop: shop.subscriptions.PlanChange(change=change, **place))
         if dry_run or not yes:
@@ -175,8 +175,6 @@ def _change(
         if not yes:
             agree("do this?")
         plan_id = plan.plan_id
-    if not why:
-        fail("say why with --why; it is kept with the act", 2)
     reply = call(lambda shop: shop.subscriptions.ApplyChange(plan_id=plan_id, change=change, reason=why, **place))
     if as_json:
         print_json(reply)
@@ -206,8 +204,7 @@ def restart(why: Why = "", yes: Yes = False, as_json: AsJson = False) -> None:
     """Disconnect the consumers of all groups; each group continues after its checkpoint, events in flight are
     repeated.
     """
-    if not why:
-        fail("say why with --why; it is kept with the act", 2)
+    require_why(why)
     if not yes:
         agree("drop the consumers of all groups?")
     reply = call(lambda shop: shop.subscriptions.RestartSubscriptions(reason=why))

@@ -927,6 +927,7 @@ class Operations:
         max_differences: int = ...,
         sample: int = ...,
         heal: bool = ...,
+        reason: str = ...,
         deadline: float | None = ...,
     ) -> collections.abc.AsyncIterator[protos.operations.v1.projections_pb2.VerifyProjectionsResponse]: ...
 

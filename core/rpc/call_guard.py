@@ -28,7 +28,7 @@ from core.failures import (
 from core.rpc.errors import internal, status_of
 from core.rpc.headers import CORRELATION_ID, headers_of
 from core.rpc.typing import Context, Handler
-from core.rpc.validation import MAX_CORRELATION_ID_LENGTH
+from core.rpc.validation import MAX_CORRELATION_ID_LENGTH, require_reason
 from core.security.access import Access, policy_of, require_access
 from core.security.owners import OWN
 from core.security.principal import CALLER, OPS_ACT, OPS_READ
@@ -107,7 +107,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
 
     def _wrapped(self, method: str, handler: Handler) -> Handler:
         how = {
-            "request_deserializer": self._readable(handler.request_deserializer),
+            "request_deserializer": self._readable(handler.request_deserializer, self._access[method]),
             "response_serializer": handler.response_serializer,
         }
         # grpc.aio takes coroutines and asynchronous generators where its stubs say functions
@@ -251,21 +251,30 @@ class CallGuard(grpc.aio.ServerInterceptor):
         log.error("internal error", exc_info=error, error_id=error_id)
         return internal(error_id)
 
-    def _readable(self, deserialize: Callable[[bytes], Message] | None) -> Callable[[bytes], Message | Unreadable]:
-        """What is too large is not read. Both this and what is no message are refused in the call, for known callers.
+    def _readable(
+        self, deserialize: Callable[[bytes], Message] | None, access: Access
+    ) -> Callable[[bytes], Message | Unreadable]:
+        """What is too large is not read. This, what is no message, and an act without a reason are refused in the call,
+        for known callers.
 
         Here gRPC would answer by itself, to everybody.
         """
         assert deserialize is not None, "ours are all of protobuf"
+        is_act = access.role == OPS_ACT
 
         def read(raw: bytes) -> Message | Unreadable:
             size, largest = len(raw), self._limits.max_request_size
             if size > largest:
                 return RequestTooLarge(size, largest)
             try:
-                return deserialize(raw)
+                request = deserialize(raw)
+                if is_act and "reason" in request.DESCRIPTOR.fields_by_name:
+                    require_reason(request, needed=access.needs_reason(request))
             except DecodeError:
                 return InvalidRequest({"request": "is not the message of this RPC"})
+            except InvalidRequest as invalid:
+                return invalid
+            return request
 
         return read
 

@@ -96,14 +96,7 @@ def text(shortest: int, longest: int) -> Text:
     return Text(shortest, longest)
 
 
-REASON = text(1, 500)  # why something is asked for
-
-
-def require_reason(reason: str) -> str:
-    """The reason as it is stored. Raises `InvalidRequest`."""
-    if problem := REASON(reason):
-        raise InvalidRequest({"reason": problem})
-    return as_stored(reason)
+REASON, OPTIONAL_REASON = text(1, 500), text(0, 500)  # why something is asked for
 
 
 LINES_OF_TEXT = Text(1, None, several_lines=True)
@@ -228,6 +221,16 @@ def store_texts(request: Message, rules: Rules) -> None:
         if isinstance(rule, Text):
             for holder, name, _, value in _values(request, field):
                 setattr(holder, name, as_stored(str(value)))
+
+
+def require_reason(request: Message, *, needed: bool) -> None:
+    """An act says why, in its field `reason`; unless that is needed, it may be empty. Raises `InvalidRequest`."""
+    check(request, {"reason": REASON if needed else OPTIONAL_REASON})
+
+
+def reason_of(request: Any) -> str:
+    """The reason of an act, as it is stored. The call guard has checked it."""
+    return as_stored(request.reason)
 
 
 def require_message(request: Message, *fields: str) -> None:

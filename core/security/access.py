@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
 
 from core.failures import AccessDenied
 from core.security.principal import CUSTOMER, Principal
@@ -15,13 +16,20 @@ PREFIX = "ROLE_"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`customer`: a caller with that role may call it as well, for what is its own."""
+    """`customer`: a caller with that role may call it as well, for what is its own. `reason`: the request has to say
+    why; with `reason_if` only if that field of it is set.
+    """
 
     role: str
     customer: bool = False
+    reason: bool = False
+    reason_if: str = ""
 
     def allows(self, principal: Principal) -> bool:
         return self.role in principal.roles or (self.customer and is_customer(principal))
+
+    def needs_reason(self, request: Message) -> bool:
+        return self.reason and (not self.reason_if or bool(getattr(request, self.reason_if)))
 
 
 class AccessMissing(Exception):
@@ -62,7 +70,7 @@ def access_of(method: MethodDescriptor) -> Access:
     access = method.GetOptions().Extensions[access_pb2.access]
     if access.role not in access_pb2.Role.values() or not access.role:
         raise AccessMissing(f"{method.full_name} has no option access, which says who may call it")
-    return Access(role_name(access.role), access.customer)
+    return Access(role_name(access.role), access.customer, access.reason, access.reason_if)
 
 
 def require_access(access: Access, principal: Principal, method: str) -> None:

@@ -4,13 +4,11 @@ One row for each action. A plan depends on the generations, and on the facts tha
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 from core.failures import InvalidRequest
 from core.readmodel.generations import ViewGenerations
 from core.readmodel.view import View
-from core.rpc.validation import require_reason
 from projections.config import Settings
 from projections.engine.parked_events import ParkedStream
 from projections.lifecycle.audit_log import AuditEntry, AuditLog
@@ -57,7 +55,6 @@ class ChangePlanner:
         """Apply it. Raises `PlanOutdated` if the plan would not be the same now; a rebuild continues after the
         return.
         """
-        by = replace(by, reason=require_reason(by.reason))
         plan = await self.plan(view, change)
         require_current(by.plan_id, plan.id)
         return await self.carry_out(plan, by)

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from core.failures import LogMismatch
 from core.readmodel.view import View
-from core.rpc.validation import require_reason
 from projections.operations.changes import ChangePlanner
 from projections.operations.planners.parked import StreamNotParked
 from projections.operations.plans import Outcome, Plan, Requester, plan_id, require_current
@@ -67,7 +66,6 @@ class Everywhere:
 
     async def apply(self, change: pb.ProjectionChange, by: Requester) -> tuple[Outcome, list[str]]:
         """Apply it in all views at once; the outcomes, and the views. Raises `PlanOutdated`."""
-        by = replace(by, reason=require_reason(by.reason))
         plans = await self.plan(change)
         require_current(by.plan_id, plans.id)
         outcomes = await asyncio.gather(*(self._changes.carry_out(plan, by) for plan in plans.plans))

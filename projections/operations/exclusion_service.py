@@ -19,7 +19,7 @@ from core.eventstore.registry import CATEGORIES
 from core.failures import InvalidRequest, NotFound, ServiceFailure
 from core.rpc.headers import actor_of
 from core.rpc.typing import Context
-from core.rpc.validation import require_reason
+from core.rpc.validation import reason_of
 from projections.lifecycle.audit_log import AuditEntry, AuditLog
 from projections.operations.plans import plan_id, require_current
 from projections.operations.projection_service import asked_for
@@ -102,10 +102,9 @@ class ExclusionAdmin(ExclusionServiceServicer):
         return (await self._plan(request)).to_proto()
 
     async def ApplyExclusion(self, request: pb.ApplyExclusionRequest, context: Context) -> pb.ApplyExclusionResponse:
-        reason = require_reason(request.reason)
         plan = await self._plan(request)
         require_current(request.plan_id, plan.id)
-        excluded = _exclusion(plan, actor_of(context), reason)
+        excluded = _exclusion(plan, actor_of(context), reason_of(request))
         act = AuditEntry(
             act="ApplyExclusion",
             subject=request.stream,

@@ -22,6 +22,8 @@ class Policy(PolicyServiceServicer):
                     method=f"{method.containing_service.full_name}/{method.name}",
                     role=role_number(access.role),
                     customer=access.customer,
+                    reason=access.reason,
+                    reason_if=access.reason_if,
                 )
             )
         return pb.GetPolicyResponse(rows=sorted(rows, key=lambda row: row.method), enforced=CALLER.get() is not None)

@@ -18,7 +18,7 @@ from core.readmodel.documents import to_micros
 from core.readmodel.generations import Outcome, ViewGenerations
 from core.rpc.headers import actor_of
 from core.rpc.typing import Context
-from core.rpc.validation import require_reason
+from core.rpc.validation import reason_of
 from projections.engine.lag import is_stalled, lag_of
 from projections.engine.parked_events import ParkedStream
 from projections.engine.part import Status
@@ -107,10 +107,8 @@ class ProjectionAdmin(ProjectionServiceServicer):
     def _acting(
         self, act: str, request: pb.PauseProjectionRequest | pb.ResumeProjectionRequest, context: Context
     ) -> AbstractAsyncContextManager[None]:
-        """On the record. A reason may be given. Raises `InvalidRequest`."""
-        reason = require_reason(request.reason) if request.reason else ""
         return self._audit_log.recorded(
-            AuditEntry(act=act, subject=request.view, actor=actor_of(context), reason=reason)
+            AuditEntry(act=act, subject=request.view, actor=actor_of(context), reason=reason_of(request))
         )
 
     async def PlanProjection(self, request: pb.PlanProjectionRequest, context: Context) -> pb.PlanProjectionResponse:
@@ -122,7 +120,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
     async def ApplyProjection(self, request: pb.ApplyProjectionRequest, context: Context) -> pb.ApplyProjectionResponse:
         within = _time_left(context, self._default_deadline) if request.wait else DONE_WITHIN
         if _is_everywhere(request.change):
-            by = Requester(actor_of(context), request.reason, request.plan_id, within)
+            by = Requester(actor_of(context), reason_of(request), request.plan_id, within)
             outcome, views = await self._everywhere.apply(request.change, by)
             return await self._applied(outcome, views)
         view = self._named(request.change.view)
@@ -185,7 +183,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         context: Context,
         within: float,
     ) -> tuple[bool, list[str]]:
-        by = Requester(actor_of(context), request.reason, request.plan_id, within)
+        by = Requester(actor_of(context), reason_of(request), request.plan_id, within)
         outcome = await self._changes.apply(view.view, request.change, by)
         view.wake()
         return outcome
@@ -209,7 +207,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
         if request.heal:
             subject = request.views[0] if len(request.views) == 1 else ""
             act = AuditEntry(
-                act="VerifyProjections", subject=subject, actor=actor_of(context), reason="heal what differs"
+                act="VerifyProjections", subject=subject, actor=actor_of(context), reason=reason_of(request)
             )
             async with self._audit_log.recorded(act):
                 pass  # the outcome is reported document by document, and a repeated fold is harmless

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from core.eventstore.log import EventLog
 from core.readmodel.checkpoints import Checkpoint, CheckpointStore
 from core.readmodel.generations import Outcome, Phase, ViewGenerations
-from core.rpc.validation import require_reason
+from core.rpc.validation import reason_of
 from projections.engine.lag import is_stalled, lag_of
 from projections.lifecycle.supervisor import Supervisor
 from projections.operations.changes import ChangePlanner
@@ -96,10 +96,9 @@ class Rebuilder:
         self, request: pb.RebuildAllRequest, actor: str
     ) -> AsyncIterator[tuple[str, pb.RebuildProgress | Outcome | Superseded]]:
         """Begin what is not begun yet, then report the progress of each view. Raises `PlanOutdated`."""
-        reason = require_reason(request.reason)
         begun = [name for name in sorted(self._supervisors) if await self._is_begun(name, request.plan_id)]
         if not begun or not set(request.views) <= set(begun):
-            begun += await self._begin(request, Requester(actor, reason, request.plan_id), begun)
+            begun += await self._begin(request, Requester(actor, reason_of(request), request.plan_id), begun)
         async for message in until_all_end(self._state, begun, request.plan_id):
             yield message
 

@@ -13,7 +13,7 @@ from core.eventstore.persistent import ALL, Group, Groups, Parked, ParkedRange
 from core.failures import PageTokenInvalid, ServiceFailure
 from core.rpc.headers import actor_of
 from core.rpc.typing import Context
-from core.rpc.validation import REASON, Rules, check, chosen, known_id, store_texts
+from core.rpc.validation import Rules, check, chosen, known_id, reason_of, store_texts
 from projections.lifecycle.audit_log import AuditEntry, AuditLog
 from projections.operations.plans import plan_id, require_current
 from protos.operations.v1 import subscriptions_pb2 as pb
@@ -79,7 +79,7 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
             act="ApplyReplay",
             subject=f"{request.source}::{request.group}",
             actor=actor_of(context),
-            reason=request.reason,
+            reason=reason_of(request),
             plan_id=request.plan_id,
             details={"events": len(due), "left": len(parked) - len(due)},
         )
@@ -107,7 +107,7 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
             act=f"{_name(request.change)}Subscription",
             subject=f"{request.source}::{request.group}",
             actor=actor_of(context),
-            reason=request.reason,
+            reason=reason_of(request),
             plan_id=plan.id,
             details={"start": plan.start, "parked": plan.group.parked if plan.group else 0},
         )
@@ -148,7 +148,7 @@ class SubscriptionAdmin(SubscriptionServiceServicer):
         self, request: pb.RestartSubscriptionsRequest, context: Context
     ) -> pb.RestartSubscriptionsResponse:
         _check(request)
-        act = AuditEntry(act="RestartSubscriptions", subject="", actor=actor_of(context), reason=request.reason)
+        act = AuditEntry(act="RestartSubscriptions", subject="", actor=actor_of(context), reason=reason_of(request))
         async with self._audit_log.recorded(act):
             await self._groups.restart()
         return pb.RestartSubscriptionsResponse(subscriptions=map(_to_proto, await self._groups.every()))
@@ -203,7 +203,6 @@ RULES: Rules = {
     "page_size": _not_negative,
     "start": _not_negative,
     "change": chosen(pb.GroupChange.DESCRIPTOR),
-    "reason": REASON,
 }
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 
 from client.sdk.contexts import CONTEXTS
 from core.security.access import ROLES, AccessMissing, access_of, methods_of, policy_of
@@ -9,6 +10,8 @@ from core.security.contract import SERVICES
 from tools.access import page
 
 METHODS = list(methods_of(SERVICES))
+CONDITIONS = {"VerifyProjections": "heal"}
+GOES_ON = {"ResumeProjection", "RetryProcess", "StartProcess"}  # by its own rules, after an operator has agreed
 
 
 def test_every_service_of_the_contract_is_in_the_policy() -> None:
@@ -24,6 +27,22 @@ def test_an_rpc_names_a_role_and_stands_on_the_page(method: object) -> None:
     name = method.full_name  # type: ignore[attr-defined]  # the same
     service, _, rpc = name.rpartition(".")
     assert f"| `{service}/{rpc}` | `{access.role}` |" in page()
+
+
+def test_an_act_of_an_operator_needs_a_reason_unless_it_only_lets_something_go_on() -> None:
+    policy = {method.name: access_of(method) for method in METHODS}
+    assert {name for name, access in policy.items() if access.role == "ops.act" and not access.reason} == GOES_ON
+    assert {access.role for access in policy.values() if access.reason} == {"ops.act"}
+    assert {name: access.reason_if for name, access in policy.items() if access.reason_if} == CONDITIONS
+
+
+@pytest.mark.parametrize("method", [x for x in METHODS if access_of(x).reason], ids=lambda method: method.name)
+def test_an_rpc_that_needs_a_reason_has_a_field_for_it(method: MethodDescriptor) -> None:
+    fields, condition = method.input_type.fields_by_name, access_of(method).reason_if
+    assert fields["reason"].type == FieldDescriptor.TYPE_STRING
+    assert not condition or fields[condition].type == FieldDescriptor.TYPE_BOOL
+    shown = f"reason, with `{condition}`" if condition else "reason"
+    assert f"/{method.name}` | `ops.act` |  | {shown} |" in page()
 
 
 def test_customers_set_no_price_and_move_no_money_or_goods() -> None:

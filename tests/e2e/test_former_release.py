@@ -79,7 +79,7 @@ async def test_open_steps_end_and_nothing_is_lost(running: Stack) -> None:
     async with OrderstreamClient(running.addresses, deadline=30.0, read_your_writes=True) as shop:
         # the embedded node shows positions otherwise since then: no position that a view has kept is one of this log
         await eventually(partial(mismatched, shop), lambda now: len(now) == VIEWS, within=WITHIN)
-        printed = await orderstream(running, "projections", "rebuild", "--all", "--wait", "--yes")
+        printed = await orderstream(running, "projections", "rebuild", "--all", "--wait", "--why", "a test", "--yes")
         assert len(printed["rebuilds"]) == VIEWS
         assert all((one["differences"], one["switched"]) == (0, True) for one in printed["rebuilds"]), printed
         await at_rest(shop)

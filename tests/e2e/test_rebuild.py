@@ -46,6 +46,10 @@ async def orderstream(running: Stack, *arguments: str, code: int = 0) -> dict[st
     return printed
 
 
+def rebuild(view: str) -> tuple[str, ...]:
+    return ("projections", "rebuild", view, "--wait", "--why", "a test", "--json")
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("orders", "reads"), [(4, 20), pytest.param(40, 10_000, marks=LONG)])
 async def test_readers_never_notice_a_rebuild_nor_a_rollback(
@@ -57,7 +61,7 @@ async def test_readers_never_notice_a_rebuild_nor_a_rollback(
         async with under_load(shop) as seen:
             live = 1
             while seen.reads < reads or live < 2:
-                printed = await orderstream(running, "projections", "rebuild", "order_list", "--wait", "--json")
+                printed = await orderstream(running, *rebuild("order_list"))
                 assert (printed["view"], printed["from_generation"]) == ("order_list", live), printed
                 assert (printed["verified"], printed["differences"], printed["switched"]) == (True, 0, True), printed
                 assert printed["documents"] > orders
@@ -100,18 +104,18 @@ async def test_killed_at_any_time_a_rebuild_goes_on_and_ends_the_same(
         live = {"order_list": 1, "sales_daily": 1}
         for kill in range(kills):
             view = ("order_list", "sales_daily")[kill % 2]
-            rebuild = asyncio.create_task(orderstream(running, "projections", "rebuild", view, "--wait", "--json"))
+            rebuilding = asyncio.create_task(orderstream(running, *rebuild(view)))
             moment = random.uniform(0.0, 1.0)  # from just begun to being verified, or a little too late
 
-            async def share(view: str = view, rebuild: asyncio.Task[dict[str, Any]] = rebuild) -> float:
-                if rebuild.done():
-                    rebuild.result()  # a refusal is reported at once
+            async def share(view: str = view, rebuilding: asyncio.Task[dict[str, Any]] = rebuilding) -> float:
+                if rebuilding.done():
+                    rebuilding.result()  # a refusal is reported at once
                 return await share_done(shop, view, live[view])
 
             await eventually(share, partial(le, moment), within=WITHIN)
             await projections.kill()
             await projections.start()
-            printed = await rebuild
+            printed = await rebuilding
             assert (printed["verified"], printed["differences"], printed["switched"]) == (True, 0, True), printed
             assert printed["events"] == orders * 4, "each event was applied once"
             live[view] = printed["to_generation"]

@@ -131,11 +131,11 @@ async def test_a_step_that_was_seen_to_by_hand_is_skipped(running: Stack, shop: 
     order_id = await bought(shop, REFUSED)
     await stuck_at(running, order_id, "CAPTURE_PAYMENT")
     skip = ("processes", "skip", order_id)
-    assert "--reason" in await orderstream(running, *skip, "CAPTURE_PAYMENT", code=2)
-    refused = await orderstream(running, *skip, "RESERVE_STOCK", "--reason", "no need", code=3)
+    assert "--why" in await orderstream(running, *skip, "CAPTURE_PAYMENT", code=2)
+    refused = await orderstream(running, *skip, "RESERVE_STOCK", "--why", "no need", code=3)
     assert "PROCESS_STEP_NOT_FAILED" in refused
 
-    said = await orderstream(running, *skip, "CAPTURE_PAYMENT", "--reason", "paid in cash")
+    said = await orderstream(running, *skip, "CAPTURE_PAYMENT", "--why", "paid in cash")
     assert "done: at revision" in said
     await stuck_at(running, order_id, "COMPLETE_ORDER")  # the order still needs to record the money
     await capture_by_hand(shop, order_id)
@@ -164,7 +164,7 @@ async def test_a_refund_that_cannot_be_paid_is_stuck_with_its_amount_and_skipped
 
     await eventually(tries, lambda now: now == 6, within=60.0)
     assert (await stuck_at(running, order_id, "REFUND_PAYMENT"))["subject"] == "r1~6"
-    await orderstream(running, "processes", "skip", order_id, "REFUND_PAYMENT", "--reason", "paid back in cash")
+    await orderstream(running, "processes", "skip", order_id, "REFUND_PAYMENT", "--why", "paid back in cash")
 
     async def payment() -> str:
         return PaymentStatus.Name((await shop.orders.GetOrder(order_id=order_id)).order.payment)
@@ -175,12 +175,12 @@ async def test_a_refund_that_cannot_be_paid_is_stuck_with_its_amount_and_skipped
 @pytest.mark.asyncio(loop_scope="module")
 async def test_an_order_of_which_nothing_was_sent_is_compensated(running: Stack, shop: OrderstreamClient) -> None:
     order_id = await confirmed(shop, 350)
-    done = await orderstream(running, "processes", "compensate", order_id, "--reason", "fraud", "--json")
+    done = await orderstream(running, "processes", "compensate", order_id, "--why", "fraud", "--json")
     assert done["consistency_token"]
     assert await ended(running, order_id) == "CANCELLED"
     await status(shop, order_id, "ORDER_STATUS_CANCELLED")
 
     packed = await confirmed(shop, 350)
     await shop.orders.CreateShipment(order_id=packed, shipment_id="s1")
-    refused = await orderstream(running, "processes", "compensate", packed, "--reason", "too late", code=3)
+    refused = await orderstream(running, "processes", "compensate", packed, "--why", "too late", code=3)
     assert "PROCESS_HAS_SHIPPED" in refused

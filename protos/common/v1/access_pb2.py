@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotos/common/v1/access.proto\x12\tcommon.v1\x1a google/protobuf/descriptor.proto\"9\n\x06\x41\x63\x63\x65ss\x12\x1d\n\x04role\x18\x01 \x01(\x0e\x32\x0f.common.v1.Role\x12\x10\n\x08\x63ustomer\x18\x02 \x01(\x08*\xe9\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eROLE_SHOP_READ\x10\x01\x12\x13\n\x0fROLE_SHOP_WRITE\x10\x02\x12\x14\n\x10ROLE_SHOP_FULFIL\x10\x03\x12\x13\n\x0fROLE_SHOP_MONEY\x10\x04\x12\x17\n\x13ROLE_SHOP_CATALOGUE\x10\x05\x12\x10\n\x0cROLE_PROCESS\x10\x06\x12\x11\n\rROLE_OPS_READ\x10\x07\x12\x10\n\x0cROLE_OPS_ACT\x10\x08\x12\x14\n\x10ROLE_IMPERSONATE\x10\t\x12\x11\n\rROLE_CUSTOMER\x10\n:C\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\x98\xa1\x03 \x01(\x0b\x32\x11.common.v1.AccessB^\n\x18io.orderstream.common.v1P\x01Z(orderstream.io/protos/common/v1;commonv1\xaa\x02\x15Orderstream.Common.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotos/common/v1/access.proto\x12\tcommon.v1\x1a google/protobuf/descriptor.proto\"\\\n\x06\x41\x63\x63\x65ss\x12\x1d\n\x04role\x18\x01 \x01(\x0e\x32\x0f.common.v1.Role\x12\x10\n\x08\x63ustomer\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\x08\x12\x11\n\treason_if\x18\x04 \x01(\t*\xe9\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eROLE_SHOP_READ\x10\x01\x12\x13\n\x0fROLE_SHOP_WRITE\x10\x02\x12\x14\n\x10ROLE_SHOP_FULFIL\x10\x03\x12\x13\n\x0fROLE_SHOP_MONEY\x10\x04\x12\x17\n\x13ROLE_SHOP_CATALOGUE\x10\x05\x12\x10\n\x0cROLE_PROCESS\x10\x06\x12\x11\n\rROLE_OPS_READ\x10\x07\x12\x10\n\x0cROLE_OPS_ACT\x10\x08\x12\x14\n\x10ROLE_IMPERSONATE\x10\t\x12\x11\n\rROLE_CUSTOMER\x10\n:C\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\x98\xa1\x03 \x01(\x0b\x32\x11.common.v1.AccessB^\n\x18io.orderstream.common.v1P\x01Z(orderstream.io/protos/common/v1;commonv1\xaa\x02\x15Orderstream.Common.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.common.v1.access_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\030io.orderstream.common.v1P\001Z(orderstream.io/protos/common/v1;commonv1\252\002\025Orderstream.Common.V1'
-  _globals['_ROLE']._serialized_start=138
-  _globals['_ROLE']._serialized_end=371
+  _globals['_ROLE']._serialized_start=173
+  _globals['_ROLE']._serialized_end=406
   _globals['_ACCESS']._serialized_start=78
-  _globals['_ACCESS']._serialized_end=135
+  _globals['_ACCESS']._serialized_end=170
 # @@protoc_insertion_point(module_scope)

@@ -87,23 +87,33 @@ Global___Role: typing_extensions.TypeAlias = Role
 
 @typing.final
 class Access(google.protobuf.message.Message):
-    """Access says who may call an RPC."""
+    """Access says who may call an RPC, and whether the caller has to say why."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ROLE_FIELD_NUMBER: builtins.int
     CUSTOMER_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    REASON_IF_FIELD_NUMBER: builtins.int
     role: Global___Role.ValueType
     """role is the one that a caller needs."""
     customer: builtins.bool
     """customer is true if a caller with the role customer may call it as well, for what is its own."""
+    reason: builtins.bool
+    """reason is true if the request must say why, in its field `reason`: 1 to 500 characters, kept with the act. An act of an
+    operator needs one unless it only lets a view or a process go on by its own rules.
+    """
+    reason_if: builtins.str
+    """reason_if names the bool field of the request that makes a reason necessary; empty: each request needs one."""
     def __init__(
         self,
         *,
         role: Global___Role.ValueType = ...,
         customer: builtins.bool = ...,
+        reason: builtins.bool = ...,
+        reason_if: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["customer", b"customer", "role", b"role"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["customer", b"customer", "reason", b"reason", "reason_if", b"reason_if", "role", b"role"]) -> None: ...
 
 Global___Access: typing_extensions.TypeAlias = Access
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.common.v1 import access_pb2 as protos_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/operations/v1/policy.proto\x12\roperations.v1\x1a\x1dprotos/common/v1/access.proto\"\x12\n\x10GetPolicyRequest\"M\n\x11GetPolicyResponse\x12&\n\x04rows\x18\x01 \x03(\x0b\x32\x18.operations.v1.PolicyRow\x12\x10\n\x08\x65nforced\x18\x02 \x01(\x08\"L\n\tPolicyRow\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x1d\n\x04role\x18\x02 \x01(\x0e\x32\x0f.common.v1.Role\x12\x10\n\x08\x63ustomer\x18\x03 \x01(\x08\x32g\n\rPolicyService\x12V\n\tGetPolicy\x12\x1f.operations.v1.GetPolicyRequest\x1a .operations.v1.GetPolicyResponse\"\x06\xc2\x89\x1a\x02\x08\x07\x42n\n\x1cio.orderstream.operations.v1P\x01Z0orderstream.io/protos/operations/v1;operationsv1\xaa\x02\x19Orderstream.Operations.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/operations/v1/policy.proto\x12\roperations.v1\x1a\x1dprotos/common/v1/access.proto\"\x12\n\x10GetPolicyRequest\"M\n\x11GetPolicyResponse\x12&\n\x04rows\x18\x01 \x03(\x0b\x32\x18.operations.v1.PolicyRow\x12\x10\n\x08\x65nforced\x18\x02 \x01(\x08\"o\n\tPolicyRow\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x1d\n\x04role\x18\x02 \x01(\x0e\x32\x0f.common.v1.Role\x12\x10\n\x08\x63ustomer\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\x08\x12\x11\n\treason_if\x18\x05 \x01(\t2g\n\rPolicyService\x12V\n\tGetPolicy\x12\x1f.operations.v1.GetPolicyRequest\x1a .operations.v1.GetPolicyResponse\"\x06\xc2\x89\x1a\x02\x08\x07\x42n\n\x1cio.orderstream.operations.v1P\x01Z0orderstream.io/protos/operations/v1;operationsv1\xaa\x02\x19Orderstream.Operations.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,7 +40,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETPOLICYRESPONSE']._serialized_start=103
   _globals['_GETPOLICYRESPONSE']._serialized_end=180
   _globals['_POLICYROW']._serialized_start=182
-  _globals['_POLICYROW']._serialized_end=258
-  _globals['_POLICYSERVICE']._serialized_start=260
-  _globals['_POLICYSERVICE']._serialized_end=363
+  _globals['_POLICYROW']._serialized_end=293
+  _globals['_POLICYSERVICE']._serialized_start=295
+  _globals['_POLICYSERVICE']._serialized_end=398
 # @@protoc_insertion_point(module_scope)

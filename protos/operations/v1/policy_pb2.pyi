@@ -57,26 +57,34 @@ Global___GetPolicyResponse: typing_extensions.TypeAlias = GetPolicyResponse
 
 @typing.final
 class PolicyRow(google.protobuf.message.Message):
-    """PolicyRow says who may call one RPC."""
+    """PolicyRow says who may call one RPC, and whether the caller has to say why."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     METHOD_FIELD_NUMBER: builtins.int
     ROLE_FIELD_NUMBER: builtins.int
     CUSTOMER_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    REASON_IF_FIELD_NUMBER: builtins.int
     method: builtins.str
     """method is the RPC as gRPC names it, without the first slash: "orders.v1.OrderCommandService/PlaceOrder"."""
     role: protos.common.v1.access_pb2.Role.ValueType
     """role is the one that a caller needs."""
     customer: builtins.bool
     """customer is true if a customer may call it as well, for what is its own."""
+    reason: builtins.bool
+    """reason is true if the request must say why, in its field `reason`."""
+    reason_if: builtins.str
+    """reason_if names the bool field of the request that makes a reason necessary; empty: each request needs one."""
     def __init__(
         self,
         *,
         method: builtins.str = ...,
         role: protos.common.v1.access_pb2.Role.ValueType = ...,
         customer: builtins.bool = ...,
+        reason: builtins.bool = ...,
+        reason_if: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["customer", b"customer", "method", b"method", "role", b"role"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["customer", b"customer", "method", b"method", "reason", b"reason", "reason_if", b"reason_if", "role", b"role"]) -> None: ...
 
 Global___PolicyRow: typing_extensions.TypeAlias = PolicyRow

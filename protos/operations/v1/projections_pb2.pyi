@@ -956,7 +956,7 @@ class PauseProjectionRequest(google.protobuf.message.Message):
     view: builtins.str
     """view is its name."""
     reason: builtins.str
-    """reason says why, for the record: at most 500 characters."""
+    """reason says why, for the record: 1 to 500 characters."""
     def __init__(
         self,
         *,
@@ -999,7 +999,7 @@ class ResumeProjectionRequest(google.protobuf.message.Message):
     view: builtins.str
     """view is its name."""
     reason: builtins.str
-    """reason says why, for the record: at most 500 characters."""
+    """reason says why, for the record: at most 500 characters; it may be empty."""
     def __init__(
         self,
         *,
@@ -1203,6 +1203,7 @@ class VerifyProjectionsRequest(google.protobuf.message.Message):
     MAX_DIFFERENCES_FIELD_NUMBER: builtins.int
     SAMPLE_FIELD_NUMBER: builtins.int
     HEAL_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
     max_differences: builtins.int
     """max_differences is how many differences to list per view; 0: 20, largest: 1000."""
     sample: builtins.int
@@ -1211,6 +1212,8 @@ class VerifyProjectionsRequest(google.protobuf.message.Message):
     """
     heal: builtins.bool
     """heal repairs the documents that differ."""
+    reason: builtins.str
+    """reason says why, for the record: 1 to 500 characters; it may be empty without heal."""
     @property
     def views(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """views to check; empty: all."""
@@ -1222,8 +1225,9 @@ class VerifyProjectionsRequest(google.protobuf.message.Message):
         max_differences: builtins.int = ...,
         sample: builtins.int = ...,
         heal: builtins.bool = ...,
+        reason: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["heal", b"heal", "max_differences", b"max_differences", "sample", b"sample", "views", b"views"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["heal", b"heal", "max_differences", b"max_differences", "reason", b"reason", "sample", b"sample", "views", b"views"]) -> None: ...
 
 Global___VerifyProjectionsRequest: typing_extensions.TypeAlias = VerifyProjectionsRequest
 

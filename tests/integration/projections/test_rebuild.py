@@ -205,16 +205,6 @@ async def test_a_plan_is_refused_when_the_world_has_changed(client: Client, mong
             )
 
 
-@pytest.mark.parametrize("reason", ["", "   ", "x" * 501])
-async def test_nothing_is_done_without_a_reason(client: Client, mongo: Mongo, reason: str) -> None:
-    operator = Operator(order_list, client, mongo)
-    change = operator.change(**REBUILD)
-    plan = await operator.changes.plan(order_list, change)
-    with pytest.raises(InvalidRequest):
-        await operator.changes.apply(order_list, change, Requester("ann", reason, plan.id))
-    assert (await operator.pointer()).building is None
-
-
 async def test_a_change_without_an_action_is_refused(client: Client, mongo: Mongo) -> None:
     with pytest.raises(ServiceFailure):
         await Operator(order_list, client, mongo).apply()

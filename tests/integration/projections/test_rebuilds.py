@@ -126,7 +126,7 @@ async def test_what_was_not_begun_of_a_plan_is_begun_when_it_is_asked_for_again(
 
 
 async def test_a_paused_view_is_reported_and_left_out(operations: Any) -> None:
-    await operations.PauseProjection(pb.PauseProjectionRequest(view="order_list"), timeout=WITHIN)
+    await operations.PauseProjection(pb.PauseProjectionRequest(view="order_list", reason="a test"), timeout=WITHIN)
     planned = await plan(operations)
     assert [one.view for one in planned.views] == ["customer_orders"]
     assert list(planned.paused) == ["order_list"]
@@ -134,7 +134,7 @@ async def test_a_paused_view_is_reported_and_left_out(operations: Any) -> None:
 
 @asynccontextmanager
 async def paused(operations: Any, view: str) -> AsyncIterator[None]:
-    await operations.PauseProjection(pb.PauseProjectionRequest(view=view), timeout=WITHIN)
+    await operations.PauseProjection(pb.PauseProjectionRequest(view=view, reason="a test"), timeout=WITHIN)
     yield
     await operations.ResumeProjection(pb.ResumeProjectionRequest(view=view), timeout=WITHIN)
 

@@ -258,8 +258,12 @@ async def test_a_paused_view_stands_still_until_it_is_resumed(
         async def status() -> Any:
             return (await operations.GetProjection(pb.GetProjectionRequest(**view), timeout=10)).projection.status
 
+        async def pause(name: str) -> Any:
+            request = pb.PauseProjectionRequest(view=name, reason="a test")
+            return (await operations.PauseProjection(request, timeout=10)).projection
+
         await eventually(status, lambda now: now == pb.PROJECTION_STATUS_LIVE)
-        paused = (await operations.PauseProjection(pb.PauseProjectionRequest(**view), timeout=10)).projection
+        paused = await pause("order_list")
         assert paused.status == pb.PROJECTION_STATUS_PAUSED
         last = await append(client, order := new_order())
         await reached(mongo, sales_daily, last)
@@ -269,5 +273,5 @@ async def test_a_paused_view_stands_still_until_it_is_resumed(
         await operations.ResumeProjection(pb.ResumeProjectionRequest(**view), timeout=10)
         await reached(mongo, order_list, last)
         assert await mongo["order_list.g1"].count_documents({"_id": order[0].order_id}) == 1
-        nowhere = await refusal(operations.PauseProjection(pb.PauseProjectionRequest(view="nowhere"), timeout=5))
+        nowhere = await refusal(pause("nowhere"))
         assert nowhere.reason == "VIEW_NOT_FOUND"

@@ -129,16 +129,27 @@ async def channel(settings: Settings, spy: Spy) -> AsyncIterator[grpc.aio.Channe
         yield channel
 
 
-async def outcome(channel: grpc.aio.Channel, path: str, *authorization: str) -> str:
-    """The reason of the refusal, or OK."""
+def request_of(path: str, **fields: Any) -> bytes:
+    """A request with these fields, and with a reason if the contract wants one."""
+    given = {"reason": "a test"} | fields if POLICY[path].reason else fields
+    serialized: bytes = GetMessageClass(METHODS[path].input_type)(**given).SerializeToString()
+    return serialized
+
+
+async def send(channel: grpc.aio.Channel, path: str, request: bytes, *authorization: str) -> None:
     make = channel.unary_stream if METHODS[path].server_streaming else channel.unary_unary
     call: Any = make(path)
     metadata = tuple(("authorization", value) for value in authorization)
+    if METHODS[path].server_streaming:
+        [_ async for _ in call(request, metadata=metadata, timeout=WITHIN)]
+    else:
+        await call(request, metadata=metadata, timeout=WITHIN)
+
+
+async def outcome(channel: grpc.aio.Channel, path: str, *authorization: str, **fields: Any) -> str:
+    """The reason of the refusal, or OK."""
     try:
-        if METHODS[path].server_streaming:
-            [_ async for _ in call(b"", metadata=metadata, timeout=WITHIN)]
-        else:
-            await call(b"", metadata=metadata, timeout=WITHIN)
+        await send(channel, path, request_of(path, **fields), *authorization)
     except grpc.aio.AioRpcError as error:
         return refusal_of(error).reason
     return "OK"
@@ -281,6 +292,41 @@ async def test_what_is_no_message_is_refused_like_any_other_call(channel: grpc.a
             await get_order(b"\xff", metadata=metadata, timeout=WITHIN)
         assert refusal_of(refused.value).reason == reason
     assert not spy.calls
+
+
+@pytest.mark.parametrize("reason", ["", " ", "x" * 501, "a\nb"], ids=["none", "spaces", "too long", "two lines"])
+@pytest.mark.parametrize("path", sorted(path for path in METHODS if POLICY[path].reason))
+async def test_an_act_that_needs_a_reason_is_not_done_without(
+    channel: grpc.aio.Channel, spy: Spy, path: str, reason: str
+) -> None:
+    condition = {POLICY[path].reason_if: True} if POLICY[path].reason_if else {}
+    request = request_of(path, reason=reason, **condition)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await send(channel, path, request, f"Bearer {key_of('ops-act')}")
+    refusal = refusal_of(refused.value)
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+    assert set(refusal.fields) == {"reason"}
+    assert not spy.calls
+
+
+async def test_nobody_without_the_role_learns_that_a_reason_is_missing(channel: grpc.aio.Channel) -> None:
+    pause = "/operations.v1.ProjectionService/PauseProjection"
+    assert await outcome(channel, pause, reason="") == "UNAUTHENTICATED"
+    assert await outcome(channel, pause, f"Bearer {key_of('ops-read')}", reason="") == "ACCESS_DENIED"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "expected"),
+    [
+        ("/operations.v1.ProjectionService/ResumeProjection", {}, "OK"),
+        ("/operations.v1.ProjectionService/ResumeProjection", {"reason": "x" * 501}, "FIELD_INVALID"),
+        ("/operations.v1.ProjectionService/VerifyProjections", {"reason": ""}, "OK"),
+    ],
+)
+async def test_where_no_reason_is_needed_one_may_be_given(
+    channel: grpc.aio.Channel, path: str, fields: dict[str, str], expected: str
+) -> None:
+    assert await outcome(channel, path, f"Bearer {key_of('ops-act')}", **fields) == expected
 
 
 async def test_nobody_writes_lines_of_its_own_into_the_log(channel: grpc.aio.Channel) -> None:
