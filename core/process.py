@@ -16,7 +16,7 @@ from prometheus_client import start_http_server
 
 from core.config import ProcessSettings, WrongSettingError, from_environment, renamed_variables
 from core.failures import ServiceFailure, StoreUnavailable, words_of
-from core.security.ports import certificates_of
+from core.security.ports import Ports
 
 log = structlog.get_logger()
 
@@ -105,26 +105,25 @@ def port_taken(host: str, port: int) -> Iterator[None]:
         raise WrongSettingError(f"port {port} on {host} is taken or not allowed; choose another with --port") from None
 
 
-def say_ready(settings: ProcessSettings, role: str, address: str) -> None:
+def say_ready(settings: ProcessSettings, ports: Ports, role: str, address: str) -> None:
     """Print the one line on standard output that says that the role serves, and where. Raises `WrongSettingError`."""
     ready: dict[str, object] = {"ready": role, "address": address, "pid": os.getpid()}
     if settings.metrics_port is not None:
-        ready["metrics"] = _serve_metrics(settings, settings.metrics_port)
+        ready["metrics"] = _serve_metrics(settings.metrics_host, settings.metrics_port, ports)
     log.info("ready", role=role, address=address)
     sys.stdout.write(json.dumps(ready) + "\n")
     sys.stdout.flush()
 
 
-def _serve_metrics(settings: ProcessSettings, port: int) -> str:
+def _serve_metrics(host: str, port: int, ports: Ports) -> str:
     """Serve Prometheus metrics over HTTP, or over TLS like the other ports; returns the address."""
-    host, certificates = settings.metrics_host, certificates_of(settings)
     try:
-        if certificates is None:
+        if ports.certificates is None:
             bound = start_http_server(port, addr=host)[0].server_port
         else:
             from core.security.metrics_port import serve  # noqa: PLC0415  # a process without TLS does not pay for it
 
-            bound = serve(host, port, certificates)
+            bound = serve(host, port, ports.certificates)
     except (OSError, OverflowError) as error:
         said = error.strerror if isinstance(error, OSError) else str(error)
         raise WrongSettingError(f"ORDERSTREAM_METRICS_PORT: cannot serve on port {port} of {host}: {said}") from None

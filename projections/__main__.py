@@ -9,6 +9,7 @@ import asyncio
 import sys
 
 from core.process import ended_well, port_taken, say_ready, start_up, until_stopped
+from core.security.ports import ports_of
 from projections.app import serving
 from projections.config import Settings
 
@@ -29,10 +30,12 @@ def _run(port: int) -> None:
 
 
 async def run(settings: Settings, port: int) -> None:
-    def ready(address: str) -> None:
-        say_ready(settings, "projections", address)
+    ports = ports_of(settings)
 
-    await until_stopped(serving(settings, port), ready)
+    def ready(address: str) -> None:
+        say_ready(settings, ports, "projections", address)
+
+    await until_stopped(serving(settings, port, ports=ports), ready)
 
 
 if __name__ == "__main__":

@@ -66,12 +66,13 @@ OPTIONS = (
 
 
 @asynccontextmanager
-async def serving(settings: Settings, port: int) -> AsyncIterator[str]:
+async def serving(settings: Settings, port: int, *, ports: Ports | None = None) -> AsyncIterator[str]:
     """Run every view, ProjectionService and SubscriptionService; yields the bound address.
 
-    On leaving: NOT_SERVING, finish the running batches, write the checkpoints, close.
+    On leaving: NOT_SERVING, finish the running batches, write the checkpoints, close. `ports` are those of the
+    process; None: of the settings.
     """
-    ports = ports_of(settings)
+    ports = ports or ports_of(settings)
     server = grpc.aio.server(interceptors=[call_guard(settings, ports)], options=(*OPTIONS, *ports.options))
     bound = ports.add(server, port)  # first: a taken port is reported before any wait
     async with connected(settings, reads=True) as client:

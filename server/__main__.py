@@ -10,6 +10,7 @@ import sys
 
 from core.config import Settings
 from core.process import ended_well, port_taken, say_ready, start_up, until_stopped
+from core.security.ports import ports_of
 from server import store_command
 from server.app import ROLES, serving
 
@@ -34,11 +35,13 @@ def _run(role: str, port: int) -> None:
 
 
 async def run(role: str, settings: Settings, port: int) -> None:
+    ports = ports_of(settings)
+
     def ready(address: str) -> None:
         tune_gc()
-        say_ready(settings, role, address)
+        say_ready(settings, ports, role, address)
 
-    await until_stopped(serving(role, settings, port), ready)
+    await until_stopped(serving(role, settings, port, ports=ports), ready)
 
 
 def tune_gc() -> None:

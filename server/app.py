@@ -14,7 +14,7 @@ from core.process import started
 from core.rpc.call_guard import CallGuard, CallLimits
 from core.rpc.health import reporting
 from core.rpc.reflection import enable_reflection
-from core.security.ports import ports_of
+from core.security.ports import Ports, ports_of
 from server.role import Clock, Opened
 
 KEEPALIVE = (
@@ -37,12 +37,14 @@ ROLES = ("commands", "processes", "queries")
 
 
 @asynccontextmanager
-async def serving(role: str, settings: Settings, port: int, *, clock: Clock = _now) -> AsyncIterator[str]:
+async def serving(
+    role: str, settings: Settings, port: int, *, clock: Clock = _now, ports: Ports | None = None
+) -> AsyncIterator[str]:
     """Serve one role; yields the bound address. On leaving: NOT_SERVING, drain, finish calls in flight, close.
 
-    `clock` gives the time in UTC.
+    `clock` gives the time in UTC. `ports` are those of the process; None: of the settings.
     """
-    ports = ports_of(settings)
+    ports = ports or ports_of(settings)
     async with AsyncExitStack() as stack:
         opened: Opened = import_module(f"server.{role}.app").opened
         served = await stack.enter_async_context(opened(settings, clock))

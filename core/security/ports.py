@@ -50,7 +50,7 @@ class Ports:
 def ports_of(settings: ProcessSettings) -> Ports:
     """Raises `WrongSettingError`, and `StoreTlsFailed` for a store elsewhere that is spoken to over plain text."""
     require_tls_to_stores(settings)
-    certificates, authenticator = certificates_of(settings), _authenticator_of(settings)
+    certificates, authenticator = _certificates_of(settings), _authenticator_of(settings)
     local = is_loopback(settings.host)
     no_tls = [] if certificates else [f"TLS ({PREFIX}TLS_CERTIFICATE and {PREFIX}TLS_KEY)"]
     missing = no_tls if authenticator else [*no_tls, f"a way to know who calls ({IDENTITIES})"]
@@ -72,7 +72,7 @@ def ports_of(settings: ProcessSettings) -> Ports:
     )
 
 
-def certificates_of(settings: ProcessSettings) -> "Certificates | None":
+def _certificates_of(settings: ProcessSettings) -> "Certificates | None":
     """Raises `WrongSettingError` for half of the files, and for files that cannot be used."""
     certificate, key = settings.tls_certificate, settings.tls_key
     if certificate is None and key is None:

@@ -18,6 +18,7 @@ from core.security import metrics_port
 from core.security.ports import ports_of
 from tests.support.certificates import Authority
 from tests.support.eventually import eventually
+from tests.support.processes import running
 
 WITHIN = 10.0  # seconds
 APART = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
@@ -169,6 +170,27 @@ async def test_client_authorities_are_replaced_too(shop: Shop) -> None:
         assert await answered(port, old.client("till-3.example", trusts=shop.authority)) == "UNAVAILABLE"
 
 
+def scraped(address: str, context: ssl.SSLContext) -> str:
+    with urlopen(f"https://{address}/metrics", context=context, timeout=WITHIN) as reply:
+        return str(reply.read().decode())
+
+
+async def test_a_reload_counts_once_in_a_process_with_both_ports(eventstore_uri: str, shop: Shop) -> None:
+    environment = {
+        "ORDERSTREAM_EVENTSTORE_URI": eventstore_uri,
+        "ORDERSTREAM_METRICS_PORT": "0",
+        "ORDERSTREAM_TLS_CERTIFICATE": str(shop.certificate),
+        "ORDERSTREAM_TLS_KEY": str(shop.key),
+    }
+    context = ssl.create_default_context(cadata=shop.authority.pem.decode())
+    with running("server", "commands", "--port", "0", environment=environment) as process:
+        port = int(process.ready["address"].rpartition(":")[2])
+        shop.authority.issue(shop.certificate, shop.key)
+        assert await answered(port, shop.authority.client()) == "OK"
+        metrics = await asyncio.to_thread(scraped, process.ready["metrics"], context)
+    assert 'orderstream_tls_reloads_total{outcome="ok"} 1.0' in metrics
+
+
 async def test_the_metrics_are_behind_the_same_files(shop: Shop, tmp_path: Path) -> None:
     clients = Authority()
     clients.write(shop.client_ca)
@@ -177,17 +199,12 @@ async def test_the_metrics_are_behind_the_same_files(shop: Shop, tmp_path: Path)
     port = metrics_port.serve("127.0.0.1", 0, certificates)
     clients.issue(tmp_path / "client.pem", tmp_path / "client.key", "prometheus.example")
 
-    def scraped(*, known: bool) -> str:
-        context = ssl.create_default_context(cadata=shop.authority.pem.decode())
-        if known:
-            context.load_cert_chain(tmp_path / "client.pem", tmp_path / "client.key")
-        try:
-            with urlopen(f"https://127.0.0.1:{port}/metrics", context=context, timeout=WITHIN) as reply:
-                return str(reply.read().decode())
-        except OSError as error:
-            return type(error).__name__
-
-    assert "orderstream_insecure" in await asyncio.to_thread(scraped, known=True)
-    assert "orderstream_insecure" not in await asyncio.to_thread(scraped, known=False)
+    stranger = ssl.create_default_context(cadata=shop.authority.pem.decode())
+    known = ssl.create_default_context(cadata=shop.authority.pem.decode())
+    known.load_cert_chain(tmp_path / "client.pem", tmp_path / "client.key")
+    address = f"127.0.0.1:{port}"
+    assert "orderstream_insecure" in await asyncio.to_thread(scraped, address, known)
+    with pytest.raises(OSError, match=r"certificate required|reset|EOF"):
+        await asyncio.to_thread(scraped, address, stranger)
     shop.authority.issue(shop.certificate, shop.key)
-    assert "orderstream_insecure" in await asyncio.to_thread(scraped, known=True)
+    assert "orderstream_insecure" in await asyncio.to_thread(scraped, address, known)
