@@ -11,6 +11,8 @@ from client.cli.refusals import REFUSALS
 from client.sdk.errors import InvalidRequest, OrderstreamError, Unreachable
 
 MAX_CAUSE_LENGTH = 160  # characters
+NOT_TRUSTED = "CERTIFICATE_VERIFY_FAILED"  # as BoringSSL says it
+WHOM_TO_TRUST = "the authorities that are accepted are those of --tls-ca."
 IS_IT_RUNNING = "is `orderstream up` running?"
 TYPED = re.compile(r"\((orderstream .*)\)$")  # of a remedy that the server names: an RPC, and the command line for it
 NAMES_OF_STATES = ("status", "stage", "outcome", "ended", "waits_for")
@@ -19,6 +21,9 @@ NAME_OF_A_COMMAND = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 def words_of(error: OrderstreamError) -> str:
     """One line: the problem, what to do about it, and the reason for programs."""
+    if isinstance(error, Unreachable) and error.address and NOT_TRUSTED in str(error):
+        problem = f"the certificate of {_server(error)} is not accepted: {_cause(error)}"
+        return f"{problem}; {WHOM_TO_TRUST} {_setting(error)}"
     if isinstance(error, Unreachable) and error.address:
         return f"{_server(error)} does not answer ({_cause(error)}); {IS_IT_RUNNING} {_setting(error)}"
     if error.code is grpc.StatusCode.UNIMPLEMENTED and error.address:

@@ -1,10 +1,12 @@
 """The certificate, the key and the client authorities of a port, read again when their files change.
 
 There is no watcher: the files are looked at for each new connection. Files that cannot be used together leave the
-former ones in force, and count as a reload that failed.
+former ones in force, and count as a reload that failed. So does a certificate that has expired, unless the former one
+has expired too.
 """
 
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,9 @@ class Loaded:
     http: ssl.SSLContext
     expires: float  # seconds since 1970
 
+    def has_expired(self) -> bool:
+        return self.expires <= time.time()
+
 
 class Certificates:
     """`client_ca`: None means that clients need no certificate. Used by threads of gRPC and of HTTP.
@@ -46,6 +51,8 @@ class Certificates:
         self._stamp = self._stamp_now()
         self._loaded = self._load()
         EXPIRES.set(self._loaded.expires)
+        if self._loaded.has_expired():
+            log.error("clients refuse the certificate: it has expired", expires=self._loaded.expires)
 
     def current(self) -> Loaded:
         """The newest files that could be used."""
@@ -77,14 +84,21 @@ class Certificates:
 
     def _reload(self) -> None:
         try:
-            self._loaded = self._load()
+            loaded = self._load()
+            self._require_valid(loaded)
         except WrongSettingError as error:
             FAILED.inc()
             log.error("the former TLS files stay in use", error=str(error))
         else:
+            self._loaded = loaded
             OK.inc()
-            EXPIRES.set(self._loaded.expires)
-            log.info("TLS files read again", expires=self._loaded.expires)
+            EXPIRES.set(loaded.expires)
+            log.info("TLS files read again", expires=loaded.expires)
+
+    def _require_valid(self, loaded: Loaded) -> None:
+        """Raises `WrongSettingError`."""
+        if loaded.has_expired() and not self._loaded.has_expired():
+            raise WrongSettingError(f"{PREFIX}TLS_CERTIFICATE: {self._certificate} has expired")
 
     def _stamp_now(self) -> tuple[object, ...]:
         files = (self._certificate, self._key, *([self._client_ca] if self._client_ca else ()))

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -21,6 +22,7 @@ from tests.support.eventually import eventually
 from tests.support.processes import running
 
 WITHIN = 10.0  # seconds
+LIFE = timedelta(seconds=3)
 APART = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
 
 
@@ -159,6 +161,35 @@ async def test_a_broken_file_leaves_the_last_good_pair_in_use(shop: Shop) -> Non
         reloaded = reloads("ok")
         assert await answered(port, shop.authority.client()) == "OK"
         assert reloads("ok") == reloaded + 1
+
+
+async def test_an_expired_file_leaves_the_last_good_pair_in_use(shop: Shop) -> None:
+    async with serving(shop.settings()) as port:
+        failed, until = reloads("failed"), expires()
+        shop.authority.issue(shop.certificate, shop.key, until=datetime.now(UTC) - timedelta(days=1))
+        assert await answered(port, shop.authority.client()) == "OK"
+        assert (reloads("failed"), expires()) == (failed + 1, until)
+
+
+async def test_a_certificate_that_expires_while_it_serves_is_replaced_without_a_restart(shop: Shop) -> None:
+    end = datetime.now(UTC) + LIFE
+    shop.authority.issue(shop.certificate, shop.key, until=end)
+    async with serving(shop.settings()) as port:
+        where, trusting = f"127.0.0.1:{port}", shop.authority.client()
+        async with (
+            grpc.aio.secure_channel(where, trusting, options=APART) as old,
+            grpc.aio.secure_channel(where, trusting, options=APART) as new,
+        ):
+            assert await check(old) == "OK"
+            assert expires() == pytest.approx(end.timestamp(), abs=1)
+            await eventually(partial(answered, port, trusting), "UNAVAILABLE".__eq__, within=WITHIN)
+            assert expires() <= datetime.now(UTC).timestamp()
+            assert await check(old) == "OK", "a connection that is open goes on"
+            with pytest.raises(grpc.aio.AioRpcError, match="certificate has expired"):
+                await health_pb2_grpc.HealthStub(new).Check(health_pb2.HealthCheckRequest(), timeout=WITHIN)
+            shop.authority.issue(shop.certificate, shop.key)
+            await eventually(partial(check, new), "OK".__eq__, within=WITHIN)
+            assert expires() > datetime.now(UTC).timestamp()
 
 
 async def test_client_authorities_are_replaced_too(shop: Shop) -> None:

@@ -42,6 +42,17 @@ async def test_the_client_reports_which_server_does_not_answer() -> None:
     assert "(Connection refused (111))" in words_of(failed.value)
 
 
+@pytest.mark.parametrize("problem", ["certificate has expired", "unable to get local issuer certificate"])
+def test_a_server_whose_certificate_is_not_accepted_is_there(problem: str) -> None:
+    handshake = "SSL_ERROR_SSL: error:1000007d:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED"
+    said = f"connections to all backends failing; last error: UNKNOWN: ipv4:{NOWHERE}: {handshake}: {problem}"
+    failed = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), said)
+    line = words_of(from_rpc_error(failed, "queries", NOWHERE))
+    assert line.startswith(f"the certificate of the service for queries at {NOWHERE} is not accepted: {problem}; ")
+    assert "--tls-ca" in line
+    assert "orderstream up" not in line
+
+
 def test_a_server_that_does_not_know_a_call_is_another_one() -> None:
     strange = grpc.aio.AioRpcError(
         grpc.StatusCode.UNIMPLEMENTED, grpc.aio.Metadata(), grpc.aio.Metadata(), "Method not found!"
