@@ -3,7 +3,6 @@
 A commit position is the place of a record in the log. Two neighbours are hundreds or thousands apart, and records of
 the event store itself lie between. EventStoreDB refuses a position without a record, or answers as if it were
 another one. So a position that is sent to the event store was received from it: no position is computed or invented.
-made up.
 
 - To continue after a position, read from the position inclusively and drop what is not behind it (`after`), or
   subscribe after it (`core.eventstore.subscription`).
@@ -11,30 +10,28 @@ made up.
 - The event store usually refuses a position of another log: that is `LogMismatch`. A reader that keeps a position
   across restarts keeps the id of the event there too (`LogPoint`) and checks both with `is_of_this_log`.
 
-Every other failure is `StoreUnavailable("event")`, also a read that breaks off. A long read is first resumed behind the
-last event that was received (`_Resumption`).
+Every other failure is `StoreUnavailable("event")`, also a read that breaks off. It is first resumed behind the last
+event that was received (`core.eventstore.resumed_read`).
 """
 
-import asyncio
-import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from core.eventstore.client import NotFound, RecordedEvent, StreamIsDeleted, position_of
 from core.eventstore.connection import Client
 from core.eventstore.exclusions import Excluded, excluded_by, exclusion_stream
-from core.failures import LogMismatch, StoreUnavailable
+from core.eventstore.resumed_read import Events, resumed
+from core.failures import LogMismatch
 from core.recent import Recent
 
-Events = AsyncGenerator[RecordedEvent, None]
 TIMEOUT = 5.0  # seconds, for reads that return one event or one page
 HISTORY_TIMEOUT = 60.0  # seconds, for a page of the events of some streams out of the log of all
 PAGE = 1_000  # events
 LARGE_PAGE = 4_000  # events
 CHECKPOINT_WINDOW = 500  # events that the event store filters between two checkpoints
-RESUME_AFTER = (0.1, 0.2, 0.4, 0.8, 1.6)  # seconds before each attempt to resume an interrupted read
 START = 0  # the position before every event
 EVERYTHING: dict[str, Any] = {"filter_exclude": ()}  # also what the event store writes for itself
 
@@ -77,11 +74,6 @@ def point_of(event: RecordedEvent) -> LogPoint:
     return LogPoint(position_of(event), str(event.id))
 
 
-def _is_another(event: RecordedEvent, point: LogPoint) -> bool:
-    """Whether another event lies at a point, because the log was replaced."""
-    return bool(point.event_id) and position_of(event) == point.position and str(event.id) != point.event_id
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
     """The matching events up to a position that a reader has not seen.
@@ -96,22 +88,6 @@ class Pending:
     def covers(self, position: int) -> bool:
         """Whether nothing that matches is pending up to a position."""
         return position < self.next_event if self.next_event is not None else position <= self.head.position
-
-
-class _Resumption:
-    """Whether an interrupted read is resumed: only one that had received something, and a few times in a row."""
-
-    def __init__(self) -> None:
-        self._pauses: list[float] = []
-
-    def progressed(self) -> None:
-        self._pauses = list(RESUME_AFTER)
-
-    async def rest(self, cut: StoreUnavailable) -> None:
-        """Raises the interruption if the read is not resumed."""
-        if not self._pauses:
-            raise cut
-        await asyncio.sleep(self._pauses.pop(0))
 
 
 class EventLog:
@@ -170,68 +146,18 @@ class EventLog:
                 return position_of(event)
         return START
 
-    async def after(self, position: int, matching: str | EventFilter, *, limit: int | None = None) -> Events:
+    def after(self, position: int, matching: str | EventFilter, *, limit: int | None = None) -> Events:
         """The matching events behind a received position, in the order of the log.
 
         Raises `LogMismatch` if the event store has no record at the position.
         """
-        if limit == 0:
-            return
         wanted = streams(matching) if isinstance(matching, str) else matching
-        # one more: the event at the position is read too if it matches
-        bounds: dict[str, Any] = {} if limit is None else {"limit": limit + 1, "timeout": self._timeout}
-        left = sys.maxsize if limit is None else limit
-        async with aclosing(self._complete(wanted, position, **bounds)) as reading:
-            async for event in reading:
-                if position_of(event) <= position:
-                    continue
-                yield event
-                left -= 1
-                if not left:
-                    return
+        size = None if limit is None else limit + 1  # the event at the position is read too if it matches
+        return resumed(_AllStreams(self._read_all, wanted, position, self._timeout), size, limit)
 
-    async def _complete(self, matching: EventFilter, position: int, **bounds: Any) -> Events:
-        """From a received position on. An interrupted read without a limit is resumed."""
-        resumption, last = _Resumption(), LogPoint(position)
-        while True:
-            try:
-                reading = self._read_all(matching, commit_position=last.position or None, **bounds)
-                async with aclosing(reading) as events:
-                    async for event in events:
-                        if _is_another(event, last):
-                            raise LogMismatch
-                        if position_of(event) > last.position or not last.event_id:
-                            last = point_of(event)
-                            if "limit" not in bounds:
-                                resumption.progressed()
-                            yield event
-            except StoreUnavailable as cut:
-                await resumption.rest(cut)
-            else:
-                return
-
-    async def history(self, pattern: str, after: int = START, *, timeout: float = HISTORY_TIMEOUT) -> Events:
+    def history(self, pattern: str, after: int = START, *, timeout: float = HISTORY_TIMEOUT) -> Events:
         """The same page by page, each within `timeout` seconds, so that no log is too long for the store."""
-        resumption = _Resumption()
-        while True:
-            try:
-                page = await self._page_after(after, pattern, timeout)
-            except StoreUnavailable as cut:
-                await resumption.rest(cut)
-                continue
-            resumption.progressed()
-            for event in page:
-                if position_of(event) > after:
-                    yield event
-            if len(page) < LARGE_PAGE:
-                return
-            after = position_of(page[-1])
-
-    async def _page_after(self, position: int, pattern: str, timeout: float) -> list[RecordedEvent]:
-        bounds = {"commit_position": position or None, "limit": LARGE_PAGE, "timeout": timeout}
-        reading = self._read_all(streams(pattern), **bounds)
-        async with aclosing(reading) as events:
-            return [event async for event in events]
+        return resumed(_AllStreams(self._read_all, streams(pattern), after, timeout), LARGE_PAGE)
 
     async def subscribe(self, matching: EventFilter, position: int) -> Any:
         """esdbclient's subscription to the matching events behind a received position, for `CatchUpSubscription`."""
@@ -320,26 +246,13 @@ class EventLog:
 
     # ------------------------------------------------------------ one stream
 
-    async def events(self, name: str, start: int = 0, most: int | None = None) -> AsyncIterator[RecordedEvent]:
+    def events(self, name: str, start: int = 0, most: int | None = None, *, may_be_deleted: bool = False) -> Events:
         """The events of a stream from revision `start` on; none if the stream does not exist.
 
-        Page by page, so that no stream takes longer than the timeout of the store.
+        Page by page, so that no stream takes longer than the timeout of the store. Of a deleted stream there are none
+        if it `may_be_deleted`; else that raises `StreamGone`.
         """
-        resumption, left = _Resumption(), sys.maxsize if most is None else most
-        while left:
-            wanted = page = min(LARGE_PAGE, left)
-            try:
-                async for event in self._stream(name, stream_position=start, limit=page):
-                    start, page = event.stream_position + 1, page - 1
-                    resumption.progressed()
-                    yield event
-            except StoreUnavailable as cut:
-                await resumption.rest(cut)
-                left -= wanted - page
-                continue
-            if page:
-                return
-            left -= wanted
+        return resumed(_OneStream(partial(self._stream, name, may_be_deleted=may_be_deleted), start), LARGE_PAGE, most)
 
     async def newest(self, name: str, most: int) -> list[RecordedEvent]:
         """The last events of a stream, oldest first; none if the stream does not exist."""
@@ -355,27 +268,66 @@ class EventLog:
                 return None
 
     async def complete_stream(self, name: str) -> list[RecordedEvent] | None:
-        """Every event of a stream, read page by page; None if there is no such stream."""
-        events: list[RecordedEvent] = []
-        start = 0
-        while True:
-            page = await self.stream(name, start, PAGE)
-            if page is None:
-                return events or None
-            events += page
-            if len(page) < PAGE:
-                return events
-            start = page[-1].stream_position + 1  # not the number of events: the first ones may be truncated
+        """Every event of a stream; None if there is no such stream, or if it was deleted."""
+        events = await self.stream(name, 0, PAGE)
+        if events is not None and len(events) == PAGE:
+            start = events[-1].stream_position + 1  # not the number of events: the first ones may be truncated
+            events += [event async for event in self.events(name, start, may_be_deleted=True)]
+        return events
 
     async def excluded(self, stream: str) -> Excluded:
         """The events of a stream that operators have excluded."""
         return excluded_by(await self.complete_stream(exclusion_stream(stream)) or ())
 
-    async def _stream(self, name: str, **bounds: Any) -> Events:
+    async def _stream(self, name: str, *, may_be_deleted: bool = False, **bounds: Any) -> Events:
+        absent = (NotFound, StreamIsDeleted) if may_be_deleted else NotFound
         with self._client.calling():
             try:
                 async with aclosing(self._client.events_of_stream(name, timeout=self._timeout, **bounds)) as events:
                     async for event in events:
                         yield event
-            except NotFound:
+            except absent:
                 return
+
+
+class _AllStreams:
+    """Reads the log of all from a received position on, and notices if it is replaced meanwhile."""
+
+    overlap = 1  # the event at the position is read too if it matches
+
+    def __init__(self, read: Callable[..., Events], matching: EventFilter, position: int, timeout: float) -> None:
+        self._read = read
+        self._matching = matching
+        self._position = position
+        self._timeout = timeout  # for a page; a read of everything has no time limit
+        self._last: RecordedEvent | None = None
+
+    def page(self, limit: int | None) -> Events:
+        bounds: dict[str, Any] = {} if limit is None else {"limit": limit, "timeout": self._timeout}
+        return self._read(self._matching, commit_position=self._position or None, **bounds)
+
+    def accepts(self, event: RecordedEvent) -> bool:
+        position = position_of(event)
+        if position > self._position:
+            self._position, self._last = position, event
+            return True
+        if self._last is not None and position == self._position and event.id != self._last.id:
+            raise LogMismatch
+        return False
+
+
+class _OneStream:
+    """Reads a stream from a revision on."""
+
+    overlap = 0
+
+    def __init__(self, read: Callable[..., Events], start: int) -> None:
+        self._read = read
+        self._next = start
+
+    def page(self, limit: int | None) -> Events:
+        return self._read(stream_position=self._next, limit=limit)
+
+    def accepts(self, event: RecordedEvent) -> bool:
+        self._next = event.stream_position + 1
+        return True

@@ -6,6 +6,7 @@ first, then the parked events are removed: a crash between the two leaves them p
 
 import time
 from collections.abc import Mapping, Sequence, Set
+from contextlib import aclosing
 from typing import Any
 
 from pymongo import DeleteOne, InsertOne, ReplaceOne
@@ -26,7 +27,6 @@ SHORT = 0.2  # seconds that the rest of the fold may take between two batches
 MAX_ROUNDS = 10
 MAX_TRIES = 3  # attempts at a stream that is written meanwhile, before the view waits for it
 STREAMS_AT_ONCE = 100  # parked streams in one fold
-PAGE = 1_000  # events of one stream read at once
 NEVER = 2**63
 
 
@@ -169,17 +169,16 @@ class _Documents:
         return len(self.keys) > before
 
     async def _read(self, stream: str) -> None:
-        while page := await self._log.stream(stream, self._next[stream], PAGE):
-            for event in page:
+        # to the end as it was; continuous writes do not keep us here
+        async with aclosing(self._log.events(stream, self._next[stream], may_be_deleted=True)) as events:
+            async for event in events:
+                self._next[stream] = event.stream_position + 1
                 try:
                     handled = self._view.handler(codec.recorded(event))
                 except CodecError:
                     continue
                 if handled is not None:
                     self._add(handled[0])
-            self._next[stream] = page[-1].stream_position + 1
-            if len(page) < PAGE:
-                break  # the end as it was; continuous writes do not keep us here
 
     def _add(self, key: str) -> None:
         if self._partition.owns(key):

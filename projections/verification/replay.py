@@ -14,7 +14,6 @@ from core.readmodel.view import View
 from projections.engine.handler_timeout import call_with_timeout
 from projections.engine.storable import storable
 
-PAGE = 1_000  # events of one stream read at once
 NEVER = 2**63
 
 
@@ -74,12 +73,7 @@ class KeyReplay:
         """The complete streams of the keys: far fewer events than the log has."""
         events: list[RecordedEvent] = []
         for name in (f"{category}-{key}" for category in self._view.categories for key in sorted(self._keys)):
-            start = 0
-            while page := await self._log.stream(name, start, PAGE):
-                events += page
-                start = page[-1].stream_position + 1
-                if len(page) < PAGE:
-                    break
+            events += await self._log.complete_stream(name) or ()
         return sorted((event for event in events if position_of(event) <= until), key=position_of)
 
     def _pattern(self) -> str:

@@ -22,7 +22,7 @@ from server.queries.event_entries import to_entries
 from server.queries.paging import fitting
 
 MAX_EVENTS = 10_000  # events in one tree, and events read in the stream of one product's stock
-PAGE = 500  # events
+NEAR = 500  # events
 UNKNOWN = ""
 
 
@@ -38,17 +38,16 @@ class Life:
 async def life(log: EventLog, order_id: str) -> Life:
     """Raises `NotFound`."""
     of_order = await time_travel.history(log, order_id)
-    own = [*of_order, *[event async for event in _from(log, CHECKOUT.stream(order_id), 0)]]
+    own = of_order + (await log.complete_stream(CHECKOUT.stream(order_id)) or [])
     causes = {str(event.id) for event in own}
     first = position_of(of_order[0])
     truncated = False
     for sku in _skus(of_order):
-        stream, looked = STOCK.stream(sku), 0
-        async for event in _from(log, stream, await _revision_at(log, stream, first)):
-            looked += 1
-            if looked > MAX_EVENTS:
-                truncated = True
-                break
+        stream = STOCK.stream(sku)
+        start = await _revision_at(log, stream, first)
+        of_stock = [event async for event in log.events(stream, start, MAX_EVENTS + 1, may_be_deleted=True)]
+        truncated = truncated or len(of_stock) > MAX_EVENTS
+        for event in of_stock[:MAX_EVENTS]:
             metadata = codec.decode_metadata(event.metadata)
             if metadata is not None and metadata.causation_id in causes:
                 own.append(event)
@@ -114,16 +113,6 @@ def _skus(events: Sequence[RecordedEvent]) -> list[str]:
     return list(skus)
 
 
-async def _from(log: EventLog, stream: str, revision: int) -> Any:
-    while True:
-        page = await log.stream(stream, revision, PAGE) or []
-        for event in page:
-            yield event
-        if len(page) < PAGE:
-            return
-        revision += len(page)
-
-
 async def _revision_at(log: EventLog, stream: str, position: int) -> int:
     """A revision shortly before a position of the log, found in a few reads of one event, however long the stream
     is.
@@ -133,10 +122,10 @@ async def _revision_at(log: EventLog, stream: str, position: int) -> int:
         found = await log.stream(stream, revision, 1)
         return not found or position_of(found[0]) >= position
 
-    low, high = 0, PAGE
+    low, high = 0, NEAR
     while not await is_behind(high):
         low, high = high, high * 2
-    while low + PAGE < high:
+    while low + NEAR < high:
         middle = (low + high) // 2
         low, high = (low, middle) if await is_behind(middle) else (middle, high)
     return low

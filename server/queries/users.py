@@ -19,8 +19,6 @@ from protos.users.v1.queries_pb2_grpc import UserQueryServiceServicer
 from server.queries import mapping
 from server.queries.views import Views
 
-PAGE = 1_000  # events
-
 
 class UserQueries(UserQueryServiceServicer):
     """Queries about users."""
@@ -56,8 +54,6 @@ class UserQueries(UserQueryServiceServicer):
 
     async def _claim(self, key: str) -> tuple[EmailState, int | None]:
         """The state of the stream of an address, and its last revision; None if there is no such stream."""
-        state, revision = EMAIL.initial, None
-        while events := await self._log.stream(EMAIL.stream(key), 0 if revision is None else revision + 1, PAGE):
-            known: Any = await readable(events, self._log)
-            state, revision = EMAIL.fold(known, state), events[-1].stream_position
-        return state, revision
+        events = await self._log.complete_stream(EMAIL.stream(key)) or []
+        known: Any = await readable(events, self._log)
+        return EMAIL.fold(known), events[-1].stream_position if events else None

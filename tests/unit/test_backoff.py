@@ -13,7 +13,7 @@ def test_pauses_double_up_to_the_longest() -> None:
     assert all(bound / 2 <= backoff.pause() <= bound for bound in bounds)
 
 
-def test_after_a_success_they_starts_again() -> None:
+def test_after_a_success_they_start_again() -> None:
     backoff = Backoff(FIRST, LONGEST)
     for _ in range(5):
         backoff.pause()
@@ -30,3 +30,21 @@ def test_where_nothing_is_to_be_expected_soon_the_longest_is_next() -> None:
 def test_two_that_failed_together_try_at_other_moments() -> None:
     one, other = Backoff(FIRST, LONGEST), Backoff(FIRST, LONGEST)
     assert one.pause() != pytest.approx(other.pause(), abs=1e-12)
+
+
+def test_attempts_are_counted_since_the_last_success() -> None:
+    backoff = Backoff(FIRST, LONGEST, attempts=2)
+    spent = []
+    for _ in range(2):
+        spent.append(backoff.is_spent)
+        backoff.pause()
+    assert [*spent, backoff.is_spent] == [False, False, True]
+    backoff.reset()
+    assert not backoff.is_spent
+
+
+def test_without_a_number_of_attempts_it_is_never_spent() -> None:
+    backoff = Backoff(FIRST, LONGEST)
+    for _ in range(100):
+        backoff.pause()
+    assert not backoff.is_spent

@@ -1,6 +1,7 @@
 """A change: an event of an order, and the order before and after it."""
 
 from collections import OrderedDict
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,7 +18,6 @@ from server.queries.event_entries import to_entry
 log = structlog.get_logger()
 
 ORDER = "order-"
-PAGE = 1_000  # events
 REMEMBERED = 1_000  # orders
 
 
@@ -108,14 +108,10 @@ class OrderChangeTracker:
         known = self._known.get(order_id)
         if known is not None and known.revision == revision - 1 and not known.unread:
             return known
-        folded, read = NOTHING, 0  # also after an unread event: an operator may have excluded it
-        while read < revision:
-            page = await self._log.stream(ORDER + order_id, read, min(PAGE, revision - read))
-            if not page:
-                return folded  # deleted meanwhile
-            for event in page:
+        folded = NOTHING  # also after an unread event: an operator may have excluded it
+        async with aclosing(self._log.events(ORDER + order_id, most=revision, may_be_deleted=True)) as earlier:
+            async for event in earlier:
                 folded = folded if folded.unread else await self._next(folded, event)
-            read += len(page)
         return folded
 
     async def _next(self, before: _Folded, event: RecordedEvent) -> _Folded:

@@ -185,7 +185,7 @@ async def test_a_long_read_goes_on_where_a_cut_connection_left_it(tmp_path: Path
 async def test_a_read_that_cannot_go_on_says_so_after_a_few_tries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.eventstore.log.RESUME_AFTER", (0.01, 0.01))
+    monkeypatch.setattr("core.eventstore.resumed_read.MAX_PAUSE", 0.01)
     async with AsyncExitStack() as first, AsyncExitStack() as until_the_end:
         client = await connect(await first.enter_async_context(embedded_eventstore(tmp_path / "data")))
         until_the_end.push_async_callback(client.close)
