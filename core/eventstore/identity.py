@@ -6,23 +6,19 @@ stream is deleted gets another identity, and its views have to be rebuilt.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from uuid import uuid4
 
 import structlog
 
-from core.background import beside
-from core.backoff import Backoff
 from core.eventstore.client import NewEvent, StreamState, WrongCurrentVersion
 from core.eventstore.connection import Client
+from core.eventstore.ensured import ensured
 from core.eventstore.log import TIMEOUT, EventLog
-from core.failures import StoreFailure, StoreRefusal, StreamGone
 
 log = structlog.get_logger()
 
 STREAM = "log_identity"
-FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds
 
 
 async def identity_of(events: EventLog) -> str:
@@ -42,16 +38,13 @@ class LogIdentity:
         self._is_doubted = asyncio.Event()
         client.when_replaced.append(self._is_doubted.set)
 
-    @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
+    def kept(self) -> AbstractAsyncContextManager[None]:
         """While this is open, the identity is checked after each new connection. The block starts after the first
         attempt.
 
         Raises a `StoreRefusal`.
         """
-        is_known = await self._try(at_start=True)
-        async with beside(self._keep(is_known=is_known)):
-            yield
+        return ensured(self._check, "the identity of the log is not known", again=self._is_doubted)
 
     async def ensure(self) -> str:
         """The identity; created if there is none. Raises a `StoreFailure`."""
@@ -67,31 +60,10 @@ class LogIdentity:
             )
         return await identity_of(self._log)
 
-    async def _keep(self, *, is_known: bool) -> None:
-        backoff = Backoff(FIRST_PAUSE, MAX_PAUSE)
-        while True:
-            if is_known:
-                await self._is_doubted.wait()
-                backoff.reset()
-            else:
-                await backoff.rest()
-            is_known = await self._try()
-
-    async def _try(self, *, at_start: bool = False) -> bool:
-        """Whether the event store has answered. Raises a `StoreRefusal` `at_start`; later an operator may resolve
-        it.
-        """
-        self._is_doubted.clear()
-        try:
-            found = await self.ensure()
-        except (StoreFailure, StreamGone) as failure:
-            if at_start and isinstance(failure, StoreRefusal):
-                raise
-            log.warning("the identity of the log is not known", error=str(failure))
-            return False
+    async def _check(self) -> None:
+        found = await self.ensure()
         if self._known and found != self._known:
             log.error("the event store serves another log", identity=found, before=self._known)
         elif found != self._known:
             log.info("the event store serves this log", identity=found)
         self._known = found
-        return True

@@ -26,6 +26,7 @@ import msgspec
 import structlog
 
 from core.background import beside
+from core.backoff import Backoff
 from core.eventstore.client import NewEvent, RecordedEvent, position_of
 from core.eventstore.idempotency import CommandResult
 from core.eventstore.log import START
@@ -116,13 +117,12 @@ class UnchangedRequests:
     ) -> None:
         self._store = store
         self._most = most
-        self._poll = poll
         self._clock = clock
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._session = -1  # of the store; everything in memory was read in it
         self._position = START  # the log has been read up to it
         self._as_of = float("-inf")
-        self._failures = 0  # consecutive ones, to follow the log
+        self._backoff = Backoff(2 * poll, MAX_POLL, interval=poll)
         self._asked_at = float("-inf")  # when a command last came
         self._is_asked = asyncio.Event()
 
@@ -256,7 +256,7 @@ class UnchangedRequests:
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(min(self._poll * 2 ** min(self._failures, 10), MAX_POLL))
+            await self._backoff.rest()
             if self._clock() - self._asked_at > QUIET:
                 self._is_asked.clear()
                 await self._is_asked.wait()
@@ -267,13 +267,12 @@ class UnchangedRequests:
         try:
             await self.catch_up()
         except Exception as error:  # noqa: BLE001  # the next attempt is not far
-            self._failures += 1
-            if self._failures == 1:
+            if not self._backoff.failures:
                 log.warning("unchanged requests not followed", error=f"{type(error).__name__}: {error}")
         else:
-            if self._failures:
-                log.info("unchanged requests followed again", attempts=self._failures)
-            self._failures = 0
+            if self._backoff.failures:
+                log.info("unchanged requests followed again", attempts=self._backoff.failures)
+            self._backoff.reset()
 
     def _remember(self, stream: str, known: Known) -> Known:
         self._known[stream] = known

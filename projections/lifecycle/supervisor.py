@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from pymongo.errors import PyMongoError
 
+from core.backoff import Backoff
 from core.error_text import error_text
 from core.eventstore import codec
 from core.eventstore.exclusions import decoded
@@ -146,22 +147,22 @@ class Supervisor:
         self.wake()
 
     async def run(self) -> None:
-        pause = self._settings.poll_interval
+        every, longest = self._settings.poll_interval, self._settings.max_pause
+        backoff = Backoff(every, longest, interval=every)
         try:
             while not self._stop.is_set():
                 woken = self._nudged.is_set()
                 self._nudged.clear()
                 try:
                     await self._reconcile(fresh=woken)
-                    pause = self._settings.poll_interval
+                    backoff.reset()
                 except (PyMongoError, ServiceFailure) as error:  # the runners report it and continue by themselves
                     log.warning("cannot read the generations", view=self.view.name, error=error_text(error))
-                    pause = min(2 * pause, self._settings.max_pause)
                 except Exception:  # a defect here must not end the view for good, nor affect the others
                     log.exception("defect", view=self.view.name)
-                    pause = self._settings.max_pause
+                    backoff.exhaust()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._nudged.wait(), pause)
+                    await asyncio.wait_for(self._nudged.wait(), backoff.pause())
         finally:
             for running in self._running.values():
                 running.runner.stop()

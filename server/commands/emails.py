@@ -13,8 +13,6 @@ stream; the user's former address is released last. No clock decides who has an 
 (docs/adr/0009, docs/adr/0019)
 """
 
-import asyncio
-import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,7 +38,7 @@ from core.eventstore.repository import Aggregate, Repository
 from core.eventstore.store import EventStore, WrongRevision
 from core.eventstore.store_time import StoreTime
 from core.failures import Contention, StoreFailure, StreamGone
-from server.commands.handler import MAX_ATTEMPTS, MAX_PAUSE, Envelope, new_events
+from server.commands.handler import MAX_ATTEMPTS, Envelope, contended, new_events
 
 log = structlog.get_logger()
 
@@ -77,7 +75,8 @@ class EmailClaims:
         stream = EMAIL.stream(key)
         # most addresses are new: the store refuses the append if this one is not
         address, is_fresh = self._repository.cached_or_initial(EMAIL, stream), False
-        for attempt in range(MAX_ATTEMPTS):
+        backoff = contended()
+        for _ in range(MAX_ATTEMPTS):
             try:
                 # the claim's user is read only if the store has confirmed that the claim is the newest
                 is_void = is_fresh and await self._make_void(address, user_id, key, envelope)
@@ -87,7 +86,7 @@ class EmailClaims:
                 if is_fresh:
                     raise
             except WrongRevision:
-                await asyncio.sleep(random.uniform(0, min(MAX_PAUSE, 0.002 * 2**attempt)))  # noqa: S311  # jitter
+                await backoff.rest()
             else:
                 return address
             address, is_fresh = await self._repository.load(EMAIL, stream, max_age=FRESH), True

@@ -6,7 +6,6 @@ since the last complete run, and claims what is missing for the user who has the
 and starts again if the event store does not answer.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -25,11 +24,12 @@ from core.domain.user.email import has_email
 from core.domain.user.events import EmailChanged, EmailChangeRequired, UserRegistered
 from core.eventstore import codec
 from core.eventstore.client import NewEvent, RecordedEvent, position_of
+from core.eventstore.ensured import until_done
 from core.eventstore.log import START
 from core.eventstore.repository import Repository
 from core.eventstore.store import EventStore
 from core.eventstore.upcasters import stored_names
-from core.failures import Contention, LogMismatch, StoreFailure, StreamGone
+from core.failures import Contention, LogMismatch, StreamGone
 from server.commands.emails import EmailClaims
 from server.commands.handler import Envelope
 
@@ -37,7 +37,6 @@ log = structlog.get_logger()
 
 DONE = "emails_claimed"  # the stream whose last event has the position of the last complete run
 STREAMS = "user(email)?-.*"
-PAUSE = 5.0  # seconds before it starts again
 
 _CLAIMS = stored_names(EmailClaimed, EmailResolved)
 _SETS = stored_names(UserRegistered, EmailChanged)
@@ -58,19 +57,12 @@ class FormerClaims:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """While this is open, missing claims are made, once."""
-        async with beside(self._until_done()):
+        async with beside(until_done(self._run, "missing claims on e-mail addresses are made later")):
             yield
 
-    async def _until_done(self) -> None:
-        while True:
-            try:
-                made = await self.complete()
-            except StoreFailure as error:
-                log.warning("missing claims on e-mail addresses are made later", error=str(error))
-                await asyncio.sleep(PAUSE)
-            else:
-                log.info("e-mail addresses of all users are claimed", made=made)
-                return
+    async def _run(self) -> None:
+        made = await self.complete()
+        log.info("e-mail addresses of all users are claimed", made=made)
 
     async def complete(self) -> int:
         """Make the missing claims; returns their number. Raises a `StoreFailure`."""

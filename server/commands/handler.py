@@ -1,13 +1,13 @@
 """The command handler: load, fold, decide, append, for all aggregates."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
+from core.backoff import Backoff
 from core.domain.decider import Decider
 from core.domain.rejection import CommandRejected
 from core.eventstore import codec
@@ -25,7 +25,7 @@ C = TypeVar("C")
 E = TypeVar("E", bound=DomainEvent)
 
 MAX_ATTEMPTS = 10
-MAX_PAUSE = 0.1  # seconds between two attempts
+FIRST_PAUSE, MAX_PAUSE = 0.002, 0.1  # seconds between two attempts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,8 @@ class CommandHandler:
         stream = decider.stream(aggregate_id)
         async with self._locks.acquire(stream):
             must_be_fresh, was_sent = envelope.is_retry, False
-            for attempt in range(MAX_ATTEMPTS):
+            backoff = contended()
+            for _ in range(MAX_ATTEMPTS):
                 aggregate, known = await self._look(
                     decider, stream, envelope, creates_stream=creates_stream, must_be_fresh=must_be_fresh
                 )
@@ -120,7 +121,7 @@ class CommandHandler:
                     return await self._write(decider, stream, aggregate, envelope, outcome)
                 except WrongRevision as lost:
                     must_be_fresh, was_sent = True, was_sent or isinstance(lost, SessionEnded)
-                    await asyncio.sleep(random.uniform(0, min(MAX_PAUSE, 0.002 * 2**attempt)))  # noqa: S311  # jitter
+                    await backoff.rest()
             raise Contention(stream, MAX_ATTEMPTS)
 
     async def _look(
@@ -204,6 +205,11 @@ class CommandHandler:
             self._unchanged.opened(stream, position)
         # the store has answered a repeat: it was in the log before it was sent now
         return replace(result, is_repeat=True) if position <= seen else result
+
+
+def contended() -> Backoff:
+    """The pauses of a command that loses races, between nothing and all of each: its competitors rest too."""
+    return Backoff(FIRST_PAUSE, MAX_PAUSE, jitter=1.0)
 
 
 def _repeated(before: CommandResult, envelope: Envelope, stream: str) -> CommandResult:

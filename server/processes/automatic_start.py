@@ -8,26 +8,18 @@ The marker is one event in its own stream. The first process service that runs o
 first command service on a log without orders, unless the shop is run by hand: then no order is older than the marker.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from uuid import UUID, uuid5
 
-import structlog
-
-from core.background import beside
-from core.backoff import Backoff
 from core.domain.order import ORDER
 from core.domain.order.events import OrderPlaced
 from core.eventstore.client import NewEvent
+from core.eventstore.ensured import ensured
 from core.eventstore.store import NO_EVENTS, EventStore, WrongRevision
 from core.eventstore.upcasters import stored_names
-from core.failures import StoreFailure, StoreRefusal, StreamGone
 from server.processes.command_sender import Cause
 
-log = structlog.get_logger()
-
 STREAM = "processes_started"
-FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds
 EVENT_ID = uuid5(UUID("0b5f6b0e-52a5-5b3e-9a5e-3f8f0f3f8a11"), "ProcessesStarted")  # the same for all writers
 PLACED = stored_names(OrderPlaced)
 
@@ -58,37 +50,16 @@ class AutomaticStart:
         """The log was replaced: search for the marker again."""
         self._marker = None
 
-    @asynccontextmanager
-    async def enabled(self, *, only_on_a_new_log: bool = False) -> AsyncIterator[None]:
+    def enabled(self, *, only_on_a_new_log: bool = False) -> AbstractAsyncContextManager[None]:
         """Write the marker (`only_on_a_new_log`: if there is no order yet). If the event store does not answer, this is
         retried in the background. Raises a `StoreRefusal`.
         """
-        if await self._try(only_on_a_new_log=only_on_a_new_log, at_start=True):
-            yield
-            return
-        async with beside(self._keep_trying(only_on_a_new_log=only_on_a_new_log)):
-            yield
+        work = self._enable_on_a_new_log if only_on_a_new_log else self.enable
+        return ensured(work, "the event store does not answer: processes do not start by themselves")
 
-    async def _keep_trying(self, *, only_on_a_new_log: bool) -> None:
-        backoff = Backoff(FIRST_PAUSE, MAX_PAUSE)
-        while True:
-            await backoff.rest()
-            if await self._try(only_on_a_new_log=only_on_a_new_log):
-                return
-
-    async def _try(self, *, only_on_a_new_log: bool, at_start: bool = False) -> bool:
-        """Whether the event store has answered. Raises a `StoreRefusal` `at_start`; later an operator may resolve
-        it.
-        """
-        try:
-            if not only_on_a_new_log or not await self._store.has_any(ORDER.category):
-                await self.enable()
-        except (StoreFailure, StreamGone) as failure:
-            if at_start and isinstance(failure, StoreRefusal):
-                raise
-            log.warning("the event store does not answer: processes do not start by themselves", error=str(failure))
-            return False
-        return True
+    async def _enable_on_a_new_log(self) -> None:
+        if not await self._store.has_any(ORDER.category):
+            await self.enable()
 
     async def covers(self, order_id: str, cause: Cause) -> bool:
         """Whether an order was placed after the marker. Its stream need not be read if `cause` is that event."""

@@ -18,6 +18,7 @@ from itertools import takewhile
 import structlog
 from prometheus_client import Counter, Gauge
 
+from core.backoff import Backoff
 from core.domain.checkout.state import OWN_IDS, StepName
 from core.eventstore.client import RecordedEvent, position_of
 from core.eventstore.log import EventFilter, EventLog, LogPoint, point_of
@@ -97,19 +98,20 @@ class Sweep:
 
     async def run(self) -> None:
         """Run until cancelled. The first round begins after the group has had `settle` seconds."""
-        wait, pause = self._settle, FIRST_PAUSE
+        pace = random.uniform(0.75, 1.0)  # noqa: S311  # services that start together sweep at different moments
+        backoff = Backoff(FIRST_PAUSE, self._every, interval=self._every * pace)
+        await asyncio.sleep(self._settle * pace)
         while True:
-            await asyncio.sleep(wait * random.uniform(0.75, 1.0))  # noqa: S311  # jitter
             try:
                 await self.sweep()
             except Exception as failure:  # any failure: the next round has the same orders again
                 known = isinstance(failure, ServiceFailure | TooManyLeftError)
                 error = f"{type(failure).__name__}: {failure}"
-                log.warning("the sweep is interrupted", error=error, pause=pause, exc_info=not known)
-                wait, pause = pause, min(pause * 2, self._every)
+                log.warning("the sweep is interrupted", error=error, exc_info=not known)
             else:
                 COMPLETED.set_to_current_time()
-                wait, pause = self._every, FIRST_PAUSE
+                backoff.reset()
+            await backoff.rest()
 
     async def sweep(self) -> None:
         """One round: to the end of the log, or to the events that are too young."""

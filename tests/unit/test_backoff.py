@@ -48,3 +48,20 @@ def test_without_a_number_of_attempts_it_is_never_spent() -> None:
     for _ in range(100):
         backoff.pause()
     assert not backoff.is_spent
+
+
+def test_after_a_success_a_loop_rests_for_its_interval_and_backs_off_again_later() -> None:
+    backoff = Backoff(FIRST, LONGEST, interval=7.0)
+    backoff.pause()
+    backoff.reset()
+    assert backoff.pause() == 7.0
+    assert FIRST / 2 <= backoff.pause() <= FIRST
+    assert FIRST <= backoff.pause() <= 2 * FIRST
+
+
+def test_the_first_pause_is_not_longer_than_the_longest() -> None:
+    assert Backoff(2 * LONGEST, LONGEST).pause() <= LONGEST
+
+
+def test_with_full_jitter_a_pause_may_be_any_part_of_itself() -> None:
+    assert min(Backoff(FIRST, LONGEST, jitter=1.0).pause() for _ in range(100)) < FIRST / 2
