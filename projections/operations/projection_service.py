@@ -229,7 +229,7 @@ class ProjectionAdmin(ProjectionServiceServicer):
             async for message in self._verifier.verify([one.view for one in views], most):
                 yield message
         for one in views if sample else ():
-            sampler = one.sampler()
+            sampler = one.checks.sampler()
             if sampler is not None:
                 yield await sampler.check(sample, most)
 
@@ -248,9 +248,9 @@ class ProjectionAdmin(ProjectionServiceServicer):
         partitions = pointer.info(pointer.generation).partitions
         leases = [await self._state.lease(name, pointer.generation, part) for part in range(partitions)]
         owners = [_owner(lease) for lease in leases]
-        lag = view.lag_now(pointer) or await lag_of(self._log, view.view, checkpoint)
+        lag = view.runners.lag(pointer) or await lag_of(self._log, view.view, checkpoint)
         status = _status(view, pointer, checkpoint)
-        stalled = status in MOVING and is_stalled(checkpoint, lag, view.stalled_after)
+        stalled = status in MOVING and is_stalled(checkpoint, lag, view.checks.stalled_after)
         if stalled:
             status = Status.STALLED
         log_mismatch = checkpoint is not None and checkpoint.log_mismatch
@@ -260,8 +260,8 @@ class ProjectionAdmin(ProjectionServiceServicer):
             position=checkpoint.trusted_position if checkpoint else 0,
             head=lag.head,
             lag_ms=lag_ms(checkpoint),
-            events_applied=view.applied,
-            last_error=bounded(view.last_error or (checkpoint.error if checkpoint else "")),
+            events_applied=view.runners.applied,
+            last_error=bounded(view.runners.last_error or (checkpoint.error if checkpoint else "")),
             updated_at=_timestamp(checkpoint.updated_at) if checkpoint else None,
             parked_streams=await self._state.parked_streams(name),
             owner=owners[0],
@@ -273,13 +273,13 @@ class ProjectionAdmin(ProjectionServiceServicer):
             rebuild=await progress(self._state, pointer),
             lag_events=lag.events,
             lag_seconds=lag.seconds,
-            events_per_second=view.events_per_second,
+            events_per_second=view.runners.events_per_second,
             partitions=partitions,
-            differences=view.differences,
+            differences=view.checks.differences,
             astray=log_mismatch,
             log_mismatch=log_mismatch,
-            code_changed=pointer.info(pointer.generation).code not in ("", view.code),
-            rebuild_reason=rebuild_reason(view, pointer, checkpoint, stalled=stalled),
+            code_changed=pointer.info(pointer.generation).code not in ("", view.runners.code),
+            rebuild_reason=rebuild_reason(view.runners.code, pointer, checkpoint, stalled=stalled),
             log=checkpoint.log if checkpoint else "",
         )
 
@@ -303,8 +303,12 @@ def _status(view: Supervisor, pointer: ViewGenerations, checkpoint: Checkpoint |
     """What the owner says of itself; it may be another process."""
     if pointer.paused:
         return Status.PAUSED
-    if view.status in (Status.CATCHING_UP, Status.LIVE, Status.FAILING) or checkpoint is None or not checkpoint.status:
-        return view.status
+    if (
+        view.runners.status in (Status.CATCHING_UP, Status.LIVE, Status.FAILING)
+        or checkpoint is None
+        or not checkpoint.status
+    ):
+        return view.runners.status
     return Status(checkpoint.status)
 
 
@@ -319,13 +323,18 @@ def healthy(view: Supervisor) -> bool:
     """A view that reads, follows, is on standby or was paused is healthy; one that fails, stalls or has ended is
     not.
     """
-    return not view.stalled and view.status in (Status.CATCHING_UP, Status.LIVE, Status.STANDBY, Status.PAUSED)
+    return not view.checks.stalled and view.runners.status in (
+        Status.CATCHING_UP,
+        Status.LIVE,
+        Status.STANDBY,
+        Status.PAUSED,
+    )
 
 
 async def _at_rest(view: Supervisor) -> None:
     """Let the runner of this process notice a pause; one elsewhere does at its next heartbeat."""
     deadline = time.monotonic() + NOTICED_WITHIN
-    while view.status is not Status.PAUSED and time.monotonic() < deadline:
+    while view.runners.status is not Status.PAUSED and time.monotonic() < deadline:
         view.wake()
         await asyncio.sleep(0.02)
 

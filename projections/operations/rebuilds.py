@@ -19,14 +19,14 @@ from projections.operations.progress import Superseded, until_all_end
 from protos.operations.v1 import projections_pb2 as pb
 
 
-def rebuild_reason(view: Supervisor, pointer: ViewGenerations, checkpoint: Checkpoint | None, *, stalled: bool) -> str:
-    """Why the live generation has to be rebuilt; "" if it need not be, or is being rebuilt."""
+def rebuild_reason(code: str, pointer: ViewGenerations, checkpoint: Checkpoint | None, *, stalled: bool) -> str:
+    """Why the live generation has to be rebuilt by this code; "" if it need not be, or is being rebuilt."""
     building = pointer.building
     if building is not None and building.phase is not Phase.FAILED:
         return ""
     if checkpoint is not None and checkpoint.log_mismatch:
         return "made from another log"
-    if pointer.info(pointer.generation).code not in ("", view.code):
+    if pointer.info(pointer.generation).code not in ("", code):
         return "made by other code"
     if building is not None:
         return "its rebuild failed"
@@ -120,5 +120,5 @@ class Rebuilder:
     async def _reason(self, view: Supervisor, pointer: ViewGenerations) -> str:
         checkpoint = await looked_up(self._log, await self._state.of_generation(pointer, pointer.generation))
         lag = await lag_of(self._log, view.view, checkpoint)
-        stalled = not pointer.paused and is_stalled(checkpoint, lag, view.stalled_after)
-        return rebuild_reason(view, pointer, checkpoint, stalled=stalled)
+        stalled = not pointer.paused and is_stalled(checkpoint, lag, view.checks.stalled_after)
+        return rebuild_reason(view.runners.code, pointer, checkpoint, stalled=stalled)

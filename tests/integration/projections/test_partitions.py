@@ -64,7 +64,7 @@ async def test_several_workers_make_what_one_makes(client: Client, mongo: Mongo,
             events += order
             last = await append(client, order)
         await reached(mongo, view, last)
-        assert len(supervisor.live) == 3
+        assert len(supervisor.runners.live) == 3
         assert await documents(mongo, view) == fold(view, events)
         ended = await operator.rebuilt()
         assert (ended.switched, ended.differences) == (True, 0)
@@ -132,6 +132,6 @@ async def test_the_number_of_workers_changes_with_the_next_generation(client: Cl
         assert (await operator.pointer()).info(2).partitions == 3
 
         async def live() -> int:
-            return len(supervisor.live)
+            return len(supervisor.runners.live)
 
         await eventually(live, lambda now: now == 3)

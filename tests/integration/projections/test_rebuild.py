@@ -280,7 +280,7 @@ async def test_changed_handlers_are_reported_and_a_rebuild_uses_the_new_ones(cli
     async with supervised(order_list, client, mongo) as supervisor:
         await reached(mongo, order_list, last)  # nobody else follows it, so the new code does
         await operator.rebuilt()
-        assert (await operator.pointer()).info(2).code == supervisor.code != "before"
+        assert (await operator.pointer()).info(2).code == supervisor.runners.code != "before"
 
 
 async def test_a_pointer_as_older_releases_wrote_it_is_read_and_changed(mongo: Mongo) -> None:

@@ -139,7 +139,7 @@ async def test_only_a_rebuild_makes_a_view_of_another_log_right(other_log: Path,
         assert "log" in [difference.field for difference in result.listed]
 
         await eventually(lambda: checkpoint_of(mongo), lambda now: now.status == Status.FAILING)
-        assert supervisor.log_mismatch
+        assert supervisor.runners.log_mismatch
         outcome = await operator.rebuilt()
         assert (outcome.switched, outcome.differences, outcome.documents) == (True, 0, 2)
         assert not (await checkpoint_of(mongo)).log_mismatch

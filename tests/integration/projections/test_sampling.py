@@ -77,11 +77,11 @@ async def test_a_hundred_damaged_documents_are_all_found_and_healed(client: Clie
     async with supervised(order_list, client, mongo, HEALING) as view:
 
         async def differences() -> int:
-            return view.differences
+            return view.checks.differences
 
         await eventually(differences, lambda now: now >= 100, within=60)
         await eventually(partial(documents, mongo, order_list), lambda now: now == right, within=60)
-    assert view.differences == 100, "each is found once, and healed"
+    assert view.checks.differences == 100, "each is found once, and healed"
 
 
 async def test_documents_that_the_log_knows_nothing_of_are_found_and_removed(client: Client, mongo: Mongo) -> None:
@@ -93,7 +93,7 @@ async def test_documents_that_the_log_knows_nothing_of_are_found_and_removed(cli
     await rows.insert_many([{"_id": f"nobody's {n}", "position": n, "status": "PLACED"} for n in (0, 7, last)])
     async with supervised(order_list, client, mongo, HEALING) as view:
         await eventually(partial(documents, mongo, order_list), lambda now: now == right, within=60)
-    assert view.differences == 3
+    assert view.checks.differences == 3
 
 
 async def test_a_sample_as_large_as_the_view_meets_every_document(client: Client, mongo: Mongo) -> None:
@@ -118,7 +118,7 @@ async def test_without_healing_it_heals_nothing(client: Client, mongo: Mongo) ->
         await rows.update_many({"status": "CANCELLED"}, {"$set": {"status": "WRONG"}})
 
         async def differences() -> int:
-            return view.differences
+            return view.checks.differences
 
         await eventually(differences)
         assert await rows.count_documents({"status": "WRONG"}) > 0
@@ -134,7 +134,7 @@ async def test_a_damaged_counter_is_found_and_healed(client: Client, mongo: Mong
         await CheckpointStore(mongo).documents("sales_daily", 1).update_many({}, {"$inc": {"orders_placed": 1}})
 
         async def differences() -> int:
-            return view.differences
+            return view.checks.differences
 
         await eventually(differences)
         await eventually(partial(documents, mongo, sales_daily), lambda now: now == right)
@@ -162,7 +162,7 @@ async def test_a_clean_run_under_load_reports_nothing(client: Client, mongo: Mon
                 assert result.differences == 0, result.listed
             stop.set()
         assert checked > enough
-        assert view.last_error, "the parked stream is reported elsewhere"
+        assert view.runners.last_error, "the parked stream is reported elsewhere"
 
 
 async def _placed(client: Client) -> list[Any]:

@@ -111,7 +111,7 @@ async def test_a_view_that_stands_still_is_red_until_it_goes_on(
         await reached(mongo, order_list, last)
 
         async def stalled() -> bool:
-            return view.stalled
+            return view.checks.stalled
 
         apply, goes_on = Runner.apply, asyncio.Event()
 
@@ -148,10 +148,10 @@ async def test_an_older_log_is_reported_and_the_view_is_rebuilt(client: Client, 
         async with supervised(order_list, older, mongo) as view:
 
             async def failing() -> Status:
-                return view.status
+                return view.runners.status
 
             await eventually(failing, lambda now: now is Status.FAILING)
-            assert "rebuild it" in view.last_error
+            assert "rebuild it" in view.runners.last_error
             if not grown:
                 reported = [x async for x in Verifier(Stores.of(older, mongo), catch_up_within=1).verify([order_list])]
                 [result] = [x for x in reported if isinstance(x, Result)]
@@ -185,4 +185,4 @@ async def test_metrics_report_lag_of_the_owner(client: Client, mongo: Mongo) -> 
             return REGISTRY.get_sample_value("orderstream_projection_lag_events", {"view": "order_list"})
 
         assert await eventually(measured, lambda now: now == 0.0) == 0.0
-        assert not view.stalled
+        assert not view.checks.stalled

@@ -1,6 +1,5 @@
 """Why a view has to be rebuilt."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +22,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("reason", "case"), CASES, ids=lambda one: one if isinstance(one, str) else "-".join(one))
 def test_a_view_is_rebuilt_for_a_reason(reason: str, case: dict[str, Any]) -> None:
-    view: Any = SimpleNamespace(code="ours")
     made = {1: BuildInfo(code=case.get("code", "ours"))}
     pointer = ViewGenerations(view="order_list", building=case.get("building"), made=made)
     checkpoint = Checkpoint(
@@ -35,4 +33,4 @@ def test_a_view_is_rebuilt_for_a_reason(reason: str, case: dict[str, Any]) -> No
         epoch=1,
         log_mismatch=case.get("log_mismatch", False),
     )
-    assert rebuild_reason(view, pointer, checkpoint, stalled=case.get("stalled", False)) == reason
+    assert rebuild_reason("ours", pointer, checkpoint, stalled=case.get("stalled", False)) == reason
