@@ -1,4 +1,4 @@
-"""Background work that ends with a block, and concurrent work."""
+"""Background work that ends with a block, concurrent work, and waiting for an event."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
@@ -28,6 +28,14 @@ async def ended(task: asyncio.Task[Any]) -> bool:
             return True
     log.error("work in the background does not end", work=repr(task))
     return False
+
+
+async def set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait so long for an event; whether it is set."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
 
 
 @asynccontextmanager

@@ -11,11 +11,11 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from uuid_utils import uuid7
 
+from core.background import set_within
 from core.readmodel.checkpoints import Checkpoint, CheckpointStore, Lease, part_key
 from projections.engine.membership import Membership
 
@@ -112,8 +112,7 @@ class LeaseHolder:
                 self._membership.took(key)
                 return taken
             on_standby(lease or Lease(owner="", epoch=0, heartbeats=0))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self._lease / 10)
+            await set_within(stop, self._lease / 10)
         return None
 
     async def _taken(self, view: str, generation: int, part: int, lease: Lease | None) -> Checkpoint | None:

@@ -13,6 +13,7 @@ import structlog
 from prometheus_client import Counter
 from pymongo.errors import PyMongoError
 
+from core.background import set_within
 from core.backoff import Backoff
 from core.error_text import error_text
 from core.eventstore.client import is_cancelling
@@ -172,8 +173,7 @@ class Runner(Part):
             )
             with suppress(PyMongoError):  # then it is reported when the view store answers again
                 await self._state.report(self.checkpoint)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), pause)
+        await set_within(self._stop, pause)
 
     async def _own_and_follow(self) -> None:
         name = self.view.name
@@ -201,8 +201,7 @@ class Runner(Part):
     async def _until_resumed(self) -> None:
         while not self._stop.is_set() and await self._is_paused():
             self.status = Status.PAUSED
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), self._settings.lease / 10)
+            await set_within(self._stop, self._settings.lease / 10)
 
     async def _is_paused(self) -> bool:
         return (await self._host.generations(self.view.name, fresh=True)).paused

@@ -5,13 +5,13 @@ starts and stops runners accordingly, and continues a rebuild where its former o
 """
 
 import asyncio
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import structlog
 from pymongo.errors import PyMongoError
 
+from core.background import set_within
 from core.backoff import Backoff
 from core.error_text import error_text
 from core.failures import ServiceFailure
@@ -89,8 +89,7 @@ class Supervisor:
                 except Exception:  # a defect here must not end the view for good, nor affect the others
                     log.exception("defect", view=self.view.name)
                     backoff.exhaust()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._nudged.wait(), backoff.pause())
+                await set_within(self._nudged, backoff.pause())
         finally:
             self.runners.stop()
             self._work.cancel()

@@ -7,38 +7,26 @@ is returned after a pause; after too many deliveries the store parks it (dead le
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 
-from core.background import beside, ended
+from core.background import beside, ended, set_within
 from core.backoff import Backoff
 from core.eventstore.checkout_group import NONE, create_missing
 from core.eventstore.client import RecordedEvent
 from core.eventstore.connection import Client
 from core.eventstore.persistent import ALL, Consumer, Groups
-from core.failures import (
-    EventTypeUnknown,
-    NotFound,
-    ServiceFailure,
-    StoreRefusal,
-    UnreadableEvent,
-    words_of,
-)
-from core.locks import KeyedLocks
+from core.failures import NotFound, ServiceFailure, StoreRefusal, words_of
+from server.processes.keyed_work import KeyedWork, Work
 
 log = structlog.get_logger()
 
-EVENTS = Counter("orderstream_group_events_total", "Events delivered, and what became of them.", ["group", "outcome"])
 RESTARTS = Counter("orderstream_group_restarts_total", "Times the subscription was restarted.", ["group"])
-AT_WORK = Gauge("orderstream_group_at_work", "Keys that are worked on or wait for it.", ["group"])
 
 FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds between two subscriptions
-BEFORE_SENDING_BACK = 0.5  # seconds, multiplied by the number of deliveries
-MAX_BEFORE_SENDING_BACK = 10.0
-UNREAD_DELIVERIES = 3  # of an event whose order this consumer cannot read: others may run a newer release
 REPLAY_AFTER = (
     0.0,
     5.0,
@@ -48,12 +36,9 @@ REPLAY_AFTER = (
     1800.0,
 )  # seconds after the start; consumers of older releases may still run
 ASK_AFTER = 10.0  # seconds of silence after which the store is asked for pending events
-STOP_WITHIN = 10.0  # seconds
 RENEW_AFTER = 10.0  # seconds without a subscription, while the store answers, before an attempt is abandoned
 LOOKS = 10  # checks for a subscription within that time
 END_WITHIN = 1.0  # seconds for an abandoned attempt; then it ends in the background
-
-Handle = Callable[[str, RecordedEvent, int], Awaitable[None]]  # key, its newest event, number of earlier deliveries
 
 
 class EventConsumer:
@@ -68,7 +53,7 @@ class EventConsumer:
         client: Client,
         name: str,
         key_of: Callable[[RecordedEvent], str | None],
-        work: Handle,
+        work: Work,
         *,
         at_once: int,
         former: re.Pattern[str] = NONE,
@@ -79,23 +64,17 @@ class EventConsumer:
         self.name = name
         self.last_error = ""
         self._groups = Groups(client)
-        self._skipped = EVENTS.labels(name, "skipped")
-        self._key_of = key_of
-        self._work = work
         self._former = former
-        self._places = asyncio.Semaphore(at_once)
-        self._locks = KeyedLocks()
         self._ask_after = ask_after
         self._replay_after = replay_after
         self._renew_after = renew_after
-        self._waiting: dict[str, list[RecordedEvent]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._consumer: Consumer | None = None
         self._is_subscribed = False
         self._following: asyncio.Task[None] | None = None
         self._given_up: set[asyncio.Task[bool]] = set()
         self._heard_at = 0.0
         self._stopping = asyncio.Event()
+        self._keys = KeyedWork(name, key_of, work, at_once=at_once, stopping=self._stopping)
         self._began = asyncio.Event()
 
     async def ensure(self) -> None:
@@ -110,8 +89,7 @@ class EventConsumer:
         await self._began.wait()
         so_far = 0.0
         for after in self._replay_after:
-            await self._pause(after - so_far)
-            if self._stopping.is_set():
+            if await set_within(self._stopping, after - so_far):
                 return
             so_far = after
             if not await self._replay_parked():
@@ -145,7 +123,7 @@ class EventConsumer:
                 backoff.reset()
             pause = backoff.pause()
             log.warning("the group subscribes again", group=self.name, error=self.last_error, pause=pause)
-            await self._pause(pause)
+            await set_within(self._stopping, pause)
 
     async def _attempt(self) -> str:
         """Subscribe and process events until the subscription ends or fails; returns the reason."""
@@ -203,12 +181,7 @@ class EventConsumer:
     async def stop(self) -> None:
         """Let running work finish and be acknowledged; the other events go to another consumer at once."""
         self._stopping.set()
-        self._waiting.clear()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=STOP_WITHIN)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._keys.drain()
         if self._consumer is not None:
             await self._consumer.stop()
 
@@ -221,7 +194,7 @@ class EventConsumer:
             await consumer.stop()  # it was abandoned, or `stop` was called before there was anything to stop
             return
         self._consumer, self._is_subscribed = consumer, True
-        self._waiting.clear()  # earlier deliveries are repeated
+        self._keys.deliveries_from(consumer)
         self._heard_at = loop.time()
         self.last_error = ""
         listening = asyncio.create_task(self._listen(consumer))
@@ -231,7 +204,7 @@ class EventConsumer:
                     if not self._is_current():
                         return
                     self._heard_at = loop.time()
-                    await self._take(event, consumer)
+                    await self._keys.take(event)
         finally:
             if self._is_current():
                 self._is_subscribed = False
@@ -242,65 +215,6 @@ class EventConsumer:
     def _is_current(self) -> bool:
         """Whether this task is the current attempt, and not an abandoned one."""
         return asyncio.current_task() is self._following
-
-    async def _take(self, event: RecordedEvent, consumer: Consumer) -> None:
-        if self._stopping.is_set():
-            return
-        key = self._key_of(event)
-        if key is None:
-            self._skipped.inc()
-            await consumer.ack(event)
-            return
-        if key in self._waiting:
-            self._waiting[key].append(event)
-            return
-        self._waiting[key] = [event]
-        task = asyncio.create_task(self._work_on(key))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        AT_WORK.labels(self.name).set(len(self._tasks))
-
-    async def _work_on(self, key: str) -> None:
-        """One run serves all events that have arrived for the key by then."""
-        async with self._locks.acquire(key), self._places:
-            events = self._waiting.pop(key, [])
-            if not events:
-                return
-            consumer = self._consumer  # the one that delivered them: another starts with none waiting
-            assert consumer is not None, "events are delivered by a consumer"
-            before = max(event.retry_count or 0 for event in events)
-            answer = "ack"
-            try:
-                await self._work(key, events[-1], before)
-            except UnreadableEvent as failure:
-                # the parked events of the group show it; the process runs again after an operator has excluded the
-                # event, and when a process service starts, which may be of a newer release
-                wait_for_newer = isinstance(failure, EventTypeUnknown) and before < UNREAD_DELIVERIES
-                answer = "retry" if wait_for_newer else "park"
-                log.error("what is needed cannot be read", group=self.name, key=key, error=str(failure), answer=answer)
-            except ServiceFailure as failure:
-                answer = "retry"
-                log.warning("events are sent back", group=self.name, key=key, error=str(failure), delivered=before + 1)
-            except Exception:  # a defect with one order must not affect the others; finally the store parks it
-                answer = "retry"
-                log.exception("events are sent back", group=self.name, key=key, delivered=before + 1)
-        if answer == "retry":
-            await self._pause(min(BEFORE_SENDING_BACK * (before + 1), MAX_BEFORE_SENDING_BACK))
-        await self._answer(events, answer, consumer)
-
-    async def _answer(self, events: list[RecordedEvent], how: str, consumer: Consumer) -> None:
-        EVENTS.labels(self.name, how).inc(len(events))
-        for event in events:
-            if how == "ack":
-                await consumer.ack(event)
-            else:
-                await consumer.nack(event, how)
-
-    async def _pause(self, seconds: float) -> None:
-        """A pause that ends at once when the consumer stops."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
 
     async def _listen(self, consumer: Consumer) -> None:
         """A subscription can be dead and look alive: something between us and the store has lost one half of the call.
@@ -313,7 +227,7 @@ class EventConsumer:
         while True:
             await asyncio.sleep(self._ask_after)
             sign = ""
-            if loop.time() - self._heard_at >= self._ask_after and not self._tasks:
+            if loop.time() - self._heard_at >= self._ask_after and not self._keys.is_busy:
                 try:
                     sign = await self._stall_reason()
                 except ServiceFailure as error:

@@ -11,13 +11,13 @@ and returns how long it still has to wait.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import datetime, timedelta
 
 import structlog
 from prometheus_client import Counter, Gauge
 
-from core.background import together
+from core.background import set_within, together
 from core.backoff import Backoff
 from core.domain.checkout import CHECKOUT
 from core.domain.checkout.steps import Wait
@@ -157,9 +157,7 @@ class Timers:
                 task.add_done_callback(self._tasks.discard)
             next_at = self._deadlines.next_at()
             wait = MAX_SLEEP if next_at is None else max(0.0, (next_at - now).total_seconds())
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(wait, MAX_SLEEP)):
-                    await self._changed.wait()
+            await set_within(self._changed, min(wait, MAX_SLEEP))
 
     async def _save_position(self) -> None:
         kept = START

@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from core.background import beside
+from core.background import beside, set_within
 from core.error_text import error_text
 from core.eventstore.consistency_token import from_token
 from core.eventstore.log import EventLog, LogPoint
@@ -98,9 +98,7 @@ class FreshViews:
 
     async def _keep_checking(self) -> None:
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_EVERY):
-                    await self._is_doubted.wait()
+            await set_within(self._is_doubted, CHECK_EVERY)
             self._is_doubted.clear()
             await self._check()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from core import background
-from core.background import beside, together
+from core.background import beside, set_within, together
 from core.failures import StoreUnavailable
 
 
@@ -76,3 +76,14 @@ def test_no_group_of_tasks_reaches_a_caller(package: str) -> None:
     own = Path(background.__file__)
     sources = [file for file in (own.parents[1] / package).rglob("*.py") if file != own]
     assert [file.name for file in sources if "TaskGroup" in file.read_text()] == []
+
+
+async def test_an_event_that_is_set_in_time_is_reported() -> None:
+    event = asyncio.Event()
+    asyncio.get_running_loop().call_soon(event.set)
+    assert await set_within(event, 10.0)
+    assert await set_within(event, 0.0)
+
+
+async def test_an_event_that_is_not_set_in_time_is_reported() -> None:
+    assert not await set_within(asyncio.Event(), 0.01)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import Gauge
 
+from core.background import set_within
 from core.backoff import Backoff
 from core.eventstore.client import CaughtUp, Checkpoint, RecordedEvent, position_of
 from core.eventstore.log import START, EventLog, LogPoint, Pending, point_of, streams
@@ -77,15 +78,9 @@ class Watch:
     async def changes(self) -> AsyncGenerator[Change | LogPoint, None]:
         """Changes as they arrive; after a silence the point up to which there are no more changes."""
         while True:
-            try:
-                async with asyncio.timeout(self._limits.heartbeat):
-                    await self._changed.wait()
-            except TimeoutError:
-                if (
-                    not self._changed.is_set()
-                ):  # else a change has arrived at the same moment, and the point may be beyond it
-                    yield self._hub.point
-                    continue
+            if not await set_within(self._changed, self._limits.heartbeat):
+                yield self._hub.point
+                continue
             if self._end is not None:
                 raise self._end
             while self._queue:
@@ -198,9 +193,7 @@ class Hub:
     async def _wait_for_a_watch(self) -> bool:
         """Wait a while for the next watch."""
         self._joined.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LINGER):
-                await self._joined.wait()
+        await set_within(self._joined, LINGER)
         return bool(self._watches)
 
     async def _take(self, tracker: OrderChangeTracker, item: RecordedEvent | Pending) -> None:

@@ -22,7 +22,7 @@ from core.eventstore.log import EventLog
 from core.eventstore.persistent import ALL, Groups
 from core.failures import EventMalformed, StoreUnavailable
 from embedded.eventstore.node import node
-from server.processes import consumer
+from server.processes import keyed_work
 from server.processes.consumer import EventConsumer
 from tests.support.eventually import eventually
 from tests.support.gateway import gateway
@@ -169,8 +169,8 @@ async def test_silence_alone_is_no_reason_to_subscribe_again(client: Client) -> 
 async def test_a_group_that_waits_to_send_something_back_stops_at_once(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "BEFORE_SENDING_BACK", 60.0)
-    monkeypatch.setattr(consumer, "MAX_BEFORE_SENDING_BACK", 60.0)
+    monkeypatch.setattr(keyed_work, "BEFORE_SENDING_BACK", 60.0)
+    monkeypatch.setattr(keyed_work, "MAX_BEFORE_SENDING_BACK", 60.0)
     kind, stream = names()
     failed = asyncio.Event()
 
@@ -181,7 +181,7 @@ async def test_a_group_that_waits_to_send_something_back_stops_at_once(
     async with following(client, kind, work) as group:
         await write(client, kind, stream)
         await failed.wait()
-        async with asyncio.timeout(consumer.STOP_WITHIN / 2):  # long before it gives those at work up
+        async with asyncio.timeout(keyed_work.STOP_WITHIN / 2):  # long before it gives those at work up
             await group.stop()
         await eventually(lambda: parked_or_waiting(client, group), lambda left: left == 1)
 
