@@ -1,21 +1,17 @@
 """The one connection to EventStoreDB that all parts of a role share, and how it finds a serving node.
 
 `Client` is esdbclient's, with another way to connect. esdbclient reconnects only if a call fails before it returns,
-accepts a dead leader as the leader, and lets the deadline of one caller end what all wait for. Here a task of the
-client maintains the connection: every `LOOK_EVERY` seconds, and after each failed call, it asks the node for its state.
-If the node does not answer, or is not the leader any more, the task searches until it finds another one
-(`core.eventstore.discovery`). Meanwhile callers wait a short time, and then fail with `StoreUnavailable`.
+accepts a dead leader as the leader, and lets the deadline of one caller end what all wait for. Here a task maintains
+the connection (`core.eventstore.node_connection`).
 
 No call that a node may have executed is repeated here: callers repeat what may be repeated. A node accepts a limited
 number of concurrent calls on a connection, and refuses others unseen; these are repeated.
 """
 
 import asyncio
-import gc
 import inspect
-import random
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -24,14 +20,11 @@ import structlog
 
 from core.backoff import Backoff
 from core.config import StoreSettings
-from core.eventstore import tls
 from core.eventstore.address import Address, address_of, checked, parsed, read_address_of
 from core.eventstore.client import (
-    AbortedByServer,
     AsyncESDBConnection,
     AsyncEventStoreDBClient,
     EventStoreDBClientException,
-    NodeIsNotLeader,
     RecordedEvent,
     ServiceUnavailable,
     StreamIsDeleted,
@@ -45,23 +38,18 @@ from core.eventstore.client import (
     store_errors,
     unauthenticated,
 )
-from core.eventstore.discovery import PREFERENCES, Discovery, Member, NoAnswer
-from core.failures import StoreRefusal, StoreTlsFailed, StoreUnauthenticated, StoreUnavailable
+from core.eventstore.discovery import Member, NoAnswer
+from core.eventstore.node_connection import ANSWER_WITHIN, NodeConnection
+from core.failures import StoreUnauthenticated, StoreUnavailable
 
 log = structlog.get_logger()
 
 FIRST_BACKOFF, MAX_BACKOFF = 100, 1_000  # milliseconds between two attempts at a connection; gRPC goes to minutes
 CONNECT_WITHIN = 2_000  # milliseconds for one attempt
-DIAGNOSE_EVERY = 5.0  # seconds between two checks whether TLS is the reason why no node answers
-LOOK_EVERY = 2.0  # seconds between two checks whether the node still serves
-ANSWER_WITHIN = 2.0  # seconds for the answer, and for asking all known nodes
-FIRST_PAUSE, MAX_PAUSE = 0.1, 1.0  # seconds between two searches
-WAIT_WITHIN = 3.0  # seconds after a loss during which calls wait for another node
-CLOSE_WITHIN = 1.0  # seconds for calls in flight on a replaced connection
 CONFIRMED_WITHIN = 5.0  # seconds for a subscription to begin
 REFUSED = "RST_STREAM with error code 7"  # HTTP/2: the call was not processed
 MAX_REFUSALS = 20
-AFTER_REFUSAL, MAX_AFTER_REFUSAL = 0.05, 0.25  # seconds, growing with each refusal
+AFTER_REFUSAL, MAX_AFTER_REFUSAL = 0.05, 0.25  # seconds
 
 # the right that a call of esdbclient needs: on the first stream that it names, or on the log of all
 STREAM_RIGHTS = {
@@ -103,40 +91,34 @@ class Client(AsyncEventStoreDBClient):
         self._call_credentials = self.construct_call_credentials(address.username, address.password)
         self.leader = leader or self
         self.grpc_options += _grpc_options(address)
-        self.generation = 0
-        self.when_replaced: list[Callable[[], None]] = []
-        self.trouble = "not connected yet"  # why no node serves; "" while one serves
-        self._refusal: StoreRefusal | None = None  # the same, if waiting does not help
-        self._known: Sequence[str] = address.hosts
-        self._doubted_leader = ""
-        self._serves = False
-        self._is_settled = asyncio.Event()  # set while a node serves, and while a refusal is known
-        self._is_doubted = asyncio.Event()
-        self._lost_at = 0.0
-        self._diagnosed_until = 0.0
-        self._diagnosing: asyncio.Task[StoreTlsFailed | None] | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self._closing: set[asyncio.Task[None]] = set()
-        self._stays = not address.discover
-        self._discovery = Discovery(
-            self._opened,
-            _closed,
-            self._members,
-            PREFERENCES[address.node_preference],
-            stays=self._stays,
-        )
+        self._node = NodeConnection(address, self._construct_esdb_connection, self._members, self._adopt)
+        self.ready = self._node.ready
+        self.doubt = self._node.doubt
+        self.when_replaced = self._node.when_replaced
+        self._is_open = False
 
     @property
     def writes(self) -> bool:
         """Whether this is a connection to the leader."""
         return self.address.node_preference == "leader"
 
+    @property
+    def generation(self) -> int:
+        """Of the connection; it increases with each new one."""
+        return self._node.generation
+
+    @property
+    def trouble(self) -> str:
+        """Why no node serves; "" while one serves."""
+        return self._node.trouble
+
+    def _adopt(self, connection: AsyncESDBConnection) -> None:
+        self._connection = connection
+
     async def connect(self) -> None:
         """Start; waits only a short time for the first node. Raises a `StoreRefusal` if no node will serve us."""
-        self._lost_at = asyncio.get_running_loop().time()
-        self._connection = self._opened(self._known[0])
-        self._is_doubted.set()
-        self._keeper = asyncio.create_task(self._keep())
+        self._node.start()
+        self._is_open = True
         try:
             with suppress(ServiceUnavailable):
                 await self.ready()
@@ -150,14 +132,10 @@ class Client(AsyncEventStoreDBClient):
         await self.ready()
 
     async def close(self) -> None:
-        if self._keeper is None or self.is_closed:
+        if not self._is_open or self.is_closed:
             return
         self._is_closed = True
-        ending = [task for task in (self._keeper, self._diagnosing) if task is not None]
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
-        await asyncio.gather(_closed(self._connection), *self._closing)
+        await self._node.close()
 
     @contextmanager
     def calling(self) -> Iterator[None]:
@@ -167,7 +145,7 @@ class Client(AsyncEventStoreDBClient):
             with store_errors():
                 yield
         except (StoreUnavailable, StoreUnauthenticated) as failure:
-            self._look_into(generation, failure.__cause__)
+            self._node.failed(generation, failure.__cause__)
             raise
 
     # ------------------------------------------------------------ esdbclient's calls, without its way to reconnect
@@ -208,14 +186,13 @@ class Client(AsyncEventStoreDBClient):
             raise ServiceUnavailable(f"{name}: no answer within {CONFIRMED_WITHIN:g} s") from error
 
     async def _plainly(self, name: str, *args: Any, **how: Any) -> Any:
-        refusals = 0
+        refused: Backoff | None = None
         while True:
             await self.ready()
             try:
                 return await inspect.unwrap(getattr(AsyncEventStoreDBClient, name))(self, *args, **how)
             except ServiceUnavailable as error:
-                refusals += 1
-                await _may_ask_again(error, refusals)
+                refused = await _may_ask_again(error, refused)
             except EventStoreDBClientException as error:
                 _say_of_what(error, name, args, how)
                 raise
@@ -231,7 +208,8 @@ class Client(AsyncEventStoreDBClient):
         return self._complete("read_stream", name, **how)
 
     async def _complete(self, method: str, *args: Any, **how: Any) -> AsyncGenerator[RecordedEvent, None]:
-        refusals, has_begun = 0, False
+        refused: Backoff | None = None
+        has_begun = False
         while True:
             try:
                 async with aclosing(complete(await self._plainly(method, *args, **how))) as events:
@@ -239,10 +217,9 @@ class Client(AsyncEventStoreDBClient):
                         has_begun = True
                         yield event
             except ServiceUnavailable as error:
-                refusals += 1
                 if has_begun:
                     raise
-                await _may_ask_again(error, refusals)
+                refused = await _may_ask_again(error, refused)
             except EventStoreDBClientException as error:
                 _say_of_what(error, method, args, how)
                 raise
@@ -274,118 +251,6 @@ class Client(AsyncEventStoreDBClient):
             return ""
         found = VERSION.search(answer)
         return found[0].decode() if found else ""
-
-    # ------------------------------------------------------------ maintaining the connection
-
-    async def ready(self) -> None:
-        """Wait for a node; fail at once if none has served for longer than `WAIT_WITHIN`.
-
-        Raises `ServiceUnavailable`, and a `StoreRefusal` if waiting for a node does not help.
-        """
-        if self._serves:
-            return
-        left = self._lost_at + WAIT_WITHIN - asyncio.get_running_loop().time()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(left, 0.0)):
-                await self._is_settled.wait()
-        if self._refusal is not None:
-            raise self._refusal.with_traceback(None)
-        if not self._serves:
-            raise ServiceUnavailable(self.trouble)
-
-    def _look_into(self, generation: int, cause: BaseException | None) -> None:
-        if isinstance(cause, AbortedByServer):  # a former leader that does not know it yet
-            self._doubted_leader = self._connection.grpc_target
-        self.doubt(generation, str(cause), is_lost=isinstance(cause, NodeIsNotLeader | ServiceUnavailable))
-
-    def doubt(self, generation: int, why: str, *, is_lost: bool = True) -> None:
-        """Check whether the node still serves; if `is_lost`, calls wait for the result."""
-        if generation != self.generation:
-            return  # it was another connection
-        if is_lost:
-            self._lose(why)
-        self._is_doubted.set()
-
-    def _lose(self, why: str, refusal: StoreRefusal | None = None) -> None:
-        if self._serves:
-            self._lost_at = asyncio.get_running_loop().time()
-            self._serves = False
-        self.trouble, self._refusal = why, refusal
-        if refusal is None:
-            self._is_settled.clear()
-        else:
-            self._is_settled.set()
-
-    async def _keep(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY):
-                    await self._is_doubted.wait()
-            self._is_doubted.clear()
-            try:
-                if self.generation == 0 or not await self._still_serves():
-                    await self._reconnect()
-            except Exception as error:  # a defect; without this task the connection would never be restored
-                log.exception("the connection to the event store is not looked after")
-                self._lose(f"{type(error).__name__}: {error}")
-                await asyncio.sleep(MAX_PAUSE)
-                self._is_doubted.set()
-            else:
-                self._doubted_leader = self.trouble = ""
-                self._serves, self._refusal = True, None
-                self._is_settled.set()
-
-    async def _still_serves(self) -> bool:
-        target = self._connection.grpc_target
-        try:
-            if await self._discovery.suits(target, self._connection):
-                return target != self._doubted_leader
-            self._lose(f"{target} is not what is looked for")
-        except NoAnswer as failure:  # it may be slow: calls still use it until others have been asked
-            log.warning("a node of the event store does not answer", node=target, error=str(failure))
-        return False
-
-    async def _reconnect(self) -> None:
-        """Search until there is a node. The log, and `trouble`, say how long it takes."""
-        backoff, begun = Backoff(FIRST_PAUSE, MAX_PAUSE), asyncio.get_running_loop().time()
-        while True:
-            try:
-                found = await self._discovery.find(self._known, ANSWER_WITHIN, {self._doubted_leader})
-                break
-            except NoAnswer as failure:
-                refusal = failure.refusal or (None if failure.has_answered else self._tls_failure())
-                if refusal is not None and self._refusal is None:
-                    log.error("the event store refuses this process", error=refusal.complaint)
-                self._lose(refusal.complaint if refusal else str(failure), refusal)
-            await backoff.rest()
-        # the configured addresses stay known, whatever a node lists
-        given = self.address.hosts
-        self._known = given if found.address in given and self._stays else tuple(dict.fromkeys((*given, *found.known)))
-        old, self._connection = self._connection, found.channel
-        self.generation += 1
-        for notify in self.when_replaced:
-            notify()
-        closing = asyncio.create_task(_closed(old) if self.generation == 1 else _replaced(old))
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
-        seconds = round(asyncio.get_running_loop().time() - begun, 3)
-        log.info("connected to the event store", node=found.address, generation=self.generation, seconds=seconds)
-
-    def _tls_failure(self) -> StoreTlsFailed | None:
-        """Why no node answers, if TLS is the known reason.
-
-        It is checked from time to time, beside the search: each check is another handshake.
-        """
-        now = asyncio.get_running_loop().time()
-        if self._diagnosing is None or (self._diagnosing.done() and now >= self._diagnosed_until):
-            self._diagnosed_until = now + DIAGNOSE_EVERY
-            self._diagnosing = asyncio.create_task(tls.failure_of(self._known, self.address, ANSWER_WITHIN))
-        return self._diagnosing.result() if self._diagnosing.done() else None
-
-    # ------------------------------------------------------------ channels
-
-    def _opened(self, target: str) -> AsyncESDBConnection:
-        return self._construct_esdb_connection(target)
 
     async def _members(self, connection: AsyncESDBConnection) -> list[Member]:
         stub = gossip_pb2_grpc.GossipStub(connection._grpc_channel)  # type: ignore[no-untyped-call]  # noqa: SLF001  # docs/adr/0006
@@ -495,37 +360,10 @@ def _grpc_options(address: Address) -> tuple[tuple[str, int], ...]:
     )
 
 
-async def _may_ask_again(error: ServiceUnavailable, refusals: int) -> None:
+async def _may_ask_again(error: ServiceUnavailable, refused: Backoff | None) -> Backoff:
     """Pause if the call was refused unseen; else, or after the last attempt, raise it."""
-    if REFUSED not in str(error) or refusals > MAX_REFUSALS:
+    refused = refused or Backoff(AFTER_REFUSAL, MAX_AFTER_REFUSAL, attempts=MAX_REFUSALS)
+    if REFUSED not in str(error) or refused.is_spent:
         raise error
-    pause = min(AFTER_REFUSAL * refusals, MAX_AFTER_REFUSAL)
-    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-
-
-async def _replaced(connection: AsyncESDBConnection) -> None:
-    """Close a connection and release its socket.
-
-    A socket stays open while there is a call object that used it, and gRPC's calls are garbage in cycles. A pass of the
-    collector costs some tens of milliseconds; the change of the node has cost more.
-    """
-    await _closed(connection, CLOSE_WITHIN)
-    del connection
-    gc.collect()
-
-
-async def _closed(connection: AsyncESDBConnection, grace: float = 0.0) -> None:
-    """Let calls in flight on a connection go on for `grace` seconds, and then end them.
-
-    gRPC does not end streaming calls with their channel. esdbclient does, and waits for each without a limit.
-    """
-    streaming = list(connection._grpc_streamers)  # noqa: SLF001  # docs/adr/0006
-    if streaming:
-        await asyncio.sleep(grace)
-    stopping = [asyncio.create_task(call.stop()) for call in streaming]
-    if stopping:
-        _, late = await asyncio.wait(stopping, timeout=CLOSE_WITHIN)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*stopping, return_exceptions=True)
-    await connection._grpc_channel.close()  # noqa: SLF001  # docs/adr/0006
+    await refused.rest()
+    return refused

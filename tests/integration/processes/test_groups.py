@@ -280,7 +280,7 @@ async def test_a_subscription_over_a_connection_that_was_replaced_is_given_up(cl
     async with following(client, kind, work, renew_after=0.5):
         await write(client, kind, stream)
         await eventually(lambda: _now(seen), lambda now: now == [0])
-        client.generation += 1
+        client._node.generation += 1
         await eventually(restarts)
         await write(client, kind, stream)
         await eventually(lambda: _now(seen), lambda now: now[-1] == 1)
