@@ -17,23 +17,28 @@ from bench.large import by_size
 from bench.measuring import Result, Size, at_least, interleaved, latencies, latency_summary, median, ratios
 from embedded.eventstore.node import node
 from embedded.eventstore.records import Entry
-from embedded.eventstore.writer import Head, Writer
+from embedded.eventstore.stream_heads import Head, StreamHeads
+from embedded.eventstore.writer import Writer
 from embedded.stack import started
+
+
+class NullHeads(StreamHeads):
+    def look_up(self, streams: Iterable[str]) -> None: ...
+
+    def _read_head(self, stream: str) -> Head:  # noqa: ARG002  # it knows none
+        return Head(None, -1)
 
 
 class NullWriter(Writer):
     """All the rules, no store."""
 
-    def begin(self) -> None: ...
+    heads = NullHeads
 
-    def look_up(self, streams: Iterable[str]) -> None: ...
+    def begin(self) -> None: ...
 
     def commit(self) -> list[Entry]:
         entries, self._new, self._new_streams = self._new, [], []
         return entries
-
-    def _read_head(self, stream: str) -> Head:  # noqa: ARG002  # it knows none
-        return Head(None, -1)
 
     def _flush(self) -> None:
         self._rows, self._stream_rows = [], []

@@ -9,8 +9,9 @@ from typing import Any
 import grpc
 from google.protobuf import any_pb2
 
+from embedded.eventstore.committer import NotWrittenError
 from embedded.eventstore.errors import HandlerError, RefusalError
-from embedded.eventstore.log import Log, NotWrittenError
+from embedded.eventstore.log import Log
 from embedded.eventstore.messages import shared_pb2, status_pb2, streams_pb2
 from embedded.eventstore.records import ANY, Proposed
 from embedded.eventstore.requests import (

@@ -25,7 +25,6 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +33,13 @@ from embedded.eventstore.errors import ActError
 from embedded.eventstore.info import advertised
 from embedded.eventstore.members import timelines
 from embedded.eventstore.members.front import Front
-from embedded.eventstore.members.member import LEADER, MAJORITY, SIZE, Entry, Member
-from embedded.eventstore.members.timelines import ROLES, Role, Says, Step, Timeline
+from embedded.eventstore.members.member import LEADER, MAJORITY, SIZE
+from embedded.eventstore.members.member_set import Cast, MemberSet
+from embedded.eventstore.members.timelines import Timeline
 from embedded.eventstore.operations import MESSAGES
 from embedded.eventstore.security.settings import Security
 from embedded.eventstore.serving import Server, Store, followed_log, guard_of, stop
 
-DEAD, AS_BEFORE = "(dead)", "="
-Cast = dict[Role, int]  # which member has which role
 Scene = tuple[Timeline, Cast]
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -54,21 +52,19 @@ class Cluster:
     ) -> None:
         self._store, self._tls = store, tls
         self._sleep = sleep or (lambda seconds: asyncio.sleep(seconds * pace))
-        self._elected: int | None = 0
-        self._members: list[Member] = []
-        for index, front in enumerate(fronts):
-            member = Member(index, self._members, host, front, elected=lambda: self._elected, pace=pace)
-            member.say((Entry(LEADER), Entry("Follower"), Entry("Follower")), None if index == 0 else 0)
-            self._members.append(member)
+        self._members = MemberSet(fronts, host, pace, new_leader=self._restart_groups)
         self._turn = asyncio.Lock()  # one timeline is played after the other
         self._playing: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._queued = 0  # timelines that are to be played after this one, of acts that have been done already
-        self._unnoticed: dict[int, object] = {}  # members that hang, and no other one knows yet
+
+    async def _restart_groups(self) -> None:
+        """The groups of a leader end with it; another one takes them up at their checkpoints."""
+        await self._store.persistent.restart(None, None)
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        return tuple(member.address for member in self._members)
+        return tuple(member.address for member in self._members.all)
 
     @property
     def uri(self) -> str:
@@ -76,15 +72,15 @@ class Cluster:
 
     @property
     def leader(self) -> int | None:
-        return next((n for n, member in enumerate(self._members) if member.commits), None)
+        return self._members.leader
 
     @property
     def states(self) -> tuple[str, ...]:
-        return tuple(member.state if member.front.runs else "" for member in self._members)
+        return tuple(member.state if member.front.runs else "" for member in self._members.all)
 
     def services_of(self, n: int) -> Services:
         """As member `n` answers them."""
-        member = self._members[n]
+        member = self._members.all[n]
         services = self._store.services(member.gossip)
 
         async def resign(_request: object, _context: object) -> Any:
@@ -99,26 +95,25 @@ class Cluster:
 
     async def kill(self, n: int) -> None:
         """End it. What was on its way may have been written, or not."""
-        if not self._members[n].front.is_open:
+        if not self._members.all[n].front.is_open:
             raise ActError(f"member {n} has ended already")
-        self._end(n)
+        self._members.end(n)
         await self._queue(lambda: self._after_end(n))
 
     async def hang(self, n: int) -> None:
         """Stop its process: it answers nothing, and nothing that it is sent is written."""
-        if not self._members[n].front.runs:
+        if not self._members.all[n].front.runs:
             raise ActError(f"member {n} does not run")
-        self._members[n].front.hang()
-        unnoticed = self._unnoticed[n] = object()
-        await self._queue(lambda: self._after_hang(n), lambda: self._notice(n, unnoticed))
+        hang = self._members.hang(n)
+        await self._queue(lambda: self._after_hang(n), lambda: self._members.notice(n, hang))
 
     async def resume(self, n: int) -> None:
         """Let a hung one go on."""
-        front = self._members[n].front
+        front = self._members.all[n].front
         if not front.is_open or front.runs:
             raise ActError(f"member {n} is not hung")
-        if self._unnoticed.pop(n, None):
-            self._go_on(n)
+        if self._members.unnoticed.pop(n, None):
+            self._members.go_on(n)
         else:
             await self._in_turn(lambda: self._resumed(n))
 
@@ -140,7 +135,7 @@ class Cluster:
     async def lose_quorum(self) -> None:
         """End the leader and, unless one has ended before, a follower."""
         leader = self._needed_leader()
-        followers = [n for n in self._running() if n != leader]
+        followers = [n for n in self._members.running() if n != leader]
         if len(followers) >= MAJORITY:
             await self.kill(followers[0])
             await self.settled()
@@ -148,7 +143,7 @@ class Cluster:
 
     async def restore_quorum(self) -> None:
         """Start all that have ended, those that have diverged twice."""
-        for n, member in enumerate(self._members):
+        for n, member in enumerate(self._members.all):
             for _ in range(2):
                 if not member.front.is_open:
                     await self.start(n)
@@ -169,84 +164,59 @@ class Cluster:
     # -------------------------------------------------------------- what follows from them
 
     def _after_end(self, n: int) -> Scene:
-        if self._elected is None:
-            timeline = timelines.LEADER_ENDED if len(self._running()) >= MAJORITY else timelines.NO_QUORUM
-            return timeline, self._cast({"L": n})
-        timeline = timelines.FOLLOWER_ENDED if self._is_known_majority(n) else timelines.LEADER_ALONE
-        return timeline, self._cast({"L": self._elected, "F": n})
+        if self._members.elected is None:
+            timeline = timelines.LEADER_ENDED if self._members.has_majority else timelines.NO_QUORUM
+            return timeline, self._members.cast({"L": n})
+        timeline = timelines.FOLLOWER_ENDED if self._members.is_known_majority(n) else timelines.LEADER_ALONE
+        return timeline, self._members.cast({"L": self._members.elected, "F": n})
 
     def _after_hang(self, n: int) -> Scene:
-        if self._elected is None:
-            self._unnoticed.pop(n, None)
+        if self._members.elected is None:
+            self._members.unnoticed.pop(n, None)
             return timelines.NOTHING, {}
-        if self._elected == n:
-            timeline = timelines.LEADER_HANGS if len(self._running()) >= MAJORITY else timelines.LEADER_HANGS_ALONE
-            return timeline, self._cast({"L": n})
-        timeline = timelines.FOLLOWER_HANGS if self._is_known_majority(n) else timelines.FOLLOWERS_HANG
-        return timeline, self._cast({"L": self._elected, "F": n})
-
-    def _is_known_majority(self, without: int) -> bool:
-        """Whether the other members are enough, as far as they know."""
-        known = {*self._running(), *self._unnoticed} - {without}
-        return len(known) >= MAJORITY
-
-    def _notice(self, n: int, hang: object) -> bool:
-        """Whether the others notice that a member hangs; it may have gone on, or ended."""
-        if self._unnoticed.get(n) is not hang:
-            return False
-        del self._unnoticed[n]
-        return True
+        if self._members.elected == n:
+            timeline = timelines.LEADER_HANGS if self._members.has_majority else timelines.LEADER_HANGS_ALONE
+            return timeline, self._members.cast({"L": n})
+        timeline = timelines.FOLLOWER_HANGS if self._members.is_known_majority(n) else timelines.FOLLOWERS_HANG
+        return timeline, self._members.cast({"L": self._members.elected, "F": n})
 
     async def _resumed(self, n: int) -> Scene:
-        member = self._members[n]
+        member = self._members.all[n]
         if not member.front.is_open:
             raise ActError(f"member {n} has ended meanwhile")
-        self._go_on(n)
-        if self._elected == n:
-            return timelines.LEADER_GOES_ON, self._cast({"L": n})
-        if self._elected is None:
+        self._members.go_on(n)
+        if self._members.elected == n:
+            return timelines.LEADER_GOES_ON, self._members.cast({"L": n})
+        if self._members.elected is None:
             return timelines.NOTHING, {}
         if member.state != LEADER:
-            return timelines.FOLLOWER_GOES_ON, self._cast({"L": self._elected, "F": n})
+            return timelines.FOLLOWER_GOES_ON, self._members.cast({"L": self._members.elected, "F": n})
         member.must_truncate = True
-        return timelines.TWO_LEADERS, self._cast({"L": n, "F": self._elected})
+        return timelines.TWO_LEADERS, self._members.cast({"L": n, "F": self._members.elected})
 
     async def _started(self, n: int) -> Scene:
-        member = self._members[n]
+        member = self._members.all[n]
         if member.front.is_open:
             raise ActError(f"member {n} has not ended")
         member.starts_again()
         await member.front.open()
         if member.must_truncate:
             member.must_truncate = False
-            return timelines.ENDS_AGAIN, self._cast({"F": n})
+            return timelines.ENDS_AGAIN, self._members.cast({"F": n})
         if self.leader is not None:
-            return timelines.JOINS, self._cast({"L": self.leader, "F": n})
-        return timelines.FINDS_NO_LEADER, self._cast({"F": n})
+            return timelines.JOINS, self._members.cast({"L": self.leader, "F": n})
+        return timelines.FINDS_NO_LEADER, self._members.cast({"F": n})
 
     async def _resigned(self) -> Scene:
         leader = self._needed_leader()
-        if len(self._running()) < MAJORITY:
+        if not self._members.has_majority:
             raise ActError("no other member runs that could lead")
-        return timelines.LEADER_RESIGNS, self._cast({"L": leader})
+        return timelines.LEADER_RESIGNS, self._members.cast({"L": leader})
 
     def _needed_leader(self) -> int:
         if self.leader is None:
             raise ActError("there is no leader")
         return self.leader
-
-    def _running(self) -> list[int]:
-        return [n for n, member in enumerate(self._members) if member.front.runs]
-
-    def _cast(self, named: Cast) -> Cast:
-        """Who has which role; of those who are not named, one that runs comes first."""
-        first = next(iter(named.values()))
-        others = sorted(
-            (n for n in range(SIZE) if n not in named.values()),
-            key=lambda n: (not self._members[n].front.runs, (n - first) % SIZE),
-        )
-        roles = [*named, *(role for role in ROLES if role not in named)]
-        return dict(zip(roles, [*named.values(), *others], strict=True))
 
     # -------------------------------------------------------------- playing it
 
@@ -273,7 +243,7 @@ class Cluster:
         async with self._turn:
             self._queued -= 1
             timeline, cast = choose()
-            await self._play(timeline, cast, self._away(), begins)
+            await self._play(timeline, cast, self._members.away(), begins)
             await self._agree()
 
     async def _in_turn(self, begin: Callable[[], Awaitable[Scene]]) -> None:
@@ -281,7 +251,7 @@ class Cluster:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._turn)
             timeline, cast = await begin()
-            away = self._away()
+            away = self._members.away()
             await self._play(tuple(step for step in timeline if not step.at), cast, away)
             self._follow(self._rest(tuple(step for step in timeline if step.at), cast, away, stack.pop_all()))
 
@@ -294,15 +264,15 @@ class Cluster:
         """What members do that an act has found in the middle of something: elect a leader, follow it."""
         if self._queued:
             return  # they may be alive again after the rest of the timeline, which leads here again
-        leader, running = self._elected, self._running()
-        is_led = leader is not None and (leader in running or leader in self._unnoticed)
+        leader, running = self._members.elected, self._members.running()
+        is_led = leader is not None and (leader in running or leader in self._members.unnoticed)
         if len(running) >= MAJORITY and not is_led:
-            first, second = sorted(running, key=lambda n: self._members[n].state == "Unknown")[:MAJORITY]
-            await self._play(timelines.ELECTION, self._cast({"L": second, "F": first}), self._away())
-        for n, member in enumerate(self._members):
+            first, second = sorted(running, key=lambda n: self._members.all[n].state == "Unknown")[:MAJORITY]
+            await self._play(timelines.ELECTION, self._members.cast({"L": second, "F": first}), self._members.away())
+        for n, member in enumerate(self._members.all):
             follows = member.state == "Follower" and member.leader == self.leader
             if member.front.runs and self.leader not in {None, n} and not follows:
-                await self._play(timelines.JOINS, self._cast({"L": self.leader, "F": n}), self._away())
+                await self._play(timelines.JOINS, self._members.cast({"L": self.leader, "F": n}), self._members.away())
 
     async def _play(
         self, steps: Timeline, cast: Cast, away: Collection[int], begins: Callable[[], bool] = lambda: True
@@ -313,46 +283,7 @@ class Cluster:
             at = step.at
             if step is steps[0] and not begins():
                 return
-            await self._show(step, cast, away)
-
-    async def _show(self, step: Step, cast: Cast, away: Collection[int]) -> None:
-        for role, says in step.says.items():
-            if self._members[cast[role]].front.runs:
-                await self._say(cast[role], says, cast, away)
-        if step.ends is not None:
-            self._end(cast[step.ends])
-
-    async def _say(self, n: int, says: Says, cast: Cast, away: Collection[int]) -> None:
-        member = self._members[n]
-        led = member.state == LEADER
-        entries = list(member.entries)
-        for role, state in zip(ROLES, says.states.split(), strict=True):
-            before, name, is_dead = entries[cast[role]], state.removesuffix(DEAD), state.endswith(DEAD)
-            if name == AS_BEFORE or (cast[role] in away and not is_dead):
-                entries[cast[role]] = replace(before, is_alive=False)
-            else:
-                entries[cast[role]] = Entry(name, is_alive=not is_dead)
-        member.say(tuple(entries), None if says.leader is None else cast[says.leader])
-        leads = member.state == LEADER
-        if leads != led and (leads or self._elected == n):
-            self._elected = n if leads else None
-            # the groups of a leader end with it; another one takes them up at their checkpoints
-            await self._store.persistent.restart(None, None)
-
-    def _away(self) -> Collection[int]:
-        """Members that are known to have gone before a timeline begins, which may list them as living."""
-        return {*range(SIZE)} - {*self._running(), *self._unnoticed}
-
-    def _go_on(self, n: int) -> None:
-        self._members[n].front.resume()
-        for member in self._members:
-            member.look_again()
-
-    def _end(self, n: int) -> None:
-        self._members[n].front.end()
-        self._unnoticed.pop(n, None)
-        if self._elected == n:
-            self._elected = None
+            await self._members.show(step, cast, away)
 
 
 @asynccontextmanager

@@ -1,23 +1,18 @@
-"""The log: one SQLite file, one writer thread, one fsync for everything that waits.
+"""The log: one SQLite file, which one thread writes (`committer`) and another one reads.
 
-Records are numbered inside the commit, by the one writer, so they become visible in order and without a gap. The
-position of an entry is its number here; `positions` derives the position for callers. An append is acknowledged after
-its commit has returned, and SQLite (WAL, synchronous=FULL) returns after the fsync.
-
-Committed entries are handed over by one call of `deliver` per commit: everything but the commit itself happens on
-the thread of `deliver`, which is the only one that reads.
+The position of an entry is its number here; `positions` derives the position for callers. Committed entries are handed
+over by one call of `deliver` per commit: everything but the commit itself happens on the thread of `deliver`, which is
+the only one that reads.
 """
 
 import logging
-import queue
 import sqlite3
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from embedded.eventstore.committer import Committer, Job
 from embedded.eventstore.errors import DamagedRecordError, LogError
 from embedded.eventstore.files import FILE, SELECT, connect, last_number_shown, open_log, take, to_entry
 from embedded.eventstore.integrity_check import PATIENCE, IntegrityCheck
@@ -35,28 +30,13 @@ from embedded.eventstore.writer import Outcome, Writer
 
 log = logging.getLogger(__name__)
 
-MAX_IN_ONE_COMMIT = 512
-GATHER_FROM = 16  # requests in a commit from which on the next one waits for more requests
-GATHER_STEP = 0.001  # seconds
-GATHER_LEAST = 4  # requests; a step that brings fewer was the last
-GATHER_STEPS = 6
 RECENT = 8_192  # entries kept in memory for subscribers that keep up, and for who asks for the last
 RECENT_BYTES = 64 * 1024 * 1024
 PAGE_BYTES = 4 * 1024 * 1024
 
 
-class _Job(NamedTuple):
-    run: Callable[[Writer], Outcome]
-    done: Callable[[Outcome], None]
-    stream: str | None
-
-
 class WriterMaker(Protocol):
     def __call__(self, connection: sqlite3.Connection, last_position: int) -> Writer: ...
-
-
-class NotWrittenError(Exception):
-    """The disk did not take it. Nothing of the request is in the log, unless the text says that this is unknown."""
 
 
 def _at_once(call: Callable[..., None], *arguments: object) -> None:
@@ -68,7 +48,8 @@ class Log:
 
     What takes longer to check than `check_within` seconds is checked while it is used.
 
-    `submit` may be called from any thread; everything that reads belongs to the thread `deliver` calls back on.
+    `submit` queues a write (`Committer.submit`), from any thread; everything that reads belongs to the
+    thread `deliver` calls back on.
     """
 
     def __init__(
@@ -82,20 +63,19 @@ class Log:
     ) -> None:
         self._lock_file = take(directory)
         self._path = directory / FILE
-        self._broken: NotWrittenError | None = None
         self._damage: str | None = None
         try:
             self._open(synchronous, writer, check_within)
         except BaseException:
             self._lock_file.close()
             raise
-        self._deliver = deliver
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._listeners: list[Callable[[list[Entry]], None]] = []
         self._recent: list[Entry] = []
         self._recent_bytes = 0
-        self._thread = threading.Thread(target=self._commit_forever, name="committer", daemon=True)
-        self._thread.start()
+        self._committer = Committer(
+            self._writer, lambda *commit: deliver(self._published, *commit), damage=lambda: self._damage
+        )
+        self.submit = self._committer.submit
 
     def _open(self, synchronous: str, writer: WriterMaker, check_within: float) -> None:
         self._writer_connection = open_log(self._path, synchronous)
@@ -122,7 +102,6 @@ class Log:
     def _damaged(self, found: str) -> None:
         """From now on nothing is answered and nothing written: stored and missing records cannot be distinguished."""
         self._damage = f"{self._path} is damaged ({found}); restore a backup"
-        self._broken = NotWrittenError(self._damage)
         log.error("%s", self._damage)
 
     def _refuse_damage(self, error: type[Exception]) -> None:
@@ -131,8 +110,7 @@ class Log:
 
     def close(self) -> None:
         """Write what is queued, then let go of the directory."""
-        self._jobs.put(None)
-        self._thread.join()
+        self._committer.close()
         try:
             self._writer_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:  # the write-ahead log stays, and is read at the next start
@@ -147,96 +125,12 @@ class Log:
 
     # -------------------------------------------------------------- writing
 
-    def submit(
-        self, run: Callable[[Writer], Outcome], done: Callable[[Outcome], None], stream: str | None = None
-    ) -> None:
-        """Queue a write. `done` is called by way of `deliver`, after the commit, or with what prevented it.
-
-        `stream` is the one it is about: those of a complete batch are looked up at once.
-        `run` decides on the committer's thread. It may be called more than once, and only its last call counts.
-        """
-        self._jobs.put(_Job(run, done, stream))
-
     def on_commit(self, listener: Callable[[list[Entry]], None]) -> Callable[[], None]:
         """Call `listener` with what each commit added; returns how to stop that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def _commit_forever(self) -> None:
-        together = 0  # requests in the last commit
-        while (first := self._jobs.get()) is not None:
-            if together >= GATHER_FROM:
-                self._wait_for_group_commit()
-            jobs = [first]
-            stopping = False
-            while len(jobs) < MAX_IN_ONE_COMMIT:
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-                if job is None:
-                    stopping = True
-                    break
-                jobs.append(job)
-            entries, outcomes = self._commit(jobs)
-            together = len(jobs)
-            try:
-                self._deliver(self._published, entries, jobs, outcomes)
-            except RuntimeError:  # the loop that waits for the answers has ended: no caller waits for them
-                log.warning("%d requests were written while the node stopped", len(jobs))
-            if stopping:
-                return
-
-    def _wait_for_group_commit(self) -> None:
-        """Let more requests arrive before a commit, while there are many.
-
-        A commit costs an fsync and the interpreter's lock several times over, however many requests are in it. Few
-        callers at once never wait here, and those that wait for their answers are not kept waiting by silence.
-        """
-        before = self._jobs.qsize()
-        for _ in range(GATHER_STEPS):
-            time.sleep(GATHER_STEP)
-            there = self._jobs.qsize()
-            if there - before < GATHER_LEAST or there >= MAX_IN_ONE_COMMIT:
-                return
-            before = there
-
-    def _commit(self, jobs: Sequence[_Job]) -> tuple[list[Entry], list[Outcome]]:
-        if self._broken is not None:
-            return [], [self._broken] * len(jobs)
-        refused: dict[int, Outcome] = {}
-        for _ in range(len(jobs) + 1):  # each round refuses one job more
-            outcomes: list[Outcome] = []
-            try:
-                self._writer.begin()
-                self._writer.look_up({job.stream for job in jobs if job.stream is not None})
-                for index, job in enumerate(jobs):
-                    outcomes.append(refused[index] if index in refused else job.run(self._writer))
-                return self._writer.commit(), outcomes
-            except sqlite3.Error as error:
-                return [], [self._failed(error, len(jobs))] * len(jobs)
-            except Exception as error:  # a request that cannot be carried out must not hurt the others
-                log.error("a request cannot be carried out", exc_info=error)
-                self._writer.roll_back()
-                refused[len(outcomes)] = error
-        raise AssertionError("a job that was refused cannot fail again")
-
-    def _failed(self, error: sqlite3.Error, requests: int) -> NotWrittenError:
-        log.error("nothing of %d requests was written: %s", requests, error)
-        try:
-            self._writer.roll_back()
-        except sqlite3.Error as again:
-            self._broken = NotWrittenError(f"the log cannot be written until the node is restarted: {again}")
-        full = "full" in str(error)
-        if not full and isinstance(error, sqlite3.OperationalError):
-            # after a failed fsync the content of the disk is unknown: only reading it again, at a start, shows it
-            self._broken = NotWrittenError(
-                f"the disk failed ({error}); the log takes no more writes until the node is restarted, "
-                "and whether this one was written is unknown until then"
-            )
-        return self._broken or NotWrittenError(f"the log cannot be written: {error}; free some space and try again")
-
-    def _published(self, entries: list[Entry], jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
+    def _published(self, entries: list[Entry], jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
         if entries:
             self._remember(entries)
             self.head = entries[-1].position

@@ -4,18 +4,13 @@ Only the committer's thread uses a writer. What it decides is visible to readers
 """
 
 import sqlite3
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-from embedded.eventstore.files import SELECT, to_entry
 from embedded.eventstore.records import (
     ANY,
     EMPTY_APPENDS,
-    NEWEST_ONLY,
-    NO_LIMITS,
     NO_STREAM,
     STREAM_EXISTS,
     TOMBSTONE,
@@ -26,14 +21,11 @@ from embedded.eventstore.records import (
     encode,
     system_event,
     ticks,
-    to_retention,
 )
+from embedded.eventstore.stream_heads import Head, StreamHeads
 from embedded.eventstore.stream_index import StreamIndex, StreamRow
 
-REMEMBERED_HEADS = 50_000
-REMEMBERED_IDS = 500_000  # over all streams; like the real server's, this memory is bounded
 ROWS_AT_ONCE = 64  # in one statement; each number up to it is a statement that SQLite keeps prepared
-IDS_OF_A_STREAM = 4_096  # how far back a repeated event is recognised when a stream is met again
 
 
 class Written(NamedTuple):
@@ -54,17 +46,6 @@ class Deleted(NamedTuple):
 Outcome = Written | WrongVersion | Deleted | BaseException
 
 
-@dataclass(slots=True)
-class Head:
-    """What the writer knows of a stream."""
-
-    stream_id: int | None
-    last: int
-    tombstoned: bool = False
-    retention: Retention | None = None  # of the stream this one is the metadata of
-    known: dict[bytes, int] | None = None  # event id -> its first revision, for recent ones
-
-
 @cache
 def _insert(table: str, columns: int, rows: int) -> str:
     row = f"({', '.join('?' * columns)})"
@@ -74,33 +55,21 @@ def _insert(table: str, columns: int, rows: int) -> str:
 class Writer:
     """The decisions of one transaction."""
 
+    heads: type[StreamHeads] = StreamHeads
+
     def __init__(self, connection: sqlite3.Connection, last_position: int) -> None:
         self._db = connection
         self._next = last_position + 1
-        self._heads: OrderedDict[str, Head] = OrderedDict()
-        self._known = 0
         self._new: list[Entry] = []
         self._rows: list[tuple[object, ...]] = []  # of `events`, not yet in the database
         self._stream_rows: list[StreamRow] = []  # of `streams`, the same
         self._new_streams: list[StreamRow] = []  # of this transaction
         self.stream_index = StreamIndex(connection)
+        self._heads = self.heads(connection, self.stream_index, self._flush)
+        self.look_up = self._heads.look_up
 
     def begin(self) -> None:
         self._db.execute("BEGIN IMMEDIATE")
-
-    def look_up(self, streams: Iterable[str]) -> None:
-        """Learn of these streams and their metadata at once, before each is asked for alone. Right after `begin`."""
-        names = [
-            name
-            for stream in streams
-            for name in (stream, "$$" + stream)
-            if name not in self._heads and "\0" not in name
-        ]
-        if not names:
-            return
-        found = self.stream_index.find_all(self._db, names)
-        for name in names:
-            self._heads[name] = self._head_of(found[name]) if name in found else Head(None, -1)
 
     def commit(self) -> list[Entry]:
         self._flush()
@@ -111,11 +80,7 @@ class Writer:
         self.stream_index.committed(self._new_streams, indexed=indexed)
         self._new_streams = []
         entries, self._new = self._new, []
-        while len(self._heads) > REMEMBERED_HEADS:
-            self._forget(self._heads.popitem(last=False)[1])
-        if self._known > REMEMBERED_IDS:
-            for head in self._heads.values():
-                self._forget(head)
+        self._heads.limit()
         return entries
 
     def roll_back(self) -> None:
@@ -124,15 +89,14 @@ class Writer:
         self._next -= len(self._new)
         self._new, self._rows, self._stream_rows, self._new_streams = [], [], [], []
         self._heads.clear()
-        self._known = 0
 
     # -------------------------------------------------------------- the rules
 
     def append(self, stream: str, expected: int, events: Sequence[Proposed]) -> Outcome:
-        head = self._head(stream)
+        head = self._heads.get(stream)
         if head.tombstoned:
             return Deleted(stream)
-        retention = self._retention(stream)
+        retention = self._heads.retention(stream)
         refused = self._check(stream, head, retention, expected, events)
         if refused is not None:
             return refused
@@ -141,20 +105,20 @@ class Writer:
             commit = self.put(EMPTY_APPENDS, [system_event("$emptyAppend", None)])
             return Written(head.last, commit.position)
         first = head.last + 1
-        owner_deleted = stream.startswith("$$") and self._retention(stream[2:]).soft_deleted
+        owner_deleted = stream.startswith("$$") and self._heads.retention(stream[2:]).soft_deleted
         written = self.put(stream, events)
         if retention.soft_deleted:
             self._truncate(stream, retention, first)
         elif owner_deleted:
             owner = stream[2:]
-            self._truncate(owner, self._retention(owner), self._head(owner).last + 1)
+            self._truncate(owner, self._heads.retention(owner), self._heads.get(owner).last + 1)
         return written
 
     def delete(self, stream: str, expected: int) -> Outcome:
-        head = self._head(stream)
+        head = self._heads.get(stream)
         if head.tombstoned:
             return Deleted(stream)
-        if head.last < 0 and self._head("$$" + stream).last < 0:
+        if head.last < 0 and self._heads.get("$$" + stream).last < 0:
             return WrongVersion(-1)
         refused = self._check_delete(stream, head, expected)
         if refused is not None:
@@ -162,7 +126,7 @@ class Writer:
         return self.put("$$" + stream, [system_event("$metadata", {"$tb": TOMBSTONE})])
 
     def tombstone(self, stream: str, expected: int) -> Outcome:
-        head = self._head(stream)
+        head = self._heads.get(stream)
         if head.tombstoned:
             return Deleted(stream)
         refused = self._check_delete(stream, head, expected)
@@ -187,12 +151,12 @@ class Writer:
     def _check_exists(self, stream: str, head: Head, retention: Retention) -> Outcome | None:
         if retention.soft_deleted:
             return Deleted(stream)
-        if head.last < 0 and self._head("$$" + stream).last < 0:
+        if head.last < 0 and self._heads.get("$$" + stream).last < 0:
             return WrongVersion(-1)
         return None
 
     def _check_delete(self, stream: str, head: Head, expected: int) -> Outcome | None:
-        retention = self._retention(stream)
+        retention = self._heads.retention(stream)
         if expected == STREAM_EXISTS:
             return self._check_exists(stream, head, retention)
         if expected in (ANY, head.last) or (expected == NO_STREAM and retention.soft_deleted):
@@ -202,7 +166,7 @@ class Writer:
     def _repeated_anywhere(self, head: Head, retention: Retention, events: Sequence[Proposed]) -> Outcome | None:
         if head.last < 0 or not events:
             return None
-        known = self._ids(head)
+        known = self._heads.ids(head)
         revision = -1
         for index, event in enumerate(events):
             found = known.get(event.id)
@@ -241,7 +205,7 @@ class Writer:
 
     def put(self, stream: str, events: Sequence[Proposed], revision: int | None = None) -> Written:
         """Add events at the end, unchecked. `revision` is for the tombstone alone."""
-        head = self._head(stream)
+        head = self._heads.get(stream)
         if head.stream_id is None:
             head.stream_id = self._new_stream(stream)
         created = ticks()
@@ -257,7 +221,8 @@ class Writer:
             head.last = number
             if head.known is not None:
                 head.known.setdefault(event.id, number)
-                self._known += 1
+        if head.known is not None and not head.tombstoned:
+            self._heads.remembered += len(entries)
         self._new += entries
         self._add_rows(head.stream_id, entries)
         if stream.startswith("$$"):
@@ -274,10 +239,10 @@ class Writer:
 
     def last_of(self, stream: str) -> int:
         """The last revision of a stream, -1 if it has none; the tombstone does not count."""
-        return self._head(stream).last
+        return self._heads.get(stream).last
 
     def is_tombstoned(self, stream: str) -> bool:
-        return self._head(stream).tombstoned
+        return self._heads.get(stream).tombstoned
 
     def _new_stream(self, stream: str) -> int:
         row = StreamRow.of(self.stream_index.last + len(self._new_streams) + 1, stream)
@@ -300,53 +265,3 @@ class Writer:
                 some = rows[first : first + ROWS_AT_ONCE]
                 self._db.execute(_insert(table, columns, len(some)), [value for row in some for value in row])
         self._rows, self._stream_rows = [], []
-
-    def _retention(self, stream: str) -> Retention:
-        if stream.startswith("$$"):
-            return NEWEST_ONLY
-        head = self._head("$$" + stream)
-        if head.retention is None:
-            head.retention = self._read_retention(head)
-        return head.retention
-
-    def _read_retention(self, head: Head) -> Retention:
-        if head.last < 0:
-            return NO_LIMITS
-        self._flush()
-        row = self._db.execute(SELECT + "WHERE e.stream = ? AND e.revision = ?", (head.stream_id, head.last)).fetchone()
-        return to_retention(to_entry(row))
-
-    def _ids(self, head: Head) -> dict[bytes, int]:
-        if head.known is None:
-            self._flush()
-            rows = self._db.execute(
-                "SELECT id, revision FROM events WHERE stream = ? AND revision < ? ORDER BY revision DESC LIMIT ?",
-                (head.stream_id, TOMBSTONE, IDS_OF_A_STREAM),
-            )
-            head.known = dict(rows.fetchall())  # newest first: of two with one id the older stays
-            self._known += len(head.known)
-        return head.known
-
-    def _forget(self, head: Head) -> None:
-        if head.known is not None:
-            self._known -= len(head.known)
-            head.known = None
-
-    def _head(self, stream: str) -> Head:
-        head = self._heads.get(stream)
-        if head is not None:
-            self._heads.move_to_end(stream)
-            return head
-        head = self._heads[stream] = self._read_head(stream)
-        return head
-
-    def _read_head(self, stream: str) -> Head:
-        number = self.stream_index.find(self._db, stream)
-        return Head(None, -1) if number is None else self._head_of(number)
-
-    def _head_of(self, stream_id: int) -> Head:
-        last = self._db.execute(
-            "SELECT revision FROM events WHERE stream = ? ORDER BY revision DESC LIMIT 2", (stream_id,)
-        ).fetchall()
-        numbers = [number for (number,) in last if number != TOMBSTONE]
-        return Head(stream_id, numbers[0] if numbers else -1, tombstoned=len(numbers) < len(last))

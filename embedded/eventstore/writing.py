@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 import grpc
 
+from embedded.eventstore.committer import NotWrittenError
 from embedded.eventstore.errors import HandlerError, RefusalError, stream_deleted
-from embedded.eventstore.log import Log, NotWrittenError
+from embedded.eventstore.log import Log
 from embedded.eventstore.messages import streams_pb2
 from embedded.eventstore.positions import offset
 from embedded.eventstore.records import ANY

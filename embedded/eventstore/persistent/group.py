@@ -1,103 +1,32 @@
 """A running persistent subscription: the next event, its consumer, and its outcome."""
 
 import asyncio
-import json
 import logging
 import time
-import zlib
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import partial
 
 import grpc
 
-from embedded.eventstore.errors import HandlerError, RefusalError
-from embedded.eventstore.event_encoding import LINK, is_hidden, make_structured, resolve
+from embedded.eventstore.errors import RefusalError
+from embedded.eventstore.event_encoding import LINK
 from embedded.eventstore.live_feed import Subscriber
 from embedded.eventstore.log import Log
-from embedded.eventstore.messages import persistent_pb2
 from embedded.eventstore.persistent.config import ALL, NOWHERE, Config, dropped
-from embedded.eventstore.persistent.system_events import ONLY_ADMINS, append_own, checkpoint_event, parked_metadata
-from embedded.eventstore.positions import offset
-from embedded.eventstore.records import ANY, TOMBSTONE, Entry, decode, system_event
+from embedded.eventstore.persistent.consumer import Consumer, Item
+from embedded.eventstore.persistent.distribution import Distribution
+from embedded.eventstore.persistent.replay import ParkedReplay
+from embedded.eventstore.persistent.source import Source
+from embedded.eventstore.persistent.system_events import append_own, checkpoint_event, parked_metadata
+from embedded.eventstore.records import ANY, Entry, decode, system_event
 from embedded.eventstore.writer import Outcome, Writer, Written
-from embedded.eventstore.writing import write
 
 log = logging.getLogger(__name__)
 
 PARK, RETRY, SKIP, STOP = 1, 2, 3, 4  # actions of a nack; 0, unknown, counts as RETRY
 ACTIONS = range(5)
-BUCKETS = 1024
-PAGE = 500
-REPLAYED = "replayed"  # state: the lowest parked number that was delivered again and not answered for
-
-
-@dataclass(slots=True, eq=False)
-class Item:
-    """An event on its way. `order` is its place in the source, -1 for a replayed parked one."""
-
-    order: int
-    target: Entry | None  # what a link leads to, or the event itself; None for a link to nothing
-    link: Entry | None
-    retries: int = 0
-    deadline: float = 0.0
-    sent: float = 0.0
-
-    @property
-    def ack_id(self) -> bytes:
-        entry = self.link or self.target
-        assert entry is not None
-        return entry.id
-
-    def message(self, *, structured: bool) -> bytes:
-        response = persistent_pb2.ReadResp()
-        event = response.event
-        outer = self.link or self.target
-        assert outer is not None
-        at = offset(outer.position)
-        for entry, record in ((self.target, event.event), (self.link, event.link)):
-            if entry is not None:
-                record.ParseFromString(decode(entry).SerializeToString())
-                record.commit_position = record.prepare_position = at
-        event.commit_position = at
-        event.retry_count = self.retries
-        if structured:
-            make_structured(event)
-        return bytes(response.SerializeToString())
-
-
-class Consumer:
-    """One connected reader."""
-
-    def __init__(self, size: int, name: str, *, structured: bool) -> None:
-        if size <= 0:
-            raise HandlerError("a consumer needs room for one event")
-        self.size, self.name, self.structured = size, name, structured
-        self.in_flight: dict[bytes, list[Item]] = {}
-        self.count = self.total = self.total_before = self.per_second = 0
-        self.latencies: deque[int] = deque(maxlen=500)  # milliseconds
-        self.outbox: asyncio.Queue[Item | Exception] = asyncio.Queue()  # never more than `size`
-
-    @property
-    def has_room(self) -> bool:
-        return self.count < self.size
-
-    def push(self, item: Item, timeout: float) -> None:
-        item.sent = time.monotonic()
-        item.deadline = item.sent + timeout
-        self.in_flight.setdefault(item.ack_id, []).append(item)
-        self.count += 1
-        self.total += 1
-        self.outbox.put_nowait(item)
-
-    def take(self, ack_id: bytes) -> list[Item]:
-        items = self.in_flight.pop(ack_id, [])
-        self.count -= len(items)
-        for item in items:
-            self.latencies.append(int((time.monotonic() - item.sent) * 1000))
-        return items
 
 
 class Group:
@@ -112,37 +41,18 @@ class Group:
     ) -> None:
         self.config, self.checkpoint = config, checkpoint
         self._log = log
-        self._wanted = config.wanted()
-        self._next = config.first if checkpoint is None else checkpoint + 1
-        self._has_looked = checkpoint is not None
         self._passes_waiting = like_24_10 and config.by_type is not None
-        self._left_out: int | None = None  # the last place that the filter left out
-        self.consumers: list[Consumer] = []
+        self._distribution = Distribution(config.strategy)
+        self.consumers = self._distribution.consumers
+        self.source = Source(log, config, checkpoint, passed=self._considered)
         self.retry: list[Item] = []
-        self.buffer: deque[Item] = deque()
         self._parking: set[Item] = set()
-        self._pinned: dict[int, Consumer] = {}
         self._since_checkpoint, self._checkpoint_at = 0, time.monotonic()
         self.total = self.per_second = self._total_before = 0
-        self._replaying = 0
-        self._replayed_kept = self._resume_at = replayed
-        self._replayed: set[int] = set()  # parked numbers that were delivered again and not answered for
-        self._batch = min(max(config.read_batch_size, 1), PAGE)
-        self._is_live = False  # whether it has reached the end of its source
-        self.live_count = 0  # events that came after that
         self._wake = asyncio.Event()
+        self.parked = ParkedReplay(log, config, replayed, self._again, self._wake.set)
         self.subscriber = _Waking(None if config.source == ALL else config.source, self._wake)
         self._task = asyncio.create_task(self._run())
-
-    @property
-    def known(self) -> int | None:
-        """The last place in the source that was looked at; None if none was."""
-        return self._next - 1 if self._has_looked else None
-
-    @property
-    def replayed_from(self) -> int | None:
-        """The lowest parked number that was delivered again and not answered for."""
-        return self._resume_at if self._resume_at is not None else min(self._replayed, default=None)
 
     async def close(self) -> None:
         self.drop_consumers()
@@ -169,8 +79,7 @@ class Group:
         """What it had not acknowledged goes to others, before anything new."""
         if consumer not in self.consumers:
             return
-        self.consumers.remove(consumer)
-        self._pinned = {bucket: to for bucket, to in self._pinned.items() if to is not consumer}
+        self._distribution.remove(consumer)
         for item in [item for items in consumer.in_flight.values() for item in items]:
             item.retries += 1
             self._again(item)
@@ -217,7 +126,7 @@ class Group:
         after = self.config.checkpoint_after_ms / 1000  # 0: never
         if self._since_checkpoint >= self.config.min_checkpoint_count and after and now - self._checkpoint_at >= after:
             self._save_checkpoint()
-        self._save_replayed()
+        self.parked.save()
         self._wake.set()
 
     # -------------------------------------------------------------- outcomes
@@ -225,7 +134,7 @@ class Group:
     def _done(self, item: Item) -> None:
         if item.order < 0:
             assert item.link is not None
-            self._replayed.discard(item.link.revision)
+            self.parked.has_outcome(item.link.revision)
         self._considered()
 
     def _considered(self) -> None:
@@ -273,11 +182,11 @@ class Group:
         self._since_checkpoint, self._checkpoint_at = 0, time.monotonic()
         waiting = [i.order for c in self.consumers for items in c.in_flight.values() for i in items]
         waiting += [i.order for i in (*self.retry, *self._parking)]
-        end = self._next
-        if self._passes_waiting and not self.consumers and self._left_out is not None:
-            end = self._left_out + 1
+        end = self.source.next
+        if self._passes_waiting and not self.consumers and self.source.left_out is not None:
+            end = self.source.left_out + 1
         else:
-            waiting += [i.order for i in self.buffer]
+            waiting += [i.order for i in self.source.buffer]
         place = min((order for order in waiting if order >= 0), default=end) - 1
         if place < 0 or (self.checkpoint is not None and place <= self.checkpoint):
             return
@@ -289,85 +198,17 @@ class Group:
 
         self._log.submit(keep, lambda _: None)
 
-    def _save_replayed(self) -> None:
-        lowest = self.replayed_from
-        if lowest != self._replayed_kept:
-            self._replayed_kept = lowest
-            self._log.submit(self._keeping_replayed(lowest), lambda _: None)
-
-    def _keeping_replayed(self, lowest: int | None) -> Callable[[Writer], Outcome]:
-        text = None if lowest is None else str(lowest)
-        return lambda writer: writer.keep(REPLAYED, self.config.key, text)
-
-    # -------------------------------------------------------------- parked
-
-    def parked_range(self) -> tuple[int, int]:
-        """The first and one past the last parked event that was not replayed."""
-        newest = self._log.last_of(self.config.parked_stream)
-        if newest is None or newest.revision == TOMBSTONE:
-            return 0, 0
-        low, _ = self._log.retention(self.config.parked_stream).visible(newest.revision)
-        return min(low, newest.revision + 1), newest.revision + 1
-
     @property
     def status(self) -> str:
         """The names of the active states, in the form of the real server."""
-        config = self.config
-        end = self._log.head if config.source == ALL else self._newest_revision()
-        is_behind = not config.reads or self._next <= end
+        is_behind = self.source.is_behind
         flags = (
             ("Behind", is_behind),
-            ("OutstandingPageRequest", config.read_batch_size < 0),
-            ("ReplayingParkedMessages", self._replaying > 0),
+            ("OutstandingPageRequest", self.config.read_batch_size < 0),
+            ("ReplayingParkedMessages", self.parked.is_running),
             ("Live", not is_behind),
         )
         return ", ".join(name for name, holds in flags if holds)
-
-    def _newest_revision(self) -> int:
-        newest = self._log.last_of(self.config.source)
-        return -1 if newest is None or newest.revision == TOMBSTONE else newest.revision
-
-    async def replay(self, stop_at: int | None) -> None:
-        """Deliver parked events again, up to `stop_at` (None: all that are parked now)."""
-        self._replaying += 1
-        try:
-            await self._replay(stop_at)
-        finally:
-            self._replaying -= 1
-
-    async def _replay(self, stop_at: int | None) -> None:
-        await write(self._log, self._keeping_replayed(self._replayed_kept))  # after earlier parks
-        first, end = self.parked_range()
-        if end == 0 or self._log.retention(self.config.parked_stream).soft_deleted:
-            return  # nothing was ever parked
-        end = end if stop_at is None else max(first, min(end, stop_at))
-        event = system_event("$metadata", {"$tb": end, "$acl": ONLY_ADMINS})
-        # until each is answered for, a restart delivers them again: they are parked no longer, and not done yet
-        lowest = self.replayed_from
-        if end > first:
-            lowest = first if lowest is None else min(first, lowest)
-
-        def move(writer: Writer) -> Outcome:
-            append_own(writer, "$$" + self.config.parked_stream, event)
-            return self._keeping_replayed(lowest)(writer)
-
-        await write(self._log, move)
-        self._replayed_kept = lowest
-        await self._deliver_again(first, end)
-
-    async def _deliver_again(self, first: int, end: int) -> None:
-        """What is parked from number `first` on, `end` not included."""
-        at = first
-        while at < end and (page := self._log.stream_page(self.config.parked_stream, at, forwards=True, count=PAGE)):
-            for parked in page:
-                at = parked.revision + 1
-                if parked.revision < end and parked.revision not in self._replayed:
-                    _, target = resolve(self._log, parked)
-                    if target is not None:
-                        self._replayed.add(parked.revision)
-                        self.retry.append(Item(-1, target, parked))
-            await asyncio.sleep(0)
-        self._wake.set()
 
     # -------------------------------------------------------------- delivery
 
@@ -375,9 +216,7 @@ class Group:
         while True:
             self._wake.clear()
             try:
-                if self._resume_at is not None:
-                    await self._deliver_again(self._resume_at, self.parked_range()[0])
-                    self._resume_at = None
+                await self.parked.resume()
                 more = self._advance()
             except Exception as error:
                 refused = isinstance(error, RefusalError)
@@ -394,64 +233,21 @@ class Group:
 
     def _advance(self) -> bool:
         """Deliver what can be delivered; True if there may be more at once."""
-        if self._next == NOWHERE:
+        if self.source.next == NOWHERE:
             if self.consumers:
                 self.drop_consumers()
             return False
         self._push()
-        return len(self.buffer) + self._batch <= self.config.history_buffer_size and self._fetch()
-
-    def _fetch(self) -> bool:
-        """Buffer a page of the source; False at its end."""
-        if not self.config.reads or self._next > TOMBSTONE:
-            return False
-        before = len(self.buffer)
-        more = self._fetch_from_all() if self.config.source == ALL else self._fetch_from_stream()
-        if self._is_live:
-            self.live_count += len(self.buffer) - before
-        self._is_live = self._is_live or not more
-        return more
-
-    def _fetch_from_stream(self) -> bool:
-        source = self.config.source
-        page = self._log.stream_page(source, self._next, forwards=True, count=self._batch)
-        if page:
-            newest = self._log.last_of(source)
-            last = newest.revision if newest else -1
-            low, oldest = self._log.visible(source, self._log.retention(source), last)
-            self.buffer += [self._item(e) for e in page if e.revision >= low and e.created >= oldest]
-            self._next, self._has_looked = max(page[-1].revision + 1, min(low, last)), True
-        return bool(page)
-
-    def _fetch_from_all(self) -> bool:
-        page = self._log.all_page(self._next - 1, forwards=True, count=self._batch)
-        for entry in page:
-            hidden = is_hidden(entry.stream)
-            item = self._item(entry) if not hidden and self._wanted(entry) else None
-            self._next, self._has_looked = entry.position + 1, True  # if that fails, it has not been passed
-            if item is not None:
-                self.buffer.append(item)
-            elif not hidden:  # or the checkpoint of a group would call for its next one
-                self._left_out = entry.position
-                self._considered()
-        return bool(page)
-
-    def _item(self, entry: Entry) -> Item:
-        order = self.config.order(entry)
-        if self.config.resolve_links:
-            is_link, target = resolve(self._log, entry)
-            if is_link:
-                return Item(order, target, entry)
-        return Item(order, entry, None)
+        return self.source.has_room and self.source.fetch()
 
     def _push(self) -> None:
         if not self.consumers:
             return
-        for waiting in (self.retry, self.buffer):
+        for waiting in (self.retry, self.source.buffer):
             left = []
-            while waiting and any(c.has_room for c in self.consumers):
+            while waiting and self._distribution.has_room:
                 item = waiting.popleft() if isinstance(waiting, deque) else waiting.pop(0)
-                consumer = self._choose(item)
+                consumer = self._distribution.choose(item)
                 if consumer is None:
                     left.append(item)  # its consumer is full; later ones of other buckets may overtake
                     continue
@@ -461,39 +257,6 @@ class Group:
                 waiting.extendleft(reversed(left))
             else:
                 waiting[:0] = left
-
-    def _choose(self, item: Item) -> Consumer | None:
-        match self.config.strategy:
-            case "RoundRobin":
-                chosen = next(c for c in self.consumers if c.has_room)
-                self.consumers.remove(chosen)
-                self.consumers.append(chosen)
-                return chosen
-            case "DispatchToSingle":
-                while not self.consumers[0].has_room:
-                    self.consumers.append(self.consumers.pop(0))
-                return self.consumers[0]
-            case _:
-                bucket = zlib.crc32(self._pin(item).encode(errors="surrogatepass")) % BUCKETS
-                if bucket not in self._pinned:
-                    load = list(self._pinned.values())
-                    self._pinned[bucket] = min(self.consumers, key=load.count)
-                chosen = self._pinned[bucket]
-                return chosen if chosen.has_room else None
-
-    def _pin(self, item: Item) -> str:
-        entry = item.target
-        if entry is None:
-            assert item.link is not None
-            return decode(item.link).data.decode(errors="replace").partition("@")[2]
-        if self.config.strategy == "PinnedByCorrelation":
-            try:
-                found = json.loads(decode(entry).custom_metadata)["$correlationId"]
-            except (ValueError, KeyError, TypeError, RecursionError):
-                return entry.stream
-            if isinstance(found, str):
-                return found
-        return entry.stream
 
 
 class _Waking(Subscriber):

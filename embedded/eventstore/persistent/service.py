@@ -24,7 +24,9 @@ from embedded.eventstore.persistent.config import (
     source_of,
     target,
 )
-from embedded.eventstore.persistent.group import ACTIONS, REPLAYED, Consumer, Group
+from embedded.eventstore.persistent.consumer import Consumer
+from embedded.eventstore.persistent.group import ACTIONS, Group
+from embedded.eventstore.persistent.replay import REPLAYED
 from embedded.eventstore.persistent.system_events import write_configs
 from embedded.eventstore.records import ANY
 from embedded.eventstore.requests import uuid_bytes
@@ -72,7 +74,7 @@ class PersistentSubscriptions:
         """Without its consumers, from where it is."""
         self._feed.remove(group.subscriber)
         await group.close()
-        self._start(config, group.checkpoint, group.replayed_from)  # it keeps its place in the list
+        self._start(config, group.checkpoint, group.parked.lowest)  # it keeps its place in the list
         group.drop_consumers()  # that came meanwhile
 
     def _keeping(self, config: Config) -> Callable[[Writer], Outcome]:
@@ -152,7 +154,7 @@ class PersistentSubscriptions:
         try:
             await write(self._log, forget)
         except RefusalError:
-            self._start(group.config, group.checkpoint, group.replayed_from)
+            self._start(group.config, group.checkpoint, group.parked.lowest)
             raise
         return pb.DeleteResp()
 
@@ -164,7 +166,7 @@ class PersistentSubscriptions:
         stop_at = options.stop_at if limit == "stop_at" else None
         if stop_at is not None and stop_at < 0:
             raise failed(source, options.group_name, "Cannot stop replaying parked message at a negative version.")
-        await self._group(source, options.group_name).replay(stop_at)
+        await self._group(source, options.group_name).parked.replay(stop_at)
         return pb.ReplayParkedResp()
 
     async def _restart(self) -> Any:
@@ -237,7 +239,7 @@ async def _take_answers(requests: AsyncIterator[Any], group: Group, consumer: Co
 def _info(group: Group) -> Any:
     c = group.config
     in_flight = sum(consumer.count for consumer in group.consumers)
-    first, end = group.parked_range()
+    first, end = group.parked.range()
     info = pb.SubscriptionInfo(
         event_source=c.source,
         group_name=c.group,
@@ -246,7 +248,7 @@ def _info(group: Group) -> Any:
         total_items=group.total,
         count_since_last_measurement=group.per_second,
         last_checkpointed_event_position="" if group.checkpoint is None else c.place(group.checkpoint),
-        last_known_event_position="" if group.known is None else c.place(group.known),
+        last_known_event_position="" if group.source.known is None else c.place(group.source.known),
         resolve_link_tos=c.resolve_links,
         start_from=c.start_from,
         message_timeout_milliseconds=shown(c.message_timeout_ms),
@@ -258,8 +260,8 @@ def _info(group: Group) -> Any:
         check_point_after_milliseconds=shown(c.checkpoint_after_ms or NEVER),
         min_check_point_count=c.min_checkpoint_count,
         max_check_point_count=c.max_checkpoint_count,
-        read_buffer_count=len(group.buffer),
-        live_buffer_count=min(group.live_count, c.live_buffer_size),  # the newest events, delivered or not
+        read_buffer_count=len(group.source.buffer),
+        live_buffer_count=min(group.source.live_count, c.live_buffer_size),  # the newest events, delivered or not
         retry_buffer_count=len(group.retry),
         total_in_flight_messages=in_flight,
         outstanding_messages_count=in_flight,

@@ -599,7 +599,7 @@ async def test_whatever_has_happened_members_that_are_enough_agree_on_one_leader
         running = [n for n, state in enumerate(members.states) if state]
         assert (members.leader is not None) == (len(running) >= 2)
         for n in running if len(running) >= 2 else ():
-            member = members._members[n]
+            member = members._members.all[n]
             assert member.state == ("Leader" if n == members.leader else "Follower")
             assert member.leader == (None if n == members.leader else members.leader)
             assert [m for m, entry in enumerate(member.entries) if entry.is_alive] == running

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from embedded.eventstore.log import GATHER_FROM, GATHER_LEAST, Log
+from embedded.eventstore.committer import GATHER_FROM, GATHER_LEAST
+from embedded.eventstore.log import Log
 from embedded.eventstore.records import NO_STREAM, Entry, Proposed
 from embedded.eventstore.writer import Outcome, Writer, Written
 
@@ -81,7 +82,7 @@ def test_one_that_comes_alone_after_a_crowd_is_answered(crowd: Crowd) -> None:
 
 
 def test_what_comes_after_a_crowd_shares_a_commit(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embedded.eventstore.log.GATHER_STEP", 0.5)  # long against the time that submitting takes
+    monkeypatch.setattr("embedded.eventstore.committer.GATHER_STEP", 0.5)  # long against the time that submitting takes
     names = [f"next-{number}" for number in range(GATHER_LEAST * 5)]
     for name in names:
         crowd.append(name)
@@ -90,7 +91,7 @@ def test_what_comes_after_a_crowd_shares_a_commit(crowd: Crowd, monkeypatch: pyt
 
 
 def test_few_at_once_do_not_wait_for_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embedded.eventstore.log.GATHER_STEP", 10 * PATIENCE)
+    monkeypatch.setattr("embedded.eventstore.committer.GATHER_STEP", 10 * PATIENCE)
     crowd = Crowd(tmp_path)
     few = [f"few-{number}" for number in range(GATHER_FROM - 1)]
     assert at_once(crowd, few) == few
