@@ -86,19 +86,7 @@ def _parser() -> argparse.ArgumentParser:
             for name, what in MONGO_FILES.items():
                 one.add_argument(f"--tls-{name}-file", type=Path, metavar="FILE", help=what)
         else:
-            _add_certificate(one)
-            one.add_argument("--advertise", default="", metavar="HOST", help="the host named in gossip")
-            one.add_argument(
-                "--projections", choices=["off", "system"], default="off", help="system: run the five that make links"
-            )
-            one.add_argument(
-                "--start-standard-projections", action="store_const", const="system", dest="projections",
-                help="the same as --projections system",
-            )  # fmt: skip
-            one.add_argument(
-                "--like-24.10", action="store_true", dest="like_24_10",
-                help="show a known fault of real servers: a filtered subscription on $all forgets waiting events",
-            )  # fmt: skip
+            _add_node_options(one)
         one.set_defaults(run=lambda a: asyncio.run(serve_cluster(a) if a.store == "cluster" else serve(a)))
     both = commands.add_parser("stack", help="run both")
     both.add_argument("--data", type=Path)
@@ -120,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_certificate(parser: argparse.ArgumentParser) -> None:
+def _add_node_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--certificate-file", type=Path, metavar="FILE", help="serve TLS with this certificate (PEM), and with users"
     )
@@ -132,6 +120,18 @@ def _add_certificate(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with another --host than loopback: every caller that reaches the port may do anything",
     )
+    parser.add_argument("--advertise", default="", metavar="HOST", help="the host named in gossip")
+    parser.add_argument(
+        "--projections", choices=["off", "system"], default="off", help="system: run the five that make links"
+    )
+    parser.add_argument(
+        "--start-standard-projections", action="store_const", const="system", dest="projections",
+        help="the same as --projections system",
+    )  # fmt: skip
+    parser.add_argument(
+        "--like-24.10", action="store_true", dest="like_24_10",
+        help="show a known fault of real servers: a filtered subscription on $all forgets waiting events",
+    )  # fmt: skip
 
 
 def _security(arguments: argparse.Namespace) -> Security | None:

@@ -130,25 +130,12 @@ def evolve(state: Checkout, event: CheckoutEvent) -> Checkout:  # noqa: C901, PL
         case Running(), CheckoutShipmentRestocked():
             return replace(state, shipments_restocked=(*state.shipments_restocked, event.shipment_id), failure=None)
         case Running(), CheckoutStepFailed():
-            failure = Failure(
-                step=event.step,
-                subject=event.subject,
-                reason=event.reason,
-                attempt=event.attempt,
-                retry_at=event.retry_at,
-            )
-            return replace(state, failure=failure)
+            return replace(state, failure=_failure(event))
         case Running(), CheckoutRetried():
             again = ((state.failure.step, state.failure.subject),) if state.failure else ()
             return replace(state, retried=(*state.retried, *again), failure=None)
         case Running(), CheckoutStepSkipped():
-            parcel = event.step == StepName.RESERVE_STOCK and event.subject  # some of its lines may be reserved
-            return replace(
-                state,
-                skipped=(*state.skipped, (event.step, event.subject)),
-                reserved_again=(*state.reserved_again, event.subject) if parcel else state.reserved_again,
-                failure=None,
-            )
+            return _skipped(state, event)
         case Running(), CheckoutGivenUp():
             return replace(state, given_up=event.reason, failure=None)
         case Running(), CheckoutEnded():
@@ -173,3 +160,23 @@ def evolve(state: Checkout, event: CheckoutEvent) -> Checkout:  # noqa: C901, PL
             return state  # a step that decide never takes; history is true, so it changes nothing
         case _:
             assert_never(event)
+
+
+def _failure(event: CheckoutStepFailed) -> Failure:
+    return Failure(
+        step=event.step,
+        subject=event.subject,
+        reason=event.reason,
+        attempt=event.attempt,
+        retry_at=event.retry_at,
+    )
+
+
+def _skipped(state: Running, event: CheckoutStepSkipped) -> Running:
+    parcel = event.step == StepName.RESERVE_STOCK and event.subject  # some of its lines may be reserved
+    return replace(
+        state,
+        skipped=(*state.skipped, (event.step, event.subject)),
+        reserved_again=(*state.reserved_again, event.subject) if parcel else state.reserved_again,
+        failure=None,
+    )
