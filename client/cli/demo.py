@@ -20,10 +20,11 @@ from client.cli.tables import table
 from client.cli.words import words_of
 from client.local.demo.baskets import CURRENCY, Basket, DataMissingError, baskets_of, product_names, read_rows
 from client.local.demo.outcome import Names, Outcome, Patience
-from client.local.demo.proof import PROCESSES, ViewsStuckError
+from client.local.demo.proof import PROCESSES
 from client.local.demo.rules import PAYMENTS, Provider, ProviderUnknownError
 from client.local.demo.run import Demo, OrderUndecidedError
 from client.local.demo.survey import survey
+from client.local.demo.system_state import ViewsStuckError
 from client.local.processor_time import cpu_seconds
 from client.local.stack import Stack, StackError, stack
 from client.sdk import OrderstreamClient

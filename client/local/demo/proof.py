@@ -1,11 +1,8 @@
 """The proof at the end of the demo: the views against the data set's own sums, and the log against the views."""
 
-import asyncio
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from client.local.demo.money import refunds_failed, refunds_retried
 from client.local.demo.outcome import Names, Outcome, Patience, Progress, all_of
@@ -15,7 +12,6 @@ from client.local.demo.rules import (
     Planned,
     cancelled,
     captured,
-    events_before_cancelling,
     expected_events,
     lapse_events,
     refund_fails,
@@ -24,90 +20,47 @@ from client.local.demo.rules import (
     units_left,
     units_sold,
 )
+from client.local.demo.system_state import SystemState
 from client.sdk import OrderstreamClient
 from protos.orders.v1.types_pb2 import (
     AUTHORISATION_STATUS_LAPSED,
-    PAYMENT_STATUS_PARTIALLY_REFUNDED,
-    PAYMENT_STATUS_REFUNDED,
     SHIPMENT_STATUS_LOST,
     SHIPMENT_STATUS_RETURNED,
     Order,
     OrderStatus,
-    OrderSummary,
 )
-from protos.processes.v1.types_pb2 import PROCESS_STATUS_ENDED, PROCESS_STATUS_STUCK, Process
-from protos.products.v1.types_pb2 import Stock
+from protos.processes.v1.types_pb2 import PROCESS_STATUS_ENDED, PROCESS_STATUS_STUCK
 
-LOOK_AGAIN = 0.5  # seconds
 # between them, each event of the log once, but for those of processes
 TAKE_IN_EVERYTHING = ("order_detail", "product_list", "stock_levels", "user_detail")
-REFUNDED = (PAYMENT_STATUS_PARTIALLY_REFUNDED, PAYMENT_STATUS_REFUNDED)
-AT_REST = (PROCESS_STATUS_ENDED, PROCESS_STATUS_STUCK)
 PROCESSES = ("started", "confirmed", "rejected", "expired", "stuck")
 
 
-class ViewsStuckError(Exception):
-    """One line that says what makes no progress."""
-
-
 class Proof:
-    """The views against the data set's own sums, and the log against the views."""
+    """The views against the data set's own sums, and the log against the views. `state` is what the system shows."""
 
     def __init__(
-        self, shop: OrderstreamClient, outcome: Outcome, progress: Progress, names: Names, patience: Patience
+        self,
+        shop: OrderstreamClient,
+        outcome: Outcome,
+        progress: Progress,
+        names: Names,
+        patience: Patience,
+        *,
+        state: SystemState,
     ) -> None:
         self._shop = shop
         self._outcome = outcome
         self._progress = progress
         self._names = names
         self._patience = patience
+        self._state = state
         self._processed: set[str] = set()  # orders that have a process
         self._lapse_events = 0
 
-    async def wait_until_refused_parcels_are_reserved_again(self, refused: Sequence[Planned]) -> None:
-        """The processes of these orders; if an order has ended before, another run has ended it."""
-        wanted = {self._names.id_of("order", x.basket.basket): events_before_cancelling(x) for x in refused}
-
-        async def ready() -> tuple[int, object]:
-            found = [x async for x in self._processes() if x.order_id in wanted]
-            done = sum(x.revision + 1 - x.failures >= wanted[x.order_id] or x.status in AT_REST for x in found)
-            return done, Counter(x.step for x in found)
-
-        await self._wait("refused parcels", len(wanted), ready)
-
-    async def wait_for_the_processes(self, planned: Sequence[Planned], tokens: list[str]) -> None:
-        """Wait until each has ended, or is stuck, and no refund is left to retry, which an ended process may have."""
-        await self._wait_for_the_views(planned, tokens)
-        owing = {self._names.id_of("order", x.basket.basket) for x in planned if refunded(x)}
-
-        async def at_rest() -> tuple[int, object]:
-            found = [x async for x in self._processes()]
-            moving = {x.order_id for x in found if x.status not in AT_REST}
-            if not moving:
-                stuck = {x.order_id for x in found if x.status == PROCESS_STATUS_STUCK}
-                moving = owing - stuck - {x.order_id async for x in self._orders() if x.payment in REFUNDED}
-            waiting = Counter(x.step or "a refund" for x in found if x.order_id in moving)
-            return len(found) - len(moving), waiting
-
-        await self._wait("processes", len(planned), at_rest)
-
-    async def _wait(self, what: str, wanted: int, look: Callable[[], Awaitable[tuple[int, object]]]) -> None:
-        """Wait until `look` finds as many as wanted; it also says what the others wait for."""
-        before, since = -1, time.monotonic()
-        while True:
-            done, waiting = await look()
-            self._progress(what, done, wanted)
-            if done == wanted:
-                return
-            if done != before:
-                before, since = done, time.monotonic()
-            elif (still := time.monotonic() - since) > self._patience.seconds:
-                raise ViewsStuckError(f"no process has moved for {still:.0f} s; they wait for {waiting}")
-            await asyncio.sleep(LOOK_AGAIN)
-
     async def check(self, planned: Sequence[Planned], tokens: list[str]) -> None:
         """Every difference found is a line in `outcome.differences`."""
-        await self._wait_for_the_views(planned, tokens)
+        await self._state.wait_for_the_views(planned, tokens)
         await self._views_are_the_log()
         await self._processes_have_ended(planned)
         await self._sales(planned)
@@ -117,26 +70,9 @@ class Proof:
         await self._money(planned)
         self._events(planned)
 
-    async def _orders(self, **wanted: Any) -> AsyncIterator[OrderSummary]:
-        async for page in self._shop.orders.pages(
-            "ListOrders", page_size=1000, deadline=self._patience.seconds, **wanted
-        ):
-            for order in page.orders:
-                yield order
-
-    async def _processes(self) -> AsyncIterator[Process]:
-        async for page in self._shop.processes.pages("ListProcesses", page_size=1000, deadline=self._patience.seconds):
-            for process in page.processes:
-                yield process
-
-    async def _levels(self) -> AsyncIterator[Stock]:
-        async for page in self._shop.products.pages("ListStock", page_size=1000):
-            for level in page.stock:
-                yield level
-
     async def _processes_have_ended(self, planned: Sequence[Planned]) -> None:
         outcome, counted = self._outcome, Counter[str]()
-        async for x in self._processes():
+        async for x in self._state.processes():
             counted.update({"started": 1, "confirmed": x.confirmed, "rejected": x.outcome == "REJECTED"})
             counted.update({"expired": x.outcome == "EXPIRED", "stuck": x.status == PROCESS_STATUS_STUCK})
             outcome.failures += x.failures
@@ -150,34 +86,6 @@ class Proof:
         wanted = {"started": len(planned), "confirmed": len(planned) - rejected, "rejected": rejected}
         for what in PROCESSES:
             self._equal(f"processes {what}", wanted.get(what, 0), counted[what])
-
-    async def _wait_for_the_views(self, planned: Sequence[Planned], tokens: list[str]) -> None:
-        reached, since = -1, time.monotonic()
-        while True:
-            views = (await self._patience.ask(self._shop.operations.ListProjections)).projections
-            at, head = sum(min(view.position, view.head) for view in views), sum(view.head for view in views)
-            self._progress("views", at, head)
-            if at == head:
-                break
-            if at != reached:
-                reached, since = at, time.monotonic()
-            elif (still := time.monotonic() - since) > self._patience.seconds:
-                behind = ", ".join(f"{view.view} {view.last_error}" for view in views if view.position < view.head)
-                raise ViewsStuckError(f"no view has moved for {still:.0f} s; behind the log: {behind}")
-            await asyncio.sleep(LOOK_AGAIN)
-        await self._wait_for_the_tokens(planned, tokens)
-
-    async def _wait_for_the_tokens(self, planned: Sequence[Planned], tokens: list[str]) -> None:
-        """Each view has its own position, and the tokens do not say which of the last answers is the newest."""
-        orders, ask, anyone = (
-            self._shop.orders,
-            self._patience.ask,
-            self._names.id_of("user", planned[0].basket.household),
-        )
-        for token in tokens:
-            await ask(orders.GetSalesDaily, consistency_token=token, page_size=1)
-            await ask(orders.ListOrders, consistency_token=token, page_size=1)
-            await ask(orders.GetCustomerOrders, consistency_token=token, customer_id=anyone)
 
     async def _views_are_the_log(self) -> None:
         outcome, head = self._outcome, 0
@@ -227,7 +135,7 @@ class Proof:
             if not number:
                 continue
             status = name.removeprefix("ORDER_STATUS_")
-            found = [x async for x in self._orders(status=number)]
+            found = [x async for x in self._state.orders(status=number)]
             self._equal(f"orders that are {status.lower()}", wanted[status], len(found))
             placed |= {x.order_id for x in found if x.HasField("placed_at")}
         self._outcome.orders_without_process = len(placed - self._processed)
@@ -249,7 +157,7 @@ class Proof:
     async def _stock(self, planned: Sequence[Planned]) -> None:
         """Nothing is left reserved, and the stock is what was received less what was sent."""
         left, found = units_left(planned), Counter[str]()
-        async for level in self._levels():
+        async for level in self._state.levels():
             found["reserved"] += level.reserved
             found["reservations"] += level.open_reservations
             found["products"] += 1

@@ -10,10 +10,11 @@ from typing import Any
 
 from client.local.demo.baskets import CURRENCY, Basket, Line
 from client.local.demo.outcome import AT_ONCE, OF_ALL_RUNS, Names, Outcome, Patience, Progress, all_of
-from client.local.demo.own_proof import OwnProof
+from client.local.demo.own_proof import OwnProof, OwnState
 from client.local.demo.prices import PriceBoard
 from client.local.demo.proof import Proof
 from client.local.demo.rules import OF_THE_DEMO, Fate, Parcel, ParcelFate, Planned, Provider, plans, units_received
+from client.local.demo.system_state import SystemState
 from client.sdk import OrderstreamClient
 from client.sdk.errors import Refused
 from protos.common.v1.types_pb2 import Address, Money
@@ -60,8 +61,9 @@ class Demo:
         self._hands = asyncio.Semaphore(AT_ONCE)
         self.tokens: list[str] = []
         self.outcome = Outcome()
-        proof = OwnProof if names.run else Proof
-        self._proof = proof(shop, self.outcome, progress, names, self._patience)
+        state, proof = (OwnState, OwnProof) if names.run else (SystemState, Proof)
+        self._state = state(shop, progress, names, self._patience)
+        self._proof = proof(shop, self.outcome, progress, names, self._patience, state=self._state)
 
     async def run(self, baskets: list[Basket]) -> Outcome:
         await self.sell(baskets)
@@ -74,7 +76,7 @@ class Demo:
         await self._register_users(baskets)
         await self._sell(planned)
         await self._cancel_refused(planned)
-        await self._proof.wait_for_the_processes(planned, self.tokens)
+        await self._state.wait_for_the_processes(planned, self.tokens)
         self.outcome.seconds = round(time.monotonic() - started, 3)
 
     async def prove(self, baskets: list[Basket]) -> Outcome:
@@ -238,7 +240,7 @@ class Demo:
         by that; so the demo waits until it was, to know the number of events.
         """
         refused = [x for x in planned if x.is_refused]
-        await self._proof.wait_until_refused_parcels_are_reserved_again(refused)
+        await self._state.wait_until_refused_parcels_are_reserved_again(refused)
         await all_of(self._progress, "refused", [partial(self._cancel_refused_of, x) for x in refused])
 
     async def _cancel_refused_of(self, x: Planned) -> None:
