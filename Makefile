@@ -29,9 +29,10 @@ test: $(VENV)/.installed   ## everything that fits in a few minutes (WORKERS: on
 test-long: $(VENV)/.installed   ## the long forms of the reliability tests
 	$(BIN)/python -m pytest -m long
 
-lint: $(VENV)/.installed   ## ruff, mypy --strict, import-linter, buf, the word check, and that the stubs are current
+lint: $(VENV)/.installed   ## ruff, mypy --strict, import-linter, buf, the checks of words and of structure, and that the stubs are current
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/buf lint && $(BIN)/buf breaking --against protos/baseline.binpb
 	@$(BIN)/python -m tools.words
+	@$(BIN)/python -m tools.structure
 	@$(MAKE) --no-print-directory proto-check
 	@$(BIN)/buf build --exclude-source-info -o $(VENV)/main.binpb && cmp $(VENV)/main.binpb protos/main.binpb || { echo 'protos/main.binpb is not current: run `make proto`'; exit 1; }
 
