@@ -64,9 +64,13 @@ def _goods(order: Order) -> Iterator[str]:
         yield f"{parcel.shipment_id}: {stage} {parcel.carrier} {parcel.tracking_number}{why}"
     for back in order.returns:
         stage = enum_name(ReturnStage, back.stage, "RETURN_STAGE_")
-        parts = [(part.line_id, part.quantity) for part in back.received or back.requested]
+        received = [(part.line_id, part.quantity) for part in back.received]
+        received += [(part.line_id, part.quantity) for part in back.excess]
+        parts = received or [(part.line_id, part.quantity) for part in back.requested]
         lines = ", ".join(f"{quantity} of {line_id}" for line_id, quantity in parts)
         yield f"return {back.return_id}: {stage}, {lines}: {back.reason}"
+    for beyond in order.excess:
+        yield f"with the customer beyond the order, {beyond.quantity} of {beyond.line_id}: {money(beyond.amount)}"
 
 
 def _money(order: Order) -> Iterator[str]:

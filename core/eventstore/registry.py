@@ -71,6 +71,7 @@ ROWS = (
     Row("ReturnApproved", order.ReturnApproved, "order"),
     Row("ReturnRejected", order.ReturnRejected, "order"),
     Row("ReturnReceived", order.ReturnReceived, "order"),
+    Row("ExcessReturned", order.ExcessReturned, "order"),
     Row("NoteAdded", order.NoteAdded, "order"),
     Row("ProductRegistered", product.ProductRegistered, "product"),
     Row("ProductRenamed", product.ProductRenamed, "product"),

@@ -4,6 +4,7 @@ A stored document is `{"_id": key, "position": p, **body}`: `position` is the co
 Times are integers, microseconds since the Unix epoch (UTC): exact, and in order. Amounts are minor units.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NotRequired, TypedDict
@@ -48,13 +49,18 @@ def entries(stored: Any, key: str, value: str) -> list[Any]:
     return [{key: name, value: what} for name, what in stored.items()] if isinstance(stored, dict) else list(stored)
 
 
-def fulfilment(units: int, dispatched: int, delivered: int) -> str:
-    """The derived status; the names are those of FulfilmentStatus without its prefix."""
-    if not units or not dispatched:
+def fulfilment(kept: Counter[str], dispatched: Counter[str], delivered: Counter[str]) -> str:
+    """The derived status, from units by line; the names are those of FulfilmentStatus without its prefix.
+
+    Units beyond those that are kept do not count: a lost parcel arrived after its units were sent again.
+    """
+    units = sum(kept.values())
+    sent, there = (sum(min(n, of[line_id]) for line_id, n in kept.items()) for of in (dispatched, delivered))
+    if not sent:
         return "UNFULFILLED"
-    if delivered == units:
+    if there == units:
         return "DELIVERED"
-    return "SHIPPED" if dispatched == units else "PARTIALLY_SHIPPED"
+    return "SHIPPED" if sent == units else "PARTIALLY_SHIPPED"
 
 
 def payment(total: int, sums: PaymentSums | None, *, placed: bool) -> str:

@@ -34,6 +34,7 @@ TRIGGERS: tuple[type[DomainEvent], ...] = (
     order.ShipmentLost,
     order.DeliveryRefused,
     order.ShipmentReturned,
+    order.ShipmentCancelled,  # its units may be needless, since a lost parcel has arrived
     order.LineQuantityCancelled,
     order.ReturnReceived,
     order.ReturnRejected,

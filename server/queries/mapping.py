@@ -1,13 +1,14 @@
 """Maps documents to messages."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from core.readmodel.documents import PaymentSums, discount_amounts, fulfilment, payment, returned, to_micros
 from core.readmodel.email_holders import Holder
-from core.readmodel.order_owed import owed_minor
+from core.readmodel.order_owed import excess, owed_minor
 from core.readmodel.views.order_list import row_returns
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1 import queries_pb2 as orders_queries
@@ -41,7 +42,9 @@ def order(document: Document) -> orders.Order:
         order_id=document["_id"],
         customer_id=document["customer_id"],
         status=_order_status(document["status"]),
-        fulfilment=_fulfilment(units, [(_units(parcel["lines"]), parcel["status"]) for parcel in parcels]),
+        fulfilment=_fulfilment(
+            _by_line(lines) - _by_line(cancellations), [(_by_line(x["lines"]), x["status"]) for x in parcels]
+        ),
         currency=currency,
         lines=[_line(line, currency) for line in lines],
         total=total,
@@ -79,6 +82,10 @@ def order(document: Document) -> orders.Order:
         notes=[
             orders.Note(note_id=x["note_id"], text=x["text"], at=timestamp(x["at"])) for x in document.get("notes", [])
         ],
+        excess=[
+            orders.Excess(line_id=x.line_id, sku=x.sku, quantity=x.quantity, amount=_money(x.amount_minor, currency))
+            for x in excess(document)
+        ],
     )
 
 
@@ -95,7 +102,7 @@ def order_summary(row: Document, unread: str = "") -> orders.OrderSummary:
         line_count=len(row["lines"]),
         created_at=timestamp(row["created_at"]),
         placed_at=timestamp(row["placed_at"]),
-        fulfilment=_fulfilment(units, [(parcel["units"], parcel["status"]) for parcel in row["parcels"]]),
+        fulfilment=_fulfilment(*_goods_of_row(row)),
         payment=_payment(total, row.get("payments"), row["placed_at"]),
         return_status=_return_status(units, row.get("returned_units", 0), [x["stage"] for x in row_returns(row)]),
         unread=unread,
@@ -211,15 +218,16 @@ def _shipment(parcel: Document) -> orders.Shipment:
         carrier=parcel["carrier"],
         tracking_number=parcel["tracking_number"],
         reason=parcel.get("reason", ""),
-        returned=[
-            orders.ReturnedLine(
-                line_id=x["line_id"],
-                sku=x["sku"],
-                quantity=x["quantity"],
-                condition=orders.ReturnCondition.Value(x["condition"]),
-            )
-            for x in parcel.get("returned", [])
-        ],
+        returned=[_returned_line(x) for x in parcel.get("returned", [])],
+    )
+
+
+def _returned_line(row: Document) -> orders.ReturnedLine:
+    return orders.ReturnedLine(
+        line_id=row["line_id"],
+        sku=row["sku"],
+        quantity=row["quantity"],
+        condition=orders.ReturnCondition.Value(row["condition"]),
     )
 
 
@@ -316,6 +324,7 @@ def _return(row: Document, currency: str) -> orders.Return:
         ],
         reason=row["reason"],
         reject_reason=row["reject_reason"],
+        excess=[_returned_line(x) for x in row.get("excess", [])],
     )
 
 
@@ -327,10 +336,34 @@ def _order_status(name: str) -> orders.OrderStatus.ValueType:
     return orders.OrderStatus.Value(f"ORDER_STATUS_{name}")
 
 
-def _fulfilment(units: int, parcels: list[tuple[int, str]]) -> orders.FulfilmentStatus.ValueType:
-    dispatched = sum(n for n, status in parcels if status in ("DISPATCHED", "DELIVERED", "REFUSED"))
-    delivered = sum(n for n, status in parcels if status == "DELIVERED")
-    return orders.FulfilmentStatus.Value(f"FULFILMENT_STATUS_{fulfilment(units, dispatched, delivered)}")
+def _goods_of_row(row: Document) -> tuple[Counter[str], Sequence[tuple[Counter[str], str]]]:
+    """The kept units of an order, and those of its parcels with their status: by line, or in one sum if a former
+    release has stored the row. Then no line has more units than were ordered.
+    """
+    parcels, cancelled = row["parcels"], row.get("cancelled_lines", [])
+    if any("lines" not in x for x in parcels) or bool(cancelled) != ("cancelled_units" in row):
+        units = _units(row["lines"]) - row.get("cancelled_units", 0)
+        return Counter({"": units}), [(Counter({"": x["units"]}), x["status"]) for x in parcels]
+    kept = _by_line(row["lines"]) - _by_line(cancelled, "units")
+    return kept, [(_by_line(x["lines"], "units"), x["status"]) for x in parcels]
+
+
+def _fulfilment(kept: Counter[str], parcels: Sequence[tuple[Counter[str], str]]) -> orders.FulfilmentStatus.ValueType:
+    dispatched, delivered = Counter[str](), Counter[str]()
+    for parts, status in parcels:
+        if status in ("DISPATCHED", "DELIVERED", "REFUSED"):
+            dispatched += parts
+        if status == "DELIVERED":
+            delivered += parts
+    return orders.FulfilmentStatus.Value(f"FULFILMENT_STATUS_{fulfilment(kept, dispatched, delivered)}")
+
+
+def _by_line(parts: list[Document], units: str = "quantity") -> Counter[str]:
+    """line_id → units."""
+    found = Counter[str]()
+    for part in parts:
+        found[part["line_id"]] += part[units]
+    return found
 
 
 def _units(parts: list[Document]) -> int:

@@ -60,7 +60,7 @@ class Books:
         elif kind == "ShipmentDispatched":
             for line in self._parcels[order, data["shipment_id"]]:
                 self.shipped[self._skus[order, line["line_id"]]] += line["quantity"]
-        elif kind in ("ShipmentReturned", "ReturnReceived"):
+        elif kind in ("ShipmentReturned", "ReturnReceived", "ExcessReturned"):
             for line in data["lines"]:
                 if line["condition"] == "RETURN_CONDITION_RESALEABLE":
                     self.returned[line["sku"]] += line["quantity"]

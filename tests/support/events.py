@@ -90,6 +90,7 @@ EXAMPLES: tuple[DomainEvent, ...] = (
     orders.return_approved(),
     orders.return_rejected(),
     orders.returned("r1", orders.received_line(), orders.received_line("milk", 1, 101, Condition.DAMAGED)),
+    orders.excess_returned("r1", orders.back_line("tea", 1), orders.back_line("milk", 1, Condition.DAMAGED)),
     orders.noted(),
     orders.rejected(),
     orders.expired(),

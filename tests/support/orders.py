@@ -1,5 +1,6 @@
 """Builders: a test names only what matters to it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -56,6 +57,7 @@ from core.domain.order.events import (
     DeliveryRefused,
     DiscountApplied,
     DiscountRemoved,
+    ExcessReturned,
     HoldReleased,
     LineAdded,
     LineQuantity,
@@ -310,6 +312,15 @@ def returned(return_id: str = "r1", *lines: ReceivedLine) -> ReturnReceived:
     return ReturnReceived(
         order_id=ORDER_ID, customer_id=ANN, return_id=return_id, lines=lines, amount=amount, placed_at=NOON, at=NOON
     )
+
+
+def empty_return(return_id: str = "r1") -> ReturnReceived:
+    """All received units were beyond the order."""
+    return replace(returned(return_id), lines=(), amount=euros(0))
+
+
+def excess_returned(return_id: str = "r1", *lines: ReturnedLine) -> ExcessReturned:
+    return ExcessReturned(order_id=ORDER_ID, return_id=return_id, lines=lines or (back_line(),), at=NOON)
 
 
 def received_line(

@@ -187,12 +187,20 @@ def units_left(order: Parcels) -> Counter[str]:
     return units
 
 
+def units_away(order: Parcels) -> Counter[str]:
+    """line_id → units that are with the customer, or under way."""
+    units: Counter[str] = Counter()
+    for shipment in left_shipments(order):
+        if shipment.stage not in (ShipmentStage.LOST, ShipmentStage.RETURNED):
+            units.update({part.line_id: part.quantity for part in shipment.lines})
+    return units
+
+
 def units_back(order: Parcels) -> Counter[str]:
     """line_id → units that came back as good as new, undelivered or returned by the customer."""
     units: Counter[str] = Counter()
     parts: list[Any] = [part for shipment in order.shipments for part in shipment.returned]
-    if not isinstance(order, Cancelled):
-        parts += [part for x in order.returns for part in x.received]
+    parts += [part for x in order.returns for part in (*x.received, *x.excess)]
     for part in parts:
         if part.condition == Condition.RESALEABLE:
             units[part.line_id] += part.quantity
@@ -212,11 +220,12 @@ def ended_right(shop: Shop) -> None:
         if isinstance(order, Cancelled):
             to_be_sent = 0
         else:
-            away = Counter[str]()
-            for shipment in left_shipments(order):
-                if shipment.stage not in (ShipmentStage.LOST, ShipmentStage.RETURNED):
-                    away.update({part.line_id: part.quantity for part in shipment.lines})
-            to_be_sent = ordered - cancelled_quantities(order)[sku] - away[sku]
+            packed = Counter[str]()
+            for shipment in order.shipments:
+                if shipment.stage == ShipmentStage.CREATED:
+                    packed.update({part.line_id: part.quantity for part in shipment.lines})
+            missing = ordered - cancelled_quantities(order)[sku] - units_away(order)[sku] - packed[sku]
+            to_be_sent = packed[sku] + max(0, missing)
         assert reserved(shop)[sku] == to_be_sent, f"{sku}: {said}"
     _money_is_right(shop, order, said)
 
@@ -236,11 +245,9 @@ def _money_is_right(shop: Shop, order: Parcels, said: str) -> None:
     returned = sum(part.amount.amount_minor for x in order.returns for part in x.received)
     assert kept <= order.total.amount_minor, said
     prices = {sku: price for sku, (_, price) in LINES.items()}
-    away = Counter[str]()
-    for shipment in left_shipments(order):
-        if shipment.stage not in (ShipmentStage.LOST, ShipmentStage.RETURNED):
-            away.update({part.line_id: part.quantity for part in shipment.lines})
-    owed = sum(prices[sku] * units for sku, units in away.items()) - returned
+    off, away = cancelled_quantities(order), units_away(order)
+    due = {sku: min(away[sku], ordered - off[sku]) for sku, (ordered, _) in LINES.items()}
+    owed = sum(prices[sku] * units for sku, units in due.items()) - returned
     assert kept >= owed, f"what is with the customer, or on its way, is paid for: {said}"
     ever = Counter({sku: min(units_left(order)[sku], ordered) for sku, (ordered, _) in LINES.items()})
     assert kept <= sum(prices[sku] * units for sku, units in ever.items()), f"nothing is paid before it is sent: {said}"

@@ -50,7 +50,9 @@ BACK = (
 PARCEL_LOST = (*ALL_DELIVERED[:-1], orders.lose("i1"))
 PARCEL_REFUSED = (*SENT, orders.refuse("i1"))
 SENT_AGAIN = (*PARCEL_LOST, orders.create_shipment("i2", ("tea", 2), ("milk", 3)), orders.dispatch("i2"))
+ARRIVED_TWICE = (*SENT_AGAIN, orders.deliver("i2"), orders.deliver("i1"))
 CANCELLED_WITH_A_PARCEL = (*PARCEL_LOST, orders.cancel())
+ARRIVED_AFTER_THE_END = (*CANCELLED_WITH_A_PARCEL, orders.deliver("i1"))
 BEGINNINGS: tuple[tuple[Any, ...], ...] = (
     (create(),),
     GOODS,
@@ -65,7 +67,9 @@ BEGINNINGS: tuple[tuple[Any, ...], ...] = (
     PARCEL_LOST,
     PARCEL_REFUSED,
     SENT_AGAIN,
+    ARRIVED_TWICE,
     CANCELLED_WITH_A_PARCEL,
+    ARRIVED_AFTER_THE_END,
 )
 
 PARTS = [((line, n),) for line in LINES for n in (1, 2, 4)]

@@ -47,14 +47,15 @@ from core.domain.order.state import (
     Order,
     Placed,
     Rejected,
+    Return,
     ReturnStage,
     Shipment,
     ShipmentStage,
-    delivered_quantities,
+    arrived_back,
     left_shipments,
     live_shipments,
     open_returns,
-    remaining_units,
+    undelivered_units,
 )
 from core.domain.rejection import CommandRejected, Reason
 
@@ -141,12 +142,14 @@ def _undo(order: Cancelled | Rejected | Expired, checkout: Running) -> Step | Wa
 
 
 def _account_for_parcels(order: Cancelled, checkout: Running) -> Step | None:
-    """An order that was cancelled may have parcels that were lost or came back: their goods have left the stock."""
+    """A cancelled order may have parcels that were lost, came back, or arrived after all: their goods have left the
+    stock, and may be returned.
+    """
     if not left_shipments(order):
         return None
     if not _was_reserved(checkout):
         return ReserveStock(lines=checkout.lines)
-    for look in (_trim, _drop, _restock_parcels):
+    for look in (_trim, _drop, _restock_parcels, _restock_returns):
         if (step := look(order, checkout)) is not None:
             return step
     for shipment in left_shipments(order):
@@ -201,7 +204,7 @@ def _fulfil(order: Confirmed | Completed, checkout: Running) -> Step | Wait:
         return again  # last: the stock may be missing for long, and no other step has to wait for it
     if isinstance(order, Completed):
         return Wait(what="nothing") if checkout.outcome else End(outcome=order.status)
-    if remaining_units(order) > delivered_quantities(order).total():
+    if undelivered_units(order):
         return Wait(what="shipments")
     if open_returns(order):
         return Wait(what="returns")
@@ -220,7 +223,7 @@ def _trim(order: Committed | Cancelled, checkout: Running) -> Step | None:
 
 
 def _drop(order: Confirmed | Completed | Cancelled, checkout: Running) -> Step | None:
-    """Units of a lost parcel that arrived after all are not to be sent again."""
+    """Units of a lost parcel that arrived after all are not to be sent again, if they have not been."""
     for reopening in order.reopenings:
         known = reopening.shipment_id
         dropped = not reopening.undone or known in checkout.dropped
@@ -285,7 +288,7 @@ def _draw(order: Confirmed | Completed | Cancelled, shipment: Shipment, checkout
 def _reserve_again(order: Confirmed | Completed, checkout: Running) -> Step | None:
     """Units that are to be sent again are reserved again."""
     for reopening in order.reopenings:
-        if (again := _reserve_units_of(order, checkout, reopening.shipment_id)) is not None:
+        if not reopening.undone and (again := _reserve_units_of(order, checkout, reopening.shipment_id)) is not None:
             return again
     return None
 
@@ -314,20 +317,31 @@ def _take_back(order: Confirmed | Completed, checkout: Running) -> Step | None:
     """Returned goods can be sold again if they are as new, and are refunded."""
     owed_for = owed.for_returns(order)
     for back in order.returns:
-        if back.stage != ReturnStage.RECEIVED:
-            continue
-        if not _done(checkout, StepName.RESTOCK_RETURN, back.return_id, done=back.return_id in checkout.restocked):
-            return RestockReturn(
-                subject=back.return_id,
-                lines=tuple(
-                    CheckoutLine(line_id=part.line_id, sku=part.sku, quantity=part.quantity)
-                    for part in back.received
-                    if part.condition == Condition.RESALEABLE
-                ),
-            )
-        if owing := owed_for[back.return_id]:
+        if (restock := _restock_return(back, checkout)) is not None:
+            return restock
+        if owing := owed_for.get(back.return_id):
             return refunds.ask_for(refunds.of_return(order, back.return_id, owing), order.currency, checkout)
     return None
+
+
+def _restock_returns(order: Cancelled, checkout: Running) -> Step | None:
+    """A customer may return what arrived after the end of the order; no money is owed for it."""
+    steps = (_restock_return(back, checkout) for back in order.returns)
+    return next((step for step in steps if step is not None), None)
+
+
+def _restock_return(back: Return, checkout: Running) -> RestockReturn | None:
+    restocked = back.stage != ReturnStage.RECEIVED or back.return_id in checkout.restocked
+    if _done(checkout, StepName.RESTOCK_RETURN, back.return_id, done=restocked):
+        return None
+    return RestockReturn(
+        subject=back.return_id,
+        lines=tuple(
+            CheckoutLine(line_id=part.line_id, sku=part.sku, quantity=part.quantity)
+            for part in arrived_back(back)
+            if part.condition == Condition.RESALEABLE
+        ),
+    )
 
 
 def _pay_surplus_back(order: Confirmed | Completed, checkout: Running) -> Step | None:
@@ -337,7 +351,7 @@ def _pay_surplus_back(order: Confirmed | Completed, checkout: Running) -> Step |
 
 def _let_go(order: Confirmed | Completed, checkout: Running) -> Step | None:
     """When nothing is left to be sent, what is held beyond what the order costs is let go."""
-    if remaining_units(order) > delivered_quantities(order).total():
+    if undelivered_units(order):
         return None
     for held in authorisations.not_needed(order):
         if (StepName.VOID_PAYMENT, held.subject) not in checkout.skipped:

@@ -1,7 +1,8 @@
 """The reservations of an order's lines, and their sizes in units: a pure function of the order.
 
 Each line has its own reservation, made at checkout. The units of a parcel that was lost or returned have left the stock
-already, so sending them again needs a further reservation, named by that parcel. Together they hold every unit that
+already, so sending them again needs a further reservation, named by that parcel. It is not needed, or less of it, if a
+lost parcel has arrived instead. Together they hold every unit that
 ever left and every unit that is still to be sent.
 
 Units leave the stock from the first reservation on; unneeded units are released from the last. So neither step affects
@@ -23,7 +24,8 @@ OWN = ""  # the reservation that was made at checkout; the others go by the id o
 class Reserved:
     """`sizes` has line_id → reservation → units, in the order in which they are drawn from.
 
-    `cuts` has what has lowered a size: a cancellation by its id, or `arrival(shipment_id)`; → (line_id, reservation).
+    `cuts` has what has lowered a size: a cancellation by its id, or `arrival(shipment_id)`, which is the parcel that
+    arrived, or was unpacked since another one had; → (line_id, reservation).
     """
 
     sizes: dict[str, dict[str, int]]
@@ -43,7 +45,7 @@ class Reserved:
 
 
 def arrival(shipment_id: str) -> str:
-    """Distinguishes a lost parcel that arrived after all from a cancellation with the same id."""
+    """Distinguishes the arrival of a lost parcel, and what it made needless, from a cancellation with the same id."""
     return f"shipment {shipment_id}"
 
 
@@ -53,7 +55,7 @@ def reserved(order: Committed | Cancelled, lines: Sequence[CheckoutLine]) -> Res
     for reopening in reopenings(order):
         _cancel(state, order, done, reopening.cancellations)
         done = reopening.cancellations
-        for part in _contents(order, reopening.shipment_id):
+        for part in reopening.lines:
             if reopening.undone:
                 _take_off(state, arrival(reopening.shipment_id), part)
             else:

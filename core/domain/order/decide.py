@@ -157,7 +157,7 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
             return shipping.create_shipment(state, command)
         case ((Confirmed() | Completed()), DispatchShipment()):
             return shipping.dispatch(state, command)
-        case ((Confirmed() | Completed()), ConfirmDelivery()):
+        case ((Confirmed() | Completed() | Cancelled(shipments=(_, *_))), ConfirmDelivery()):
             return shipping.deliver(state, command)
         case ((Confirmed() | Completed()), CancelShipment()):
             return shipping.cancel(state, command)
@@ -168,7 +168,7 @@ def decide(state: Order, command: OrderCommand) -> Sequence[OrderEvent]:  # noqa
         case ((Confirmed() | Completed() | Cancelled()), ReceiveReturnedShipment()):
             return shipping.take_back(state, command)
         case (
-            (Confirmed() | Completed()),
+            (Confirmed() | Completed() | Cancelled(shipments=(_, *_))),
             (RequestReturn() | ApproveReturn() | RejectReturn() | ReceiveReturn()),
         ):
             return returns.decide(state, command)

@@ -386,6 +386,16 @@ class ReturnReceived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExcessReturned:
+    """Of a return: the units that the customer had beyond the order. They were not paid for."""
+
+    order_id: str
+    return_id: str
+    lines: tuple[ReturnedLine, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoteAdded:
     order_id: str
     note_id: str
@@ -433,6 +443,7 @@ OrderEvent = (
     | ReturnApproved
     | ReturnRejected
     | ReturnReceived
+    | ExcessReturned
     | NoteAdded
     | PaymentEvent
 )

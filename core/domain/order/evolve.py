@@ -10,8 +10,10 @@ from core.domain.order.events import (
     DeliveryRefused,
     DiscountApplied,
     DiscountRemoved,
+    ExcessReturned,
     HoldReleased,
     LineAdded,
+    LineQuantity,
     LineQuantityCancelled,
     LineQuantityChanged,
     LineRemoved,
@@ -68,7 +70,9 @@ from core.domain.order.state import (
     ReturnStage,
     Shipment,
     ShipmentStage,
+    Shipped,
     order_line,
+    to_be_sent,
     with_price,
     with_quantity,
 )
@@ -154,10 +158,10 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
                 carrier=event.carrier,
                 tracking_number=event.tracking_number,
             )
-        case Confirmed() | Completed(), ShipmentDelivered():
+        case Confirmed() | Completed() | Cancelled(), ShipmentDelivered():
             return _with_outcome(state, event.shipment_id, stage=ShipmentStage.DELIVERED)
         case Confirmed() | Completed(), ShipmentCancelled():
-            return _with_shipment(state, event.shipment_id, stage=ShipmentStage.CANCELLED)
+            return _with_outcome(state, event.shipment_id, stage=ShipmentStage.CANCELLED)
         case Confirmed() | Completed() | Cancelled(), ShipmentLost():
             return _with_outcome(state, event.shipment_id, stage=ShipmentStage.LOST)
         case Confirmed() | Completed() | Cancelled(), DeliveryRefused():
@@ -170,15 +174,17 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
             return _as(Rejected, state)
         case Placed(), OrderExpired():
             return _as(Expired, state)
-        case Confirmed() | Completed(), ReturnRequested():
+        case Confirmed() | Completed() | Cancelled(), ReturnRequested():
             asked = Return(return_id=event.return_id, requested=event.lines)
             return replace(state, returns=(*state.returns, asked))
-        case Confirmed() | Completed(), ReturnApproved():
-            return _with_return(state, event.return_id, ReturnStage.APPROVED)
-        case Confirmed() | Completed(), ReturnRejected():
-            return _with_return(state, event.return_id, ReturnStage.REJECTED)
-        case Confirmed() | Completed(), ReturnReceived():
-            return _with_return(state, event.return_id, ReturnStage.RECEIVED, event.lines)
+        case Confirmed() | Completed() | Cancelled(), ReturnApproved():
+            return _with_return(state, event.return_id, stage=ReturnStage.APPROVED)
+        case Confirmed() | Completed() | Cancelled(), ReturnRejected():
+            return _with_return(state, event.return_id, stage=ReturnStage.REJECTED)
+        case Confirmed() | Completed() | Cancelled(), ExcessReturned():
+            return _with_return(state, event.return_id, excess=event.lines)
+        case Confirmed() | Completed() | Cancelled(), ReturnReceived():
+            return _with_return(state, event.return_id, stage=ReturnStage.RECEIVED, received=event.lines)
         case (
             Draft() | Placed() | Confirmed() | Completed() | Cancelled() | Rejected() | Expired(),
             NoteAdded(),
@@ -226,6 +232,7 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
             | ReturnApproved()
             | ReturnRejected()
             | ReturnReceived()
+            | ExcessReturned()
             | NoteAdded()
             | PaymentAuthorised()
             | PaymentFailed()
@@ -242,9 +249,7 @@ def evolve(state: Order, event: OrderEvent) -> Order:  # noqa: C901, PLR0912  # 
 
 
 S = TypeVar("S", Placed, Confirmed, Completed, Cancelled, Rejected, Expired)
-P = TypeVar("P", bound=Confirmed | Completed)
-A = TypeVar("A", bound=Confirmed | Completed | Cancelled)
-REOPENED = (ShipmentStage.LOST, ShipmentStage.RETURNED)
+A = TypeVar("A", bound=Shipped)
 
 
 def _as(stage: type[S], before: Order, **changes: object) -> S:
@@ -254,12 +259,18 @@ def _as(stage: type[S], before: Order, **changes: object) -> S:
 
 
 def _with_outcome(order: A, shipment_id: str, stage: ShipmentStage, **changes: tuple[ReturnedLine, ...]) -> A:
-    """The outcome of a dispatched parcel, and whether its units are open again, or not any more."""
-    before = next((x.stage for x in order.shipments if x.shipment_id == shipment_id), stage)
+    """The outcome of a parcel, and whether units are to be sent again, or not any more."""
     after = _with_shipment(order, shipment_id, stage=stage, **changes)
-    if (before in REOPENED) == (stage in REOPENED):
+    before, now = to_be_sent(order), to_be_sent(after)
+    lines = tuple(
+        LineQuantity(line_id=line_id, quantity=abs(units - before[line_id]))
+        for line_id, units in now.items()
+        if units != before[line_id]
+    )
+    if not lines:
         return after
-    reopening = Reopening(shipment_id=shipment_id, cancellations=len(order.cancellations), undone=stage not in REOPENED)
+    undone = sum(now.values()) < sum(before.values())
+    reopening = Reopening(shipment_id=shipment_id, lines=lines, cancellations=len(order.cancellations), undone=undone)
     return replace(after, reopenings=(*after.reopenings, reopening))
 
 
@@ -270,10 +281,10 @@ def _with_shipment(order: A, shipment_id: str, **changes: str | ShipmentStage | 
     )
 
 
-def _with_return(order: P, return_id: str, stage: ReturnStage, received: tuple[ReceivedLine, ...] = ()) -> P:
+def _with_return(
+    order: A, return_id: str, **changes: ReturnStage | tuple[ReceivedLine, ...] | tuple[ReturnedLine, ...]
+) -> A:
     return replace(
         order,
-        returns=tuple(
-            replace(x, stage=stage, received=received) if x.return_id == return_id else x for x in order.returns
-        ),
+        returns=tuple(replace(x, **changes) if x.return_id == return_id else x for x in order.returns),  # type: ignore[arg-type]  # replace() is not typed by field
     )

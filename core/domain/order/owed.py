@@ -1,10 +1,12 @@
-"""The debt of an order to its customer: computed from captured and refunded money, never from ids.
+"""The debt of an order to its customer: computed from captured and refunded money, never from ids. And what the
+customer has beyond the order.
 
 A failed refund has paid nothing. Nothing more is owed than was captured and is neither refunded nor about to be.
 """
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from core.domain.money import prorate
 from core.domain.order.events import LineQuantity, OrderLine
@@ -16,6 +18,8 @@ from core.domain.order.state import (
     Return,
     ReturnStage,
     Shipment,
+    Shipped,
+    excess_quantities,
     kept_quantities,
     left_shipments,
     net_minor,
@@ -106,6 +110,32 @@ def first_units(line: OrderLine, count: int) -> int:
     Units are counted from the beginning of the line, so that all of them together cost as much as the line.
     """
     return prorate(net_minor(line), line.quantity, 0, count)
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """What the customer has of a line beyond the order, and what it would cost as a part of the order."""
+
+    line_id: str
+    sku: str
+    quantity: int
+    amount_minor: int
+
+
+def excess_goods(order: Shipped) -> list[Excess]:
+    """Neither paid for nor claimed: a lost parcel arrived after its units were sent again or cancelled."""
+    beyond = excess_quantities(order)
+    return [
+        Excess(line.line_id, line.sku, units, _cost_of_any(line, units))
+        for line in order.lines
+        if (units := beyond[line.line_id])
+    ]
+
+
+def _cost_of_any(line: OrderLine, units: int) -> int:
+    """Also of more units than the line has: several parcels with the same ones may have arrived."""
+    times, rest = divmod(units, line.quantity)
+    return times * net_minor(line) + first_units(line, rest)
 
 
 def beside_goods(order: Sold) -> int:

@@ -22,12 +22,12 @@ from core.domain.order.state import (
     Confirmed,
     Draft,
     Placed,
-    delivered_quantities,
     draft_total,
     goods_total,
     open_returns,
     remaining_units,
     returned_minor,
+    undelivered_units,
 )
 from core.domain.rejection import CommandRejected, Reason
 
@@ -128,7 +128,7 @@ def complete(order: Confirmed, command: CompleteOrder) -> Sequence[OrderEvent]:
     """
     money, total = order.payments, order.total.amount_minor
     left = {
-        "undelivered_units": remaining_units(order) - delivered_quantities(order).total(),
+        "undelivered_units": undelivered_units(order),
         "open_returns": len(open_returns(order)),
         "unpaid_minor": max(0, total - returned_minor(order) - money.captured),
         "overpaid_minor": max(0, money.captured - money.refunded - total),

@@ -1,7 +1,8 @@
 """The rules of returns: requested, approved or rejected, received.
 
 Only delivered units can be returned, each once. The received quantity may be smaller than the requested one: the rest
-may be requested again.
+may be requested again. While the customer has more units of a line than were ordered, these are returned first: they
+were not paid for, so nothing is owed for them.
 """
 
 from collections import Counter
@@ -18,31 +19,33 @@ from core.domain.order.commands import (
 )
 from core.domain.order.events import (
     Condition,
+    ExcessReturned,
     LineQuantity,
     OrderEvent,
     ReceivedLine,
     ReturnApproved,
+    ReturnedLine,
     ReturnReceived,
     ReturnRejected,
     ReturnRequested,
 )
 from core.domain.order.limits import require_capacity, require_lines, require_quantities
 from core.domain.order.state import (
-    Completed,
-    Confirmed,
     Return,
     ReturnStage,
+    Shipped,
+    arrived_back,
+    excess_quantities,
     net_minor,
     returnable_quantities,
     returned_quantities,
 )
 from core.domain.rejection import CommandRejected, Reason
 
-Returning = Confirmed | Completed
-"""Every stage in which goods can be returned."""
+Quantities = Counter[tuple[str, Condition]]
 
 
-def decide(order: Returning, command: ReturnCommand) -> Sequence[OrderEvent]:
+def decide(order: Shipped, command: ReturnCommand) -> Sequence[OrderEvent]:
     match command:
         case RequestReturn():
             return _request(order, command)
@@ -54,7 +57,7 @@ def decide(order: Returning, command: ReturnCommand) -> Sequence[OrderEvent]:
             return _receive(order, command)
 
 
-def _request(order: Returning, command: RequestReturn) -> Sequence[OrderEvent]:
+def _request(order: Shipped, command: RequestReturn) -> Sequence[OrderEvent]:
     require_quantities(command.lines)
     wanted: Counter[str] = Counter()
     for part in command.lines:
@@ -95,7 +98,7 @@ def _request(order: Returning, command: RequestReturn) -> Sequence[OrderEvent]:
     ]
 
 
-def _approve(order: Returning, command: ApproveReturn) -> Sequence[OrderEvent]:
+def _approve(order: Shipped, command: ApproveReturn) -> Sequence[OrderEvent]:
     asked = _return(order, command)
     match asked.stage:
         case ReturnStage.REQUESTED:
@@ -106,7 +109,7 @@ def _approve(order: Returning, command: ApproveReturn) -> Sequence[OrderEvent]:
             raise _does_not_follow(order, asked)
 
 
-def _reject(order: Returning, command: RejectReturn) -> Sequence[OrderEvent]:
+def _reject(order: Shipped, command: RejectReturn) -> Sequence[OrderEvent]:
     asked = _return(order, command)
     match asked.stage:
         case ReturnStage.REQUESTED | ReturnStage.APPROVED:
@@ -119,7 +122,7 @@ def _reject(order: Returning, command: RejectReturn) -> Sequence[OrderEvent]:
             raise _does_not_follow(order, asked)
 
 
-def _receive(order: Returning, command: ReceiveReturn) -> Sequence[OrderEvent]:
+def _receive(order: Shipped, command: ReceiveReturn) -> Sequence[OrderEvent]:
     asked = _return(order, command)
     require_lines(command.lines)
     received: Counter[str] = Counter()
@@ -139,8 +142,12 @@ def _receive(order: Returning, command: ReceiveReturn) -> Sequence[OrderEvent]:
                 received=quantity,
                 requested=requested.get(line_id, 0),
             )
-    lines = _worth(order, command)
+    assert order.placed_at is not None, "an order with parcels was placed"
+    excess, paid = _divided(order, command)
+    lines = _worth(order, paid)
+    unpaid = ExcessReturned(order_id=order.order_id, return_id=asked.return_id, lines=excess, at=command.at)
     return [
+        *([unpaid] if excess else []),
         ReturnReceived(
             order_id=order.order_id,
             customer_id=order.customer_id,
@@ -149,16 +156,30 @@ def _receive(order: Returning, command: ReceiveReturn) -> Sequence[OrderEvent]:
             amount=Money(amount_minor=sum(x.amount.amount_minor for x in lines), currency=order.currency),
             placed_at=order.placed_at,
             at=command.at,
-        )
+        ),
     ]
 
 
-def _worth(order: Returning, command: ReceiveReturn) -> tuple[ReceivedLine, ...]:
-    """The received parts, each with the cost of its units: the first units of a line are returned first."""
+def _divided(order: Shipped, command: ReceiveReturn) -> tuple[tuple[ReturnedLine, ...], Quantities]:
+    """The received units beyond the order, and those of it."""
+    skus, beyond = {line.line_id: line.sku for line in order.lines}, excess_quantities(order)
+    excess, paid = [], Quantities()
+    for (line_id, condition), quantity in _by_condition(command.lines).items():
+        units = min(quantity, beyond[line_id])
+        beyond[line_id] -= units
+        if units:
+            excess.append(ReturnedLine(line_id=line_id, sku=skus[line_id], quantity=units, condition=condition))
+        if units < quantity:
+            paid[line_id, condition] = quantity - units
+    return tuple(excess), paid
+
+
+def _worth(order: Shipped, parts: Quantities) -> tuple[ReceivedLine, ...]:
+    """These units of the order, each with its cost: the first units of a line are returned first."""
     sold = {line.line_id: line for line in order.lines}
     back = returned_quantities(order)
     lines = []
-    for (line_id, condition), quantity in _by_condition(command.lines).items():
+    for (line_id, condition), quantity in parts.items():
         line = sold[line_id]
         worth = prorate(net_minor(line), line.quantity, back[line_id], quantity)
         back[line_id] += quantity
@@ -176,22 +197,22 @@ def _worth(order: Returning, command: ReceiveReturn) -> tuple[ReceivedLine, ...]
 
 def _same(command: ReceiveReturn, asked: Return) -> bool:
     """Whether it equals the recorded return, in whatever order and parts."""
-    return _by_condition(command.lines) == _by_condition(asked.received)
+    return _by_condition(command.lines) == _by_condition(arrived_back(asked))
 
 
-def _by_condition(parts: Iterable[ReceivedQuantity | ReceivedLine]) -> Counter[tuple[str, Condition]]:
-    received: Counter[tuple[str, Condition]] = Counter()
+def _by_condition(parts: Iterable[ReceivedQuantity | ReceivedLine | ReturnedLine]) -> Quantities:
+    received = Quantities()
     for part in parts:
         received[part.line_id, part.condition] += part.quantity
     return received
 
 
-def _return(order: Returning, command: ApproveReturn | RejectReturn | ReceiveReturn) -> Return:
+def _return(order: Shipped, command: ApproveReturn | RejectReturn | ReceiveReturn) -> Return:
     known = next((x for x in order.returns if x.return_id == command.return_id), None)
     if known is None:
         raise CommandRejected(Reason.RETURN_NOT_FOUND, order_id=order.order_id, return_id=command.return_id)
     return known
 
 
-def _does_not_follow(order: Returning, asked: Return) -> CommandRejected:
+def _does_not_follow(order: Shipped, asked: Return) -> CommandRejected:
     return CommandRejected(Reason.RETURN_STATE, order_id=order.order_id, return_id=asked.return_id, stage=asked.stage)

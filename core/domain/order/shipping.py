@@ -30,13 +30,11 @@ from core.domain.order.events import (
     ShipmentReturned,
 )
 from core.domain.order.limits import require_capacity, require_lines, require_quantities
-from core.domain.order.state import Cancelled, Completed, Confirmed, Shipment, ShipmentStage, open_quantities
+from core.domain.order.state import Completed, Confirmed, Shipment, ShipmentStage, Shipped, open_quantities
 from core.domain.rejection import CommandRejected, Reason
 
 Shipping = Confirmed | Completed
 """Every stage that has parcels. A completed order has nothing left to send, and repeats are still answered."""
-Afterwards = Confirmed | Completed | Cancelled
-"""Every stage in which the outcome of a dispatched parcel may be recorded."""
 
 
 def create_shipment(order: Shipping, command: CreateShipment) -> Sequence[OrderEvent]:
@@ -86,18 +84,17 @@ def dispatch(order: Shipping, command: DispatchShipment) -> Sequence[OrderEvent]
     ]
 
 
-def deliver(order: Shipping, command: ConfirmDelivery) -> Sequence[OrderEvent]:
+def deliver(order: Shipped, command: ConfirmDelivery) -> Sequence[OrderEvent]:
+    """Also of a lost parcel whose units were sent again or cancelled: then the customer has more than was ordered."""
     shipment = _require_sent(order, command.shipment_id)
     if shipment.stage == ShipmentStage.DELIVERED:
         return []
     if shipment.stage == ShipmentStage.RETURNED:
         raise _does_not_follow(order, shipment)
-    if shipment.stage == ShipmentStage.LOST:
-        _require_open(order, shipment)
     return [ShipmentDelivered(order_id=order.order_id, shipment_id=command.shipment_id, at=command.at)]
 
 
-def lose(order: Afterwards, command: RecordShipmentLoss) -> Sequence[OrderEvent]:
+def lose(order: Shipped, command: RecordShipmentLoss) -> Sequence[OrderEvent]:
     shipment = _require_sent(order, command.shipment_id)
     if shipment.stage == ShipmentStage.LOST:
         return []
@@ -108,7 +105,7 @@ def lose(order: Afterwards, command: RecordShipmentLoss) -> Sequence[OrderEvent]
     ]
 
 
-def refuse(order: Afterwards, command: RecordDeliveryRefusal) -> Sequence[OrderEvent]:
+def refuse(order: Shipped, command: RecordDeliveryRefusal) -> Sequence[OrderEvent]:
     shipment = _require_sent(order, command.shipment_id)
     if shipment.stage in (ShipmentStage.REFUSED, ShipmentStage.RETURNED):
         return []  # a returned parcel was not delivered
@@ -119,7 +116,7 @@ def refuse(order: Afterwards, command: RecordDeliveryRefusal) -> Sequence[OrderE
     ]
 
 
-def take_back(order: Afterwards, command: ReceiveReturnedShipment) -> Sequence[OrderEvent]:
+def take_back(order: Shipped, command: ReceiveReturnedShipment) -> Sequence[OrderEvent]:
     shipment = _require_sent(order, command.shipment_id)
     require_lines(command.lines)
     received: Counter[str] = Counter()
@@ -162,18 +159,18 @@ def is_done(order: Shipping, command: CreateShipment | DispatchShipment) -> bool
     return shipment is not None and shipment.stage != ShipmentStage.CREATED
 
 
-def _find(order: Afterwards, shipment_id: str) -> Shipment | None:
+def _find(order: Shipped, shipment_id: str) -> Shipment | None:
     return next((x for x in order.shipments if x.shipment_id == shipment_id), None)
 
 
-def _require_shipment(order: Afterwards, shipment_id: str) -> Shipment:
+def _require_shipment(order: Shipped, shipment_id: str) -> Shipment:
     shipment = _find(order, shipment_id)
     if shipment is None:
         raise CommandRejected(Reason.SHIPMENT_NOT_FOUND, order_id=order.order_id, shipment_id=shipment_id)
     return shipment
 
 
-def _require_sent(order: Afterwards, shipment_id: str) -> Shipment:
+def _require_sent(order: Shipped, shipment_id: str) -> Shipment:
     """A parcel that has left the house."""
     shipment = _require_shipment(order, shipment_id)
     if shipment.stage == ShipmentStage.CREATED:
@@ -183,16 +180,6 @@ def _require_sent(order: Afterwards, shipment_id: str) -> Shipment:
     return shipment
 
 
-def _require_open(order: Shipping, shipment: Shipment) -> None:
-    """Whether the units of a lost parcel were neither sent again nor cancelled."""
-    left = open_quantities(order)
-    for part in shipment.lines:
-        if part.quantity > left[part.line_id]:
-            raise CommandRejected(
-                Reason.QUANTITY_EXCEEDS_OPEN, line_id=part.line_id, wanted=part.quantity, open=left[part.line_id]
-            )
-
-
 def _by_condition(parts: Iterable[ReceivedQuantity | ReturnedLine]) -> Counter[tuple[str, Condition]]:
     quantities: Counter[tuple[str, Condition]] = Counter()
     for part in parts:
@@ -200,7 +187,7 @@ def _by_condition(parts: Iterable[ReceivedQuantity | ReturnedLine]) -> Counter[t
     return quantities
 
 
-def _does_not_follow(order: Afterwards, shipment: Shipment) -> CommandRejected:
+def _does_not_follow(order: Shipped, shipment: Shipment) -> CommandRejected:
     return CommandRejected(
         Reason.SHIPMENT_STATE, order_id=order.order_id, shipment_id=shipment.shipment_id, stage=shipment.stage
     )

@@ -53,13 +53,16 @@ class Shipment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reopening:
-    """The units of a dispatched parcel are open again, or (`undone`) not any more, since it arrived after all.
+    """Units are to be sent again since a parcel has not arrived, or (`undone`) are not, since a lost one has.
 
+    `lines` are fewer than the parcel had if a lost parcel has arrived beside it. `shipment_id` is the parcel whose
+    event changed what is to be sent: the lost or returned one; for `undone`, the one that arrived or was unpacked.
     `cancellations` is the number of earlier cancellations of the order: the units that a cancellation concerns
     depend on what had been sent by then.
     """
 
     shipment_id: str
+    lines: tuple[LineQuantity, ...]
     cancellations: int
     undone: bool = False
 
@@ -73,12 +76,13 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Return:
-    """`received` is empty until the return is received."""
+    """`received` and `excess` are empty until the return is received. `excess` are the units beyond the order."""
 
     return_id: str
     requested: tuple[LineQuantity, ...]
     stage: ReturnStage = ReturnStage.REQUESTED
     received: tuple[ReceivedLine, ...] = ()
+    excess: tuple[ReturnedLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +174,9 @@ class Completed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """It may have parcels that were lost or returned. A lost one may still be returned, so its content is kept."""
+    """It may have parcels that were lost or returned. A lost one may still arrive, or be returned by its carrier or by
+    the customer, so its content is kept.
+    """
 
     status: ClassVar[str] = "CANCELLED"
 
@@ -178,12 +184,14 @@ class Cancelled:
     customer_id: str
     currency: str
     payments: Ledger
-    expires_at: datetime | None = None  # None: it was never placed
+    placed_at: datetime | None = None  # None: it was never placed
+    expires_at: datetime | None = None
     notes: tuple[Note, ...] = ()
     lines: tuple[OrderLine, ...] = ()
     shipments: tuple[Shipment, ...] = ()
     reopenings: tuple[Reopening, ...] = ()
     cancellations: tuple[Cancellation, ...] = ()
+    returns: tuple[Return, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +222,8 @@ class Expired:
     notes: tuple[Note, ...] = ()
 
 
+Shipped = Confirmed | Completed | Cancelled
+"""Every stage that may have parcels which have left the house."""
 Committed = Placed | Confirmed | Completed
 """The customer has committed, and the order was not cancelled, rejected or expired: lines and total are fixed."""
 Order = NoOrder | Draft | Placed | Confirmed | Completed | Cancelled | Rejected | Expired
@@ -270,8 +280,10 @@ def cancelled_quantities(order: Committed | Cancelled) -> Counter[str]:
     return off
 
 
-def kept_quantities(order: Committed) -> dict[str, int]:
+def kept_quantities(order: Committed | Cancelled) -> dict[str, int]:
     """line_id → units that were not cancelled."""
+    if isinstance(order, Cancelled):
+        return {line.line_id: 0 for line in order.lines}
     off = cancelled_quantities(order)
     return {line.line_id: line.quantity - off[line.line_id] for line in order.lines}
 
@@ -280,42 +292,68 @@ def remaining_units(order: Committed) -> int:
     return units(order.lines) - cancelled_quantities(order).total()
 
 
-def live_shipments(order: Committed) -> list[Shipment]:
+def live_shipments(order: Committed | Cancelled) -> list[Shipment]:
     """Those that are packed, under way or delivered; none before the order is confirmed."""
     shipments = () if isinstance(order, Placed) else order.shipments
     return [shipment for shipment in shipments if shipment.stage not in ENDED_UNDELIVERED]
 
 
-def left_shipments(order: Confirmed | Completed | Cancelled) -> list[Shipment]:
+def left_shipments(order: Shipped) -> list[Shipment]:
     """The dispatched parcels, whatever their outcome."""
     return [shipment for shipment in order.shipments if shipment.stage not in NEVER_LEFT]
 
 
-def open_quantities(order: Committed) -> dict[str, int]:
-    """line_id → units that are neither cancelled nor in a parcel; those of a lost or returned parcel are open again."""
+def open_quantities(order: Committed | Cancelled) -> dict[str, int]:
+    """line_id → units that are neither cancelled nor in a parcel; those of a lost or returned parcel are open again.
+
+    More units than were ordered are in parcels if a lost one arrived after its units were sent again, or cancelled.
+    """
     packed = _quantities(part for shipment in live_shipments(order) for part in shipment.lines)
-    off = cancelled_quantities(order)
-    return {line.line_id: line.quantity - off[line.line_id] - packed[line.line_id] for line in order.lines}
+    return {line_id: max(0, kept - packed[line_id]) for line_id, kept in kept_quantities(order).items()}
 
 
-def delivered_quantities(order: Committed) -> Counter[str]:
+def to_be_sent(order: Shipped) -> dict[str, int]:
+    """line_id → units that are open, or packed and not dispatched."""
+    packed = _quantities(part for x in order.shipments if x.stage == ShipmentStage.CREATED for part in x.lines)
+    return {line_id: units + packed[line_id] for line_id, units in open_quantities(order).items()}
+
+
+def delivered_quantities(order: Committed | Cancelled) -> Counter[str]:
+    """line_id → delivered units; also those beyond the order."""
     delivered = (x for x in live_shipments(order) if x.stage == ShipmentStage.DELIVERED)
     return _quantities(part for shipment in delivered for part in shipment.lines)
 
 
-def returned_quantities(order: Confirmed | Completed) -> Counter[str]:
-    """line_id → returned units."""
+def undelivered_units(order: Confirmed | Completed) -> int:
+    there = delivered_quantities(order)
+    return sum(max(0, kept - there[line_id]) for line_id, kept in kept_quantities(order).items())
+
+
+def excess_quantities(order: Shipped) -> Counter[str]:
+    """line_id → delivered units beyond the kept ones that were not returned, if there are any."""
+    kept, back = kept_quantities(order), _quantities(part for x in order.returns for part in x.excess)
+    there = delivered_quantities(order)
+    return +Counter({line_id: max(0, n - kept[line_id]) - back[line_id] for line_id, n in there.items()})
+
+
+def returned_quantities(order: Shipped) -> Counter[str]:
+    """line_id → returned units of the order."""
     return _quantities(part for x in order.returns for part in x.received)
 
 
-def returnable_quantities(order: Confirmed | Completed) -> dict[str, int]:
-    """line_id → units that were delivered, not returned, and are in no open return."""
-    back = returned_quantities(order)
+def arrived_back(back: Return) -> tuple[ReceivedLine | ReturnedLine, ...]:
+    """All received units of a return, of the order and beyond it."""
+    return (*back.received, *back.excess)
+
+
+def returnable_quantities(order: Shipped) -> dict[str, int]:
+    """line_id → units that were delivered, not returned, and are in no open return; also those beyond the order."""
+    back = _quantities(part for x in order.returns for part in arrived_back(x))
     coming = _quantities(part for x in open_returns(order) for part in x.requested)
     return {line_id: n - back[line_id] - coming[line_id] for line_id, n in delivered_quantities(order).items()}
 
 
-def open_returns(order: Confirmed | Completed) -> list[Return]:
+def open_returns(order: Shipped) -> list[Return]:
     return [x for x in order.returns if x.stage in (ReturnStage.REQUESTED, ReturnStage.APPROVED)]
 
 
@@ -324,7 +362,7 @@ def returned_minor(order: Confirmed | Completed) -> int:
     return sum(part.amount.amount_minor for x in order.returns for part in x.received)
 
 
-def _quantities(parts: Iterable[LineQuantity | ReceivedLine]) -> Counter[str]:
+def _quantities(parts: Iterable[LineQuantity | ReceivedLine | ReturnedLine]) -> Counter[str]:
     quantities: Counter[str] = Counter()
     for part in parts:
         quantities[part.line_id] += part.quantity

@@ -1,6 +1,6 @@
 """All data of one order, by order id. The queries about the past fold its events with the same handlers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, NotRequired, TypedDict
 
@@ -9,6 +9,7 @@ from core.domain.order.events import (
     DeliveryRefused,
     DiscountApplied,
     DiscountRemoved,
+    ExcessReturned,
     HoldReleased,
     LineAdded,
     LineQuantityCancelled,
@@ -32,6 +33,7 @@ from core.domain.order.events import (
     RefundFailed,
     RefundRequested,
     ReturnApproved,
+    ReturnedLine,
     ReturnReceived,
     ReturnRejected,
     ReturnRequested,
@@ -108,6 +110,7 @@ class ReturnRow(TypedDict):
     received: list[ReceivedRow]
     reason: str
     reject_reason: str
+    excess: NotRequired[list[ReturnedRow]]  # once units beyond the order were received
 
 
 class NoteRow(TypedDict):
@@ -348,10 +351,7 @@ def refused(doc: OrderDetail | None, e: Recorded[DeliveryRefused]) -> OrderDetai
 
 @order_detail.on(ShipmentReturned)
 def shipment_returned(doc: OrderDetail | None, e: Recorded[ShipmentReturned]) -> OrderDetail:
-    rows: list[ReturnedRow] = [
-        {"line_id": x.line_id, "sku": x.sku, "quantity": x.quantity, "condition": str(x.condition)}
-        for x in e.data.lines
-    ]
+    rows = returned_rows(e.data.lines)
     return with_parcel(doc, e, lambda x: {**x, "status": "RETURNED", "returned": rows})
 
 
@@ -404,6 +404,12 @@ def return_received(doc: OrderDetail | None, e: Recorded[ReturnReceived]) -> Ord
         for x in e.data.lines
     ]
     return with_return(doc, e, lambda x: {**x, "stage": "RECEIVED", "received": received})
+
+
+@order_detail.on(ExcessReturned)
+def excess_returned(doc: OrderDetail | None, e: Recorded[ExcessReturned]) -> OrderDetail:
+    rows = returned_rows(e.data.lines)
+    return with_return(doc, e, lambda x: {**x, "excess": rows})
 
 
 @order_detail.on(NoteAdded)
@@ -511,6 +517,10 @@ def shipments(doc: OrderDetail | None) -> list[Parcel]:
 def with_parcel(doc: OrderDetail | None, e: Recorded[Any], change: Callable[[Parcel], Parcel]) -> OrderDetail:
     rows = [change(x) if x["shipment_id"] == e.data.shipment_id else x for x in shipments(doc)]
     return {**updated(doc, e), "shipments": rows}
+
+
+def returned_rows(lines: Iterable[ReturnedLine]) -> list[ReturnedRow]:
+    return [{"line_id": x.line_id, "sku": x.sku, "quantity": x.quantity, "condition": str(x.condition)} for x in lines]
 
 
 def returns(doc: OrderDetail | None) -> list[ReturnRow]:

@@ -48,10 +48,16 @@ class RowLine(TypedDict):
     price_minor: int
 
 
+class RowPart(TypedDict):
+    line_id: str
+    units: int
+
+
 class RowParcel(TypedDict):
     shipment_id: str
     units: int
     status: str
+    lines: NotRequired[list[RowPart]]  # former releases have not stored them
 
 
 class RowReturn(TypedDict):
@@ -72,6 +78,7 @@ class OrderRow(TypedDict):
     shipping_minor: NotRequired[int]  # once it was set
     cancelled_minor: NotRequired[int]  # from the first cancelled part on, like the units
     cancelled_units: NotRequired[int]
+    cancelled_lines: NotRequired[list[RowPart]]  # former releases have not stored them
     returns: NotRequired[list[RowReturn]]  # from the first on
     returned_units: NotRequired[int]
 
@@ -227,8 +234,9 @@ def refunded(row: OrderRow | None, e: Recorded[PaymentRefunded]) -> OrderRow:
 
 @order_list.on(ShipmentCreated)
 def shipment_created(row: OrderRow | None, e: Recorded[ShipmentCreated]) -> OrderRow:
-    units = sum(x.quantity for x in e.data.lines)
-    parcel: RowParcel = {"shipment_id": e.data.shipment_id, "units": units, "status": "CREATED"}
+    parts: list[RowPart] = [{"line_id": x.line_id, "units": x.quantity} for x in e.data.lines]
+    units = sum(x["units"] for x in parts)
+    parcel: RowParcel = {"shipment_id": e.data.shipment_id, "units": units, "status": "CREATED", "lines": parts}
     return {**existing(row, e), "parcels": [*parcels(row), parcel]}
 
 
@@ -265,10 +273,12 @@ def shipment_returned(row: OrderRow | None, e: Recorded[ShipmentReturned]) -> Or
 @order_list.on(LineQuantityCancelled)
 def quantity_cancelled(row: OrderRow | None, e: Recorded[LineQuantityCancelled]) -> OrderRow:
     minor, units = (row.get("cancelled_minor", 0), row.get("cancelled_units", 0)) if row else (0, 0)
+    part: RowPart = {"line_id": e.data.line_id, "units": e.data.quantity}
     return {
         **existing(row, e),
         "cancelled_minor": minor + e.data.amount.amount_minor,
         "cancelled_units": units + e.data.quantity,
+        "cancelled_lines": [*(row.get("cancelled_lines", []) if row else []), part],
     }
 
 

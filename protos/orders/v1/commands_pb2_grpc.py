@@ -331,8 +331,9 @@ class OrderCommandServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmDelivery(self, request, context):
-        """ConfirmDelivery records that a parcel has arrived, also one that was refused first. One that was lost as well, unless its
-        units were sent again or cancelled: QUANTITY_EXCEEDS_OPEN. SHIPMENT_STATE if it was returned.
+        """ConfirmDelivery records that a parcel has arrived, also one that was refused first. One that was lost as well, in every status of
+        the order: if its units were sent again or cancelled, the customer has them beyond the order (excess of Order). SHIPMENT_STATE
+        if it was returned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

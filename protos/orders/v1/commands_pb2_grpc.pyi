@@ -996,8 +996,9 @@ class OrderCommandServiceStub(typing.Generic[_OrderCommandServiceCreateOrderType
     """DispatchShipment hands a parcel to the carrier."""
 
     ConfirmDelivery: _OrderCommandServiceConfirmDeliveryType
-    """ConfirmDelivery records that a parcel has arrived, also one that was refused first. One that was lost as well, unless its
-    units were sent again or cancelled: QUANTITY_EXCEEDS_OPEN. SHIPMENT_STATE if it was returned.
+    """ConfirmDelivery records that a parcel has arrived, also one that was refused first. One that was lost as well, in every status of
+    the order: if its units were sent again or cancelled, the customer has them beyond the order (excess of Order). SHIPMENT_STATE
+    if it was returned.
     """
 
     RejectOrder: _OrderCommandServiceRejectOrderType
@@ -1373,8 +1374,9 @@ class OrderCommandServiceServicer(metaclass=abc.ABCMeta):
         request: protos.orders.v1.commands_pb2.ConfirmDeliveryRequest,
         context: _ServicerContext,
     ) -> typing.Union[protos.orders.v1.commands_pb2.ConfirmDeliveryResponse, collections.abc.Awaitable[protos.orders.v1.commands_pb2.ConfirmDeliveryResponse]]:
-        """ConfirmDelivery records that a parcel has arrived, also one that was refused first. One that was lost as well, unless its
-        units were sent again or cancelled: QUANTITY_EXCEEDS_OPEN. SHIPMENT_STATE if it was returned.
+        """ConfirmDelivery records that a parcel has arrived, also one that was refused first. One that was lost as well, in every status of
+        the order: if its units were sent again or cancelled, the customer has them beyond the order (excess of Order). SHIPMENT_STATE
+        if it was returned.
         """
 
     @abc.abstractmethod

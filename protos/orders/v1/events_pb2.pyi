@@ -1268,7 +1268,9 @@ Global___ReturnRejected: typing_extensions.TypeAlias = ReturnRejected
 
 @typing.final
 class ReturnReceived(google.protobuf.message.Message):
-    """ReturnReceived closes a return with the received units. It repeats what a counter needs."""
+    """ReturnReceived closes a return with the received units. It repeats what a counter needs. Units that the customer had beyond the
+    order are in ExcessReturned instead; lines is empty if there are no others.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1440,7 +1442,7 @@ Global___AuthorisationLapsed: typing_extensions.TypeAlias = AuthorisationLapsed
 @typing.final
 class ShipmentLost(google.protobuf.message.Message):
     """ShipmentLost says that a parcel which had left the house is lost: its units are open again. A ShipmentReturned may follow, or
-    a ShipmentDelivered.
+    a ShipmentDelivered, also if its units were sent again or cancelled.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -1539,3 +1541,40 @@ class ShipmentReturned(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["at", b"at", "lines", b"lines", "order_id", b"order_id", "shipment_id", b"shipment_id"]) -> None: ...
 
 Global___ShipmentReturned: typing_extensions.TypeAlias = ShipmentReturned
+
+@typing.final
+class ExcessReturned(google.protobuf.message.Message):
+    """ExcessReturned has the units of a return that the customer had beyond the order: a lost parcel had arrived after its units were
+    sent again or cancelled. They were not paid for. ReturnReceived follows.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    RETURN_ID_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    order_id: builtins.str
+    """order_id is a UUID."""
+    return_id: builtins.str
+    """return_id names the return, unique in the order."""
+    @property
+    def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[protos.orders.v1.types_pb2.ReturnedLine]:
+        """lines are these units, by line and condition."""
+
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """at is when it happened (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.str = ...,
+        return_id: builtins.str = ...,
+        lines: collections.abc.Iterable[protos.orders.v1.types_pb2.ReturnedLine] | None = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "lines", b"lines", "order_id", b"order_id", "return_id", b"return_id"]) -> None: ...
+
+Global___ExcessReturned: typing_extensions.TypeAlias = ExcessReturned

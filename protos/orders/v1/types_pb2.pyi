@@ -504,7 +504,7 @@ Global___ReceivedQuantity: typing_extensions.TypeAlias = ReceivedQuantity
 
 @typing.final
 class ReturnedLine(google.protobuf.message.Message):
-    """ReturnedLine is the content of a parcel that was returned without having been delivered."""
+    """ReturnedLine is a returned part of a line for which nothing is owed: of a parcel that was not delivered, or beyond the order."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -618,6 +618,7 @@ class Return(google.protobuf.message.Message):
     RECEIVED_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     REJECT_REASON_FIELD_NUMBER: builtins.int
+    EXCESS_FIELD_NUMBER: builtins.int
     return_id: builtins.str
     """return_id is unique in the order, 1 to 64 characters."""
     stage: Global___ReturnStage.ValueType
@@ -632,7 +633,11 @@ class Return(google.protobuf.message.Message):
 
     @property
     def received(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ReceivedLine]:
-        """received are the received units."""
+        """received are the received units of the order; excess has those beyond it."""
+
+    @property
+    def excess(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ReturnedLine]:
+        """excess are the received units that the customer had beyond the order: nothing is owed for them."""
 
     def __init__(
         self,
@@ -643,10 +648,44 @@ class Return(google.protobuf.message.Message):
         received: collections.abc.Iterable[Global___ReceivedLine] | None = ...,
         reason: builtins.str = ...,
         reject_reason: builtins.str = ...,
+        excess: collections.abc.Iterable[Global___ReturnedLine] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["reason", b"reason", "received", b"received", "reject_reason", b"reject_reason", "requested", b"requested", "return_id", b"return_id", "stage", b"stage"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["excess", b"excess", "reason", b"reason", "received", b"received", "reject_reason", b"reject_reason", "requested", b"requested", "return_id", b"return_id", "stage", b"stage"]) -> None: ...
 
 Global___Return: typing_extensions.TypeAlias = Return
+
+@typing.final
+class Excess(google.protobuf.message.Message):
+    """Excess is what the customer has of a line beyond the order: a lost parcel arrived after its units were sent again or cancelled."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LINE_ID_FIELD_NUMBER: builtins.int
+    SKU_FIELD_NUMBER: builtins.int
+    QUANTITY_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    line_id: builtins.str
+    """line_id names the line."""
+    sku: builtins.str
+    """sku is the line's product."""
+    quantity: builtins.int
+    """quantity is in units of sale, at least 1."""
+    @property
+    def amount(self) -> protos.common.v1.types_pb2.Money:
+        """amount is what these units would cost the customer in this order, less discounts. The order neither charges nor claims it."""
+
+    def __init__(
+        self,
+        *,
+        line_id: builtins.str = ...,
+        sku: builtins.str = ...,
+        quantity: builtins.int = ...,
+        amount: protos.common.v1.types_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "line_id", b"line_id", "quantity", b"quantity", "sku", b"sku"]) -> None: ...
+
+Global___Excess: typing_extensions.TypeAlias = Excess
 
 @typing.final
 class Note(google.protobuf.message.Message):
@@ -927,6 +966,7 @@ class Order(google.protobuf.message.Message):
     RETURN_STATUS_FIELD_NUMBER: builtins.int
     RETURNS_FIELD_NUMBER: builtins.int
     NOTES_FIELD_NUMBER: builtins.int
+    EXCESS_FIELD_NUMBER: builtins.int
     order_id: builtins.str
     """order_id is a UUID."""
     customer_id: builtins.str
@@ -1017,6 +1057,12 @@ class Order(google.protobuf.message.Message):
     def notes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Note]:
         """notes are in the order in which they were added."""
 
+    @property
+    def excess(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Excess]:
+        """excess is what the customer has beyond the order, by line. The shop leaves it as goodwill, has it returned (RequestReturn),
+        or claims its amount outside the order. Of an order that was cancelled it is all that arrived.
+        """
+
     def __init__(
         self,
         *,
@@ -1048,9 +1094,10 @@ class Order(google.protobuf.message.Message):
         return_status: Global___ReturnStatus.ValueType = ...,
         returns: collections.abc.Iterable[Global___Return] | None = ...,
         notes: collections.abc.Iterable[Global___Note] | None = ...,
+        excess: collections.abc.Iterable[Global___Excess] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["cancelled_total", b"cancelled_total", "created_at", b"created_at", "discount_total", b"discount_total", "expires_at", b"expires_at", "goods_total", b"goods_total", "payments", b"payments", "placed_at", b"placed_at", "shipping", b"shipping", "shipping_address", b"shipping_address", "total", b"total", "updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cancel_reason", b"cancel_reason", "cancellations", b"cancellations", "cancelled_total", b"cancelled_total", "created_at", b"created_at", "currency", b"currency", "customer_id", b"customer_id", "discount_total", b"discount_total", "discounts", b"discounts", "expires_at", b"expires_at", "fulfilment", b"fulfilment", "goods_total", b"goods_total", "hold_reason", b"hold_reason", "lines", b"lines", "notes", b"notes", "order_id", b"order_id", "payment", b"payment", "payments", b"payments", "placed_at", b"placed_at", "reject_reason", b"reject_reason", "return_status", b"return_status", "returns", b"returns", "revision", b"revision", "shipments", b"shipments", "shipping", b"shipping", "shipping_address", b"shipping_address", "status", b"status", "total", b"total", "updated_at", b"updated_at"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cancel_reason", b"cancel_reason", "cancellations", b"cancellations", "cancelled_total", b"cancelled_total", "created_at", b"created_at", "currency", b"currency", "customer_id", b"customer_id", "discount_total", b"discount_total", "discounts", b"discounts", "excess", b"excess", "expires_at", b"expires_at", "fulfilment", b"fulfilment", "goods_total", b"goods_total", "hold_reason", b"hold_reason", "lines", b"lines", "notes", b"notes", "order_id", b"order_id", "payment", b"payment", "payments", b"payments", "placed_at", b"placed_at", "reject_reason", b"reject_reason", "return_status", b"return_status", "returns", b"returns", "revision", b"revision", "shipments", b"shipments", "shipping", b"shipping", "shipping_address", b"shipping_address", "status", b"status", "total", b"total", "updated_at", b"updated_at"]) -> None: ...
 
 Global___Order: typing_extensions.TypeAlias = Order
 

@@ -1,6 +1,7 @@
 """Whatever commands come in whatever sequence, an order stays legal."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import given, settings
@@ -16,18 +17,22 @@ from core.domain.order.events import (
     OrderPlaced,
     OrderRejected,
     ReturnReceived,
+    ShipmentLost,
 )
 from core.domain.order.ledger import AuthorisationStage
 from core.domain.order.state import (
+    Cancelled,
     Completed,
     Confirmed,
     Draft,
     NoOrder,
     Order,
     Placed,
-    cancelled_quantities,
     delivered_quantities,
     draft_total,
+    excess_quantities,
+    kept_quantities,
+    live_shipments,
     net_minor,
     open_quantities,
     open_returns,
@@ -56,7 +61,7 @@ def test_no_sequence_of_commands_breaks_an_order(sequence: list[Any]) -> None:
             assert list(ORDER.decide(after, command)) == [], "doing it twice is nothing"
         history.extend(events)
         assert after == ORDER.fold(history)
-        _goods_are_legal(after)
+        _goods_are_legal(after, history)
         _money_is_legal(after)
 
 
@@ -123,26 +128,34 @@ def _undone(history: list[OrderEvent]) -> tuple[Counter[str], Counter[str]]:
     return units, worth
 
 
-def _goods_are_legal(order: Order) -> None:
+def _goods_are_legal(order: Order, history: list[OrderEvent]) -> None:
     if isinstance(order, Placed | Confirmed | Completed):
-        assert all(left >= 0 for left in open_quantities(order).values())
         assert remaining_units(order) > 0
-    if isinstance(order, Confirmed | Completed):
-        ordered = {line.line_id: line.quantity for line in order.lines}
-        off, there, back = cancelled_quantities(order), delivered_quantities(order), returned_quantities(order)
-        coming: Counter[str] = Counter()
-        for x in open_returns(order):
-            coming.update({part.line_id: part.quantity for part in x.requested})
-        for line_id, quantity in ordered.items():
-            assert back[line_id] + coming[line_id] <= there[line_id] <= quantity - off[line_id]
+    if isinstance(order, Confirmed | Completed | Cancelled):
+        kept, there, back = kept_quantities(order), delivered_quantities(order), returned_quantities(order)
+        lost = {e.shipment_id for e in history if isinstance(e, ShipmentLost)}
+        expected = _by_line(part for x in live_shipments(order) if x.shipment_id not in lost for part in x.lines)
+        excess = _by_line(part for x in order.returns for part in x.excess)
+        coming = _by_line(part for x in open_returns(order) for part in x.requested)
+        for line_id, units in kept.items():
+            assert expected[line_id] <= units, "only a parcel that was lost brings more than was ordered"
+            assert back[line_id] <= min(there[line_id], units), "no unit of the order is returned twice"
+            assert excess[line_id] <= max(0, there[line_id] - units), "nor one beyond it"
+            assert back[line_id] + excess[line_id] + coming[line_id] <= there[line_id]
+            beyond = excess_quantities(order)[line_id]
+            assert there[line_id] - excess[line_id] == min(there[line_id], units) + beyond
         for x in order.returns:
-            received: Counter[str] = Counter()
-            for part in x.received:
-                received[part.line_id] += part.quantity
-            assert received <= Counter({part.line_id: part.quantity for part in x.requested})
+            assert _by_line((*x.received, *x.excess)) <= _by_line(x.requested)
     if isinstance(order, Completed):
         assert not any(open_quantities(order).values())
-        assert delivered_quantities(order).total() == remaining_units(order)
+        assert delivered_quantities(order) >= Counter(kept_quantities(order))
+
+
+def _by_line(parts: Iterable[Any]) -> Counter[str]:
+    units: Counter[str] = Counter()
+    for part in parts:
+        units[part.line_id] += part.quantity
+    return units
 
 
 def _money_is_legal(order: Order) -> None:

@@ -4,9 +4,17 @@ from typing import Any
 
 import pytest
 
-from core.domain.order import ORDER
+from core.domain.order import ORDER, owed
 from core.domain.order.events import Condition
-from core.domain.order.state import Cancelled, Completed, Confirmed, open_quantities, returnable_quantities
+from core.domain.order.state import (
+    Cancelled,
+    Completed,
+    Confirmed,
+    Shipped,
+    excess_quantities,
+    open_quantities,
+    returnable_quantities,
+)
 from core.domain.rejection import Reason
 from tests.support import deciding
 from tests.support.orders import (
@@ -29,7 +37,9 @@ from tests.support.orders import (
     delivered,
     dispatch,
     dispatched,
+    empty_return,
     euros,
+    excess_returned,
     held,
     line_added,
     lose,
@@ -37,8 +47,14 @@ from tests.support.orders import (
     order_line,
     placed,
     quantity_cancelled,
+    receive_return,
+    received_line,
     refuse,
     refused,
+    request_return,
+    return_approved,
+    return_requested,
+    returned,
     shipment_created,
     take_back,
     unpack,
@@ -188,15 +204,97 @@ class TestALostParcelThatArrivesAfterAll:
         assert isinstance(order, Confirmed)
         assert open_quantities(order) == {"tea": 0}
         assert returnable_quantities(order) == {"tea": 2}
+        assert not excess_quantities(order)
 
-    def test_is_not_if_they_were_sent_again_or_cancelled(self) -> None:
-        given(*LOST, shipment_created("s2", ("tea", 1))).when(deliver()).rejected(
-            Reason.QUANTITY_EXCEEDS_OPEN, line_id="tea", wanted=2, open=1
+    @pytest.mark.parametrize(
+        ("since", "beyond"),
+        [
+            ((*LOST, shipment_created("s2")), 0),  # it may still be unpacked
+            (SENT_AGAIN, 0),  # it may still be lost
+            ((*SENT_AGAIN, delivered("s2")), 2),
+            ((*SENT_AGAIN, delivered("s2"), completed()), 2),
+            ((*LOST, quantity_cancelled()), 1),
+            ((*LOST, cancelled()), 2),
+        ],
+    )
+    def test_is_delivered_too_if_they_were_sent_again_or_cancelled_and_what_is_beyond_the_order_is_known(
+        self, since: Any, beyond: int
+    ) -> None:
+        given(*since).when(deliver()).then(delivered())
+        given(*since, delivered()).when(deliver()).nothing()
+        order = ORDER.fold((*since, delivered()))
+        assert isinstance(order, Shipped)
+        assert excess_quantities(order).total() == beyond
+        assert not any(open_quantities(order).values())
+
+    @pytest.mark.parametrize("end", [lost("s2"), came_back("s2"), unpacked("s2")])
+    def test_fulfils_the_order_if_what_was_sent_in_its_place_does_not_arrive(self, end: Any) -> None:
+        before = (*LOST, shipment_created("s2")) if end == unpacked("s2") else SENT_AGAIN
+        history = (*before, delivered("s1"), end)
+        order = ORDER.fold(history)
+        assert isinstance(order, Confirmed)
+        assert open_quantities(order) == {"tea": 0}
+        assert not excess_quantities(order)
+        given(*history, authorised(), captured()).when(complete()).then(completed())
+
+    def test_leaves_open_what_it_did_not_bring(self) -> None:
+        two = (created(), line_added(), line_added("milk"), placed(order_line(), order_line("milk")), confirmed())
+        tea = (shipment_created("s1", ("tea", 2)), dispatched("s1"), lost("s1"))
+        again = (shipment_created("s2", ("tea", 2)), dispatched("s2"), delivered("s2"), delivered("s1"))
+        given(*two, *tea, *again, authorised(amount=1_400), captured(amount=1_400)).when(complete()).rejected(
+            Reason.ORDER_OPEN_ITEMS, undelivered_units=2
         )
-        given(*LOST, quantity_cancelled()).when(deliver()).rejected(Reason.QUANTITY_EXCEEDS_OPEN, wanted=2, open=1)
 
     def test_can_come_back_even_when_they_were_sent_again(self) -> None:
         given(*SENT_AGAIN).when(take_back("s1", ("tea", 2, GOOD))).then(came_back())
+
+
+class TestUnitsBeyondTheOrder:
+    """The customer has them since a lost parcel arrived; they are returned like others."""
+
+    TWICE = (*SENT_AGAIN, delivered("s2"), delivered("s1"))
+
+    def test_are_returned_first_and_nothing_is_owed_for_them(self) -> None:
+        asked = (return_requested("r1", ("tea", 3)), return_approved())
+        given(*self.TWICE, *asked).when(receive_return("r1", ("tea", 3, GOOD))).then(
+            excess_returned("r1", back_line("tea", 2)), returned("r1", received_line("tea", 1, 350))
+        )
+        everything = (excess_returned("r1", back_line("tea", 2)), returned("r1", received_line("tea", 1, 350)))
+        given(*self.TWICE, *asked, *everything).when(receive_return("r1", ("tea", 3, GOOD))).nothing()
+        given(*self.TWICE, *asked, *everything).when(request_return("r2", ("tea", 2))).rejected(
+            Reason.RETURN_EXCEEDS_DELIVERED, wanted=2, returnable=1
+        )
+
+    def test_are_owed_for_no_more_than_the_order_cost(self) -> None:
+        all_back = (return_requested("r1", ("tea", 2)), return_approved(), returned())
+        order = ORDER.fold((*LOST, authorised(), captured(), delivered("s1"), *all_back))
+        assert isinstance(order, Confirmed)
+        assert owed.for_returns(order) == {"r1": 700}
+        history = (*SENT_AGAIN, delivered("s1"), *all_back, delivered("s2"))
+        asked = (return_requested("r2", ("tea", 2)), return_approved("r2"))
+        given(*history, *asked).when(receive_return("r2", ("tea", 2, GOOD))).then(
+            excess_returned("r2"), empty_return("r2")
+        )
+
+    @pytest.mark.parametrize("how", [GOOD, DAMAGED])
+    def test_are_returned_also_after_the_order_was_cancelled(self, how: Condition) -> None:
+        over = (*LOST, cancelled(), delivered("s1"))
+        given(*over).when(request_return("r1")).then(return_requested("r1", ("tea", 2)))
+        asked = (*over, return_requested("r1", ("tea", 2)), return_approved())
+        given(*asked).when(receive_return("r1", ("tea", 1, how))).then(
+            excess_returned("r1", back_line("tea", 1, how)), empty_return("r1")
+        )
+
+    def test_have_the_worth_that_they_have_in_the_order(self) -> None:
+        for history, units, worth in ((self.TWICE, 2, 700), ((*LOST, quantity_cancelled(), delivered("s1")), 1, 350)):
+            order = ORDER.fold(history)
+            assert isinstance(order, Shipped)
+            assert owed.excess_goods(order) == [owed.Excess("tea", "tea", units, worth)]
+
+    def test_are_none_of_an_order_whose_parcels_arrived(self) -> None:
+        order = ORDER.fold(DELIVERED)
+        assert isinstance(order, Shipped)
+        assert owed.excess_goods(order) == []
 
 
 class TestAfterTheOrder:
@@ -215,7 +313,7 @@ class TestAfterTheOrder:
         over = (*SENT_AGAIN, delivered("s2"), completed())
         assert isinstance(ORDER.fold(over), Completed)
         given(*over).when(take_back("s1", ("tea", 2, GOOD))).then(came_back())
-        given(*over).when(deliver("s1")).rejected(Reason.QUANTITY_EXCEEDS_OPEN, open=0)
+        given(*over).when(deliver("s1")).then(delivered())
 
 
 def test_an_order_knows_which_units_had_been_cancelled_when_a_parcel_was_lost() -> None:
@@ -224,6 +322,7 @@ def test_an_order_knows_which_units_had_been_cancelled_when_a_parcel_was_lost() 
     order = ORDER.fold((*history, shipment_created("s1"), dispatched("s1"), lost("s1"), quantity_cancelled("x2")))
     assert isinstance(order, Confirmed)
     assert [(x.shipment_id, x.cancellations, x.undone) for x in order.reopenings] == [("s1", 1, False)]
+    assert [part.quantity for x in order.reopenings for part in x.lines] == [2]
     arrived = ORDER.evolve(ORDER.evolve(order, came_back("s1")), lost("s2"))
     assert isinstance(arrived, Confirmed)
     assert arrived.reopenings == order.reopenings

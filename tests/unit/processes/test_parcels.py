@@ -32,6 +32,7 @@ from tests.support.orders import (
     refuse,
     request_return,
     take_back,
+    unpack,
 )
 from tests.support.parcels import (
     ON_HAND,
@@ -177,6 +178,61 @@ class TestALostParcel:
         assert ledger_of(shop).refunded == TOTAL
 
 
+class TestALostParcelThatArrivesAfterAll:
+    AGAIN: tuple[Any, ...] = (*send("s1", *ALL), SEEN, lose("s1"), SEEN, *send("s2", *ALL))
+
+    @PACES
+    def test_beside_the_one_that_was_sent_again_is_paid_once_and_drawn_twice(self, seen: tuple[str, ...]) -> None:
+        shop = lived(*self.AGAIN, *seen, deliver("s2"), *seen, deliver("s1"))
+        ended_right(shop)
+        assert isinstance(order_of(shop), Completed)
+        assert ledger_of(shop).captured == TOTAL
+        assert on_hand(shop) == {"tea": ON_HAND - 4, "milk": ON_HAND - 6}
+
+    @PACES
+    def test_is_back_in_stock_when_the_customer_returns_it_and_nothing_is_refunded(self, seen: tuple[str, ...]) -> None:
+        asked: tuple[Any, ...] = (request_return("r1", *ALL), approve_return("r1"), *seen)
+        shop = lived(*self.AGAIN, deliver("s2"), *seen, deliver("s1"), *seen, *asked, receive_return("r1", *ALL_GOOD))
+        ended_right(shop)
+        assert isinstance(order_of(shop), Completed)
+        assert ledger_of(shop).refunds == ()
+        assert on_hand(shop) == {"tea": ON_HAND - 2, "milk": ON_HAND - 3}
+
+    @PACES
+    @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+    def test_fulfils_the_order_when_the_customer_refuses_the_other(self, *, late: bool, seen: tuple[str, ...]) -> None:
+        refused: tuple[Any, ...] = (refuse("s2"), *seen, take_back("s2", *ALL_GOOD))
+        arrives: tuple[Any, ...] = (deliver("s1"), *seen)
+        both: tuple[Any, ...] = (*refused, *seen, *arrives) if late else (*arrives, *refused)
+        shop = lived(*self.AGAIN, *seen, *both)
+        ended_right(shop)
+        assert isinstance(order_of(shop), Completed)
+        assert ledger_of(shop).captured == TOTAL
+        assert on_hand(shop) == {"tea": ON_HAND - 2, "milk": ON_HAND - 3}
+
+    @PACES
+    def test_frees_the_units_that_were_packed_in_its_place_once_they_are_unpacked(self, seen: tuple[str, ...]) -> None:
+        packed: tuple[Any, ...] = (*send("s1", *ALL), *seen, lose("s1"), *seen, create_shipment("s2", *ALL))
+        shop = lived(*packed, *seen, deliver("s1"))
+        assert reserved(shop) == dict(ALL)
+        then(shop, unpack("s2"))
+        ended_right(shop)
+        assert process_of(shop).reserved_again == ("s1",), "nothing is reserved for a parcel that is not sent again"
+        assert reserved(shop) == {"tea": 0, "milk": 0}
+        assert on_hand(shop) == {"tea": ON_HAND - 2, "milk": ON_HAND - 3}
+
+    @PACES
+    def test_of_a_cancelled_order_stays_refunded_and_is_back_in_stock_when_it_is_returned(
+        self, seen: tuple[str, ...]
+    ) -> None:
+        shop = lived(*send("s1", *ALL), *seen, lose("s1"), *seen, cancel(), *seen, deliver("s1"))
+        ended_right(shop)
+        assert ledger_of(shop).captured == ledger_of(shop).refunded
+        then(shop, request_return("r1", *ALL), approve_return("r1"), receive_return("r1", *ALL_GOOD))
+        ended_right(shop)
+        assert on_hand(shop) == dict.fromkeys(("tea", "milk"), ON_HAND)
+
+
 class TestARefusedParcel:
     @PACES
     def test_that_is_back_is_in_stock_again_and_all_money_goes_back_when_the_order_is_cancelled(
@@ -281,6 +337,7 @@ class TestWhateverGoesWrong:
             cancel_quantity("x1", "milk", 2),
             *send("s2", ("milk", 1)),
         ),
+        "both there": (*send("s1", *ALL), lose("s1"), create_shipment("s2", *ALL), deliver("s1"), unpack("s2")),
         "there after all": (*send("s1", ("milk", 2)), lose("s1"), cancel_quantity("x1", "milk", 1), deliver("s1")),
         "back": (*send("s1", *ALL), refuse("s1"), take_back("s1", *ALL_GOOD), *send("s2", *ALL), deliver("s2")),
     }

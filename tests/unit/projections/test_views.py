@@ -72,7 +72,9 @@ from tests.support.orders import (
     discount_removed,
     discounted,
     dispatched,
+    empty_return,
     euros,
+    excess_returned,
     expired,
     held,
     hold_released,
@@ -390,6 +392,36 @@ class TestParts:
             shown = order({"_id": ORDER_ID, **fold(order_detail, (*events, *more))[ORDER_ID]})
             assert FulfilmentStatus.Name(shown.fulfilment) == f"FULFILMENT_STATUS_{fulfilment}"
 
+    def test_what_a_customer_has_beyond_the_order_is_shown_until_it_is_returned(self) -> None:
+        both = (*SHIPPED, lost(), shipment_created("s2", ("tea", 2)), dispatched("s2"), delivered("s2"), delivered())
+        shown = order({"_id": ORDER_ID, **fold(order_detail, both)[ORDER_ID]})
+        assert [(x.line_id, x.sku, x.quantity, x.amount.amount_minor) for x in shown.excess] == [("tea", "tea", 1, 350)]
+        asked = (return_requested("r1", ("tea", 1)), return_approved("r1"))
+        back = (*both, *asked, excess_returned("r1", back_line("tea", 1)), empty_return("r1"))
+        shown = order({"_id": ORDER_ID, **fold(order_detail, back)[ORDER_ID]})
+        assert not shown.excess
+        assert [(x.line_id, x.quantity) for x in shown.returns[0].excess] == [("tea", 1)]
+        assert ReturnStatus.Name(shown.return_status) == "RETURN_STATUS_NONE"
+
+    def test_one_line_twice_with_the_customer_does_not_stand_for_another(self) -> None:
+        two = (*DRAFT, line_added("milk"), placed(order_line(), order_line("milk")), confirmed())
+        tea = (shipment_created("s1", ("tea", 2)), dispatched("s1"), lost("s1"))
+        again = (shipment_created("s2", ("tea", 2)), dispatched("s2"), delivered("s2"), delivered("s1"))
+        detail = order({"_id": ORDER_ID, **fold(order_detail, (*two, *tea, *again))[ORDER_ID]})
+        row = order_summary({"_id": ORDER_ID, **fold(order_list, (*two, *tea, *again))[ORDER_ID]})
+        for shown in (detail, row):
+            assert FulfilmentStatus.Name(shown.fulfilment) == "FULFILMENT_STATUS_PARTIALLY_SHIPPED"
+
+    def test_a_row_of_a_former_release_is_read_without_the_lines_of_its_parcels(self) -> None:
+        events = (*PLACED, confirmed(), quantity_cancelled(), shipment_created("s1", ("tea", 1)), dispatched("s1"))
+        row = fold(order_list, events)[ORDER_ID]
+        former = {**row, "parcels": [{k: v for k, v in x.items() if k != "lines"} for x in row["parcels"]]}
+        del former["cancelled_lines"]
+        assert order_summary({"_id": ORDER_ID, **former}) == order_summary({"_id": ORDER_ID, **row})
+        assert (
+            FulfilmentStatus.Name(order_summary({"_id": ORDER_ID, **former}).fulfilment) == "FULFILMENT_STATUS_SHIPPED"
+        )
+
     def test_a_parcel_says_why_it_was_lost_or_refused_and_what_was_in_it_when_it_came_back(self) -> None:
         back = came_back("s1", back_line("tea", 1, Condition.DAMAGED))
         for more, status, reason in (
@@ -400,7 +432,10 @@ class TestParts:
             events = (*SHIPPED, *more)
             [parcel] = order({"_id": ORDER_ID, **fold(order_detail, events)[ORDER_ID]}).shipments
             assert (ShipmentStatus.Name(parcel.status), parcel.reason) == (f"SHIPMENT_STATUS_{status}", reason)
-            given(*events).view(order_list).has(parcels=[{"shipment_id": "s1", "units": 1, "status": status}])
+            lines = [{"line_id": "tea", "units": 1}]
+            given(*events).view(order_list).has(
+                parcels=[{"shipment_id": "s1", "units": 1, "status": status, "lines": lines}]
+            )
         assert [(x.line_id, x.sku, x.quantity, x.condition) for x in parcel.returned] == [("tea", "tea", 1, 2)]
 
     def test_counters_report_what_came_back(self) -> None:

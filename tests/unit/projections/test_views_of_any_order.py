@@ -17,6 +17,7 @@ from core.domain.order.state import (
     Order,
     Placed,
     Rejected,
+    Shipped,
     draft_total,
     remaining_units,
 )
@@ -77,6 +78,10 @@ def test_what_is_shown_is_what_the_domain_knows(sequence: list[Any]) -> None:
             money.refunded,
         )
         assert reported.owed.amount_minor == owed_by(state)
+    beyond = owed.excess_goods(state) if isinstance(state, Shipped) else []
+    assert [(x.line_id, x.sku, x.quantity, x.amount.amount_minor) for x in detail.excess] == [
+        (x.line_id, x.sku, x.quantity, x.amount_minor) for x in beyond
+    ]
 
 
 @given(sequences())
