@@ -178,7 +178,7 @@ async def with_watches() -> list[dict[str, Any]]:
     """So many watch one order while it changes: when the last of them has seen a change, after it was acknowledged."""
     found = []
     async with fresh_stack() as running:
-        shop = await opened(running)
+        shop = await opened(running.addresses)
         await shop.create_and_see()
         await shop.close()
         meter_pids = pids(running, "queries", "eventstore")

@@ -31,7 +31,7 @@ from bench.measuring import (
 from bench.processes import Meter
 from bench.running import fresh_stack, pids
 from client.local.stack import Stack
-from client.sdk import OrderstreamClient
+from client.sdk import Addresses, OrderstreamClient
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1.commands_pb2 import CreateOrderRequest, NewLine
 from protos.orders.v1.commands_pb2_grpc import OrderCommandServiceStub
@@ -53,10 +53,8 @@ async def run(size: Size) -> Result:
 class Shop:
     """Orders of one customer and one product, each read back as soon as it is acknowledged."""
 
-    def __init__(self, running: Stack, customer: str) -> None:
-        self._channels = [
-            grpc.aio.insecure_channel(running.members[name].ready["address"]) for name in ("commands", "queries")
-        ]
+    def __init__(self, addresses: Addresses, customer: str) -> None:
+        self._channels = [grpc.aio.insecure_channel(address) for address in (addresses.commands, addresses.queries)]
         self._commands: Any = OrderCommandServiceStub(self._channels[0])
         self._queries: Any = OrderQueryServiceStub(self._channels[1])
         self._customer = customer
@@ -96,18 +94,18 @@ class Shop:
             await channel.close()
 
 
-async def opened(running: Stack) -> Shop:
+async def opened(addresses: Addresses) -> Shop:
     """With a customer and something to sell."""
-    async with OrderstreamClient(running.addresses, deadline=DEADLINE) as client:
+    async with OrderstreamClient(addresses, deadline=DEADLINE) as client:
         customer = (await client.users.RegisterUser(name="Ann", email="ann@example.org")).user_id
         await client.products.RegisterProduct(sku=SKU, name="Tea", price=Money(amount_minor=350, currency="EUR"))
         await client.products.ActivateProduct(sku=SKU)
-    return Shop(running, customer)
+    return Shop(addresses, customer)
 
 
 async def measure(running: Stack, size: Size) -> Result:
     members = running.members
-    shop = await opened(running)
+    shop = await opened(running.addresses)
     raw = AsyncEventStoreDBClient(members["eventstore"].ready["uri"])
     await raw.connect()
     async with AsyncMongoClient[dict[str, Any]](members["mongo"].ready["uri"]) as mongo:

@@ -28,7 +28,7 @@ SETTLE = 5.0  # seconds after a start, until caches and connections are as they 
 
 async def run(size: Size) -> Result:
     async with fresh_stack(processes=True) as running:
-        shop = await opened(running)
+        shop = await opened(running.addresses)
         await at_load(running, shop, GOAL_LOAD, size.seconds)  # warm
         rounds: list[float] = []
         by_load: list[dict[str, Any]] = []
@@ -85,7 +85,7 @@ async def _last_event(running: Stack, size: Size) -> list[float]:
 async def run_idle(size: Size) -> Result:
     """Nothing is asked of the stack. Each round is long, since the clock of a process ticks in hundredths."""
     async with fresh_stack(processes=True) as running:
-        await opened(running)
+        await opened(running.addresses)
         await asyncio.sleep(min(SETTLE, 5 * size.seconds))
         rounds = [await _idle(running, 5 * size.seconds) for _ in range(min(3, size.rounds))]
     by_process = {name: median([one[name] for one in rounds], 1) for name in running.members}

@@ -309,9 +309,9 @@ class CheckpointStore:
         keys = [f"{owner}:{position}" for owner in owners]
         return await self._database["parked"].find_one({"_id": {"$in": keys}}, {"_id": 1}) is not None
 
-    async def has_skipped(self, view: str, stream: str) -> bool:
-        """Whether operators skipped an event of a stream in a view."""
-        where = {"view": view, "stream": stream}
+    async def has_skipped(self, view: str, stream: str | None = None) -> bool:
+        """Whether operators skipped an event of a stream in a view; None: of any stream."""
+        where = {"view": view} if stream is None else {"view": view, "stream": stream}
         return await self._database["skipped"].find_one(where, {"_id": 1}) is not None
 
     async def first_parked(self, view: str, generation: int, stream: str) -> dict[str, Any] | None:

@@ -33,6 +33,7 @@ class View(Generic[B]):
 
     `answers` are the RPCs that read it, and `indexes` is what they need. With `own_streams` the document of a key is
     made of the streams `<category>-<key>` and no others, so that it can be folded again without reading all of the log.
+    With `per_event` each event makes a document of its own, which no other event changes.
     """
 
     name: str
@@ -42,6 +43,7 @@ class View(Generic[B]):
     indexes: tuple[Index, ...] = ()
     handlers: dict[type, Handler] = field(default_factory=dict)
     own_streams: bool = False
+    per_event: bool = False
 
     def on(
         self, event: type[E], *, key: Callable[[Recorded[E]], str | None] | None = None

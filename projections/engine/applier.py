@@ -59,11 +59,16 @@ class Partition:
         return self.parts == 1 or zlib.crc32(key.encode()) % self.parts == self.part
 
 
-def _beginnings(decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]]) -> set[str]:
-    """Documents of one stream each whose stream begins here: there is nothing to load, but in a replay.
+def _beginnings(
+    view: View[Any], decoded: Sequence[tuple[RecordedEvent, Recorded[DomainEvent | StreamDeleted] | None, str]]
+) -> set[str]:
+    """Documents of one event each, and of one stream each whose stream begins here: there is nothing to load, but in a
+    replay.
 
     Then the insert meets a duplicate key, and all are loaded after all.
     """
+    if view.per_event:
+        return {key for _, _, key in decoded}
     first: dict[str, RecordedEvent] = {}
     for event, _, key in decoded:
         first.setdefault(key, event)
@@ -110,7 +115,7 @@ class BatchApplier:
         `decode` raises `CodecError`.
         """
         decoded, failed = await self._decode(events, decode)
-        assumed_new = _beginnings(decoded)
+        assumed_new = _beginnings(self._view, decoded)
         for _ in range(MAX_TRIES):
             held = await self._load({key for _, _, key in decoded}, assumed_new)
             held, encoded, parking = self._folded(decoded, held, failed)

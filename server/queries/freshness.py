@@ -41,10 +41,12 @@ CHECK_EVERY = 5.0  # seconds between two checks whether the views are of this lo
 class Standing:
     """How far a view is. `code` is the fingerprint of the handlers that its live generation is made by, "" if unknown.
 
-    `is_fresh`: it is known to reflect the position that was asked for.
+    `is_fresh`: it is known to reflect the position that was asked for. `read_at` is when the checkpoint had been read,
+    in monotonic seconds.
     """
 
     checkpoint: Checkpoint
+    read_at: float
     code: str
     is_fresh: bool
 
@@ -182,6 +184,7 @@ class _Watcher:
         checkpoint, pointer = await self.recent(), await self._pointed()
         return Standing(
             checkpoint=checkpoint,
+            read_at=self._read_at,
             code=pointer.info(checkpoint.generation).code,
             is_fresh=not checkpoint.log_mismatch and self._covers(checkpoint.position, wanted),
         )

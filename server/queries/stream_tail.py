@@ -6,6 +6,7 @@ an event cannot be read or folded, or the node of the event store has not come a
 """
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,7 @@ class StreamTails:
         self._fresh = fresh
         self._state = state
         self._log = event_log
+        self._skips: dict[str, tuple[float, bool]] = {}  # by view: when it was asked, and whether it skips any event
         self._code = {view.name: handler_fingerprint(view) for view in VIEWS if view.is_of_one_stream}
 
     async def find(self, view: View[Any], key: str, wanted: int, patience: float) -> Current | None:
@@ -77,7 +79,8 @@ class StreamTails:
         if checkpoint.log_mismatch or standing.code != self._code[view.name]:
             raise _Uncertain
         document, skips = await asyncio.gather(
-            self._finders.one(view.name, checkpoint.generation, key), self._state.has_skipped(view.name, stream)
+            self._finders.one(view.name, checkpoint.generation, key),
+            self._has_skipped(view.name, stream, standing.read_at),
         )
         parked = checkpoint.parked and await self._state.first_parked(view.name, checkpoint.generation, stream)
         if skips or parked:
@@ -91,6 +94,17 @@ class StreamTails:
                 raise _Uncertain
             missing = await self._tail(stream, document)
         return Current(document=_folded(view, key, document, missing), checkpoint=checkpoint, folded=len(missing))
+
+    async def _has_skipped(self, view: str, stream: str, read_at: float) -> bool:
+        """Whether an event of the stream is skipped for the view. Operators seldom skip any: whether they did is read
+        once for each checkpoint that was read, after it.
+        """
+        asked_at, skips_any = self._skips.get(view, (float("-inf"), False))
+        if asked_at < read_at:
+            asked_at = time.monotonic()
+            skips_any = await self._state.has_skipped(view)
+            self._skips[view] = (asked_at, skips_any)
+        return skips_any and await self._state.has_skipped(view, stream)
 
     async def _tail(self, stream: str, document: Document | None) -> list[RecordedEvent]:
         """The events behind a document. They are read from its own last event on, if it has the revision, which shows

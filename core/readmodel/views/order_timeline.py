@@ -84,6 +84,7 @@ order_timeline: View[TimelineRow] = View(
     key=lambda e: timeline_key(e.data.order_id, e.revision),
     categories=("order",),
     answers=("orders.v1.OrderQueryService/GetOrderTimeline",),
+    per_event=True,
 )
 
 

@@ -10,11 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from core.domain.order.events import OrderPlaced
 from core.readmodel.checkpoints import CheckpointStore, Fenced
 from core.readmodel.view import View
 from core.readmodel.views.order_list import order_list
+from core.readmodel.views.order_timeline import order_timeline
 from core.readmodel.views.sales_daily import sales_daily
 from projections.engine.applier import BatchApplier
 from projections.engine.parked_events import ParkedEvents
@@ -73,6 +75,32 @@ async def test_replayed_from_anywhere_in_any_cuts_a_counter_stays_right(
         await fresh.apply(events[min(start, reached) : end])
         reached = max(reached, end)
     assert await documents(mongo, collection) == fold(sales_daily, orders(8))
+
+
+class Commands(CommandListener):
+    """The names of all commands that the driver sends."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.names.append(event.command_name)
+
+    def succeeded(self, event: object) -> None: ...
+
+    def failed(self, event: object) -> None: ...
+
+
+async def test_documents_of_one_event_each_are_looked_for_in_a_replay_only(mongo_uri: str, database: str) -> None:
+    commands, events = Commands(), stored(orders(3))
+    async with AsyncMongoClient[dict[str, Any]](mongo_uri, event_listeners=[commands]) as client:
+        worker = await applier(client[database], order_timeline)
+        commands.names.clear()
+        await worker.apply(events)
+        assert commands.names == ["insert"]
+        await (await applier(client[database], order_timeline)).apply(events)  # as after a crash before the checkpoint
+        assert await documents(client[database], "order_timeline") == fold(order_timeline, orders(3))
+        await client.drop_database(database)
 
 
 async def test_a_worker_that_was_taken_for_dead_changes_nothing(mongo: AsyncDatabase[Any]) -> None:
