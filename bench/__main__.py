@@ -18,6 +18,7 @@ from bench import (
     lag,
     live,
     node,
+    noisy,
     partitions,
     peer,
     projections,
@@ -44,6 +45,7 @@ PARTS: Mapping[str, Callable[[Size], Awaitable[Result]]] = {
     "hotpaths": hotpaths.run,
     "growth": growth.run,
     "verified": verified.run,
+    "noisy": noisy.run,
 }
 
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 from uuid_utils import uuid7
 
-from bench.measuring import Result, Side, Size, at_most, interleaved, rate
+from bench.measuring import Operation, Result, Side, Size, at_most, interleaved, rate
 from bench.running import fresh_stack
 from client.api_keys import new_key, toml_entry
 from core.config import Settings
@@ -49,7 +49,7 @@ async def run(size: Size) -> Result:
             for name, (settings, credential) in ways.items():
                 address = await stack.enter_async_context(serving("commands", settings, 0))
                 channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
-                sides[name] = _side(channel, credential, size.operations)
+                sides[name] = _side(register_product(channel, credential), size.operations)
             cpu = await interleaved(sides, size.rounds)
         asking = {name: await _asking(ports_of(settings), credential) for name, (settings, credential) in ways.items()}
     command = statistics.median(cpu["open"])
@@ -102,7 +102,8 @@ def _ways(directory: Path, uri: str) -> Mapping[str, tuple[Settings, str]]:
     }
 
 
-def _side(channel: grpc.aio.Channel, credential: str, operations: int) -> Side:
+def register_product(channel: grpc.aio.Channel, credential: str) -> Operation:
+    """A command; without a credential, of a caller that is not known."""
     stub: Any = ProductCommandServiceStub(channel)
     metadata = (("authorization", f"Bearer {credential}"),) if credential else ()
 
@@ -115,6 +116,10 @@ def _side(channel: grpc.aio.Channel, credential: str, operations: int) -> Side:
         )
         await stub.RegisterProduct(request, metadata=metadata, timeout=30)
 
+    return register
+
+
+def _side(register: Operation, operations: int) -> Side:
     async def cpu_us() -> float:
         began = time.process_time()
         await rate(register, operations, AT_ONCE)

@@ -17,6 +17,7 @@ from uuid_utils import uuid7
 from core.domain.rejection import CommandRejected
 from core.failures import (
     AccessDenied,
+    CallerLimited,
     DeadlinePassed,
     InvalidRequest,
     ReplyTooLarge,
@@ -129,7 +130,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
             try:
                 if self._authenticator is not None:
                     await self._authorise(self._authenticator, method, self._access[method], context)
-                with self._quota(method), self._admitted(request):
+                with await self._quota(method, context), self._admitted(request):
                     async with asyncio.timeout(self._limit(context)):
                         reply = _sendable(await inner(request, context))
             except TimeoutError:
@@ -137,6 +138,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
             except asyncio.CancelledError:
                 CALLS.labels(method, "CANCELLED").inc()
                 raise
+            except CallerLimited as limited:  # the quotas log it; the time that it took is a pause
+                await abort(context, method, status_of(limited))
             except Exception as error:  # noqa: BLE001  # any failure: the caller gets an answer
                 status = self._status(error)
             else:
@@ -161,7 +164,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
                 if self._authenticator is not None:
                     await self._authorise(self._authenticator, method, self._access[method], context)
                 check_at = time.monotonic() + CHECK_CALLER_EVERY
-                with self._quota(method), self._admitted(request):
+                with await self._quota(method, context), self._admitted(request):
                     async with aclosing(inner(request, context)) as replies:
                         async for reply in replies:
                             if self._authenticator is not None and time.monotonic() >= check_at:
@@ -171,6 +174,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
             except asyncio.CancelledError:
                 CALLS.labels(method, "CANCELLED").inc()
                 raise
+            except CallerLimited as limited:  # the quotas log it
+                await abort(context, method, status_of(limited))
             except Exception as error:  # noqa: BLE001  # any failure: the caller gets an answer
                 status = self._status(error)
             else:
@@ -278,12 +283,16 @@ class CallGuard(grpc.aio.ServerInterceptor):
 
         return read
 
-    def _quota(self, method: str) -> AbstractContextManager[None]:
-        """The caller's share of this process. Entering it raises `CallerLimited`."""
+    async def _quota(self, method: str, context: Context) -> AbstractContextManager[None]:
+        """The caller's share of this process. Raises `CallerLimited`, after a pause that leaves time for the answer."""
         caller = CALLER.get()
         if self._quotas is None or caller is None:
             return NO_QUOTA
-        return self._quotas.admitted(caller.name, self._access[method].role)
+        try:
+            return self._quotas.admitted(caller.name, self._access[method].role)
+        except CallerLimited:
+            await self._quotas.pause(caller.name, self._limit(context) / 2)
+            raise
 
     @contextmanager
     def _admitted(self, request: Message | Unreadable) -> Iterator[None]:

@@ -1,19 +1,30 @@
 """What one caller may use of a process, so that it leaves the rest for others: concurrent calls, and calls per second.
 
-A caller that asks for more is refused at once, with the time after which to try again.
+A caller that asks for more is refused, with the time after which to try again. The refusal of a call above the rate is
+sent after a pause, in which the call counts as a concurrent one: a refusal costs as much as reading and answering any
+call, and a caller that repeats at once what was refused would take that time from all others.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import TracebackType
+from typing import NoReturn
 
+import structlog
+
+from core.backoff import Backoff
 from core.failures import CallerLimited
 
 READ, WRITE, OPS = "reads", "writes", "ops"
 CLASSES = {"shop.read": READ, "ops.read": OPS, "ops.act": OPS}  # of the role that an RPC needs; all others are writes
 MAX_KNOWN = 10_000  # callers, above which those without calls are forgotten
 AFTER_CALLS = 0.2  # seconds after which to try again when too many calls are in progress
+PAUSE = 0.5  # seconds, or a random part of them, before a refusal is sent
+LOG_EVERY = 1.0  # seconds; refusals of one caller are logged together
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -25,40 +36,71 @@ class _Bucket:
 
 
 class _Usage:
+    """Of one caller. Within it, a call is in progress."""
+
     def __init__(self) -> None:
         self.calls = 0  # in progress
         self.buckets: dict[str, _Bucket] = {}
+        self.refused = 0  # since they were logged
+        self.logged_at = float("-inf")
+
+    def __enter__(self) -> None:
+        self.calls += 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.calls -= 1
 
 
 class Quotas:
-    """`rates` are calls per second by class; 0: not limited. `clock` gives monotonic seconds."""
+    """`rates` are calls per second by class; 0: not limited. `pause` is the longest before a refusal is sent, in
+    seconds. `clock` gives monotonic seconds.
+    """
 
     def __init__(
-        self, max_calls: int, rates: Mapping[str, float], *, clock: Callable[[], float] = time.monotonic
+        self,
+        max_calls: int,
+        rates: Mapping[str, float],
+        *,
+        pause: float = PAUSE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_calls, self._rates, self._clock = max_calls, rates, clock
+        self._pauses = Backoff(pause, pause)  # random: refused calls do not come back all at once
         self._callers: dict[str, _Usage] = {}
 
-    @contextmanager
-    def admitted(self, caller: str, role: str) -> Iterator[None]:
-        """Counts the call while it is in progress. Raises `CallerLimited`."""
+    def admitted(self, caller: str, role: str) -> _Usage:
+        """The call is in progress within what this returns. Raises `CallerLimited`."""
         usage = self._callers.get(caller)
         if usage is None:
             self._forget_idle()
             usage = self._callers[caller] = _Usage()
         if usage.calls >= self._max_calls:
-            raise CallerLimited("calls", self._max_calls, AFTER_CALLS)
-        self._take(usage, CLASSES.get(role, WRITE))
-        usage.calls += 1
-        try:
-            yield
-        finally:
-            usage.calls -= 1
+            self._refuse(caller, usage, "calls", self._max_calls, AFTER_CALLS)
+        kind = CLASSES.get(role, WRITE)
+        if wait := self._take(usage, kind):
+            self._refuse(caller, usage, kind, self._rates[kind], wait)
+        return usage
 
-    def _take(self, usage: _Usage, kind: str) -> None:
+    async def pause(self, caller: str, longest: float) -> None:
+        """Before a refusal is sent. A caller with as many concurrent calls as it may have is refused at once."""
+        usage = self._callers.get(caller)
+        if usage is not None and usage.calls < self._max_calls:
+            with usage:
+                await asyncio.sleep(min(self._pauses.pause(), longest))
+
+    def _refuse(self, caller: str, usage: _Usage, limit: str, most: float, retry_after: float) -> NoReturn:
+        usage.refused += 1
+        now = self._clock()
+        if now - usage.logged_at >= LOG_EVERY:
+            log.warning("calls refused: the caller is over its limit", caller=caller, limit=limit, calls=usage.refused)
+            usage.refused, usage.logged_at = 0, now
+        raise CallerLimited(limit, most, retry_after)
+
+    def _take(self, usage: _Usage, kind: str) -> float:
+        """Seconds until there is a token; 0: one was taken."""
         rate = self._rates[kind]
         if not rate:
-            return
+            return 0.0
         now = self._clock()
         bucket = usage.buckets.get(kind)
         if bucket is None:
@@ -66,8 +108,9 @@ class Quotas:
         bucket.tokens = min(rate, bucket.tokens + (now - bucket.filled_at) * rate)
         bucket.filled_at = now
         if bucket.tokens < 1:
-            raise CallerLimited(kind, rate, (1 - bucket.tokens) / rate)
+            return (1 - bucket.tokens) / rate
         bucket.tokens -= 1
+        return 0.0
 
     def _forget_idle(self) -> None:
         if len(self._callers) >= MAX_KNOWN:

@@ -1,8 +1,10 @@
 """Quotas: a noisy caller is refused with a time to try again, and takes nothing from a quiet one."""
 
+import asyncio
 from contextlib import ExitStack
 
 import pytest
+from structlog.testing import capture_logs
 
 from core.failures import CallerLimited
 from core.rpc.errors import status_of
@@ -26,7 +28,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def quotas(clock: Clock) -> Quotas:
-    return Quotas(3, RATES, clock=clock)
+    return Quotas(3, RATES, pause=60.0, clock=clock)
 
 
 def call(quotas: Quotas, caller: str = "noisy", role: str = "shop.read") -> None:
@@ -66,6 +68,39 @@ def test_a_refused_call_does_not_lengthen_the_wait(quotas: Quotas, clock: Clock)
             call(quotas)
     clock.now += 0.2
     call(quotas)
+
+
+async def test_a_refused_call_counts_as_concurrent_until_its_refusal_is_sent(
+    quotas: Quotas,
+) -> None:
+    call(quotas)
+    pauses = [asyncio.create_task(quotas.pause("noisy", 60.0)) for _ in range(3)]
+    await asyncio.sleep(0)  # each has begun
+    with pytest.raises(CallerLimited) as refused:
+        call(quotas)
+    assert refused.value.metadata["limit"] == "calls"
+    await quotas.pause("noisy", 60.0)  # one more is refused at once
+    call(quotas, "quiet")
+    for pause in pauses:
+        pause.cancel()
+    await asyncio.gather(*pauses, return_exceptions=True)
+    call(quotas)
+
+
+async def test_the_pause_leaves_time_for_the_answer(quotas: Quotas) -> None:
+    call(quotas)
+    async with asyncio.timeout(10):
+        await quotas.pause("noisy", 0.01)
+
+
+def test_the_refusals_of_a_caller_are_logged_together(quotas: Quotas, clock: Clock) -> None:
+    with capture_logs() as logs, ExitStack() as calls:
+        for _ in range(3):
+            calls.enter_context(quotas.admitted("noisy", "shop.read"))
+        for clock.now in (100.0, 100.5, 100.9, 101.0):
+            with pytest.raises(CallerLimited):
+                call(quotas)
+    assert [(line["caller"], line["calls"]) for line in logs] == [("noisy", 1), ("noisy", 3)]
 
 
 def test_a_rate_of_0_is_no_limit(quotas: Quotas) -> None:
