@@ -56,12 +56,14 @@ class Authority:
         certificate.write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
         key.write_bytes(leaf.private_key_pem.bytes())
 
-    def client(self, *names: str, trusts: "Authority | None" = None) -> grpc.ChannelCredentials:
+    def client(
+        self, *names: str, trusts: "Authority | None" = None, until: datetime | None = None
+    ) -> grpc.ChannelCredentials:
         """With a certificate for these names; without names, none. The server has to be of `trusts`, or of this."""
         root = (trusts or self).pem
         if not names:
             return grpc.ssl_channel_credentials(root)
-        leaf = self._ca.issue_cert(*names)
+        leaf = self._ca.issue_cert(*names, not_after=until)
         chain = b"".join(pem.bytes() for pem in leaf.cert_chain_pems)
         return grpc.ssl_channel_credentials(root, leaf.private_key_pem.bytes(), chain)
 

@@ -113,6 +113,15 @@ async def test_with_client_authorities_only_their_certificates_get_through(shop:
         assert await answered(port, Authority().client("till-3.example", trusts=shop.authority)) == "UNAVAILABLE"
 
 
+async def test_an_expired_certificate_of_a_client_is_refused(shop: Shop) -> None:
+    clients, yesterday = Authority(), datetime.now(UTC) - timedelta(days=1)
+    clients.write(shop.client_ca)
+    async with serving(shop.settings(tls_client_ca=shop.client_ca)) as port:
+        expired = clients.client("till-3.example", trusts=shop.authority, until=yesterday)
+        assert await answered(port, expired) == "UNAVAILABLE"
+        assert await answered(port, clients.client("till-3.example", trusts=shop.authority)) == "OK"
+
+
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1:DeprecationWarning")
 async def test_tls_1_1_is_refused(shop: Shop) -> None:
     context = ssl.create_default_context(cadata=shop.authority.pem.decode())

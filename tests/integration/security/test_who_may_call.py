@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import hypothesis
 import pytest
 import structlog
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from core.config import Settings, WrongSettingError
@@ -185,6 +187,52 @@ async def test_nobody_gets_through_to_any_rpc(channel: grpc.aio.Channel, spy: Sp
     outcomes = await asyncio.gather(*(outcome(channel, path, *shown) for path in METHODS))
     assert set(outcomes) == {"UNAUTHENTICATED"}
     assert not spy.calls
+
+
+NAMES = st.one_of(
+    st.sampled_from(["authorization", "x-orderstream-actor", "x-correlation-id", "traceparent", "x-orderstream-retry"]),
+    st.from_regex(r"[a-z0-9_.-]{1,20}", fullmatch=True).filter(lambda name: not name.startswith(("grpc-", ":"))),
+)
+TEXTS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=60)
+VALUES = st.one_of(
+    TEXTS, TEXTS.map("Bearer {}".format), TEXTS.map("Bearer osk_{}".format), st.just(f"Bearer {token()}")
+)
+HEADERS = st.lists(
+    st.one_of(
+        st.tuples(NAMES.filter(lambda name: not name.endswith("-bin")), VALUES),
+        st.tuples(NAMES.map("{}-bin".format), st.binary(max_size=40)),
+    ),
+    max_size=4,
+)
+
+
+async def test_whatever_metadata_a_call_has_it_is_known_or_refused_as_what_it_is(
+    channel: grpc.aio.Channel, spy: Spy
+) -> None:
+    """Over a connection: what `tests/unit/security/test_authenticator.py` does without one."""
+    loop = asyncio.get_running_loop()
+    place: Any = channel.unary_unary("/orders.v1.OrderCommandService/PlaceOrder")
+    codes: Counter[grpc.StatusCode] = Counter()
+
+    async def send_headers(headers: list[tuple[str, str | bytes]]) -> None:
+        try:
+            await place(b"", metadata=tuple(headers), timeout=WITHIN)
+        except grpc.aio.AioRpcError as error:
+            codes[error.code()] += 1
+
+    @hypothesis.settings(max_examples=150, deadline=None, database=None)
+    @hypothesis.given(headers=HEADERS)
+    def search(headers: list[tuple[str, str | bytes]]) -> None:
+        asyncio.run_coroutine_threadsafe(send_headers(headers), loop).result(WITHIN)
+
+    await asyncio.to_thread(search)
+    assert set(codes) <= {
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.INVALID_ARGUMENT,
+    }
+    assert codes[grpc.StatusCode.UNAUTHENTICATED]
+    assert not spy.calls, "ann may not place orders"
 
 
 async def test_a_token_gets_through_with_its_roles(channel: grpc.aio.Channel, spy: Spy) -> None:
