@@ -26,6 +26,7 @@ from bench.queries import some_of
 from bench.running import caught_up, fresh_stack, pids
 from client.local.stack import Stack
 from core.eventstore.connection import connect
+from core.eventstore.log import EventLog
 from core.eventstore.store import EventStore
 from core.readmodel.checkpoints import CheckpointStore, collection_name
 from core.readmodel.finders import Finders
@@ -76,7 +77,7 @@ async def measure(running: Stack, size: Size) -> Result:
     for name in ("projections", "queries", "commands"):
         await running.members[name].stop()
     client = await connect(uri)
-    stores = {"plain": PlainStore(client), "ours": EventStore(client)}
+    stores = {"plain": PlainStore(EventLog(client)), "ours": EventStore(EventLog(client))}
     meters = {
         path: {side: Meter(pids(running, "eventstore", "mongo")) for side in stores}
         for path in ("command", "event", "query")

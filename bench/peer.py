@@ -38,6 +38,7 @@ from core.config import Settings
 from core.domain.user import USER, commands
 from core.domain.user.state import UserState
 from core.eventstore.connection import connect
+from core.eventstore.log import EventLog
 from core.eventstore.repository import Repository
 from core.eventstore.snapshots import Snapshots
 from core.eventstore.store import EventStore
@@ -97,7 +98,7 @@ async def measure(running: Stack, size: Size) -> Result:
         )
         client = await connect(uri)
         stack.push_async_callback(client.close)
-        store = EventStore(client)
+        store = EventStore(EventLog(client))
         stack.push_async_callback(store.close)
         ours = {"ours": register_product(channel), "ours_without_grpc": handled(store)}
         meters = {name: Meter(pids(running, "commands", "eventstore")) for name in ours}

@@ -88,7 +88,7 @@ async def serving(settings: Settings, port: int, *, ports: Ports | None = None) 
             host = Host(chosen, stores, settings)
             supervisors = [Supervisor(view, host, settings, audit_log) for view in chosen]
             changes = ChangePlanner(stores, audit_log, settings)
-            verifier, snapshots = Verifier(stores, log=log, at_once=settings.verify_at_once), SnapshotVerifier(leader)
+            verifier, snapshots = Verifier(stores, log=log, at_once=settings.verify_at_once), SnapshotVerifier(log)
             emails = EmailVerifier(log, at_once=settings.verify_at_once)
             views = projection_service.ProjectionAdmin(
                 supervisors=supervisors,
@@ -103,7 +103,7 @@ async def serving(settings: Settings, port: int, *, ports: Ports | None = None) 
                 deadline=settings.operator_deadline,
             )
             add_ProjectionServiceServicer_to_server(views, server)
-            groups = subscription_service.SubscriptionAdmin(Groups(leader), audit_log)
+            groups = subscription_service.SubscriptionAdmin(Groups(log), audit_log)
             add_SubscriptionServiceServicer_to_server(groups, server)
             excluding = ExclusionAdmin(leader, log, audit_log, lambda: _recheck(supervisors))
             add_ExclusionServiceServicer_to_server(excluding, server)
@@ -113,7 +113,7 @@ async def serving(settings: Settings, port: int, *, ports: Ports | None = None) 
             if ports.reflection:
                 enable_reflection(SERVICES, server)
             async with (
-                LogIdentity(leader).kept(),
+                LogIdentity(log).kept(),
                 started(server, settings.grace),
                 host.running(),
                 _running(supervisors),

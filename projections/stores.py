@@ -26,9 +26,10 @@ class Stores:
     @classmethod
     def of(cls, client: Client, database: AsyncDatabase[Any], *, shares_head: float = 0.0) -> "Stores":
         """`shares_head` is for how many seconds the head of the log is shared by its readers."""
+        log = EventLog(client, shares_head=shares_head)
         return cls(
-            log=EventLog(client, shares_head=shares_head),
-            leader_log=EventLog(client.leader),
+            log=log,
+            leader_log=log.leader,
             checkpoints=CheckpointStore(database),
             skipped=SkippedEvents(database),
             requests=OwnerRequests(database),

@@ -16,6 +16,7 @@ from uuid import uuid4
 from core.eventstore import checkout_group
 from core.eventstore.client import NewEvent, NotFound, StreamState, WrongCurrentVersion
 from core.eventstore.connection import Client
+from core.eventstore.log import EventLog
 from core.eventstore.persistent import ALL, Groups, parked_stream
 from core.failures import ServiceFailure
 
@@ -104,7 +105,7 @@ async def _settings(admin: Client) -> tuple[dict[str, Any], int | StreamState]:
 
 
 async def _group(admin: Client) -> Step | None:
-    groups = Groups(admin)
+    groups = Groups(EventLog(admin))
     if await checkout_group.is_there(groups):
         return None
 

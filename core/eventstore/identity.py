@@ -12,7 +12,6 @@ from uuid import uuid4
 import structlog
 
 from core.eventstore.client import NewEvent, StreamState, WrongCurrentVersion
-from core.eventstore.connection import Client
 from core.eventstore.ensured import ensured
 from core.eventstore.log import TIMEOUT, EventLog
 
@@ -30,13 +29,13 @@ async def identity_of(events: EventLog) -> str:
 class LogIdentity:
     """Makes sure that the log has an identity, and logs it. `may_write`: create one if there is none."""
 
-    def __init__(self, client: Client, *, may_write: bool = True) -> None:
-        self._client = client
-        self._log = EventLog(client)
+    def __init__(self, events: EventLog, *, may_write: bool = True) -> None:
+        self._client = events.client
+        self._log = events
         self._may_write = may_write
         self._known = ""
         self._is_doubted = asyncio.Event()
-        client.when_replaced.append(self._is_doubted.set)
+        self._client.when_replaced.append(self._is_doubted.set)
 
     def kept(self) -> AbstractAsyncContextManager[None]:
         """While this is open, the identity is checked after each new connection. The block starts after the first

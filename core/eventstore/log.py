@@ -94,11 +94,13 @@ class EventLog:
     """Reads of streams and of the log of all. A pattern is a regular expression for complete stream names.
 
     `shares_head`: for so many seconds, readers that ask for pending events share one read of the head of the log.
+    `leader` has every event that was acknowledged; it is this log itself unless `client` reads from a follower.
     """
 
     def __init__(self, client: Client, timeout: float = TIMEOUT, *, shares_head: float = 0.0) -> None:
-        self._client = client
-        self._timeout = timeout
+        self.client = client
+        self.timeout = timeout
+        self.leader = self if client.leader is client else EventLog(client.leader, timeout)
         self._heads = Recent(self._read_head, shares_head)
         self._head_of = 0  # the connection on which it was read
         self._one = {"limit": 1, "timeout": timeout}
@@ -106,11 +108,11 @@ class EventLog:
     @property
     def generation(self) -> int:
         """Of the connection; it rises with each new one."""
-        return self._client.generation
+        return self.client.generation
 
     def calling(self) -> AbstractContextManager[None]:
         """Failures of a call on its client, for a caller that iterates over one itself."""
-        return self._client.calling()
+        return self.client.calling()
 
     # ------------------------------------------------------------ all streams
 
@@ -146,14 +148,17 @@ class EventLog:
                 return position_of(event)
         return START
 
-    def after(self, position: int, matching: str | EventFilter, *, limit: int | None = None) -> Events:
-        """The matching events behind a received position, in the order of the log.
+    def after(
+        self, position: int, matching: str | EventFilter, *, limit: int | None = None, timeout: float | None = None
+    ) -> Events:
+        """The matching events behind a received position, in the order of the log. `timeout` is for a read with a
+        limit.
 
         Raises `LogMismatch` if the event store has no record at the position.
         """
         wanted = streams(matching) if isinstance(matching, str) else matching
         size = None if limit is None else limit + 1  # the event at the position is read too if it matches
-        return resumed(_AllStreams(self._read_all, wanted, position, self._timeout), size, limit)
+        return resumed(_AllStreams(self._read_all, wanted, position, timeout or self.timeout), size, limit)
 
     def history(self, pattern: str, after: int = START, *, timeout: float = HISTORY_TIMEOUT) -> Events:
         """The same page by page, each within `timeout` seconds, so that no log is too long for the store."""
@@ -161,8 +166,8 @@ class EventLog:
 
     async def subscribe(self, matching: EventFilter, position: int) -> Any:
         """esdbclient's subscription to the matching events behind a received position, for `CatchUpSubscription`."""
-        with self._client.calling():
-            return await self._client.subscribe_to_all(
+        with self.client.calling():
+            return await self.client.subscribe_to_all(
                 commit_position=position or None,
                 include_checkpoints=True,
                 include_caught_up=True,
@@ -187,8 +192,8 @@ class EventLog:
 
         The leader is asked: a follower may be behind another one that was read before.
         """
-        if self._client.leader is not self._client:
-            return await EventLog(self._client.leader, self._timeout).is_of_this_log(point)
+        if self.leader is not self:
+            return await self.leader.is_of_this_log(point)
         if point.position == START:
             return True
         try:
@@ -239,8 +244,8 @@ class EventLog:
         return False
 
     async def _read_all(self, matching: EventFilter, **bounds: Any) -> Events:
-        with self._client.calling():
-            async with aclosing(self._client.events_of_all(**matching.arguments, **bounds)) as events:
+        with self.client.calling():
+            async with aclosing(self.client.events_of_all(**matching.arguments, **bounds)) as events:
                 async for event in events:
                     yield event
 
@@ -260,10 +265,10 @@ class EventLog:
 
     async def stream(self, name: str, start: int, most: int) -> list[RecordedEvent] | None:
         """Up to `most` events from revision `start` on; None if there is no such stream, or if it was deleted."""
-        with self._client.calling():
+        with self.client.calling():
             try:
-                bounds = {"stream_position": start, "limit": most, "timeout": self._timeout}
-                return [event async for event in self._client.events_of_stream(name, **bounds)]
+                bounds = {"stream_position": start, "limit": most, "timeout": self.timeout}
+                return [event async for event in self.client.events_of_stream(name, **bounds)]
             except (NotFound, StreamIsDeleted):
                 return None
 
@@ -281,9 +286,9 @@ class EventLog:
 
     async def _stream(self, name: str, *, may_be_deleted: bool = False, **bounds: Any) -> Events:
         absent = (NotFound, StreamIsDeleted) if may_be_deleted else NotFound
-        with self._client.calling():
+        with self.client.calling():
             try:
-                async with aclosing(self._client.events_of_stream(name, timeout=self._timeout, **bounds)) as events:
+                async with aclosing(self.client.events_of_stream(name, timeout=self.timeout, **bounds)) as events:
                     async for event in events:
                         yield event
             except absent:

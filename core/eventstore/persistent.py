@@ -131,9 +131,9 @@ class Consumer:
 class Groups:
     """All groups of an event store."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._log = EventLog(client, TIMEOUT)
+    def __init__(self, log: EventLog) -> None:
+        self._client = log.client
+        self._log = log
 
     @property
     def connection_name(self) -> str:

@@ -13,6 +13,7 @@ from uuid import uuid4
 from core.eventstore import checkout_group
 from core.eventstore.connection import Client
 from core.eventstore.discovery import Member
+from core.eventstore.log import EventLog
 from core.eventstore.persistent import ALL, Groups
 from core.eventstore.store import CLOCK, EventStore
 from core.failures import NotFound, StorePermissionDenied
@@ -72,7 +73,8 @@ class Report:
 
 async def reports(client: Client, roles: Sequence[str]) -> list[Report]:
     """Each right is tested once, for all roles that need it. Raises a `StoreFailure` if nothing can be reported."""
-    store, groups = EventStore(client), Groups(client)
+    log = EventLog(client)
+    store, groups = EventStore(log), Groups(log)
     try:
         trying: dict[str, Callable[[], Awaitable[object]]] = {
             READ_ALL: store.log.end,

@@ -17,13 +17,11 @@ from core.eventstore.client import (
     StreamState,
     WrongCurrentVersion,
 )
-from core.eventstore.connection import Client
 from core.eventstore.exclusions import Excluded, excluded_by, exclusion_stream
 from core.eventstore.log import EventLog
 from core.failures import EventsTooLarge, StoreUnavailable
 
 NO_EVENTS = -1
-STORE_TIMEOUT = 5.0  # seconds; a store that needs longer for one append or page counts as unavailable
 CLOCK = "timers_clock"  # the stream whose last event has the store's time
 
 
@@ -41,11 +39,11 @@ class SessionEnded(WrongRevision):  # it names what happened
 class EventStore:
     """Streams of stored events for the command side. A read returns all events, or raises."""
 
-    def __init__(self, client: Client, timeout: float = STORE_TIMEOUT) -> None:
-        self.log = EventLog(client, timeout)
-        self._client = client
-        self._batch_appender = BatchAppender(client)
-        self._timeout = timeout
+    def __init__(self, log: EventLog) -> None:
+        self.log = log
+        self._client = log.client
+        self._timeout = log.timeout
+        self._batch_appender = BatchAppender(log.client)
         self._has_clock = False
 
     @property

@@ -4,9 +4,9 @@ from dataclasses import asdict
 from typing import Any
 
 from core.eventstore import codec
-from core.eventstore.connection import Client
 from core.eventstore.exclusions import readable
 from core.eventstore.idempotency import FINGERPRINT_SIZE, NO_FINGERPRINT, fingerprint
+from core.eventstore.log import EventLog
 from core.eventstore.snapshots import DECIDERS, SNAPSHOT, Snapshot, Snapshots, snapshot_stream
 from core.eventstore.store import EventStore
 from core.failures import UnreadableEvent
@@ -16,9 +16,9 @@ from projections.verification.full import Difference, Result
 class SnapshotVerifier:
     """Checks the newest snapshot of every stream. One that commands would ignore is no difference."""
 
-    def __init__(self, client: Client) -> None:
-        self._store = EventStore(client)
-        self._log = self._store.log
+    def __init__(self, log: EventLog) -> None:
+        self._store = EventStore(log)
+        self._log = log
         self._snapshots = Snapshots(self._store, every=1)
 
     async def verify(self, most: int) -> Result:

@@ -8,6 +8,7 @@ from core.config import Settings
 from core.eventstore import store
 from core.eventstore.connection import connected
 from core.eventstore.identity import LogIdentity
+from core.eventstore.log import EventLog
 from core.eventstore.repository import Repository
 from core.eventstore.snapshots import Snapshots
 from core.eventstore.store_time import StoreTime
@@ -24,7 +25,8 @@ from server.role import Clock, Role
 @asynccontextmanager
 async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Role]:
     async with connected(settings) as client:
-        events = store.EventStore(client)
+        log = EventLog(client)
+        events = store.EventStore(log)
         snapshots = Snapshots(events, every=settings.snapshot_every)
         try:
             repository, time = Repository(events, snapshots, most=settings.cached_aggregates), StoreTime(events, clock)
@@ -39,7 +41,7 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Role]:
             )
             by_hand = nullcontext() if settings.run_by_hand else AutomaticStart(events).enabled(only_on_a_new_log=True)
             former_claims = FormerClaims(events, repository, emails, clock)
-            identity = LogIdentity(client).kept()
+            identity = LogIdentity(log).kept()
             async with identity, by_hand, snapshots.writing(), unchanged.following(), former_claims.running():
                 yield Role(
                     services=tuple(SERVICES),

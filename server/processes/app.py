@@ -9,6 +9,8 @@ from core.config import Settings
 from core.eventstore import store
 from core.eventstore.connection import connected
 from core.eventstore.identity import LogIdentity
+from core.eventstore.log import EventLog
+from core.eventstore.persistent import Groups
 from core.eventstore.repository import Repository
 from core.eventstore.snapshots import Snapshots
 from core.eventstore.store_time import StoreTime
@@ -30,7 +32,8 @@ from server.role import Clock, Role
 @asynccontextmanager
 async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Role]:
     async with connected(settings) as client:
-        events = store.EventStore(client)
+        log = EventLog(client)
+        events = store.EventStore(log)
         snapshots = Snapshots(events, every=settings.snapshot_every)
         try:
             repository = Repository(events, snapshots, most=settings.cached_aggregates)
@@ -42,7 +45,7 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Role]:
             )
             reservations = ReservationExpiry(handler, repository, time)
             process = OrderProcess(
-                client,
+                Groups(log),
                 events,
                 reconciler,
                 reservations,
@@ -68,7 +71,7 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Role]:
                 if process.trouble:
                     raise ConnectionError(process.trouble)
 
-            async with LogIdentity(client).kept(), automatic.enabled(), snapshots.writing(), process.running():
+            async with LogIdentity(log).kept(), automatic.enabled(), snapshots.writing(), process.running():
                 yield Role(
                     services=tuple(process_routes.SERVICES),
                     register=lambda server: server.add_generic_rpc_handlers(tuple(services.handlers())),

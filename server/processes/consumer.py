@@ -17,7 +17,6 @@ from core.background import beside, ended, set_within
 from core.backoff import Backoff
 from core.eventstore.checkout_group import NONE, create_missing
 from core.eventstore.client import RecordedEvent
-from core.eventstore.connection import Client
 from core.eventstore.persistent import ALL, Consumer, Groups
 from core.failures import NotFound, ServiceFailure, StoreRefusal, words_of
 from server.processes.keyed_work import KeyedWork, Work
@@ -50,7 +49,7 @@ class EventConsumer:
 
     def __init__(
         self,
-        client: Client,
+        groups: Groups,
         name: str,
         key_of: Callable[[RecordedEvent], str | None],
         work: Work,
@@ -63,7 +62,7 @@ class EventConsumer:
     ) -> None:
         self.name = name
         self.last_error = ""
-        self._groups = Groups(client)
+        self._groups = groups
         self._former = former
         self._ask_after = ask_after
         self._replay_after = replay_after

@@ -9,8 +9,7 @@ from core.background import ended
 from core.domain.checkout.steps import Wait
 from core.eventstore.checkout_group import FORMER, NAME
 from core.eventstore.client import RecordedEvent, position_of
-from core.eventstore.connection import Client
-from core.eventstore.log import EventLog
+from core.eventstore.persistent import Groups
 from core.eventstore.store import EventStore
 from core.failures import StoreUnavailable
 from server.processes.automatic_start import AutomaticStart
@@ -19,7 +18,7 @@ from server.processes.consumer import EventConsumer
 from server.processes.deadlines import reservation_of
 from server.processes.reconciler import Reconciler
 from server.processes.reservations import ReservationExpiry
-from server.processes.sweep import READ_WITHIN, Seen, Sweep
+from server.processes.sweep import Seen, Sweep
 from server.processes.timers import Timers
 from server.processes.triggers import cause_of, key_of
 
@@ -31,7 +30,7 @@ class OrderProcess:
 
     def __init__(
         self,
-        client: Client,
+        groups: Groups,
         store: EventStore,
         reconciler: Reconciler,
         reservations: ReservationExpiry,
@@ -41,12 +40,11 @@ class OrderProcess:
         at_once: int,
         sweep_every: float,
     ) -> None:
-        self.group = EventConsumer(client, NAME, key_of, self._work, at_once=at_once, former=FORMER)
+        self.group = EventConsumer(groups, NAME, key_of, self._work, at_once=at_once, former=FORMER)
         self._timers = Timers(store, self._wake, clock, at_once=at_once)
         self._seen = Seen()
         self._sweep = Sweep(
             store,
-            EventLog(client, READ_WITHIN),
             reconciler.look,
             self._seen,
             automatic,

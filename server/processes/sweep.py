@@ -21,7 +21,7 @@ from prometheus_client import Counter, Gauge
 from core.backoff import Backoff
 from core.domain.checkout.state import OWN_IDS, StepName
 from core.eventstore.client import RecordedEvent, position_of
-from core.eventstore.log import EventFilter, EventLog, LogPoint, point_of
+from core.eventstore.log import EventFilter, LogPoint, point_of
 from core.eventstore.store import EventStore
 from core.eventstore.swept import Found, SweepCheckpoint
 from core.failures import LogMismatch, ServiceFailure, StoreFailure
@@ -75,7 +75,6 @@ class Sweep:
     def __init__(
         self,
         store: EventStore,
-        log_of_all: EventLog,
         look: Look,
         seen: Seen,
         automatic: AutomaticStart,
@@ -84,7 +83,7 @@ class Sweep:
         at_once: int,
     ) -> None:
         self._store = store
-        self._log = log_of_all
+        self._log = store.log
         self._look = look
         self._seen = seen
         self._automatic = automatic
@@ -151,7 +150,7 @@ class Sweep:
         return point
 
     async def _page_after(self, point: LogPoint) -> list[RecordedEvent]:
-        async with aclosing(self._log.after(point.position, TRIGGERS, limit=PAGE)) as reading:
+        async with aclosing(self._log.after(point.position, TRIGGERS, limit=PAGE, timeout=READ_WITHIN)) as reading:
             return [event async for event in reading]
 
     async def _keep(self, point: LogPoint) -> None:

@@ -51,7 +51,7 @@ async def opened(settings: Settings, _: Clock) -> AsyncIterator[Role]:
                     raise LogMismatch
 
             client.leader.when_replaced.append(fresh.check_soon)
-            async with LogIdentity(client, may_write=False).kept(), hub.open(), fresh.checked():
+            async with LogIdentity(log, may_write=False).kept(), hub.open(), fresh.checked():
                 names = tuple(name for name, _ in services)
                 needs: dict[str, tuple[Probe, ...]] = {
                     name: (views_answer, partial(are_of_this_log, name)) for name in names

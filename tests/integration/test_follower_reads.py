@@ -81,12 +81,12 @@ async def test_a_follower_that_is_asked_for_a_group_does_not_say_that_there_is_n
         leader = await connect(c.uri)
         follower = await connect(f"{c.uri}&NodePreference=follower")
         try:
-            await Groups(leader).create_on_all("g", 0)
+            await Groups(EventLog(leader)).create_on_all("g", 0)
             with pytest.raises(StoreUnavailable):
-                await Groups(follower).checkpoints(ALL)
+                await Groups(EventLog(follower)).checkpoints(ALL)
             with pytest.raises(StoreUnavailable):
-                await Groups(follower).delete(ALL, "another")
-            assert "g" in await Groups(leader).checkpoints(ALL)
+                await Groups(EventLog(follower)).delete(ALL, "another")
+            assert "g" in await Groups(EventLog(leader)).checkpoints(ALL)
         finally:
             await follower.close()
             await leader.close()

@@ -6,6 +6,7 @@ import pytest
 
 from core.config import Settings
 from core.eventstore.connection import connect
+from core.eventstore.log import EventLog
 from core.eventstore.store import EventStore
 from server.app import serving
 from tests.support.calling import Shop, shop_at
@@ -31,7 +32,7 @@ async def shop(commands: str) -> AsyncIterator[Shop]:
 @pytest.fixture
 async def log(eventstore_uri: str) -> AsyncIterator[EventStore]:
     client = await connect(eventstore_uri)
-    events = EventStore(client)
+    events = EventStore(EventLog(client))
     yield events
     await events.close()
     await client.close()

@@ -13,6 +13,7 @@ from core.domain.product.events import PriceChanged, ProductRegistered
 from core.domain.product.state import NoProduct
 from core.eventstore import codec
 from core.eventstore.connection import connect
+from core.eventstore.log import EventLog
 from core.eventstore.registry import DomainEvent
 from core.eventstore.repository import Repository
 from core.eventstore.snapshots import Snapshots
@@ -38,7 +39,7 @@ class SlowNetwork(EventStore):
 @pytest.fixture
 async def network(eventstore_uri: str) -> AsyncIterator[SlowNetwork]:
     client = await connect(eventstore_uri)
-    events = SlowNetwork(client)
+    events = SlowNetwork(EventLog(client))
     events.clear, events.waiting = asyncio.Event(), asyncio.Event()
     yield events
     await events.close()

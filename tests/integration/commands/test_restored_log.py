@@ -15,6 +15,7 @@ from core.domain.user import USER
 from core.domain.user.events import NameChanged
 from core.eventstore import codec
 from core.eventstore.connection import Client, connect
+from core.eventstore.log import EventLog
 from core.eventstore.store import EventStore
 from embedded.stack import embedded_eventstore
 from protos.users.v1 import commands_pb2 as users_pb
@@ -113,7 +114,7 @@ async def test_a_session_lasts_as_long_as_the_connection(tmp_path: Path) -> None
     async with AsyncExitStack() as first, AsyncExitStack() as until_the_end:
         client = await connect(await first.enter_async_context(embedded_eventstore(data, port=port)))
         until_the_end.push_async_callback(client.close)
-        events = EventStore(client)
+        events = EventStore(EventLog(client))
         until_the_end.push_async_callback(events.close)
         session = events.session
         await events.head()

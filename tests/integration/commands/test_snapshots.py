@@ -14,6 +14,7 @@ from core.domain.product.commands import ChangePrice
 from core.domain.product.state import Product
 from core.eventstore.connection import Client
 from core.eventstore.idempotency import CommandResult
+from core.eventstore.log import EventLog
 from core.eventstore.registry import CATEGORIES
 from core.eventstore.repository import Aggregate, Repository
 from core.eventstore.snapshots import DECIDERS, SEGMENT, Snapshots, Stored, shape_of, snapshot_stream
@@ -78,7 +79,7 @@ async def starting(client: Client) -> AsyncIterator[Callable[[], Side]]:
     sides: list[Side] = []
 
     def start(every: int = EVERY) -> Side:
-        events = Counting(client)
+        events = Counting(EventLog(client))
         snapshots = Snapshots(events, every)
         repository = Repository(events, snapshots)
         sides.append(Side(events, snapshots, repository, CommandHandler(events, repository)))
@@ -215,7 +216,7 @@ class Full(EventStore):
 
 
 async def test_commands_go_on_where_snapshots_cannot_be_written(client: Client, starting: Callable[[], Side]) -> None:
-    events = Full(client)
+    events = Full(EventLog(client))
     snapshots = Snapshots(events, EVERY)
     repository = Repository(events, snapshots)
     handler = CommandHandler(events, repository)

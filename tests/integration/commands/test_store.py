@@ -11,6 +11,7 @@ from esdbclient import NewEvent, StreamState
 from uuid_utils import uuid7
 
 from core.eventstore.connection import Client, connect
+from core.eventstore.log import EventLog
 from core.eventstore.store import NO_EVENTS, EventStore, WrongRevision
 from core.eventstore.unchanged import UnchangedRequests
 from core.failures import EventsTooLarge, StoreUnavailable
@@ -28,7 +29,7 @@ class Connected(NamedTuple):
 @pytest.fixture
 async def connected(eventstore_uri: str) -> AsyncIterator[Connected]:
     client = await connect(eventstore_uri)
-    events = EventStore(client)
+    events = EventStore(EventLog(client))
     yield Connected(events, client)
     await events.close()
     await client.close()
@@ -138,7 +139,7 @@ async def test_a_connection_that_looks_open_while_nothing_comes_is_replaced(even
     async with wire(eventstore_uri.removeprefix("esdb://").partition("?")[0]) as between:
         uri = f"esdb://127.0.0.1:{between.port}?Tls=false&keepAliveInterval=200&keepAliveTimeout=300"
         client = await connect(uri)
-        events, stream, second = EventStore(client), name(), event()
+        events, stream, second = EventStore(EventLog(client)), name(), event()
         await events.append(stream, NO_EVENTS, [event()])
         between.go_silent()
 

@@ -77,7 +77,7 @@ class Reader:
 @asynccontextmanager
 async def at_work(c: Cluster, uri: str = "") -> AsyncIterator[tuple[Client, Writer, Reader]]:
     client = await connect(uri or c.uri)
-    store, reader = EventStore(client), Reader(client)
+    store, reader = EventStore(EventLog(client)), Reader(client)
     following = asyncio.create_task(reader.follow())
     try:
         yield client, Writer(store), reader
@@ -154,7 +154,7 @@ async def test_a_dead_leader_that_is_still_listed_keeps_nobody_from_starting() -
         await c.two_leaders()
         await c.settled()
         client = await connect(c.uri)
-        await EventStore(client).append(STREAM, -1, [event()])
+        await EventStore(EventLog(client)).append(STREAM, -1, [event()])
         await client.close()
 
 
@@ -244,7 +244,7 @@ async def test_reads_go_to_a_follower_that_is_asked_for_and_to_another_when_it_g
 async def test_the_acts_on_groups_go_to_the_leader_after_a_change() -> None:
     async with cluster(pace=PACE) as c, at_work(c) as (client, writer, _):
         await writer.append()
-        groups = Groups(client)
+        groups = Groups(EventLog(client))
         await groups.create_on_all("g", 0)
         await c.resign()
         await c.settled()

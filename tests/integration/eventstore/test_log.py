@@ -133,7 +133,9 @@ async def test_a_truncated_stream_is_read_once_however_long_it_is(client: Client
 
 async def test_a_group_that_is_not_there_is_reported(client: Client) -> None:
     with pytest.raises(NotFound):
-        async with aclosing((await Groups(client).consumer_of_all(f"nobody-{fresh_id()}")).events()) as events:
+        async with aclosing(
+            (await Groups(EventLog(client)).consumer_of_all(f"nobody-{fresh_id()}")).events()
+        ) as events:
             await anext(events)
 
 

@@ -20,6 +20,7 @@ from core.eventstore import checkout_group
 from core.eventstore.address import Address
 from core.eventstore.connection import Client, connect
 from core.eventstore.grants import GrantOutdated, planned
+from core.eventstore.log import EventLog
 from core.eventstore.persistent import ALL, Groups, parked_stream
 from core.eventstore.rights import NEEDED, OPERATE, READ_ALL, READ_PARKED, WRITE, reports
 from core.failures import (
@@ -329,8 +330,8 @@ async def test_a_right_that_is_lacking_names_itself_and_the_stream(ours: Client)
         (lambda: ours.append_to_stream("$mine", current_version=StreamState.ANY, events=[event]), "write", "$mine"),
         (lambda: ours.set_stream_metadata(ALL, metadata={}), "write the metadata of", ALL),
         (lambda: ours.get_stream_metadata("$users"), "read the metadata of", "$users"),
-        (lambda: Groups(ours).create_on_all("g", 0), "create a persistent subscription on", ALL),
-        (lambda: Groups(ours).restart(), "restart", "persistent subscriptions"),
+        (lambda: Groups(EventLog(ours)).create_on_all("g", 0), "create a persistent subscription on", ALL),
+        (lambda: Groups(EventLog(ours)).restart(), "restart", "persistent subscriptions"),
     ):
         with pytest.raises(StorePermissionDenied) as refused, ours.calling():
             await call()
@@ -341,11 +342,11 @@ async def test_a_group_that_is_missing_and_cannot_be_made_keeps_the_processes_fr
     admin: Client, address: str, certificate: Certificate, user: str
 ) -> None:
     await grant(admin, user)
-    await Groups(admin).delete(ALL, checkout_group.NAME)
+    await Groups(EventLog(admin)).delete(ALL, checkout_group.NAME)
     found = await refused(settings_of(address, certificate, user), "processes")
     assert isinstance(found, StorePermissionDenied)
     assert found.metadata["right"] == "create a persistent subscription on"
-    await checkout_group.create_missing(Groups(admin))
+    await checkout_group.create_missing(Groups(EventLog(admin)))
     async with serving("processes", settings_of(address, certificate, user), port=0) as serves:
         assert serves
 
@@ -354,7 +355,7 @@ async def test_an_act_that_is_refused_is_recorded_once_and_is_not_worth_a_retry(
     admin: Client, ours: Client, user: str
 ) -> None:
     await grant(admin, user)
-    audit_log, groups = AuditLog(ours), Groups(ours)
+    audit_log, groups = AuditLog(ours), Groups(EventLog(ours))
     act = AuditEntry(act="RestartSubscriptions", subject=str(uuid4()), actor="ann", reason="a test")
     with pytest.raises(StorePermissionDenied) as refused:
         async with audit_log.recorded(act):

@@ -13,6 +13,7 @@ import pytest
 from core.config import Settings
 from core.eventstore import codec
 from core.eventstore.connection import connect
+from core.eventstore.log import EventLog
 from core.eventstore.store import EventStore
 from protos.orders.v1 import commands_pb2 as orders_pb
 from protos.orders.v1.types_pb2 import LineQuantity, ReceivedQuantity
@@ -145,7 +146,7 @@ def impatient(settings: Settings) -> Settings:
 @pytest.fixture
 async def log(eventstore_uri: str) -> AsyncIterator[EventStore]:
     client = await connect(eventstore_uri)
-    events = EventStore(client)
+    events = EventStore(EventLog(client))
     yield events
     await events.close()
     await client.close()

@@ -41,8 +41,8 @@ async def following(
 
     name, former = f"g-{kind}-{release}", re.compile(f"g-{kind}-.")
     if release == "1":  # the log may be long, and nothing in it is of this kind yet
-        await Groups(client).create_on_all(name, await EventLog(client).end(), **SETTINGS)
-    group = EventConsumer(client, name, key_of, work, at_once=4, former=former, **settings)
+        await Groups(EventLog(client)).create_on_all(name, await EventLog(client).end(), **SETTINGS)
+    group = EventConsumer(Groups(EventLog(client)), name, key_of, work, at_once=4, former=former, **settings)
     task = asyncio.create_task(group.run())
     try:
         yield group
@@ -198,7 +198,7 @@ async def test_a_group_of_another_release_goes_on_where_the_former_one_stands(cl
         return work
 
     async def checkpoint() -> int:
-        return (await Groups(client).checkpoints(ALL)).get(f"g-{kind}-1", 0)
+        return (await Groups(EventLog(client)).checkpoints(ALL)).get(f"g-{kind}-1", 0)
 
     async with following(client, kind, noting(first)):
         await write(client, kind, stream, number=20)
@@ -228,7 +228,7 @@ async def test_what_could_not_be_read_is_delivered_again_to_a_process_that_start
         return 0
 
     async def checkpoint() -> int:
-        return (await Groups(client).checkpoints(ALL)).get(f"g-{kind}-1", 0)
+        return (await Groups(EventLog(client)).checkpoints(ALL)).get(f"g-{kind}-1", 0)
 
     async with following(client, kind, reads_one_of_many):
         await write(client, kind, stream)
@@ -254,7 +254,7 @@ async def test_what_another_process_parks_later_is_delivered_again_too(client: C
 
     async def consumers_and_parked() -> tuple[int, int]:
         with suppress(failures.NotFound):  # until the group is made
-            info = (await Groups(client).one(ALL, f"g-{kind}-1")).info
+            info = (await Groups(EventLog(client)).one(ALL, f"g-{kind}-1")).info
             return len(info.connections), info.parked_message_count
         return 0, 0
 
@@ -317,7 +317,7 @@ async def test_all_consumers_come_back_each_time_the_store_starts_again(tmp_path
 
     async def consumers(client: Client) -> int:
         with suppress(failures.NotFound, StoreUnavailable):
-            return len((await Groups(client).info(ALL, f"g-{kind}-1")).connections)
+            return len((await Groups(EventLog(client)).info(ALL, f"g-{kind}-1")).connections)
         return 0
 
     async with AsyncExitStack() as until_the_end:
@@ -410,11 +410,11 @@ async def test_a_consumer_whose_acknowledgements_do_not_leave_stops_all_the_same
     eventstore_uri: str, client: Client
 ) -> None:
     kind, stream = names()
-    await Groups(client).create_on_all(f"g-{kind}", await EventLog(client).end(), **SETTINGS)
+    await Groups(EventLog(client)).create_on_all(f"g-{kind}", await EventLog(client).end(), **SETTINGS)
     await write(client, kind, stream)
     async with wire(eventstore_uri.removeprefix("esdb://").partition("?")[0]) as between:
         through = await connect(f"esdb://127.0.0.1:{between.port}?Tls=false")
-        consumer = await Groups(through).consumer_of_all(f"g-{kind}")
+        consumer = await Groups(EventLog(through)).consumer_of_all(f"g-{kind}")
         async with aclosing(consumer.events()) as events:
             event = await anext(events)
             between.go_silent()

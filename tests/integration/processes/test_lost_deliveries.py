@@ -49,7 +49,7 @@ async def until_read(client: Client) -> None:
     end = await EventLog(client).end()
 
     async def has_read() -> bool:
-        info = await Groups(client).info(ALL, NAME)
+        info = await Groups(EventLog(client)).info(ALL, NAME)
         known = int(info.last_known_event_position.partition("/")[0].removeprefix("C:"))
         return known >= end or info.read_buffer_count >= MAX_BUFFERED
 
@@ -59,9 +59,9 @@ async def until_read(client: Client) -> None:
 async def lose_deliveries(client: Client) -> None:
     """What the group has not delivered so far it never will."""
     await other_events(client, 1)  # where the group begins: that is delivered too
-    if NAME in await Groups(client).checkpoints(ALL):
+    if NAME in await Groups(EventLog(client)).checkpoints(ALL):
         await client.delete_subscription(NAME)
-    await Groups(client).create_on_all(NAME, await EventLog(client).end(), **SETTINGS)
+    await Groups(EventLog(client)).create_on_all(NAME, await EventLog(client).end(), **SETTINGS)
 
 
 async def types_in(client: Client, stream: str) -> list[str]:
@@ -92,7 +92,7 @@ async def test_orders_placed_while_no_consumer_runs_get_their_process(tmp_path: 
     """The store forgets what waits for a group with a filter, as real ones do."""
     async with node(tmp_path, like_24_10=True) as address:
         async with serving("processes", settings_at(address), port=0), client_of(address) as client:
-            await eventually(lambda: Groups(client).checkpoints(ALL), lambda groups: NAME in groups)
+            await eventually(lambda: Groups(EventLog(client)).checkpoints(ALL), lambda groups: NAME in groups)
         async with serving("commands", settings_at(address), port=0) as commands, shop_at(commands) as shop:
             orders = [await shop.placed(await shop.product()) for _ in range(3)]
         async with client_of(address) as client:
@@ -126,7 +126,7 @@ async def test_an_order_whose_every_delivery_was_lost_gets_its_process_from_the_
 
 
 async def test_a_process_that_runs_is_woken_by_the_sweep_when_an_event_was_lost(address: str, client: Client) -> None:
-    log = EventStore(client)
+    log = EventStore(EventLog(client))
     async with serving("commands", settings_at(address), port=0) as commands:
         async with world_of(settings_at(address), commands, log) as world:
             order_id = await world.shop.placed(await world.product_in_stock(5))

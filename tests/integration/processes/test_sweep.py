@@ -52,13 +52,13 @@ class Service:
 
     def __init__(self, client: Client, every: float = AT_ONCE) -> None:
         self.client = client
-        self.store = EventStore(client)
+        self.store = EventStore(EventLog(client))
         self.seen = Seen()
         self.looked_at: list[str] = []
         self.fails: dict[str, Exception] = {}
         self.tries: tuple[StepName, ...] = ()
         self.automatic = AutomaticStart(self.store)
-        self.sweep = Sweep(self.store, self.store.log, self.look, self.seen, self.automatic, every=every, at_once=4)
+        self.sweep = Sweep(self.store, self.look, self.seen, self.automatic, every=every, at_once=4)
 
     async def look(self, order_id: str, _: Cause) -> Looked:
         self.looked_at.append(order_id)

@@ -16,6 +16,7 @@ from core.domain.checkout.events import CheckoutEnded, CheckoutStarted
 from core.domain.checkout.steps import Wait
 from core.eventstore import codec
 from core.eventstore.connection import Client, connect
+from core.eventstore.log import EventLog
 from core.eventstore.store import EventStore
 from core.failures import StoreUnavailable
 from embedded.stack import embedded_eventstore
@@ -49,7 +50,7 @@ class World:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.store = EventStore(client)
+        self.store = EventStore(EventLog(client))
         self.now = NOON
         self.woken: list[str] = []
         self.fails = False

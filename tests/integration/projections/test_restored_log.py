@@ -176,7 +176,7 @@ async def test_a_view_of_a_log_with_another_identity_is_of_another_log_whatever_
 ) -> None:
     state = CheckpointStore(mongo)
     async with node(tmp_path / "data") as client:
-        identity = await LogIdentity(client).ensure()
+        identity = await LogIdentity(EventLog(client)).ensure()
         position = await append(client, new_order())
         async with run(order_list, client, mongo):
             await reached(mongo, order_list, position)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from core.domain.product import PRODUCT
 from core.domain.product.state import Product
 from core.eventstore.connection import Client
+from core.eventstore.log import EventLog
 from core.eventstore.repository import Repository
 from core.eventstore.snapshots import Snapshots, Stored, snapshot_stream
 from core.eventstore.store import EventStore
@@ -25,7 +26,7 @@ LENGTH = 250
 async def stream(client: Client) -> AsyncIterator[str]:
     """A product's, with a snapshot."""
     stream = PRODUCT.stream(await long_product(client, LENGTH))
-    events = EventStore(client)
+    events = EventStore(EventLog(client))
     snapshots = Snapshots(events, every=50)
     async with snapshots.writing():
         await Repository(events, snapshots).load(PRODUCT, stream)
@@ -36,7 +37,7 @@ async def stream(client: Client) -> AsyncIterator[str]:
 
 async def verdict(client: Client, stream: str) -> Result:
     """On this stream; other tests have theirs in the same store."""
-    result = await SnapshotVerifier(client).verify(most=1_000)
+    result = await SnapshotVerifier(EventLog(client)).verify(most=1_000)
     result.listed = [x for x in result.listed if x.key == stream]
     return result
 

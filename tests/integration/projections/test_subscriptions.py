@@ -11,6 +11,7 @@ from esdbclient import NewEvent, StreamState
 
 from core.eventstore.checkout_group import SETTINGS
 from core.eventstore.connection import Client
+from core.eventstore.log import EventLog
 from core.eventstore.persistent import ALL, Groups
 from core.security.ports import ports_of
 from projections.app import call_guard
@@ -32,7 +33,7 @@ DEADLINE = 20.0
 async def operators(client: Client) -> AsyncIterator[Any]:
     server = grpc.aio.server(interceptors=[call_guard(Settings(), ports_of(Settings()))])
     port = server.add_insecure_port("127.0.0.1:0")
-    add_SubscriptionServiceServicer_to_server(SubscriptionAdmin(Groups(client), AuditLog(client)), server)
+    add_SubscriptionServiceServicer_to_server(SubscriptionAdmin(Groups(EventLog(client)), AuditLog(client)), server)
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield SubscriptionServiceStub(channel)
@@ -59,7 +60,7 @@ async def park(client: Client, stream: str, count: int, group: str = "g") -> Non
 
 async def parked(client: Client, stream: str, count: int, group: str = "g") -> None:
     async def so_many() -> bool:
-        return bool((await Groups(client).one(stream, group)).info.parked_message_count == count)
+        return bool((await Groups(EventLog(client)).one(stream, group)).info.parked_message_count == count)
 
     await eventually(so_many, within=DEADLINE)
 

@@ -7,6 +7,7 @@ from uuid_utils import uuid7
 
 from client.sdk import Addresses, OrderstreamClient
 from core.eventstore.connection import connect
+from core.eventstore.log import EventLog
 from core.eventstore.store import EventStore
 from tests.support.processes import own_log, running
 
@@ -54,7 +55,7 @@ async def shop(addresses: Addresses) -> AsyncIterator[OrderstreamClient]:
 @pytest.fixture
 async def log(environment: dict[str, str]) -> AsyncIterator[EventStore]:
     client = await connect(environment["ORDERSTREAM_EVENTSTORE_URI"])
-    events = EventStore(client)
+    events = EventStore(EventLog(client))
     yield events
     await events.close()
     await client.close()
