@@ -76,15 +76,15 @@ class CommandServices:
         )
 
     def _call(self, path: str, route: Route) -> Callable[[Any, Context], Awaitable[Message]]:
-        rules = route.all_rules()
+        rules, row = route.all_rules(), route.row
         names_its_id = route.id_field in route.response.DESCRIPTOR.fields_by_name
 
         async def call(request: Any, context: Context) -> Message:
             aggregate_id = getattr(request, route.id_field) or request.request_id
-            if route.require_size is not None:
-                route.require_size(request, aggregate_id)
+            if row.require_size is not None:
+                row.require_size(request, aggregate_id)
             validation.check(request, rules)
-            validation.require_message(request, *route.required)
+            validation.require_message(request, *row.required)
             envelope = self._envelope(path, request, context)
             validation.store_texts(request, rules)  # after the hash: a repeat is recognised by what was sent
             require_own = _require_own(route, request, aggregate_id)
@@ -101,14 +101,14 @@ class CommandServices:
                     aggregate_id,
                     envelope,
                     command,
-                    creates_stream=route.creates_stream,
+                    creates_stream=row.creates_stream,
                     require_own=require_own,
                 )
             except (CommandRejected, RevisionConflict, EventsTooLarge):
                 await claims.rollback()
                 raise
             await claims.commit()
-            further = await route.follow_up(request, self._handler, envelope) if route.follow_up is not None else ()
+            further = await row.follow_up(request, self._handler, envelope) if row.follow_up is not None else ()
             named = {route.id_field: aggregate_id} if names_its_id else {}
             return route.response(**outcome(result, *further), **named)
 
@@ -141,7 +141,7 @@ def _require_own(route: Route, request: Any, aggregate_id: str) -> Callable[[Any
     if "customer_id" in request.DESCRIPTOR.fields_by_name:
         require_own_user(request.customer_id)
     rule = OWN[route.decider.category]
-    return lambda state: rule(state, aggregate_id, creates_stream=route.creates_stream)
+    return lambda state: rule(state, aggregate_id, creates_stream=route.row.creates_stream)
 
 
 def _own_order(order: Order, order_id: str, *, creates_stream: bool) -> None:

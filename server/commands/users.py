@@ -13,9 +13,9 @@ from core.eventstore.idempotency import CommandResult
 from core.failures import InvalidRequest
 from core.rpc.validation import NEW_EMAIL, REASON, count, sha256, sku, text, uuid
 from protos.users.v1 import commands_pb2 as pb
-from server.commands.addresses import to_address
+from server.commands.converters import to_address
 from server.commands.handler import CommandHandler, Envelope
-from server.commands.routes import CommandContext, Route
+from server.commands.routes import CommandContext, Row, routes
 
 
 async def register(
@@ -75,24 +75,6 @@ async def require_changes(
     return results
 
 
-async def change_name(
-    request: pb.ChangeNameRequest, user_id: str, _: UserState, context: CommandContext
-) -> commands.ChangeName:
-    return commands.ChangeName(user_id=user_id, name=request.name, at=context.at)
-
-
-async def block(
-    request: pb.BlockUserRequest, user_id: str, _: UserState, context: CommandContext
-) -> commands.BlockUser:
-    return commands.BlockUser(user_id=user_id, reason=request.reason, at=context.at)
-
-
-async def unblock(
-    _request: pb.UnblockUserRequest, user_id: str, _: UserState, context: CommandContext
-) -> commands.UnblockUser:
-    return commands.UnblockUser(user_id=user_id, at=context.at)
-
-
 async def add_address(
     request: pb.AddAddressRequest, user_id: str, _: UserState, context: CommandContext
 ) -> commands.AddAddress:
@@ -105,116 +87,41 @@ async def add_address(
     )
 
 
-async def change_address(
-    request: pb.ChangeAddressRequest, user_id: str, _: UserState, context: CommandContext
-) -> commands.ChangeAddress:
-    return commands.ChangeAddress(
-        user_id=user_id, address_id=request.address_id, address=to_address(request.address), at=context.at
-    )
-
-
-async def remove_address(
-    request: pb.RemoveAddressRequest, user_id: str, _: UserState, context: CommandContext
-) -> commands.RemoveAddress:
-    return commands.RemoveAddress(user_id=user_id, address_id=request.address_id, at=context.at)
-
-
-async def set_default_address(
-    request: pb.SetDefaultAddressRequest, user_id: str, _: UserState, context: CommandContext
-) -> commands.SetDefaultAddress:
-    return commands.SetDefaultAddress(user_id=user_id, address_id=request.address_id, at=context.at)
-
-
 ROUTES = {
-    "RegisterUser": Route(
-        decider=USER,
-        id_field="user_id",
-        id_may_be_empty=True,
-        creates_stream=True,
-        request=pb.RegisterUserRequest,
-        response=pb.RegisterUserResponse,
-        rules={"email": NEW_EMAIL, "name": text(1, 200)},
-        to_command=register,
-    ),
-    "ChangeEmail": Route(
-        decider=USER,
-        id_field="user_id",
-        request=pb.ChangeEmailRequest,
-        response=pb.ChangeEmailResponse,
-        rules={"email": NEW_EMAIL},
-        to_command=change_email,
-    ),
-    "ResolveEmail": Route(
-        decider=EMAIL,
-        id_field="email_hash",
-        request=pb.ResolveEmailRequest,
-        response=pb.ResolveEmailResponse,
-        rules={
-            "email_hash": sha256,
-            "keep_user_id": uuid,
-            "other_user_ids": count(1, 100),
-            "other_user_ids[]": uuid,
-            "reason": REASON,
+    **routes(
+        pb,
+        USER,
+        "user_id",
+        {
+            "RegisterUser": Row(
+                register, id_may_be_empty=True, creates_stream=True, rules={"email": NEW_EMAIL, "name": text(1, 200)}
+            ),
+            "ChangeEmail": Row(change_email, rules={"email": NEW_EMAIL}),
+            "ChangeName": Row(commands.ChangeName, rules={"name": text(1, 200)}),
+            "BlockUser": Row(commands.BlockUser, rules={"reason": REASON}),
+            "UnblockUser": Row(commands.UnblockUser),
+            "AddAddress": Row(add_address, rules={"address_id": sku}, required=("address",)),
+            "ChangeAddress": Row(commands.ChangeAddress, rules={"address_id": sku}, required=("address",)),
+            "RemoveAddress": Row(commands.RemoveAddress, rules={"address_id": sku}),
+            "SetDefaultAddress": Row(commands.SetDefaultAddress, rules={"address_id": sku}),
         },
-        to_command=resolve_email,
-        follow_up=require_changes,
     ),
-    "ChangeName": Route(
-        decider=USER,
-        id_field="user_id",
-        request=pb.ChangeNameRequest,
-        response=pb.ChangeNameResponse,
-        rules={"name": text(1, 200)},
-        to_command=change_name,
-    ),
-    "BlockUser": Route(
-        decider=USER,
-        id_field="user_id",
-        request=pb.BlockUserRequest,
-        response=pb.BlockUserResponse,
-        rules={"reason": REASON},
-        to_command=block,
-    ),
-    "UnblockUser": Route(
-        decider=USER,
-        id_field="user_id",
-        request=pb.UnblockUserRequest,
-        response=pb.UnblockUserResponse,
-        rules={},
-        to_command=unblock,
-    ),
-    "AddAddress": Route(
-        decider=USER,
-        id_field="user_id",
-        request=pb.AddAddressRequest,
-        response=pb.AddAddressResponse,
-        rules={"address_id": sku},
-        required=("address",),
-        to_command=add_address,
-    ),
-    "ChangeAddress": Route(
-        decider=USER,
-        id_field="user_id",
-        request=pb.ChangeAddressRequest,
-        response=pb.ChangeAddressResponse,
-        rules={"address_id": sku},
-        required=("address",),
-        to_command=change_address,
-    ),
-    "RemoveAddress": Route(
-        decider=USER,
-        id_field="user_id",
-        request=pb.RemoveAddressRequest,
-        response=pb.RemoveAddressResponse,
-        rules={"address_id": sku},
-        to_command=remove_address,
-    ),
-    "SetDefaultAddress": Route(
-        decider=USER,
-        id_field="user_id",
-        request=pb.SetDefaultAddressRequest,
-        response=pb.SetDefaultAddressResponse,
-        rules={"address_id": sku},
-        to_command=set_default_address,
+    **routes(
+        pb,
+        EMAIL,
+        "email_hash",
+        {
+            "ResolveEmail": Row(
+                resolve_email,
+                rules={
+                    "email_hash": sha256,
+                    "keep_user_id": uuid,
+                    "other_user_ids": count(1, 100),
+                    "other_user_ids[]": uuid,
+                    "reason": REASON,
+                },
+                follow_up=require_changes,
+            )
+        },
     ),
 }

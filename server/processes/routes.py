@@ -10,7 +10,7 @@ from core.domain.order.limits import MAX_LINES
 from core.domain.rejection import CommandRejected, Reason
 from core.rpc.validation import REASON, count, known_id, time
 from protos.processes.v1 import commands_pb2 as pb
-from server.commands.routes import CommandContext, Route
+from server.commands.routes import CommandContext, Route, Row, routes
 
 
 async def start(
@@ -35,16 +35,6 @@ async def start(
     )
 
 
-async def retry(
-    _request: pb.RetryProcessRequest, order_id: str, _: Checkout, context: CommandContext
-) -> commands.RetryProcess:
-    return commands.RetryProcess(order_id=order_id, at=context.at)
-
-
-async def skip(request: pb.SkipStepRequest, order_id: str, _: Checkout, context: CommandContext) -> commands.SkipStep:
-    return commands.SkipStep(order_id=order_id, step=request.step, reason=request.reason, at=context.at)
-
-
 async def compensate(
     request: pb.CompensateProcessRequest, order_id: str, _: Checkout, context: CommandContext
 ) -> commands.CompensateProcess:
@@ -56,38 +46,23 @@ def step(value: object) -> str | None:
     return None if value in list(StepName) else f"must be one of {', '.join(StepName)}"
 
 
-ROUTES: Mapping[str, Route] = {
-    "StartProcess": Route(
-        decider=CHECKOUT,
-        id_field="order_id",
-        request=pb.StartProcessRequest,
-        response=pb.StartProcessResponse,
-        rules={"plan_id": known_id(), "drawn": count(0, MAX_LINES), "drawn[].line_id": known_id(), "expires_at": time},
-        to_command=start,
-    ),
-    "RetryProcess": Route(
-        decider=CHECKOUT,
-        id_field="order_id",
-        request=pb.RetryProcessRequest,
-        response=pb.RetryProcessResponse,
-        rules={},
-        to_command=retry,
-    ),
-    "SkipStep": Route(
-        decider=CHECKOUT,
-        id_field="order_id",
-        request=pb.SkipStepRequest,
-        response=pb.SkipStepResponse,
-        rules={"step": step, "reason": REASON},
-        to_command=skip,
-    ),
-    "CompensateProcess": Route(
-        decider=CHECKOUT,
-        id_field="order_id",
-        request=pb.CompensateProcessRequest,
-        response=pb.CompensateProcessResponse,
-        rules={"reason": REASON},
-        to_command=compensate,
-    ),
-}
+ROUTES = routes(
+    pb,
+    CHECKOUT,
+    "order_id",
+    {
+        "StartProcess": Row(
+            start,
+            rules={
+                "plan_id": known_id(),
+                "drawn": count(0, MAX_LINES),
+                "drawn[].line_id": known_id(),
+                "expires_at": time,
+            },
+        ),
+        "RetryProcess": Row(commands.RetryProcess),
+        "SkipStep": Row(commands.SkipStep, rules={"step": step, "reason": REASON}),
+        "CompensateProcess": Row(compensate, rules={"reason": REASON}),
+    },
+)
 SERVICES: Mapping[str, Mapping[str, Route]] = {"processes.v1.ProcessCommandService": ROUTES}
