@@ -106,11 +106,6 @@ def decode_stored(stored: RecordedEvent) -> DomainEvent:
     return event
 
 
-def is_known(event_type: str) -> bool:
-    """Whether this code has a row for the event type, or an upcaster."""
-    return event_type in _decoders
-
-
 def is_of_the_store(event_type: str) -> bool:
     """Whether the event store itself writes such events, into any stream: a deletion, for instance."""
     return event_type.startswith("$")

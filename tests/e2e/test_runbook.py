@@ -18,6 +18,8 @@ from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from pymongo import MongoClient
 
 from client.cli.output import err, out
+from core.domain.order import ORDER
+from core.readmodel.views import VIEWS
 from tests.support.calling import fresh_id, fresh_sku
 from tests.support.command_line import invoke
 from tests.support.disks import HAS_STRACE, NO_STRACE, failing
@@ -28,7 +30,7 @@ PAGE = ROOT / "docs" / "runbook.md"
 WIDTH = 240  # columns, so that no table is folded
 WITHIN = 60.0  # seconds
 DATABASE = "runbook"
-VIEWS_OF_ORDERS = ("order_list", "order_detail", "order_timeline", "customer_orders", "sales_daily", "process_status")
+VIEWS_OF_ORDERS = [view.name for view in VIEWS if ORDER.category in view.categories]
 
 
 @dataclass(frozen=True)
