@@ -1,7 +1,5 @@
 """`orderstream orders|products|stock|users …` and `sales`."""
 
-import asyncio
-import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -10,13 +8,11 @@ from uuid import uuid4
 import typer
 from google.protobuf.message import Message
 
-from client.cli.connect import TARGET, Expected, RequestId, Token, call, expecting
+from client.cli.connect import RequestId, Token, call, expecting
 from client.cli.order_view import show_order, show_unread
 from client.cli.output import (
-    FAILED,
     AsJson,
     agree,
-    done,
     enum_name,
     err,
     fail,
@@ -27,9 +23,9 @@ from client.cli.output import (
     to_money,
     when,
 )
+from client.cli.sending import Fields, send, sends
 from client.cli.tables import table
 from client.cli.why import WhyOrReason, require_why
-from client.sdk import OrderstreamClient
 from protos.common.v1.types_pb2 import Address, FreshnessSource
 from protos.orders.v1.commands_pb2 import NewLine
 from protos.orders.v1.queries_pb2 import Moment
@@ -53,54 +49,10 @@ OrderId = Annotated[str, typer.Argument(help="The order's UUID.")]
 Sku = Annotated[str, typer.Argument(help="The product's id.")]
 UserId = Annotated[str, typer.Argument(help="The user's UUID.")]
 Shipment = Annotated[str, typer.Option(help="A name for the parcel, unique in the order.")]
+Reason = Annotated[str, typer.Option(help="Free text.")]
 Country = Annotated[str, typer.Option(help="Two letters, ISO 3166-1.")]
 PageSize = Annotated[int, typer.Option(help="Rows wanted, up to 1000.")]
 PageToken = Annotated[str, typer.Option(help="The last page's next_page_token.")]
-
-
-ASK_AGAIN = 0.02  # seconds
-# a query for every view that shows a context, and the field that identifies the change
-SHOWN_BY: dict[str, tuple[tuple[str, str], ...]] = {
-    "orders": (("GetOrder", "order_id"), ("ListOrders", ""), ("GetOrderTimeline", "order_id"), ("GetSalesDaily", "")),
-    "products": (("ListProducts", ""), ("ListStock", "")),
-    "users": (("GetUser", "user_id"),),
-}
-
-
-async def _shown(shop: OrderstreamClient, context: str, named: dict[str, str], token: str) -> None:
-    """With --wait: return when the views of this context have the change."""
-    until = time.monotonic() + TARGET.deadline
-    for query, key in SHOWN_BY[context]:
-        fields = {key: named[key]} if key else {"page_size": 1}
-        while True:
-            reply = await getattr(getattr(shop, context), query)(consistency_token=token, **fields)
-            if reply.freshness.source != FreshnessSource.FRESHNESS_SOURCE_VIEW_AND_STREAM:
-                break
-            if time.monotonic() > until:
-                fail(
-                    f"the change is made, but the view of {query} does not show it after {TARGET.deadline:g} s", FAILED
-                )
-            await asyncio.sleep(ASK_AGAIN)  # it was answered before the view has the change
-
-
-def send(context: str, rpc: str, as_json: bool, **fields: Any) -> None:  # a flag of the command line
-    """Send a command and print its result."""
-
-    async def work(shop: OrderstreamClient) -> Any:
-        reply = await getattr(getattr(shop, context), rpc)(**fields)
-        if TARGET.wait:
-            named = {key: getattr(reply, key, "") or fields.get(key, "") for key in ("order_id", "user_id")}
-            named["user_id"] = named["user_id"] or fields.get("keep_user_id", "")
-            await _shown(shop, context, named, reply.consistency_token)
-        return reply
-
-    reply: Any = call(work)
-    if as_json:
-        print_json(reply)
-        return
-    named = getattr(reply, "order_id", "") or getattr(reply, "user_id", "")
-    out.print(done(reply, named), highlight=False, soft_wrap=True)
-    out.print(f"token: {reply.consistency_token}", highlight=False, soft_wrap=True)
 
 
 def ask(context: str, rpc: str, **fields: Any) -> Any:
@@ -133,7 +85,7 @@ def received(good: list[str], damaged: list[str]) -> list[ReceivedQuantity]:
 # ------------------------------------------------------------------ orders
 
 
-@orders.command("create")
+@sends(orders, "orders", "create", "CreateOrder", expects=False)
 def create_order(
     customer: Annotated[str, typer.Option(help="The user's UUID.")],
     currency: Annotated[str, typer.Option(help="ISO 4217, of the order.")] = "EUR",
@@ -144,80 +96,41 @@ def create_order(
     city: str = "",
     postal_code: str = "",
     country: Country = "",
-    request_id: RequestId = "",
-    as_json: AsJson = False,
-) -> None:
+) -> Fields:
     """Create a draft. With --name, --street, --city and --country it has an address at once."""
     address = {"shipping_address": _address(name, street, city, postal_code, country)} if name or street else {}
     lines = [NewLine(sku=sku, quantity=n) for sku, n in quantities(line or [])]
-    send(
-        "orders",
-        "CreateOrder",
-        as_json,
-        request_id=request_id,
-        order_id=order_id,
-        customer_id=customer,
-        currency=currency,
-        lines=lines,
-        **address,
-    )
+    return {"order_id": order_id, "customer_id": customer, "currency": currency, "lines": lines, **address}
 
 
-@orders.command("add-line")
+@sends(orders, "orders", "add-line", "AddLine")
 def add_line(
     order_id: OrderId,
     sku: Sku,
     quantity: int = 1,
     line_id: Annotated[str, typer.Option(help="A name for the line; without it the sku.")] = "",
-    request_id: RequestId = "",
-    expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Fields:
     """Add a product at its current price."""
     line = NewLine(line_id=line_id, sku=sku, quantity=quantity)
-    send(
-        "orders",
-        "AddLine",
-        as_json,
-        request_id=request_id,
-        order_id=order_id,
-        line=line,
-        **expecting(expected_revision),
-    )
+    return {"order_id": order_id, "line": line}
 
 
-@orders.command("change-quantity")
-def change_quantity(
-    order_id: OrderId, line_id: str, quantity: int, request_id: RequestId = "", expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:  # fmt: skip
+@sends(orders, "orders", "change-quantity", "ChangeLineQuantity")
+def change_quantity(order_id: OrderId, line_id: str, quantity: int) -> None:
     """Set the quantity of a line."""
-    fields = {"order_id": order_id, "line_id": line_id, "quantity": quantity, "request_id": request_id}
-    send("orders", "ChangeLineQuantity", as_json, **fields, **expecting(expected_revision))
 
 
-@orders.command("remove-line")
-def remove_line(
-    order_id: OrderId,
-    line_id: str,
-    request_id: RequestId = "",
-    expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:
+@sends(orders, "orders", "remove-line", "RemoveLine")
+def remove_line(order_id: OrderId, line_id: str) -> None:
     """Remove a line."""
-    fields = {"order_id": order_id, "line_id": line_id, "request_id": request_id}
-    send("orders", "RemoveLine", as_json, **fields, **expecting(expected_revision))
 
 
-@orders.command("refresh-prices")
-def refresh_prices(
-    order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
-) -> None:
+@sends(orders, "orders", "refresh-prices", "RefreshPrices")
+def refresh_prices(order_id: OrderId) -> None:
     """Give every line of a draft the current price of its product."""
-    send("orders", "RefreshPrices", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
 
 
-@orders.command("set-address")
+@sends(orders, "orders", "set-address", "ChangeShippingAddress")
 def set_address(
     order_id: OrderId,
     name: Annotated[str, typer.Option(help="Who receives it.")],
@@ -225,278 +138,170 @@ def set_address(
     city: Annotated[str, typer.Option()],
     country: Country,
     postal_code: str = "",
-    request_id: RequestId = "",
-    expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Fields:
     """Set the address for the goods, until the first dispatch."""
     address = _address(name, street, city, postal_code, country)
-    fields = {"order_id": order_id, "shipping_address": address, "request_id": request_id}
-    send("orders", "ChangeShippingAddress", as_json, **fields, **expecting(expected_revision))
+    return {"order_id": order_id, "shipping_address": address}
 
 
-@orders.command("set-shipping")
+@sends(orders, "orders", "set-shipping", "SetShippingMethod")
 def set_shipping(
     order_id: OrderId,
     method: Annotated[str, typer.Argument(help='What the shop calls it, like "express".')],
     price: Annotated[str, typer.Argument(help="What sending costs, like 4.95.")],
     currency: Annotated[str, typer.Option(help="ISO 4217, that of the order.")] = "EUR",
-    request_id: RequestId = "",
-    expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Fields:
     """Set the shipping method and cost of a draft."""
-    fields = {"order_id": order_id, "method": method, "price": to_money(price, currency), "request_id": request_id}
-    send("orders", "SetShippingMethod", as_json, **fields, **expecting(expected_revision))
+    return {"order_id": order_id, "method": method, "price": to_money(price, currency)}
 
 
-@orders.command("discount")
+@sends(orders, "orders", "discount", "ApplyDiscount")
 def discount(
     order_id: OrderId,
     discount_id: Annotated[str, typer.Argument(help="A name for the discount, unique in the order.")],
     value: Annotated[str, typer.Argument(help="An amount like 5.00, or a share like 12.5%.")],
     name: Annotated[str, typer.Option(help="The text for the customer.")] = "discount",
     currency: Annotated[str, typer.Option(help="ISO 4217, that of the order.")] = "EUR",
-    request_id: RequestId = "",
-    expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Fields:
     """Add a discount to the goods of a draft."""
     off: dict[str, Any] = (
         {"basis_points": to_basis_points(value)} if value.endswith("%") else {"amount": to_money(value, currency)}
     )
-    fields = {"order_id": order_id, "discount_id": discount_id, "name": name, "request_id": request_id}
-    send("orders", "ApplyDiscount", as_json, **fields, **off, **expecting(expected_revision))
+    return {"order_id": order_id, "discount_id": discount_id, "name": name, **off}
 
 
-@orders.command("remove-discount")
+@sends(orders, "orders", "remove-discount", "RemoveDiscount")
 def remove_discount(
-    order_id: OrderId,
-    discount_id: Annotated[str, typer.Argument(help="The discount's name.")],
-    request_id: RequestId = "",
-    expected_revision: Expected = None,
-    as_json: AsJson = False,
+    order_id: OrderId, discount_id: Annotated[str, typer.Argument(help="The discount's name.")]
 ) -> None:
     """Remove a discount."""
-    fields = {"order_id": order_id, "discount_id": discount_id, "request_id": request_id}
-    send("orders", "RemoveDiscount", as_json, **fields, **expecting(expected_revision))
 
 
-@orders.command("place")
-def place(
-    order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
-) -> None:
+@sends(orders, "orders", "place", "PlaceOrder")
+def place(order_id: OrderId) -> None:
     """Place an order: fixes lines and prices; refused if a price has changed: refresh-prices first."""
-    send("orders", "PlaceOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
 
 
-@orders.command("confirm")
-def confirm(
-    order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
-) -> None:
+@sends(orders, "orders", "confirm", "ConfirmOrder")
+def confirm(order_id: OrderId) -> None:
     """Confirm a placed order."""
-    send("orders", "ConfirmOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
 
 
-@orders.command("hold")
-def hold(
-    order_id: OrderId,
-    reason: Annotated[str, typer.Option(help="Free text.")],
-    request_id: RequestId = "",
-    expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:
+@sends(orders, "orders", "hold", "HoldOrder")
+def hold(order_id: OrderId, reason: Reason) -> None:
     """Put an order on hold, until `release`."""
-    fields = {"order_id": order_id, "reason": reason, "request_id": request_id}
-    send("orders", "HoldOrder", as_json, **fields, **expecting(expected_revision))
 
 
-@orders.command("release")
-def release(
-    order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
-) -> None:
+@sends(orders, "orders", "release", "ReleaseHold")
+def release(order_id: OrderId) -> None:
     """Release an order from hold."""
-    fields = {"order_id": order_id, "request_id": request_id}
-    send("orders", "ReleaseHold", as_json, **fields, **expecting(expected_revision))
 
 
-@orders.command("cancel")
-def cancel(
-    order_id: OrderId,
-    reason: Annotated[str, typer.Option(help="Free text.")],
-    request_id: RequestId = "",
-    expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:
+@sends(orders, "orders", "cancel", "CancelOrder")
+def cancel(order_id: OrderId, reason: Reason) -> None:
     """Cancel an order before anything is packed."""
-    fields = {"order_id": order_id, "reason": reason, "request_id": request_id}
-    send("orders", "CancelOrder", as_json, **fields, **expecting(expected_revision))
 
 
-@orders.command("reject")
-def reject(
-    order_id: OrderId,
-    reason: Annotated[str, typer.Option(help="Free text.")],
-    request_id: RequestId = "",
-    expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:
+@sends(orders, "orders", "reject", "RejectOrder")
+def reject(order_id: OrderId, reason: Reason) -> None:
     """Reject a placed order."""
-    fields = {"order_id": order_id, "reason": reason, "request_id": request_id}
-    send("orders", "RejectOrder", as_json, **fields, **expecting(expected_revision))
 
 
-@orders.command("expire")
-def expire(
-    order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
-) -> None:
+@sends(orders, "orders", "expire", "ExpireOrder")
+def expire(order_id: OrderId) -> None:
     """Expire a placed order whose deadline has passed."""
-    send("orders", "ExpireOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
 
 
-@orders.command("complete")
-def complete(
-    order_id: OrderId, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
-) -> None:
+@sends(orders, "orders", "complete", "CompleteOrder")
+def complete(order_id: OrderId) -> None:
     """Complete an order that has arrived and is paid."""
-    send("orders", "CompleteOrder", as_json, order_id=order_id, request_id=request_id, **expecting(expected_revision))
 
 
-@orders.command("cancel-line")
+@sends(orders, "orders", "cancel-line", "CancelLineQuantity")
 def cancel_line(
     order_id: OrderId,
     line_id: str,
     quantity: int,
-    reason: Annotated[str, typer.Option(help="Free text.")],
+    reason: Reason,
     cancellation: Annotated[
         str, typer.Option(help="A name for this step, unique in the order; without it, a new one.")
     ] = "",
-    request_id: RequestId = "",
-    expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Fields:
     """Cancel units of a placed order that are in no parcel."""
-    fields = {
+    return {
         "order_id": order_id,
         "cancellation_id": cancellation or str(uuid4()),
         "line_id": line_id,
         "quantity": quantity,
+        "reason": reason,
     }
-    send(
-        "orders",
-        "CancelLineQuantity",
-        as_json,
-        **fields,
-        reason=reason,
-        request_id=request_id,
-        **expecting(expected_revision),
-    )
 
 
-@orders.command("note")
+@sends(orders, "orders", "note", "AddNote")
 def note(
     order_id: OrderId,
     text: str,
     note_id: Annotated[str, typer.Option(help="A name for the note, unique in the order; without it, a new one.")] = "",
-    request_id: RequestId = "",
-    expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Fields:
     """Add a note to an order."""
-    fields = {"order_id": order_id, "note_id": note_id or str(uuid4()), "text": text, "request_id": request_id}
-    send("orders", "AddNote", as_json, **fields, **expecting(expected_revision))
+    return {"order_id": order_id, "note_id": note_id or str(uuid4()), "text": text}
 
 
-@orders.command("ship")
+@sends(orders, "orders", "ship", "CreateShipment", expects=False)
 def ship(
     order_id: OrderId,
     shipment: Shipment = "parcel-1",
     line: Annotated[list[str] | None, typer.Option(help="line_id:quantity; without any: all that is open.")] = None,
-    request_id: RequestId = "",
-    as_json: AsJson = False,
-) -> None:
+) -> Fields:
     """Pack a parcel."""
     lines = [LineQuantity(line_id=name, quantity=n) for name, n in quantities(line or [])]
-    fields = {"order_id": order_id, "shipment_id": shipment, "lines": lines, "request_id": request_id}
-    send("orders", "CreateShipment", as_json, **fields)
+    return {"order_id": order_id, "shipment_id": shipment, "lines": lines}
 
 
-@orders.command("dispatch")
+@sends(orders, "orders", "dispatch", "DispatchShipment", expects=False)
 def dispatch(
     order_id: OrderId,
     carrier: Annotated[str, typer.Option(help="Who carries it.")],
     tracking: Annotated[str, typer.Option(help="The carrier's number.")] = "",
     shipment: Shipment = "parcel-1",
-    request_id: RequestId = "",
-    as_json: AsJson = False,
-) -> None:
+) -> Fields:
     """Hand a parcel to the carrier."""
-    fields = {"order_id": order_id, "shipment_id": shipment, "carrier": carrier, "tracking_number": tracking}
-    send("orders", "DispatchShipment", as_json, **fields, request_id=request_id)
+    return {"order_id": order_id, "shipment_id": shipment, "carrier": carrier, "tracking_number": tracking}
 
 
-@orders.command("deliver")
-def deliver(
-    order_id: OrderId, shipment: Shipment = "parcel-1", request_id: RequestId = "", as_json: AsJson = False
-) -> None:
+@sends(orders, "orders", "deliver", "ConfirmDelivery", expects=False)
+def deliver(order_id: OrderId, shipment: Shipment = "parcel-1") -> Fields:
     """Record that a parcel has arrived."""
-    send("orders", "ConfirmDelivery", as_json, order_id=order_id, shipment_id=shipment, request_id=request_id)
+    return {"order_id": order_id, "shipment_id": shipment}
 
 
-@orders.command("unpack")
-def unpack(
-    order_id: OrderId,
-    shipment: Shipment = "parcel-1",
-    request_id: RequestId = "",
-    expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:
+@sends(orders, "orders", "unpack", "CancelShipment")
+def unpack(order_id: OrderId, shipment: Shipment = "parcel-1") -> Fields:
     """Cancel a parcel that has not left the house."""
-    fields = {"order_id": order_id, "shipment_id": shipment, "request_id": request_id}
-    send("orders", "CancelShipment", as_json, **fields, **expecting(expected_revision))
+    return {"order_id": order_id, "shipment_id": shipment}
 
 
-@orders.command("lost")
-def lost(
-    order_id: OrderId,
-    reason: Annotated[str, typer.Option(help="Free text.")],
-    shipment: Shipment = "parcel-1",
-    request_id: RequestId = "",
-    expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:
+@sends(orders, "orders", "lost", "RecordShipmentLoss")
+def lost(order_id: OrderId, reason: Reason, shipment: Shipment = "parcel-1") -> Fields:
     """Record that a parcel is lost: its units can be sent again or cancelled."""
-    fields = {"order_id": order_id, "shipment_id": shipment, "reason": reason, "request_id": request_id}
-    send("orders", "RecordShipmentLoss", as_json, **fields, **expecting(expected_revision))
+    return {"order_id": order_id, "shipment_id": shipment, "reason": reason}
 
 
-@orders.command("refused")
-def refused(
-    order_id: OrderId,
-    reason: Annotated[str, typer.Option(help="Free text.")],
-    shipment: Shipment = "parcel-1",
-    request_id: RequestId = "",
-    expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:
+@sends(orders, "orders", "refused", "RecordDeliveryRefusal")
+def refused(order_id: OrderId, reason: Reason, shipment: Shipment = "parcel-1") -> Fields:
     """Record that a parcel was refused or could not be delivered: it is on its way back."""
-    fields = {"order_id": order_id, "shipment_id": shipment, "reason": reason, "request_id": request_id}
-    send("orders", "RecordDeliveryRefusal", as_json, **fields, **expecting(expected_revision))
+    return {"order_id": order_id, "shipment_id": shipment, "reason": reason}
 
 
-@orders.command("came-back")
+@sends(orders, "orders", "came-back", "ReceiveReturnedShipment")
 def came_back(
     order_id: OrderId,
     line: Annotated[list[str], typer.Option(help="line_id:quantity, as good as new.")] = [],  # noqa: B006  # typer copies it
     damaged: Annotated[list[str], typer.Option(help="line_id:quantity, cannot be sold again.")] = [],  # noqa: B006
     shipment: Shipment = "parcel-1",
-    request_id: RequestId = "",
-    expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Fields:
     """Record that a parcel is back, and what is in it: its units can be sent again or cancelled."""
-    fields = {"order_id": order_id, "shipment_id": shipment, "lines": received(line, damaged), "request_id": request_id}
-    send("orders", "ReceiveReturnedShipment", as_json, **fields, **expecting(expected_revision))
+    return {"order_id": order_id, "shipment_id": shipment, "lines": received(line, damaged)}
 
 
 @orders.command("get")
@@ -719,49 +524,36 @@ def sales(
 # ------------------------------------------------------------------ products
 
 
-@products.command("register")
+@sends(products, "products", "register", "RegisterProduct", expects=False)
 def register_product(
     sku: Sku,
     name: Annotated[str, typer.Option(help="What people call it.")],
     price: Annotated[str, typer.Option(help="Per unit, like 3.50.")],
     currency: Annotated[str, typer.Option(help="ISO 4217.")] = "EUR",
-    request_id: RequestId = "",
-    as_json: AsJson = False,
-) -> None:
+) -> Fields:
     """Register a product; `activate` puts it on sale."""
-    fields = {"sku": sku, "name": name, "price": to_money(price, currency), "request_id": request_id}
-    send("products", "RegisterProduct", as_json, **fields)
+    return {"sku": sku, "name": name, "price": to_money(price, currency)}
 
 
-@products.command("rename")
-def rename_product(
-    sku: Sku, name: str, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
-) -> None:
+@sends(products, "products", "rename", "RenameProduct")
+def rename_product(sku: Sku, name: str) -> None:
     """Rename a product."""
-    fields = {"sku": sku, "name": name, "request_id": request_id}
-    send("products", "RenameProduct", as_json, **fields, **expecting(expected_revision))
 
 
-@products.command("price")
-def change_price(
-    sku: Sku, price: str, currency: str = "EUR", request_id: RequestId = "", expected_revision: Expected = None,
-    as_json: AsJson = False,
-) -> None:  # fmt: skip
+@sends(products, "products", "price", "ChangePrice")
+def change_price(sku: Sku, price: str, currency: str = "EUR") -> Fields:
     """Set the price of a unit."""
-    fields = {"sku": sku, "price": to_money(price, currency), "request_id": request_id}
-    send("products", "ChangePrice", as_json, **fields, **expecting(expected_revision))
+    return {"sku": sku, "price": to_money(price, currency)}
 
 
-@products.command("activate")
-def activate(sku: Sku, request_id: RequestId = "", as_json: AsJson = False) -> None:
+@sends(products, "products", "activate", "ActivateProduct", expects=False)
+def activate(sku: Sku) -> None:
     """Put a product on sale."""
-    send("products", "ActivateProduct", as_json, sku=sku, request_id=request_id)
 
 
-@products.command("discontinue")
-def discontinue(sku: Sku, request_id: RequestId = "", as_json: AsJson = False) -> None:
+@sends(products, "products", "discontinue", "DiscontinueProduct", expects=False)
+def discontinue(sku: Sku) -> None:
     """Take a product off sale for good; it receives no stock any more."""
-    send("products", "DiscontinueProduct", as_json, sku=sku, request_id=request_id)
 
 
 @products.command("get")
@@ -804,79 +596,56 @@ Units = Annotated[int, typer.Argument(help="Units of sale.")]
 ReservationId = Annotated[str, typer.Argument(help="The reservation's UUID.")]
 
 
-@stock.command("receive")
-def receive_stock(sku: Sku, quantity: Units, request_id: RequestId = "", as_json: AsJson = False) -> None:
+@sends(stock, "products", "receive", "ReceiveStock", expects=False)
+def receive_stock(sku: Sku, quantity: Units) -> None:
     """Receive units into stock; for a discontinued product use adjust."""
-    send("products", "ReceiveStock", as_json, sku=sku, quantity=quantity, request_id=request_id)
 
 
-@stock.command("adjust")
+@sends(stock, "products", "adjust", "AdjustStock", expects=False)
 def adjust_stock(
     sku: Sku,
     change: Annotated[int, typer.Option(help="Found more, or less when negative: --change -3.")],
     reason: Annotated[str, typer.Option(help="What the counter says.")],
-    request_id: RequestId = "",
-    as_json: AsJson = False,
 ) -> None:
     """Correct the stock after a count."""
-    send("products", "AdjustStock", as_json, sku=sku, change=change, reason=reason, request_id=request_id)
 
 
-@stock.command("reserve")
+@sends(stock, "products", "reserve", "ReserveStock", expects=False)
 def reserve_stock(
     sku: Sku,
     reservation_id: ReservationId,
     quantity: Units,
     expires_at: Annotated[datetime | None, typer.Option(help="UTC; from then on it may be expired.")] = None,
-    request_id: RequestId = "",
-    as_json: AsJson = False,
-) -> None:
+) -> Fields:
     """Reserve units, if so many are available."""
     fields: dict[str, Any] = {"sku": sku, "reservation_id": reservation_id, "quantity": quantity}
     if expires_at is not None:
         fields["expires_at"] = expires_at.replace(tzinfo=UTC)
-    send("products", "ReserveStock", as_json, **fields, request_id=request_id)
+    return fields
 
 
-@stock.command("commit")
-def commit_reservation(
-    sku: Sku, reservation_id: ReservationId, request_id: RequestId = "", as_json: AsJson = False
-) -> None:
+@sends(stock, "products", "commit", "CommitReservation", expects=False)
+def commit_reservation(sku: Sku, reservation_id: ReservationId) -> None:
     """Commit a reservation: its units leave the stock."""
-    _about_reservation("CommitReservation", sku, reservation_id, request_id, as_json)
 
 
-@stock.command("release")
-def release_reservation(
-    sku: Sku, reservation_id: ReservationId, request_id: RequestId = "", as_json: AsJson = False
-) -> None:
+@sends(stock, "products", "release", "ReleaseReservation", expects=False)
+def release_reservation(sku: Sku, reservation_id: ReservationId) -> None:
     """Release a reservation."""
-    _about_reservation("ReleaseReservation", sku, reservation_id, request_id, as_json)
 
 
-@stock.command("expire")
-def expire_reservation(
-    sku: Sku, reservation_id: ReservationId, request_id: RequestId = "", as_json: AsJson = False
-) -> None:
+@sends(stock, "products", "expire", "ExpireReservation", expects=False)
+def expire_reservation(sku: Sku, reservation_id: ReservationId) -> None:
     """Expire a reservation whose deadline has passed."""
-    _about_reservation("ExpireReservation", sku, reservation_id, request_id, as_json)
 
 
-def _about_reservation(rpc: str, sku: str, reservation_id: str, request_id: str, as_json: bool) -> None:
-    send("products", rpc, as_json, sku=sku, reservation_id=reservation_id, request_id=request_id)
-
-
-@stock.command("restock")
+@sends(stock, "products", "restock", "RestockReturn", expects=False)
 def restock_return(
     sku: Sku,
     return_id: Annotated[str, typer.Argument(help="A UUID; the units of one id are received once.")],
     quantity: Units,
-    request_id: RequestId = "",
-    as_json: AsJson = False,
 ) -> None:
     """Receive returned units into stock."""
-    fields = {"sku": sku, "return_id": return_id, "quantity": quantity, "request_id": request_id}
-    send("products", "RestockReturn", as_json, **fields)
 
 
 @stock.command("get")
@@ -918,22 +687,18 @@ def _show_stock(reply: Message, found: Any, as_json: bool) -> None:  # a flag of
 # ------------------------------------------------------------------ users
 
 
-@users.command("register")
+@sends(users, "users", "register", "RegisterUser", expects=False)
 def register_user(
     name: Annotated[str, typer.Option()],
     email: Annotated[str, typer.Option()],
     user_id: Annotated[str, typer.Option(help="A UUID; without it the request's id.")] = "",
-    request_id: RequestId = "",
-    as_json: AsJson = False,
 ) -> None:
     """Register a user."""
-    send("users", "RegisterUser", as_json, user_id=user_id, name=name, email=email, request_id=request_id)
 
 
-@users.command("email")
-def change_email(user_id: UserId, email: str, request_id: RequestId = "", as_json: AsJson = False) -> None:
+@sends(users, "users", "email", "ChangeEmail", expects=False)
+def change_email(user_id: UserId, email: str) -> None:
     """Set the e-mail address."""
-    send("users", "ChangeEmail", as_json, user_id=user_id, email=email, request_id=request_id)
 
 
 @users.command("resolve-email")
@@ -989,27 +754,19 @@ def _show_holders(plan: Any, keep: str) -> None:
     rows.show()
 
 
-@users.command("rename")
-def rename_user(
-    user_id: UserId, name: str, request_id: RequestId = "", expected_revision: Expected = None, as_json: AsJson = False
-) -> None:
+@sends(users, "users", "rename", "ChangeName")
+def rename_user(user_id: UserId, name: str) -> None:
     """Rename a user."""
-    fields = {"user_id": user_id, "name": name, "request_id": request_id}
-    send("users", "ChangeName", as_json, **fields, **expecting(expected_revision))
 
 
-@users.command("block")
-def block(
-    user_id: UserId, reason: Annotated[str, typer.Option()], request_id: RequestId = "", as_json: AsJson = False
-) -> None:
+@sends(users, "users", "block", "BlockUser", expects=False)
+def block(user_id: UserId, reason: Annotated[str, typer.Option()]) -> None:
     """Block a user from ordering; orders that are placed and not confirmed yet are rejected."""
-    send("users", "BlockUser", as_json, user_id=user_id, reason=reason, request_id=request_id)
 
 
-@users.command("unblock")
-def unblock(user_id: UserId, request_id: RequestId = "", as_json: AsJson = False) -> None:
+@sends(users, "users", "unblock", "UnblockUser", expects=False)
+def unblock(user_id: UserId) -> None:
     """Unblock a user."""
-    send("users", "UnblockUser", as_json, user_id=user_id, request_id=request_id)
 
 
 AddressId = Annotated[str, typer.Argument(help="What you call it: home.")]
@@ -1019,7 +776,7 @@ City = Annotated[str, typer.Option()]
 PostalCode = Annotated[str, typer.Option()]
 
 
-@users.command("add-address")
+@sends(users, "users", "add-address", "AddAddress", expects=False)
 def add_address(
     user_id: UserId,
     address_id: AddressId,
@@ -1029,16 +786,13 @@ def add_address(
     country: Country,
     postal_code: PostalCode = "",
     default: Annotated[bool, typer.Option("--default", help="Make it the default; the first one is.")] = False,
-    request_id: RequestId = "",
-    as_json: AsJson = False,
-) -> None:
+) -> Fields:
     """Add an address to a user."""
     address = _address(name, street, city, postal_code, country)
-    fields = {"user_id": user_id, "address_id": address_id, "address": address, "is_default": default}
-    send("users", "AddAddress", as_json, **fields, request_id=request_id)
+    return {"user_id": user_id, "address_id": address_id, "address": address, "is_default": default}
 
 
-@users.command("change-address")
+@sends(users, "users", "change-address", "ChangeAddress", expects=False)
 def change_user_address(
     user_id: UserId,
     address_id: AddressId,
@@ -1047,27 +801,20 @@ def change_user_address(
     city: City,
     country: Country,
     postal_code: PostalCode = "",
-    request_id: RequestId = "",
-    as_json: AsJson = False,
-) -> None:
+) -> Fields:
     """Replace one of a user's addresses."""
     address = _address(name, street, city, postal_code, country)
-    fields = {"user_id": user_id, "address_id": address_id, "address": address, "request_id": request_id}
-    send("users", "ChangeAddress", as_json, **fields)
+    return {"user_id": user_id, "address_id": address_id, "address": address}
 
 
-@users.command("remove-address")
-def remove_address(user_id: UserId, address_id: AddressId, request_id: RequestId = "", as_json: AsJson = False) -> None:
+@sends(users, "users", "remove-address", "RemoveAddress", expects=False)
+def remove_address(user_id: UserId, address_id: AddressId) -> None:
     """Remove an address; if it was the default, the oldest remaining one becomes the default."""
-    send("users", "RemoveAddress", as_json, user_id=user_id, address_id=address_id, request_id=request_id)
 
 
-@users.command("default-address")
-def set_default_address(
-    user_id: UserId, address_id: AddressId, request_id: RequestId = "", as_json: AsJson = False
-) -> None:
+@sends(users, "users", "default-address", "SetDefaultAddress", expects=False)
+def set_default_address(user_id: UserId, address_id: AddressId) -> None:
     """Set the default address."""
-    send("users", "SetDefaultAddress", as_json, user_id=user_id, address_id=address_id, request_id=request_id)
 
 
 @users.command("get")
