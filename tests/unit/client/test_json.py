@@ -37,10 +37,10 @@ def anything() -> Iterator[str]:
         yield address
 
 
-def run(address: str, path: str) -> Any:
+def run(address: str, path: str, deadline: float) -> Any:
     words = typed(path, **{"address": address, "--json": None, **GIVEN})
     servers = [f"--{role}={address}" for role in ROLES]
-    return invoke(["--deadline", "0.5", *servers, *words])
+    return invoke(["--deadline", str(deadline), *servers, *words])
 
 
 def objects(printed: str) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def texts(value: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", [path for path in TAKE_JSON if path not in OF_NO_SERVICE])
 def test_what_a_command_prints_is_objects_with_whole_numbers_as_numbers(path: str, anything: str) -> None:
-    done = run(anything, path)
+    done = run(anything, path, deadline=0.5)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     reported = objects(done.stdout) or objects(done.stderr)
     assert reported, done.stderr
@@ -76,7 +76,7 @@ def test_a_failure_is_an_object_with_the_exit_code_of_the_line(
     path: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ORDERSTREAM_EVENTSTORE_URI", STORE)
-    done = run(NOWHERE, path)
+    done = run(NOWHERE, path, deadline=0.05)  # it is tried again until then
     assert done.exit_code == (1 if path == "status" else 5), done.stderr
     if path != "status":  # its result is what is missing
         [failure] = objects(done.stderr)

@@ -24,7 +24,7 @@ GIVEN = {"address": NOWHERE, "--uri": f"esdb://{NOWHERE}?Tls=false"}
 
 @pytest.mark.parametrize("path", [path for path in commands() if path not in NOT_OF_A_SERVICE])
 def test_each_command_says_who_is_not_there_and_what_to_do(path: str, capfd: pytest.CaptureFixture[str]) -> None:
-    done = invoke(["--deadline", "0.1", *ADDRESSES, *typed(path, **GIVEN)])
+    done = invoke(["--deadline", "0.05", *ADDRESSES, *typed(path, **GIVEN)])
     shown = done.output + capfd.readouterr().err  # `events tail` reads in a process of its own
     assert done.exit_code == (1 if path == "status" else 5), shown
     assert NOWHERE in shown
