@@ -21,10 +21,11 @@ from core.failures import StoreFailure, StorePermissionDenied, StoreTlsFailed, S
 # silent connection is found by the heartbeat, and what waits on it fails then.
 TIMEOUTS = {"serverSelectionTimeoutMS": 3_000, "connectTimeoutMS": 2_000, "heartbeatFrequencyMS": 1_000}
 AUTHENTICATION_FAILED, UNAUTHORIZED = (18, 8000), 13  # codes of the server, and of Atlas
-PROOFS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")  # a handshake that only broke off may be an outage
+# a handshake that only broke off may be an outage
+PROOFS = ("[SSL: CERTIFICATE_VERIFY_FAILED]", "[SSL: WRONG_VERSION_NUMBER]")
 T = TypeVar("T")
 SHARED_WITHIN = 3.0  # seconds
-HANDSHAKE = "SSL handshake failed: "  # pymongo's text
+HANDSHAKE = "SSL handshake failed: "  # pymongo's text, which it omits if a certificate is not accepted
 
 
 async def _wait_for(work: Awaitable[T], timeout: float | None) -> T:
@@ -130,9 +131,7 @@ def failure_of(error: PyMongoError) -> StoreFailure:
         return StorePermissionDenied(
             "view", "", "", "the role readWrite on the database ORDERSTREAM_MONGO_DATABASE is enough"
         )
-    _, handshake, rest = str(error).partition(HANDSHAKE)
-    if handshake and any(proof in rest for proof in PROOFS):
-        return StoreTlsFailed(
-            "view", rest.partition(" (configured timeouts")[0], "ORDERSTREAM_MONGO_CA_FILE names whom to trust"
-        )
+    cause = str(error).partition(" (configured timeouts")[0].removeprefix(HANDSHAKE)
+    if any(proof in cause for proof in PROOFS):
+        return StoreTlsFailed("view", cause, "ORDERSTREAM_MONGO_CA_FILE names whom to trust")
     return StoreUnavailable("view")

@@ -24,6 +24,7 @@ HANDSHAKE = (
         (OperationFailure("Authentication failed.", 18), StoreUnauthenticated),
         (OperationFailure("not authorized on orderstream", 13), StorePermissionDenied),
         (ServerSelectionTimeoutError(HANDSHAKE), StoreTlsFailed),
+        (ServerSelectionTimeoutError(HANDSHAKE.removeprefix("SSL handshake failed: ")), StoreTlsFailed),
         (OperationFailure("BSONObj size is invalid", 10334), StoreUnavailable),
         (AutoReconnect("connection closed"), StoreUnavailable),
         (
