@@ -8,6 +8,7 @@ from client.sdk import Addresses, OrderstreamClient
 from client.sdk.errors import InternalError, Unreachable, from_rpc_error
 from tests.support.command_line import commands, invoke, typed
 
+SECRET = "s3cr3t-0f-ours"
 NOWHERE = "127.0.0.1:1"  # nobody listens on it, for it is not given to users
 ROLES = ("commands", "queries", "projections", "processes")
 ADDRESSES = [f"--{role}={NOWHERE}" for role in ROLES]
@@ -40,6 +41,19 @@ async def test_the_client_reports_which_server_does_not_answer() -> None:
             await shop.users.GetUser(user_id="x")
     assert (failed.value.role, failed.value.address) == ("queries", NOWHERE)
     assert "(Connection refused (111))" in words_of(failed.value)
+
+
+@pytest.mark.parametrize("options", [["--json"], []], ids=["json", "text"])
+@pytest.mark.parametrize("how", ["?tls=false", "?colour=red", "/@other"], ids=["nobody there", "wrong", "malformed"])
+def test_the_password_of_an_address_is_not_printed(
+    options: list[str], how: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = typed("events tail", **{"--uri": f"esdb://ann:{SECRET}@{NOWHERE}{how}"})
+    done = invoke(["--deadline", "0.1", *words, *options])
+    shown = done.output + done.stderr + capfd.readouterr().err
+    assert done.exit_code, "it fails"
+    assert shown
+    assert SECRET not in shown
 
 
 @pytest.mark.parametrize("problem", ["certificate has expired", "unable to get local issuer certificate"])
