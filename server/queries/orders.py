@@ -224,22 +224,12 @@ class OrderQueries(OrderQueryServiceServicer):
 
     async def GetSalesDaily(self, request: pb.GetSalesDailyRequest, context: Context) -> pb.GetSalesDailyResponse:
         check(request, {"from_day": optional(day), "to_day": optional(day)})
-        most, after = page_size(request.page_size), from_page_token(request, str)
-        freshness, generation = await self._views.at_least("sales_daily", request.consistency_token, context)
         keys = {"$gte": request.from_day} if request.from_day else {}
         if request.to_day:
             keys["$lt"] = request.to_day + AFTER_ANY_CURRENCY
-        if after is not None:
-            keys = {name: bound for name, bound in keys.items() if name == "$lt"} | {"$gt": after[0]}
-        rows = await self._views.answered(self._views.find.by_key("sales_daily", generation, {}, keys, most + 1))
-        page, more = rows[:most], len(rows) > most
-        days, not_shown = shown("sales_daily", page, mapping.sales_day)
-        return pb.GetSalesDailyResponse(
-            days=days,
-            next_page_token=to_page_token(request, [page[-1]["_id"]]) if more else "",
-            freshness=freshness,
-            not_shown=not_shown,
-        )
+        page = await self._views.page("sales_daily", request, context, keys=keys)
+        days, not_shown = shown("sales_daily", page.rows, mapping.sales_day)
+        return pb.GetSalesDailyResponse(days=days, not_shown=not_shown, **page.fields)
 
 
 def _money(sums: Any) -> list[Money]:

@@ -20,7 +20,6 @@ from protos.processes.v1 import queries_pb2 as pb
 from protos.processes.v1 import types_pb2 as types
 from protos.processes.v1.queries_pb2_grpc import ProcessQueryServiceServicer
 from server.queries import mapping
-from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.rows import Row, shown
 from server.queries.views import Views
 
@@ -52,20 +51,11 @@ class ProcessQueries(ProcessQueryServiceServicer):
 
     async def ListProcesses(self, request: pb.ListProcessesRequest, context: Context) -> pb.ListProcessesResponse:
         check(request, {"status": known_enum(types.ProcessStatus.DESCRIPTOR)})
-        most, after = page_size(request.page_size), from_page_token(request, str)
-        freshness, generation = await self._views.at_least(VIEW, request.consistency_token, context)
         name = types.ProcessStatus.Name(request.status).removeprefix("PROCESS_STATUS_")
         where = {"status": name} if request.status else {}
-        keys = {} if after is None else {"$gt": after[0]}
-        rows = await self._views.answered(self._views.find.by_key(VIEW, generation, where, keys, most + 1))
-        page, more = rows[:most], len(rows) > most
-        processes, not_shown = await self._processes(generation, page)
-        return pb.ListProcessesResponse(
-            processes=processes,
-            not_shown=not_shown,
-            next_page_token=to_page_token(request, [page[-1]["_id"]]) if more else "",
-            freshness=freshness,
-        )
+        page = await self._views.page(VIEW, request, context, where)
+        processes, not_shown = await self._processes(page.generation, page.rows)
+        return pb.ListProcessesResponse(processes=processes, not_shown=not_shown, **page.fields)
 
     async def _processes(self, generation: int, rows: Sequence[Row]) -> tuple[list[types.Process], list[str]]:
         """With the ids of those that cannot be shown."""

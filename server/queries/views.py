@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from core.eventstore.codec import MalformedEvent, UnknownEventType
@@ -14,9 +15,11 @@ from core.readmodel.view import View
 from protos.common.v1.types_pb2 import Freshness, FreshnessSource
 from protos.orders.v1 import queries_pb2 as pb
 from server.queries.freshness import SPARE, WITHOUT_DEADLINE, FreshViews
+from server.queries.paging import from_page_token, page_size, to_page_token
 from server.queries.stream_tail import StreamTails
 
 T = TypeVar("T")
+NO_BOUNDS: Mapping[str, Any] = MappingProxyType({})
 
 
 class ParkedAt:
@@ -61,6 +64,15 @@ class Found:
     generation: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The next rows of a view by their keys. `fields` are those that every reply in pages has."""
+
+    rows: Sequence[Document]
+    generation: int
+    fields: Mapping[str, Any]
+
+
 class Views:
     """Finders behind freshness; MongoDB's failures end here as `StoreFailure`."""
 
@@ -94,6 +106,23 @@ class Views:
         if found.folded:
             freshness.source, freshness.age_ms = FreshnessSource.FRESHNESS_SOURCE_VIEW_AND_STREAM, 0
         return Found(document=found.document, freshness=freshness, generation=found.checkpoint.generation)
+
+    async def page(
+        self,
+        view: str,
+        request: Any,
+        context: Any,
+        where: Mapping[str, Any] = NO_BOUNDS,
+        keys: Mapping[str, str] = NO_BOUNDS,
+    ) -> Page:
+        """The page that a request asks for; `keys` bounds all of them. Raises as `at_least` does."""
+        most, after = page_size(request.page_size), from_page_token(request, str)
+        freshness, generation = await self.at_least(view, request.consistency_token, context)
+        if after is not None:
+            keys = {name: bound for name, bound in keys.items() if name != "$gte"} | {"$gt": after[0]}
+        rows = await self.answered(self.find.by_key(view, generation, where, keys, most + 1))
+        token = to_page_token(request, [rows[most - 1]["_id"]]) if len(rows) > most else ""
+        return Page(rows=rows[:most], generation=generation, fields={"next_page_token": token, "freshness": freshness})
 
     async def at_least(self, view: str, token: str, context: Any) -> tuple[Freshness, int]:
         """The freshness of the view, at least as fresh as the token, and its live generation."""
