@@ -147,7 +147,7 @@ FAULTS = [
     Fault(
         "a name that is not ASCII hangs its caller", f"{NODE}/errors.py",
         "printable(shortened(str(v), MAX_OF_TRAILER))", "shortened(str(v), MAX_OF_TRAILER)",
-        f"{THERE}/test_client_streams.py::TestAppending",
+        f"{HERE}/test_odd_content.py",
     ),
     Fault(
         "what a lost consumer held is forgotten", f"{NODE}/persistent/group.py",
