@@ -1,34 +1,46 @@
-"""`orderstream up` in one terminal, and the rest in another."""
+"""`orderstream up` in one terminal, and the rest in another.
+
+One test uses the program itself, which starts its services with `python -m`; the others use the same services, forked.
+"""
 
 import json
 import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
+import pytest_asyncio
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from pymongo import MongoClient
 
 from core.readmodel.views import VIEWS_BY_NAME
 from tests.support.command_line import invoke
 from tests.support.eventually import polled
-from tests.support.processes import completed, free_port
+from tests.support.processes import completed, free_port, stack
 
 ORDERSTREAM = str(Path(sys.executable).with_name("orderstream"))
 PARTS = ("eventstore", "mongo", "commands", "projections", "queries")
 Line = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, int]]:
+    """The services of `orderstream up --no-processes`, by port."""
+    ports = {part: free_port() for part in PARTS}
+    async with stack(tmp_path_factory.mktemp("up"), ports=ports, processes=False):
+        yield ports
+
+
+@contextmanager
+def program(data: Path) -> Iterator[dict[str, int]]:
+    """`orderstream up --no-processes` itself, until Ctrl-C."""
     ports = {part: free_port() for part in PARTS}
     arguments = [text for part, port in ports.items() for text in (f"--{part}-port", str(port))]
-    data = tmp_path_factory.mktemp("up")
     process = subprocess.Popen(
         [ORDERSTREAM, "up", "--no-processes", "--data", str(data), *arguments],
         stdout=subprocess.PIPE,
@@ -71,17 +83,26 @@ def line(up: dict[str, int]) -> Line:
 
 @pytest.fixture
 def quick(up: dict[str, int]) -> Line:
+    return in_this_process(up)
+
+
+def in_this_process(ports: dict[str, int]) -> Line:
     """The same command line in this process, for tests of many commands: starting one for each takes longest."""
 
     def run(*arguments: str, code: int = 0) -> Any:
-        done = invoke(command_line(up, *arguments)[1:])
+        done = invoke(command_line(ports, *arguments)[1:])
         assert done.exit_code == code, (arguments, done.stdout, done.stderr, done.exception)
         return json.loads(done.stdout) if "--json" in arguments else done.stdout + done.stderr
 
     return run
 
 
-def test_an_order_from_the_command_line_and_back(quick: Line) -> None:
+def test_an_order_from_the_command_line_and_back(tmp_path: Path) -> None:
+    with program(tmp_path) as ports:
+        goes_from_the_command_line_and_back(in_this_process(ports))
+
+
+def goes_from_the_command_line_and_back(quick: Line) -> None:
     sku = f"tea-{uuid.uuid4().hex[:8]}"
     user_id = quick("users", "register", "--name", "Ann", "--email", "anna@example.org", "--json")["user_id"]
     quick("products", "register", sku, "--name", "Tea", "--price", "3.50")
@@ -363,7 +384,7 @@ def test_stock_is_received_promised_and_sold(quick: Line) -> None:
     token = quick("stock", "commit", "honey", promise, "--json")["consistency_token"]
     stock = quick("stock", "get", "honey", "--token", token, "--json")["stock"]
     assert (int(stock["on_hand"]), int(stock["reserved"]), int(stock["available"])) == (5, 0, 5)
-    assert "honey" in quick("stock", "list", "--at-most", "5")
+    assert "honey" in quick("stock", "list", "--at-most", "5", "--token", token)
 
 
 def test_verify_finds_a_document_that_somebody_changed(quick: Line, up: dict[str, int]) -> None:
