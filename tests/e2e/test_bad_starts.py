@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from client.local.stack import unused_port
+from tests.support.eventually import polled
+from tests.support.forked import Forked
 from tests.support.processes import ORDERSTREAM, completed, running
 
 
@@ -73,23 +75,28 @@ def test_a_role_whose_leader_is_to_be_a_follower(command: tuple[str, ...]) -> No
 @pytest.mark.parametrize(
     "command", [("server", "commands"), ("server", "queries"), ("server", "processes"), ("projections",)]
 )
-def test_one_that_is_reported_to_stop_while_it_waits_for_its_stores_stops_at_once(command: tuple[str, ...]) -> None:
+def test_one_that_is_reported_to_stop_while_it_waits_for_its_stores_stops_at_once(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
     nowhere = {
         "ORDERSTREAM_EVENTSTORE_URI": "esdb://127.0.0.1:9?Tls=false",
         "ORDERSTREAM_MONGO_URI": "mongodb://127.0.0.1:9/",
     }
-    process = subprocess.Popen(
-        (sys.executable, "-m", *command, "--port", "0"), env={**os.environ, **nowhere}, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "event store" in line or "waiting" in line:
-            break
-    process.terminate()
-    _, rest = process.communicate(timeout=10)
-    assert process.returncode == 0, rest
-    assert "Traceback" not in rest
+    errors, (pipe, held) = tmp_path / "stderr", os.pipe()
+    with errors.open("wb") as stderr, (tmp_path / "stdout").open("wb") as stdout:
+        arguments = (*command, "--port", "0")
+        process = Forked(
+            arguments, {**os.environ, **nowhere}, pipe=pipe, stdout=stdout.fileno(), stderr=stderr.fileno()
+        )
+        try:
+            polled(errors.read_text, lambda said: "event store" in said or "waiting" in said)
+            process.terminate()
+            assert process.wait(timeout=10) == 0, errors.read_text()
+        finally:
+            process.kill()
+            os.close(pipe)
+            os.close(held)
+    assert "Traceback" not in errors.read_text()
 
 
 def test_a_taken_port_of_the_stack(taken: int, tmp_path: Path) -> None:
