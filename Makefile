@@ -23,6 +23,9 @@ demo: $(VENV)/.installed   ## real baskets through the real services, then a pro
 up: $(VENV)/.installed     ## the complete stack in this terminal, until Ctrl-C
 	$(BIN)/orderstream up
 
+# what is compiled is kept, also where PYTHONDONTWRITEBYTECODE is set: else each process of a run compiles it again
+test test-long: export PYTHONDONTWRITEBYTECODE =
+
 test: $(VENV)/.installed   ## everything that fits in a few minutes (WORKERS: one more than there are cores, at most 4)
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal --durations=25
 
