@@ -37,7 +37,11 @@ FOR_SOMEBODY = {"", "SHIPMENTS"}  # what a process may wait for that no process 
 
 
 @pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[Stack]:
+async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stack]:
+    # the killed owner of the views is on another machine, for all that is known: its leases have to run out
+    monkeypatch.setenv("ORDERSTREAM_LEASE", "0.5")
+    monkeypatch.setenv("ORDERSTREAM_HEARTBEAT", "0.2")
+    monkeypatch.setenv("ORDERSTREAM_POLL_INTERVAL", "0.2")
     with tarfile.open(FORMER) as data:
         data.extractall(tmp_path, filter="data")
     async with stack(tmp_path, payments=PAYMENTS) as everything:
