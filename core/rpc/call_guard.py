@@ -290,8 +290,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
             return NO_QUOTA
         try:
             return self._quotas.admitted(caller.name, self._access[method].role)
-        except CallerLimited:
-            await self._quotas.pause(caller.name, self._limit(context) / 2)
+        except CallerLimited as limited:
+            await self._quotas.pause(caller.name, limited, self._limit(context) / 2)
             raise
 
     @contextmanager

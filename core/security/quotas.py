@@ -2,7 +2,8 @@
 
 A caller that asks for more is refused, with the time after which to try again. The refusal of a call above the rate is
 sent after a pause, in which the call counts as a concurrent one: a refusal costs as much as reading and answering any
-call, and a caller that repeats at once what was refused would take that time from all others.
+call, and a caller that repeats at once what was refused would take that time from all others. The refusals of a caller
+are sent one by one at its rate. Sent together, they would come back together, as a burst that others wait for.
 """
 
 import asyncio
@@ -14,14 +15,13 @@ from typing import NoReturn
 
 import structlog
 
-from core.backoff import Backoff
 from core.failures import CallerLimited
 
 READ, WRITE, OPS = "reads", "writes", "ops"
 CLASSES = {"shop.read": READ, "ops.read": OPS, "ops.act": OPS}  # of the role that an RPC needs; all others are writes
 MAX_KNOWN = 10_000  # callers, above which those without calls are forgotten
 AFTER_CALLS = 0.2  # seconds after which to try again when too many calls are in progress
-PAUSE = 0.5  # seconds, or a random part of them, before a refusal is sent
+MAX_PAUSE = 0.5  # seconds before a refusal is sent
 LOG_EVERY = 1.0  # seconds; refusals of one caller are logged together
 
 log = structlog.get_logger()
@@ -33,6 +33,7 @@ class _Bucket:
 
     tokens: float
     filled_at: float
+    next_refusal: float = 0.0  # when it is sent
 
 
 class _Usage:
@@ -52,8 +53,8 @@ class _Usage:
 
 
 class Quotas:
-    """`rates` are calls per second by class; 0: not limited. `pause` is the longest before a refusal is sent, in
-    seconds. `clock` gives monotonic seconds.
+    """`rates` are calls per second by class; 0: not limited. `max_pause` is the longest before a refusal is sent,
+    in seconds. `clock` gives monotonic seconds.
     """
 
     def __init__(
@@ -61,11 +62,11 @@ class Quotas:
         max_calls: int,
         rates: Mapping[str, float],
         *,
-        pause: float = PAUSE,
+        max_pause: float = MAX_PAUSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_calls, self._rates, self._clock = max_calls, rates, clock
-        self._pauses = Backoff(pause, pause)  # random: refused calls do not come back all at once
+        self._max_pause = max_pause
         self._callers: dict[str, _Usage] = {}
 
     def admitted(self, caller: str, role: str) -> _Usage:
@@ -81,12 +82,17 @@ class Quotas:
             self._refuse(caller, usage, kind, self._rates[kind], wait)
         return usage
 
-    async def pause(self, caller: str, longest: float) -> None:
+    async def pause(self, caller: str, limited: CallerLimited, longest: float) -> None:
         """Before a refusal is sent. A caller with as many concurrent calls as it may have is refused at once."""
-        usage = self._callers.get(caller)
-        if usage is not None and usage.calls < self._max_calls:
+        usage, kind = self._callers.get(caller), limited.metadata["limit"]
+        if usage is not None and kind in usage.buckets and usage.calls < self._max_calls:
             with usage:
-                await asyncio.sleep(min(self._pauses.pause(), longest))
+                await asyncio.sleep(min(self._pause(usage.buckets[kind], self._rates[kind]), longest))
+
+    def _pause(self, bucket: _Bucket, rate: float) -> float:
+        now = self._clock()
+        bucket.next_refusal = min(max(bucket.next_refusal, now) + 1 / rate, now + self._max_pause)
+        return bucket.next_refusal - now
 
     def _refuse(self, caller: str, usage: _Usage, limit: str, most: float, retry_after: float) -> NoReturn:
         usage.refused += 1

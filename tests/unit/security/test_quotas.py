@@ -28,7 +28,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def quotas(clock: Clock) -> Quotas:
-    return Quotas(3, RATES, pause=60.0, clock=clock)
+    return Quotas(3, RATES, max_pause=60.0, clock=clock)
 
 
 def call(quotas: Quotas, caller: str = "noisy", role: str = "shop.read") -> None:
@@ -70,16 +70,28 @@ def test_a_refused_call_does_not_lengthen_the_wait(quotas: Quotas, clock: Clock)
     call(quotas)
 
 
-async def test_a_refused_call_counts_as_concurrent_until_its_refusal_is_sent(
-    quotas: Quotas,
-) -> None:
-    call(quotas)
-    pauses = [asyncio.create_task(quotas.pause("noisy", 60.0)) for _ in range(3)]
-    await asyncio.sleep(0)  # each has begun
+def refused_call(quotas: Quotas) -> CallerLimited:
     with pytest.raises(CallerLimited) as refused:
-        call(quotas)
-    assert refused.value.metadata["limit"] == "calls"
-    await quotas.pause("noisy", 60.0)  # one more is refused at once
+        call(quotas, role="shop.write")
+    return refused.value
+
+
+@pytest.fixture
+def limited(quotas: Quotas) -> CallerLimited:
+    """The first refusal of a caller that has used up its two writes."""
+    call(quotas, role="shop.write")
+    call(quotas, role="shop.write")
+    return refused_call(quotas)
+
+
+async def test_a_refused_call_counts_as_concurrent_until_its_refusal_is_sent(
+    quotas: Quotas, limited: CallerLimited
+) -> None:
+    pauses = [asyncio.create_task(quotas.pause("noisy", limited, 60.0)) for _ in range(3)]
+    await asyncio.sleep(0)  # each has begun
+    too_many = refused_call(quotas)
+    assert too_many.metadata["limit"] == "calls"
+    await quotas.pause("noisy", too_many, 60.0)  # one more is refused at once
     call(quotas, "quiet")
     for pause in pauses:
         pause.cancel()
@@ -87,10 +99,25 @@ async def test_a_refused_call_counts_as_concurrent_until_its_refusal_is_sent(
     call(quotas)
 
 
-async def test_the_pause_leaves_time_for_the_answer(quotas: Quotas) -> None:
-    call(quotas)
+async def test_the_pause_leaves_time_for_the_answer(quotas: Quotas, limited: CallerLimited) -> None:
     async with asyncio.timeout(10):
-        await quotas.pause("noisy", 0.01)
+        for _ in range(100):
+            await quotas.pause("noisy", limited, 0.001)
+
+
+async def test_refusals_are_sent_one_by_one_at_the_rate(
+    quotas: Quotas, limited: CallerLimited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("core.security.quotas.asyncio.sleep", sleep)
+    for _ in range(200):
+        await quotas.pause("noisy", limited, 1_000.0)
+    assert slept[:3] == pytest.approx([0.5, 1.0, 1.5]), "two a second"
+    assert max(slept) == 60.0
 
 
 def test_the_refusals_of_a_caller_are_logged_together(quotas: Quotas, clock: Clock) -> None:
