@@ -2,7 +2,7 @@
 
 A start costs a tenth of the processor time that `python -m` takes, and the suite starts some two hundred. All else is
 as there: arguments, environment, streams, signals, exit code, and the end with its parent. What `python -m`
-itself does is shown by the tests of the command line, of `orderstream up` and of `orderstream demo`.
+itself does is shown by a test of `orderstream up`, and in the long form by one of `orderstream demo`.
 """
 
 import asyncio

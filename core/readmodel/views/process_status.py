@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from core.domain.checkout.events import (
     CheckoutEnded,
@@ -63,6 +63,7 @@ class ProcessRow(TypedDict):
     started_at: int | None
     updated_at: int
     revision: int
+    unpaid_returns: NotRequired[list[str]]  # received returns for which nothing is owed, from the first on
 
 
 process_status: View[ProcessRow] = View(
@@ -155,6 +156,8 @@ def at_rest(row: ProcessRow) -> ProcessRow:
 def led_on(row: ProcessRow | None, e: Recorded[Any]) -> ProcessRow | None:
     after = LEADS_TO[type(e.data)]
     subject = getattr(e.data, after.subject) if after.subject else ""
+    if isinstance(e.data, CheckoutReturnRestocked) and row is not None and subject in row.get("unpaid_returns", ()):
+        return going(row, e, SHIPMENTS)  # no refund follows
     confirmed = row is not None and row["confirmed"]
     return going(row, e, (after.once_confirmed if confirmed else "") or after.step, subject)
 
@@ -174,8 +177,15 @@ def going(row: ProcessRow | None, e: Recorded[Any], step: str | None = None, sub
     return changed(row, e, change)
 
 
+def return_received(row: ProcessRow | None, e: Recorded[ReturnReceived]) -> ProcessRow | None:
+    now = led_on(row, e)
+    if now is None or e.data.amount.amount_minor:
+        return now
+    return {**now, "unpaid_returns": [*now.get("unpaid_returns", []), e.data.return_id]}
+
+
 for event in LEADS_TO:
-    process_status.on(event)(led_on)
+    process_status.on(event)(return_received if event is ReturnReceived else led_on)
 for event in LET_GO:
     process_status.on(event)(going)
 

@@ -11,6 +11,7 @@ from core.domain.checkout.events import (
     CheckoutLine,
     CheckoutReshipmentDropped,
     CheckoutRetried,
+    CheckoutReturnRestocked,
     CheckoutShipmentRestocked,
     CheckoutStarted,
     CheckoutStepFailed,
@@ -130,6 +131,15 @@ def test_a_refund_after_the_end_is_a_step_until_it_is_paid() -> None:
     history = (STARTED, orders.confirmed(), COMPLETED, ENDED, requested)
     says(shown(*history), status="RUNNING", step="REFUND_PAYMENT", subject="r1")
     says(shown(*history, refunded), status="ENDED", step="", outcome="COMPLETED")
+
+
+def test_a_return_for_which_nothing_is_owed_is_a_step_until_it_is_restocked() -> None:
+    over = (STARTED, RESERVED, orders.confirmed(), COMPLETED, ENDED)
+    back = (orders.excess_returned("r1"), orders.empty_return("r1"))
+    restocked = CheckoutReturnRestocked(order_id=ORDER_ID, return_id="r1", at=NOON)
+    says(shown(*over, *back), status="RUNNING", step="RESTOCK_RETURN", subject="r1")
+    says(shown(*over, *back, restocked), status="ENDED", step="", outcome="COMPLETED")
+    says(shown(*over, orders.returned("r1"), restocked), status="RUNNING", step="REFUND_PAYMENT", subject="r1")
 
 
 def test_the_revision_is_that_of_the_process_not_of_the_order() -> None:
