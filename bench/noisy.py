@@ -145,10 +145,10 @@ async def _make_noise(address: str, key: str) -> None:
     async with grpc.aio.insecure_channel(address) as channel:
         register = register_product(channel, key)
         while await reader.readline():
-            outcomes: Counter[str] = Counter()
+            outcomes, stop = Counter[str](), asyncio.Event()
 
-            async def worker(outcomes: Counter[str] = outcomes) -> None:
-                while True:
+            async def worker(outcomes: Counter[str] = outcomes, stop: asyncio.Event = stop) -> None:
+                while not stop.is_set():
                     try:
                         await register()
                     except grpc.aio.AioRpcError as error:
@@ -158,9 +158,8 @@ async def _make_noise(address: str, key: str) -> None:
 
             workers = [asyncio.create_task(worker()) for _ in range(AT_ONCE)]
             await reader.readline()
-            for one in workers:
-                one.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            stop.set()  # no call is cancelled: of hundreds at once, gRPC may not return
+            await asyncio.gather(*workers)
             print(json.dumps(outcomes), flush=True)
 
 
