@@ -1,8 +1,9 @@
 """Work of one view beside its runners: each kind of it once at a time."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, ParamSpec
 
 import structlog
 from pymongo.errors import PyMongoError
@@ -13,6 +14,7 @@ from core.readmodel.checkpoints import Fenced
 from projections.lifecycle.rebuild import Superseded
 
 log = structlog.get_logger()
+P = ParamSpec("P")
 
 
 class BackgroundWork:
@@ -23,16 +25,19 @@ class BackgroundWork:
         self._pause = pause
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Begin it, unless it is running. A failure is logged; the caller spawns it again when it next looks."""
-        if name in self._tasks and not self._tasks[name].done():
-            work.close()
-            return
-        self._tasks[name] = asyncio.create_task(self._tried(name, work), name=f"{self._view}.{name}")
+    def spawn(self, name: str, work: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Begin it, unless it is running. A failure is logged; the caller spawns it again when it next looks.
 
-    async def _tried(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        The coroutine is made by the task itself: one that is cancelled before its first step has made none.
+        """
+        if name in self._tasks and not self._tasks[name].done():
+            return
+        tried = self._tried(name, partial(work, *args, **kwargs))
+        self._tasks[name] = asyncio.create_task(tried, name=f"{self._view}.{name}")
+
+    async def _tried(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work
+            await work()
         except (PyMongoError, ServiceFailure) as error:
             log.warning("restarts", work=name, view=self._view, error=error_text(error))
             await asyncio.sleep(self._pause)

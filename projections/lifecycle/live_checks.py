@@ -71,11 +71,11 @@ class LiveChecks:
             return
         if now - self._measured_at >= self._settings.measure_every:
             self._measured_at = now
-            self._work.spawn("measurement", self._measure(pointer))
+            self._work.spawn("measurement", self._measure, pointer)
         every = self._settings.verify_every if self._view.own_streams else self._settings.full_verify_every
         if self._settings.verify_every and now - self._audited_at >= every and first.status is Status.LIVE:
             self._audited_at = now
-            self._work.spawn("audit", self._audit())
+            self._work.spawn("audit", self._audit)
 
     async def _measure(self, pointer: ViewGenerations) -> None:
         known, after, state = self._runners.lag(pointer), self.stalled_after, self._stores.checkpoints

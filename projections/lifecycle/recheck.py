@@ -60,7 +60,7 @@ class ParkedRecheck:
         self._epochs, self._checked_at = epochs, now
         for (generation, part), runner in owned.items():
             if runner.parked_events.first:
-                self._work.spawn(f"recheck.g{generation}.p{part}", self._apply_readable(runner, generation, part))
+                self._work.spawn(f"recheck.g{generation}.p{part}", self._apply_readable, runner, generation, part)
 
     async def _apply_readable(self, runner: Runner, generation: int, part: int) -> None:
         unread = await runner.parked_events.unread()

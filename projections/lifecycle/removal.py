@@ -44,7 +44,7 @@ class RetiredGenerations:
         self._since = {generation: self._since.get(generation, now) for generation in pointer.dropping}
         due = [generation for generation, since in self._since.items() if now - since >= self._drop_delay]
         if due and is_owner:
-            self._work.spawn("removal", self._remove(pointer, due[0]))
+            self._work.spawn("removal", self._remove, pointer, due[0])
 
     async def _remove(self, pointer: ViewGenerations, generation: int) -> None:
         await drop_gradually(self._state.documents(self._view, generation), self._throttle())

@@ -102,7 +102,7 @@ class Supervisor:
         self.checks.switch_to(pointer.generation)
         await self.runners.follow(pointer)
         if self.runners.carries(pointer):
-            self._work.spawn("rebuild", self._rebuild.carry_on(pointer))
+            self._work.spawn("rebuild", self._rebuild.carry_on, pointer)
         kept = pointer.kept
         if kept is not None and kept.until <= now_micros():
             await self._state.generations.change(self.view.name, lambda now: _expired(now, kept.generation))
@@ -134,7 +134,7 @@ class Supervisor:
         for request in waiting:
             runner = self.runners.owned(request.generation, request.part)
             if runner is not None:
-                self._work.spawn("request", self._repair_requested(runner, request))
+                self._work.spawn("request", self._repair_requested, runner, request)
                 return
             if request.generation not in pointer.active():
                 await self._requests.complete(request, FAILED, "that generation is no longer there")
