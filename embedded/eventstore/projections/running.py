@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -116,7 +116,7 @@ class Running:
     def start(self) -> None:
         if not self.is_running:
             self.error, self.processed = "", 0
-            self._task = asyncio.create_task(self._logged(self._run()))
+            self._task = asyncio.create_task(self._logged(self._run))
 
     async def stop(self) -> None:
         if self._task is None:
@@ -130,7 +130,7 @@ class Running:
         """Stop, but first add the links of what is in the log by now, as far as `FINISH_WITHIN` allows."""
         if self.is_running:
             await self.stop()
-            self._task = asyncio.create_task(self._logged(self._catch_up()))
+            self._task = asyncio.create_task(self._logged(self._catch_up))
             await asyncio.wait([self._task], timeout=FINISH_WITHIN)
         await self.stop()
 
@@ -140,9 +140,10 @@ class Running:
         await write(self._log, lambda writer: writer.keep(KIND, self.name, json.dumps(asdict(place))))
         self.place = place
 
-    async def _logged(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _logged(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """It makes the coroutine itself: cancelled before its first step, it leaves none that is never awaited."""
         try:
-            await work
+            await work()
         except asyncio.CancelledError:
             raise
         except Exception as error:
