@@ -10,6 +10,7 @@ import typer.testing
 from typer.testing import CliRunner, Result
 
 from client.cli.main import app
+from client.cli.output import SHAPE, want_json
 
 # what a command looks at itself before it calls a service: by option, or by the name of an argument
 GIVEN: dict[str, str | None] = {
@@ -25,9 +26,13 @@ def orderstream() -> Any:
 
 
 def invoke(words: Sequence[str], typed_in: str | None = None) -> Result:
-    """The command line in this process."""
-    with patch.object(typer.testing, "_get_command", lambda _: orderstream()):  # which would create it again
-        return CliRunner().invoke(app, words, input=typed_in)
+    """The command line in this process. What its options have set does not outlast it, as with a process of its own."""
+    try:
+        with patch.object(typer.testing, "_get_command", lambda _: orderstream()):  # which would create it again
+            return CliRunner().invoke(app, words, input=typed_in)
+    finally:
+        want_json(False)  # as typer calls it
+        SHAPE.is_wide = False
 
 
 @cache

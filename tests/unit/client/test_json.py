@@ -136,3 +136,8 @@ def test_a_message_is_shown_with_numbers_and_can_be_read_again() -> None:
     assert reported["order"]["total"]["amount_minor"] == LARGE
     assert ParseDict(reported, GetOrderResponse()) == message
     assert as_dict(Order())["lines"] == []
+
+
+def test_another_command_line_of_the_same_process_does_not_print_json_by_itself() -> None:
+    invoke([*typed("orders get"), "--json"])
+    assert (output.out.stderr, output.SHAPE.is_json) == (False, False)
