@@ -86,11 +86,10 @@ def command(host: str, port: int, directory: Path, tls: MongoTls | None = None) 
 def uri_of(address: str, tls: MongoTls | None = None) -> str:
     """Without retries by the driver: for these SecantusDB keeps an account that every write looks through twice.
 
-    After ten thousand writes that took it five times as long as the write itself. Its state is polled: it has no
-    primary that changes, and a driver to which it is streamed measures round trips over a further connection.
+    After ten thousand writes that took it five times as long as the write itself.
     """
     parameters = tls.parameters if tls else ""
-    return f"mongodb://{address}/?directConnection=true&retryWrites=false&serverMonitoringMode=poll{parameters}"
+    return f"mongodb://{address}/?directConnection=true&retryWrites=false{parameters}"
 
 
 @asynccontextmanager
