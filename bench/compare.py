@@ -104,7 +104,7 @@ async def compared(checkouts: Mapping[str, Path], rounds: int) -> dict[str, dict
     return found
 
 
-def _table(found: Mapping[str, Mapping[str, list[float]]]) -> str:
+def table(found: Mapping[str, Mapping[str, list[float]]]) -> str:
     rows = ["| | other | this |", "|---|---|---|"]
     for what, sides in found.items():
         cells = [
@@ -126,7 +126,7 @@ def main() -> None:
     if not (other / ".venv" / "bin" / "orderstream").exists():
         parser.error(f"{other} has no .venv/bin/orderstream; run make .venv/.installed there")
     found = asyncio.run(compared({"other": other, "this": HERE}, arguments.rounds))
-    print(json.dumps(found) if arguments.json else _table(found))
+    print(json.dumps(found) if arguments.json else table(found))
 
 
 if __name__ == "__main__":

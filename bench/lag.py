@@ -1,7 +1,7 @@
 """From "acknowledged" to "visible", at half the rate that all views together keep up with (G8).
 
-The load is open. An order is created, then it or its timeline is read with the token of its command. The lag is the
-time from the command's answer to the query's. It is compared with the unavoidable cost: an append, the write of one
+The load is open. An order is created, then it or the list of orders is read with the token of its command. The lag is
+the time from the command's answer to the query's. It is compared with the unavoidable cost: an append, the write of one
 document, a query.
 """
 
@@ -35,7 +35,7 @@ from client.sdk import Addresses, OrderstreamClient
 from protos.common.v1.types_pb2 import Address, Money
 from protos.orders.v1.commands_pb2 import CreateOrderRequest, NewLine
 from protos.orders.v1.commands_pb2_grpc import OrderCommandServiceStub
-from protos.orders.v1.queries_pb2 import GetOrderRequest, GetOrderTimelineRequest
+from protos.orders.v1.queries_pb2 import GetOrderRequest, ListOrdersRequest
 from protos.orders.v1.queries_pb2_grpc import OrderQueryServiceStub
 
 AT_ONCE = 32
@@ -59,7 +59,7 @@ class Shop:
         self._queries: Any = OrderQueryServiceStub(self._channels[1])
         self._customer = customer
         self.lags: list[float] = []
-        self.others: list[float] = []  # until a view of many streams shows it
+        self.others: list[float] = []  # until a view that the query waits for has it
         self.events = 0
         self.order_id = ""
 
@@ -76,9 +76,10 @@ class Shop:
         """The same, in a view that is not answered from the order's own stream."""
         made = await self._commands.CreateOrder(self._new(), timeout=DEADLINE)
         acknowledged = asyncio.get_running_loop().time()
-        seen = GetOrderTimelineRequest(order_id=made.order_id, consistency_token=made.consistency_token)
-        await self._queries.GetOrderTimeline(seen, timeout=DEADLINE)
+        seen = ListOrdersRequest(page_size=1, consistency_token=made.consistency_token)
+        await self._queries.ListOrders(seen, timeout=DEADLINE)
         self.others.append(asyncio.get_running_loop().time() - acknowledged)
+        self.order_id = made.order_id
 
     def _new(self) -> CreateOrderRequest:
         return CreateOrderRequest(
@@ -114,8 +115,9 @@ async def measure(running: Stack, size: Size) -> Result:
             "bulk_write": _one_write(mongo["bench"]["floor"]),
             "get": shop.get,
         }
-        await rate(shop.create_and_see, max(AT_ONCE, size.operations // 4), AT_ONCE)  # warm
-        top = await rate(shop.create_and_see, max(AT_ONCE, size.operations // 2), AT_ONCE)
+        # an own order is answered from its stream, however far the views are behind: it does not bound the rate
+        await rate(shop.create_and_see_in_a_list, max(AT_ONCE, size.operations // 4), AT_ONCE)  # warm
+        top = await rate(shop.create_and_see_in_a_list, max(AT_ONCE, size.operations // 2), AT_ONCE)
         times = max(10, size.operations // 20)
         ratios, any_view, floors, every_lag = [], [], [], []
         meter = Meter(pids(running, *members))
