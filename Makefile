@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ORDERS ?= 300
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)# tests wait for processes half the time
+# what is compiled is kept, also where PYTHONDONTWRITEBYTECODE is set: else each process compiles it again
+export PYTHONDONTWRITEBYTECODE =
 PROTOS  = $(shell find protos -name '*.proto' | sort)
 
 .PHONY: demo up test test-long lint format proto generated contract-break baseline proto-check bench clean help
@@ -14,7 +16,6 @@ help:            ## what there is
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,demo,dev]'
-	$(BIN)/python -m compileall -q client core embedded projections protos server tests/support  # each start is faster
 	@touch $@
 
 demo: $(VENV)/.installed   ## real baskets through the real services, then a proof (ORDERS=300)
@@ -22,9 +23,6 @@ demo: $(VENV)/.installed   ## real baskets through the real services, then a pro
 
 up: $(VENV)/.installed     ## the complete stack in this terminal, until Ctrl-C
 	$(BIN)/orderstream up
-
-# what is compiled is kept, also where PYTHONDONTWRITEBYTECODE is set: else each process of a run compiles it again
-test test-long: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/.installed   ## everything that fits in a few minutes (WORKERS: one more than there are cores, at most 4)
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal --durations=25
