@@ -331,8 +331,9 @@ def _restock_returns(order: Cancelled, checkout: Running) -> Step | None:
 
 
 def _restock_return(back: Return, checkout: Running) -> RestockReturn | None:
-    restocked = back.stage != ReturnStage.RECEIVED or back.return_id in checkout.restocked
-    if _done(checkout, StepName.RESTOCK_RETURN, back.return_id, done=restocked):
+    if back.stage != ReturnStage.RECEIVED:
+        return None
+    if _done(checkout, StepName.RESTOCK_RETURN, back.return_id, done=back.return_id in checkout.restocked):
         return None
     return RestockReturn(
         subject=back.return_id,

@@ -2,8 +2,7 @@
 
 Each line has its own reservation, made at checkout. The units of a parcel that was lost or returned have left the stock
 already, so sending them again needs a further reservation, named by that parcel. It is not needed, or less of it, if a
-lost parcel has arrived instead. Together they hold every unit that
-ever left and every unit that is still to be sent.
+lost parcel has arrived instead. Together they hold every unit that ever left and every unit that is still to be sent.
 
 Units leave the stock from the first reservation on; unneeded units are released from the last. So neither step affects
 the result of the other, whenever the process runs it.
